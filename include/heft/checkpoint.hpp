@@ -1,0 +1,139 @@
+// heft/checkpoint.hpp: one model on disk, opened: its tensors by flat name, its record tree, its metadata.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heft/limits.hpp"
+#include "heft/record.hpp"
+#include "heft/tensor_view.hpp"
+
+namespace heft {
+
+namespace record {
+struct State;
+}
+
+/// How payload bytes are reached.
+enum class Access : std::uint8_t {
+  map,   ///< Mapped: views are free. Truncation of the file by another process raises SIGBUS in whoever touches a lost page of a view.
+  read,  ///< Never mapped: TensorView::bytes() and as() read into memory of their own. No SIGBUS; each call costs a read.
+};
+
+/// What open() can be asked.
+struct OpenOptions {
+  Access access = Access::map;
+  Limits limits = {};
+  bool follow_symlinks = true;     ///< Hugging Face caches are symlinks. False: a symlink as the last component is Error{refused}.
+  bool strict_globals = false;     ///< PyTorch: a global heft does not know is Error{refused} listing all of them, instead of an opaque record.
+  bool big_endian_default = false; ///< PyTorch zips without a `byteorder` record: take them as big-endian.
+  std::string top_level_key = {};  ///< PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are.
+};
+
+/// One file of a checkpoint.
+struct ShardInfo {
+  std::string path;
+  std::string format;              ///< "safetensors", "torch zip", ...
+  std::string detail;              ///< For people: a format's version; may be empty.
+  std::uint64_t size_bytes = 0;    ///< At open.
+  std::uint64_t tensor_count = 0;  ///< Tensors of the checkpoint that this file holds.
+};
+
+/// A range of tensors: `for (const TensorView& t : checkpoint.tensors())`. It holds the checkpoint; views are made as it goes.
+class HEFT_API TensorRange {
+ public:
+  class HEFT_API iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = TensorView;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = TensorView;
+
+    iterator() noexcept = default;
+    TensorView operator*() const { return (*range_)[position_]; }
+    iterator& operator++() noexcept { ++position_; return *this; }
+    iterator operator++(int) noexcept { iterator old = *this; ++position_; return old; }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.position_ == b.position_; }
+
+   private:
+    friend class TensorRange;
+    iterator(const TensorRange* range, std::size_t position) noexcept : range_(range), position_(position) {}
+    const TensorRange* range_ = nullptr;
+    std::size_t position_ = 0;
+  };
+
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  /// View number `position` < count(). Throws Error{out_of_range}.
+  [[nodiscard]] TensorView operator[](std::size_t position) const;
+  /// Iterators are valid while this range lives.
+  [[nodiscard]] iterator begin() const& noexcept { return {this, 0}; }
+  [[nodiscard]] iterator end() const& noexcept { return {this, count_}; }
+
+ private:
+  friend class Checkpoint;
+  TensorRange(std::shared_ptr<const record::State> state, std::vector<std::uint32_t> selected, bool all);
+  std::shared_ptr<const record::State> state_;
+  std::vector<std::uint32_t> selected_;  // positions in file order; empty when all are meant
+  std::size_t count_ = 0;
+  bool all_ = false;
+};
+
+/// An opened checkpoint: shards, their catalogs, and what is made of them. Files were opened once and are never opened again by path.
+///
+/// A handle: copies share what was opened. Const members may be called from several threads. Views and records hold what they need, so a
+/// Checkpoint may die first.
+class HEFT_API Checkpoint {
+ public:
+  /// All tensors in file order: shards in the index's order (by name for a folder), within a shard by offset.
+  [[nodiscard]] TensorRange tensors() const;
+  /// Those whose flat name matches the glob: `*` any run of characters (dots too), `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives,
+  /// backslash quotes. A pattern that starts with "re:" is a regular expression (RE2) that must match the whole name. Throws Error{out_of_range}
+  /// for a pattern that does not compile.
+  [[nodiscard]] TensorRange tensors(std::string_view pattern) const;
+  /// By full flat name. Throws Error{not_found} naming the nearest names.
+  [[nodiscard]] TensorView tensor(std::string_view name) const;
+  /// By full flat name, or nothing. Allocates nothing.
+  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const noexcept;
+
+  /// Root of the record tree, built on first use.
+  [[nodiscard]] Record root() const;
+  /// Metadata of the checkpoint as a map record: safetensors' __metadata__ (of all shards; a key with differing values is listed under its
+  /// first), GGUF's keys. A null record when there is none.
+  [[nodiscard]] Record metadata() const;
+
+  [[nodiscard]] const std::vector<ShardInfo>& shards() const& noexcept;
+  const std::vector<ShardInfo>& shards() const&& = delete;
+  /// Legal but odd things seen at open, for people: "total_size says 12, tensors have 16 bytes".
+  [[nodiscard]] const std::vector<std::string>& notes() const& noexcept;
+  const std::vector<std::string>& notes() const&& = delete;
+  /// Path as it was given to open().
+  [[nodiscard]] const std::string& path() const& noexcept;
+  const std::string& path() const&& = delete;
+  /// True while every shard is still the file that was opened: device, inode, size and mtime.
+  [[nodiscard]] bool unchanged() const noexcept;
+  /// Bytes that the tables of this checkpoint take in memory (names, entries, index; the tree once built).
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept;
+
+ private:
+  friend HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options);
+  explicit Checkpoint(std::shared_ptr<const record::State> state) noexcept : state_(std::move(state)) {}
+  std::shared_ptr<const record::State> state_;
+};
+
+/// Opens a checkpoint: one file of any format, an index (`*.index.json`), or a folder.
+///
+/// Reads headers only: cost grows with the number of tensors, not with bytes. A folder is tried in Hugging Face's order: model.safetensors,
+/// the safetensors index, pytorch_model.bin, its index, Meta's consolidated.NN.pth; then a single file of a known format.
+/// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io.
+[[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
+
+}  // namespace heft

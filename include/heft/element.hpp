@@ -1,0 +1,95 @@
+// heft/element.hpp: element types that C++20 has no name for. Each holds `bits` and converts explicitly.
+//
+// Narrowing rounds to nearest, ties to even. NaN stays NaN (its payload may change). Overflow:
+//   f16, bf16, f8_e5m2      to infinity, as IEEE 754 says;
+//   f8_e4m3, *fnuz          saturates to the largest finite value of that sign, for these have no infinity (OCP OFP8 section 5.2,
+//                           "saturating" mode; infinity saturates as well);
+//   f8_e8m0                 a power of two, no sign, no zero: negative numbers and NaN give NaN; others round to the nearest power
+//                           (ties to the even exponent) and saturate at 2^-127 and 2^127.
+#pragma once
+
+#include <bit>
+#include <complex>
+#include <cstdint>
+
+#include "heft/dtype.hpp"
+#include "heft/export.hpp"
+
+namespace heft {
+
+/// Widening and narrowing of one element, by bits. Exact for every finite value on the way to f32.
+HEFT_API float f16_to_f32(std::uint16_t bits) noexcept;
+HEFT_API std::uint16_t f32_to_f16(float value) noexcept;
+HEFT_API float bf16_to_f32(std::uint16_t bits) noexcept;
+HEFT_API std::uint16_t f32_to_bf16(float value) noexcept;
+/// `dtype` is one of the f8_* types or f4_e2m1 (low nibble of `bits`).
+HEFT_API float f8_to_f32(DType dtype, std::uint8_t bits) noexcept;
+/// `dtype` is one of the f8_* types.
+HEFT_API std::uint8_t f32_to_f8(DType dtype, float value) noexcept;
+
+/// IEEE 754 binary16.
+struct f16 {
+  std::uint16_t bits = 0;
+  f16() noexcept = default;
+  explicit f16(float value) noexcept : bits(f32_to_f16(value)) {}
+  explicit operator float() const noexcept { return f16_to_f32(bits); }
+  friend bool operator==(f16, f16) noexcept = default;  ///< Compares bits.
+};
+
+/// The upper half of an IEEE 754 binary32.
+struct bf16 {
+  std::uint16_t bits = 0;
+  bf16() noexcept = default;
+  explicit bf16(float value) noexcept : bits(f32_to_bf16(value)) {}
+  explicit operator float() const noexcept { return bf16_to_f32(bits); }
+  friend bool operator==(bf16, bf16) noexcept = default;  ///< Compares bits.
+};
+
+/// One of the 8-bit floats; `D` says which.
+template <DType D>
+struct Float8 {
+  std::uint8_t bits = 0;
+  Float8() noexcept = default;
+  explicit Float8(float value) noexcept : bits(f32_to_f8(D, value)) {}
+  explicit operator float() const noexcept { return f8_to_f32(D, bits); }
+  friend bool operator==(Float8, Float8) noexcept = default;  ///< Compares bits.
+};
+
+using f8_e4m3 = Float8<DType::f8_e4m3>;          ///< Bias 7, no infinity, NaN is x111'1111, max 448 ("e4m3fn").
+using f8_e5m2 = Float8<DType::f8_e5m2>;          ///< Bias 15, infinities and NaN as IEEE, max 57344.
+using f8_e4m3fnuz = Float8<DType::f8_e4m3fnuz>;  ///< Bias 8, no infinity, no -0, only 0x80 is NaN, max 240.
+using f8_e5m2fnuz = Float8<DType::f8_e5m2fnuz>;  ///< Bias 16, no infinity, no -0, only 0x80 is NaN, max 57344.
+using f8_e8m0 = Float8<DType::f8_e8m0>;          ///< 2^(bits - 127); 0xFF is NaN.
+
+/// A boolean of a file: one byte, whatever it is.
+struct boolean {
+  std::uint8_t bits = 0;
+  explicit operator bool() const noexcept { return bits != 0; }
+  friend bool operator==(boolean, boolean) noexcept = default;  ///< Compares bits.
+};
+
+/// The DType that a C++ element type stands for: dtype_of<bf16> == DType::bf16. Only the types listed here have one.
+template <class T>
+inline constexpr DType dtype_of = DType::unknown;
+template <> inline constexpr DType dtype_of<boolean> = DType::boolean;
+template <> inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
+template <> inline constexpr DType dtype_of<std::int8_t> = DType::i8;
+template <> inline constexpr DType dtype_of<std::uint16_t> = DType::u16;
+template <> inline constexpr DType dtype_of<std::int16_t> = DType::i16;
+template <> inline constexpr DType dtype_of<std::uint32_t> = DType::u32;
+template <> inline constexpr DType dtype_of<std::int32_t> = DType::i32;
+template <> inline constexpr DType dtype_of<std::uint64_t> = DType::u64;
+template <> inline constexpr DType dtype_of<std::int64_t> = DType::i64;
+template <> inline constexpr DType dtype_of<f16> = DType::f16;
+template <> inline constexpr DType dtype_of<bf16> = DType::bf16;
+template <> inline constexpr DType dtype_of<float> = DType::f32;
+template <> inline constexpr DType dtype_of<double> = DType::f64;
+template <> inline constexpr DType dtype_of<std::complex<float>> = DType::c64;
+template <> inline constexpr DType dtype_of<std::complex<double>> = DType::c128;
+template <DType D> inline constexpr DType dtype_of<Float8<D>> = D;
+
+/// C++ types that can view weights: those with a DType.
+template <class T>
+concept Element = dtype_of<T> != DType::unknown;
+
+}  // namespace heft

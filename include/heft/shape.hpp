@@ -1,0 +1,77 @@
+// heft/shape.hpp: dims of a tensor, outermost first, and strides in elements.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "heft/export.hpp"
+
+namespace heft {
+
+/// A short list of 64-bit numbers, one for each dim: up to 6 inline, more on the heap. `rank` is the number of dims, never a process.
+///
+/// Numbers are signed because strides are too in the field's formats; in a Shape they are never negative.
+/// A value: copies are deep. Copying allocates only for a rank above 6. Const members may be called from several threads.
+class HEFT_API Dims {
+ public:
+  static constexpr std::size_t inline_rank = 6;
+
+  Dims() noexcept = default;
+  Dims(std::initializer_list<std::int64_t> dims) : Dims(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
+  explicit Dims(std::span<const std::int64_t> dims);
+  Dims(std::size_t rank, std::int64_t value);
+  Dims(const Dims& other);
+  Dims(Dims&& other) noexcept;
+  Dims& operator=(Dims other) noexcept;
+  ~Dims() = default;
+
+  /// Number of dims.
+  [[nodiscard]] std::size_t rank() const noexcept { return rank_; }
+  [[nodiscard]] std::int64_t operator[](std::size_t dim) const noexcept { return data()[dim]; }
+  [[nodiscard]] std::int64_t& operator[](std::size_t dim) noexcept { return data()[dim]; }
+  [[nodiscard]] const std::int64_t* begin() const noexcept { return data(); }
+  [[nodiscard]] const std::int64_t* end() const noexcept { return data() + rank_; }
+  [[nodiscard]] std::span<const std::int64_t> span() const& noexcept { return {data(), rank_}; }
+  std::span<const std::int64_t> span() const&& = delete;
+
+  friend bool operator==(const Dims& a, const Dims& b) noexcept;
+
+ private:
+  [[nodiscard]] const std::int64_t* data() const noexcept { return heap_ ? heap_.get() : inline_.data(); }
+  [[nodiscard]] std::int64_t* data() noexcept { return heap_ ? heap_.get() : inline_.data(); }
+
+  std::uint32_t rank_ = 0;
+  std::array<std::int64_t, inline_rank> inline_{};
+  std::unique_ptr<std::int64_t[]> heap_;
+};
+
+/// Dims of a tensor, outermost first (C order), in elements.
+class HEFT_API Shape : public Dims {
+ public:
+  using Dims::Dims;
+  Shape() noexcept = default;
+
+  /// Product of the dims; 1 for rank 0, 0 when a dim is 0. Throws Error{corrupt} when a dim is negative or when the product of the
+  /// non-zero dims does not fit 63 bits.
+  [[nodiscard]] std::uint64_t element_count() const;
+};
+
+/// Steps between neighbours along each dim, in elements. 0 is legal (a broadcast).
+class HEFT_API Strides : public Dims {
+ public:
+  using Dims::Dims;
+  Strides() noexcept = default;
+
+  /// Strides of a packed row-major tensor of that shape (a zero dim counts as 1, as everywhere in the field). Throws as element_count().
+  [[nodiscard]] static Strides contiguous(const Shape& shape);
+};
+
+/// "[4096, 11008]"; "[]" for rank 0.
+HEFT_API std::string to_string(const Dims& dims);
+
+}  // namespace heft

@@ -1,0 +1,43 @@
+// core/checked.hpp: arithmetic on numbers that came from a file. Nobody else does arithmetic on those.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace heft::core {
+
+/// a + b, or nothing when it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) noexcept {
+  std::uint64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) return std::nullopt;
+  return sum;
+}
+
+/// a * b, or nothing when it does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> checked_mul(std::uint64_t a, std::uint64_t b) noexcept {
+  std::uint64_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product)) return std::nullopt;
+  return product;
+}
+
+/// The same, or Error{corrupt} saying which `what` overflowed.
+std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what);
+std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what);
+
+/// True when [offset, offset + size) lies inside [0, bound). Does not wrap.
+[[nodiscard]] constexpr bool inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound) noexcept {
+  return offset <= bound && size <= bound - offset;
+}
+
+/// Throws Error{corrupt} unless [offset, offset + size) lies inside [0, bound): "expected N bytes of WHAT, only M remain".
+void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound, std::string_view what);
+
+/// Throws Error{limit_exceeded} when `value` is over `limit`: "WHAT is V, over the limit LIMIT_NAME of L". `limit_name` is Limits' member.
+void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+                   std::optional<std::uint64_t> offset = {});
+
+/// `value` rounded up to a multiple of `alignment`, a power of two. Throws Error{corrupt} when that does not fit.
+std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment);
+
+}  // namespace heft::core

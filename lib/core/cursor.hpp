@@ -1,0 +1,75 @@
+// core/cursor.hpp: the one way to walk through the bytes of a file: in order, checked, in chunks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/endian.hpp"
+#include "core/input.hpp"
+#include "heft/bytes.hpp"
+
+namespace heft::core {
+
+/// Reads a region of an Input from its begin to its end. Numbers and spans are checked against what remains; a declared length is never
+/// allocated, only compared.
+///
+/// Bytes come in chunks of at least `chunk_bytes` (fewer at the end), each read once. Spans that take() gives stay valid while the chunks
+/// live: release() hands them over, so that names can point into them. A memory Input is not copied.
+class Cursor {
+ public:
+  static constexpr std::uint64_t default_chunk_bytes = 256u << 10;
+
+  /// The region [begin, end) of `input`, which must outlive the cursor. Throws Error{corrupt} unless begin <= end <= size.
+  Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes = default_chunk_bytes);
+  explicit Cursor(const Input& input) : Cursor(input, 0, input.size_bytes()) {}
+
+  /// Byte offset in the Input of the next byte.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
+  /// Bytes left in the region.
+  [[nodiscard]] std::uint64_t remaining() const noexcept { return end_ - offset_; }
+
+  /// The next sizeof(T) bytes as a number. `what` names it in the Error{corrupt} thrown when fewer remain.
+  template <class T>
+  T little(std::string_view what) { return load_le<T>(next(sizeof(T), what)); }
+  template <class T>
+  T big(std::string_view what) { return load_be<T>(next(sizeof(T), what)); }
+  std::uint8_t u8(std::string_view what) { return std::to_integer<std::uint8_t>(*next(1, what)); }
+
+  /// The next `size` bytes, contiguous in memory.
+  std::span<const std::byte> take(std::uint64_t size, std::string_view what) {
+    return {next(size, what), static_cast<std::size_t>(size)};
+  }
+  std::string_view text(std::uint64_t size, std::string_view what);
+  /// The bytes up to the next LF, which is consumed and not returned; at most `limit` bytes before it.
+  std::string_view line(std::uint64_t limit, std::string_view what);
+  /// Passes over `size` bytes without reading them.
+  void skip(std::uint64_t size, std::string_view what);
+
+  /// Hands over the chunks read so far; spans stay valid as long as these live. The cursor can go on.
+  [[nodiscard]] std::vector<Bytes> release() noexcept;
+
+ private:
+  const std::byte* next(std::uint64_t size, std::string_view what) {
+    if (size <= static_cast<std::uint64_t>(limit_ - at_)) [[likely]] {
+      const std::byte* from = at_;
+      at_ += size;
+      offset_ += size;
+      return from;
+    }
+    return refill(size, what);
+  }
+  const std::byte* refill(std::uint64_t size, std::string_view what);
+
+  const Input& input_;
+  std::uint64_t offset_;
+  std::uint64_t end_;
+  std::uint64_t chunk_bytes_;
+  const std::byte* at_ = nullptr;     // next byte in the current chunk
+  const std::byte* limit_ = nullptr;  // its end
+  std::vector<Bytes> chunks_;
+};
+
+}  // namespace heft::core

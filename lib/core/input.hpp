@@ -1,0 +1,36 @@
+// core/input.hpp: what a format reads from: random access to bytes, without knowing of files.
+#pragma once
+
+#include <cstdint>
+
+#include "heft/bytes.hpp"
+
+namespace heft::core {
+
+/// Immutable bytes with a size. The record room implements it with pread (a private copy each time: a concurrent writer cannot change
+/// what was checked); tests and fuzzers use MemoryInput.
+class Input {
+ public:
+  virtual ~Input() = default;
+  [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
+  /// `size` bytes from `offset`. Throws Error{corrupt} when they are not all inside, Error{io} when the system fails.
+  [[nodiscard]] virtual Bytes read(std::uint64_t offset, std::uint64_t size) const = 0;
+
+ protected:
+  Input() = default;
+  Input(const Input&) = default;
+  Input& operator=(const Input&) = default;
+};
+
+/// An Input over bytes in memory; read() gives subranges, nothing is copied.
+class MemoryInput final : public Input {
+ public:
+  explicit MemoryInput(Bytes bytes) noexcept : bytes_(std::move(bytes)) {}
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
+  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
+
+ private:
+  Bytes bytes_;
+};
+
+}  // namespace heft::core

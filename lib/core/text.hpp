@@ -1,0 +1,40 @@
+// core/text.hpp: strings from files on their way into sentences, and a place to keep strings.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace heft::core {
+
+/// `text` made harmless for logs and terminals: control characters, quotes, backslashes and invalid UTF-8 as \n, \x1b, \u0085...; cut after
+/// `limit` characters with "...".
+std::string escaped(std::string_view text, std::size_t limit = 200);
+
+/// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
+bool is_utf8(std::string_view text) noexcept;
+
+/// Of `names`, up to three that are nearest to `wanted` (edit distance, at most a third of its length), best first. Linear in the names.
+std::vector<std::string_view> nearest(std::string_view wanted, std::span<const std::string_view> names);
+/// " (did you mean 'a' or 'b'?)", or nothing when no name is near.
+std::string did_you_mean(std::string_view wanted, std::span<const std::string_view> names);
+
+/// Keeps strings at addresses that do not move until it dies. Blocks of 64 KiB, so 92,000 names cost no 92,000 allocations.
+class Arena {
+ public:
+  std::string_view store(std::string_view text);
+  /// Bytes held, for accounting.
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return held_; }
+
+ private:
+  char* room_for(std::size_t size);
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+  std::size_t held_ = 0;
+};
+
+}  // namespace heft::core

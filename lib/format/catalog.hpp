@@ -1,0 +1,117 @@
+// format/catalog.hpp: what one file declares. Made by a format from bytes, read by the record room. No payload is read for it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/text.hpp"
+#include "heft/bytes.hpp"
+#include "heft/dtype.hpp"
+#include "heft/shape.hpp"
+
+namespace heft::format {
+
+inline constexpr std::uint32_t none = 0xFFFFFFFF;  ///< "no index" in every table of a Catalog.
+
+/// Properties of a tensor's bytes; combined in TensorEntry::flags.
+enum TensorFlag : std::uint8_t {
+  strided = 1,     ///< Catalog::dims holds strides after the sizes; without it the tensor is packed row-major.
+  swapped = 2,     ///< Big-endian payload: as<T>() refuses, materialize swaps.
+  conjugated = 4,  ///< PyTorch's lazy conj bit: the value is the conjugate of the bytes.
+  negated = 8,     ///< PyTorch's lazy neg bit: the value is the negative of the bytes.
+  no_data = 16,    ///< A meta tensor: dtype and shape only.
+};
+
+/// One tensor: a view of a storage, which is a byte range of the file or of an inflated member. 56 bytes.
+struct TensorEntry {
+  std::string_view name;          ///< Flat name, dotted; points into the Catalog's arena or kept bytes.
+  std::uint64_t begin = 0;        ///< Byte offset of the storage in the file (in the inflated member, if `member` is set).
+  std::uint64_t size = 0;         ///< Bytes of the storage. Tensors with equal (member, begin, size) share it.
+  std::uint64_t first = 0;        ///< Elements from the storage's begin to the tensor's element 0.
+  std::uint32_t dims = 0;         ///< Index of the first dim in Catalog::dims.
+  std::uint32_t member = none;    ///< Index in Catalog::members, for storages that must be inflated.
+  std::uint32_t type_name = none; ///< Index in Catalog::type_names: the file's own word for a dtype heft has no row for.
+  std::uint8_t rank = 0;
+  DType dtype = DType::unknown;
+  std::uint8_t flags = 0;
+};
+
+/// Bytes of the file that must be inflated before they can be used (a deflated record of a zip).
+struct Member {
+  std::uint64_t begin = 0;       ///< Offset of the compressed bytes in the file.
+  std::uint64_t size = 0;        ///< Compressed bytes.
+  std::uint64_t full_size = 0;   ///< Inflated bytes, exactly.
+  std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
+  std::string_view name;
+};
+
+enum class NodeKind : std::uint8_t { null, boolean, integer, unsigned_integer, real, text, bytes, list, map, tensor, opaque };
+
+/// A value that is not only a tensor: metadata, scalars and containers of pickles. 16 bytes; text and bytes point into kept memory.
+struct Node {
+  NodeKind kind = NodeKind::null;
+  std::uint8_t variant = 0;      ///< The format's own finer kind (tuple, set, ...); shown, never needed.
+  std::uint32_t count = 0;       ///< text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
+  union {
+    std::int64_t integer = 0;    ///< integer
+    std::uint64_t natural;       ///< unsigned_integer (values over INT64_MAX only)
+    double real;                 ///< real
+    const char* text;            ///< text, bytes; integer with count > 0: little-endian two's complement
+    std::uint64_t first;         ///< list, map, opaque: index of the first child in Catalog::children (map: key, value, key, value, ...)
+    std::uint64_t tensor;        ///< tensor: index in Catalog::tensors
+  };
+};
+// opaque: children are [name (text "module.name"), arguments, state]; absent ones are null nodes.
+
+/// A leaf of the record tree that is no tensor: a path and the node that hangs there (which may be a whole container).
+struct Value {
+  std::string_view name;  ///< Flat name, dotted, like a tensor's.
+  std::uint32_t node = none;
+};
+
+/// A tensor of another file, as an index declares it.
+struct Located {
+  std::string_view name;
+  std::uint32_t shard = none;  ///< Index in Catalog::shards.
+};
+
+/// What one file declares.
+struct Catalog {
+  std::string_view format;               ///< The descriptor's name: "safetensors".
+  std::string detail;                    ///< For people: "GGUF v3, big-endian"; may be empty.
+  std::vector<TensorEntry> tensors;      ///< In file order: by (member, begin, name).
+  std::vector<std::int64_t> dims;        ///< Sizes, then strides where flagged, of all tensors.
+  std::vector<std::string_view> type_names;
+  std::vector<Member> members;
+
+  std::vector<Node> nodes;
+  std::vector<std::uint32_t> children;   ///< Node indices.
+  std::vector<Value> values;             ///< Leaves that are no tensors, in the file's order.
+  std::uint32_t metadata = none;         ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
+
+  std::vector<std::string_view> shards;  ///< File names in the same folder that this file names (indexes, GGUF splits). Data, not yet checked as paths.
+  std::vector<Located> located;          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
+  std::uint32_t split_index = none;      ///< This file's place among `shards`, for a part of a split.
+  std::uint64_t split_tensors = 0;       ///< Tensors that all parts of a split declare together; 0: not declared.
+
+  std::vector<std::string> notes;        ///< Legal but odd; `heft verify` says them: "12 bytes after the last tensor".
+
+  core::Arena arena;                     ///< Strings made while reading.
+  std::vector<Bytes> kept;               ///< Private copies that names and nodes point into.
+
+  /// Appends sizes (and strides) to `dims` and fills the entry's dims, rank and flag.
+  void set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides = {});
+  [[nodiscard]] std::span<const std::int64_t> sizes(const TensorEntry& entry) const noexcept;
+  [[nodiscard]] std::span<const std::int64_t> strides(const TensorEntry& entry) const noexcept;  ///< Empty when packed.
+
+  std::uint32_t add_node(Node node);
+  std::uint32_t add_text(std::string_view text);  ///< `text` must already live in `arena` or `kept`.
+  std::uint32_t add_integer(std::int64_t value);
+  /// A list, map (pairs flattened) or opaque node over `items`.
+  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t variant = 0);
+};
+
+}  // namespace heft::format
