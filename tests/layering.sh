@@ -1,0 +1,110 @@
+#!/bin/bash
+# usage: layering.sh ROOT. Fails on an include that goes up, and on a library that leaves the place it is wrapped in:
+#
+#   core <- mmap, format <- record <- materialize <- cli       (the folder is the layer)
+#
+# A public header belongs to the room that has a .cpp of its name; one without a .cpp stands where its own includes put it.
+set -u
+cd "$1" || exit 2
+
+# The rooms each room may include from.
+declare -A below=(
+  [core]='core'
+  [mmap]='core mmap'
+  [format]='core format'
+  [record]='core mmap format record'
+  [materialize]='core mmap format record materialize'
+  [cli]='core mmap format record materialize cli'
+)
+
+# Where each library may be included: a pattern over the paths of files.
+declare -A wrapped=(
+  [boost/interprocess/]='lib/mmap/mapping\.cpp'
+  [boost/asio]='lib/materialize/workers\.cpp'
+  [boost/]='lib/(mmap/mapping|materialize/workers)\.cpp'
+  [fmt/]='(lib/.*|bench/.*|tests/.*)\.cpp'
+  [simdjson]='lib/format/json[a-z_]*\.(cpp|hpp)'
+  [libdeflate]='lib/format/inflate\.cpp'
+  [re2/]='lib/record/remap\.cpp'
+  [hwy/]='lib/materialize/kernels[a-z_0-9]*(-inl)?\.(cpp|hpp|h)'
+  [liburing]='lib/mmap/direct_uring\.cpp'
+  [CLI/]='lib/cli/.*'
+  [openssl/]='(lib/cli|tests)/.*'
+  [sys/mman]='(lib/mmap|bench|tests)/.*'
+)
+
+failures=0
+complain() {
+  printf '%s\n' "$1"
+  failures=$((failures + 1))
+}
+
+sources() { find "$@" -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null | sort; }
+
+# What a file includes, one a line, without quotes or brackets.
+includes() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"].*/\1/p' "$1"; }
+
+# The rooms a public header needs: the one with its .cpp, and those of the public headers it includes.
+declare -A needs=()
+rooms_of() {
+  local header=$1 room included
+  [ -z "${needs[$header]+known}" ] || return 0
+  needs[$header]=' '
+  for room in "${!below[@]}"; do
+    [ ! -e "lib/$room/${header%.hpp}.cpp" ] || needs[$header]+="$room "
+  done
+  while read -r included; do
+    [ -e "include/heft/${included#heft/}" ] && [[ $included == heft/* ]] || continue
+    rooms_of "${included#heft/}"
+    needs[$header]+=${needs[${included#heft/}]}
+  done < <(includes "include/heft/$header")
+}
+
+check_room() {
+  local room=$1 file included need
+  for file in $(sources "lib/$room"); do
+    while read -r included; do
+      need=
+      case $included in
+        heft/heft.hpp) complain "$file includes heft/heft.hpp, which is everything"; continue ;;
+        heft/*.hpp) rooms_of "${included#heft/}"; need=${needs[${included#heft/}]} ;;
+        */*) [ ! -d "lib/${included%%/*}" ] || need=${included%%/*} ;;
+      esac
+      for need in $need; do
+        [[ " ${below[$room]} " == *" $need "* ]] || complain "$file includes $included, which goes up to $need"
+      done
+    done < <(includes "$file")
+  done
+}
+
+check_public_headers() {
+  local file included
+  for file in $(sources include); do
+    while read -r included; do
+      [[ $included =~ ^heft/[a-z_0-9]+\.hpp$ || $included =~ ^[a-z_0-9]+$ ]] ||
+        complain "$file includes $included: a public header includes the standard library and public headers only"
+    done < <(includes "$file")
+    # Comments may name a library; code may not.
+    ! sed 's|//.*||' "$file" | grep -qE '\b(boost|fmt|simdjson|re2|hwy|CLI)::' ||
+      complain "$file names a third-party library"
+  done
+}
+
+check_wrapping() {
+  local file included library
+  for file in $(sources lib bench tests); do
+    while read -r included; do
+      for library in "${!wrapped[@]}"; do
+        [[ $included != "$library"* || $file =~ ^(${wrapped[$library]})$ ]] ||
+          complain "$file includes $included, which is wrapped in ${wrapped[$library]}"
+      done
+    done < <(includes "$file")
+  done
+}
+
+[ -n "$(sources include)" ] || complain "no public headers in $PWD/include"
+for room in "${!below[@]}"; do check_room "$room"; done
+check_public_headers
+check_wrapping
+[ "$failures" -eq 0 ] || echo "$failures includes are out of place"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Counts the tests of a Meson run: the cases of the doctest binaries, and each other test as one.
+
+usage: tally.py TESTLOG.json MESON_STATUS
+
+Prints `N passed, N failed[, N skipped]` and exits 1 when a test failed, when Meson's own status says that something did,
+or when nothing ran. A test case that cannot run on this machine prints a line `skipped: why` and counts as skipped.
+"""
+import json
+import re
+import sys
+
+CASES = re.compile(r"^\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed \|\s*(\d+) skipped", re.M)
+SKIPPED = re.compile(r"^skipped: .*$", re.M)
+
+
+def strip_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def count(test):
+    """(passed, failed, skipped) of one test of the log."""
+    result = test["result"]
+    bad = result not in ("OK", "EXPECTEDFAIL", "SKIP")
+    cases = CASES.search(strip_colours(test.get("stdout", "")))
+    if cases is None:
+        return (int(result in ("OK", "EXPECTEDFAIL")), int(bad), int(result == "SKIP"))
+    passed, failed, left_out = map(int, cases.groups())
+    unable = min(passed, len(SKIPPED.findall(test["stdout"])))
+    # A binary may fail beside its cases: a leak found at exit, a crash after the summary.
+    return (passed - unable, max(failed, int(bad)), left_out + unable)
+
+
+def main():
+    log, status = sys.argv[1], int(sys.argv[2])
+    totals = [0, 0, 0]
+    reasons = {}
+    with open(log, encoding="utf-8") as lines:
+        for line in lines:
+            test = json.loads(line)
+            totals = [a + b for a, b in zip(totals, count(test))]
+            for why in SKIPPED.findall(test.get("stdout", "")):
+                reasons[why] = reasons.get(why, 0) + 1
+    for why, times in sorted(reasons.items()):
+        print(f"{why} ({times} times)" if times > 1 else why)
+    passed, failed, left_out = totals
+    failed = max(failed, int(status != 0), int(passed == 0))
+    print(f"{passed} passed, {failed} failed" + (f", {left_out} skipped" if left_out else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
