@@ -1,0 +1,36 @@
+#include "support/fixtures.hpp"
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <stdexcept>
+
+namespace heft::test {
+
+namespace fs = std::filesystem;
+
+fs::path source_root() { return HEFT_SOURCE_ROOT; }
+
+std::optional<fs::path> fixtures(std::string_view name) {
+  fs::path path = source_root().parent_path() / "shared" / "fixtures" / name;
+  if (fs::exists(path)) return path;
+  skip("no fixtures in ../shared/fixtures");
+  return std::nullopt;
+}
+
+void skip(std::string_view why) { std::cout << "skipped: " << why << std::endl; }
+
+std::vector<Row> read_tsv(const fs::path& path) {
+  std::ifstream file(path);
+  std::vector<Row> rows;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    Row& row = rows.emplace_back();
+    for (std::string field; std::getline(fields, field, '\t');) row.push_back(std::move(field));
+  }
+  if (rows.size() < 2) throw std::runtime_error(path.string() + " has no rows");
+  rows.erase(rows.begin());
+  return rows;
+}
+
+}  // namespace heft::test
