@@ -34,9 +34,9 @@ HEFT_API std::string_view name(ErrorCode code) noexcept;
 
 /// Where an Error happened, as far as it is known. Every member may be absent.
 struct ErrorPlace {
-  std::string path;                      ///< The file, as the caller named it. Empty: no file is involved.
-  std::string tensor;                    ///< The tensor or record, unescaped. Empty: none.
-  std::optional<std::uint64_t> offset;   ///< Byte offset in the file (or in the inflated record that the sentence names).
+  std::string path = {};                 ///< The file, as the caller named it. Empty: no file is involved.
+  std::string tensor = {};               ///< The tensor or record, unescaped. Empty: none.
+  std::optional<std::uint64_t> offset = {};  ///< Byte offset in the file (or in the inflated record that the sentence names).
   int os_error = 0;                      ///< errno of the failed call; 0: the operating system did not fail.
 };
 

@@ -1,0 +1,31 @@
+#include "heft/bytes.hpp"
+
+#include <cstring>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft {
+
+Bytes Bytes::copy_of(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return {};
+  try {
+    auto owner = std::make_shared_for_overwrite<std::byte[]>(bytes.size());
+    std::memcpy(owner.get(), bytes.data(), bytes.size());
+    const std::span<const std::byte> copy(owner.get(), bytes.size());
+    return {copy, std::move(owner)};
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, fmt::format("could not allocate {} bytes", bytes.size()));
+  }
+}
+
+Bytes Bytes::subrange(std::uint64_t offset, std::uint64_t size) const {
+  if (!core::inside(offset, size, size_))
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside {} bytes, found {} bytes from {}", size_, size, offset));
+  return {{data_ + offset, static_cast<std::size_t>(size)}, owner_};
+}
+
+}  // namespace heft

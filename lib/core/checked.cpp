@@ -1,0 +1,35 @@
+#include "core/checked.hpp"
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+
+namespace heft::core {
+
+std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
+  if (const auto sum = checked_add(a, b)) return *sum;
+  throw Error(ErrorCode::corrupt, fmt::format("{} does not fit 64 bits: {} + {}", what, a, b));
+}
+
+std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
+  if (const auto product = checked_mul(a, b)) return *product;
+  throw Error(ErrorCode::corrupt, fmt::format("{} does not fit 64 bits: {} x {}", what, a, b));
+}
+
+void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound, std::string_view what) {
+  if (inside(offset, size, bound)) return;
+  const std::uint64_t left = offset <= bound ? bound - offset : 0;
+  throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of {}, {} remain", size, what, left), {.offset = offset});
+}
+
+void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+                   std::optional<std::uint64_t> offset) {
+  if (value <= limit) return;
+  throw Error(ErrorCode::limit_exceeded, fmt::format("{}: {} is over Limits::{} = {}", what, value, limit_name, limit), {.offset = offset});
+}
+
+std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
+  return add_or_throw(value, alignment - 1, "an aligned offset") & ~(alignment - 1);
+}
+
+}  // namespace heft::core

@@ -1,0 +1,66 @@
+#include "core/cursor.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::core {
+
+Bytes MemoryInput::read(std::uint64_t offset, std::uint64_t size) const {
+  require_inside(offset, size, bytes_.size_bytes(), "the file");
+  return bytes_.subrange(offset, size);
+}
+
+Cursor::Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes)
+    : input_(input), offset_(begin), end_(end), chunk_bytes_(chunk_bytes) {
+  if (begin > end) throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its begin, it ends at {}", end), {.offset = begin});
+  require_inside(begin, end - begin, input.size_bytes(), "the file");
+}
+
+std::string_view Cursor::text(std::uint64_t size, std::string_view what) {
+  return {reinterpret_cast<const char*>(next(size, what)), static_cast<std::size_t>(size)};
+}
+
+std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
+  // Looks for the LF in what is at hand first; only a line that crosses a chunk costs a copy of its begin.
+  for (std::uint64_t look = std::min<std::uint64_t>(remaining(), 256);; look = std::min(remaining(), look * 4)) {
+    const std::byte* from = next(look, what);
+    at_ = from;
+    offset_ -= look;
+    const void* newline = look == 0 ? nullptr : std::memchr(from, '\n', static_cast<std::size_t>(look));
+    const std::uint64_t length = newline ? static_cast<std::uint64_t>(static_cast<const std::byte*>(newline) - from) : look;
+    if (length > limit || (!newline && look == remaining()))
+      throw Error(ErrorCode::corrupt, fmt::format("expected a line feed within {} bytes of {}", std::min(limit, remaining()), what), {.offset = offset_});
+    if (!newline) continue;
+    const std::string_view line = text(length, what);
+    next(1, what);
+    return line;
+  }
+}
+
+void Cursor::skip(std::uint64_t size, std::string_view what) {
+  require_inside(offset_, size, end_, what);
+  offset_ += size;
+  if (size <= static_cast<std::uint64_t>(limit_ - at_)) at_ += size;
+  else at_ = limit_ = nullptr;
+}
+
+std::vector<Bytes> Cursor::release() noexcept {
+  at_ = limit_ = nullptr;
+  return std::exchange(chunks_, {});
+}
+
+const std::byte* Cursor::refill(std::uint64_t size, std::string_view what) {
+  require_inside(offset_, size, end_, what);
+  const std::uint64_t fetched = std::min(std::max(size, chunk_bytes_), remaining());
+  chunks_.push_back(input_.read(offset_, fetched));
+  at_ = chunks_.back().span().data();
+  limit_ = at_ + fetched;
+  return next(size, what);
+}
+
+}  // namespace heft::core
