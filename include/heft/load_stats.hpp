@@ -1,0 +1,66 @@
+// heft/load_stats.hpp: what an operator wants to know about a load, returned as a value. heft prints nothing.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "heft/export.hpp"
+
+namespace heft {
+
+/// A way for bytes to get from a file into memory.
+enum class Path : std::uint8_t {
+  automatic,  ///< Chosen per byte range by what is in the page cache. Never the value of a PathUse.
+  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after. Best for what is resident.
+  direct,     ///< O_DIRECT, past the page cache, many requests in flight. Best for what is not.
+  read,       ///< Positional buffered reads. Where mappings or O_DIRECT are not to be had.
+};
+
+/// "automatic", "map", "direct", "read".
+HEFT_API std::string_view name(Path path) noexcept;
+
+/// Why a range took its path.
+enum class PathReason : std::uint8_t {
+  asked,             ///< MaterializeOptions::path said so.
+  resident,          ///< The page cache holds it.
+  not_resident,      ///< The device has to be asked.
+  sparse,            ///< Only scattered pages of it are needed, and they are fetched one by one.
+  in_memory,         ///< It is no file: the caller's memory, or an inflated record. Counted as `map`.
+  access_read,       ///< The checkpoint was opened with Access::read, so there is no mapping.
+  no_populate,       ///< The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
+  no_direct,         ///< The file system or the sandbox refuses O_DIRECT.
+};
+
+/// The reason's name as it is spelt in the source.
+HEFT_API std::string_view name(PathReason reason) noexcept;
+
+/// Bytes that took one path for one reason.
+struct PathUse {
+  Path path = Path::map;
+  PathReason reason = PathReason::asked;
+  std::uint64_t bytes = 0;
+};
+
+/// What a load did. A value. Seconds are wall time unless they say `worker`.
+struct LoadStats {
+  std::uint64_t bytes_read = 0;       ///< Source bytes fetched: equals LoadPlan::bytes_read().
+  std::uint64_t bytes_written = 0;    ///< Destination bytes filled: equals LoadPlan::bytes_written().
+  std::vector<PathUse> paths;         ///< Sums to bytes_read. Each (path, reason) once.
+  std::uint64_t fallbacks = 0;        ///< Ranges that could not take the path chosen for them and took `read` instead.
+  std::uint64_t direct_margin = 0;    ///< Bytes that O_DIRECT's alignment added at the edges; not part of bytes_read.
+  std::uint64_t dropped_bytes = 0;    ///< Bytes given up from the page cache because the load had brought them in.
+
+  std::uint64_t ranges = 0;           ///< Units of work the plan came to.
+  unsigned threads = 0;               ///< Threads that worked, the calling one included.
+  std::uint64_t peak_ring_bytes = 0;  ///< Most staging memory in use at once.
+  std::uint64_t arena_bytes = 0;      ///< Destination memory that heft allocated.
+
+  double seconds = 0;                 ///< The whole call.
+  double plan_seconds = 0;            ///< Making ranges of the plan, probing residency, allocating.
+  double load_seconds = 0;            ///< Moving bytes.
+  double worker_fetch_seconds = 0;    ///< Summed over workers: populating, reading, waiting for the device.
+  double worker_copy_seconds = 0;     ///< Summed over workers: copying, converting, first touch of the destination.
+};
+
+}  // namespace heft

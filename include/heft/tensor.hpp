@@ -1,0 +1,80 @@
+// heft/tensor.hpp: a tensor in memory of its own: what materialize() makes of a view.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "heft/bytes.hpp"
+#include "heft/element.hpp"
+#include "heft/shape.hpp"
+#include "heft/slice.hpp"
+#include "heft/tensor_view.hpp"
+
+namespace heft {
+
+/// A materialized tensor: dtype, shape, and aligned bytes in the host's byte order that no file backs.
+///
+/// It owns its memory together with the other tensors of the same load: the load's arena is freed when the last Tensor (or Slice, or Weights)
+/// of it goes. For a tensor that was loaded into the caller's buffer the caller owns the memory, and keeps it alive.
+///
+/// A value; copies share the memory. Const members may be called from several threads.
+class HEFT_API Tensor {
+ public:
+  Tensor() noexcept = default;
+  /// `bytes` holds the elements at `strides`. The library makes Tensors; programs have no need to.
+  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes) noexcept;
+
+  [[nodiscard]] const std::string& name() const& noexcept { return name_; }
+  const std::string& name() const&& = delete;
+  [[nodiscard]] DType dtype() const noexcept { return dtype_; }
+  [[nodiscard]] const Shape& shape() const& noexcept { return shape_; }
+  const Shape& shape() const&& = delete;
+  /// Steps in elements: packed row-major, unless the plan gave the caller's buffer other strides.
+  [[nodiscard]] const Strides& strides() const& noexcept { return strides_; }
+  const Strides& strides() const&& = delete;
+  [[nodiscard]] std::uint64_t element_count() const { return shape_.element_count(); }
+  /// Bytes of the tensor packed row-major.
+  [[nodiscard]] std::uint64_t size_bytes() const;
+  [[nodiscard]] bool is_contiguous() const noexcept;
+
+  /// The memory: packed bytes, or the caller's whole buffer when it has strides of its own. Borrowed: valid while this Tensor (or a copy) lives.
+  [[nodiscard]] std::span<const std::byte> bytes() const& noexcept { return bytes_.span(); }
+  std::span<const std::byte> bytes() const&& = delete;
+  /// The memory with its owner.
+  [[nodiscard]] const Bytes& owned_bytes() const& noexcept { return bytes_; }
+
+  /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous; Error{misaligned} when the
+  /// caller's buffer does not lie on alignof(T).
+  template <Element T>
+  [[nodiscard]] std::span<const T> as() const& {
+    const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
+    return {reinterpret_cast<const T*>(run.data()), run.size() / sizeof(T)};
+  }
+  template <Element T>
+  std::span<const T> as() const&& = delete;
+  /// The same with the owner: outlives this Tensor.
+  template <Element T>
+  [[nodiscard]] Slice<T> slice() const {
+    const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
+    return Slice<T>({reinterpret_cast<const T*>(run.data()), run.size() / sizeof(T)}, bytes_.owner());
+  }
+
+  /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner. Throws Error{type_mismatch}
+  /// unless contiguous.
+  [[nodiscard]] TensorView view() const;
+
+ private:
+  [[nodiscard]] std::span<const std::byte> typed_bytes(DType wanted, std::size_t alignment) const;
+
+  std::string name_;
+  Shape shape_;
+  Strides strides_;
+  Bytes bytes_;
+  DType dtype_ = DType::unknown;
+};
+
+}  // namespace heft
