@@ -1,0 +1,69 @@
+#include "format/catalog.hpp"
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+// Every table of a Catalog is indexed with 32 bits; formats stay far below by Limits, unless a caller raised one beyond reason.
+std::uint32_t next_index(std::size_t size, std::string_view table) {
+  core::require_limit(size, none - 1, table, "32-bit indices");
+  return static_cast<std::uint32_t>(size);
+}
+
+}  // namespace
+
+void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) {
+  core::require_limit(sizes.size(), UINT8_MAX, "a tensor's rank", "8-bit ranks");
+  if (!strides.empty() && strides.size() != sizes.size())
+    throw Error(ErrorCode::corrupt, "a tensor is expected to have as many strides as sizes", {.tensor = std::string(entry.name)});
+  entry.dims = next_index(dims.size(), "the number of dims of all tensors");
+  entry.rank = static_cast<std::uint8_t>(sizes.size());
+  dims.insert(dims.end(), sizes.begin(), sizes.end());
+  if (strides.empty()) return;
+  entry.flags |= strided;
+  dims.insert(dims.end(), strides.begin(), strides.end());
+}
+
+std::span<const std::int64_t> Catalog::sizes(const TensorEntry& entry) const noexcept {
+  return std::span(dims).subspan(entry.dims, entry.rank);
+}
+
+std::span<const std::int64_t> Catalog::strides(const TensorEntry& entry) const noexcept {
+  if ((entry.flags & strided) == 0) return {};
+  return std::span(dims).subspan(std::size_t{entry.dims} + entry.rank, entry.rank);
+}
+
+std::uint32_t Catalog::add_node(Node node) {
+  const std::uint32_t index = next_index(nodes.size(), "the number of nodes");
+  nodes.push_back(node);
+  return index;
+}
+
+std::uint32_t Catalog::add_text(std::string_view text) {
+  Node node;
+  node.kind = NodeKind::text;
+  node.count = next_index(text.size(), "bytes of a text");
+  node.text = text.data();
+  return add_node(node);
+}
+
+std::uint32_t Catalog::add_integer(std::int64_t value) {
+  Node node;
+  node.kind = NodeKind::integer;
+  node.integer = value;
+  return add_node(node);
+}
+
+std::uint32_t Catalog::add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t variant) {
+  Node node;
+  node.kind = kind;
+  node.variant = variant;
+  node.count = next_index(kind == NodeKind::map ? items.size() / 2 : items.size(), "the number of items");
+  node.first = children.size();
+  children.insert(children.end(), items.begin(), items.end());
+  return add_node(node);
+}
+
+}  // namespace heft::format
