@@ -1,0 +1,41 @@
+#include "heft/bytes.hpp"
+
+#include <array>
+
+#include <doctest/doctest.h>
+
+#include "heft/error.hpp"
+
+using heft::Bytes;
+
+namespace {
+Bytes five() {
+  const std::array<std::byte, 5> bytes{std::byte{1}, std::byte{2}, std::byte{3}, std::byte{4}, std::byte{5}};
+  return Bytes::copy_of(bytes);
+}
+}  // namespace
+
+TEST_CASE("bytes: a subrange keeps the owner when the whole is gone") {
+  Bytes part;
+  {
+    const Bytes whole = five();
+    part = whole.subrange(2, 3);
+    CHECK(part.owner() == whole.owner());
+  }
+  CHECK(part.span()[0] == std::byte{3});
+  CHECK(part.owner().use_count() == 1);
+}
+
+TEST_CASE("bytes: a range that is not all inside is an error, never clamped") {
+  const Bytes whole = five();
+  CHECK(whole.subrange(5, 0).empty());
+  CHECK_THROWS_AS(static_cast<void>(whole.subrange(5, 1)), heft::Error);
+  CHECK_THROWS_AS(static_cast<void>(whole.subrange(6, 0)), heft::Error);
+  CHECK_THROWS_AS(static_cast<void>(whole.subrange(1, UINT64_MAX)), heft::Error);
+  CHECK_THROWS_AS(static_cast<void>(whole.subrange(UINT64_MAX, 2)), heft::Error);
+}
+
+TEST_CASE("bytes: empty ones have no owner and can be cut at nothing") {
+  CHECK(Bytes::copy_of({}).empty());
+  CHECK(Bytes{}.subrange(0, 0).empty());
+}

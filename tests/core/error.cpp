@@ -1,0 +1,50 @@
+#include "heft/error.hpp"
+
+#include <cerrno>
+
+#include <doctest/doctest.h>
+
+using heft::Error;
+using heft::ErrorCode;
+
+TEST_CASE("error: what() names path, tensor, sentence, offset and errno in that order") {
+  const Error error(ErrorCode::corrupt, "expected 4000000 bytes, data_offsets span 12",
+                    {.path = "model.safetensors", .tensor = "x", .offset = 318, .os_error = EIO});
+  CHECK(std::string(error.what()) ==
+        "model.safetensors: tensor 'x': expected 4000000 bytes, data_offsets span 12 (at byte 318): Input/output error");
+  CHECK(error.code() == ErrorCode::corrupt);
+  CHECK(error.offset() == 318);
+  CHECK(error.os_error() == EIO);
+}
+
+TEST_CASE("error: what is not known is not said") {
+  CHECK(std::string(Error(ErrorCode::not_found, "no such tensor").what()) == "no such tensor");
+}
+
+TEST_CASE("error: a name from a file cannot write to the terminal or add a line") {
+  const Error error(ErrorCode::corrupt, "bad", {.tensor = "a\n\x1b[31mb'\xff"});
+  CHECK(std::string(error.what()) == "tensor 'a\\n\\x1b[31mb\\'\\xff': bad");
+  CHECK(error.tensor() == "a\n\x1b[31mb'\xff");
+}
+
+TEST_CASE("error: a name of a megabyte is cut in the sentence and whole in tensor()") {
+  const Error error(ErrorCode::corrupt, "bad", {.tensor = std::string(1 << 20, 'n')});
+  CHECK(std::string(error.what()).size() < 300);
+  CHECK(error.tensor().size() == 1 << 20);
+}
+
+TEST_CASE("error: with_path and with_tensor fill in what is missing and keep what is there") {
+  const Error bare(ErrorCode::io, "failed");
+  CHECK(bare.with_path("p").path() == "p");
+  CHECK(bare.with_path("p").with_path("q").path() == "p");
+  CHECK(bare.with_tensor("t").with_tensor("u").tensor() == "t");
+  CHECK(bare.with_path("p").code() == ErrorCode::io);
+}
+
+TEST_CASE("error: every code has its own name") {
+  for (int code = 0; code <= static_cast<int>(ErrorCode::cancelled); ++code)
+    for (int other = 0; other < code; ++other)
+      CHECK(heft::name(static_cast<ErrorCode>(code)) != heft::name(static_cast<ErrorCode>(other)));
+  CHECK(heft::name(ErrorCode::io) == "io");
+  CHECK(heft::name(ErrorCode::cancelled) == "cancelled");
+}

@@ -1,0 +1,46 @@
+#include "heft/shape.hpp"
+
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "heft/error.hpp"
+
+using heft::Shape;
+using heft::Strides;
+
+TEST_CASE("shape: copies and moves at ranks inside and past the inline room") {
+  for (const std::size_t rank : {std::size_t{0}, std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{32}}) {
+    Shape shape(rank, 2);
+    for (std::size_t dim = 0; dim < rank; ++dim) shape[dim] = static_cast<std::int64_t>(dim + 1);
+    Shape copy = shape;
+    CHECK(copy == shape);
+    if (rank > 0) {
+      copy[rank - 1] = 99;
+      CHECK(!(copy == shape));
+    }
+    const Shape moved = std::move(copy);
+    CHECK(moved.rank() == rank);
+    copy = shape;  // a moved-from Shape can be given a value again
+    CHECK(copy == shape);
+  }
+}
+
+TEST_CASE("shape: counts elements") {
+  CHECK(Shape{}.element_count() == 1);
+  CHECK(Shape{2, 3, 4}.element_count() == 24);
+  CHECK(Shape{2, 0, 4}.element_count() == 0);
+  CHECK_THROWS_AS(static_cast<void>(Shape{-1}.element_count()), heft::Error);
+  CHECK_THROWS_AS(static_cast<void>(Shape{INT64_MAX, INT64_MAX, INT64_MAX}.element_count()), heft::Error);
+}
+
+TEST_CASE("strides: packed row-major, a zero dim counts as one") {
+  CHECK(Strides::contiguous({2, 3, 4}) == Strides{12, 4, 1});
+  CHECK(Strides::contiguous({2, 0, 4}) == Strides{4, 4, 1});
+  CHECK(Strides::contiguous({}).rank() == 0);
+}
+
+TEST_CASE("to_string: as PyTorch prints a shape") {
+  CHECK(heft::to_string(Shape{4096, 11008}) == "[4096, 11008]");
+  CHECK(heft::to_string(Shape{}) == "[]");
+}

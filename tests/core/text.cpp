@@ -1,0 +1,51 @@
+#include "core/text.hpp"
+
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace heft::core;
+
+TEST_CASE("text: escapes what a terminal or a log would act on, keeps what people write") {
+  CHECK(escaped("model.layers.0") == "model.layers.0");
+  CHECK(escaped("é中𝄞") == "é中𝄞");
+  CHECK(escaped(std::string_view("\0\x07\x7f", 3)) == "\\x00\\x07\\x7f");
+  CHECK(escaped("a\\b'c\r\n\t") == "a\\\\b\\'c\\r\\n\\t");
+  CHECK(escaped("\xC2\x85") == "\\xc2\\x85");          // NEL, a C1 control
+  CHECK(escaped("\xE2\x80\xAE") == "\\xe2\\x80\\xae");  // right-to-left override
+  CHECK(escaped("\xC0\xAF\xED\xA0\x80") == "\\xc0\\xaf\\xed\\xa0\\x80");
+}
+
+TEST_CASE("text: cuts by characters, never inside one") {
+  CHECK(escaped("ééé", 2) == "éé...");
+  CHECK(escaped("abc", 3) == "abc");
+}
+
+TEST_CASE("text: UTF-8 as Unicode defines it") {
+  CHECK(is_utf8("plain text that is longer than eight bytes"));
+  CHECK(is_utf8("é中𝄞"));
+  CHECK(is_utf8(std::string_view("\0", 1)));
+  for (const char* bad : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "12345678\xFF"})
+    CHECK(!is_utf8(bad));
+}
+
+TEST_CASE("text: the nearest names, best first") {
+  const std::vector<std::string_view> names = {"model.norm.weight", "lm_head.weight", "model.norm.bias", "x"};
+  REQUIRE(nearest("model.norm.wieght", names).size() >= 1);
+  CHECK(nearest("model.norm.wieght", names)[0] == "model.norm.weight");
+  CHECK(nearest("completely different", names).empty());
+  CHECK(did_you_mean("lm_head.weigh", names) == " (did you mean 'lm_head.weight'?)");
+  CHECK(did_you_mean("zzzzzzzzzzzz", names).empty());
+}
+
+TEST_CASE("text: an arena keeps strings where they are") {
+  Arena arena;
+  std::vector<std::string_view> kept;
+  std::vector<std::string> wanted;
+  for (int i = 0; i < 20'000; ++i) wanted.push_back(std::string(static_cast<std::size_t>(i % 40), 'x') + std::to_string(i));
+  wanted.push_back(std::string(1 << 20, 'y'));
+  for (const std::string& text : wanted) kept.push_back(arena.store(text));
+  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(kept[i] == wanted[i]);
+  CHECK(arena.store("").empty());
+  CHECK(arena.size_bytes() >= 1 << 20);
+}
