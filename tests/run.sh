@@ -10,18 +10,16 @@ set -eu
 cd "$(dirname "$0")/.."
 
 dir=build targets= selection=
-while getopts C:t:s: flag; do
-  case $flag in
-    C) dir=$OPTARG ;;
-    t) targets=$OPTARG ;;
-    s) selection=$OPTARG ;;
-    *) exit 2 ;;
+while [ $# -gt 0 ]; do
+  case $1 in
+    -C) dir=$2 ;;
+    -t) targets=$2 ;;
+    -s) selection=$2 ;;
+    *) break ;;
   esac
+  shift 2
 done
-shift $((OPTIND - 1))
 
-# What Meson leaves without a build.ninja is the remains of a set-up that failed.
-[ -f "$dir/build.ninja" ] || rm -rf "$dir/meson-private"
 .ci/setup.sh build tests
 if [ -f "$dir/build.ninja" ]; then
   [ $# -eq 0 ] || meson configure "$dir" "$@"
