@@ -1,0 +1,76 @@
+#include "format/inflate.hpp"
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+struct FreeDecompressor {
+  void operator()(libdeflate_decompressor* decompressor) const noexcept { libdeflate_free_decompressor(decompressor); }
+};
+using Decompressor = std::unique_ptr<libdeflate_decompressor, FreeDecompressor>;
+
+Decompressor make_decompressor() {
+  Decompressor decompressor(libdeflate_alloc_decompressor());
+  if (!decompressor) throw Error(ErrorCode::out_of_memory, "no memory for an inflater");
+  return decompressor;
+}
+
+[[noreturn]] void corrupt(std::string_view what, std::string_view finding) {
+  throw Error(ErrorCode::corrupt, fmt::format("{}: {}", core::escaped(what), finding));
+}
+
+std::shared_ptr<std::byte[]> allocate(std::uint64_t size, std::string_view what) {
+  try {
+    return std::shared_ptr<std::byte[]>(new std::byte[size]);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                fmt::format("{}: no memory for {} inflated bytes", core::escaped(what), size));
+  }
+}
+
+}  // namespace
+
+void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out, std::string_view what) {
+  const Decompressor decompressor = make_decompressor();
+  std::size_t used = 0;
+  std::size_t written = 0;
+  const libdeflate_result result = libdeflate_deflate_decompress_ex(
+      decompressor.get(), deflated.data(), deflated.size(), out.data(), out.size(), &used, &written);
+  if (result == LIBDEFLATE_INSUFFICIENT_SPACE)
+    corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds more", out.size()));
+  if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
+  if (written != out.size())
+    corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds {}", out.size(), written));
+  if (used != deflated.size())
+    corrupt(what, fmt::format("expected a deflate stream of {} bytes, it ends after {}", deflated.size(), used));
+}
+
+Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
+              std::string_view what) {
+  // Compared by division, for the product may not fit. An honest empty stream takes two bytes.
+  const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
+  if (ratio == 0 || full_size / ratio > deflated.size())
+    throw Error(ErrorCode::limit_exceeded,
+                fmt::format("{}: {} bytes inflated from {} is over the limit inflate_ratio of {}", core::escaped(what),
+                            full_size, deflated.size(), ratio));
+  std::shared_ptr<std::byte[]> memory = allocate(full_size, what);
+  const std::span<std::byte> out(memory.get(), static_cast<std::size_t>(full_size));
+  inflate_into(deflated, out, what);
+  return Bytes(out, std::move(memory));
+}
+
+std::uint32_t crc32(std::span<const std::byte> bytes) noexcept {
+  return libdeflate_crc32(0, bytes.data(), bytes.size());
+}
+
+}  // namespace heft::format
