@@ -30,7 +30,7 @@ declare -A wrapped=(
   [liburing]='lib/mmap/direct_uring\.cpp'
   [CLI/]='lib/cli/.*'
   [openssl/]='(lib/cli|tests)/.*'
-  [sys/mman]='(lib/mmap|bench|tests)/.*'
+  [sys/mman]='(lib/mmap|lib/materialize|bench|tests)/.*'
 )
 
 failures=0

@@ -1,0 +1,21 @@
+// heft/heft.hpp: everything. Each header can be included alone as well.
+#pragma once
+
+#include "heft/bytes.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/destination.hpp"
+#include "heft/dtype.hpp"
+#include "heft/element.hpp"
+#include "heft/error.hpp"
+#include "heft/export.hpp"
+#include "heft/limits.hpp"
+#include "heft/load_stats.hpp"
+#include "heft/materialize.hpp"
+#include "heft/plan.hpp"
+#include "heft/record.hpp"
+#include "heft/shape.hpp"
+#include "heft/slice.hpp"
+#include "heft/stream.hpp"
+#include "heft/tensor.hpp"
+#include "heft/tensor_view.hpp"
+#include "heft/weights.hpp"

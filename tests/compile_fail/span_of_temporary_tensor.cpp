@@ -1,0 +1,12 @@
+// The elements of a materialized Tensor die with it.
+// expect: deleted (member )?function
+#include <heft/heft.hpp>
+
+float first(const heft::TensorView& view) {
+#ifdef MUST_FAIL
+  return heft::materialize(view).as<float>()[0];
+#else
+  const heft::Tensor tensor = heft::materialize(view);
+  return tensor.as<float>()[0];
+#endif
+}
