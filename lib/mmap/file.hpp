@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace heft::mmap {
@@ -64,7 +65,8 @@ class File {
   [[nodiscard]] bool unchanged() const noexcept;
 
   /// Fills `into` from `offset` with pread; short reads and EINTR are continued, at most 0x7ffff000 bytes a call.
-  /// Throws Error{changed_on_disk} when the file ends before, Error{io} when the system fails.
+  /// Throws Error{out_of_range} unless the range lies in the size at open, Error{changed_on_disk} when the file ends before by now, Error{io}
+  /// when the system fails; all with the offset.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:

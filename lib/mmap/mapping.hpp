@@ -26,12 +26,16 @@ void advise(std::span<const std::byte> mapped, Advice advice) noexcept;
 /// Makes the range readable without further faults: MADV_POPULATE_READ (Linux 5.14); reports what a touch would raise as SIGBUS.
 /// Throws Error{changed_on_disk} when the file shrank under it, Error{io} when the device fails, Error{out_of_memory}. Where the kernel does not
 /// know the call, returns false and has done nothing: read() instead of touching.
+///
+/// Any truncation since open is reported, even inside the last page, whose lost bytes would read as zeros. One that comes between this call
+/// and the touch still raises SIGBUS: populate small windows just before they are used, and read() where that is too much risk.
 bool populate(std::span<const std::byte> mapped, const File& file);
 
 /// Gives up the pages of this process for the whole pages inside the range (MADV_DONTNEED); the page cache keeps them.
 void drop(std::span<const std::byte> mapped) noexcept;
 
-/// Locks or unlocks the pages in memory. Throws Error{out_of_memory} with a hint about RLIMIT_MEMLOCK.
+/// Reads the pages in and locks them there, until unlock() or until the mapping goes. Locks do not nest: one unlock() undoes any number.
+/// Throws Error{out_of_memory} with a hint about RLIMIT_MEMLOCK, Error{changed_on_disk} when the file shrank.
 void lock(std::span<const std::byte> mapped, const File& file);
 void unlock(std::span<const std::byte> mapped) noexcept;
 

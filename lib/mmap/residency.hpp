@@ -1,7 +1,9 @@
 // mmap/residency.hpp: which pages of a file are in the page cache, and how to ask for or give up some.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "mmap/file.hpp"
@@ -11,20 +13,32 @@ namespace heft::mmap {
 /// How much of a range is in the page cache.
 struct Residency {
   std::uint64_t pages = 0;     ///< Pages that the range touches.
-  std::uint64_t resident = 0;  ///< Of those, in the page cache.
+  std::uint64_t resident = 0;  ///< Of those, in the page cache; 0 when that is not known.
+  bool known = true;           ///< False: the kernel keeps it from this process, see residency().
   [[nodiscard]] double fraction() const noexcept { return pages == 0 ? 1.0 : static_cast<double>(resident) / static_cast<double>(pages); }
 };
 
-/// Asks mincore about [offset, offset + size) of the file, through a mapping of its own. Pages are of sysconf(_SC_PAGESIZE) bytes.
-/// Throws Error{out_of_range, io}.
+/// Asks mincore about [offset, offset + size) of the file, through a mapping of its own. Pages are of sysconf(_SC_PAGESIZE) bytes. A snapshot:
+/// other processes read and drop pages meanwhile.
+///
+/// Linux tells only who owns the file or may write to it; to others it reports every page as resident (since 5.2). For those `known` is false:
+/// common where weights belong to root and the server does not. Throws Error{out_of_range, io, out_of_memory}.
 Residency residency(const File& file, std::uint64_t offset, std::uint64_t size);
 
-/// The same, one flag per page, in order.
+/// The same, one flag per page, in order. Throws also Error{unsupported} where it is not known.
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size);
 
-/// Starts reading the range into the page cache (POSIX_FADV_WILLNEED); does not wait.
+/// Copies from `offset` what is in the page cache, up to the first page that is not, and never waits for the device: preadv2(RWF_NOWAIT).
+/// Returns the bytes copied; 0 also at the end of the file and where the file system cannot do it. Needs no permission beyond reading. Newer
+/// kernels start to read the missing page ahead, so this is a read that may stop early, not a probe that leaves the cache as it was.
+/// Throws Error{io}.
+std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<std::byte> into);
+
+/// Starts reading the range into the page cache (POSIX_FADV_WILLNEED); does not wait for the data, though it may for room in the device's
+/// queue. Neither of the two changes what reads see, so failures are not reported.
 void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexcept;
-/// Drops clean pages of the range from the page cache (POSIX_FADV_DONTNEED): pages mapped by any process stay.
+/// Drops clean pages of the range from the page cache (POSIX_FADV_DONTNEED): pages that are dirty or mapped by any process stay, and so do
+/// those that the range covers in part (but for the end of the file). Part of a large folio may stay too.
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept;
 
 }  // namespace heft::mmap

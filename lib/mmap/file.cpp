@@ -1,0 +1,181 @@
+#include "mmap/file.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "mmap/descriptor.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+namespace {
+
+// Linux transfers no more than this in one call, whatever is asked.
+constexpr std::size_t most_bytes_a_call = 0x7ffff000;
+
+ErrorPlace at(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
+  return {.path = std::string(path), .tensor = {}, .offset = offset, .os_error = os_error};
+}
+
+ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
+  switch (os_error) {
+    case ENOENT:
+    case ENOTDIR: return ErrorCode::not_found;
+    case ELOOP: return symlinks == Symlinks::refuse ? ErrorCode::refused : ErrorCode::io;
+    case ENXIO:   // a socket
+    case ENODEV:  // a device without a driver
+      return ErrorCode::refused;
+    default: return ErrorCode::io;
+  }
+}
+
+std::string sentence_of_opening(ErrorCode code, int os_error) {
+  if (code == ErrorCode::not_found) return "no such file";
+  if (code == ErrorCode::io) return "cannot be opened";
+  return os_error == ELOOP ? "expected a regular file, found a symlink" : "expected a regular file, found a socket or a device";
+}
+
+// A path cut at a NUL would name another file.
+void require_whole(const std::string& name, const std::string& path) {
+  if (name.find('\0') != std::string::npos) throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", at(path, 0));
+}
+
+const char* kind(mode_t mode) noexcept {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: return "a folder";
+    case S_IFIFO: return "a pipe";
+    case S_IFCHR: return "a character device";
+    case S_IFBLK: return "a block device";
+    case S_IFSOCK: return "a socket";
+    default: return "something else";
+  }
+}
+
+Identity identity_of(const struct ::stat& status) noexcept {
+  return {.device = status.st_dev,
+          .inode = status.st_ino,
+          .size_bytes = static_cast<std::uint64_t>(status.st_size),
+          .mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
+Identity identity_of_regular(int handle, const std::string& path) {
+  struct ::stat status {};
+  if (const int result = sys::fstat(handle, status); result < 0) throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+  if (!S_ISREG(status.st_mode))
+    throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)), at(path, 0));
+  return identity_of(status);
+}
+
+// Opens `name` and checks what it is. O_NONBLOCK: or a pipe without a writer would hang us before we can refuse it.
+std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name, const std::string& path, Symlinks symlinks) {
+  require_whole(name, path);
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (symlinks == Symlinks::refuse ? O_NOFOLLOW : 0);
+  Descriptor opened = open_at(folder, name.c_str(), flags);
+  if (const int error = opened.os_error()) {
+    const ErrorCode code = code_of_opening(error, symlinks);
+    throw Error(code, sentence_of_opening(code, error), at(path, error));
+  }
+  const Identity identity = identity_of_regular(opened.get(), path);
+  return {std::move(opened), identity};
+}
+
+// Appends the names in one buffer of getdents64 records.
+void append_names(std::span<const std::byte> records, std::vector<std::string>& names) {
+  while (!records.empty()) {
+    std::uint16_t record_bytes = 0;
+    std::memcpy(&record_bytes, records.data() + offsetof(struct ::dirent64, d_reclen), sizeof record_bytes);
+    const std::string_view name(reinterpret_cast<const char*>(records.data()) + offsetof(struct ::dirent64, d_name));
+    if (name != "." && name != "..") names.emplace_back(name);
+    records = records.subspan(record_bytes);
+  }
+}
+
+}  // namespace
+
+Descriptor open_at(int folder, const char* name, int flags) noexcept {
+  int handle = -EINTR;
+  while (handle == -EINTR) handle = sys::openat(folder, name, flags);
+  return Descriptor(handle);
+}
+
+std::shared_ptr<const Folder> Folder::open(const std::string& path) {
+  require_whole(path, path);
+  Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+  if (const int error = opened.os_error()) {
+    if (error == ENOENT || error == ENOTDIR) throw Error(ErrorCode::not_found, "no such folder", at(path, error));
+    throw Error(ErrorCode::io, "cannot be opened", at(path, error));
+  }
+  std::unique_ptr<const Folder> folder(new Folder(opened.get(), path));
+  opened.release();
+  return folder;
+}
+
+Folder::~Folder() { sys::close(handle_); }
+
+std::vector<std::string> Folder::names() const {
+  // Opened anew: the position of handle_ is shared by all who list through it.
+  const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "cannot be listed", at(path_, error));
+  std::vector<std::string> names;
+  alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
+  while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
+    if (got == -EINTR) continue;
+    if (got < 0) throw Error(ErrorCode::io, "cannot be listed", at(path_, static_cast<int>(-got)));
+    append_names(std::span(buffer).first(static_cast<std::size_t>(got)), names);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool Folder::has_file(const std::string& name) const noexcept {
+  struct ::stat status {};
+  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISREG(status.st_mode);
+}
+
+std::shared_ptr<const File> File::open(const std::string& path, Symlinks symlinks) {
+  auto [opened, identity] = open_regular(AT_FDCWD, path, path, symlinks);
+  std::unique_ptr<const File> file(new File(opened.get(), path, identity));
+  opened.release();
+  return file;
+}
+
+std::shared_ptr<const File> File::open_in(const Folder& folder, const std::string& name, Symlinks symlinks) {
+  const std::string path = folder.path().ends_with('/') ? folder.path() + name : folder.path() + '/' + name;
+  auto [opened, identity] = open_regular(folder.handle(), name, path, symlinks);
+  std::unique_ptr<const File> file(new File(opened.get(), path, identity));
+  opened.release();
+  return file;
+}
+
+File::~File() { sys::close(handle_); }
+
+bool File::unchanged() const noexcept {
+  struct ::stat status {};
+  return sys::fstat(handle_, status) == 0 && identity_of(status) == identity_;
+}
+
+void File::read(std::uint64_t offset, std::span<std::byte> into) const {
+  if (!core::inside(offset, into.size(), size_bytes()))
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked for {}", size_bytes(), into.size()),
+                at(path_, 0, offset));
+  while (!into.empty()) {
+    const std::int64_t got = sys::pread(handle_, offset, into.first(std::min(into.size(), most_bytes_a_call)));
+    if (got == -EINTR) continue;
+    if (got < 0) throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
+    if (got == 0)
+      throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),
+                  at(path_, 0, offset));
+    into = into.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+}
+
+}  // namespace heft::mmap

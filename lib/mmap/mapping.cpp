@@ -1,0 +1,145 @@
+#include "mmap/mapping.hpp"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "mmap/pages.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+namespace {
+
+namespace ipc = boost::interprocess;
+
+// MADV_POPULATE_READ of Linux 5.14, which the headers of older systems do not name.
+constexpr int populate_read = 22;
+
+static_assert(sizeof(std::size_t) >= sizeof(std::uint64_t), "mappings of whole checkpoints need a 64-bit address space");
+
+// Hands our own descriptor to mapped_region, whose own file_mapping would open the path again, without O_CLOEXEC.
+class Mappable {
+ public:
+  explicit Mappable(int handle) noexcept : handle_(handle) {}
+  [[nodiscard]] ipc::mapping_handle_t get_mapping_handle() const noexcept {
+    return ipc::ipcdetail::mapping_handle_from_file_handle(handle_);
+  }
+
+ private:
+  int handle_;
+};
+
+// What a mapping's Bytes hold: the pages, and the file they show.
+struct Region {
+  std::shared_ptr<const File> file;
+  ipc::mapped_region pages;
+};
+
+ErrorPlace at(const File& file, int os_error, std::optional<std::uint64_t> offset = {}) {
+  return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
+}
+
+// mapped_region rounds the offset down to a page and gives the address of the byte asked for.
+ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
+  try {
+    return {Mappable(file.handle()), ipc::read_only, static_cast<ipc::offset_t>(offset), static_cast<std::size_t>(size)};
+  } catch (const ipc::interprocess_exception& failure) {
+    const int os_error = failure.get_native_error();
+    throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("cannot map {} bytes", size),
+                at(file, os_error, offset));
+  }
+}
+
+// Size of the file now; the size at open where it cannot be had.
+std::uint64_t size_now(const File& file) noexcept {
+  struct ::stat status {};
+  return sys::fstat(file.handle(), status) == 0 ? static_cast<std::uint64_t>(status.st_size) : file.size_bytes();
+}
+
+void require_not_shrunk(const File& file, int os_error) {
+  const std::uint64_t size = size_now(file);
+  if (size < file.size_bytes())
+    throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was mapped, the file has {}", file.size_bytes(), size),
+                at(file, os_error));
+}
+
+[[noreturn]] void fail_populate(std::size_t size, const File& file, int os_error) {
+  require_not_shrunk(file, os_error);
+  const ErrorCode code = os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io;
+  throw Error(code, fmt::format("cannot bring {} mapped bytes into memory", size), at(file, os_error));
+}
+
+int flag_of(Advice advice) noexcept {
+  switch (advice) {
+    case Advice::sequential: return MADV_SEQUENTIAL;
+    case Advice::random: return MADV_RANDOM;
+    case Advice::will_need: return MADV_WILLNEED;
+    case Advice::normal: break;
+  }
+  return MADV_NORMAL;
+}
+
+}  // namespace
+
+Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t size) {
+  // Linux maps past the end of a file without a word, and touching that raises SIGBUS.
+  if (!core::inside(offset, size, file->size_bytes()))
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked to map {}", file->size_bytes(), size),
+                at(*file, 0, offset));
+  if (size == 0) return {};
+  ipc::mapped_region pages = map_pages(*file, offset, size);
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(pages.get_address()), pages.get_size());
+  return {bytes, std::make_shared<const Region>(Region{std::move(file), std::move(pages)})};
+}
+
+Bytes map(std::shared_ptr<const File> file) {
+  const std::uint64_t size = file->size_bytes();
+  return map(std::move(file), 0, size);
+}
+
+void advise(std::span<const std::byte> mapped, Advice advice) noexcept {
+  const auto pages = pages_around(mapped, sys::page_size());
+  if (!pages.empty()) sys::madvise(pages.data(), pages.size(), flag_of(advice));
+}
+
+bool populate(std::span<const std::byte> mapped, const File& file) {
+  const auto pages = pages_around(mapped, sys::page_size());
+  if (pages.empty()) return true;
+  int result = -EINTR;
+  while (result == -EINTR) result = sys::madvise(pages.data(), pages.size(), populate_read);
+  if (result == -EINVAL) return false;
+  if (result < 0) fail_populate(mapped.size(), file, -result);
+  // A cut inside the last page raises nothing: its bytes read as zeros.
+  require_not_shrunk(file, 0);
+  return true;
+}
+
+void drop(std::span<const std::byte> mapped) noexcept {
+  const auto pages = pages_inside(mapped, sys::page_size());
+  if (!pages.empty()) sys::madvise(pages.data(), pages.size(), MADV_DONTNEED);
+}
+
+void lock(std::span<const std::byte> mapped, const File& file) {
+  const auto pages = pages_around(mapped, sys::page_size());
+  if (pages.empty()) return;
+  const int result = sys::mlock(pages.data(), pages.size());
+  if (result == 0) return;
+  require_not_shrunk(file, -result);
+  throw Error(ErrorCode::out_of_memory,
+              fmt::format("cannot lock {} bytes in memory: RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)", pages.size(),
+                          sys::memlock_limit()),
+              at(file, -result));
+}
+
+void unlock(std::span<const std::byte> mapped) noexcept {
+  const auto pages = pages_around(mapped, sys::page_size());
+  if (!pages.empty()) sys::munlock(pages.data(), pages.size());
+}
+
+}  // namespace heft::mmap

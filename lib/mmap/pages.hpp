@@ -1,0 +1,26 @@
+// mmap/pages.hpp: ranges of whole pages around, or inside, a range of bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace heft::mmap {
+
+/// The smallest range of whole pages that holds `bytes`, which lies in a mapping: its pages are mapped whole.
+[[nodiscard]] inline std::span<const std::byte> pages_around(std::span<const std::byte> bytes, std::size_t page_size) noexcept {
+  if (bytes.empty()) return {};
+  const std::size_t before = reinterpret_cast<std::uintptr_t>(bytes.data()) % page_size;
+  const std::size_t size = (before + bytes.size() + page_size - 1) / page_size * page_size;
+  return {bytes.data() - before, size};
+}
+
+/// The whole pages inside `bytes`; may be none.
+[[nodiscard]] inline std::span<const std::byte> pages_inside(std::span<const std::byte> bytes, std::size_t page_size) noexcept {
+  const std::size_t into_page = reinterpret_cast<std::uintptr_t>(bytes.data()) % page_size;
+  const std::size_t before = into_page == 0 ? 0 : page_size - into_page;
+  if (bytes.size() < before) return {};
+  return bytes.subspan(before, (bytes.size() - before) / page_size * page_size);
+}
+
+}  // namespace heft::mmap

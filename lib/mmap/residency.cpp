@@ -1,0 +1,111 @@
+#include "mmap/residency.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <iterator>
+#include <memory>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+namespace {
+
+// Pages asked about in one call: 64 MiB of file for a buffer that fits the stack.
+constexpr std::size_t pages_a_call = 16 << 10;
+using Flags = std::array<unsigned char, pages_a_call>;
+
+ErrorPlace at(const File& file, int os_error, std::uint64_t offset) {
+  return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
+}
+
+// The kernel's own test of who may learn from mincore (can_do_mincore), as far as it can be made from outside.
+bool is_told(const File& file) noexcept {
+  struct ::stat status {};
+  if (sys::fstat(file.handle(), status) == 0 && status.st_uid == sys::geteuid()) return true;
+  return sys::faccess_write(file.handle()) == 0;
+}
+
+// For the duration of a call in which the caller keeps the file.
+std::shared_ptr<const File> borrowed(const File& file) noexcept { return {std::shared_ptr<const File>(), &file}; }
+
+void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t size) {
+  if (!core::inside(offset, size, file.size_bytes()))
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked about {}", file.size_bytes(), size),
+                at(file, 0, offset));
+}
+
+// Calls `visit` with the flags of consecutive runs of pages.
+template <class Visit>
+void for_each_run(const File& file, std::uint64_t offset, std::uint64_t size, Visit visit) {
+  const Bytes mapped = map(borrowed(file), offset, size);
+  const std::size_t page = sys::page_size();
+  auto left = pages_around(mapped.span(), page);
+  Flags flags;
+  while (!left.empty()) {
+    const auto run = left.first(std::min(left.size(), pages_a_call * page));
+    const int result = sys::mincore(run.data(), run.size(), flags.data());
+    if (result < 0) throw Error(ErrorCode::io, "cannot learn which pages are in memory", at(file, -result, offset));
+    visit(std::span<const unsigned char>(flags).first(run.size() / page));
+    left = left.subspan(run.size());
+  }
+}
+
+constexpr bool is_resident(unsigned char flag) noexcept { return (flag & 1) != 0; }
+
+}  // namespace
+
+Residency residency(const File& file, std::uint64_t offset, std::uint64_t size) {
+  require_inside_file(file, offset, size);
+  const std::uint64_t page = sys::page_size();
+  Residency found;
+  if (size != 0) found.pages = (offset % page + size + page - 1) / page;
+  found.known = is_told(file);
+  if (!found.known) return found;
+  for_each_run(file, offset, size, [&](std::span<const unsigned char> flags) {
+    found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
+  });
+  return found;
+}
+
+std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
+  require_inside_file(file, offset, size);
+  if (!is_told(file))
+    throw Error(ErrorCode::unsupported, "the kernel tells which pages are in memory only to who owns or may write the file", at(file, 0, offset));
+  std::vector<bool> pages;
+  for_each_run(file, offset, size, [&](std::span<const unsigned char> flags) {
+    std::transform(flags.begin(), flags.end(), std::back_inserter(pages), is_resident);
+  });
+  return pages;
+}
+
+std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<std::byte> into) {
+  require_inside_file(file, offset, into.size());
+  std::uint64_t copied = 0;
+  while (copied < into.size()) {
+    const std::int64_t got = sys::preadv2_nowait(file.handle(), offset + copied, into.subspan(copied));
+    if (got == -EINTR) continue;
+    if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == 0) break;
+    if (got < 0) throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()), at(file, static_cast<int>(-got), offset));
+    copied += static_cast<std::uint64_t>(got);
+  }
+  return copied;
+}
+
+void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
+  // To the system a size of 0 means all the rest of the file.
+  if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_WILLNEED);
+}
+
+void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
+  if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_DONTNEED);
+}
+
+}  // namespace heft::mmap

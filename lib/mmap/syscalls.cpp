@@ -1,0 +1,88 @@
+#include "mmap/syscalls.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace heft::mmap::sys {
+namespace {
+
+template <class Result>
+Result or_errno(Result result) noexcept {
+  return result < 0 ? static_cast<Result>(-errno) : result;
+}
+
+void* address(const std::byte* begin) noexcept { return const_cast<std::byte*>(begin); }
+
+}  // namespace
+
+int openat(int folder, const char* name, int flags) noexcept { return or_errno(::openat(folder, name, flags)); }
+void close(int handle) noexcept { ::close(handle); }
+int fstat(int handle, struct ::stat& into) noexcept { return or_errno(::fstat(handle, &into)); }
+int fstatat(int folder, const char* name, struct ::stat& into) noexcept { return or_errno(::fstatat(folder, name, &into, 0)); }
+
+std::int64_t fstatfs_type(int handle) noexcept {
+  struct ::statfs system {};
+  if (::fstatfs(handle, &system) < 0) return -errno;
+  return static_cast<std::int64_t>(system.f_type);
+}
+
+int faccess_write(int handle) noexcept {
+  char link[32];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+  return or_errno(::faccessat(AT_FDCWD, link, W_OK, AT_EACCESS));
+}
+
+std::uint32_t geteuid() noexcept { return ::geteuid(); }
+
+int statx_direct(int handle, DirectAlignment& into) noexcept {
+  struct ::statx found {};
+  if (::statx(handle, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) < 0) return -errno;
+  if ((found.stx_mask & STATX_DIOALIGN) == 0) return -ENODATA;
+  into = {found.stx_dio_mem_align, found.stx_dio_offset_align};
+  return 0;
+}
+
+std::int64_t getdents64(int folder, std::span<std::byte> into) noexcept {
+  return or_errno<std::int64_t>(::getdents64(folder, into.data(), into.size()));
+}
+
+std::int64_t pread(int handle, std::uint64_t offset, std::span<std::byte> into) noexcept {
+  return or_errno<std::int64_t>(::pread(handle, into.data(), into.size(), static_cast<off_t>(offset)));
+}
+
+std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byte> into) noexcept {
+  const ::iovec range{into.data(), into.size()};
+  return or_errno<std::int64_t>(::preadv2(handle, &range, 1, static_cast<off_t>(offset), RWF_NOWAIT));
+}
+
+int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
+  return or_errno(::mincore(address(begin), size, flags));
+}
+
+int madvise(const std::byte* begin, std::size_t size, int advice) noexcept { return or_errno(::madvise(address(begin), size, advice)); }
+
+// The one call that returns its error instead of setting errno.
+int posix_fadvise(int handle, std::uint64_t offset, std::uint64_t size, int advice) noexcept {
+  return -::posix_fadvise(handle, static_cast<off_t>(offset), static_cast<off_t>(size), advice);
+}
+
+int mlock(const std::byte* begin, std::size_t size) noexcept { return or_errno(::mlock(begin, size)); }
+int munlock(const std::byte* begin, std::size_t size) noexcept { return or_errno(::munlock(begin, size)); }
+
+std::uint64_t memlock_limit() noexcept {
+  struct ::rlimit limit {};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) < 0) return 0;
+  return limit.rlim_cur;
+}
+
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+}  // namespace heft::mmap::sys
