@@ -1,0 +1,125 @@
+#include "mmap/residency.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+
+#include "mmap/mapping.hpp"
+#include "support/fixtures.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+using namespace heft;
+using mmap::File;
+using test::TempFolder;
+using test::thrown_by;
+
+namespace {
+
+constexpr std::size_t page = 4096;
+constexpr std::size_t megabyte = 1 << 20;
+
+// A file whose pages are clean: dirty ones cannot be dropped.
+std::shared_ptr<const File> clean_file(const TempFolder& folder, const std::string& content) {
+  const auto path = folder.write("weights", content);
+  const int handle = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(::fsync(handle) == 0);
+  ::close(handle);
+  return File::open(path.string());
+}
+
+// On file systems that live in memory nothing can be dropped.
+bool drops(const File& file) {
+  mmap::drop_cache(file, 0, file.size_bytes());
+  return mmap::residency(file, 0, file.size_bytes()).resident == 0;
+}
+
+}  // namespace
+
+TEST_CASE("residency: a dropped file is not resident, a read range is, the rest is not") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(8 * megabyte));
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  std::string part(megabyte, '\0');
+  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
+  file->read(4 * megabyte, std::as_writable_bytes(std::span(part)));
+  const auto read = mmap::residency(*file, 4 * megabyte, megabyte);
+  CHECK(read.known);
+  CHECK(read.pages == megabyte / page);
+  CHECK(read.resident == read.pages);
+  CHECK(read.fraction() == 1.0);
+  CHECK(mmap::residency(*file, 0, 2 * megabyte).resident == 0);
+  const auto flags = mmap::resident_pages(*file, 0, 8 * megabyte);
+  CHECK(flags.size() == 8 * megabyte / page);
+  CHECK(flags[4 * megabyte / page]);
+  CHECK_FALSE(flags[0]);
+  CHECK(static_cast<std::uint64_t>(std::count(flags.begin(), flags.end(), true)) == mmap::residency(*file, 0, 8 * megabyte).resident);
+}
+
+TEST_CASE("residency: prefetch brings a range in") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(4 * megabyte));
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  mmap::prefetch(*file, megabyte, megabyte);
+  for (int tries = 0; tries < 500 && mmap::residency(*file, megabyte, megabyte).fraction() < 1; ++tries) ::usleep(10'000);
+  CHECK(mmap::residency(*file, megabyte, megabyte).fraction() == 1.0);
+}
+
+TEST_CASE("residency: an empty prefetch or drop is not the whole file") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(megabyte));
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  mmap::prefetch(*file, 0, 0);
+  ::usleep(20'000);
+  CHECK(mmap::residency(*file, 0, megabyte).resident == 0);
+  std::string all(megabyte, '\0');
+  file->read(0, std::as_writable_bytes(std::span(all)));
+  mmap::drop_cache(*file, 0, 0);
+  CHECK(mmap::residency(*file, 0, megabyte).fraction() == 1.0);
+}
+
+TEST_CASE("residency: pages are counted by what the range touches") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(3 * page));
+  CHECK(mmap::residency(*file, 0, 0).pages == 0);
+  CHECK(mmap::residency(*file, 0, 0).fraction() == 1.0);
+  CHECK(mmap::residency(*file, page - 1, 2).pages == 2);
+  CHECK(mmap::residency(*file, 1, page - 1).pages == 1);
+  CHECK(mmap::residency(*file, 0, 3 * page).pages == 3);
+  CHECK(mmap::resident_pages(*file, page - 1, page + 2).size() == 3);
+  CHECK(mmap::resident_pages(*file, 7, 0).empty());
+}
+
+TEST_CASE("residency: more pages than one call asks about") {
+  const TempFolder folder;
+  const auto file = File::open(folder.write_sparse("weights", 200 * megabyte + 5).string());
+  CHECK(mmap::residency(*file, 3, 200 * megabyte + 2).pages == 200 * megabyte / page + 1);
+  CHECK(mmap::resident_pages(*file, 3, 200 * megabyte + 2).size() == 200 * megabyte / page + 1);
+}
+
+TEST_CASE("residency: a range outside the file is out_of_range") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(100));
+  std::string one(1, '\0');
+  CHECK(thrown_by([&] { return mmap::residency(*file, 0, 101); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return mmap::resident_pages(*file, ~0ull, 2); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return mmap::read_resident(*file, 100, std::as_writable_bytes(std::span(one))); }).code() == ErrorCode::out_of_range);
+}
+
+TEST_CASE("residency: read_resident copies what is in memory and stops before what is not") {
+  const TempFolder folder;
+  const std::string content = test::pattern(4 * megabyte);
+  const auto file = clean_file(folder, content);
+  std::string into(4 * megabyte, '\0');
+  const auto bytes = std::as_writable_bytes(std::span(into));
+  file->read(0, bytes);
+  into.assign(into.size(), '\0');
+  if (mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) == 0) return test::skip("no RWF_NOWAIT on this file system");
+  CHECK(into == content);
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  CHECK(mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) < into.size());
+}

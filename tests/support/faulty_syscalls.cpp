@@ -1,0 +1,209 @@
+#include "support/faulty_syscalls.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+
+#include "mmap/syscalls.hpp"
+
+namespace heft::test {
+namespace {
+
+constexpr auto kinds = static_cast<std::size_t>(Call::count_);
+
+struct State {
+  std::mutex mutex;
+  bool active = false;
+  std::vector<Fault> faults;
+  std::vector<std::uint64_t> seen;  // for each fault: calls that it applies to
+  std::array<std::uint64_t, kinds> calls{};
+  std::array<std::uint64_t, kinds> hits{};
+};
+
+State& state() {
+  static State only;
+  return only;
+}
+
+}  // namespace
+
+FaultPlan::FaultPlan(std::vector<Fault> faults) {
+  const std::lock_guard lock(state().mutex);
+  if (state().active) throw std::logic_error("a fault plan is in force already");
+  state().active = true;
+  state().seen.assign(faults.size(), 0);
+  state().faults = std::move(faults);
+  state().calls.fill(0);
+  state().hits.fill(0);
+}
+
+FaultPlan::~FaultPlan() {
+  const std::lock_guard lock(state().mutex);
+  state().active = false;
+}
+
+std::uint64_t FaultPlan::calls(Call call) const {
+  const std::lock_guard lock(state().mutex);
+  return state().calls[static_cast<std::size_t>(call)];
+}
+
+std::uint64_t FaultPlan::hits(Call call) const {
+  const std::lock_guard lock(state().mutex);
+  return state().hits[static_cast<std::size_t>(call)];
+}
+
+std::optional<Fault> next_fault(Call call, int advice) {
+  State& plan = state();
+  const std::lock_guard lock(plan.mutex);
+  if (!plan.active) return std::nullopt;
+  ++plan.calls[static_cast<std::size_t>(call)];
+  std::optional<Fault> found;
+  for (std::size_t i = 0; i < plan.faults.size(); ++i) {
+    const Fault& fault = plan.faults[i];
+    if (fault.call != call || (fault.advice && *fault.advice != advice)) continue;
+    const std::uint64_t before = plan.seen[i]++;
+    if (!found && before >= fault.skip && before - fault.skip < fault.times) found = fault;
+  }
+  if (found) ++plan.hits[static_cast<std::size_t>(call)];
+  return found;
+}
+
+}  // namespace heft::test
+
+// The twin proper: each function as in lib/mmap/syscalls.cpp, but for the fault.
+namespace heft::mmap::sys {
+namespace {
+
+using test::Call;
+using test::Fault;
+using test::next_fault;
+
+template <class Result>
+Result or_errno(Result result) noexcept {
+  return result < 0 ? static_cast<Result>(-errno) : result;
+}
+
+// The call, unless a fault of its kind comes first.
+template <class Made>
+auto faulty(Call call, Made made, int advice = -1) {
+  const auto fault = next_fault(call, advice);
+  using Result = decltype(made());
+  return fault && fault->os_error != 0 ? static_cast<Result>(-fault->os_error) : or_errno(made());
+}
+
+template <class Made>
+std::int64_t faulty_read(Call call, std::uint64_t offset, std::span<std::byte> into, Made made) {
+  const auto fault = next_fault(call);
+  if (fault && fault->os_error != 0) return -fault->os_error;
+  std::uint64_t size = into.size();
+  if (fault && fault->at_most) size = std::min(size, *fault->at_most);
+  if (fault && fault->ends_at) size = offset >= *fault->ends_at ? 0 : std::min(size, *fault->ends_at - offset);
+  return size == 0 ? 0 : or_errno<std::int64_t>(made(into.first(static_cast<std::size_t>(size))));
+}
+
+void* address(const std::byte* begin) noexcept { return const_cast<std::byte*>(begin); }
+
+}  // namespace
+
+int openat(int folder, const char* name, int flags) noexcept {
+  return faulty(Call::openat, [&] { return ::openat(folder, name, flags); });
+}
+
+void close(int handle) noexcept { ::close(handle); }
+
+int fstat(int handle, struct ::stat& into) noexcept {
+  const auto fault = next_fault(Call::fstat);
+  if (fault && fault->os_error != 0) return -fault->os_error;
+  const int result = or_errno(::fstat(handle, &into));
+  if (result == 0 && fault && fault->ends_at) into.st_size = static_cast<off_t>(*fault->ends_at);
+  return result;
+}
+
+int fstatat(int folder, const char* name, struct ::stat& into) noexcept {
+  return faulty(Call::fstatat, [&] { return ::fstatat(folder, name, &into, 0); });
+}
+
+std::int64_t fstatfs_type(int handle) noexcept {
+  struct ::statfs system {};
+  const int result = faulty(Call::fstatfs, [&] { return ::fstatfs(handle, &system); });
+  return result < 0 ? result : static_cast<std::int64_t>(system.f_type);
+}
+
+int faccess_write(int handle) noexcept {
+  char link[32];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+  return faulty(Call::faccess, [&] { return ::faccessat(AT_FDCWD, link, W_OK, AT_EACCESS); });
+}
+
+// A plan that refuses write access means a user who does not own the file either.
+std::uint32_t geteuid() noexcept {
+  const auto fault = next_fault(Call::faccess);
+  return fault ? ~0u : ::geteuid();
+}
+
+int statx_direct(int handle, DirectAlignment& into) noexcept {
+  struct ::statx found {};
+  const int result = faulty(Call::statx, [&] { return ::statx(handle, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found); });
+  if (result < 0) return result;
+  if ((found.stx_mask & STATX_DIOALIGN) == 0) return -ENODATA;
+  into = {found.stx_dio_mem_align, found.stx_dio_offset_align};
+  return 0;
+}
+
+std::int64_t getdents64(int folder, std::span<std::byte> into) noexcept {
+  return faulty(Call::getdents64, [&]() -> std::int64_t { return ::getdents64(folder, into.data(), into.size()); });
+}
+
+std::int64_t pread(int handle, std::uint64_t offset, std::span<std::byte> into) noexcept {
+  return faulty_read(Call::pread, offset, into, [&](std::span<std::byte> part) {
+    return ::pread(handle, part.data(), part.size(), static_cast<off_t>(offset));
+  });
+}
+
+std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byte> into) noexcept {
+  return faulty_read(Call::preadv2, offset, into, [&](std::span<std::byte> part) {
+    const ::iovec range{part.data(), part.size()};
+    return ::preadv2(handle, &range, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  });
+}
+
+int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
+  return faulty(Call::mincore, [&] { return ::mincore(address(begin), size, flags); });
+}
+
+int madvise(const std::byte* begin, std::size_t size, int advice) noexcept {
+  return faulty(Call::madvise, [&] { return ::madvise(address(begin), size, advice); }, advice);
+}
+
+int posix_fadvise(int handle, std::uint64_t offset, std::uint64_t size, int advice) noexcept {
+  const auto fault = next_fault(Call::posix_fadvise, advice);
+  if (fault && fault->os_error != 0) return -fault->os_error;
+  return -::posix_fadvise(handle, static_cast<off_t>(offset), static_cast<off_t>(size), advice);
+}
+
+int mlock(const std::byte* begin, std::size_t size) noexcept {
+  return faulty(Call::mlock, [&] { return ::mlock(begin, size); });
+}
+
+int munlock(const std::byte* begin, std::size_t size) noexcept { return or_errno(::munlock(begin, size)); }
+
+std::uint64_t memlock_limit() noexcept {
+  struct ::rlimit limit {};
+  return ::getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ? 0 : limit.rlim_cur;
+}
+
+std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+}  // namespace heft::mmap::sys

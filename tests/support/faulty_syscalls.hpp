@@ -1,0 +1,48 @@
+// A twin of lib/mmap/syscalls.cpp whose calls fail when a test says so. A test binary that lists `faulty_syscalls_dep` links it in
+// place of the real file; as long as no FaultPlan lives, every call goes to the system.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <vector>
+
+namespace heft::test {
+
+/// The calls of mmap/syscalls.hpp, and the reads of a ring (mmap/ring.hpp), that can be made to fail.
+enum class Call : std::uint8_t {
+  openat, fstat, fstatat, fstatfs, faccess, statx, getdents64, pread, preadv2, mincore, madvise, posix_fadvise, mlock,
+  ring_open, ring_register_buffers, ring_register_files, ring_submit, ring_read,
+  count_,
+};
+
+/// What happens to some calls of a kind. The first fault of the plan that applies to a call decides.
+struct Fault {
+  static constexpr std::uint64_t for_ever = std::numeric_limits<std::uint64_t>::max();
+
+  Call call;
+  std::uint64_t skip = 0;                   ///< Calls of the kind that pass unharmed first.
+  std::uint64_t times = for_ever;           ///< Calls that are hit after those.
+  int os_error = 0;                         ///< The call is not made and fails with this errno; 0: it is made, changed as below.
+  std::optional<std::uint64_t> at_most = {};     ///< Reads give no more bytes than this.
+  std::optional<std::uint64_t> ends_at = {};     ///< Reads and fstat see a file of this size.
+  std::optional<int> advice = {};                ///< Only calls of madvise or posix_fadvise with this advice are hit (and counted).
+};
+
+/// Faults in force from construction to destruction. One plan at a time; calls may come from any thread.
+class FaultPlan {
+ public:
+  explicit FaultPlan(std::vector<Fault> faults);
+  ~FaultPlan();
+  FaultPlan(const FaultPlan&) = delete;
+  FaultPlan& operator=(const FaultPlan&) = delete;
+
+  /// Calls of that kind since the plan began, and how many of them were hit.
+  [[nodiscard]] std::uint64_t calls(Call call) const;
+  [[nodiscard]] std::uint64_t hits(Call call) const;
+};
+
+/// For twins: the fault that hits this call, if any. Counts the call.
+[[nodiscard]] std::optional<Fault> next_fault(Call call, int advice = -1);
+
+}  // namespace heft::test

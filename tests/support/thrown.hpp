@@ -1,0 +1,28 @@
+// The Error that a call throws, so that a test can look at its code, path, offset and sentence.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+#include <type_traits>
+
+#include "heft/error.hpp"
+
+namespace heft::test {
+
+/// Runs `call` and returns the Error it throws. Fails the test when it throws none, or something else.
+template <class Call>
+[[nodiscard]] Error thrown_by(Call&& call) {
+  try {
+    if constexpr (std::is_void_v<decltype(call())>) call();
+    else static_cast<void>(call());
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& other) {
+    FAIL("expected a heft::Error, caught: " << other.what());
+  }
+  FAIL("expected a heft::Error, nothing was thrown");
+  throw std::logic_error("FAIL returned");
+}
+
+}  // namespace heft::test
