@@ -1,0 +1,25 @@
+#include "format/formats.hpp"
+
+#include <array>
+
+namespace heft::format {
+namespace {
+
+// In the order in which they are tried. What decides is the first bytes alone, never a file's name, and the first that matches is the one
+// that reads: a format that fails is not followed by another, because an attacker would choose the second. So a signature that says more
+// stands above one that says less.
+constinit const std::array in_order{
+    &gguf_format,
+};
+
+}  // namespace
+
+std::span<const Format* const> formats() noexcept { return in_order; }
+
+const Format* recognize(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
+  for (const Format* format : in_order)
+    if (format->matches(head, file_size)) return format;
+  return nullptr;
+}
+
+}  // namespace heft::format

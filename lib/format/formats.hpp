@@ -1,0 +1,10 @@
+// format/formats.hpp: every format's descriptor. Each is defined last in its own .cpp and listed in formats.cpp.
+#pragma once
+
+#include "format/format.hpp"
+
+namespace heft::format {
+
+extern const Format gguf_format;
+
+}  // namespace heft::format

@@ -1,0 +1,48 @@
+#include "format/layout.hpp"
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+
+std::optional<std::string_view> duplicate(std::vector<std::string_view> names) {
+  std::ranges::sort(names);
+  const auto twin = std::ranges::adjacent_find(names);
+  if (twin == names.end()) return std::nullopt;
+  return *twin;
+}
+
+void require_unique_names(std::span<const TensorEntry> tensors) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const TensorEntry& tensor : tensors) names.push_back(tensor.name);
+  if (const auto twin = duplicate(std::move(names)))
+    throw Error(ErrorCode::ambiguous, "two tensors have this name", {.tensor = std::string(*twin)});
+}
+
+void sort_by_place(std::vector<TensorEntry>& tensors) {
+  std::ranges::sort(tensors, {}, [](const TensorEntry& tensor) {
+    return std::tuple(tensor.member, tensor.begin, tensor.name);
+  });
+}
+
+void require_disjoint(std::span<const TensorEntry> tensors) {
+  const TensorEntry* previous = nullptr;
+  for (const TensorEntry& tensor : tensors) {
+    if (tensor.size == 0) continue;
+    if (previous != nullptr && tensor.member == previous->member && tensor.begin - previous->begin < previous->size)
+      throw Error(ErrorCode::ambiguous,
+                  fmt::format("its bytes overlap those of '{}', which end at {}", core::escaped(previous->name),
+                              previous->begin + previous->size),
+                  {.tensor = std::string(tensor.name), .offset = tensor.begin});
+    previous = &tensor;
+  }
+}
+
+}  // namespace heft::format
