@@ -1,0 +1,116 @@
+// What must hold for the Catalog of any file, and ways to break a file. For tests and fuzz targets: a broken promise is a std::logic_error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "core/input.hpp"
+#include "format/format.hpp"
+#include "heft/error.hpp"
+
+namespace heft::test {
+
+/// A heap buffer of exactly these bytes, so that a sanitizer sees the first byte read too far.
+inline Bytes exact_bytes(std::string_view bytes) {
+  auto buffer = std::make_shared<std::unique_ptr<std::byte[]>>(new std::byte[bytes.size()]);
+  if (!bytes.empty()) std::memcpy(buffer->get(), bytes.data(), bytes.size());
+  return {{buffer->get(), bytes.size()}, buffer};
+}
+
+inline format::Catalog read_bytes(const format::Format& format, std::string_view bytes,
+                                  const format::ReadOptions& options = {}) {
+  return format.read(core::MemoryInput(exact_bytes(bytes)), options);
+}
+
+/// A catalog of a file of `file_size` bytes must point nowhere but into the file and into its own tables.
+class SoundCatalog {
+ public:
+  SoundCatalog(const format::Catalog& catalog, std::uint64_t file_size) : catalog_(catalog), file_size_(file_size) {}
+
+  void check() {
+    for (const format::TensorEntry& tensor : catalog_.tensors) check_tensor(tensor);
+    for (const format::Member& member : catalog_.members) require_range(member.begin, member.size, file_size_, "a member");
+    for (const format::Node& node : catalog_.nodes) check_node(node);
+    for (const std::uint32_t child : catalog_.children) require(child < catalog_.nodes.size(), "a child that is no node");
+    for (const format::Value& value : catalog_.values) require(value.node < catalog_.nodes.size(), "a value that is no node");
+    if (catalog_.metadata != format::none)
+      require(catalog_.nodes.at(catalog_.metadata).kind == format::NodeKind::map, "metadata that is no map");
+    if (touched_ == UINT64_MAX) throw std::logic_error("never: keeps the reads alive");
+  }
+
+ private:
+  static void require(bool holds, const char* what) {
+    if (!holds) throw std::logic_error(what);
+  }
+  static void require_range(std::uint64_t begin, std::uint64_t size, std::uint64_t bound, const char* what) {
+    require(begin <= bound && size <= bound - begin, what);
+  }
+  void touch(std::string_view text) {
+    for (const char letter : text) touched_ += static_cast<unsigned char>(letter) & 1u;
+  }
+
+  void check_tensor(const format::TensorEntry& tensor) {
+    touch(tensor.name);
+    if (tensor.member == format::none) {
+      require_range(tensor.begin, tensor.size, file_size_, "a storage outside the file");
+    } else {
+      require_range(tensor.begin, tensor.size, catalog_.members.at(tensor.member).full_size, "a storage outside its member");
+    }
+    for (const std::int64_t size : catalog_.sizes(tensor)) require(size >= 0, "a negative dim");
+    if (tensor.dtype == DType::unknown) require(tensor.type_name < catalog_.type_names.size(), "a type without a name");
+    else if ((tensor.flags & (format::strided | format::no_data)) == 0 && tensor.first == 0)
+      require(bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor))) <= tensor.size, "a tensor larger than its storage");
+  }
+
+  void check_node(const format::Node& node) {
+    using enum format::NodeKind;
+    switch (node.kind) {
+      case text:
+      case bytes: return touch({node.text, node.count});
+      case list:
+      case opaque: return require_range(node.first, node.count, catalog_.children.size(), "items outside the table");
+      case map: return require_range(node.first, 2 * std::uint64_t{node.count}, catalog_.children.size(), "pairs outside the table");
+      case tensor: return require(node.tensor < catalog_.tensors.size(), "a node of no tensor");
+      default: return;
+    }
+  }
+
+  const format::Catalog& catalog_;
+  std::uint64_t file_size_;
+  std::uint64_t touched_ = 0;
+};
+
+/// Reads a file that may be anything: it is refused with an Error, or its catalog is sound.
+inline bool is_read(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {}) {
+  try {
+    SoundCatalog(read_bytes(format, bytes, options), bytes.size()).check();
+    return true;
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).empty()) throw std::logic_error("an Error without words");
+    return false;
+  }
+}
+
+/// How many strict prefixes of a file are read without complaint. Each is tried.
+inline std::size_t readable_prefixes(const format::Format& format, std::string_view bytes) {
+  std::size_t read = 0;
+  for (std::size_t size = 0; size < bytes.size(); ++size) read += is_read(format, bytes.substr(0, size));
+  return read;
+}
+
+/// Flips each bit of the first `count` bytes, one at a time: every result is refused or sound.
+inline void flip_every_bit(const format::Format& format, std::string bytes, std::size_t count) {
+  for (std::size_t bit = 0; bit < 8 * count; ++bit) {
+    const auto mask = static_cast<char>(1u << (bit % 8));
+    bytes.at(bit / 8) ^= mask;
+    is_read(format, bytes);
+    bytes.at(bit / 8) ^= mask;
+  }
+}
+
+}  // namespace heft::test
