@@ -32,7 +32,7 @@ class DirectFile {
 
   [[nodiscard]] int handle() const noexcept { return handle_; }
   [[nodiscard]] const File& file() const noexcept { return *file_; }
-  /// Offsets and sizes of reads are multiples of this; a power of two, in bytes. As the file system says (statx, Linux 6.1), else at least 4096.
+  /// Offsets and sizes of reads are multiples of this; a power of two, in bytes. As the file system says (statx, Linux 6.1), else a page.
   [[nodiscard]] std::uint32_t offset_alignment() const noexcept { return offset_alignment_; }
   /// Addresses are multiples of this; a power of two, in bytes, often smaller than offset_alignment().
   [[nodiscard]] std::uint32_t memory_alignment() const noexcept { return memory_alignment_; }

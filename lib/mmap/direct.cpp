@@ -1,0 +1,85 @@
+#include "mmap/direct.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <functional>
+#include <system_error>
+#include <utility>
+
+#include "heft/error.hpp"
+#include "mmap/descriptor.hpp"
+#include "mmap/direct_request.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+namespace {
+
+constexpr unsigned most_in_flight = 4096;
+constexpr std::size_t most_buffer_bytes = std::size_t{1} << 30;
+
+bool lives_in_memory(int handle) noexcept {
+  const std::int64_t type = sys::fstatfs_type(handle);
+  return type == TMPFS_MAGIC || type == RAMFS_MAGIC || type == HUGETLBFS_MAGIC;
+}
+
+bool is_same_file(int handle, const Identity& identity) noexcept {
+  struct ::stat status {};
+  return sys::fstat(handle, status) == 0 && status.st_dev == identity.device && status.st_ino == identity.inode;
+}
+
+// What the file system says, or a page where it says nothing.
+sys::DirectAlignment alignment_of(int handle) noexcept {
+  sys::DirectAlignment alignment;
+  if (sys::statx_direct(handle, alignment) == 0) return alignment;
+  const auto page = static_cast<std::uint32_t>(sys::page_size());
+  return {.memory = page, .offset = page};
+}
+
+void require_setup(bool holds, const char* rule) {
+  if (!holds) throw Error(ErrorCode::out_of_range, rule);
+}
+
+void check(const DirectSetup& setup) {
+  require_setup(setup.depth >= 1 && setup.depth <= most_in_flight, "a queue of direct reads is 1 to 4096 deep");
+  for (const auto& file : setup.files) require_setup(file != nullptr, "a queue of direct reads needs its files open");
+  for (const auto& buffer : setup.buffers)
+    require_setup(!buffer.empty() && buffer.size() <= most_buffer_bytes, "buffers of direct reads hold 1 byte to 1 GiB");
+}
+
+}  // namespace
+
+DirectFile::DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment, std::uint32_t memory_alignment) noexcept
+    : handle_(handle), file_(std::move(file)), offset_alignment_(offset_alignment), memory_alignment_(memory_alignment) {}
+
+DirectFile::~DirectFile() { sys::close(handle_); }
+
+DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
+  if (lives_in_memory(file->handle())) return {.file = nullptr, .reason = "the file lives in memory: there is no cache to go past"};
+  // Without O_NONBLOCK, which makes io_uring answer EAGAIN instead of waiting; this is known to be a regular file.
+  const std::string link = fmt::format("/proc/self/fd/{}", file->handle());
+  Descriptor opened = open_at(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
+  if (const int error = opened.os_error())
+    return {.file = nullptr, .reason = "opening with O_DIRECT: " + std::generic_category().message(error)};
+  if (!is_same_file(opened.get(), file->identity())) return {.file = nullptr, .reason = "/proc/self/fd does not lead to the opened file"};
+  const auto [memory, offset] = alignment_of(opened.get());
+  if (!std::has_single_bit(memory) || !std::has_single_bit(offset))
+    return {.file = nullptr, .reason = "the file system does not read this file directly"};
+  std::unique_ptr<const DirectFile> direct(new DirectFile(opened.get(), std::move(file), offset, memory));
+  opened.release();
+  return {.file = std::move(direct), .reason = {}};
+}
+
+std::unique_ptr<DirectQueue> DirectQueue::open(DirectSetup setup) {
+  check(setup);
+  std::string reason = "io_uring was not asked for";
+  if (setup.allow_ring)
+    if (auto ring = open_ring_queue(setup, reason)) return ring;
+  return open_pread_queue(std::move(setup), std::move(reason));
+}
+
+}  // namespace heft::mmap

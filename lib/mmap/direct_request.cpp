@@ -1,0 +1,101 @@
+#include "mmap/direct_request.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "heft/error.hpp"
+
+namespace heft::mmap {
+namespace {
+
+// One registered buffer of io_uring holds no more, and it is far beyond what a device takes at once.
+constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
+
+// Answers without a byte in a row after which a request is no longer sent again: nothing may hang.
+constexpr unsigned most_stalls = 64;
+
+ErrorPlace at(const DirectFile& file, std::uint64_t offset, int os_error = 0) {
+  return {.path = file.file().path(), .tensor = {}, .offset = offset, .os_error = os_error};
+}
+
+const DirectFile& file_of(const DirectSetup& setup, std::size_t index) {
+  if (index >= setup.files.size())
+    throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} files, asked for number {}", setup.files.size(), index));
+  return *setup.files[index];
+}
+
+std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
+  const std::uint64_t file_size = file.file().size_bytes();
+  if (offset >= file_size || size == 0 || size > most_bytes)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected 1 to {} bytes from inside its {}, asked for {}", most_bytes, file_size, size),
+                at(file, offset));
+  return std::min(size, file_size - offset);
+}
+
+void require_aligned(const DirectFile& file, std::uint64_t offset, std::span<const std::byte> into) {
+  const std::uint64_t position = offset | into.size();
+  const auto address = reinterpret_cast<std::uintptr_t>(into.data());
+  if (position % file.offset_alignment() != 0 || address % file.memory_alignment() != 0)
+    throw Error(ErrorCode::misaligned,
+                fmt::format("direct reads need offsets and sizes in multiples of {}, addresses of {} bytes", file.offset_alignment(),
+                            file.memory_alignment()),
+                at(file, offset));
+}
+
+}  // namespace
+
+DirectRequest::DirectRequest(const DirectSetup& setup, std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token)
+    : file_(&file_of(setup, file)), index_(file), offset_(offset), into_(into), token_(token), wanted_(wanted_bytes(*file_, offset, into.size())) {
+  require_aligned(*file_, offset, into);
+}
+
+DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stats) {
+  if (result > 0) return advance(static_cast<std::uint64_t>(result), stats);
+  switch (-result) {
+    case 0:
+      throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", file_->file().size_bytes()),
+                  at(*file_, offset()));
+    case EINTR:
+    case EAGAIN: return stall(stats);
+    case EINVAL:      // an alignment that the file system did not tell
+    case EOPNOTSUPP:
+    case ENOMEM:      // for pinning the pages
+    case EFAULT:      // memory that cannot be pinned: the copying read may still write to it, or says so itself
+      return finish_buffered(stats);
+    default:
+      throw Error(ErrorCode::io, fmt::format("cannot read {} bytes directly", wanted_ - done_), at(*file_, offset(), static_cast<int>(-result)));
+  }
+}
+
+// A device may stop anywhere; the next direct read has to begin on a block.
+bool DirectRequest::can_go_on() const noexcept { return offset() % file_->offset_alignment() == 0; }
+
+DirectRequest::Step DirectRequest::advance(std::uint64_t bytes, DirectStats& stats) {
+  // A file that grew gives more than there was at open.
+  bytes = std::min(bytes, wanted_ - done_);
+  done_ += bytes;
+  stats.direct_bytes += bytes;
+  stalls_ = 0;
+  if (done_ == wanted_) return Step::finished;
+  if (!can_go_on()) return finish_buffered(stats);
+  ++stats.retries;
+  return Step::again;
+}
+
+DirectRequest::Step DirectRequest::stall(DirectStats& stats) {
+  if (++stalls_ > most_stalls) return finish_buffered(stats);
+  ++stats.retries;
+  return Step::again;
+}
+
+DirectRequest::Step DirectRequest::finish_buffered(DirectStats& stats) {
+  const std::uint64_t left = wanted_ - done_;
+  file_->file().read(offset(), rest().first(static_cast<std::size_t>(left)));
+  done_ = wanted_;
+  stats.buffered_bytes += left;
+  return Step::finished;
+}
+
+}  // namespace heft::mmap

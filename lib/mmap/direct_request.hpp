@@ -1,0 +1,51 @@
+// mmap/direct_request.hpp: one direct read on its way, and what the system's answers mean for it: the same for io_uring and pread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "mmap/direct.hpp"
+
+namespace heft::mmap {
+
+class DirectRequest {
+ public:
+  /// Checks what DirectQueue::submit() promises to check, but for the number in flight.
+  DirectRequest(const DirectSetup& setup, std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token);
+
+  /// What is to be read next.
+  [[nodiscard]] std::size_t file_index() const noexcept { return index_; }
+  [[nodiscard]] int handle() const noexcept { return file_->handle(); }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return offset_ + done_; }
+  [[nodiscard]] std::span<std::byte> rest() const noexcept { return into_.subspan(static_cast<std::size_t>(done_)); }
+
+  enum class Step : std::uint8_t { again, finished };
+  /// Takes the system's answer, bytes or -errno, to a read of rest(). Reads the rest through the page cache where it cannot go on directly.
+  /// Throws Error{io, changed_on_disk}.
+  Step settle(std::int64_t result, DirectStats& stats);
+
+  [[nodiscard]] DirectCompletion completion() const noexcept { return {.token = token_, .size_bytes = done_}; }
+
+ private:
+  [[nodiscard]] bool can_go_on() const noexcept;
+  Step advance(std::uint64_t bytes, DirectStats& stats);
+  Step stall(DirectStats& stats);
+  Step finish_buffered(DirectStats& stats);
+
+  const DirectFile* file_;
+  std::size_t index_;
+  std::uint64_t offset_;
+  std::span<std::byte> into_;
+  std::uint64_t token_;
+  std::uint64_t wanted_;     // bytes of the file in the range
+  std::uint64_t done_ = 0;   // of those, in the buffer
+  unsigned stalls_ = 0;      // answers in a row that brought nothing
+};
+
+/// The two kinds of queue. open_ring_queue() gives null, and the reason, where io_uring is not to be had.
+std::unique_ptr<DirectQueue> open_pread_queue(DirectSetup setup, std::string reason);
+std::unique_ptr<DirectQueue> open_ring_queue(const DirectSetup& setup, std::string& reason);
+
+}  // namespace heft::mmap

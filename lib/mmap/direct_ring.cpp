@@ -1,0 +1,187 @@
+// Direct reads through io_uring, with registered buffers and files where the system lets them be registered.
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "heft/error.hpp"
+#include "mmap/direct_request.hpp"
+#include "mmap/ring.hpp"
+
+namespace heft::mmap {
+namespace {
+
+// Refusals of io_uring_enter in a row (EAGAIN: no memory for a request, EBUSY) after which it is a failure.
+constexpr unsigned most_refusals = 10'000;
+
+std::string sentence(const char* call, int result) { return std::string(call) + ": " + std::generic_category().message(-result); }
+
+// A registered buffer, found again by address.
+struct Registered {
+  std::span<std::byte> memory;
+  int index;
+};
+
+bool lies_before(const Registered& a, const Registered& b) noexcept { return std::less<>()(a.memory.data(), b.memory.data()); }
+
+class RingQueue final : public DirectQueue {
+ public:
+  explicit RingQueue(const DirectSetup& setup) : setup_(setup), slots_(setup.depth) {
+    for (unsigned slot = setup.depth; slot > 0; --slot) free_.push_back(slot - 1);
+  }
+  ~RingQueue() override { drain(); }
+
+  /// 0, or -errno; then the queue is of no use.
+  int open() {
+    const int result = ring_.open(setup_.depth);
+    if (result < 0) return result;
+    register_buffers();
+    register_files();
+    return 0;
+  }
+
+  void submit(std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) override {
+    if (free_.empty()) throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
+    const unsigned slot = free_.back();
+    slots_[slot].emplace(setup_, file, offset, into, token);
+    free_.pop_back();
+    prepare(slot);
+  }
+
+  void flush() override {
+    while (unsent_ > 0) send(/*wait=*/false);
+  }
+
+  DirectCompletion wait() override {
+    if (in_flight() == 0) throw Error(ErrorCode::out_of_range, "nothing is in flight");
+    for (;;) {
+      const sys::Ring::Answer answer = next_answer();
+      const auto slot = static_cast<unsigned>(answer.tag);
+      if (settle(slot, answer.result) == DirectRequest::Step::again) {
+        prepare(slot);
+        continue;
+      }
+      const DirectCompletion completion = slots_[slot]->completion();
+      release(slot);
+      return completion;
+    }
+  }
+
+  [[nodiscard]] unsigned in_flight() const noexcept override { return setup_.depth - static_cast<unsigned>(free_.size()); }
+  [[nodiscard]] bool is_asynchronous() const noexcept override { return true; }
+  [[nodiscard]] const std::string& reason() const noexcept override { return reason_; }
+  [[nodiscard]] const DirectStats& stats() const noexcept override { return stats_; }
+
+ private:
+  void register_buffers() {
+    if (setup_.buffers.empty()) return;
+    if (const int result = ring_.register_buffers(setup_.buffers); result < 0) return miss("registering buffers", result);
+    for (std::size_t i = 0; i < setup_.buffers.size(); ++i) buffers_.push_back({setup_.buffers[i], static_cast<int>(i)});
+    std::sort(buffers_.begin(), buffers_.end(), lies_before);
+  }
+
+  void register_files() {
+    std::vector<int> handles;
+    for (const auto& file : setup_.files) handles.push_back(file->handle());
+    if (handles.empty()) return;
+    const int result = ring_.register_files(handles);
+    if (result < 0) return miss("registering files", result);
+    files_registered_ = true;
+  }
+
+  void miss(const char* what, int result) {
+    if (!reason_.empty()) reason_ += "; ";
+    reason_ += sentence(what, result);
+  }
+
+  // Index of the registered buffer that holds all of `into`, or -1.
+  [[nodiscard]] int buffer_of(std::span<std::byte> into) const noexcept {
+    auto after = std::upper_bound(buffers_.begin(), buffers_.end(), Registered{into, 0}, lies_before);
+    if (after == buffers_.begin()) return -1;
+    const auto& [memory, index] = *--after;
+    const auto begin = static_cast<std::size_t>(into.data() - memory.data());
+    return begin <= memory.size() && into.size() <= memory.size() - begin ? index : -1;
+  }
+
+  void prepare(unsigned slot) noexcept {
+    const DirectRequest& request = *slots_[slot];
+    ring_.prepare({.file = files_registered_ ? static_cast<int>(request.file_index()) : request.handle(),
+                   .is_registered = files_registered_,
+                   .buffer = buffer_of(request.rest()),
+                   .offset = request.offset(),
+                   .into = request.rest(),
+                   .tag = slot});
+    ++unsent_;
+  }
+
+  void send(bool wait) {
+    const int result = ring_.submit(wait);
+    if (result > 0 || (result == 0 && unsent_ == 0)) {
+      unsent_ -= std::min(unsent_, static_cast<unsigned>(result));
+      refusals_ = 0;
+    } else if (result == 0 || result == -EAGAIN || result == -EBUSY) {
+      if (++refusals_ > most_refusals) throw Error(ErrorCode::out_of_memory, "the system takes no more reads", {.os_error = -result});
+    } else if (result != -EINTR) {
+      throw Error(ErrorCode::io, "reads cannot be sent", {.os_error = -result});
+    }
+  }
+
+  // Sends first, even when an answer is there: the device is to have work while the caller looks at it.
+  sys::Ring::Answer next_answer() {
+    flush();
+    sys::Ring::Answer answer;
+    while (!ring_.take(answer)) send(/*wait=*/true);
+    return answer;
+  }
+
+  DirectRequest::Step settle(unsigned slot, std::int64_t result) {
+    try {
+      return slots_[slot]->settle(result, stats_);
+    } catch (...) {
+      release(slot);
+      throw;
+    }
+  }
+
+  void release(unsigned slot) noexcept {
+    slots_[slot].reset();
+    free_.push_back(slot);  // within the capacity it had at first
+  }
+
+  // The kernel writes to the callers' memory until the last answer. Failing to wait for it would take a kernel that lost the ring.
+  void drain() noexcept {
+    sys::Ring::Answer answer;
+    for (unsigned refusals = 0; in_flight() > 0 && refusals < most_refusals;) {
+      if (ring_.take(answer)) {
+        release(static_cast<unsigned>(answer.tag));
+      } else if (ring_.submit(/*wait=*/true) < 0) {
+        ++refusals;
+      }
+    }
+  }
+
+  DirectSetup setup_;
+  sys::Ring ring_;
+  std::string reason_;
+  DirectStats stats_;
+  std::vector<std::optional<DirectRequest>> slots_;  // by tag
+  std::vector<unsigned> free_;
+  std::vector<Registered> buffers_;  // by address
+  bool files_registered_ = false;
+  unsigned unsent_ = 0;
+  unsigned refusals_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<DirectQueue> open_ring_queue(const DirectSetup& setup, std::string& reason) {
+  auto queue = std::make_unique<RingQueue>(setup);
+  const int result = queue->open();
+  if (result == 0) return queue;
+  reason = sentence("io_uring_setup", result);
+  return nullptr;
+}
+
+}  // namespace heft::mmap

@@ -1,0 +1,65 @@
+#include <liburing.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "mmap/ring.hpp"
+
+namespace heft::mmap::sys {
+
+struct Ring::State {
+  ::io_uring ring{};
+  bool is_open = false;
+  ~State() {
+    if (is_open) ::io_uring_queue_exit(&ring);
+  }
+};
+
+Ring::Ring() noexcept = default;
+Ring::~Ring() = default;
+
+int Ring::open(unsigned entries) {
+  state_ = std::make_unique<State>();
+  // Without the flag (Linux 5.19), every completion interrupts the thread that submitted.
+  int result = ::io_uring_queue_init(entries, &state_->ring, IORING_SETUP_COOP_TASKRUN);
+  if (result == -EINVAL) result = ::io_uring_queue_init(entries, &state_->ring, 0);
+  state_->is_open = result == 0;
+  return result;
+}
+
+int Ring::register_buffers(std::span<const std::span<std::byte>> buffers) {
+  std::vector<::iovec> ranges;
+  ranges.reserve(buffers.size());
+  for (const auto& buffer : buffers) ranges.push_back({buffer.data(), buffer.size()});
+  return ::io_uring_register_buffers(&state_->ring, ranges.data(), static_cast<unsigned>(ranges.size()));
+}
+
+int Ring::register_files(std::span<const int> handles) {
+  return ::io_uring_register_files(&state_->ring, handles.data(), static_cast<unsigned>(handles.size()));
+}
+
+void Ring::prepare(const Read& read) noexcept {
+  ::io_uring_sqe* entry = ::io_uring_get_sqe(&state_->ring);
+  const auto size = static_cast<unsigned>(read.into.size());
+  if (read.buffer >= 0) {
+    ::io_uring_prep_read_fixed(entry, read.file, read.into.data(), size, read.offset, read.buffer);
+  } else {
+    ::io_uring_prep_read(entry, read.file, read.into.data(), size, read.offset);
+  }
+  if (read.is_registered) entry->flags |= IOSQE_FIXED_FILE;
+  entry->user_data = read.tag;
+}
+
+int Ring::submit(bool wait) noexcept {
+  return wait ? ::io_uring_submit_and_wait(&state_->ring, 1) : ::io_uring_submit(&state_->ring);
+}
+
+bool Ring::take(Answer& answer) noexcept {
+  ::io_uring_cqe* entry = nullptr;
+  if (::io_uring_peek_cqe(&state_->ring, &entry) != 0) return false;
+  answer = {entry->user_data, entry->res};
+  ::io_uring_cqe_seen(&state_->ring, entry);
+  return true;
+}
+
+}  // namespace heft::mmap::sys
