@@ -10,6 +10,10 @@ namespace {
 // stands above one that says less.
 constinit const std::array in_order{
     &gguf_format,
+    // No magic: a plausible length and a '{' after it. Below every magic.
+    &safetensors_format,
+    // Any text that begins with '{'. Last.
+    &index_json_format,
 };
 
 }  // namespace

@@ -6,5 +6,7 @@
 namespace heft::format {
 
 extern const Format gguf_format;
+extern const Format safetensors_format;
+extern const Format index_json_format;
 
 }  // namespace heft::format

@@ -7,8 +7,14 @@ namespace {
 constexpr std::size_t length_bytes = 8;
 
 std::string quoted(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
   std::string out = "\"";
   for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20) {
+      out += std::string("\\u00") + digits[byte >> 4] + digits[byte & 15];
+      continue;
+    }
     if (c == '"' || c == '\\') out += '\\';
     out += c;
   }

@@ -1,0 +1,159 @@
+// The index of a sharded checkpoint: model.safetensors.index.json, pytorch_model.bin.index.json and their variants.
+//
+//   {"metadata": {"total_size": 689486551552},                  optional; any JSON. total_size is an integer, a real or a string
+//    "weight_map": {"model.norm.weight": "model-00160-of-000163.safetensors", ...}}
+//
+// The map decides: a shard may hold tensors that it does not mention, and only those it names are loaded. File names are what the file says,
+// not yet judged: the record room takes plain names in the same folder only.
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "format/formats.hpp"
+#include "format/json.hpp"
+#include "format/name_table.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+// Any JSON value as a node. Recursion is bounded by Limits::json_depth.
+class NodeMaker {
+ public:
+  NodeMaker(json::Document& document, Catalog& catalog) : document_(document), catalog_(catalog) {}
+
+  std::uint32_t make(json::Value& value) {
+    switch (value.kind(what)) {
+      case json::Kind::object: return object(value);
+      case json::Kind::list: return list(value);
+      case json::Kind::text: return text(value.text(what));
+      case json::Kind::number: return number(value);
+      case json::Kind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .integer = value.boolean(what) ? 1 : 0});
+      case json::Kind::null: break;
+    }
+    value.null(what);
+    return catalog_.add_node({});
+  }
+
+ private:
+  static constexpr std::string_view what = "metadata";
+
+  std::uint32_t text(std::string_view text) { return catalog_.add_text(catalog_.arena.store(text)); }
+
+  std::uint32_t object(json::Value& value) {
+    std::vector<std::uint32_t> pairs;
+    NameTable keys;
+    value.members(what, [&](const json::Key& key, json::Value& member) {
+      if (!keys.add(key.text).fresh)
+        document_.fail(ErrorCode::ambiguous, fmt::format("metadata: the key '{}' is there twice", core::escaped(key.text)), key.at);
+      pairs.push_back(text(key.text));
+      pairs.push_back(make(member));
+    });
+    return catalog_.add_container(NodeKind::map, pairs);
+  }
+
+  std::uint32_t list(json::Value& value) {
+    std::vector<std::uint32_t> items;
+    value.elements(what, [&](json::Value& element) { items.push_back(make(element)); });
+    return catalog_.add_container(NodeKind::list, items);
+  }
+
+  std::uint32_t number(json::Value& value) {
+    auto number = value.number(what);
+    if (number.is_int64()) return catalog_.add_integer(number.get_int64());
+    if (number.is_uint64()) return catalog_.add_node({.kind = NodeKind::unsigned_integer, .natural = number.get_uint64()});
+    return catalog_.add_node({.kind = NodeKind::real, .real = number.get_double()});
+  }
+
+  json::Document& document_;
+  Catalog& catalog_;
+};
+
+// weight_map: tensor name to file name.
+class MapReader {
+ public:
+  MapReader(json::Document& document, const Limits& limits, Catalog& catalog) : document_(document), limits_(limits), catalog_(catalog) {}
+
+  void read(json::Value& map) {
+    map.members("weight_map", [this](const json::Key& key, json::Value& file) {
+      core::require_limit(catalog_.located.size() + 1, limits_.tensors, "the number of tensors", "tensors", document_.offset(key.at));
+      core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes", document_.offset(key.at));
+      try {
+        locate(key, file);
+      } catch (const Error& error) {
+        throw error.with_tensor(key.text);
+      }
+    });
+    catalog_.shards = std::move(shards_).take_names();
+  }
+
+ private:
+  void locate(const json::Key& key, json::Value& file) {
+    const std::string_view name = catalog_.arena.store(key.text);
+    if (!names_.add(name).fresh) document_.fail(ErrorCode::ambiguous, "weight_map: the name is there twice", key.at);
+    catalog_.located.push_back({name, shard(file)});
+  }
+
+  // Neighbours mostly share a shard.
+  std::uint32_t shard(json::Value& file) {
+    const std::string_view name = file.text("weight_map");
+    if (!catalog_.located.empty()) {
+      const std::uint32_t last = catalog_.located.back().shard;
+      if (shards_.names()[last] == name) return last;
+    }
+    const auto known = shards_.find(name);
+    if (known) return *known;
+    core::require_limit(shards_.names().size() + 1, limits_.shards, "the number of shards", "shards", document_.offset(file.at()));
+    return shards_.add(catalog_.arena.store(name)).index;
+  }
+
+  json::Document& document_;
+  const Limits& limits_;
+  Catalog& catalog_;
+  NameTable names_;
+  NameTable shards_;
+};
+
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  const auto first = std::ranges::find_if_not(head, [](std::byte b) { return b == std::byte{' '} || b == std::byte{'\t'} || b == std::byte{'\n'} || b == std::byte{'\r'}; });
+  return first != head.end() && *first == std::byte{'{'};
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) {
+  Catalog catalog;
+  catalog.format = index_json_format.name;
+  const Limits& limits = options.limits;
+  core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");
+  json::Document document(json::read_text(input, 0, input.size_bytes()), limits);
+  bool has_map = false;
+  document.members([&](const json::Key& key, json::Value& value) {
+    if (key.text == "weight_map") {
+      if (std::exchange(has_map, true)) document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
+      MapReader(document, limits, catalog).read(value);
+    } else if (key.text == "metadata") {
+      if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
+      catalog.metadata = NodeMaker(document, catalog).make(value);
+    } else {
+      value.skip("an unknown member");
+    }
+  });
+  // Any JSON object comes here, config.json for one.
+  if (!has_map) throw Error(ErrorCode::unrecognized, "expected the index of a sharded checkpoint, found a JSON object without weight_map");
+  return catalog;
+}
+
+}  // namespace
+
+constinit const Format index_json_format{
+    .name = "index.json",
+    .suffixes = ".safetensors.index.json .bin.index.json",
+    .reads = "weight_map of shards in the same folder; metadata",
+    .writes = "",
+    .matches = matches,
+    .read = read,
+};
+
+}  // namespace heft::format

@@ -1,0 +1,79 @@
+#include "format/name_table.hpp"
+
+#include <cstring>
+#include <random>
+#include <utility>
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint64_t odd_a = 0x9E37'79B9'7F4A'7C15;
+constexpr std::uint64_t odd_b = 0xD1B5'4A32'D192'ED03;
+
+// Both halves of a 128-bit product, folded: every bit of either factor reaches every bit of the result.
+std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
+  __extension__ using u128 = unsigned __int128;
+  const u128 product = static_cast<u128>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+std::uint64_t load(const char* from, std::size_t size) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, from, size);
+  return word;
+}
+
+}  // namespace
+
+NameTable::NameTable() : slots_(64) {
+  std::random_device random;
+  key_ = (std::uint64_t{random()} << 32) | random();
+}
+
+std::uint64_t NameTable::hash(std::string_view name) const noexcept {
+  std::uint64_t state = key_ ^ name.size();
+  const char* at = name.data();
+  std::size_t left = name.size();
+  for (; left > 16; at += 16, left -= 16) state = fold(load(at, 8) ^ key_ ^ odd_a, load(at + 8, 8) ^ state ^ odd_b);
+  const std::uint64_t low = left > 8 ? load(at, 8) : load(at, left);
+  const std::uint64_t high = left > 8 ? load(at + 8, left - 8) : 0;
+  return fold(fold(low ^ key_ ^ odd_a, high ^ state ^ odd_b), key_ ^ odd_b);
+}
+
+std::size_t NameTable::slot(std::string_view name, std::uint64_t code) const noexcept {
+  const auto half = static_cast<std::uint32_t>(code >> 32);
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t i = code & mask;
+  while (slots_[i].number != 0 && (slots_[i].hash != half || names_[slots_[i].number - 1] != name)) i = (i + 1) & mask;
+  return i;
+}
+
+std::optional<std::uint32_t> NameTable::find(std::string_view name) const noexcept {
+  const std::uint32_t number = slots_[slot(name, hash(name))].number;
+  if (number == 0) return std::nullopt;
+  return number - 1;
+}
+
+NameTable::Place NameTable::add(std::string_view name) {
+  if (names_.size() * 2 >= slots_.size()) grow();
+  const std::uint64_t code = hash(name);
+  Slot& place = slots_[slot(name, code)];
+  if (place.number != 0) return {place.number - 1, false};
+  names_.push_back(name);
+  place = {static_cast<std::uint32_t>(code >> 32), static_cast<std::uint32_t>(names_.size())};
+  return {place.number - 1, true};
+}
+
+void NameTable::grow() {
+  std::vector<Slot> wider(slots_.size() * 4);
+  const std::size_t mask = wider.size() - 1;
+  for (const Slot& slot : slots_) {
+    if (slot.number == 0) continue;
+    std::size_t i = hash(names_[slot.number - 1]) & mask;
+    while (wider[i].number != 0) i = (i + 1) & mask;
+    wider[i] = slot;
+  }
+  slots_ = std::move(wider);
+}
+
+}  // namespace heft::format
