@@ -1,0 +1,65 @@
+#include "heft/checkpoint.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "record/pattern.hpp"
+#include "record/state.hpp"
+
+namespace heft {
+
+TensorRange::TensorRange(std::shared_ptr<const record::State> state, std::vector<std::uint32_t> selected, bool all)
+    : state_(std::move(state)), selected_(std::move(selected)), count_(all ? state_->entries.size() : selected_.size()), all_(all) {}
+
+TensorView TensorRange::operator[](std::size_t position) const {
+  if (position >= count_)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a tensor below {}, found {}", count_, position));
+  return state_->view(all_ ? static_cast<std::uint32_t>(position) : selected_[position]);
+}
+
+TensorRange Checkpoint::tensors() const { return {state_, {}, true}; }
+
+TensorRange Checkpoint::tensors(std::string_view pattern) const {
+  const record::Pattern wanted(pattern);
+  std::vector<std::uint32_t> selected;
+  for (std::uint32_t position = 0; position < state_->entries.size(); ++position)
+    if (wanted.matches(state_->name(position))) selected.push_back(position);
+  return {state_, std::move(selected), false};
+}
+
+std::optional<TensorView> Checkpoint::find(std::string_view name) const noexcept {
+  const std::uint32_t position = state_->find(name);
+  return position == record::NameIndex::none ? std::nullopt : std::optional(state_->view(position));
+}
+
+TensorView Checkpoint::tensor(std::string_view name) const {
+  if (const std::uint32_t position = state_->find(name); position != record::NameIndex::none) return state_->view(position);
+  std::vector<std::string_view> names;
+  names.reserve(state_->entries.size());
+  for (std::uint32_t position = 0; position < state_->entries.size(); ++position) names.push_back(state_->name(position));
+  throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", names.size(), core::did_you_mean(name, names)),
+              {.path = state_->path, .tensor = std::string(name)});
+}
+
+Record Checkpoint::root() const { return record::Tree::root_of({state_, &state_->tree()}); }
+
+Record Checkpoint::metadata() const {
+  const record::Tree& tree = state_->metadata();
+  return tree.count(record::Tree::root) == 0 ? Record() : record::Tree::root_of({state_, &tree});
+}
+
+const std::vector<ShardInfo>& Checkpoint::shards() const& noexcept { return state_->infos; }
+const std::vector<std::string>& Checkpoint::notes() const& noexcept { return state_->notes; }
+const std::string& Checkpoint::path() const& noexcept { return state_->path; }
+
+bool Checkpoint::unchanged() const noexcept {
+  return std::all_of(state_->shards.begin(), state_->shards.end(), [](const auto& shard) { return shard->file->unchanged(); });
+}
+
+std::uint64_t Checkpoint::table_bytes() const noexcept { return state_->table_bytes(); }
+
+}  // namespace heft

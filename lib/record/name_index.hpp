@@ -1,0 +1,78 @@
+// record/name_index.hpp: flat names to positions: one open-addressing table of 32-bit slots, nothing allocated for a lookup.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace heft::record {
+
+/// SipHash-1-3 keyed per table, so that a file cannot be made of names that collide.
+class NameHash {
+ public:
+  /// Keys from the system's random source.
+  NameHash();
+  /// `salt` makes one key many: the hash of (salt, text).
+  [[nodiscard]] std::uint64_t operator()(std::string_view text, std::uint64_t salt = 0) const noexcept;
+
+ private:
+  std::array<std::uint64_t, 2> key_;
+};
+
+/// Positions 0..count-1 by name. The names themselves live elsewhere: every call is given `name_of(position)`.
+///
+/// A slot holds a position and, in the bits that positions of this table do not need, bits of the hash: probes that pass over other names
+/// seldom look at them.
+class NameIndex {
+ public:
+  static constexpr std::uint32_t none = 0xFFFFFFFF;
+
+  NameIndex() = default;
+  /// Room for positions below `count` < 2^31, at most two thirds full.
+  explicit NameIndex(std::size_t count)
+      : slots_(std::bit_ceil(count + count / 2 + 2), empty), position_mask_(std::bit_ceil(count + 1) - 1) {}
+
+  /// Enters `position` and returns `none`; or returns a position already there for which `same(position)` holds, and enters nothing.
+  template <class Same>
+  std::uint32_t insert(std::uint64_t hash, std::uint32_t position, const Same& same) {
+    const std::size_t slot = probe(hash, same);
+    if (slots_[slot] != empty) return slots_[slot] & position_mask_;
+    slots_[slot] = position | tag(hash);
+    return none;
+  }
+
+  /// The position for which `same(position)` holds, or `none`.
+  template <class Same>
+  [[nodiscard]] std::uint32_t find(std::uint64_t hash, const Same& same) const noexcept {
+    if (slots_.empty()) return none;
+    const std::uint32_t slot = slots_[probe(hash, same)];
+    return slot == empty ? none : slot & position_mask_;
+  }
+
+  [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.capacity() * sizeof(std::uint32_t); }
+
+ private:
+  static constexpr std::uint32_t empty = 0xFFFFFFFF;
+
+  // The high half of the hash chooses no slot, so its bits tell names in neighbouring slots apart. Never equal to `empty`: a position is
+  // below the mask.
+  [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(hash >> 32) & ~position_mask_; }
+
+  template <class Same>
+  [[nodiscard]] std::size_t probe(std::uint64_t hash, const Same& same) const {
+    const std::size_t mask = slots_.size() - 1;
+    const std::uint32_t wanted = tag(hash);
+    for (std::size_t slot = hash & mask;; slot = (slot + 1) & mask) {
+      const std::uint32_t held = slots_[slot];
+      if (held == empty || ((held & ~position_mask_) == wanted && same(held & position_mask_))) return slot;
+    }
+  }
+
+  std::vector<std::uint32_t> slots_;
+  std::uint32_t position_mask_ = 0;
+};
+
+}  // namespace heft::record

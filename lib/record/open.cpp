@@ -1,0 +1,141 @@
+// open(): from a path to the files it means, from their catalogs to one table.
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "record/folder.hpp"
+#include "record/index.hpp"
+#include "record/state.hpp"
+
+namespace heft {
+namespace record {
+namespace {
+
+class Opener {
+ public:
+  Opener(const std::filesystem::path& path, const OpenOptions& options)
+      : options_(options), symlinks_(options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse), state_(std::make_shared<State>()) {
+    state_->path = path.string();
+    state_->limits = options.limits;
+  }
+
+  std::shared_ptr<const State> open() {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(state_->path, ignored)) open_folder();
+    else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_));
+    add_values();
+    state_->describe_shards();
+    return state_;
+  }
+
+ private:
+  void open_folder() {
+    folder_ = mmap::Folder::open(state_->path);
+    const Choice choice = choose(*folder_);
+    switch (choice.kind) {
+      case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_));
+      case Choice::Kind::parts:
+        for (const std::string& name : choice.names) add_sibling(name, folder_->path());
+        return add_all_tensors();
+      case Choice::Kind::meta: throw Error(ErrorCode::unsupported, "a folder of Meta's consolidated parts", {.path = folder_->path()});
+    }
+  }
+
+  // A file that stands alone, an index, or a part of a split.
+  void open_file(std::shared_ptr<const Shard> shard) {
+    const auto& catalog = shard->catalog;
+    if (catalog->shards.empty() && catalog->located.empty()) {
+      state_->shards.push_back(std::move(shard));
+      return add_all_tensors();
+    }
+    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    core::require_limit(catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
+    if (catalog->split_index != format::none) return open_split(shard);
+    open_index(shard);
+  }
+
+  void open_index(const std::shared_ptr<const Shard>& index) {
+    std::vector<std::uint32_t> numbers;
+    for (const std::string_view name : index->catalog->shards) {
+      numbers.push_back(add_sibling(std::string(name), index->file->path()));
+      if (const Shard& shard = *state_->shards[numbers.back()]; !shard.catalog->located.empty())
+        throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard.file->path()});
+    }
+    merge_index(*state_, *index, numbers);
+  }
+
+  // Any part may be opened: the rest are the siblings whose names it computes. Each must agree on what it is a part of.
+  void open_split(const std::shared_ptr<const Shard>& opened) {
+    const format::Catalog& catalog = *opened->catalog;
+    for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) {
+      if (part == catalog.split_index) state_->shards.push_back(opened);
+      else add_sibling(std::string(catalog.shards[part]), opened->file->path());
+      if (state_->shards.size() != part + 1)
+        throw Error(ErrorCode::corrupt, fmt::format("expected a file of its own for part {}, found one that is there already", part + 1), {.path = opened->file->path()});
+      require_part(*state_->shards.back(), catalog, part);
+    }
+    add_all_tensors();
+    if (catalog.split_tensors != 0 && catalog.split_tensors != state_->entries.size())
+      throw Error(ErrorCode::corrupt, fmt::format("expected {} tensors in {} parts, found {}", catalog.split_tensors, catalog.shards.size(), state_->entries.size()),
+                  {.path = state_->path});
+  }
+
+  static void require_part(const Shard& shard, const format::Catalog& whole, std::uint32_t part) {
+    const format::Catalog& catalog = *shard.catalog;
+    if (catalog.split_index == part && catalog.shards.size() == whole.shards.size() && catalog.split_tensors == whole.split_tensors) return;
+    const std::string found = catalog.split_index == format::none ? std::string("no part of a split") : fmt::format("part {} of {}", catalog.split_index + 1, catalog.shards.size());
+    throw Error(ErrorCode::corrupt, fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found), {.path = shard.file->path()});
+  }
+
+  // Opens a file beside the first and gives its number among the shards: the same number for the same file, however it is named.
+  std::uint32_t add_sibling(const std::string& name, const std::string& declared_in) {
+    require_plain_name(name, declared_in);
+    auto file = sibling(name);
+    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode}, static_cast<std::uint32_t>(state_->shards.size()));
+    if (is_new) state_->shards.push_back(open_shard(std::move(file), options_));
+    return known->second;
+  }
+
+  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_); }
+
+  void add_all_tensors() {
+    for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard) {
+      const auto count = static_cast<std::uint32_t>(state_->catalog(shard).tensors.size());
+      for (std::uint32_t entry = 0; entry < count; ++entry) state_->entries.push_back({shard, entry});
+    }
+    state_->index_names();
+  }
+
+  void add_values() {
+    for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard)
+      for (const format::Value& value : state_->catalog(shard).values) state_->values.push_back({value.name, shard, value.node});
+  }
+
+  static std::string parent_of(const std::string& path) {
+    const std::size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  }
+
+  const OpenOptions& options_;
+  mmap::Symlinks symlinks_;
+  std::shared_ptr<State> state_;
+  std::shared_ptr<const mmap::Folder> folder_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // by device and inode
+};
+
+}  // namespace
+}  // namespace record
+
+Checkpoint open(const std::filesystem::path& path, const OpenOptions& options) {
+  return Checkpoint(record::Opener(path, options).open());
+}
+
+}  // namespace heft

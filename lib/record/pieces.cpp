@@ -1,0 +1,190 @@
+#include "record/pieces.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "record/view_access.hpp"
+
+namespace heft {
+namespace record {
+namespace {
+
+[[noreturn]] void fail(ErrorCode code, const std::string& name, std::string sentence) {
+  throw Error(code, std::move(sentence), {.tensor = name});
+}
+
+bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
+
+bool overlap(const Piece& a, const Piece& b) noexcept {
+  for (std::size_t dim = 0; dim < a.at.rank(); ++dim) {
+    if (a.at[dim] >= b.at[dim] + b.part.shape()[dim] || b.at[dim] >= a.at[dim] + a.part.shape()[dim]) return false;
+  }
+  return true;
+}
+
+// A part that itself is in pieces gives those, moved to where it lies.
+std::vector<Piece> flattened(std::vector<Piece> pieces) {
+  std::vector<Piece> flat;
+  for (Piece& piece : pieces) {
+    if (is_empty(piece.part.shape())) continue;
+    if (piece.part.pieces().empty()) {
+      flat.push_back(std::move(piece));
+      continue;
+    }
+    for (Piece inner : piece.part.pieces()) {
+      for (std::size_t dim = 0; dim < inner.at.rank(); ++dim) inner.at[dim] += piece.at[dim];
+      flat.push_back(std::move(inner));
+    }
+  }
+  return flat;
+}
+
+void require_alike(const std::string& name, const std::vector<Piece>& pieces) {
+  const TensorView& first = pieces.front().part;
+  for (const Piece& piece : pieces) {
+    if (piece.part.dtype() != first.dtype() || piece.part.dtype_name() != first.dtype_name())
+      fail(ErrorCode::type_mismatch, name,
+           fmt::format("expected parts of one dtype, found {} and {}", first.dtype_name(), piece.part.dtype_name()));
+    if (ViewAccess::flags(piece.part) != ViewAccess::flags(first))
+      fail(ErrorCode::type_mismatch, name, "expected parts of one byte order and without differing lazy bits");
+    if (piece.part.dtype() == DType::unknown)
+      fail(ErrorCode::type_mismatch, name, fmt::format("expected a known dtype, found {}", first.dtype_name()));
+  }
+}
+
+void require_placed(const std::string& name, const Shape& shape, const Piece& piece) {
+  const Shape& part = piece.part.shape();
+  if (piece.at.rank() != shape.rank() || part.rank() != shape.rank())
+    fail(ErrorCode::out_of_range, name,
+         fmt::format("expected parts of rank {}, found shape {} at {}", shape.rank(), to_string(part), to_string(piece.at)));
+  for (std::size_t dim = 0; dim < shape.rank(); ++dim) {
+    if (piece.at[dim] < 0 || part[dim] > shape[dim] || piece.at[dim] > shape[dim] - part[dim])
+      fail(ErrorCode::out_of_range, name,
+           fmt::format("expected parts inside {}, found shape {} at {}", to_string(shape), to_string(part), to_string(piece.at)));
+  }
+  const std::int64_t block = info(piece.part.dtype()).block_elements;
+  if (block > 1 && (shape.rank() == 0 || piece.at[shape.rank() - 1] % block != 0 || part[shape.rank() - 1] % block != 0))
+    fail(ErrorCode::out_of_range, name, fmt::format("expected parts of whole blocks of {} elements, found one at {}", block, to_string(piece.at)));
+}
+
+// The dim along which parts begin at the most places: sorted by it, few parts lie side by side.
+std::size_t widest_dim(const std::vector<Piece>& pieces, std::size_t rank) {
+  std::size_t best = 0;
+  std::size_t most = 0;
+  std::vector<std::int64_t> begins;
+  for (std::size_t dim = 0; dim < rank; ++dim) {
+    begins.clear();
+    for (const Piece& piece : pieces) begins.push_back(piece.at[dim]);
+    std::sort(begins.begin(), begins.end());
+    const auto distinct = static_cast<std::size_t>(std::unique(begins.begin(), begins.end()) - begins.begin());
+    if (distinct > most) {
+      most = distinct;
+      best = dim;
+    }
+  }
+  return best;
+}
+
+// Parts inside the whole that do not overlap and have its number of elements leave no hole.
+void require_tiling(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
+  std::uint64_t elements = 0;
+  for (const Piece& piece : pieces) {
+    require_placed(name, shape, piece);
+    elements = core::add_or_throw(elements, piece.part.element_count(), "the number of elements in all parts");
+  }
+  const std::size_t dim = shape.rank() == 0 ? 0 : widest_dim(pieces, shape.rank());
+  if (shape.rank() != 0)
+    std::stable_sort(pieces.begin(), pieces.end(), [dim](const Piece& a, const Piece& b) { return a.at[dim] < b.at[dim]; });
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    for (std::size_t j = i + 1; j < pieces.size(); ++j) {
+      if (shape.rank() != 0 && pieces[j].at[dim] >= pieces[i].at[dim] + pieces[i].part.shape()[dim]) break;
+      if (overlap(pieces[i], pieces[j]))
+        fail(ErrorCode::out_of_range, name,
+             fmt::format("expected parts that do not overlap, those at {} and {} do", to_string(pieces[i].at), to_string(pieces[j].at)));
+    }
+  }
+  if (elements != shape.element_count())
+    fail(ErrorCode::out_of_range, name, fmt::format("expected parts of {} elements together, found {}", shape.element_count(), elements));
+}
+
+}  // namespace
+
+std::vector<Piece> slice_pieces(std::span<const Piece> pieces, std::size_t dim, std::int64_t begin, std::int64_t end) {
+  std::vector<Piece> cut;
+  for (const Piece& piece : pieces) {
+    const std::int64_t from = std::max(begin, piece.at[dim]);
+    const std::int64_t to = std::min(end, piece.at[dim] + piece.part.shape()[dim]);
+    if (from >= to) continue;
+    Piece kept{piece.part.slice(dim, from - piece.at[dim], to - piece.at[dim]), piece.at};
+    kept.at[dim] = from - begin;
+    cut.push_back(std::move(kept));
+  }
+  return cut;
+}
+
+std::vector<Piece> transpose_pieces(std::span<const Piece> pieces, std::size_t a, std::size_t b) {
+  std::vector<Piece> turned;
+  turned.reserve(pieces.size());
+  for (const Piece& piece : pieces) {
+    turned.push_back({piece.part.transpose(a, b), piece.at});
+    std::swap(turned.back().at[a], turned.back().at[b]);
+  }
+  return turned;
+}
+
+bool pieces_share_storage(std::span<const Piece> a, std::span<const Piece> b) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Piece& x, const Piece& y) { return x.part.shares_storage_with(y.part); });
+}
+
+void read_from_pieces(std::span<const Piece> pieces, std::span<const std::int64_t> index,
+                      const std::function<void(const TensorView&, std::span<const std::int64_t>)>& read) {
+  for (const Piece& piece : pieces) {
+    Dims inside(index);
+    bool holds = true;
+    for (std::size_t dim = 0; dim < index.size(); ++dim) {
+      inside[dim] -= piece.at[dim];
+      holds = holds && inside[dim] >= 0 && inside[dim] < piece.part.shape()[dim];
+    }
+    if (holds) return read(piece.part, inside.span());
+  }
+}
+
+}  // namespace record
+
+TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vector<Piece> pieces) {
+  TensorView view = like;
+  if (pieces.size() == 1 && pieces.front().part.shape() == shape) {
+    view = std::move(pieces.front().part);
+    set_name(view, like.name_, like.name_owner_ ? like.name_owner_ : std::shared_ptr<const void>(like.pieces_));
+    return view;
+  }
+  view.size_ = 0;
+  for (const Piece& piece : pieces) view.size_ += piece.part.storage_bytes();
+  view.strides_ = Strides::contiguous(shape);
+  view.shape_ = std::move(shape);
+  // Whatever owned the name goes on owning it: for a whole made at open that is its first list of pieces.
+  if (!view.name_owner_) view.name_owner_ = like.pieces_;
+  const bool none = pieces.empty();
+  view.pieces_ = none ? nullptr : std::make_shared<const std::vector<Piece>>(std::move(pieces));
+  return view;
+}
+
+TensorView TensorView::over_pieces(std::string name, Shape shape, std::vector<Piece> pieces) {
+  const TensorView sample = pieces.empty() ? TensorView() : pieces.front().part;
+  pieces = record::flattened(std::move(pieces));
+  if (!pieces.empty()) record::require_alike(name, pieces);
+  record::require_tiling(name, shape, pieces);
+  TensorView like;
+  like.dtype_ = sample.dtype();
+  like.flags_ = sample.flags_;
+  // Even a single part of the same shape goes by the new name.
+  return ViewAccess::make_pieces(like, std::move(shape), std::move(pieces)).renamed(std::move(name));
+}
+
+}  // namespace heft

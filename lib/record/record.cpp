@@ -1,0 +1,193 @@
+#include "heft/record.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "record/tree.hpp"
+
+namespace heft {
+namespace {
+
+using format::NodeKind;
+
+std::string joined(const std::string& path, std::string_view key) { return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key); }
+
+// "a list", "an opaque record"
+std::string with_article(RecordKind kind) {
+  const std::string_view word = name(kind);
+  return fmt::format("{} {}", std::string_view("aeiou").find(word.front()) == std::string_view::npos ? "a" : "an", word);
+}
+
+std::string where(const std::string& path) { return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path)); }
+
+[[noreturn]] void fail_kind(const Record& record, std::string_view expected) {
+  const std::string path = record.path();
+  throw Error(ErrorCode::type_mismatch, fmt::format("expected {}, {} is {}", expected, where(path), with_article(record.kind())), {.tensor = path});
+}
+
+[[noreturn]] void fail_missing(const Record& record, std::string_view key) {
+  if (record.count() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map && record.kind() != RecordKind::opaque)
+    fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
+  std::vector<std::string> keys;
+  for (std::size_t position = 0; position < record.count(); ++position) keys.push_back(record.key(position));
+  const std::vector<std::string_view> names(keys.begin(), keys.end());
+  const std::string path = record.path();
+  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : core::did_you_mean(key, names);
+  throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint), {.tensor = joined(path, key)});
+}
+
+[[noreturn]] void fail_range(const Record& record, std::string_view expected) {
+  const std::string path = record.path();
+  throw Error(ErrorCode::out_of_range, fmt::format("expected {}, {} does not fit", expected, where(path)), {.tensor = path});
+}
+
+// An integer of a file: up to 64 bits with its sign apart, or nothing when it is larger.
+struct Whole {
+  bool negative = false;
+  std::uint64_t magnitude = 0;
+};
+
+// `size` bytes of little-endian two's complement.
+std::optional<Whole> big_integer(const char* bytes, std::size_t size) noexcept {
+  const bool negative = (static_cast<unsigned char>(bytes[size - 1]) & 0x80) != 0;
+  std::uint64_t low = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto byte = static_cast<unsigned char>(bytes[i]);
+    if (i < 8) low |= static_cast<std::uint64_t>(byte) << (8 * i);
+    else if (byte != (negative ? 0xFF : 0)) return {};
+  }
+  if (!negative) return Whole{false, low};
+  if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
+  if (low == 0) return {};  // -2^64: one more than the magnitude can say
+  return Whole{true, ~low + 1};
+}
+
+std::optional<Whole> whole_of(const format::Node& node) noexcept {
+  if (node.kind == NodeKind::unsigned_integer) return Whole{false, node.natural};
+  if (node.count != 0) return big_integer(node.text, node.count);
+  const auto bits = static_cast<std::uint64_t>(node.integer);
+  return node.integer < 0 ? Whole{true, ~bits + 1} : Whole{false, bits};
+}
+
+}  // namespace
+
+std::string_view name(RecordKind kind) noexcept {
+  static constexpr std::string_view names[] = {"null", "boolean", "integer", "real", "text", "bytes", "list", "map", "tensor", "opaque"};
+  const auto index = static_cast<std::size_t>(kind);
+  return index < std::size(names) ? names[index] : "unknown";
+}
+
+Record::Record() noexcept = default;
+
+RecordKind Record::kind() const noexcept { return tree_ ? tree_->kind(node_) : RecordKind::null; }
+std::string Record::path() const { return tree_ ? tree_->path(node_) : std::string(); }
+std::string_view Record::detail() const noexcept { return tree_ ? tree_->detail(node_) : std::string_view(); }
+std::size_t Record::count() const noexcept { return tree_ ? tree_->count(node_) : 0; }
+
+std::optional<Record> Record::find(std::string_view key) const noexcept {
+  if (!tree_) return {};
+  const auto node = tree_->find(node_, key);
+  return node ? std::optional(Record(tree_, *node)) : std::nullopt;
+}
+
+Record Record::operator[](std::string_view key) const {
+  if (auto found = find(key)) return *std::move(found);
+  fail_missing(*this, key);
+}
+
+Record Record::operator[](std::size_t index) const {
+  if (kind() == RecordKind::list && index < count()) return child(index);
+  return (*this)[std::string_view(fmt::format_int(index).c_str())];
+}
+
+Record Record::operator[](int index) const {
+  if (index >= 0) return (*this)[static_cast<std::size_t>(index)];
+  return (*this)[std::string_view(fmt::format_int(index).c_str())];
+}
+
+Record Record::child(std::size_t position) const {
+  if (position >= count())
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position), {.tensor = path()});
+  return Record(tree_, tree_->child(node_, position));
+}
+
+std::string Record::key(std::size_t position) const {
+  if (position >= count())
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position), {.tensor = path()});
+  return tree_->key(node_, position);
+}
+
+TensorView Record::tensor() const {
+  if (kind() != RecordKind::tensor) fail_kind(*this, "a tensor");
+  return tree_->tensor(node_);
+}
+
+bool Record::boolean() const {
+  if (kind() != RecordKind::boolean) fail_kind(*this, "a boolean");
+  const format::Catalog* catalog = nullptr;
+  return tree_->value(node_, &catalog)->integer != 0;
+}
+
+std::int64_t Record::integer() const {
+  if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
+  const format::Catalog* catalog = nullptr;
+  const auto whole = whole_of(*tree_->value(node_, &catalog));
+  const std::uint64_t most = whole && whole->negative ? std::uint64_t{1} << 63 : static_cast<std::uint64_t>(INT64_MAX);
+  if (!whole || whole->magnitude > most) fail_range(*this, "an integer of 64 bits with a sign");
+  return static_cast<std::int64_t>(whole->negative ? ~whole->magnitude + 1 : whole->magnitude);
+}
+
+std::uint64_t Record::natural() const {
+  if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
+  const format::Catalog* catalog = nullptr;
+  const auto whole = whole_of(*tree_->value(node_, &catalog));
+  if (!whole || whole->negative) fail_range(*this, "a natural number of 64 bits");
+  return whole->magnitude;
+}
+
+double Record::real() const {
+  const format::Catalog* catalog = nullptr;
+  const format::Node* node = tree_ ? tree_->value(node_, &catalog) : nullptr;
+  if (node != nullptr && node->kind == NodeKind::real) return node->real;
+  if (kind() != RecordKind::integer) fail_kind(*this, "a real");
+  const auto whole = whole_of(*node);
+  const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
+  // 2^64 itself cannot come back: a magnitude near it rounds up to a double that no longer fits.
+  if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude) fail_range(*this, "an integer that is exact as a real");
+  return whole->negative ? -value : value;
+}
+
+std::string_view Record::text() const {
+  if (kind() != RecordKind::text) fail_kind(*this, "text");
+  const format::Catalog* catalog = nullptr;
+  const format::Node* node = tree_->value(node_, &catalog);
+  return {node->text, node->count};
+}
+
+Bytes Record::bytes() const {
+  if (kind() != RecordKind::bytes) fail_kind(*this, "bytes");
+  const format::Catalog* catalog = nullptr;
+  const format::Node* node = tree_->value(node_, &catalog);
+  return {std::as_bytes(std::span(node->text, node->count)), tree_};
+}
+
+std::string_view Record::class_name() const {
+  if (kind() != RecordKind::opaque) fail_kind(*this, "an opaque record");
+  const format::Catalog* catalog = nullptr;
+  const format::Node* node = tree_->value(node_, &catalog);
+  if (node->count == 0) return {};
+  const format::Node& name = catalog->nodes[catalog->children[node->first]];
+  return name.kind == NodeKind::text ? std::string_view(name.text, name.count) : std::string_view();
+}
+
+std::uint64_t Record::tensor_count() const { return tree_ ? tree_->totals(node_).tensors : 0; }
+std::uint64_t Record::tensor_bytes() const { return tree_ ? tree_->totals(node_).bytes : 0; }
+
+}  // namespace heft

@@ -1,0 +1,95 @@
+#include "record/shard.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/input.hpp"
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "mmap/mapping.hpp"
+#include "record/view_access.hpp"
+
+namespace heft::record {
+namespace {
+
+// Headers are read with pread into private copies: a writer that changes the file meanwhile cannot change what was checked.
+class FileInput final : public core::Input {
+ public:
+  explicit FileInput(const mmap::File& file) noexcept : file_(file) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_.size_bytes(); }
+  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override {
+    core::require_inside(offset, size, file_.size_bytes(), "the file");
+    return read_bytes(file_, offset, size);
+  }
+
+ private:
+  const mmap::File& file_;
+};
+
+std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
+
+[[noreturn]] void fail_unrecognized(const mmap::File& file) {
+  if (file.size_bytes() == 0) throw Error(ErrorCode::unrecognized, "expected model weights, the file is empty", {.path = file.path()});
+  std::array<std::byte, 8> head{};
+  const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
+  file.read(0, {head.data(), size});
+  std::string hex;
+  for (std::size_t i = 0; i < size; ++i) hex += fmt::format("{}{:02x}", i == 0 ? "" : " ", std::to_integer<unsigned>(head[i]));
+  throw Error(ErrorCode::unrecognized, fmt::format("expected a format heft reads, the first bytes are {}", hex), {.path = file.path()});
+}
+
+format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options) {
+  const format::Format* format = recognize(file);
+  if (format == nullptr) fail_unrecognized(file);
+  try {
+    return format->read(FileInput(file), {.limits = options.limits,
+                                          .file_name = base_name(file.path()),
+                                          .top_level_key = options.top_level_key,
+                                          .strict_globals = options.strict_globals,
+                                          .big_endian_default = options.big_endian_default});
+  } catch (const Error& error) {
+    throw error.with_path(file.path());
+  }
+}
+
+}  // namespace
+
+const format::Format* recognize(const mmap::File& file) {
+  std::array<std::byte, format::head_bytes> head;
+  const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
+  file.read(0, {head.data(), size});
+  return format::recognize({head.data(), size}, file.size_bytes());
+}
+
+std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options) {
+  auto shard = std::make_shared<Shard>();
+  shard->catalog = std::make_shared<const format::Catalog>(read_catalog(*file, options));
+  Bytes mapping;
+  if (options.access == Access::map && file->size_bytes() != 0) mapping = mmap::map(file);
+  shard->source = file_source(file, std::move(mapping), shard->catalog);
+  shard->file = std::move(file);
+  return shard;
+}
+
+TensorView Shard::view(const format::TensorEntry& entry) const {
+  const format::Catalog& from = *catalog;
+  return ViewAccess::make({
+      .source = entry.member == format::none ? source : members[entry.member],
+      .name = entry.name,
+      .type_name = entry.type_name == format::none ? std::string_view() : from.type_names[entry.type_name],
+      .begin = entry.begin,
+      .size = entry.size,
+      .first = entry.first,
+      .sizes = from.sizes(entry),
+      .strides = from.strides(entry),
+      .dtype = entry.dtype,
+      .flags = static_cast<std::uint8_t>(entry.flags & ~format::TensorFlag::strided),
+  });
+}
+
+}  // namespace heft::record

@@ -1,0 +1,37 @@
+// record/shard.hpp: one opened file of a checkpoint: recognised, its catalog read, its payload within reach.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/catalog.hpp"
+#include "format/format.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/tensor_view.hpp"
+#include "mmap/file.hpp"
+#include "record/source.hpp"
+
+namespace heft::record {
+
+/// Immutable once made.
+struct Shard {
+  std::shared_ptr<const mmap::File> file;
+  std::shared_ptr<const format::Catalog> catalog;
+  std::shared_ptr<const Source> source;
+  std::vector<std::shared_ptr<const Source>> members;  ///< Parallel to Catalog::members.
+
+  /// A view of one of the catalog's tensors; no allocation up to rank 6.
+  [[nodiscard]] TensorView view(const format::TensorEntry& entry) const;
+};
+
+/// What kind of file it is, by its first bytes; null when no format knows it. Throws Error{io}.
+const format::Format* recognize(const mmap::File& file);
+
+/// Reads the file's headers, each byte into a private copy, and maps it if asked: nothing of the payload is touched. Throws what formats
+/// throw, with the path; Error{unrecognized}.
+std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options);
+
+}  // namespace heft::record

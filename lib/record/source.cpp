@@ -1,0 +1,91 @@
+#include "record/source.hpp"
+
+#include <cstring>
+#include <new>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::record {
+namespace {
+
+void require_range(const Source& source, std::uint64_t offset, std::uint64_t size) {
+  if (core::inside(offset, size, source.size_bytes())) return;
+  throw Error(ErrorCode::out_of_range,
+              fmt::format("expected a range inside {} bytes, found {} bytes from {}", source.size_bytes(), size, offset),
+              {.path = std::string(source.path())});
+}
+
+class FileSource final : public Source {
+ public:
+  FileSource(std::shared_ptr<const mmap::File> file, Bytes mapping, std::shared_ptr<const format::Catalog> catalog) noexcept
+      : file_(std::move(file)), mapping_(std::move(mapping)), catalog_(std::move(catalog)) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_->size_bytes(); }
+  [[nodiscard]] const mmap::File* file() const noexcept override { return file_.get(); }
+  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapping_.span(); }
+  [[nodiscard]] std::string_view path() const noexcept override { return file_->path(); }
+
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
+    require_range(*this, offset, size);
+    return mapping_.empty() ? read_bytes(*file_, offset, size) : mapping_.subrange(offset, size);
+  }
+
+  void read(std::uint64_t offset, std::span<std::byte> into) const override {
+    require_range(*this, offset, into.size());
+    if (mapping_.empty()) file_->read(offset, into);
+    else std::memcpy(into.data(), mapping_.data() + offset, into.size());
+  }
+
+ private:
+  std::shared_ptr<const mmap::File> file_;
+  Bytes mapping_;
+  std::shared_ptr<const format::Catalog> catalog_;
+};
+
+class MemorySource final : public Source {
+ public:
+  explicit MemorySource(Bytes bytes) noexcept : bytes_(std::move(bytes)) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
+  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
+  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return bytes_.span(); }
+  [[nodiscard]] std::string_view path() const noexcept override { return {}; }
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return bytes_.subrange(offset, size); }
+
+  void read(std::uint64_t offset, std::span<std::byte> into) const override {
+    require_range(*this, offset, into.size());
+    if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
+  }
+
+ private:
+  Bytes bytes_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file, Bytes mapping,
+                                          std::shared_ptr<const format::Catalog> catalog) {
+  return std::make_shared<FileSource>(std::move(file), std::move(mapping), std::move(catalog));
+}
+
+std::shared_ptr<const Source> memory_source(Bytes bytes) { return std::make_shared<MemorySource>(std::move(bytes)); }
+
+Bytes read_bytes(const mmap::File& file, std::uint64_t offset, std::uint64_t size) {
+  if (size == 0) return {};
+  std::shared_ptr<std::byte[]> room;
+  try {
+    room = std::make_shared_for_overwrite<std::byte[]>(size);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, fmt::format("could not allocate {} bytes to read into", size), {.path = file.path()});
+  }
+  const std::span<std::byte> into(room.get(), size);
+  file.read(offset, into);
+  return {into, std::move(room)};
+}
+
+}  // namespace heft::record

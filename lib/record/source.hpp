@@ -1,0 +1,54 @@
+// record/source.hpp: where payload bytes come from: an address space of immutable bytes, in a file, inflated, or in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "format/catalog.hpp"
+#include "heft/bytes.hpp"
+#include "mmap/file.hpp"
+
+namespace heft::record {
+
+/// What a TensorView's offsets count in. Views hold their source, so whatever the bytes, the names and the path of a view lie in lives as
+/// long as the view. Immutable as seen from outside; const members may be called from several threads.
+class Source {
+ public:
+  virtual ~Source() = default;
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+
+  [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
+  /// The file in which this source's offsets count, for positional and direct reads. Null for memory and for inflated records.
+  [[nodiscard]] virtual const mmap::File* file() const noexcept = 0;
+  /// All of the source where it already lies in memory: the mapping, the caller's memory. Empty where bytes must be read or inflated.
+  [[nodiscard]] virtual std::span<const std::byte> mapped() const noexcept = 0;
+  /// Path of the file that the bytes come from; empty for memory.
+  [[nodiscard]] virtual std::string_view path() const noexcept = 0;
+
+  /// `size` bytes from `offset` with their owner: a range of the mapping, or read or inflated now. Throws Error{out_of_range} unless they
+  /// are all inside, Error{io, changed_on_disk, corrupt, out_of_memory} where they must be fetched.
+  [[nodiscard]] virtual Bytes bytes(std::uint64_t offset, std::uint64_t size) const = 0;
+  /// The same into the caller's memory: no allocation but for inflating.
+  virtual void read(std::uint64_t offset, std::span<std::byte> into) const = 0;
+
+ protected:
+  Source() = default;
+};
+
+/// A file. `mapping` is the whole file mapped, or empty for a source that reads. The source keeps `catalog`, whose strings are the names of
+/// its views; it may be null.
+std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file, Bytes mapping,
+                                          std::shared_ptr<const format::Catalog> catalog);
+
+/// Memory that somebody owns.
+std::shared_ptr<const Source> memory_source(Bytes bytes);
+
+/// `size` bytes of `file` from `offset`, in memory of their own. The caller has checked the range against the file's size, so that no
+/// declared length is allocated. Throws Error{out_of_memory, io, changed_on_disk}.
+Bytes read_bytes(const mmap::File& file, std::uint64_t offset, std::uint64_t size);
+
+}  // namespace heft::record

@@ -1,0 +1,92 @@
+#include "record/state.hpp"
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "record/view_access.hpp"
+
+namespace heft::record {
+namespace {
+
+template <class T>
+std::uint64_t capacity_bytes(const std::vector<T>& table) noexcept {
+  return table.capacity() * sizeof(T);
+}
+
+std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
+  std::uint64_t bytes = capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
+                        capacity_bytes(catalog.members) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
+                        capacity_bytes(catalog.values) + capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) +
+                        catalog.arena.size_bytes();
+  for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
+  return bytes;
+}
+
+}  // namespace
+
+std::string_view State::name(std::uint32_t position) const noexcept {
+  if (!names.empty()) return names[position];
+  const EntryRef at = entries[position];
+  return at.shard == EntryRef::made ? made[at.entry].name() : catalog(at.shard).tensors[at.entry].name;
+}
+
+TensorView State::view(std::uint32_t position) const {
+  const EntryRef at = entries[position];
+  TensorView view = at.shard == EntryRef::made ? made[at.entry] : shards[at.shard]->view(catalog(at.shard).tensors[at.entry]);
+  if (!names.empty()) ViewAccess::set_name(view, names[position], name_arena);
+  return view;
+}
+
+std::uint32_t State::find(std::string_view wanted) const noexcept {
+  return index.find(hash(wanted), [&](std::uint32_t position) { return name(position) == wanted; });
+}
+
+void State::index_names() {
+  core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
+  index = NameIndex(entries.size());
+  for (std::uint32_t position = 0; position < entries.size(); ++position) {
+    const std::string_view name = this->name(position);
+    const std::uint32_t other = index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
+    if (other == NameIndex::none) continue;
+    const TensorView first = view(other);
+    const TensorView second = view(position);
+    throw Error(ErrorCode::ambiguous, fmt::format("the name is there twice: in {} and in {}", core::escaped(first.shard_path(), 1000), core::escaped(second.shard_path(), 1000)),
+                {.path = path, .tensor = std::string(name)});
+  }
+}
+
+void State::describe_shards() {
+  infos.clear();
+  for (const auto& shard : shards) {
+    infos.push_back({.path = shard->file->path(),
+                     .format = std::string(shard->catalog->format),
+                     .detail = shard->catalog->detail,
+                     .size_bytes = shard->file->size_bytes()});
+    for (const std::string& note : shard->catalog->notes) notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
+  }
+  for (const EntryRef at : entries)
+    if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
+}
+
+const Tree& State::tree() const {
+  std::call_once(tree_once_, [this] {
+    tree_ = Tree::of_names(*this);
+    tree_bytes_ = tree_->size_bytes();
+  });
+  return *tree_;
+}
+
+const Tree& State::metadata() const {
+  std::call_once(metadata_once_, [this] { metadata_ = Tree::of_metadata(*this); });
+  return *metadata_;
+}
+
+std::uint64_t State::table_bytes() const noexcept {
+  std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) + capacity_bytes(names) + index.size_bytes();
+  if (name_arena) bytes += name_arena->size_bytes();
+  for (const auto& shard : shards) bytes += sizeof(Shard) + catalog_bytes(*shard->catalog);
+  return bytes + tree_bytes_;
+}
+
+}  // namespace heft::record

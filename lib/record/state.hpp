@@ -1,0 +1,66 @@
+// record/state.hpp: what an opened checkpoint is made of: shards, the flat table of tensors in file order, the index of names, the tree.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/text.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/limits.hpp"
+#include "record/name_index.hpp"
+#include "record/shard.hpp"
+#include "record/tree.hpp"
+
+namespace heft::record {
+
+/// A tensor of the flat table: an entry of a shard's catalog, or (shard == made) a view that was made of several.
+struct EntryRef {
+  static constexpr std::uint32_t made = 0xFFFFFFFF;
+  std::uint32_t shard = 0;
+  std::uint32_t entry = 0;
+};
+
+/// Filled by open() and by what derives one checkpoint from another, then immutable but for the trees, which are built on first use.
+struct State : std::enable_shared_from_this<State> {
+  std::string path;
+  Limits limits;
+  std::vector<std::shared_ptr<const Shard>> shards;
+  std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
+  std::vector<EntryRef> entries;                  ///< All tensors in file order.
+  std::vector<LeafValue> values;                  ///< The leaves that are no tensors.
+  std::vector<TensorView> made;
+  std::vector<std::string_view> names;            ///< Parallel to `entries` where names are not the files' own; else empty.
+  std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names`; views with such names hold it.
+  std::vector<std::string> notes;
+  NameHash hash;
+  NameIndex index;
+
+  [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept;
+  [[nodiscard]] TensorView view(std::uint32_t position) const;
+  /// The position of that flat name, or NameIndex::none.
+  [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
+  [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept { return *shards[shard]->catalog; }
+
+  /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
+  void index_names();
+  /// Fills `infos` from `shards` and `entries`, and adds the catalogs' notes.
+  void describe_shards();
+
+  [[nodiscard]] const Tree& tree() const;
+  [[nodiscard]] const Tree& metadata() const;
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept;
+
+ private:
+  mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
+  mutable std::once_flag tree_once_;
+  mutable std::once_flag metadata_once_;
+  mutable std::unique_ptr<const Tree> tree_;
+  mutable std::unique_ptr<const Tree> metadata_;
+};
+
+}  // namespace heft::record

@@ -1,0 +1,166 @@
+// How the tree is made: one pass over the names, then one over the nodes to lay children out side by side.
+#include <algorithm>
+#include <charconv>
+
+#include "core/checked.hpp"
+#include "record/state.hpp"
+#include "record/tree.hpp"
+
+namespace heft::record {
+namespace {
+
+// The number that `key` spells, or nothing: "0", "17", but not "01", "-1" or "".
+std::optional<std::uint32_t> list_index(std::string_view key) noexcept {
+  if (key.empty() || (key.size() > 1 && key[0] == '0')) return {};
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
+  if (error != std::errc() || end != key.data() + key.size()) return {};
+  return number;
+}
+
+}  // namespace
+
+class Tree::Builder {
+ public:
+  explicit Builder(Tree& tree) : tree_(tree), limits_(tree.state_.limits) {
+    tree_.nodes_.emplace_back();
+    tree_.nodes_[root].name = "";
+    grow();
+  }
+
+  // Enters a name split at its dots. Consecutive names share most of their parts: those are taken over without a look-up.
+  void add_split(std::string_view name, std::uint32_t leaf) {
+    std::size_t depth = shared_parts(name);
+    trail_.resize(depth);
+    std::size_t begin = depth == 0 ? 0 : tree_.nodes_[trail_.back()].key_end + std::size_t{1};
+    std::uint32_t node = depth == 0 ? static_cast<std::uint32_t>(root) : trail_.back();
+    while (begin <= name.size() && !name.empty()) {
+      core::require_limit(++depth, limits_.record_depth, "the number of parts of a name", "record_depth");
+      const std::size_t end = std::min(name.find('.', begin), name.size());
+      node = enter(node, name, begin, end);
+      trail_.push_back(node);
+      begin = end + 1;
+    }
+    previous_ = name;
+    set_leaf(node, leaf);
+  }
+
+  // Enters a child of the root whose key is the whole name.
+  void add_whole(std::string_view name, std::uint32_t leaf) { set_leaf(enter(root, name, 0, name.size()), leaf); }
+
+  void finish() {
+    lay_out_children();
+    for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node) make_list_if_numbered(tree_.nodes_[node]);
+    tree_.nodes_.shrink_to_fit();
+  }
+
+ private:
+  // Of two leaves of one name (a tensor and a value) the tensor is shown; formats do not make both.
+  void set_leaf(std::uint32_t node, std::uint32_t leaf) {
+    if (tree_.nodes_[node].leaf == format::none) tree_.nodes_[node].leaf = leaf;
+  }
+
+  [[nodiscard]] std::size_t shared_parts(std::string_view name) const noexcept {
+    const std::size_t common = static_cast<std::size_t>(
+        std::mismatch(name.begin(), name.end(), previous_.begin(), previous_.end()).first - name.begin());
+    std::size_t parts = 0;
+    while (parts < trail_.size()) {
+      const std::size_t end = tree_.nodes_[trail_[parts]].key_end;
+      // The part must end at a dot of the new name too, or be all of it.
+      if (end > common || (end < name.size() && name[end] != '.')) break;
+      ++parts;
+    }
+    return parts;
+  }
+
+  std::uint32_t enter(std::uint32_t parent, std::string_view name, std::size_t begin, std::size_t end) {
+    const std::string_view key = name.substr(begin, end - begin);
+    const auto next = static_cast<std::uint32_t>(tree_.nodes_.size());
+    core::require_limit(next, limits_.record_visits, "the number of nodes of the record tree", "record_visits");
+    const std::uint32_t held = tree_.index_.insert(tree_.state_.hash(key, parent), next, [&](std::uint32_t node) {
+      return tree_.nodes_[node].parent == parent && tree_.nodes_[node].key() == key && node != root;
+    });
+    if (held != NameIndex::none) return held;
+    tree_.nodes_.push_back({.name = name.data(),
+                            .key_begin = static_cast<std::uint32_t>(begin),
+                            .key_end = static_cast<std::uint32_t>(end),
+                            .parent = parent});
+    tree_.nodes_[parent].count = tree_.nodes_[parent].count + 1;
+    if (tree_.nodes_.size() == room_) grow();
+    return next;
+  }
+
+  void grow() {
+    room_ = room_ == 0 ? tree_.state_.entries.size() + 64 : room_ * 2;
+    tree_.index_ = NameIndex(room_);
+    for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node)
+      tree_.index_.insert(tree_.state_.hash(tree_.nodes_[node].key(), tree_.nodes_[node].parent), node, [](std::uint32_t) { return false; });
+  }
+
+  void lay_out_children() {
+    std::uint32_t next = 0;
+    for (Node& node : tree_.nodes_) {
+      node.first = next;
+      next += node.count;
+      node.count = 0;
+    }
+    tree_.children_.resize(next);
+    for (std::uint32_t child = 1; child < tree_.nodes_.size(); ++child) {
+      Node& parent = tree_.nodes_[tree_.nodes_[child].parent];
+      tree_.children_[parent.first + parent.count] = child;
+      parent.count = parent.count + 1;
+    }
+  }
+
+  // Keys are distinct, so `count` numbers that are all below `count` are 0..count-1.
+  void make_list_if_numbered(Node& node) {
+    const std::span<std::uint32_t> children(tree_.children_.data() + node.first, node.count);
+    if (children.empty() || node.leaf != format::none) return;
+    ordered_.resize(children.size());
+    for (const std::uint32_t child : children) {
+      const auto number = list_index(tree_.nodes_[child].key());
+      if (!number || *number >= children.size()) return;
+      ordered_[*number] = child;
+    }
+    std::copy(ordered_.begin(), ordered_.end(), children.begin());
+    node.is_list = 1;
+  }
+
+  Tree& tree_;
+  const Limits& limits_;
+  std::size_t room_ = 0;
+  std::string_view previous_;
+  std::vector<std::uint32_t> trail_;    // nodes of the parts of `previous_`
+  std::vector<std::uint32_t> ordered_;
+};
+
+std::unique_ptr<const Tree> Tree::of_names(const State& state) {
+  std::unique_ptr<Tree> tree(new Tree(state));
+  Builder builder(*tree);
+  for (std::uint32_t position = 0; position < state.entries.size(); ++position) builder.add_split(state.name(position), position);
+  tree->values_ = state.values;
+  for (std::uint32_t value = 0; value < state.values.size(); ++value) builder.add_split(state.values[value].name, value_leaf | value);
+  builder.finish();
+  return tree;
+}
+
+std::unique_ptr<const Tree> Tree::of_metadata(const State& state) {
+  std::unique_ptr<Tree> tree(new Tree(state));
+  Builder builder(*tree);
+  for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) {
+    const format::Catalog& catalog = state.catalog(shard);
+    if (catalog.metadata == format::none) continue;
+    const format::Node& map = catalog.nodes[catalog.metadata];
+    for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
+      const std::uint32_t* const children = catalog.children.data() + map.first;
+      const format::Node& key = catalog.nodes[children[2 * pair]];
+      if (key.kind != format::NodeKind::text) continue;
+      tree->values_.push_back({.name = {key.text, key.count}, .shard = shard, .node = children[2 * pair + 1]});
+      builder.add_whole(tree->values_.back().name, value_leaf | static_cast<std::uint32_t>(tree->values_.size() - 1));
+    }
+  }
+  builder.finish();
+  return tree;
+}
+
+}  // namespace heft::record

@@ -1,0 +1,143 @@
+// Views of views: arithmetic on shape, strides and the place of element 0. No byte moves.
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+#include "heft/tensor_view.hpp"
+#include "record/pieces.hpp"
+#include "record/view_access.hpp"
+
+namespace heft {
+namespace {
+
+[[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string sentence) {
+  throw Error(code, std::move(sentence), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+}
+
+void require_dim(const TensorView& view, std::size_t dim) {
+  if (dim >= view.rank())
+    fail(view, ErrorCode::out_of_range, fmt::format("expected a dim below {}, found {} for shape {}", view.rank(), dim, to_string(view.shape())));
+}
+
+std::int64_t block_of(const TensorView& view) noexcept { return info(view.dtype()).block_elements; }
+
+bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
+
+void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::int64_t begin, std::int64_t end) {
+  const std::int64_t block = block_of(view);
+  if (block == 1 || dim + 1 != view.rank() || (begin % block == 0 && end % block == 0)) return;
+  fail(view, ErrorCode::misaligned,
+       fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block, view.dtype_name(), begin, end));
+}
+
+// A view of blocks is one when its element 0 begins a block and either all of it is one run of whole blocks, or each innermost run is.
+bool has_whole_blocks(const TensorView& view) {
+  const std::int64_t block = block_of(view);
+  if (block == 1 || is_empty(view.shape())) return true;
+  if (ViewAccess::first(view) % static_cast<std::uint64_t>(block) != 0) return false;
+  if (view.is_contiguous()) return view.element_count() % static_cast<std::uint64_t>(block) == 0;
+  const std::size_t last = view.rank() - 1;
+  if (view.shape()[last] % block != 0 || view.strides()[last] != 1) return false;
+  return std::all_of(view.strides().begin(), view.strides().begin() + last, [&](std::int64_t stride) { return stride % block == 0; });
+}
+
+// Strides under which `to` walks the elements of `from` in the same order, or nothing when no strides can say it. Runs of dims of `from`
+// that are packed one in another form chunks; each chunk takes dims of `to` until their product is its number of elements.
+bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strides& result) {
+  result = Strides(to.rank(), 0);
+  std::size_t next = to.rank();
+  std::int64_t chunk = 1;
+  std::int64_t base = from.rank() == 0 ? 1 : steps[from.rank() - 1];
+  for (std::size_t dim = from.rank(); dim-- > 0;) {
+    chunk *= from[dim];
+    const bool joins = dim > 0 && (from[dim - 1] == 1 || steps[dim - 1] == chunk * base);
+    if (joins) continue;
+    std::int64_t covered = 1;
+    while (next > 0 && (covered < chunk || to[next - 1] == 1)) {
+      result[next - 1] = covered * base;
+      covered *= to[--next];
+    }
+    if (covered != chunk) return false;
+    if (dim > 0) {
+      chunk = 1;
+      base = steps[dim - 1];
+    }
+  }
+  while (next > 0 && to[next - 1] == 1) result[--next] = 1;
+  return next == 0;
+}
+
+}  // namespace
+
+TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t end) const {
+  require_dim(*this, dim);
+  if (begin < 0 || begin > end || end > shape_[dim])
+    fail(*this, ErrorCode::out_of_range,
+         fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), begin, end));
+  if (begin == 0 && end == shape_[dim]) return *this;
+  if (dtype_ == DType::unknown)
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot slice: the size of an element of {} is not known", dtype_name()));
+  require_whole_blocks_of_dim(*this, dim, begin, end);
+  Shape shape = shape_;
+  shape[dim] = end - begin;
+  if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::slice_pieces(*pieces_, dim, begin, end));
+  TensorView view = *this;
+  view.shape_ = std::move(shape);
+  // An empty view has no element 0: it stays where it was, inside the storage.
+  if (begin < end) view.first_ += static_cast<std::uint64_t>(begin * strides_[dim]);
+  if (!has_whole_blocks(view))
+    fail(*this, ErrorCode::misaligned,
+         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim, block_of(*this), dtype_name()));
+  return view;
+}
+
+TensorView TensorView::shard(std::size_t dim, std::int64_t tp_rank, std::int64_t tp_size, Uneven uneven) const {
+  require_dim(*this, dim);
+  if (tp_size < 1 || tp_rank < 0 || tp_rank >= tp_size)
+    fail(*this, ErrorCode::out_of_range, fmt::format("expected a rank below the number of ranks, found rank {} of {}", tp_rank, tp_size));
+  const std::int64_t whole = shape_[dim];
+  if (whole % tp_size != 0 && uneven == Uneven::refuse)
+    fail(*this, ErrorCode::out_of_range, fmt::format("dim {} of shape {} does not divide by {} ranks", dim, to_string(shape_), tp_size));
+  const std::int64_t part = whole / tp_size + (whole % tp_size != 0 ? 1 : 0);
+  // tp_rank * part may pass the dim, and for absurd sizes 63 bits: compare by division.
+  const bool past = part == 0 || tp_rank > whole / part;
+  const std::int64_t begin = past ? whole : tp_rank * part;
+  return slice(dim, begin, std::min(whole - begin, part) + begin);
+}
+
+TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
+  require_dim(*this, a);
+  require_dim(*this, b);
+  if (a == b) return *this;
+  if (dtype_ == DType::unknown || (block_of(*this) > 1 && std::max(a, b) + 1 == rank()))
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b, dtype_name()));
+  Shape shape = shape_;
+  std::swap(shape[a], shape[b]);
+  if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::transpose_pieces(*pieces_, a, b));
+  TensorView view = *this;
+  view.shape_ = std::move(shape);
+  std::swap(view.strides_[a], view.strides_[b]);
+  if (!has_whole_blocks(view))
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: rows are not whole blocks of {}", a, b, dtype_name()));
+  return view;
+}
+
+TensorView TensorView::reshape(Shape shape) const {
+  if (shape == shape_) return *this;
+  if (shape.element_count() != element_count())
+    fail(*this, ErrorCode::out_of_range, fmt::format("cannot reshape {} to {}: the element counts differ", to_string(shape_), to_string(shape)));
+  if (pieces_) fail(*this, ErrorCode::type_mismatch, "cannot reshape a tensor that lies in pieces: materialize() first");
+  TensorView view = *this;
+  if (is_contiguous()) view.strides_ = Strides::contiguous(shape);
+  else if (!strides_for(shape_, strides_, shape, view.strides_))
+    fail(*this, ErrorCode::type_mismatch,
+         fmt::format("strides cannot reshape {} (strides {}) to {}: materialize() first", to_string(shape_), to_string(strides_), to_string(shape)));
+  view.shape_ = std::move(shape);
+  if (block_of(*this) > 1) static_cast<void>(bytes_for(dtype_, view.shape_));
+  if (!has_whole_blocks(view)) fail(*this, ErrorCode::misaligned, fmt::format("rows of {} would not be whole blocks of {}", to_string(view.shape_), dtype_name()));
+  return view;
+}
+
+}  // namespace heft
