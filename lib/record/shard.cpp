@@ -72,6 +72,10 @@ std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, 
   Bytes mapping;
   if (options.access == Access::map && file->size_bytes() != 0) mapping = mmap::map(file);
   shard->source = file_source(file, std::move(mapping), shard->catalog);
+  if (const auto& members = shard->catalog->members; !members.empty()) {
+    const auto last = std::make_shared<LastInflated>();
+    for (const format::Member& member : members) shard->members.push_back(inflated_source(shard->source, member, last));
+  }
   shard->file = std::move(file);
   return shard;
 }

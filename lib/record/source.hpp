@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string_view>
 
@@ -46,6 +47,21 @@ std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file
 
 /// Memory that somebody owns.
 std::shared_ptr<const Source> memory_source(Bytes bytes);
+
+/// The inflated record that was used last, of all records of one file. Its methods may be called from several threads.
+class LastInflated {
+ public:
+  void keep(Bytes bytes);
+
+ private:
+  std::mutex mutex_;
+  Bytes bytes_;
+};
+
+/// A deflated record of `packed`; its offsets count in the inflated bytes. Throws, when bytes are asked for, Error{corrupt} unless the record
+/// inflates to exactly its declared size and checksum.
+std::shared_ptr<const Source> inflated_source(std::shared_ptr<const Source> packed, const format::Member& member,
+                                              std::shared_ptr<LastInflated> last);
 
 /// `size` bytes of `file` from `offset`, in memory of their own. The caller has checked the range against the file's size, so that no
 /// declared length is allocated. Throws Error{out_of_memory, io, changed_on_disk}.
