@@ -1,0 +1,84 @@
+// materialize/dequant_scalar.hpp: one function for each of ggml's block types: the bytes of one block to its floats.
+#pragma once
+
+#include <cstdint>
+
+#include "heft/element.hpp"
+
+namespace heft::engine::scalar {
+
+using Block = const std::uint8_t*;
+
+inline std::uint16_t u16_at(Block from) noexcept { return static_cast<std::uint16_t>(from[0] | from[1] << 8); }
+inline std::uint32_t u32_at(Block from) noexcept { return u16_at(from) | std::uint32_t{u16_at(from + 2)} << 16; }
+inline float f16_at(Block from) noexcept { return f16_to_f32(u16_at(from)); }
+inline int i8_at(Block from) noexcept { return static_cast<std::int8_t>(*from); }
+
+// Blocks of 32 to 128 elements (dequant_plain.cpp). `y` takes info(dtype).block_elements floats, here and below.
+void q4_0(Block block, float* y) noexcept;
+void q4_1(Block block, float* y) noexcept;
+void q5_0(Block block, float* y) noexcept;
+void q5_1(Block block, float* y) noexcept;
+void q8_0(Block block, float* y) noexcept;
+void q8_1(Block block, float* y) noexcept;
+void q1_0(Block block, float* y) noexcept;
+void q2_0(Block block, float* y) noexcept;
+void iq4_nl(Block block, float* y) noexcept;
+void mxfp4(Block block, float* y) noexcept;
+void nvfp4(Block block, float* y) noexcept;
+
+// Superblocks of 256 elements with scales of their own (dequant_k.cpp).
+void q2_k(Block block, float* y) noexcept;
+void q3_k(Block block, float* y) noexcept;
+void q4_k(Block block, float* y) noexcept;
+void q5_k(Block block, float* y) noexcept;
+void q6_k(Block block, float* y) noexcept;
+void q8_k(Block block, float* y) noexcept;
+void iq4_xs(Block block, float* y) noexcept;
+void tq1_0(Block block, float* y) noexcept;
+void tq2_0(Block block, float* y) noexcept;
+
+// Superblocks of 256 elements that are looked up in code books (dequant_iq.cpp).
+void iq2_xxs(Block block, float* y) noexcept;
+void iq2_xs(Block block, float* y) noexcept;
+void iq2_s(Block block, float* y) noexcept;
+void iq3_xxs(Block block, float* y) noexcept;
+void iq3_s(Block block, float* y) noexcept;
+void iq1_s(Block block, float* y) noexcept;
+void iq1_m(Block block, float* y) noexcept;
+
+/// The 16 levels of IQ4_NL and IQ4_XS, and those of FP4 (E2M1) doubled so that they are whole.
+inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+inline constexpr std::int8_t fp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// Half of 2^(code - 127): FP4 levels are doubled. Codes 0 and 1 are subnormal.
+float e8m0_half(std::uint8_t code) noexcept;
+/// Half of an unsigned E4M3 scale; 0 and 0x7F are 0.
+float ue4m3_half(std::uint8_t code) noexcept;
+
+/// The six-bit scale and minimum number `j` (0 to 7) of the 12 bytes that Q4_K and Q5_K pack them in.
+struct ScaleMin {
+  std::uint8_t scale;
+  std::uint8_t min;
+};
+constexpr ScaleMin scale_min(Block scales, int j) noexcept {
+  const auto pick = [](int low, int high) { return static_cast<std::uint8_t>(low | (high >> 6) << 4); };
+  if (j < 4) return {static_cast<std::uint8_t>(scales[j] & 63), static_cast<std::uint8_t>(scales[j + 4] & 63)};
+  return {pick(scales[j + 4] & 15, scales[j - 4]), pick(scales[j + 4] >> 4, scales[j])};
+}
+
+/// The six-bit scale number `i` (0 to 15) of the 12 bytes of a Q3_K block, in -32 to 31.
+constexpr int q3_scale(Block scales, int i) noexcept {
+  const int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
+  const int high = (scales[8 + i % 4] >> (2 * (i / 4))) & 3;
+  return (low | high << 4) - 32;
+}
+
+/// The six-bit scale number `i` (0 to 7) of an IQ4_XS block, in -32 to 31.
+inline int iq4_xs_scale(Block block, int i) noexcept {
+  const int low = (block[4 + i / 2] >> (4 * (i % 2))) & 15;
+  const int high = (u16_at(block + 2) >> (2 * i)) & 3;
+  return (low | high << 4) - 32;
+}
+
+}  // namespace heft::engine::scalar
