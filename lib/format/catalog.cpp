@@ -1,5 +1,7 @@
 #include "format/catalog.hpp"
 
+#include <array>
+
 #include "core/checked.hpp"
 #include "heft/error.hpp"
 
@@ -13,6 +15,14 @@ std::uint32_t next_index(std::size_t size, std::string_view table) {
 }
 
 }  // namespace
+
+std::string_view name(NodeVariant variant) noexcept {
+  static constexpr std::array<std::string_view, 19> names{
+      "", "tuple", "set", "frozenset", "torch.Size", "complex", "OrderedDict", "defaultdict", "Counter", "Namespace",
+      "quantized tensor", "sparse tensor", "nested tensor", "torch.dtype", "torch.device", "torch.layout", "torch.qscheme", "Path", "bytearray"};
+  static_assert(names.size() == static_cast<std::size_t>(NodeVariant::byte_array) + 1);
+  return names[static_cast<std::size_t>(variant)];
+}
 
 void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) {
   core::require_limit(sizes.size(), UINT8_MAX, "a tensor's rank", "8-bit ranks");
@@ -56,7 +66,7 @@ std::uint32_t Catalog::add_integer(std::int64_t value) {
   return add_node(node);
 }
 
-std::uint32_t Catalog::add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t variant) {
+std::uint32_t Catalog::add_container(NodeKind kind, std::span<const std::uint32_t> items, NodeVariant variant) {
   Node node;
   node.kind = kind;
   node.variant = variant;

@@ -50,10 +50,22 @@ struct Member {
 
 enum class NodeKind : std::uint8_t { null, boolean, integer, unsigned_integer, real, text, bytes, list, map, tensor, opaque };
 
+/// The finer kind of a Node; Record::detail() shows its name.
+enum class NodeVariant : std::uint8_t {
+  plain,
+  tuple, set, frozen_set, size, complex,                           // lists
+  ordered_dict, default_dict, counter, name_space, quantized, sparse, nested,  // maps
+  dtype, device, layout, qscheme, path,                            // texts
+  byte_array,                                                      // bytes
+};
+
+/// The variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.
+std::string_view name(NodeVariant variant) noexcept;
+
 /// A value that is not only a tensor: metadata, scalars and containers of pickles. 16 bytes; text and bytes point into kept memory.
 struct Node {
   NodeKind kind = NodeKind::null;
-  std::uint8_t variant = 0;      ///< The format's own finer kind (tuple, set, ...); shown, never needed.
+  NodeVariant variant = NodeVariant::plain;
   std::uint32_t count = 0;       ///< text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
   union {
     std::int64_t integer = 0;    ///< integer
@@ -111,7 +123,7 @@ struct Catalog {
   std::uint32_t add_text(std::string_view text);  ///< `text` must already live in `arena` or `kept`.
   std::uint32_t add_integer(std::int64_t value);
   /// A list, map (pairs flattened) or opaque node over `items`.
-  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t variant = 0);
+  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, NodeVariant variant = NodeVariant::plain);
 };
 
 }  // namespace heft::format
