@@ -175,6 +175,7 @@ TEST_CASE("mapping: locking more than RLIMIT_MEMLOCK says so") {
     if (::geteuid() == 0 && ::setuid(65'534) != 0) return 2;
     const ::rlimit low{64 << 10, 64 << 10};
     if (::setrlimit(RLIMIT_MEMLOCK, &low) != 0) return 3;
+    if (::mlock(view.span().data(), view.size_bytes()) == 0) return 77;  // the sanitizers' mlock does nothing
     try {
       mmap::lock(view.span(), *file);
     } catch (const Error& error) {
@@ -186,6 +187,7 @@ TEST_CASE("mapping: locking more than RLIMIT_MEMLOCK says so") {
     }
     return 5;
   });
+  if (status == 77) return test::skip("RLIMIT_MEMLOCK does not bind this process");
   CHECK(status == 0);
 }
 
