@@ -1,0 +1,166 @@
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+using namespace heft;
+using test::SafetensorsBuilder;
+using test::TempFolder;
+using test::thrown_by;
+
+namespace {
+
+// The tree over tensors of those names, each one byte. The checkpoint dies here: the records must not need it.
+Record tree_of(const std::vector<std::string>& names, const OpenOptions& options = {}) {
+  SafetensorsBuilder builder;
+  for (const std::string& name : names) builder.add(name, "U8", {1}, "x");
+  const TempFolder folder;
+  return open(folder.write("m.safetensors", builder.build()), options).root();
+}
+
+std::vector<std::string> keys_of(const Record& record) {
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < record.count(); ++i) keys.push_back(record.key(i));
+  return keys;
+}
+
+}  // namespace
+
+TEST_CASE("tree: names are split at dots, keys keep the order of the file") {
+  const Record root = tree_of({"model.norm.weight", "model.embed.weight", "lm_head.weight"});
+  CHECK(root.kind() == RecordKind::map);
+  CHECK(root.path().empty());
+  CHECK(keys_of(root) == std::vector<std::string>{"model", "lm_head"});
+  CHECK(keys_of(root["model"]) == std::vector<std::string>{"norm", "embed"});
+  const Record weight = root["model"]["norm"]["weight"];
+  CHECK(weight.kind() == RecordKind::tensor);
+  CHECK(weight.path() == "model.norm.weight");
+  CHECK(weight.tensor().name() == "model.norm.weight");
+  CHECK(weight.count() == 0);
+}
+
+TEST_CASE("tree: lookups take dotted names relative to the node") {
+  const Record root = tree_of({"a.b.c", "a.b.d"});
+  CHECK(root["a.b.c"].path() == "a.b.c");
+  CHECK(root["a"]["b.d"].path() == "a.b.d");
+  CHECK(!root.find("a.b.e"));
+  CHECK(!root.find("a.b.c.d"));
+  CHECK(!root.find("a."));
+  CHECK(!root.find("."));
+}
+
+TEST_CASE("tree: keys 0..n-1 make a list in their own order, but never of the root") {
+  const Record root = tree_of({"layers.0.w", "layers.10.w", "layers.1.w", "layers.2.w", "layers.3.w", "layers.4.w", "layers.5.w",
+                               "layers.6.w", "layers.7.w", "layers.8.w", "layers.9.w"});
+  const Record layers = root["layers"];
+  CHECK(layers.kind() == RecordKind::list);
+  CHECK(layers.count() == 11);
+  CHECK(layers[10].path() == "layers.10");
+  CHECK(layers[2]["w"].tensor().name() == "layers.2.w");
+  CHECK(layers.key(10) == "10");
+  CHECK(layers["7"].path() == "layers.7");
+  CHECK(tree_of({"0", "1"}).kind() == RecordKind::map);
+  CHECK(tree_of({"0", "1"})[1].path() == "1");
+}
+
+TEST_CASE("tree: gaps, leading zeros and other keys make a map") {
+  for (const std::vector<std::string>& names : {std::vector<std::string>{"l.0", "l.2"}, {"l.00", "l.1"}, {"l.0", "l.x"}, {"l.1", "l.2"}, {"l.0", "l.-1"}, {"l.0", "l."}}) {
+    const Record list = tree_of(names)["l"];
+    INFO(names[1]);
+    CHECK(list.kind() == RecordKind::map);
+    CHECK(list.count() == 2);
+  }
+  CHECK(tree_of({"l.0", "l.2"})["l"][2].path() == "l.2");
+}
+
+TEST_CASE("tree: a name that is leaf and prefix is a map with its own leaf as child \"\"") {
+  for (const std::vector<std::string>& names : {std::vector<std::string>{"a", "a.b"}, {"a.b", "a"}}) {
+    const Record a = tree_of(names)["a"];
+    CHECK(a.kind() == RecordKind::map);
+    CHECK(keys_of(a) == std::vector<std::string>{"b", ""});
+    CHECK(a[""].kind() == RecordKind::tensor);
+    CHECK(a[""].tensor().name() == "a");
+    CHECK(a[""].path() == "a");
+    CHECK(a.child(1).tensor().name() == "a");
+    CHECK(a["b"].tensor().name() == "a.b");
+  }
+  // Numbers beside an own leaf are no list: the leaf has no number.
+  CHECK(tree_of({"a", "a.0", "a.1"})["a"].kind() == RecordKind::map);
+}
+
+TEST_CASE("tree: names with empty parts keep them") {
+  const Record root = tree_of({".", "a..b", "x."});
+  CHECK(root[""][""].path() == ".");
+  CHECK(root["a"][""]["b"].tensor().name() == "a..b");
+  CHECK(root["x"][""].tensor().name() == "x.");
+}
+
+TEST_CASE("tree: a single tensor without a name is the root") {
+  const Record root = tree_of({""});
+  CHECK(root.kind() == RecordKind::tensor);
+  CHECK(root.tensor().name().empty());
+  const Record both = tree_of({"", "a"});
+  CHECK(both.kind() == RecordKind::map);
+  CHECK(both["a"].kind() == RecordKind::tensor);
+}
+
+TEST_CASE("tree: the first missing key is named, with the nearest") {
+  const Record root = tree_of({"model.layers.0.mlp.weight", "model.layers.1.mlp.weight"});
+  const Error error = thrown_by([&] { return root["model"]["layer"]["0"]; });
+  CHECK(error.code() == ErrorCode::not_found);
+  CHECK(error.tensor() == "model.layer");
+  CHECK(error.sentence().find("no 'layer' in 'model' (did you mean 'layers'") == 0);
+  const Error index = thrown_by([&] { return root["model"]["layers"][2]; });
+  CHECK(index.code() == ErrorCode::not_found);
+  CHECK(index.tensor() == "model.layers.2");
+  CHECK(thrown_by([&] { return root["model"]["layers"][-1]; }).code() == ErrorCode::not_found);
+  CHECK(thrown_by([&] { return root["model.layers.0.mlp.weight"]["x"]; }).code() == ErrorCode::type_mismatch);
+  CHECK(thrown_by([&] { return root.child(1); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return root.key(1); }).code() == ErrorCode::out_of_range);
+}
+
+TEST_CASE("tree: values of the wrong kind say what they are") {
+  const Record root = tree_of({"a.b"});
+  for (const auto& call : {+[](const Record& r) { static_cast<void>(r.tensor()); }, +[](const Record& r) { static_cast<void>(r.integer()); },
+                           +[](const Record& r) { static_cast<void>(r.natural()); }, +[](const Record& r) { static_cast<void>(r.real()); },
+                           +[](const Record& r) { static_cast<void>(r.text()); }, +[](const Record& r) { static_cast<void>(r.bytes()); },
+                           +[](const Record& r) { static_cast<void>(r.boolean()); }, +[](const Record& r) { static_cast<void>(r.class_name()); }}) {
+    const Error error = thrown_by([&] { call(root["a"]); });
+    CHECK(error.code() == ErrorCode::type_mismatch);
+    CHECK(error.sentence().find("'a' is a map") != std::string::npos);
+    CHECK(thrown_by([&] { call(Record()); }).code() == ErrorCode::type_mismatch);
+  }
+}
+
+TEST_CASE("tree: subtrees know how many tensors and bytes they hold") {
+  const Record root = tree_of({"a.b.c", "a.b.d", "a.e", "f", "f.g"});
+  CHECK(root.tensor_count() == 5);
+  CHECK(root.tensor_bytes() == 5);
+  CHECK(root["a"]["b"].tensor_count() == 2);
+  CHECK(root["f"].tensor_count() == 2);
+  CHECK(root["f"][""].tensor_count() == 1);
+  CHECK(Record().tensor_count() == 0);
+}
+
+TEST_CASE("tree: a name of too many parts is over a limit, and found by its flat name all the same") {
+  std::string deep = "x";
+  for (int i = 0; i < 2000; ++i) deep += ".x";
+  CHECK(thrown_by([&] { return tree_of({deep}); }).code() == ErrorCode::limit_exceeded);
+  OpenOptions options;
+  options.limits.record_depth = 5000;
+  CHECK(tree_of({deep}, options)[deep].tensor().name() == deep);
+}
+
+TEST_CASE("tree: tens of thousands of siblings are found without a search through them") {
+  std::vector<std::string> names;
+  for (int i = 0; i < 30000; ++i) names.push_back("w" + std::to_string(i));
+  const Record root = tree_of(names);
+  CHECK(root.count() == 30000);
+  for (const std::string& name : names) REQUIRE(root[name].path() == name);
+  for (std::size_t i = 0; i < root.count(); ++i) REQUIRE(root.child(i).path() == names[i]);
+}
