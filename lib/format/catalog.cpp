@@ -17,10 +17,11 @@ std::uint32_t next_index(std::size_t size, std::string_view table) {
 }  // namespace
 
 std::string_view name(NodeVariant variant) noexcept {
-  static constexpr std::array<std::string_view, 19> names{
+  static constexpr std::array<std::string_view, 29> names{
       "", "tuple", "set", "frozenset", "torch.Size", "complex", "OrderedDict", "defaultdict", "Counter", "Namespace",
-      "quantized tensor", "sparse tensor", "nested tensor", "torch.dtype", "torch.device", "torch.layout", "torch.qscheme", "Path", "bytearray"};
-  static_assert(names.size() == static_cast<std::size_t>(NodeVariant::byte_array) + 1);
+      "quantized tensor", "sparse tensor", "nested tensor", "torch.dtype", "torch.device", "torch.layout", "torch.qscheme", "Path", "bytearray",
+      "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"};
+  static_assert(names.size() == static_cast<std::size_t>(NodeVariant::f64) + 1);
   return names[static_cast<std::size_t>(variant)];
 }
 

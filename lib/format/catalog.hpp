@@ -57,6 +57,7 @@ enum class NodeVariant : std::uint8_t {
   ordered_dict, default_dict, counter, name_space, quantized, sparse, nested,  // maps
   dtype, device, layout, qscheme, path,                            // texts
   byte_array,                                                      // bytes
+  u8, i8, u16, i16, u32, i32, u64, i64, f32, f64,                  // numbers of GGUF
 };
 
 /// The variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.

@@ -58,7 +58,7 @@ std::uint64_t read_alignment(const Catalog& catalog) {
   const Node* value = find_value(catalog, "general.alignment");
   if (value == nullptr) return default_alignment;
   const auto alignment = static_cast<std::uint64_t>(value->integer);
-  if (value->variant != static_cast<std::uint8_t>(ValueType::u32) || !std::has_single_bit(alignment))
+  if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
     throw Error(ErrorCode::corrupt, "general.alignment is expected to be a u32 and a power of two");
   return alignment;
 }

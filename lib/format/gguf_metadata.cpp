@@ -175,7 +175,6 @@ void MetadataReader::make_list(std::uint32_t node, std::uint64_t count) {
             static_cast<std::uint32_t>(catalog_.nodes.size()));
   Node& list = catalog_.nodes[node];
   list.kind = NodeKind::list;
-  list.variant = static_cast<std::uint8_t>(ValueType::array);
   list.count = static_cast<std::uint32_t>(count);
   list.first = first_child;
 }
@@ -196,6 +195,26 @@ void MetadataReader::append_scalars(ValueType type, std::uint64_t count) {
     case ValueType::string: return append_strings(count);
     case ValueType::array: return;
   }
+}
+
+// The finer kind that a record shows; texts, arrays and booleans have only one.
+NodeVariant variant_of(ValueType type) noexcept {
+  switch (type) {
+    case ValueType::u8: return NodeVariant::u8;
+    case ValueType::i8: return NodeVariant::i8;
+    case ValueType::u16: return NodeVariant::u16;
+    case ValueType::i16: return NodeVariant::i16;
+    case ValueType::u32: return NodeVariant::u32;
+    case ValueType::i32: return NodeVariant::i32;
+    case ValueType::u64: return NodeVariant::u64;
+    case ValueType::i64: return NodeVariant::i64;
+    case ValueType::f32: return NodeVariant::f32;
+    case ValueType::f64: return NodeVariant::f64;
+    case ValueType::boolean:
+    case ValueType::string:
+    case ValueType::array: break;
+  }
+  return NodeVariant::plain;
 }
 
 template <class T, class Wide>
@@ -221,7 +240,7 @@ void MetadataReader::append_booleans(std::uint64_t count) {
 }
 
 void MetadataReader::append(Node node, ValueType type) {
-  node.variant = static_cast<std::uint8_t>(type);
+  node.variant = variant_of(type);
   catalog_.nodes.push_back(node);
 }
 

@@ -173,7 +173,10 @@ RecordKind Tree::kind(NodeId id) const noexcept {
   return nodes_[id].is_list != 0 ? RecordKind::list : RecordKind::map;
 }
 
-std::string_view Tree::detail(NodeId) const noexcept { return {}; }
+std::string_view Tree::detail(NodeId id) const noexcept {
+  const InValue at = resolve(id);
+  return at.catalog == nullptr ? std::string_view() : format::name(at.get().variant);
+}
 
 std::string Tree::path(NodeId id) const {
   if ((id & in_value) == 0) return std::string(nodes_[id & ~own_leaf].path());

@@ -122,7 +122,7 @@ TEST_CASE("gguf: scalars keep their value and their type") {
   CHECK(value_of(catalog, "u64").natural == UINT64_MAX);
   CHECK(value_of(catalog, "i64").integer == INT64_MIN);
   CHECK(value_of(catalog, "f64").real == 0.1);
-  CHECK(value_of(catalog, "u16").variant == static_cast<std::uint8_t>(gguf::ValueType::u16));
+  CHECK(value_of(catalog, "u16").variant == NodeVariant::u16);
 }
 
 TEST_CASE("gguf: all 35 live types are read, and their numbers lead back") {
