@@ -15,4 +15,10 @@ namespace heft::test {
 /// All elements of an f32 tensor in row-major order, read one by one.
 [[nodiscard]] std::vector<float> values_of(const TensorView& view);
 
+/// Of a temporary, which lends none of these.
+[[nodiscard]] inline Shape shape_of(const TensorView& view) { return view.shape(); }
+[[nodiscard]] inline Strides strides_of(const TensorView& view) { return view.strides(); }
+[[nodiscard]] inline std::size_t count_of_pieces(const TensorView& view) { return view.pieces().size(); }
+[[nodiscard]] inline std::string name_of(const TensorView& view) { return std::string(view.name()); }
+
 }  // namespace heft::test
