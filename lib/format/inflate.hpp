@@ -25,6 +25,16 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
 Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
               std::string_view what);
 
+/// Deflated bytes that are enough for the first `wanted` inflated ones, unless the stream was made to waste room.
+std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept;
+
+/// The first `wanted` of the `full_size` bytes that a stream inflates to; `deflated` may be only its begin. Costs as much as inflating
+/// `wanted` + 65535 bytes. Nothing is checked beyond what is returned: the whole is, when it is inflated.
+///
+/// Throws Error{corrupt} when the stream is malformed or shorter. Precondition: wanted <= full_size.
+Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, std::uint64_t full_size,
+                    std::string_view what);
+
 /// CRC-32 as in zip and gzip.
 std::uint32_t crc32(std::span<const std::byte> bytes) noexcept;
 
