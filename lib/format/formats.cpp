@@ -10,6 +10,9 @@ namespace {
 // stands above one that says less.
 constinit const std::array in_order{
     &gguf_format,
+    &npy_format,
+    // A zip whose first member is an array; above the zips of PyTorch.
+    &npz_format,
     // No magic: a plausible length and a '{' after it. Below every magic.
     &safetensors_format,
     // Any text that begins with '{'. Last.

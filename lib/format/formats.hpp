@@ -6,6 +6,8 @@
 namespace heft::format {
 
 extern const Format gguf_format;
+extern const Format npy_format;
+extern const Format npz_format;
 extern const Format safetensors_format;
 extern const Format index_json_format;
 

@@ -1,0 +1,38 @@
+// format/npy_header.hpp: the head of a .npy array, alone or as a member of a .npz.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "core/cursor.hpp"
+#include "format/catalog.hpp"
+#include "heft/dtype.hpp"
+#include "heft/limits.hpp"
+
+namespace heft::format::npy {
+
+/// What `descr` says of one item.
+struct ItemType {
+  DType dtype = DType::unknown;
+  bool big_endian = false;
+  std::uint64_t size_bytes = 0;
+  std::string_view text;  ///< As the file has it; points into the cursor's chunks.
+};
+
+struct Header {
+  ItemType type;
+  std::vector<std::int64_t> shape;
+  bool fortran_order = false;
+  std::uint64_t data = 0;  ///< Offset of the first item in the cursor's Input.
+};
+
+/// Reads magic, version and header from the cursor's place. Throws Error{corrupt, unsupported, limit_exceeded, ambiguous}, and
+/// Error{refused} for arrays of Python objects, which are pickles.
+Header read_header(core::Cursor& cursor, const Limits& limits);
+
+/// The tensor that a header describes; its bytes are `available` bytes from `begin` on (in the file, or in `member`). The entry's name is the
+/// caller's to set. Adds a note when bytes follow the array.
+TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name);
+
+}  // namespace heft::format::npy
