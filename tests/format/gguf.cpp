@@ -285,13 +285,13 @@ std::vector<Hostile> hostile_files() {
 
 TEST_CASE("gguf: hostile files are refused, each with its reason") {
   for (const Hostile& file : hostile_files()) {
-    CAPTURE(file.what);
+    CAPTURE(std::string(file.what));
     try {
       read_bytes(gguf_format, file.bytes);
       FAIL_CHECK("it was read");
     } catch (const Error& error) {
       CHECK(name(error.code()) == name(file.code));
-      CHECK_MESSAGE(std::string_view(error.what()).find(file.words) != std::string_view::npos, error.what());
+      CHECK_MESSAGE(std::string_view(error.what()).find(file.words) != std::string_view::npos, std::string(error.what()));
     }
   }
 }
