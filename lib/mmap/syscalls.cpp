@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 
 namespace heft::mmap::sys {
@@ -62,6 +63,17 @@ std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byt
   const ::iovec range{into.data(), into.size()};
   return or_errno<std::int64_t>(::preadv2(handle, &range, 1, static_cast<off_t>(offset), RWF_NOWAIT));
 }
+
+int take_read_lease(int handle) noexcept {
+  // The kernel sends SIGIO to whoever took a lease, and SIGIO kills. SIGURG is ignored unless a program asks for it; without an owner not even
+  // that is sent, but an owner can only be taken away once the lease has set it.
+  if (::fcntl(handle, F_SETSIG, SIGURG) < 0) return -errno;
+  if (::fcntl(handle, F_SETLEASE, F_RDLCK) < 0) return -errno;
+  return or_errno(::fcntl(handle, F_SETOWN, 0));
+}
+
+int lease_type(int handle) noexcept { return or_errno(::fcntl(handle, F_GETLEASE)); }
+void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); }
 
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
   return or_errno(::mincore(address(begin), size, flags));

@@ -41,6 +41,12 @@ std::int64_t pread(int handle, std::uint64_t offset, std::span<std::byte> into) 
 /// preadv2(RWF_NOWAIT): what can be had without waiting for the device; -EAGAIN when that is nothing.
 std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byte> into) noexcept;
 
+/// fcntl(F_SETLEASE, F_RDLCK), set up so that breaking it sends no signal that does anything. 0, or -errno.
+int take_read_lease(int handle) noexcept;
+/// fcntl(F_GETLEASE): F_RDLCK while the lease holds, another type once somebody waits for it. -errno on failure.
+int lease_type(int handle) noexcept;
+void release_lease(int handle) noexcept;
+
 /// `begin` lies on a page; `flags` has one byte for each page.
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept;
 int madvise(const std::byte* begin, std::size_t size, int advice) noexcept;

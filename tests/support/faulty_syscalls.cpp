@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <mutex>
 #include <stdexcept>
@@ -178,6 +179,18 @@ std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byt
     return ::preadv2(handle, &range, 1, static_cast<off_t>(offset), RWF_NOWAIT);
   });
 }
+
+int take_read_lease(int handle) noexcept {
+  return faulty(Call::lease, [&] {
+    if (::fcntl(handle, F_SETSIG, SIGURG) < 0 || ::fcntl(handle, F_SETLEASE, F_RDLCK) < 0) return -1;
+    return ::fcntl(handle, F_SETOWN, 0);
+  });
+}
+
+int lease_type(int handle) noexcept {
+  return faulty(Call::lease_type, [&] { return ::fcntl(handle, F_GETLEASE); });
+}
+void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); }
 
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
   return faulty(Call::mincore, [&] { return ::mincore(address(begin), size, flags); });

@@ -1,0 +1,31 @@
+#include "mmap/lease.hpp"
+
+#include <fcntl.h>
+
+#include <cstdio>
+
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+
+std::unique_ptr<const Lease> Lease::take(const File& file) {
+  // A lease belongs to an open file description. One of its own keeps two loads of one File apart.
+  char link[32];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", file.handle());
+  const int handle = sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (handle < 0) return nullptr;
+  std::unique_ptr<const Lease> lease(new Lease(handle));
+  if (sys::take_read_lease(handle) < 0) return nullptr;
+  // The promise starts now: what happened to the file before must be seen before anything is touched.
+  return file.unchanged() ? std::move(lease) : nullptr;
+}
+
+Lease::~Lease() {
+  // A child process that was forked meanwhile has the description too, so closing alone would not give the lease back.
+  sys::release_lease(handle_);
+  sys::close(handle_);
+}
+
+bool Lease::is_broken() const noexcept { return sys::lease_type(handle_) != F_RDLCK; }
+
+}  // namespace heft::mmap
