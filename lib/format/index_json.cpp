@@ -6,6 +6,8 @@
 // The map decides: a shard may hold tensors that it does not mention, and only those it names are loaded. File names are what the file says,
 // not yet judged: the record room takes plain names in the same folder only.
 #include <algorithm>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include <fmt/format.h>
@@ -62,10 +64,11 @@ class NodeMaker {
   }
 
   std::uint32_t number(json::Value& value) {
-    auto number = value.number(what);
-    if (number.is_int64()) return catalog_.add_integer(number.get_int64());
-    if (number.is_uint64()) return catalog_.add_node({.kind = NodeKind::unsigned_integer, .natural = number.get_uint64()});
-    return catalog_.add_node({.kind = NodeKind::real, .real = number.get_double()});
+    const json::Number number = value.number(what);
+    if (const auto* integer = std::get_if<std::int64_t>(&number)) return catalog_.add_integer(*integer);
+    if (const auto* natural = std::get_if<std::uint64_t>(&number))
+      return catalog_.add_node({.kind = NodeKind::unsigned_integer, .natural = *natural});
+    return catalog_.add_node({.kind = NodeKind::real, .real = std::get<double>(number)});
   }
 
   json::Document& document_;
@@ -127,13 +130,13 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   catalog.format = index_json_format.name;
   const Limits& limits = options.limits;
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");
-  json::Document document(json::read_text(input, 0, input.size_bytes()), limits);
+  json::Document document(input.read(0, input.size_bytes()), 0, limits);
   bool has_map = false;
   document.members([&](const json::Key& key, json::Value& value) {
-    if (key.text == "weight_map") {
+    if (key.is("weight_map")) {
       if (std::exchange(has_map, true)) document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
       MapReader(document, limits, catalog).read(value);
-    } else if (key.text == "metadata") {
+    } else if (key.is("metadata")) {
       if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
       catalog.metadata = NodeMaker(document, catalog).make(value);
     } else {

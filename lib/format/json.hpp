@@ -1,69 +1,55 @@
-// format/json.hpp: JSON as formats meet it: bounded, strict, every finding with its byte offset. The only code that knows simdjson.
+// format/json.hpp: JSON as formats meet it: bounded, strict, read once from begin to end, every finding with its byte offset.
 //
-// simdjson first indexes the whole text (and so checks UTF-8 and strings), then hands out values in order while one walks. What is not
-// walked is not checked; therefore every value given to a callback must be consumed by exactly one call, and skip() reads what it passes over.
-// Strict means RFC 8259: no comments, trailing commas, NaN, byte order mark, unpaired surrogates or bytes after the end.
+// Strict means RFC 8259 and nothing more: no comments, trailing commas, NaN, leading zeros, byte order mark, control characters in strings,
+// invalid UTF-8, unpaired surrogates or bytes after the end. What a caller does not want is read all the same: Value::skip().
+//
+// A general parser builds an index or a tree first and then walks it. Headers of weights are one flat shape repeated 100,000 times, and their
+// reading is most of what opening a checkpoint costs; so here the text itself is walked, and a string without escapes is a view of it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
-#include <utility>
-
-#include <simdjson.h>
+#include <variant>
 
 #include "core/endian.hpp"
-#include "core/input.hpp"
+#include "core/text.hpp"
 #include "heft/bytes.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
 
 namespace heft::format::json {
 
-namespace ondemand = simdjson::ondemand;
-
-/// A JSON text with readable bytes after it, as simdjson's wide loads need them.
-struct Text {
-  Bytes bytes;               ///< The text and at least SIMDJSON_PADDING bytes more, of any value.
-  std::uint64_t size = 0;    ///< Bytes of the text.
-  std::uint64_t offset = 0;  ///< Byte offset of the text in the file.
-};
-
-/// `size` bytes of `input` from `offset`, padded. Throws what Input::read throws.
-Text read_text(const core::Input& input, std::uint64_t offset, std::uint64_t size);
-
-/// Position of the first quote or backslash at or after `from`. There must be one, and 7 readable bytes after it.
-inline const char* quote_or_backslash(const char* from) noexcept {
-  constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
-  // The classic test for a zero byte: a false hit needs a true one below it, so the lowest hit is always true.
-  const auto zero_bytes = [](std::uint64_t word) { return (word - ones) & ~word & (ones << 7); };
-  for (;; from += 8) {
-    const auto word = core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from));
-    const std::uint64_t hits = zero_bytes(word ^ (ones * '"')) | zero_bytes(word ^ (ones * '\\'));
-    if (hits != 0) return from + __builtin_ctzll(hits) / 8;
-  }
-}
-
-/// The key of a member: its text without escapes, and where it stands. Valid as long as the Document.
+/// A string without its escapes, and where it stands. Valid as long as the Document.
 struct Key {
   std::string_view text;
   const char* at = nullptr;  ///< Its opening quote in the text.
+
+  /// text == literal, without a call for literals as short as members' names are.
+  template <std::size_t size>
+  [[nodiscard]] bool is(const char (&literal)[size]) const noexcept {
+    return text.size() == size - 1 && std::memcmp(text.data(), literal, size - 1) == 0;
+  }
 };
 
 enum class Kind : std::uint8_t { object, list, text, number, boolean, null };
 
+/// Exact where it is an integer of 64 bits, else the nearest double.
+using Number = std::variant<std::int64_t, std::uint64_t, double>;
+
 class Document;
 
-/// A value that is about to be read. Valid inside the callback that it is given to. `what` names it in errors: "shape: expected a list...".
+/// A value that is about to be read. Valid inside the callback that it is given to, which must read it with exactly one call.
+/// `what` names it in errors: "shape: expected a list, found 3". Every call throws Error{corrupt} when the text is not what it reads.
 class Value {
  public:
-  Value(ondemand::value value, Document& document, std::uint32_t depth) noexcept
-      : value_(value), document_(document), depth_(depth), at_(value_.raw_json_token().data()) {}
+  inline Value(Document& document, std::uint32_t depth) noexcept;
 
-  /// Where the value begins in the text: for Document::fail() and Document::offset().
+  /// Where the value begins: for Document::fail() and Document::offset().
   [[nodiscard]] const char* at() const noexcept { return at_; }
-  /// What the first character promises; reading may still find it malformed. Throws Error{corrupt} when no value begins so.
+  /// What the first character promises; reading may still find it malformed.
   [[nodiscard]] Kind kind(std::string_view what) const;
 
   /// Calls each(const Key&, Value&) for every member of an object, in order; duplicates are the caller's to judge.
@@ -73,32 +59,32 @@ class Value {
   template <class Each>
   void elements(std::string_view what, Each&& each);
   /// A string without its escapes. Valid as long as the Document.
-  std::string_view text(std::string_view what);
+  inline std::string_view text(std::string_view what);
   /// An integer from 0 to 2^64 - 1, written as digits only: "1e1", "2.0", "-0" and "-1" are refused.
-  std::uint64_t natural(std::string_view what);
+  inline std::uint64_t natural(std::string_view what);
+  /// Any number that a double can hold.
+  Number number(std::string_view what);
   bool boolean(std::string_view what);
-  /// Reads `null`; the caller has asked kind().
   void null(std::string_view what);
-  /// Any number: exact as a 64-bit integer where it is one, else the nearest double. Throws Error{corrupt} beyond a double.
-  ondemand::number number(std::string_view what);
   /// Reads any value and forgets it.
   void skip(std::string_view what);
 
  private:
   [[noreturn]] void mismatch(std::string_view what, std::string_view expected) const;
-  void enter(char opening, std::string_view what, std::string_view expected) const;
+  void literal(std::string_view word, std::string_view what, std::string_view expected);
+  // Steps over the opening bracket.
+  inline void enter(char opening, std::string_view what, std::string_view expected) const;
 
-  ondemand::value value_;
   Document& document_;
   std::uint32_t depth_;  // of containers around it
   const char* at_;
 };
 
-/// A text that is an object, and simdjson's index of it: four bytes for each brace, comma, colon and scalar.
+/// A text that is one object, and how far it has been read.
 class Document {
  public:
-  /// Checks what can be told without walking. `limits` must outlive the document. Throws Error{corrupt}.
-  Document(Text text, const Limits& limits);
+  /// `offset` is that of the text in the file. `limits` must outlive the document.
+  Document(Bytes text, std::uint64_t offset, const Limits& limits) noexcept;
   Document(const Document&) = delete;
   Document& operator=(const Document&) = delete;
 
@@ -107,94 +93,156 @@ class Document {
   void members(Each&& each);
 
   /// Byte offset in the file of a place in the text.
-  [[nodiscard]] std::uint64_t offset(const char* at) const noexcept { return text_.offset + static_cast<std::uint64_t>(at - begin()); }
+  [[nodiscard]] std::uint64_t offset(const char* at) const noexcept { return offset_ + static_cast<std::uint64_t>(at - begin_); }
   [[noreturn]] void fail(ErrorCode code, std::string sentence, const char* at) const;
 
  private:
   friend class Value;
-  [[nodiscard]] const char* begin() const noexcept { return reinterpret_cast<const char*>(text_.bytes.data()); }
-  [[noreturn]] void fail_syntax(simdjson::error_code error, const char* at) const;
-  [[noreturn]] void fail_walk(simdjson::error_code error);  // at the token that was looked at last
-  void require_depth(std::uint32_t depth, const char* at) const;
-  void require_end();
-  std::string_view checked(simdjson::simdjson_result<std::string_view> unescaped, const char* at);
-  Key key(ondemand::field& field);
-  template <class Each>
-  void walk(ondemand::object& object, std::uint32_t depth, Each& each);
 
-  Text text_;
-  const Limits& limits_;
-  ondemand::parser parser_;
-  ondemand::document document_;
+  // The next character, or NUL at the end, where none of the grammar's is.
+  [[nodiscard]] char peek() const noexcept { return at_ < end_ ? *at_ : '\0'; }
+  bool take(char wanted) noexcept {
+    if (peek() != wanted) return false;
+    ++at_;
+    return true;
+  }
+  void space() noexcept {
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
+  }
+  // Past the separator of two members or elements; false at the closing bracket, which is consumed.
+  bool more(char closing) {
+    space();
+    if (take(',')) {
+      space();
+      return true;
+    }
+    if (!take(closing)) expected(closing == '}' ? "',' or '}'" : "',' or ']'");
+    return false;
+  }
+  void require_depth(std::uint32_t depth) const {
+    if (depth > depth_limit_) [[unlikely]] too_deep(depth);
+  }
+  std::string_view string();
+  Key key();
+  template <class Each>
+  void walk(std::uint32_t depth, Each& each);
+
+  std::string_view string_with_more_than_ascii(const char* from);
+  void unescape(std::string& out);
+  std::uint32_t hex4();
+  [[noreturn]] void too_deep(std::uint32_t depth) const;
+  [[noreturn]] void expected(std::string_view what) const;
+  [[nodiscard]] std::string found(const char* at) const;
+
+  Bytes text_;
+  std::uint64_t offset_;
+  std::uint32_t depth_limit_;
+  const char* begin_;
+  const char* end_;
+  const char* at_;        // next character
+  core::Arena unescaped_;
 };
 
-// Implementation of the templates.
+// Implementation.
+
+/// The first of eight characters that does not belong to a string as it is: a quote, a backslash, a control character or a part of a longer UTF-8
+/// sequence. 8 when there is none.
+inline std::size_t first_special(const char* from) noexcept {
+  constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
+  constexpr std::uint64_t tops = ones << 7;
+  const auto word = core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from));
+  // x - n borrows from the byte above when a byte is less than n: false hits lie only above a true one, and the lowest is what counts.
+  const std::uint64_t quote = word ^ (ones * '"');
+  const std::uint64_t backslash = word ^ (ones * '\\');
+  const std::uint64_t hits = ((quote - ones) | (backslash - ones) | (word - ones * ' ') | word) & tops;
+  return hits == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(hits)) / 8;
+}
+
+inline std::string_view Document::string() {
+  const char* from = ++at_;
+  while (end_ - at_ >= 8) {
+    const std::size_t plain = first_special(at_);
+    at_ += plain;
+    if (plain < 8) break;
+  }
+  if (peek() != '"') [[unlikely]] return string_with_more_than_ascii(from);
+  return {from, static_cast<std::size_t>(at_++ - from)};
+}
+
+inline Key Document::key() {
+  if (peek() != '"') [[unlikely]] expected("a name in quotes");
+  const char* at = at_;
+  const std::string_view text = string();
+  space();
+  if (!take(':')) [[unlikely]] expected("':'");
+  space();
+  return {text, at};
+}
 
 template <class Each>
-void Document::walk(ondemand::object& object, std::uint32_t depth, Each& each) {
-  for (auto result : object) {
-    ondemand::field field;
-    if (const auto error = std::move(result).get(field)) fail_walk(error);
-    const Key name = key(field);
-    Value value(field.value(), *this, depth);
+void Document::walk(std::uint32_t depth, Each& each) {
+  space();
+  if (take('}')) return;
+  do {
+    const Key name = key();
+    Value value(*this, depth);
     each(name, value);
-  }
+  } while (more('}'));
 }
 
 template <class Each>
 void Document::members(Each&& each) {
-  ondemand::object object;
-  if (const auto error = document_.get_object().get(object)) fail_walk(error);
-  walk(object, 1, each);
-  require_end();
+  space();
+  if (!take('{')) expected("a JSON object");
+  walk(1, each);
+  space();
+  if (at_ != end_) expected("the end of the JSON text");
+}
+
+inline Value::Value(Document& document, std::uint32_t depth) noexcept : document_(document), depth_(depth), at_(document.at_) {}
+
+inline void Value::enter(char opening, std::string_view what, std::string_view expected) const {
+  document_.require_depth(depth_ + 1);
+  if (!document_.take(opening)) [[unlikely]] mismatch(what, expected);
 }
 
 template <class Each>
 void Value::members(std::string_view what, Each&& each) {
   enter('{', what, "an object");
-  ondemand::object object;
-  if (const auto error = value_.get_object().get(object)) document_.fail_walk(error);
-  document_.walk(object, depth_ + 1, each);
+  document_.walk(depth_ + 1, each);
 }
 
 template <class Each>
 void Value::elements(std::string_view what, Each&& each) {
   enter('[', what, "a list");
-  ondemand::array array;
-  if (const auto error = value_.get_array().get(array)) document_.fail_walk(error);
-  for (auto result : array) {
-    ondemand::value element;
-    if (const auto error = std::move(result).get(element)) document_.fail_walk(error);
-    Value value(element, document_, depth_ + 1);
+  document_.space();
+  if (document_.take(']')) return;
+  do {
+    Value value(document_, depth_ + 1);
     each(value);
-  }
-}
-
-inline void Value::enter(char opening, std::string_view what, std::string_view expected) const {
-  if (*at_ != opening) mismatch(what, expected);
-  document_.require_depth(depth_ + 1, at_);
+  } while (document_.more(']'));
 }
 
 inline std::string_view Value::text(std::string_view what) {
-  if (*at_ != '"') mismatch(what, "a string");
-  const char* end = quote_or_backslash(at_ + 1);
-  if (*end == '\\') [[unlikely]] return document_.checked(value_.get_string(), at_);
-  ondemand::raw_json_string raw;
-  if (const auto error = value_.get_raw_json_string().get(raw)) document_.fail_walk(error);
-  return {at_ + 1, static_cast<std::size_t>(end - at_ - 1)};
+  if (document_.peek() != '"') [[unlikely]] mismatch(what, "a string");
+  return document_.string();
 }
 
 inline std::uint64_t Value::natural(std::string_view what) {
+  constexpr std::string_view expected = "an integer from 0 to 2^64 - 1";
+  const char* at = at_;
+  const char* end = document_.end_;
   std::uint64_t number = 0;
-  if (value_.get_uint64().get(number)) mismatch(what, "an integer from 0 to 2^64 - 1");
+  bool wrapped = false;
+  for (; at < end && *at >= '0' && *at <= '9'; ++at) {
+    wrapped |= __builtin_mul_overflow(number, std::uint64_t{10}, &number);
+    wrapped |= __builtin_add_overflow(number, static_cast<std::uint64_t>(*at - '0'), &number);
+  }
+  const bool padded = at - at_ > 1 && *at_ == '0';
+  const bool goes_on = at < end && *at != ',' && *at != ']' && *at != '}' && *at != ' ' && *at != '\n' && *at != '\r' && *at != '\t';
+  if (at == at_ || wrapped || padded || goes_on) [[unlikely]] mismatch(what, expected);
+  document_.at_ = at;
   return number;
-}
-
-inline Key Document::key(ondemand::field& field) {
-  const char* from = field.key().raw();
-  const char* end = quote_or_backslash(from);
-  if (*end == '\\') [[unlikely]] return {checked(field.unescaped_key(), from - 1), from - 1};
-  return {{from, static_cast<std::size_t>(end - from)}, from - 1};
 }
 
 }  // namespace heft::format::json

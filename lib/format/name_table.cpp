@@ -17,10 +17,24 @@ std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
   return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
-std::uint64_t load(const char* from, std::size_t size) noexcept {
-  std::uint64_t word = 0;
-  std::memcpy(&word, from, size);
+std::uint64_t load8(const char* from) noexcept {
+  std::uint64_t word;
+  std::memcpy(&word, from, sizeof word);
   return word;
+}
+
+std::uint64_t load4(const char* from) noexcept {
+  std::uint32_t word;
+  std::memcpy(&word, from, sizeof word);
+  return word;
+}
+
+// All bytes of up to 8, in a word; the length tells apart what looks the same.
+std::uint64_t load_short(const char* from, std::size_t size) noexcept {
+  if (size >= 4) return load4(from) << 32 | load4(from + size - 4);
+  if (size == 0) return 0;
+  const auto byte = [&](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(from[i])}; };
+  return byte(0) << 16 | byte(size / 2) << 8 | byte(size - 1);
 }
 
 }  // namespace
@@ -31,13 +45,15 @@ NameTable::NameTable() : slots_(64) {
 }
 
 std::uint64_t NameTable::hash(std::string_view name) const noexcept {
+  const std::uint64_t key = key_ ^ odd_a;
   std::uint64_t state = key_ ^ name.size();
   const char* at = name.data();
   std::size_t left = name.size();
-  for (; left > 16; at += 16, left -= 16) state = fold(load(at, 8) ^ key_ ^ odd_a, load(at + 8, 8) ^ state ^ odd_b);
-  const std::uint64_t low = left > 8 ? load(at, 8) : load(at, left);
-  const std::uint64_t high = left > 8 ? load(at + 8, left - 8) : 0;
-  return fold(fold(low ^ key_ ^ odd_a, high ^ state ^ odd_b), key_ ^ odd_b);
+  for (; left > 16; at += 16, left -= 16) state = fold(load8(at) ^ key, load8(at + 8) ^ state ^ odd_b);
+  // The last words may overlap each other.
+  const std::uint64_t low = left > 8 ? load8(at) : load_short(at, left);
+  const std::uint64_t high = left > 8 ? load8(at + left - 8) : 0;
+  return fold(fold(low ^ key, high ^ state ^ odd_b), key_ ^ odd_b);
 }
 
 std::size_t NameTable::slot(std::string_view name, std::uint64_t code) const noexcept {

@@ -111,7 +111,7 @@ class HeaderReader {
 
 std::vector<Extent> HeaderReader::read() && {
   document_.members([this](const json::Key& key, json::Value& value) {
-    if (key.text == "__metadata__") return metadata(key, value);
+    if (key.is("__metadata__")) return metadata(key, value);
     try {
       tensor(key, value);
     } catch (const Error& error) {
@@ -154,13 +154,13 @@ void HeaderReader::tensor(const json::Key& key, json::Value& value) {
 }
 
 void HeaderReader::part(const json::Key& key, json::Value& value) {
-  if (key.text == "dtype") {
+  if (key.is("dtype")) {
     once(dtype_part, key);
     dtype(value);
-  } else if (key.text == "shape") {
+  } else if (key.is("shape")) {
     once(shape_part, key);
     shape(value);
-  } else if (key.text == "data_offsets") {
+  } else if (key.is("data_offsets")) {
     once(offsets_part, key);
     offsets(value);
   } else {
@@ -284,7 +284,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   const std::uint64_t header = header_bytes(input, options.limits);
   std::vector<Extent> extents;
   {
-    json::Document document(json::read_text(input, length_bytes, header), options.limits);
+    json::Document document(input.read(length_bytes, header), length_bytes, options.limits);
     extents = HeaderReader(document, options.limits, catalog).read();
   }
   order_by_data(catalog.tensors, extents);
