@@ -6,13 +6,11 @@
 
 namespace heft::core {
 
-std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
-  if (const auto sum = checked_add(a, b)) return *sum;
+void sum_overflows(std::uint64_t a, std::uint64_t b, std::string_view what) {
   throw Error(ErrorCode::corrupt, fmt::format("{} does not fit 64 bits: {} + {}", what, a, b));
 }
 
-std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
-  if (const auto product = checked_mul(a, b)) return *product;
+void product_overflows(std::uint64_t a, std::uint64_t b, std::string_view what) {
   throw Error(ErrorCode::corrupt, fmt::format("{} does not fit 64 bits: {} x {}", what, a, b));
 }
 
@@ -22,9 +20,8 @@ void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t boun
   throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of {}, {} remain", size, what, left), {.offset = offset});
 }
 
-void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
-                   std::optional<std::uint64_t> offset) {
-  if (value <= limit) return;
+void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+                std::optional<std::uint64_t> offset) {
   throw Error(ErrorCode::limit_exceeded, fmt::format("{}: {} is over Limits::{} = {}", what, value, limit_name, limit), {.offset = offset});
 }
 

@@ -21,9 +21,23 @@ namespace heft::core {
   return product;
 }
 
+// Checks are inline, since there are several for each of 100,000 tensors; what they throw is not.
+[[noreturn]] void sum_overflows(std::uint64_t a, std::uint64_t b, std::string_view what);
+[[noreturn]] void product_overflows(std::uint64_t a, std::uint64_t b, std::string_view what);
+[[noreturn]] void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+                             std::optional<std::uint64_t> offset);
+
 /// The same, or Error{corrupt} saying which `what` overflowed.
-std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what);
-std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what);
+inline std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
+  const auto sum = checked_add(a, b);
+  if (!sum) [[unlikely]] sum_overflows(a, b, what);
+  return *sum;
+}
+inline std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
+  const auto product = checked_mul(a, b);
+  if (!product) [[unlikely]] product_overflows(a, b, what);
+  return *product;
+}
 
 /// True when [offset, offset + size) lies inside [0, bound). Does not wrap.
 [[nodiscard]] constexpr bool inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound) noexcept {
@@ -34,8 +48,10 @@ std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view wh
 void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound, std::string_view what);
 
 /// Throws Error{limit_exceeded} when `value` is over `limit`: "WHAT is V, over the limit LIMIT_NAME of L". `limit_name` is Limits' member.
-void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
-                   std::optional<std::uint64_t> offset = {});
+inline void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+                          std::optional<std::uint64_t> offset = {}) {
+  if (value > limit) [[unlikely]] over_limit(value, limit, what, limit_name, offset);
+}
 
 /// `value` rounded up to a multiple of `alignment`, a power of two. Throws Error{corrupt} when that does not fit.
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment);

@@ -22,6 +22,8 @@
 namespace heft::format {
 namespace {
 
+constexpr std::uint64_t usual_entry_bytes = 96;  // of a tensor in the index of a large model: a guess that saves growing tables
+
 // Any JSON value as a node. Recursion is bounded by Limits::json_depth.
 class NodeMaker {
  public:
@@ -78,7 +80,10 @@ class NodeMaker {
 // weight_map: tensor name to file name.
 class MapReader {
  public:
-  MapReader(json::Document& document, const Limits& limits, Catalog& catalog) : document_(document), limits_(limits), catalog_(catalog) {}
+  MapReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
+      : document_(document), limits_(limits), catalog_(catalog), names_(expected) {
+    catalog.located.reserve(expected);
+  }
 
   void read(json::Value& map) {
     map.members("weight_map", [this](const json::Key& key, json::Value& file) {
@@ -135,7 +140,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   document.members([&](const json::Key& key, json::Value& value) {
     if (key.is("weight_map")) {
       if (std::exchange(has_map, true)) document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
-      MapReader(document, limits, catalog).read(value);
+      MapReader(document, input.size_bytes() / usual_entry_bytes, limits, catalog).read(value);
     } else if (key.is("metadata")) {
       if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
       catalog.metadata = NodeMaker(document, catalog).make(value);

@@ -13,10 +13,6 @@ constexpr std::uint64_t deepest = 512;
 
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-constexpr bool ends_token(char c) noexcept {
-  return c == ',' || c == ':' || c == ']' || c == '}' || c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 const char* digits_from(const char* at, const char* end) noexcept { return std::find_if_not(at, end, is_digit); }
 
 // The end of the number at `at` by the grammar of RFC 8259, or `at` when there is none.
@@ -177,6 +173,13 @@ Number Value::number(std::string_view what) {
   if (parse(natural)) return natural;
   if (!parse(real)) mismatch(what, "a number that fits a double");
   return real;
+}
+
+// Twenty digits or more: they may not fit.
+std::uint64_t Value::long_natural(std::string_view what, const char* end) const {
+  std::uint64_t number = 0;
+  if (std::from_chars(at_, end, number).ec != std::errc()) mismatch(what, natural_words);
+  return number;
 }
 
 void Value::literal(std::string_view word, std::string_view what, std::string_view expected) {

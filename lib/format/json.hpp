@@ -70,6 +70,8 @@ class Value {
   void skip(std::string_view what);
 
  private:
+  static constexpr std::string_view natural_words = "an integer from 0 to 2^64 - 1";
+  [[nodiscard]] std::uint64_t long_natural(std::string_view what, const char* end) const;
   [[noreturn]] void mismatch(std::string_view what, std::string_view expected) const;
   void literal(std::string_view word, std::string_view what, std::string_view expected);
   // Steps over the opening bracket.
@@ -107,6 +109,7 @@ class Document {
     return true;
   }
   void space() noexcept {
+    if (at_ < end_ && static_cast<unsigned char>(*at_) > ' ') [[likely]] return;
     while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
   }
   // Past the separator of two members or elements; false at the closing bracket, which is consumed.
@@ -145,6 +148,10 @@ class Document {
 
 // Implementation.
 
+constexpr bool ends_token(char c) noexcept {
+  return c == ',' || c == ']' || c == '}' || c == ':' || c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 /// The first of eight characters that does not belong to a string as it is: a quote, a backslash, a control character or a part of a longer UTF-8
 /// sequence. 8 when there is none.
 inline std::size_t first_special(const char* from) noexcept {
@@ -156,6 +163,26 @@ inline std::size_t first_special(const char* from) noexcept {
   const std::uint64_t backslash = word ^ (ones * '\\');
   const std::uint64_t hits = ((quote - ones) | (backslash - ones) | (word - ones * ' ') | word) & tops;
   return hits == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(hits)) / 8;
+}
+
+/// The digits at the front of eight characters: how many, and the number they make.
+struct Digits {
+  std::size_t count;
+  std::uint64_t number;
+};
+inline Digits leading_digits(const char* from) noexcept {
+  constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
+  constexpr std::uint64_t tops = ones << 7;
+  std::uint64_t word = core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from)) ^ (ones * '0');
+  // A byte above 9 gets its top bit set by adding 0x76, or has it already.
+  const std::uint64_t others = (((word & ~tops) + ones * 0x76) | word) & tops;
+  const std::size_t count = others == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(others)) / 8;
+  if (count == 0) return {0, 0};
+  // Shifted up, what follows is lost and zeros lead. Then neighbours are joined to two digits, four, and eight.
+  word <<= 64 - 8 * count;
+  word = (word * 10 + (word >> 8)) & 0x00FF'00FF'00FF'00FF;
+  word = (word * 100 + (word >> 16)) & 0x0000'FFFF'0000'FFFF;
+  return {count, (word * 10000 + (word >> 32)) & 0xFFFF'FFFF};
 }
 
 inline std::string_view Document::string() {
@@ -229,18 +256,22 @@ inline std::string_view Value::text(std::string_view what) {
 }
 
 inline std::uint64_t Value::natural(std::string_view what) {
-  constexpr std::string_view expected = "an integer from 0 to 2^64 - 1";
+  constexpr std::uint64_t powers[] = {1, 10, 100, 1000, 10'000, 100'000, 1'000'000, 10'000'000, 100'000'000};
+  constexpr std::ptrdiff_t always_fit = 19;  // digits
   const char* at = at_;
   const char* end = document_.end_;
   std::uint64_t number = 0;
-  bool wrapped = false;
-  for (; at < end && *at >= '0' && *at <= '9'; ++at) {
-    wrapped |= __builtin_mul_overflow(number, std::uint64_t{10}, &number);
-    wrapped |= __builtin_add_overflow(number, static_cast<std::uint64_t>(*at - '0'), &number);
+  while (end - at >= 8) {
+    const Digits next = leading_digits(at);
+    number = number * powers[next.count] + next.number;
+    at += next.count;
+    if (next.count < 8) break;
   }
-  const bool padded = at - at_ > 1 && *at_ == '0';
-  const bool goes_on = at < end && *at != ',' && *at != ']' && *at != '}' && *at != ' ' && *at != '\n' && *at != '\r' && *at != '\t';
-  if (at == at_ || wrapped || padded || goes_on) [[unlikely]] mismatch(what, expected);
+  for (; at < end && *at >= '0' && *at <= '9'; ++at) number = number * 10 + static_cast<std::uint64_t>(*at - '0');
+  const std::ptrdiff_t digits = at - at_;
+  const bool goes_on = at < end && !ends_token(*at);
+  if (digits == 0 || goes_on || (digits > 1 && *at_ == '0')) [[unlikely]] mismatch(what, natural_words);
+  if (digits > always_fit) [[unlikely]] number = long_natural(what, at);
   document_.at_ = at;
   return number;
 }

@@ -1,5 +1,7 @@
 #include "format/name_table.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -39,12 +41,13 @@ std::uint64_t load_short(const char* from, std::size_t size) noexcept {
 
 }  // namespace
 
-NameTable::NameTable() : slots_(64) {
+NameTable::NameTable(std::size_t expected) : slots_(std::bit_ceil(std::max<std::size_t>(expected, 16) * 2)) {
+  names_.reserve(expected);
   std::random_device random;
   key_ = (std::uint64_t{random()} << 32) | random();
 }
 
-std::uint64_t NameTable::hash(std::string_view name) const noexcept {
+std::uint32_t NameTable::hash(std::string_view name) const noexcept {
   const std::uint64_t key = key_ ^ odd_a;
   std::uint64_t state = key_ ^ name.size();
   const char* at = name.data();
@@ -53,14 +56,13 @@ std::uint64_t NameTable::hash(std::string_view name) const noexcept {
   // The last words may overlap each other.
   const std::uint64_t low = left > 8 ? load8(at) : load_short(at, left);
   const std::uint64_t high = left > 8 ? load8(at + left - 8) : 0;
-  return fold(fold(low ^ key, high ^ state ^ odd_b), key_ ^ odd_b);
+  return static_cast<std::uint32_t>(fold(fold(low ^ key, high ^ state ^ odd_b), key_ ^ odd_b));
 }
 
-std::size_t NameTable::slot(std::string_view name, std::uint64_t code) const noexcept {
-  const auto half = static_cast<std::uint32_t>(code >> 32);
+std::size_t NameTable::slot(std::string_view name, std::uint32_t code) const noexcept {
   const std::size_t mask = slots_.size() - 1;
   std::size_t i = code & mask;
-  while (slots_[i].number != 0 && (slots_[i].hash != half || names_[slots_[i].number - 1] != name)) i = (i + 1) & mask;
+  while (slots_[i].number != 0 && (slots_[i].hash != code || names_[slots_[i].number - 1] != name)) i = (i + 1) & mask;
   return i;
 }
 
@@ -72,11 +74,11 @@ std::optional<std::uint32_t> NameTable::find(std::string_view name) const noexce
 
 NameTable::Place NameTable::add(std::string_view name) {
   if (names_.size() * 2 >= slots_.size()) grow();
-  const std::uint64_t code = hash(name);
+  const std::uint32_t code = hash(name);
   Slot& place = slots_[slot(name, code)];
   if (place.number != 0) return {place.number - 1, false};
   names_.push_back(name);
-  place = {static_cast<std::uint32_t>(code >> 32), static_cast<std::uint32_t>(names_.size())};
+  place = {code, static_cast<std::uint32_t>(names_.size())};
   return {place.number - 1, true};
 }
 
@@ -85,7 +87,7 @@ void NameTable::grow() {
   const std::size_t mask = wider.size() - 1;
   for (const Slot& slot : slots_) {
     if (slot.number == 0) continue;
-    std::size_t i = hash(names_[slot.number - 1]) & mask;
+    std::size_t i = slot.hash & mask;
     while (wider[i].number != 0) i = (i + 1) & mask;
     wider[i] = slot;
   }

@@ -14,7 +14,8 @@ namespace heft::format {
 /// with a random number, which changes nothing but the order of probing.
 class NameTable {
  public:
-  NameTable();
+  /// `expected` names fit without growing; a guess is good enough.
+  explicit NameTable(std::size_t expected = 0);
 
   struct Place {
     std::uint32_t index;  ///< The name's number: how many other names were met before it.
@@ -30,12 +31,12 @@ class NameTable {
 
  private:
   struct Slot {
-    std::uint32_t hash = 0;      // the half that did not choose the slot: spares most comparisons
-    std::uint32_t number = 0;    // index + 1; 0: empty
+    std::uint32_t hash = 0;
+    std::uint32_t number = 0;  // index + 1; 0: empty
   };
-  [[nodiscard]] std::uint64_t hash(std::string_view name) const noexcept;
+  [[nodiscard]] std::uint32_t hash(std::string_view name) const noexcept;
   // The slot that holds the name, or the empty one where it belongs.
-  [[nodiscard]] std::size_t slot(std::string_view name, std::uint64_t code) const noexcept;
+  [[nodiscard]] std::size_t slot(std::string_view name, std::uint32_t code) const noexcept;
   void grow();
 
   std::uint64_t key_;

@@ -17,7 +17,6 @@
 // object. An unknown dtype is an error here although other formats list such a tensor as raw bytes: the format ties data_offsets to shape
 // times dtype, and without the dtype's size the tensor's bounds cannot be checked.
 #include <algorithm>
-#include <array>
 #include <numeric>
 #include <optional>
 #include <tuple>
@@ -37,6 +36,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint64_t length_bytes = 8;
+constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model: a guess that saves growing tables
 constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE; Limits has the same as its default
 
 struct TypeRow {
@@ -44,7 +44,7 @@ struct TypeRow {
   DType dtype;
 };
 
-// All dtypes of the format, those of today's models first because the search is linear. F8_E4M3 is PyTorch's float8_e4m3fn.
+// All dtypes of the format, F8_E4M3 is PyTorch's float8_e4m3fn.
 constexpr TypeRow types[] = {
     {"BF16", DType::bf16},       {"F32", DType::f32},         {"F8_E4M3", DType::f8_e4m3},
     {"F16", DType::f16},         {"I64", DType::i64},         {"U8", DType::u8},
@@ -80,7 +80,7 @@ struct Extent {
 // Checks 4 and 5: the header is JSON and says what it must. Fills the catalog's tensors and dims, and one extent for each tensor.
 class HeaderReader {
  public:
-  HeaderReader(json::Document& document, const Limits& limits, Catalog& catalog) : document_(document), limits_(limits), catalog_(catalog) {}
+  HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog);
 
   std::vector<Extent> read() &&;
 
@@ -107,7 +107,15 @@ class HeaderReader {
   TensorEntry entry_;  // the tensor that is being read
   Extent extent_;
   unsigned parts_ = 0;
+  const TypeRow* type_ = types;  // the row found last
 };
+
+HeaderReader::HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
+    : document_(document), limits_(limits), catalog_(catalog), names_(expected) {
+  catalog.tensors.reserve(expected);
+  catalog.dims.reserve(expected * 2);
+  extents_.reserve(expected);
+}
 
 std::vector<Extent> HeaderReader::read() && {
   document_.members([this](const json::Key& key, json::Value& value) {
@@ -176,24 +184,27 @@ void HeaderReader::once(Part part, const json::Key& key) {
 
 void HeaderReader::dtype(json::Value& value) {
   const std::string_view name = value.text("dtype");
-  const auto* row = std::ranges::find(types, name, &TypeRow::name);
-  if (row == std::end(types))
+  // Neighbours mostly share a dtype.
+  if (name != type_->name) type_ = std::ranges::find(types, name, &TypeRow::name);
+  if (type_ == std::end(types))
     document_.fail(ErrorCode::unsupported, fmt::format("expected one of the format's {} dtypes, found '{}'", std::size(types), core::escaped(name)), value.at());
-  entry_.dtype = row->dtype;
+  entry_.dtype = type_->dtype;
 }
 
 void HeaderReader::shape(json::Value& value) {
   extent_.shape_at = place(value.at());
-  std::array<std::int64_t, 255> sizes;
-  const std::uint64_t most = std::min<std::uint64_t>(limits_.rank, sizes.size());
-  std::size_t rank = 0;
+  constexpr std::uint64_t most = 255;  // TensorEntry::rank is a byte
+  const std::uint64_t limit = std::min(limits_.rank, most);
+  std::vector<std::int64_t>& dims = catalog_.dims;
+  core::require_limit(dims.size(), none - most, "the number of dims of all tensors", "tensors", document_.offset(value.at()));
+  entry_.dims = static_cast<std::uint32_t>(dims.size());
   value.elements("shape", [&](json::Value& dim) {
-    core::require_limit(rank + 1, most, "the number of dims", "rank", document_.offset(dim.at()));
+    core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank", document_.offset(dim.at()));
     const std::uint64_t size = dim.natural("shape");
     if (size > INT64_MAX) document_.fail(ErrorCode::corrupt, fmt::format("shape: expected a dim below 2^63, found {}", size), dim.at());
-    sizes[rank++] = static_cast<std::int64_t>(size);
+    dims.push_back(static_cast<std::int64_t>(size));
+    ++entry_.rank;
   });
-  catalog_.set_dims(entry_, std::span(sizes).first(rank));
 }
 
 void HeaderReader::offsets(json::Value& value) {
@@ -211,12 +222,13 @@ void HeaderReader::offsets(json::Value& value) {
 // Brings tensors into the order of their data. Empty ones stand before the tensor that begins where they do. Most writers' headers are in
 // that order already.
 void order_by_data(std::vector<TensorEntry>& tensors, std::vector<Extent>& extents) {
+  const auto follows = [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end); };
+  if (std::ranges::adjacent_find(extents, follows) == extents.end()) return;
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
   const auto before = [&](std::uint32_t a, std::uint32_t b) {
     return std::tie(extents[a].begin, extents[a].end, tensors[a].name) < std::tie(extents[b].begin, extents[b].end, tensors[b].name);
   };
-  if (std::ranges::is_sorted(order, before)) return;
   std::ranges::sort(order, before);
   std::vector<TensorEntry> sorted_tensors;
   std::vector<Extent> sorted_extents;
@@ -285,7 +297,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   std::vector<Extent> extents;
   {
     json::Document document(input.read(length_bytes, header), length_bytes, options.limits);
-    extents = HeaderReader(document, options.limits, catalog).read();
+    extents = HeaderReader(document, header / usual_entry_bytes, options.limits, catalog).read();
   }
   order_by_data(catalog.tensors, extents);
   place_tensors(catalog, extents, core::add_or_throw(length_bytes, header, "the begin of the data"), input.size_bytes());
