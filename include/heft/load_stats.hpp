@@ -12,9 +12,10 @@ namespace heft {
 /// A way for bytes to get from a file into memory.
 enum class Path : std::uint8_t {
   automatic,  ///< Chosen per byte range by what is in the page cache. Never the value of a PathUse.
-  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after. Best for what is resident.
-  direct,     ///< O_DIRECT, past the page cache, many requests in flight. Best for what is not.
-  read,       ///< Positional buffered reads. Where mappings or O_DIRECT are not to be had.
+  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after.
+  direct,     ///< O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
+  read,       ///< Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for what is
+              ///< resident: entering pages into a mapping and taking them out again costs more than the system's own copy.
 };
 
 /// "automatic", "map", "direct", "read".
@@ -25,7 +26,6 @@ enum class PathReason : std::uint8_t {
   asked,             ///< MaterializeOptions::path said so.
   resident,          ///< The page cache holds it.
   not_resident,      ///< The device has to be asked.
-  sparse,            ///< Only scattered pages of it are needed, and they are fetched one by one.
   in_memory,         ///< It is no file: the caller's memory, or an inflated record. Counted as `map`.
   access_read,       ///< The checkpoint was opened with Access::read, so there is no mapping.
   no_populate,       ///< The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
@@ -48,7 +48,7 @@ struct LoadStats {
   std::uint64_t bytes_written = 0;    ///< Destination bytes filled: equals LoadPlan::bytes_written().
   std::vector<PathUse> paths;         ///< Sums to bytes_read. Each (path, reason) once.
   std::uint64_t fallbacks = 0;        ///< Ranges that could not take the path chosen for them and took `read` instead.
-  std::uint64_t direct_margin = 0;    ///< Bytes that O_DIRECT's alignment added at the edges; not part of bytes_read.
+  std::uint64_t over_read = 0;        ///< Bytes fetched beyond bytes_read: O_DIRECT's alignment, gaps that a device reads faster than it skips.
   std::uint64_t dropped_bytes = 0;    ///< Bytes given up from the page cache because the load had brought them in.
 
   std::uint64_t ranges = 0;           ///< Units of work the plan came to.

@@ -1,0 +1,63 @@
+#include "materialize/arena.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Below this the heap is faster than a mapping of one's own, and wastes less.
+constexpr std::uint64_t smallest_mapping = 256u << 10;
+constexpr std::size_t heap_alignment = 64;
+
+Error no_memory(std::uint64_t size_bytes, int os_error) {
+  return Error(ErrorCode::out_of_memory, fmt::format("expected {} bytes of memory, the system has none to give", size_bytes),
+               {.path = {}, .tensor = {}, .offset = {}, .os_error = os_error});
+}
+
+}  // namespace
+
+std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
+  if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page)) throw no_memory(size_bytes, ENOMEM);
+  const auto size = static_cast<std::size_t>(size_bytes);
+  if (size < smallest_mapping && alignment <= heap_alignment) {
+    auto* memory = static_cast<std::byte*>(::operator new(size, std::align_val_t{heap_alignment}, std::nothrow));
+    if (memory == nullptr) throw no_memory(size_bytes, ENOMEM);
+    return std::shared_ptr<Arena>(new Arena(memory, 0, {memory, size}));
+  }
+  const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? 4096 : huge_page);
+  const std::size_t mapped = size + boundary;
+  void* const mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw no_memory(size_bytes, errno);
+  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
+  auto* begin = static_cast<std::byte*>(mapping) + ((address + boundary - 1) / boundary * boundary - address);
+  // Refused where huge pages are switched off; small ones do then.
+  if (size >= huge_page) (void)::madvise(begin, size, MADV_HUGEPAGE);
+  return std::shared_ptr<Arena>(new Arena(mapping, mapped, {begin, size}));
+}
+
+std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
+  const std::uint64_t page = size_bytes < smallest_mapping ? heap_alignment : size_bytes < huge_page ? 4096 : std::uint64_t{huge_page};
+  return (size_bytes + page - 1) / page * page;
+}
+
+Arena::~Arena() {
+  if (mapped_ != 0) ::munmap(mapping_, mapped_);
+  else ::operator delete(mapping_, std::align_val_t{heap_alignment});
+}
+
+std::span<std::byte> HostDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
+  arena_ = Arena::allocate(size_bytes, alignment);
+  return arena_->span();
+}
+
+}  // namespace heft::engine

@@ -1,0 +1,49 @@
+// materialize/arena.hpp: fresh host memory: for tensors, and for staging.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "heft/destination.hpp"
+
+namespace heft::engine {
+
+/// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not touched: they come to be
+/// when, and where, somebody first writes.
+class Arena {
+ public:
+  /// Bytes of a huge page; arenas of at least that many begin on one.
+  static constexpr std::size_t huge_page = 2u << 20;
+
+  /// `size_bytes` > 0; `alignment` is a power of two. Throws Error{out_of_memory}.
+  static std::shared_ptr<Arena> allocate(std::uint64_t size_bytes, std::uint64_t alignment);
+  /// Memory that allocate() takes from the system for that size, once all of it has been touched.
+  static std::uint64_t footprint(std::uint64_t size_bytes) noexcept;
+
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  [[nodiscard]] std::span<std::byte> span() const noexcept { return span_; }
+
+ private:
+  Arena(void* mapping, std::size_t mapped, std::span<std::byte> span) noexcept : mapping_(mapping), mapped_(mapped), span_(span) {}
+  void* mapping_;
+  std::size_t mapped_;  // 0: the memory is the heap's
+  std::span<std::byte> span_;
+};
+
+/// The destination there is when the caller names none.
+class HostDestination final : public Destination {
+ public:
+  std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t alignment) override;
+  std::shared_ptr<const void> finish() override { return std::move(arena_); }
+  void abandon() noexcept override { arena_.reset(); }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+};
+
+}  // namespace heft::engine

@@ -1,0 +1,196 @@
+// From transfers to parts, chunks and batches.
+#include <algorithm>
+#include <cstdlib>
+
+#include "materialize/transfer.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Fewest rows that a transposed part has, so that what it writes comes in runs of this many elements; as far as this much memory allows.
+constexpr std::uint64_t transposed_rows = 64;
+constexpr std::uint64_t largest_transposed = 8u << 20;
+// One read has at most this many places to write to (IOV_MAX), with room for the gaps between them.
+constexpr std::uint32_t most_plain_parts = 500;
+
+std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
+
+// Cuts one transfer. Cuts lie on multiples of the grain in the source, so that transfers of the same bytes are cut at the same places.
+class Cutter {
+ public:
+  Cutter(Layout& layout, std::uint32_t number, const Grain& grain)
+      : layout_(layout), number_(number), transfer_(layout.transfers[number]), axes_(std::span(layout.axes).subspan(transfer_.axes, transfer_.rank)) {
+    spans_.assign(transfer_.rank + 1, layout.conversions[transfer_.conversion].from_bytes());
+    for (std::size_t level = transfer_.rank; level-- > 0;)
+      spans_[level] = spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
+    grain_ = transfer_.plain ? grain.plain : turns_rows() ? transposed_grain(grain) : grain.staged;
+  }
+
+  void run() { cut(0, transfer_.from, transfer_.to); }
+
+ private:
+  [[nodiscard]] bool turns_rows() const noexcept {
+    return std::any_of(axes_.begin(), axes_.end() - 1, [&](const Axis& axis) { return axis.to_step != 0 && std::abs(axis.to_step) < std::abs(axes_.back().to_step); });
+  }
+
+  [[nodiscard]] std::uint64_t transposed_grain(const Grain& grain) const noexcept {
+    return std::clamp(transposed_rows * as_bytes(axes_[axes_.size() - 2].from_step), grain.transposed, largest_transposed);
+  }
+
+  void cut(std::uint32_t level, std::uint64_t from, std::int64_t to) {
+    const Axis& axis = axes_[level];
+    const bool last = level + 1 == axes_.size();
+    if (spans_[level] <= grain_) return emit(level, from, to, axis.count);
+    if (last || spans_[level + 1] <= grain_) return cut_axis(level, from, to);
+    for (std::int64_t i = 0; i < axis.count; ++i) cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
+  }
+
+  void cut_axis(std::uint32_t level, std::uint64_t from, std::int64_t to) {
+    const Axis& axis = axes_[level];
+    const std::uint64_t step = as_bytes(axis.from_step);
+    for (std::int64_t done = 0; done < axis.count;) {
+      const std::uint64_t begin = from + static_cast<std::uint64_t>(done) * step;
+      const std::uint64_t line = (begin / grain_ + 1) * grain_;
+      const auto fitting = step == 0 ? axis.count : static_cast<std::int64_t>((line - begin + step - 1) / step);
+      const std::int64_t count = std::min(axis.count - done, fitting);
+      emit(level, begin, to + done * axis.to_step, count);
+      done += count;
+    }
+  }
+
+  void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
+    const std::uint64_t end = from + static_cast<std::uint64_t>(count - 1) * as_bytes(axes_[level].from_step) + spans_[level + 1];
+    layout_.parts.push_back({.from = from, .from_end = end, .to = to, .count = count, .transfer = number_, .level = level});
+  }
+
+  Layout& layout_;
+  std::uint32_t number_;
+  const Transfer& transfer_;
+  std::span<const Axis> axes_;
+  std::vector<std::uint64_t> spans_;  // bytes of the source from the first unit to the last, of the axes from a level on
+  std::uint64_t grain_ = 0;
+};
+
+void sort_parts(Layout& layout) {
+  const auto before = [&](const Part& a, const Part& b) {
+    const std::uint32_t a_source = layout.transfers[a.transfer].source;
+    const std::uint32_t b_source = layout.transfers[b.transfer].source;
+    return a_source != b_source ? a_source < b_source : a.from != b.from ? a.from < b.from : a.transfer < b.transfer;
+  };
+  if (!std::is_sorted(layout.parts.begin(), layout.parts.end(), before)) std::sort(layout.parts.begin(), layout.parts.end(), before);
+}
+
+// The number of trailing axes that make one run when gaps up to `gap` are filled, and the bytes of that run.
+std::pair<std::size_t, std::uint64_t> inner_run(const Layout& layout, const Part& part, std::uint64_t gap) noexcept {
+  const std::span<const Axis> axes = layout.axes_of(part);
+  std::uint64_t run = layout.conversion(part).from_bytes();
+  std::size_t inner = 0;
+  while (inner < axes.size()) {
+    const std::size_t level = axes.size() - inner - 1;
+    if (as_bytes(axes[level].from_step) > run + gap) break;
+    run += static_cast<std::uint64_t>((level == 0 ? part.count : axes[level].count) - 1) * as_bytes(axes[level].from_step);
+    ++inner;
+  }
+  return {inner, run};
+}
+
+void add_ranges(std::vector<Range>& ranges, std::span<const Axis> axes, std::int64_t count, std::uint64_t from, std::uint64_t run) {
+  if (axes.empty()) return ranges.push_back({from, from + run});
+  for (std::int64_t i = 0; i < count; ++i)
+    add_ranges(ranges, axes.subspan(1), axes.size() > 1 ? axes[1].count : 1, from + static_cast<std::uint64_t>(i) * as_bytes(axes[0].from_step), run);
+}
+
+void merge_ranges(std::vector<Range>& ranges, std::uint64_t gap) {
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  std::size_t kept = 0;
+  for (const Range& range : ranges) {
+    if (kept > 0 && range.begin <= ranges[kept - 1].end + gap) ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
+    else ranges[kept++] = range;
+  }
+  ranges.resize(kept);
+}
+
+// Groups sorted parts.
+class Grouper {
+ public:
+  Grouper(Layout& layout, const Grain& grain) : layout_(layout), grain_(grain) {}
+
+  void run() {
+    for (std::uint32_t i = 0; i < layout_.parts.size(); ++i) {
+      const Part& part = layout_.parts[i];
+      const Transfer& transfer = layout_.transfers[part.transfer];
+      if (i == 0 || !joins(part, transfer)) {
+        close();
+        chunk_ = {.range = {part.from, part.from_end}, .first = i, .last = i, .source = transfer.source, .plain = transfer.plain};
+      }
+      chunk_.plain = chunk_.plain && transfer.plain && (chunk_.first == i || part.from >= chunk_.range.end);
+      chunk_.sparse = chunk_.sparse || inner_run(layout_, part, grain_.gap).first < layout_.axes_of(part).size();
+      chunk_.range.end = std::max(chunk_.range.end, part.from_end);
+      chunk_.last = i + 1;
+    }
+    close();
+    make_batches();
+  }
+
+ private:
+  [[nodiscard]] bool joins(const Part& part, const Transfer& transfer) const noexcept {
+    if (transfer.source != chunk_.source) return false;
+    const std::uint64_t size = std::max(chunk_.range.end, part.from_end) - chunk_.range.begin;
+    // The same bytes twice: fetched once, unless parts that overlap like scales would make one chunk of everything.
+    if (part.from < chunk_.range.end) return part.from_end <= chunk_.range.end || size <= 2 * grain_.plain;
+    if (part.from > chunk_.range.end + grain_.gap || transfer.plain != chunk_.plain) return false;
+    if (chunk_.plain) return size <= grain_.plain && chunk_.last - chunk_.first < most_plain_parts;
+    return size <= grain_.staged;
+  }
+
+  void close() {
+    if (chunk_.first == chunk_.last) return;
+    layout_.bytes_written += layout_.written_by(chunk_);
+    if (chunk_.sparse)
+      for (const Range& range : needed_ranges(layout_, chunk_, grain_.gap)) layout_.bytes_read += range.size();
+    else
+      layout_.bytes_read += chunk_.range.size();
+    if (!chunk_.plain) layout_.largest_staged = std::max(layout_.largest_staged, chunk_.range.size());
+    layout_.chunks.push_back(chunk_);
+  }
+
+  void make_batches() {
+    std::uint64_t bytes = 0;
+    for (std::uint32_t i = 0; i < layout_.chunks.size(); ++i) {
+      const Chunk& chunk = layout_.chunks[i];
+      const bool fits = i > 0 && bytes < grain_.batch && chunk.source == layout_.chunks[i - 1].source;
+      if (!fits) {
+        layout_.batches.push_back({i, i});
+        bytes = 0;
+      }
+      layout_.batches.back().last = i + 1;
+      bytes += std::max(chunk.range.size(), layout_.written_by(chunk));
+    }
+  }
+
+  Layout& layout_;
+  const Grain& grain_;
+  Chunk chunk_;
+};
+
+}  // namespace
+
+void cut(Layout& layout, const Grain& grain) {
+  for (std::uint32_t number = 0; number < layout.transfers.size(); ++number) Cutter(layout, number, grain).run();
+  sort_parts(layout);
+  Grouper(layout, grain).run();
+}
+
+std::vector<Range> needed_ranges(const Layout& layout, const Chunk& chunk, std::uint64_t gap) {
+  std::vector<Range> ranges;
+  for (std::uint32_t i = chunk.first; i < chunk.last; ++i) {
+    const Part& part = layout.parts[i];
+    const auto [inner, run] = inner_run(layout, part, gap);
+    const std::span<const Axis> axes = layout.axes_of(part);
+    add_ranges(ranges, axes.first(axes.size() - inner), part.count, part.from, run);
+  }
+  merge_ranges(ranges, gap);
+  return ranges;
+}
+
+}  // namespace heft::engine

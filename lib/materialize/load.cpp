@@ -1,0 +1,99 @@
+#include "materialize/load.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+#include "materialize/plan_state.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Between two reports of progress: often enough to move a bar, seldom enough to cost nothing.
+constexpr std::uint64_t report_bytes = 16u << 20;
+
+}  // namespace
+
+void add_use(std::vector<PathUse>& uses, const PathUse& use) {
+  const auto same = std::find_if(uses.begin(), uses.end(), [&](const PathUse& other) { return other.path == use.path && other.reason == use.reason; });
+  if (same != uses.end()) same->bytes += use.bytes;
+  else uses.push_back(use);
+}
+
+Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget, const MaterializeOptions& options)
+    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)) {}
+
+void Load::run() {
+  const auto begin = std::chrono::steady_clock::now();
+  check_stop();
+  stats_.threads = run_workers(budget_.threads, [this](unsigned) {
+    try {
+      work(*this);
+    } catch (...) {
+      failure_.capture();
+    }
+  });
+  failure_.rethrow();
+  report(true);
+  stats_.bytes_written = written_.load(std::memory_order_relaxed);
+  stats_.ranges = layout_.chunks.size();
+  stats_.load_seconds = seconds_since(begin);
+}
+
+std::string_view Load::tensor_of(const Chunk& chunk) const {
+  return plan_.name(layout_.transfer(layout_.parts[chunk.first]).entry);
+}
+
+const Batch* Load::next_batch() noexcept {
+  if (failure_.happened()) return nullptr;
+  const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
+  return number < layout_.batches.size() ? &layout_.batches[number] : nullptr;
+}
+
+void Load::check_stop() const {
+  if (options_.stop.stop_requested())
+    throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes", written_.load(std::memory_order_relaxed), layout_.bytes_written));
+}
+
+void Load::advance(std::uint64_t written) {
+  const std::uint64_t before = written_.fetch_add(written, std::memory_order_relaxed);
+  if (options_.progress && before / report_bytes != (before + written) / report_bytes) report(false);
+}
+
+// A worker that finds another one reporting goes on with its work.
+void Load::report(bool last) {
+  if (!options_.progress) return;
+  std::unique_lock lock(progress_mutex_, std::defer_lock);
+  if (last) lock.lock();
+  else if (!lock.try_lock()) return;
+  const std::uint64_t done = written_.load(std::memory_order_relaxed);
+  if (!last && (done <= reported_ || done == layout_.bytes_written)) return;
+  reported_ = done;
+  options_.progress({.bytes_done = done, .bytes_total = layout_.bytes_written});
+}
+
+const std::vector<std::shared_ptr<const mmap::DirectFile>>& Load::direct_files() {
+  std::call_once(direct_once_, [this] {
+    for (const auto& source : layout_.sources) {
+      direct_.push_back(source->file() == nullptr ? nullptr : mmap::DirectFile::open({source, source->file()}).file);
+      if (direct_.back() && direct_.back()->offset_alignment() > largest_direct_alignment) direct_.back().reset();
+    }
+  });
+  return direct_;
+}
+
+void Load::add_stats(const LoadStats& share) {
+  const std::lock_guard lock(stats_mutex_);
+  stats_.bytes_read += share.bytes_read;
+  stats_.fallbacks += share.fallbacks;
+  stats_.over_read += share.over_read;
+  stats_.dropped_bytes += share.dropped_bytes;
+  stats_.peak_ring_bytes += share.peak_ring_bytes;
+  stats_.worker_fetch_seconds += share.worker_fetch_seconds;
+  stats_.worker_copy_seconds += share.worker_copy_seconds;
+  for (const PathUse& use : share.paths) add_use(stats_.paths, use);
+}
+
+}  // namespace heft::engine

@@ -1,0 +1,90 @@
+// materialize/load.hpp: one load under way: what its workers share.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "heft/materialize.hpp"
+#include "materialize/budget.hpp"
+#include "materialize/transfer.hpp"
+#include "materialize/workers.hpp"
+#include "mmap/direct.hpp"
+#include "mmap/file.hpp"
+
+namespace heft::engine {
+
+/// Where the tensors of a load go.
+struct Target {
+  std::byte* base = nullptr;        ///< The entry's memory; null for far memory.
+  Store store = Store::cached;
+};
+
+/// Seconds between now and `since`.
+[[nodiscard]] inline double seconds_since(std::chrono::steady_clock::time_point since) noexcept {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
+
+/// Adds to the entry of the same path and reason.
+void add_use(std::vector<PathUse>& uses, const PathUse& use);
+
+/// Everything that the workers of a load share. Outlives them.
+///
+/// Threads: all members may be called from any worker.
+class Load {
+ public:
+  /// `targets` has one for each entry of `plan`; `layout` is the plan's, cut.
+  Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget, const MaterializeOptions& options);
+
+  /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended.
+  void run();
+  /// What was done. After run().
+  [[nodiscard]] LoadStats stats() const { return stats_; }
+
+  [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const Budget& budget() const noexcept { return budget_; }
+  [[nodiscard]] const MaterializeOptions& options() const noexcept { return options_; }
+  [[nodiscard]] Target target(const Part& part) const noexcept { return targets_[layout_.transfer(part).entry]; }
+  /// Name of the tensor that a chunk's first part belongs to, for errors.
+  [[nodiscard]] std::string_view tensor_of(const Chunk& chunk) const;
+
+  /// The next batch to work on; null when there is none left, or when the load has failed.
+  [[nodiscard]] const Batch* next_batch() noexcept;
+  /// Throws Error{cancelled} after a stop request.
+  void check_stop() const;
+  /// `written` more bytes of the destination are there.
+  void advance(std::uint64_t written);
+  /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that are no files.
+  [[nodiscard]] const std::vector<std::shared_ptr<const mmap::DirectFile>>& direct_files();
+  /// Adds a worker's share.
+  void add_stats(const LoadStats& share);
+
+ private:
+  void report(bool last);
+
+  const LoadPlan& plan_;
+  const Layout& layout_;
+  const Budget& budget_;
+  const MaterializeOptions& options_;
+  std::vector<Target> targets_;
+  std::once_flag direct_once_;
+  std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
+  FirstFailure failure_;
+  std::atomic<std::size_t> next_ = 0;
+  std::atomic<std::uint64_t> written_ = 0;
+  std::mutex progress_mutex_;
+  std::uint64_t reported_ = 0;
+  std::mutex stats_mutex_;
+  LoadStats stats_;
+};
+
+/// One worker of `load`, until there is nothing left to do. Throws what went wrong.
+void work(Load& load);
+
+}  // namespace heft::engine

@@ -1,0 +1,102 @@
+#include "heft/materialize.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+#include "materialize/arena.hpp"
+#include "materialize/budget.hpp"
+#include "materialize/load.hpp"
+#include "materialize/plan_state.hpp"
+#include "materialize/weights_state.hpp"
+
+namespace heft {
+namespace engine {
+namespace {
+
+// Results that fit the last-level cache may stay in it.
+constexpr std::uint64_t larger_than_caches = 16u << 20;
+
+// Gives the memory up unless the load came to its end.
+class Placed {
+ public:
+  Placed(Destination& destination, std::uint64_t size_bytes, std::uint64_t alignment) : destination_(destination) {
+    if (size_bytes != 0) memory_ = destination.allocate(size_bytes, alignment);
+  }
+  ~Placed() {
+    if (!finished_) destination_.abandon();
+  }
+  Placed(const Placed&) = delete;
+  Placed& operator=(const Placed&) = delete;
+
+  [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
+  std::shared_ptr<const void> finish() {
+    std::shared_ptr<const void> owner = destination_.finish();
+    finished_ = true;
+    return owner;
+  }
+
+ private:
+  Destination& destination_;
+  std::span<std::byte> memory_;
+  bool finished_ = false;
+};
+
+std::vector<Target> targets_of(const std::vector<PlanEntry>& entries, const Budget& budget, std::byte* arena, bool fresh, std::uint64_t written) {
+  const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
+  std::vector<Target> targets;
+  targets.reserve(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    targets.push_back(entries[i].has_buffer ? Target{entries[i].into.data(), large} : Target{arena + budget.offsets[i], fresh ? Store::cached : large});
+  return targets;
+}
+
+std::vector<Tensor> tensors_of(const std::vector<PlanEntry>& entries, const Budget& budget, const std::byte* arena, const std::shared_ptr<const void>& owner) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const PlanEntry& entry = entries[i];
+    Bytes bytes = entry.has_buffer ? Bytes(entry.into, nullptr) : Bytes({arena + budget.offsets[i], static_cast<std::size_t>(entry.size_bytes)}, owner);
+    tensors.emplace_back(entry.name, entry.dtype, entry.shape, entry.strides ? *entry.strides : Strides::contiguous(entry.shape), std::move(bytes));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<PlanEntry>& entries = PlanAccess::entries(plan);
+  const Layout layout = cut_plan(plan);
+  const Budget budget = budget_for(plan, layout, options);
+  HostDestination host;
+  Placed placed(options.destination ? *options.destination : host, budget.arena_bytes, options.alignment);
+  Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written), budget, options);
+  const double plan_seconds = seconds_since(begin);
+  load.run();
+  const std::shared_ptr<const void> owner = placed.finish();
+  LoadStats stats = load.stats();
+  stats.arena_bytes = budget.arena_bytes;
+  stats.plan_seconds = plan_seconds;
+  std::vector<Tensor> tensors = tensors_of(entries, budget, placed.data(), owner);
+  stats.seconds = seconds_since(begin);
+  return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
+}
+
+}  // namespace engine
+
+Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options); }
+
+Tensor materialize(const TensorView& view, const MaterializeOptions& options) { return materialize(view, view.dtype(), options); }
+
+Tensor materialize(const TensorView& view, DType dtype, const MaterializeOptions& options) {
+  LoadPlan plan;
+  plan.add(view, dtype);
+  const Weights weights = materialize(plan, options);
+  return *weights.begin();
+}
+
+}  // namespace heft

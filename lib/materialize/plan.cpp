@@ -1,0 +1,225 @@
+#include "heft/plan.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "heft/materialize.hpp"
+#include "materialize/budget.hpp"
+#include "materialize/plan_state.hpp"
+
+namespace heft {
+namespace {
+
+using engine::PlanEntry;
+
+Error refusal(ErrorCode code, std::string_view tensor, std::string sentence) {
+  return Error(code, std::move(sentence), {.path = {}, .tensor = std::string(tensor)});
+}
+
+// The types heft has no row for keep the bytes that the file gave them.
+std::uint64_t packed_size(const TensorView& view, DType dtype) {
+  return dtype == DType::unknown ? view.size_bytes() : bytes_for(dtype, view.shape());
+}
+
+// A buffer with strides: every element inside, no two at one place.
+void require_layout(const PlanEntry& entry, const Strides& strides) {
+  const auto refuse = [&](std::string sentence) { return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence)); };
+  if (strides.rank() != entry.shape.rank())
+    throw refuse(fmt::format("expected a stride for each of {} dims, found {}", entry.shape.rank(), strides.rank()));
+  std::vector<std::size_t> dims(strides.rank());
+  std::iota(dims.begin(), dims.end(), 0u);
+  std::sort(dims.begin(), dims.end(), [&](std::size_t a, std::size_t b) { return strides[a] < strides[b]; });
+  std::uint64_t span = 1;  // elements from the first to the last of the dims seen so far
+  for (const std::size_t dim : dims) {
+    if (entry.shape[dim] == 1) continue;
+    if (strides[dim] < 0 || static_cast<std::uint64_t>(strides[dim]) < span)
+      throw refuse(fmt::format("expected strides that keep elements apart, found {} for shape {}", to_string(strides), to_string(entry.shape)));
+    span = core::add_or_throw(span, core::mul_or_throw(static_cast<std::uint64_t>(entry.shape[dim] - 1), static_cast<std::uint64_t>(strides[dim]),
+                                                       "bytes of the buffer"), "bytes of the buffer");
+  }
+  const std::uint64_t needed = core::mul_or_throw(span, info(entry.dtype).block_bytes, "bytes of the buffer");
+  if (needed > entry.into.size()) throw refuse(fmt::format("expected a buffer of {} bytes, found {}", needed, entry.into.size()));
+}
+
+// Views that become one tensor: what they have in common.
+DType common_dtype(std::string_view name, std::span<const TensorView> views) {
+  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
+  const DType dtype = views.front().dtype();
+  for (const TensorView& view : views)
+    if (view.dtype() != dtype)
+      throw refusal(ErrorCode::type_mismatch, name,
+                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), views.front().name(), heft::name(view.dtype()), view.name()));
+  return dtype;
+}
+
+// True when the shapes are equal, or differ in `dim` only.
+bool same_but_for(const Shape& a, const Shape& b, std::size_t dim) {
+  if (a.rank() != b.rank()) return false;
+  for (std::size_t i = 0; i < a.rank(); ++i)
+    if (i != dim && a[i] != b[i]) return false;
+  return true;
+}
+
+constexpr std::size_t no_dim = static_cast<std::size_t>(-1);
+
+// Throws unless all views have the first one's shape, but for `except`.
+void require_shapes(std::string_view name, std::span<const TensorView> views, std::size_t except) {
+  const Shape& first = views.front().shape();
+  for (const TensorView& view : views)
+    if (!same_but_for(first, view.shape(), except))
+      throw refusal(ErrorCode::out_of_range, name, fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first), to_string(view.shape()), view.name()));
+}
+
+}  // namespace
+
+LoadPlan::LoadPlan() : state_(std::make_unique<State>()) {}
+LoadPlan::LoadPlan(const LoadPlan& other) : state_(std::make_unique<State>(*other.state_)) {}
+LoadPlan::LoadPlan(LoadPlan&& other) noexcept = default;
+LoadPlan& LoadPlan::operator=(LoadPlan other) noexcept {
+  state_.swap(other.state_);
+  return *this;
+}
+LoadPlan::~LoadPlan() = default;
+
+namespace {
+
+// Adds an entry and its transfers, or nothing. `transfers` adds them, given the entry's number and its strides.
+template <class State, class AddTransfers>
+void add_entry(State& state, PlanEntry entry, const AddTransfers& transfers) {
+  engine::Layout& layout = state.layout;
+  const std::size_t transfer_count = layout.transfers.size();
+  const std::size_t axis_count = layout.axes.size();
+  const auto number = static_cast<std::uint32_t>(state.entries.size());
+  const Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+  try {
+    transfers(number, strides);
+    state.entries.push_back(std::move(entry));
+    const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
+    if (state.names.add(state.entries.back().name, name_of) != engine::NameTable::none)
+      throw refusal(ErrorCode::ambiguous, state.entries.back().name, "expected one tensor of that name in the plan, this is the second");
+  } catch (...) {
+    layout.transfers.resize(transfer_count);
+    layout.axes.resize(axis_count);
+    state.entries.resize(number);
+    throw;
+  }
+}
+
+}  // namespace
+
+void LoadPlan::add(TensorView view) { add(view, view.dtype()); }
+
+void LoadPlan::add(TensorView view, DType dtype) {
+  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
+  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+  });
+}
+
+void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into) {
+  const std::uint64_t size = packed_size(view, dtype);
+  if (into.size() < size)
+    throw refusal(ErrorCode::out_of_range, view.name(), fmt::format("expected a buffer of {} bytes, found {}", size, into.size()));
+  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = size, .into = into.first(size), .has_buffer = true};
+  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+  });
+}
+
+void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, const Strides& strides) {
+  if (!is_plain(dtype) || dtype == DType::unknown) {
+    if (strides == Strides::contiguous(view.shape())) return add(std::move(view), dtype, into);
+    throw refusal(ErrorCode::unsupported, view.name(), fmt::format("expected packed strides for {}, found {}", heft::name(dtype), to_string(strides)));
+  }
+  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = strides,
+                  .size_bytes = packed_size(view, dtype), .into = into, .has_buffer = true};
+  if (entry.size_bytes != 0) require_layout(entry, strides);
+  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& to) {
+    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = to.span()});
+  });
+}
+
+void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim) {
+  const DType dtype = common_dtype(name, views);
+  concat(std::move(name), views, dim, dtype);
+}
+
+void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
+  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
+  Shape shape = views.front().shape();
+  if (dim >= shape.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a dim of {}, found dim {}", to_string(shape), dim));
+  require_shapes(name, views, dim);
+  shape[dim] = 0;
+  for (const TensorView& view : views) shape[dim] += view.shape()[dim];
+  PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
+  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+    std::int64_t first = 0;
+    for (const TensorView& view : views) {
+      engine::add_transfers(state_->layout, number, view, dtype, {.first = first, .strides = strides.span()});
+      first += view.shape()[dim] * strides[dim];
+    }
+  });
+}
+
+void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim) {
+  const DType dtype = common_dtype(name, views);
+  stack(std::move(name), views, dim, dtype);
+}
+
+void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
+  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
+  const Shape& part = views.front().shape();
+  if (dim > part.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
+  require_shapes(name, views, no_dim);
+  std::vector<std::int64_t> dims(part.begin(), part.end());
+  dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
+  const Shape shape{std::span<const std::int64_t>(dims)};
+  PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
+  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+    std::vector<std::int64_t> inner(strides.begin(), strides.end());
+    inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
+    for (std::size_t i = 0; i < views.size(); ++i)
+      engine::add_transfers(state_->layout, number, views[i], dtype, {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
+  });
+}
+
+std::size_t LoadPlan::count() const noexcept { return state_->entries.size(); }
+
+namespace {
+
+const PlanEntry& entry_at(const std::vector<PlanEntry>& entries, std::size_t position) {
+  if (position >= entries.size())
+    throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} planned tensors, found number {}", entries.size(), position));
+  return entries[position];
+}
+
+}  // namespace
+
+std::string_view LoadPlan::name(std::size_t position) const& { return entry_at(state_->entries, position).name; }
+const Shape& LoadPlan::shape(std::size_t position) const& { return entry_at(state_->entries, position).shape; }
+DType LoadPlan::dtype(std::size_t position) const { return entry_at(state_->entries, position).dtype; }
+
+std::uint64_t LoadPlan::bytes_read() const { return engine::cut_plan(*this).bytes_read; }
+
+std::uint64_t LoadPlan::bytes_written() const {
+  return std::accumulate(state_->entries.begin(), state_->entries.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const PlanEntry& entry) { return sum + entry.size_bytes; });
+}
+
+std::uint64_t LoadPlan::peak_bytes() const { return peak_bytes(MaterializeOptions{}); }
+
+std::uint64_t LoadPlan::peak_bytes(const MaterializeOptions& options) const {
+  const engine::Layout layout = engine::cut_plan(*this);
+  return engine::budget_for(*this, layout, options).peak_bytes;
+}
+
+const std::vector<PlanEntry>& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
+const engine::Layout& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return plan.state_->layout; }
+const engine::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
+
+}  // namespace heft

@@ -1,0 +1,44 @@
+#include "heft/tensor.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+
+namespace heft {
+
+Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes) noexcept
+    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), dtype_(dtype) {}
+
+std::uint64_t Tensor::size_bytes() const { return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_); }
+
+bool Tensor::is_contiguous() const noexcept {
+  std::int64_t expected = 1;
+  for (std::size_t dim = shape_.rank(); dim-- > 0;) {
+    if (shape_[dim] == 0) return true;
+    if (shape_[dim] != 1 && strides_[dim] != expected) return false;
+    expected *= shape_[dim];
+  }
+  return true;
+}
+
+std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
+  const auto refuse = [&](ErrorCode code, std::string sentence) { return Error(code, std::move(sentence), {.path = {}, .tensor = name_}); };
+  if (dtype_ != wanted) throw refuse(ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", heft::name(wanted), heft::name(dtype_)));
+  if (!is_contiguous())
+    throw refuse(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)));
+  const std::span<const std::byte> run = bytes_.span().first(size_bytes());
+  if (reinterpret_cast<std::uintptr_t>(run.data()) % alignment != 0)
+    throw refuse(ErrorCode::misaligned, fmt::format("expected bytes aligned to {}, the caller's buffer is not", alignment));
+  return run;
+}
+
+TensorView Tensor::view() const {
+  if (!is_contiguous())
+    throw Error(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)),
+                {.path = {}, .tensor = name_});
+  return TensorView::over(name_, dtype_, shape_, bytes_.subrange(0, size_bytes()));
+}
+
+}  // namespace heft

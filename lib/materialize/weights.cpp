@@ -1,0 +1,36 @@
+#include "heft/weights.hpp"
+
+#include <utility>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "materialize/weights_state.hpp"
+
+namespace heft {
+
+Weights::Weights() : state_(std::make_shared<const State>()) {}
+Weights::Weights(std::shared_ptr<const State> state) noexcept : state_(std::move(state)) {}
+
+const Tensor* Weights::find(std::string_view name) const& noexcept {
+  const std::vector<Tensor>& tensors = state_->tensors;
+  const std::uint32_t found = state_->names.find(name, [&](std::uint32_t position) { return std::string_view(tensors[position].name()); });
+  return found == engine::NameTable::none ? nullptr : &tensors[found];
+}
+
+const Tensor& Weights::operator[](std::string_view name) const& {
+  if (const Tensor* found = find(name)) return *found;
+  std::vector<std::string_view> names;
+  for (const Tensor& tensor : state_->tensors) names.push_back(tensor.name());
+  throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + core::did_you_mean(name, names), {.path = {}, .tensor = std::string(name)});
+}
+
+Weights::const_iterator Weights::begin() const& noexcept { return state_->tensors.begin(); }
+Weights::const_iterator Weights::end() const& noexcept { return state_->tensors.end(); }
+std::size_t Weights::count() const noexcept { return state_->tensors.size(); }
+const LoadStats& Weights::stats() const& noexcept { return state_->stats; }
+
+Weights engine::WeightsAccess::make(std::vector<Tensor> tensors, NameTable names, LoadStats stats) {
+  return Weights(std::make_shared<const Weights::State>(Weights::State{std::move(tensors), std::move(names), std::move(stats)}));
+}
+
+}  // namespace heft

@@ -1,0 +1,26 @@
+// materialize/weights_state.hpp: what Weights hold.
+#pragma once
+
+#include <vector>
+
+#include "heft/weights.hpp"
+#include "materialize/name_table.hpp"
+
+namespace heft {
+
+struct Weights::State {
+  std::vector<Tensor> tensors;
+  engine::NameTable names;
+  LoadStats stats;
+};
+
+}  // namespace heft
+
+namespace heft::engine {
+
+struct WeightsAccess {
+  /// `names` has the tensors' names in their order.
+  static Weights make(std::vector<Tensor> tensors, NameTable names, LoadStats stats);
+};
+
+}  // namespace heft::engine

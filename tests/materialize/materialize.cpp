@@ -1,0 +1,297 @@
+#include "heft/materialize.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+namespace {
+
+using namespace heft;
+
+constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+
+std::string numbers(std::size_t count, int scale) {
+  std::vector<bf16> values;
+  for (std::size_t i = 0; i < count; ++i) values.emplace_back(static_cast<float>(static_cast<int>(i * 2654435761u >> 20) % 509 - 254) * static_cast<float>(scale));
+  return test::packed(values);
+}
+
+// Some MB of tensors: large ones, many small ones, odd sizes.
+std::string model() {
+  test::SafetensorsBuilder file;
+  file.add("wide", "BF16", {300, 5000}, numbers(300 * 5000, 1));
+  for (int i = 0; i < 400; ++i) file.add("small." + std::to_string(i), "BF16", {7, 31}, numbers(7 * 31, i));
+  file.add("deep", "BF16", {3, 401, 1111}, numbers(3 * 401 * 1111, 3));
+  file.add("odd", "U8", {3}, "abc");
+  file.add("long", "F32", {1'500'001}, test::pattern(1'500'001 * 4));
+  file.add("none", "F32", {0, 5}, "");
+  file.add("one", "F32", {}, test::packed(std::vector{2.5F}));
+  return file.build();
+}
+
+// The elements of a view one by one, as floats.
+std::vector<float> elements(const TensorView& view) {
+  std::vector<float> values(view.element_count());
+  const Strides steps = Strides::contiguous(view.shape());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    std::int64_t at[3] = {0, 0, 0};
+    std::int64_t rest = static_cast<std::int64_t>(i);
+    for (std::size_t dim = 0; dim < view.rank(); ++dim) at[dim] = rest / steps[dim], rest %= steps[dim];
+    const bf16 value = view.rank() == 1 ? view.read<bf16>(at[0]) : view.rank() == 2 ? view.read<bf16>(at[0], at[1]) : view.read<bf16>(at[0], at[1], at[2]);
+    values[i] = static_cast<float>(value);
+  }
+  return values;
+}
+
+void check_bytes(const TensorView& view, const Tensor& tensor) {
+  INFO(tensor.name());
+  const Bytes expected = view.bytes();
+  REQUIRE(tensor.bytes().size() == expected.size_bytes());
+  CHECK(std::memcmp(tensor.bytes().data(), expected.data(), expected.size_bytes()) == 0);
+}
+
+std::uint64_t sum_of(const std::vector<PathUse>& paths) {
+  return std::accumulate(paths.begin(), paths.end(), std::uint64_t{0}, [](std::uint64_t sum, const PathUse& use) { return sum + use.bytes; });
+}
+
+}  // namespace
+
+TEST_CASE("materialize: every tensor of a file arrives, on every path, with one thread and with several") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  for (const TensorView& view : checkpoint.tensors()) plan.add(view);
+  for (const Path path : every_path)
+    for (const unsigned threads : {1u, 3u}) {
+      INFO("path ", name(path), " threads ", threads);
+      const Weights weights = materialize(plan, {.threads = threads, .path = path});
+      REQUIRE(weights.count() == checkpoint.tensors().count());
+      for (const TensorView& view : checkpoint.tensors()) check_bytes(view, weights[view.name()]);
+      CHECK(weights.stats().bytes_read == plan.bytes_read());
+      CHECK(weights.stats().bytes_written == plan.bytes_written());
+      CHECK(sum_of(weights.stats().paths) == plan.bytes_read());
+      CHECK(weights["one"].as<float>()[0] == 2.5F);
+      CHECK(weights["none"].as<float>().empty());
+    }
+}
+
+TEST_CASE("materialize: slices, shards, transposes and steps are gathered and converted") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const TensorView wide = checkpoint.tensor("wide");
+  const TensorView deep = checkpoint.tensor("deep");
+  const std::vector<TensorView> views = {
+      wide.slice(0, 17, 230).renamed("rows"),
+      wide.slice(1, 1001, 1033).renamed("columns"),
+      wide.shard(1, 3, 8).renamed("shard"),
+      wide.transpose(0, 1).renamed("turned"),
+      wide.slice(1, 3, 4).renamed("one column"),
+      wide.slice(0, 5, 6).transpose(0, 1).renamed("one row turned"),
+      deep.transpose(0, 2).renamed("deep turned"),
+      deep.transpose(1, 2).slice(1, 5, 900).renamed("deep inner turned"),
+      deep.transpose(0, 1).slice(2, 100, 164).renamed("deep outer turned"),
+      deep.slice(2, 0, 1).renamed("deep column"),
+  };
+  LoadPlan plan;
+  LoadPlan widened;
+  for (const TensorView& view : views) plan.add(view);
+  for (const TensorView& view : views) widened.add(view, DType::f32);
+  for (const Path path : every_path) {
+    INFO("path ", name(path));
+    const Weights same = materialize(plan, {.threads = 2, .path = path});
+    const Weights floats = materialize(widened, {.threads = 2, .path = path});
+    for (const TensorView& view : views) {
+      INFO(view.name());
+      const std::vector<float> expected = elements(view);
+      const std::span<const float> found = floats[view.name()].as<float>();
+      CHECK(std::equal(expected.begin(), expected.end(), found.begin(), found.end()));
+      const std::span<const bf16> packed = same[view.name()].as<bf16>();
+      REQUIRE(packed.size() == expected.size());
+      CHECK(std::equal(expected.begin(), expected.end(), packed.begin(), [](float a, bf16 b) { return a == static_cast<float>(b); }));
+    }
+    CHECK(same.stats().bytes_read == plan.bytes_read());
+    CHECK(same.stats().bytes_written == plan.bytes_written());
+    CHECK(floats.stats().bytes_written == 2 * plan.bytes_written());
+  }
+}
+
+TEST_CASE("materialize: a narrow slice reads little more than it needs") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  plan.add(checkpoint.tensor("wide").slice(1, 0, 50));
+  // Rows of 100 bytes, 10,000 apart: no gap is read over.
+  CHECK(plan.bytes_read() == 300 * 100);
+  CHECK(plan.bytes_written() == 300 * 100);
+  const Weights weights = materialize(plan, {.path = Path::read});
+  CHECK(weights.stats().bytes_read == 300 * 100);
+}
+
+TEST_CASE("materialize: what several tensors of the plan read is read once") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const TensorView wide = checkpoint.tensor("wide");
+  LoadPlan once;
+  once.add(wide);
+  LoadPlan twice;
+  twice.add(wide);
+  twice.add(wide.renamed("tied"));
+  twice.add(wide.slice(0, 10, 20).renamed("part"), DType::f32);
+  CHECK(once.bytes_read() == wide.size_bytes());
+  CHECK(twice.bytes_read() == once.bytes_read());
+  for (const Path path : every_path) {
+    const Weights weights = materialize(twice, {.threads = 2, .path = path});
+    check_bytes(wide, weights["tied"]);
+    check_bytes(wide, weights["wide"]);
+    const std::vector<float> part = elements(wide.slice(0, 10, 20));
+    CHECK(std::equal(part.begin(), part.end(), weights["part"].as<float>().begin()));
+    CHECK(weights.stats().bytes_read == once.bytes_read());
+  }
+}
+
+TEST_CASE("materialize: concat and stack write several views into one tensor") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const TensorView wide = checkpoint.tensor("wide");
+  const std::vector<TensorView> rows = {wide.slice(0, 100, 300), wide.slice(0, 0, 50)};
+  const std::vector<TensorView> columns = {wide.slice(1, 4000, 5000), wide.slice(1, 0, 333)};
+  const std::vector<TensorView> experts = {checkpoint.tensor("small.3"), checkpoint.tensor("small.1"), checkpoint.tensor("small.399")};
+  LoadPlan plan;
+  plan.concat("rows", rows, 0);
+  plan.concat("columns", columns, 1, DType::f32);
+  for (std::size_t dim = 0; dim < 3; ++dim) plan.stack("experts." + std::to_string(dim), experts, dim);
+  const Weights weights = materialize(plan);
+  CHECK(weights["rows"].shape() == Shape{250, 5000});
+  CHECK(weights["columns"].shape() == Shape{300, 1333});
+  const std::span<const bf16> row = weights["rows"].as<bf16>();
+  CHECK(row[0] == wide.read<bf16>(100, 0));
+  CHECK(row[200 * 5000 + 7] == wide.read<bf16>(0, 7));
+  const std::span<const float> column = weights["columns"].as<float>();
+  CHECK(column[0] == static_cast<float>(wide.read<bf16>(0, 4000)));
+  CHECK(column[299 * 1333 + 1000] == static_cast<float>(wide.read<bf16>(299, 0)));
+  CHECK(weights["experts.0"].shape() == Shape{3, 7, 31});
+  CHECK(weights["experts.1"].shape() == Shape{7, 3, 31});
+  CHECK(weights["experts.2"].shape() == Shape{7, 31, 3});
+  for (int expert = 0; expert < 3; ++expert)
+    for (int i = 0; i < 7; ++i)
+      for (int j = 0; j < 31; ++j) {
+        const bf16 value = experts[static_cast<std::size_t>(expert)].read<bf16>(i, j);
+        REQUIRE(weights["experts.0"].as<bf16>()[static_cast<std::size_t>((expert * 7 + i) * 31 + j)] == value);
+        REQUIRE(weights["experts.1"].as<bf16>()[static_cast<std::size_t>((i * 3 + expert) * 31 + j)] == value);
+        REQUIRE(weights["experts.2"].as<bf16>()[static_cast<std::size_t>((i * 31 + j) * 3 + expert)] == value);
+      }
+}
+
+TEST_CASE("materialize: the caller's buffers are filled, packed or with strides, and nothing beside them") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const TensorView wide = checkpoint.tensor("wide");
+  std::vector<std::byte> packed(wide.size_bytes() + 1, std::byte{0x5A});
+  std::vector<bf16> padded(300 * 5008, bf16(0.5F));
+  std::vector<float> turned(300 * 5000);
+  LoadPlan plan;
+  plan.add(wide, DType::bf16, packed);
+  plan.add(wide.renamed("padded"), DType::bf16, std::as_writable_bytes(std::span(padded)), Strides{5008, 1});
+  plan.add(wide.renamed("turned"), DType::f32, std::as_writable_bytes(std::span(turned)), Strides{1, 300});
+  const Weights weights = materialize(plan, {.threads = 2});
+  CHECK(weights["wide"].bytes().data() == packed.data());
+  CHECK(weights.stats().arena_bytes == 0);
+  check_bytes(wide, weights["wide"]);
+  CHECK(packed.back() == std::byte{0x5A});
+  CHECK_FALSE(weights["padded"].is_contiguous());
+  for (std::int64_t i = 0; i < 300; i += 13)
+    for (std::int64_t j = 0; j < 5000; j += 7) {
+      REQUIRE(padded[static_cast<std::size_t>(i * 5008 + j)] == wide.read<bf16>(i, j));
+      REQUIRE(turned[static_cast<std::size_t>(j * 300 + i)] == static_cast<float>(wide.read<bf16>(i, j)));
+    }
+  for (std::size_t row = 0; row < 300; ++row)
+    for (std::size_t column = 5000; column < 5008; ++column) REQUIRE(padded[row * 5008 + column] == bf16(0.5F));
+}
+
+TEST_CASE("materialize: views of memory and tensors of a load load as files do") {
+  std::vector<float> values(100'000);
+  std::iota(values.begin(), values.end(), 0.0F);
+  const Bytes bytes = Bytes::copy_of(std::as_bytes(std::span(values)));
+  const TensorView view = TensorView::over("x", DType::f32, {1000, 100}, bytes);
+  const Tensor turned = materialize(view.transpose(0, 1));
+  CHECK(turned.as<float>()[1] == 100.0F);
+  const Tensor back = materialize(turned.view().transpose(0, 1), DType::f64);
+  CHECK(std::equal(values.begin(), values.end(), back.as<double>().begin()));
+}
+
+TEST_CASE("materialize: tensors lie on the alignment asked for, and outlive the weights and the checkpoint") {
+  const test::TempFolder folder;
+  Tensor kept;
+  bf16 sixth;
+  {
+    const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+    LoadPlan plan;
+    for (const TensorView& view : checkpoint.tensors()) plan.add(view);
+    const Weights weights = materialize(plan, {.alignment = 4096});
+    for (const Tensor& tensor : weights) CHECK(reinterpret_cast<std::uintptr_t>(tensor.bytes().data()) % 4096 == 0);
+    kept = weights["small.7"];
+    sixth = checkpoint.tensor("small.7").read<bf16>(0, 5);
+  }
+  CHECK(kept.as<bf16>()[5] == sixth);
+  CHECK(test::thrown_by([&] { (void)materialize(kept.view(), {.alignment = 48}); }).code() == ErrorCode::out_of_range);
+}
+
+TEST_CASE("materialize: progress never goes back and ends at the whole; what it throws ends the load") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  for (int i = 0; i < 12; ++i) plan.add(checkpoint.tensor("wide").renamed(std::to_string(i)), DType::f64);
+  std::uint64_t last = 0;
+  std::uint64_t total = 0;
+  int calls = 0;
+  const Weights weights = materialize(plan, {.threads = 2, .progress = [&](const Progress& progress) {
+                                               CHECK(progress.bytes_done >= last);
+                                               last = progress.bytes_done;
+                                               total = progress.bytes_total;
+                                               ++calls;
+                                             }});
+  CHECK(calls > 2);
+  CHECK(last == plan.bytes_written());
+  CHECK(total == plan.bytes_written());
+  CHECK_THROWS_AS((void)materialize(plan, {.threads = 2, .progress = [](const Progress&) { throw std::runtime_error("enough"); }}), std::runtime_error);
+}
+
+TEST_CASE("materialize: a stop request ends the load with an Error") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  for (int i = 0; i < 12; ++i) plan.add(checkpoint.tensor("wide").renamed(std::to_string(i)), DType::f64);
+  for (const Path path : every_path) {
+    std::stop_source before;
+    before.request_stop();
+    CHECK(test::thrown_by([&] { (void)materialize(plan, {.stop = before.get_token(), .path = path}); }).code() == ErrorCode::cancelled);
+    std::stop_source during;
+    const auto stop = [&](const Progress&) { during.request_stop(); };
+    CHECK(test::thrown_by([&] { (void)materialize(plan, {.threads = 2, .progress = stop, .stop = during.get_token(), .path = path}); }).code() ==
+          ErrorCode::cancelled);
+  }
+}
+
+TEST_CASE("materialize: memory that nobody has is an Error, and an empty plan is a load") {
+  const Bytes byte = Bytes::copy_of(std::as_bytes(std::span("x", 1)));
+  CHECK(materialize(LoadPlan()).empty());
+  const TensorView view = TensorView::over("x", DType::u8, {1}, byte);
+  LoadPlan plan;
+  plan.add(view);
+  const Weights weights = materialize(plan);
+  CHECK(weights["x"].as<std::uint8_t>()[0] == 'x');
+  CHECK(weights.find("y") == nullptr);
+  CHECK(test::thrown_by([&] { (void)weights["y"]; }).code() == ErrorCode::not_found);
+  CHECK(test::thrown_by([&] { (void)weights["x"].as<float>(); }).code() == ErrorCode::type_mismatch);
+}
