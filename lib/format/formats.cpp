@@ -13,6 +13,10 @@ constinit const std::array in_order{
     &npy_format,
     // A zip whose first member is an array; above the zips of PyTorch.
     &npz_format,
+    &torch_zip_format,
+    // A pickle that begins with PyTorch's number, above pickles that begin with anything.
+    &torch_legacy_format,
+    &pickle_format,
     // No magic: a plausible length and a '{' after it. Below every magic.
     &safetensors_format,
     // Any text that begins with '{'. Last.

@@ -1,0 +1,200 @@
+// PyTorch's zip files (1.6 and newer; .pt .pth .bin .ckpt), TorchScript archives among them.
+//
+//   <folder>/data.pkl          the object, a pickle
+//   <folder>/data/<key>        the bytes of a storage
+//   <folder>/version           "3\n"
+//   <folder>/byteorder         "little" or "big"; absent before 2.1
+//   <folder>/constants.pkl     TorchScript: a tuple of tensors, whose storages are <folder>/constants/<key>
+//
+// <folder> is the file's name when it was saved, or "archive". Records are stored, aligned to 64 bytes and so can be mapped; any zip program may
+// have packed them anew, and then storages that are deflated become members, inflated when they are used. Code in TorchScript archives is
+// not looked at.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <string>
+#include <utility>
+
+#include "core/cursor.hpp"
+#include "core/text.hpp"
+#include "format/formats.hpp"
+#include "format/inflate.hpp"
+#include "format/torch_objects.hpp"
+#include "format/torch_tree.hpp"
+#include "format/zip.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint64_t newest_version = 10;
+constexpr std::uint64_t max_mark_bytes = 64;  // of version and byteorder
+
+constexpr std::string_view local_magic = "PK\x03\x04";
+constexpr std::size_t local_bytes = 30;
+
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  if (head.size() < local_bytes) return false;
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (!text.starts_with(local_magic)) return false;
+  const std::size_t name_bytes = std::to_integer<std::size_t>(head[26]) | std::to_integer<std::size_t>(head[27]) << 8;
+  return !text.substr(local_bytes).substr(0, name_bytes).ends_with(".npy");  // an .npz
+}
+
+class TorchZip {
+ public:
+  TorchZip(const core::Input& input, const ReadOptions& options) : input_(input), options_(options) {}
+
+  Catalog read();
+
+ private:
+  std::uint32_t find(std::string_view record) const { return zip_.find(fmt::format("{}/{}", folder_, record)); }
+  Bytes read_record(std::uint32_t entry, std::uint64_t max_bytes, std::string_view limit_name);
+  std::string read_mark(std::string_view record);
+  void refuse_relatives() const;
+  std::uint64_t read_version();
+  bool read_byte_order();
+  void read_pickle_record(std::string_view record, std::string_view storages, std::string_view prefix);
+  void place_storages(TorchObjects& objects, std::string_view storages);
+  std::uint32_t add_member(const ZipEntry& entry);
+
+  const core::Input& input_;
+  const ReadOptions& options_;
+  ZipDirectory zip_;
+  std::string folder_;
+  bool big_endian_ = false;
+  Catalog catalog_;
+};
+
+Bytes TorchZip::read_record(std::uint32_t entry, std::uint64_t max_bytes, std::string_view limit_name) {
+  locate(input_, zip_, {&entry, 1});
+  return read_entry(input_, zip_.entries[entry], max_bytes, limit_name, options_.limits.inflate_ratio);
+}
+
+std::string TorchZip::read_mark(std::string_view record) {
+  const std::uint32_t entry = find(record);
+  if (entry == none) return {};
+  const Bytes bytes = read_record(entry, max_mark_bytes, "64 bytes of a mark");
+  return {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size_bytes())};
+}
+
+/// Other programs' zips that a user may take for PyTorch's.
+void TorchZip::refuse_relatives() const {
+  if (find("archive_format") != none) throw Error(ErrorCode::unsupported, "a PT2 archive (torch.export), which heft does not read");
+  if (find("bytecode.pkl") != none || find("data.pkl") != none) return;
+  throw Error(ErrorCode::corrupt, fmt::format("expected a record '{}/data.pkl' in a PyTorch file", core::escaped(folder_)));
+}
+
+std::uint64_t TorchZip::read_version() {
+  std::string text = read_mark("version");
+  if (text.empty()) text = read_mark(".data/version");
+  if (text.empty()) throw Error(ErrorCode::corrupt, fmt::format("expected a record '{}/version' in a PyTorch file", core::escaped(folder_)));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  std::uint64_t version = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (error != std::errc() || end != text.data() + text.size() || version == 0)
+    throw Error(ErrorCode::corrupt, fmt::format("expected a number in the version record, found '{}'", core::escaped(text)));
+  if (version > newest_version) throw Error(ErrorCode::unsupported, fmt::format("PyTorch file version {}, the newest known is {}", version, newest_version));
+  return version;
+}
+
+bool TorchZip::read_byte_order() {
+  const std::string text = read_mark("byteorder");
+  if (text == "little") return false;
+  if (text == "big") return true;
+  if (find("byteorder") == none) return options_.big_endian_default;
+  throw Error(ErrorCode::corrupt, fmt::format("expected a byteorder of 'little' or 'big', found '{}'", core::escaped(text)));
+}
+
+std::uint32_t TorchZip::add_member(const ZipEntry& entry) {
+  if (entry.full_size / deflate_max_ratio > entry.size)
+    throw Error(ErrorCode::corrupt, fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(entry.name), entry.size, entry.full_size), {.offset = entry.header});
+  catalog_.members.push_back({entry.data, entry.size, entry.full_size, entry.crc32, catalog_.arena.store(entry.name)});
+  return static_cast<std::uint32_t>(catalog_.members.size() - 1);
+}
+
+void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) {
+  std::vector<std::uint32_t> entries;
+  entries.reserve(objects.storages.size());
+  std::string name = fmt::format("{}/{}/", folder_, storages);
+  const std::size_t stem = name.size();
+  for (const TorchStorage& storage : objects.storages) {
+    name.resize(stem);
+    name += storage.key;
+    const std::uint32_t entry = zip_.find(name);
+    if (entry == none) continue;  // check_tensors() says which tensor lacks it
+    entries.push_back(entry);
+  }
+  locate(input_, zip_, entries);
+  std::size_t next = 0;
+  for (TorchStorage& storage : objects.storages) {
+    if (next == entries.size() || zip_.entries[entries[next]].name.substr(stem) != storage.key) continue;
+    const ZipEntry& entry = zip_.entries[entries[next++]];
+    storage.placed = true;
+    storage.size = entry.full_size;
+    if (entry.method == ZipEntry::deflated) storage.member = add_member(entry);
+    else storage.begin = entry.data;
+  }
+}
+
+void TorchZip::read_pickle_record(std::string_view record, std::string_view storages, std::string_view prefix) {
+  const std::uint32_t index = find(record);
+  if (index == none) return;
+  const Bytes bytes = read_record(index, options_.limits.pickle_bytes, "pickle_bytes");
+  const ZipEntry& entry = zip_.entries[index];
+  const bool is_stored = entry.method == ZipEntry::stored;
+  const std::string what = fmt::format("pickle '{}'", core::escaped(entry.name));
+  TorchPlace place;
+  place.big_endian = big_endian_;
+  place.prefix = prefix;
+  place.pickle_begin = is_stored ? entry.data : 0;
+  try {
+    const core::MemoryInput memory(bytes);
+    core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
+    Pickle pickle = read_pickle(cursor, options_.limits, what);
+    if (cursor.remaining() != 0)
+      throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()), {.offset = cursor.offset()});
+    TorchObjects objects = interpret(std::move(pickle), options_, what);
+    place_storages(objects, storages);
+    check_tensors(objects, options_.limits);
+    const bool has_arrays = !objects.pickle.blobs.empty();
+    if (!is_stored && has_arrays) place.pickle_member = add_member(entry);
+    add_objects(catalog_, std::move(objects), options_, place);
+  } catch (const Error& error) {
+    // Offsets in the pickle are shown as offsets in the file, where the file holds the pickle as it is.
+    if (!error.offset() || *error.offset() >= bytes.size_bytes() || !is_stored) throw;
+    ErrorPlace at = error.place();
+    at.offset = *at.offset + entry.data;
+    throw Error(error.code(), error.sentence(), std::move(at));
+  }
+}
+
+Catalog TorchZip::read() {
+  zip_ = read_zip(input_, options_.limits);
+  folder_ = common_folder(zip_);
+  refuse_relatives();
+  const std::uint64_t version = read_version();
+  big_endian_ = read_byte_order();
+  const bool script = find("constants.pkl") != none;
+  read_pickle_record("data.pkl", "data", "");
+  if (options_.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
+  catalog_.format = torch_zip_format.name;
+  catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version, big_endian_ ? ", big-endian" : "");
+  finish(catalog_);
+  return std::move(catalog_);
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) { return TorchZip(input, options).read(); }
+
+}  // namespace
+
+constinit const Format torch_zip_format{
+    .name = "torch",
+    .suffixes = ".pt .pth .bin .ckpt",
+    .reads = "PyTorch 1.6 and newer (versions 1 to 10), TorchScript archives; nothing is executed",
+    .writes = "",
+    .matches = matches,
+    .read = read,
+};
+
+}  // namespace heft::format
