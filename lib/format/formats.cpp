@@ -16,6 +16,7 @@ constinit const std::array in_order{
     &torch_zip_format,
     // A pickle that begins with PyTorch's number, above pickles that begin with anything.
     &torch_legacy_format,
+    &torch_tar_format,
     &pickle_format,
     // No magic: a plausible length and a '{' after it. Below every magic.
     &safetensors_format,

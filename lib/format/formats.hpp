@@ -10,6 +10,7 @@ extern const Format npy_format;
 extern const Format npz_format;
 extern const Format torch_zip_format;
 extern const Format torch_legacy_format;
+extern const Format torch_tar_format;
 extern const Format pickle_format;
 extern const Format safetensors_format;
 extern const Format index_json_format;

@@ -19,24 +19,30 @@ constexpr std::uint8_t newest_protocol = 5;
 
 void PickleMachine::op_proto() {
   const auto protocol = little<std::uint8_t>();
-  if (protocol > newest_protocol) fail(ErrorCode::unsupported, fmt::format("pickle protocol {}, the newest known is {}", protocol, newest_protocol));
+  if (protocol > newest_protocol)
+    fail(ErrorCode::unsupported, fmt::format("pickle protocol {}, the newest known is {}", protocol, newest_protocol));
 }
 
 void PickleMachine::op_frame() {
   const auto size = little<std::uint64_t>();
-  if (size > cursor_.remaining()) corrupt(fmt::format("FRAME: expected {} bytes, {} remain", size, cursor_.remaining()));
+  if (size > cursor_.remaining())
+    corrupt(fmt::format("FRAME: expected {} bytes, {} remain", size, cursor_.remaining()));
 }
 
 void PickleMachine::op_mark() {
   if (marks_.size() >= limits_.pickle_stack)
-    core::require_limit(marks_.size() + 1, limits_.pickle_stack, fmt::format("marks of {}", what_), "pickle_stack", opcode_at_);
+    core::require_limit(marks_.size() + 1, limits_.pickle_stack, fmt::format("marks of {}", what_), "pickle_stack",
+                        opcode_at_);
   marks_.push_back(stack_.size());
 }
 
 void PickleMachine::op_pop() {
-  if (stack_.size() > fence()) stack_.pop_back();
-  else if (!marks_.empty()) marks_.pop_back();  // as Python does
-  else corrupt("the stack is empty");
+  if (stack_.size() > fence())
+    stack_.pop_back();
+  else if (!marks_.empty())
+    marks_.pop_back();  // as Python does
+  else
+    corrupt("the stack is empty");
 }
 
 void PickleMachine::op_long4() {
@@ -52,7 +58,8 @@ void PickleMachine::push_long(std::uint64_t size) {
 
 void PickleMachine::push_decimal(std::string_view operation, bool booleans) {
   const std::optional<PickleNumber> number = parse_decimal(line());
-  if (!number || (number->kind == PickleKind::boolean && !booleans)) corrupt(fmt::format("{}: expected a decimal number", operation));
+  if (!number || (number->kind == PickleKind::boolean && !booleans))
+    corrupt(fmt::format("{}: expected a decimal number", operation));
   push(add_number(*number, pickle_.arena.store(number->big)));
 }
 
@@ -156,7 +163,8 @@ void PickleMachine::op_reduce() {
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("calling", "a tuple of arguments", arguments);
   const PickleKind kind = pickle_.kind(callable);
   // What a call returned may be callable too; anything else in Python's data is not.
-  if (kind != PickleKind::global && kind != PickleKind::call && kind != PickleKind::persistent) wrong_kind("calling", "a global", callable);
+  if (kind != PickleKind::global && kind != PickleKind::call && kind != PickleKind::persistent)
+    wrong_kind("calling", "a global", callable);
   push(add_call(callable, arguments));
 }
 
@@ -167,7 +175,8 @@ void PickleMachine::op_new_object_ex() {
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("NEWOBJ_EX", "a tuple of arguments", arguments);
   const std::array<std::uint32_t, 2> both{pop(), keywords};
   const std::uint32_t callable = pop();
-  if (pickle_.kind(callable) != PickleKind::global && pickle_.kind(callable) != PickleKind::call) wrong_kind("NEWOBJ_EX", "a class", callable);
+  if (pickle_.kind(callable) != PickleKind::global && pickle_.kind(callable) != PickleKind::call)
+    wrong_kind("NEWOBJ_EX", "a class", callable);
   push(add_call(callable, pickle_[keywords].count == 0 ? arguments : add_container(PickleKind::tuple, both)));
 }
 
@@ -188,8 +197,10 @@ void PickleMachine::op_object() {
 void PickleMachine::op_build() {
   const std::uint32_t state = pop();
   const PickleValue& target = pickle_[top()];
-  if (target.kind == PickleKind::call) pickle_.items[static_cast<std::size_t>(target.first) + call_state] = state;
-  else if (target.kind != PickleKind::global) wrong_kind("BUILD", "an object", top());
+  if (target.kind == PickleKind::call)
+    pickle_.items[static_cast<std::size_t>(target.first) + call_state] = state;
+  else if (target.kind != PickleKind::global)
+    wrong_kind("BUILD", "an object", top());
 }
 
 void PickleMachine::op_persistent() {
@@ -200,7 +211,9 @@ void PickleMachine::op_persistent() {
   push(add(value));
 }
 
-void PickleMachine::op_refused() { fail(ErrorCode::unsupported, fmt::format("opcode {:#04x} refers to what lies outside the file", opcode_)); }
+void PickleMachine::op_refused() {
+  fail(ErrorCode::unsupported, fmt::format("opcode {:#04x} refers to what lies outside the file", opcode_));
+}
 
 void PickleMachine::op_unknown() { corrupt(fmt::format("unknown opcode {:#04x}", opcode_)); }
 
@@ -208,23 +221,35 @@ constexpr std::array<PickleMachine::Operation, 256> PickleMachine::make_table() 
   std::array<Operation, 256> ops{};
   ops.fill(&PickleMachine::op_unknown);
   const auto set = [&](int opcode, Operation operation) { ops[static_cast<std::size_t>(opcode)] = operation; };
-  set(0x80, &PickleMachine::op_proto), set(0x95, &PickleMachine::op_frame), set('.', &PickleMachine::op_stop), set('(', &PickleMachine::op_mark);
+  set(0x80, &PickleMachine::op_proto), set(0x95, &PickleMachine::op_frame), set('.', &PickleMachine::op_stop),
+      set('(', &PickleMachine::op_mark);
   set('0', &PickleMachine::op_pop), set('1', &PickleMachine::op_pop_mark), set('2', &PickleMachine::op_dup);
   set('N', &PickleMachine::op_none), set(0x88, &PickleMachine::op_true), set(0x89, &PickleMachine::op_false);
   set('J', &PickleMachine::op_int32), set('K', &PickleMachine::op_int8), set('M', &PickleMachine::op_int16);
-  set(0x8a, &PickleMachine::op_long1), set(0x8b, &PickleMachine::op_long4), set('I', &PickleMachine::op_int_line), set('L', &PickleMachine::op_long_line);
+  set(0x8a, &PickleMachine::op_long1), set(0x8b, &PickleMachine::op_long4), set('I', &PickleMachine::op_int_line),
+      set('L', &PickleMachine::op_long_line);
   set('G', &PickleMachine::op_float), set('F', &PickleMachine::op_float_line);
-  set('X', &PickleMachine::op_text32), set(0x8c, &PickleMachine::op_text8), set(0x8d, &PickleMachine::op_text64), set('V', &PickleMachine::op_unicode_line);
+  set('X', &PickleMachine::op_text32), set(0x8c, &PickleMachine::op_text8), set(0x8d, &PickleMachine::op_text64),
+      set('V', &PickleMachine::op_unicode_line);
   set('U', &PickleMachine::op_string8), set('T', &PickleMachine::op_string32), set('S', &PickleMachine::op_string_line);
-  set('C', &PickleMachine::op_bytes8), set('B', &PickleMachine::op_bytes32), set(0x8e, &PickleMachine::op_bytes64), set(0x96, &PickleMachine::op_bytes64);
-  set(']', &PickleMachine::op_empty_list), set('a', &PickleMachine::op_append), set('e', &PickleMachine::op_appends), set('l', &PickleMachine::op_list);
-  set(')', &PickleMachine::op_empty_tuple), set('t', &PickleMachine::op_tuple), set(0x85, &PickleMachine::op_tuple1), set(0x86, &PickleMachine::op_tuple2), set(0x87, &PickleMachine::op_tuple3);
-  set('}', &PickleMachine::op_empty_dict), set('s', &PickleMachine::op_set_item), set('u', &PickleMachine::op_set_items), set('d', &PickleMachine::op_dict);
-  set(0x8f, &PickleMachine::op_empty_set), set(0x90, &PickleMachine::op_add_items), set(0x91, &PickleMachine::op_frozen_set);
-  set('c', &PickleMachine::op_global), set(0x93, &PickleMachine::op_stack_global), set('R', &PickleMachine::op_reduce), set(0x81, &PickleMachine::op_new_object);
-  set(0x92, &PickleMachine::op_new_object_ex), set('i', &PickleMachine::op_instance), set('o', &PickleMachine::op_object), set('b', &PickleMachine::op_build);
-  set('q', &PickleMachine::op_put8), set('r', &PickleMachine::op_put32), set('p', &PickleMachine::op_put_line), set(0x94, &PickleMachine::op_memoize);
-  set('h', &PickleMachine::op_get8), set('j', &PickleMachine::op_get32), set('g', &PickleMachine::op_get_line), set('Q', &PickleMachine::op_persistent);
+  set('C', &PickleMachine::op_bytes8), set('B', &PickleMachine::op_bytes32), set(0x8e, &PickleMachine::op_bytes64),
+      set(0x96, &PickleMachine::op_bytes64);
+  set(']', &PickleMachine::op_empty_list), set('a', &PickleMachine::op_append), set('e', &PickleMachine::op_appends),
+      set('l', &PickleMachine::op_list);
+  set(')', &PickleMachine::op_empty_tuple), set('t', &PickleMachine::op_tuple), set(0x85, &PickleMachine::op_tuple1),
+      set(0x86, &PickleMachine::op_tuple2), set(0x87, &PickleMachine::op_tuple3);
+  set('}', &PickleMachine::op_empty_dict), set('s', &PickleMachine::op_set_item),
+      set('u', &PickleMachine::op_set_items), set('d', &PickleMachine::op_dict);
+  set(0x8f, &PickleMachine::op_empty_set), set(0x90, &PickleMachine::op_add_items),
+      set(0x91, &PickleMachine::op_frozen_set);
+  set('c', &PickleMachine::op_global), set(0x93, &PickleMachine::op_stack_global), set('R', &PickleMachine::op_reduce),
+      set(0x81, &PickleMachine::op_new_object);
+  set(0x92, &PickleMachine::op_new_object_ex), set('i', &PickleMachine::op_instance),
+      set('o', &PickleMachine::op_object), set('b', &PickleMachine::op_build);
+  set('q', &PickleMachine::op_put8), set('r', &PickleMachine::op_put32), set('p', &PickleMachine::op_put_line),
+      set(0x94, &PickleMachine::op_memoize);
+  set('h', &PickleMachine::op_get8), set('j', &PickleMachine::op_get32), set('g', &PickleMachine::op_get_line),
+      set('Q', &PickleMachine::op_persistent);
   for (const int outside : {0x50, 0x82, 0x83, 0x84, 0x97, 0x98}) set(outside, &PickleMachine::op_refused);
   return ops;
 }
@@ -236,7 +261,8 @@ Pickle PickleMachine::run() {
   for (std::uint64_t operations = 1; !stopped_; ++operations) {
     opcode_at_ = cursor_.offset();
     if (operations > limits_.pickle_operations)
-      core::require_limit(operations, limits_.pickle_operations, fmt::format("opcodes of {}", what_), "pickle_operations", opcode_at_);
+      core::require_limit(operations, limits_.pickle_operations, fmt::format("opcodes of {}", what_),
+                          "pickle_operations", opcode_at_);
     if (opcode_at_ - pickle_.begin >= limits_.pickle_bytes) require_bytes(1);
     opcode_ = cursor_.u8(what_);
     (this->*table[opcode_])();
@@ -249,6 +275,8 @@ Pickle PickleMachine::run() {
   return std::move(pickle_);
 }
 
-Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what) { return PickleMachine(cursor, limits, what).run(); }
+Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what) {
+  return PickleMachine(cursor, limits, what).run();
+}
 
 }  // namespace heft::format

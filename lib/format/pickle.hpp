@@ -1,10 +1,12 @@
 // format/pickle.hpp: what a Python pickle says, without doing any of it.
 //
-// A pickle is a program for a stack machine that builds objects and calls what it names. Here the program runs to its STOP, but a call only
-// makes a value that says what would have been called with what; nothing is looked up, imported or called. Values lie in one vector and
-// refer to each other by index: sharing costs nothing, cycles are legal, and destroying them needs no recursion.
+// A pickle is a program for a stack machine that builds objects and calls what it names. Here the program runs to its
+// STOP, but a call only makes a value that says what would have been called with what; nothing is looked up, imported
+// or called. Values lie in one vector and refer to each other by index: sharing costs nothing, cycles are legal, and
+// destroying them needs no recursion.
 //
-// Protocols 0 to 5. Refused: EXT1/2/4 and out-of-band buffers (they refer to things outside the file) and PERSID, which no writer uses.
+// Protocols 0 to 5. Refused: EXT1/2/4 and out-of-band buffers (they refer to things outside the file) and PERSID, which
+// no writer uses.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +28,8 @@ enum class PickleKind : std::uint8_t {
   natural,      ///< Over INT64_MAX, fits 64 bits.
   big_integer,  ///< Neither; little-endian two's complement bytes.
   real,
-  text,        ///< UTF-8.
-  bytes,       ///< Also a Python 2 str, or a str with lone surrogates, that is no UTF-8.
+  text,   ///< UTF-8.
+  bytes,  ///< Also a Python 2 str, or a str with lone surrogates, that is no UTF-8.
   list,
   tuple,
   dict,
@@ -42,15 +44,17 @@ enum class PickleKind : std::uint8_t {
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
 struct PickleValue {
   PickleKind kind = PickleKind::null;
-  std::uint8_t variant = 0;   ///< What format/torch_objects knows about it (a NodeVariant); 0 from read_pickle().
-  bool unhashable = false;    ///< list, dict, set, and tuples that hold one: no keys.
-  std::uint32_t count = 0;    ///< text, big_integer: bytes. Containers: items; dict: pairs. global: index in globals. call, persistent: opcode's offset.
+  std::uint8_t variant = 0;  ///< What format/torch_objects knows about it (a NodeVariant); 0 from read_pickle().
+  bool unhashable = false;   ///< list, dict, set, and tuples that hold one: no keys.
+  std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers: items; dict: pairs. global: index in globals.
+                             ///< call, persistent: opcode's offset.
   union {
     std::int64_t integer = 0;
     std::uint64_t natural;
     double real;
-    const char* text;         ///< text, big_integer
-    std::uint64_t first;      ///< Containers: index in Pickle::items. call: of its CallPart's. bytes: index in blobs. persistent: the id's value.
+    const char* text;     ///< text, big_integer
+    std::uint64_t first;  ///< Containers: index in Pickle::items. call: of its CallPart's. bytes: index in blobs.
+                          ///< persistent: the id's value.
   };
 };
 
@@ -91,9 +95,13 @@ struct Pickle {
   [[nodiscard]] PickleKind kind(std::uint32_t value) const noexcept { return values[value].kind; }
   /// Items of a list, tuple, set or frozen set; keys and values in turn of a dict; the four parts of a call.
   [[nodiscard]] std::span<const std::uint32_t> children(const PickleValue& value) const noexcept;
-  [[nodiscard]] std::span<const std::uint32_t> children(std::uint32_t value) const noexcept { return children(values[value]); }
+  [[nodiscard]] std::span<const std::uint32_t> children(std::uint32_t value) const noexcept {
+    return children(values[value]);
+  }
   /// A part of a call; `absent` when it has none.
-  [[nodiscard]] std::uint32_t part(const PickleValue& call, CallPart which) const noexcept { return items[call.first + which]; }
+  [[nodiscard]] std::uint32_t part(const PickleValue& call, CallPart which) const noexcept {
+    return items[call.first + which];
+  }
   /// Text of a text value; empty for others.
   [[nodiscard]] std::string_view text(std::uint32_t value) const noexcept;
   /// Bytes of a bytes value.
@@ -104,8 +112,9 @@ struct Pickle {
 
 /// Runs the pickle that begins at the cursor, to its STOP; the cursor is left behind it.
 ///
-/// `what` names the pickle in sentences. Throws Error{corrupt} with the opcode's offset for every operand of a kind that the opcode cannot
-/// take, and for what is truncated; Error{unsupported} for opcodes that heft refuses; Error{limit_exceeded} for Limits::pickle_*.
+/// `what` names the pickle in sentences. Throws Error{corrupt} with the opcode's offset for every operand of a kind
+/// that the opcode cannot take, and for what is truncated; Error{unsupported} for opcodes that heft refuses;
+/// Error{limit_exceeded} for Limits::pickle_*.
 Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what);
 
 /// The kind in a word: "list", "integer".

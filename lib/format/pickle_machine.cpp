@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::uint64_t max_line_bytes = 1u << 20;
 constexpr std::uint32_t small_integers = 256;
-// A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs one entry.
+// A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
+// one entry.
 constexpr std::uint64_t memo_slack = 4096;
 
 }  // namespace
@@ -29,7 +30,8 @@ void PickleMachine::wrong_kind(std::string_view operation, std::string_view expe
 void PickleMachine::require_bytes(std::uint64_t size) const {
   const std::uint64_t used = cursor_.offset() - pickle_.begin;
   if (!core::inside(used, size, limits_.pickle_bytes))
-    core::require_limit(core::add_or_throw(used, size, "pickle"), limits_.pickle_bytes, fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
+    core::require_limit(core::add_or_throw(used, size, "pickle"), limits_.pickle_bytes,
+                        fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
 }
 
 std::string_view PickleMachine::take(std::uint64_t size) {
@@ -115,7 +117,8 @@ std::uint32_t PickleMachine::add_container(PickleKind kind, std::span<const std:
 
 std::uint32_t PickleMachine::add_global(PickleGlobal global) {
   const PickleGlobal renamed = python3_name(global);
-  const auto [known, is_new] = globals_.try_emplace({renamed.module, renamed.name}, static_cast<std::uint32_t>(pickle_.globals.size()));
+  const auto [known, is_new] =
+      globals_.try_emplace({renamed.module, renamed.name}, static_cast<std::uint32_t>(pickle_.globals.size()));
   if (is_new) pickle_.globals.push_back(renamed);
   PickleValue value;
   value.kind = PickleKind::global;
@@ -132,7 +135,8 @@ std::uint32_t PickleMachine::add_call(std::uint32_t callable, std::uint32_t argu
   return add(value);
 }
 
-/// Appends to a container. Its items lie together; there is room for bit_ceil(items) of them, so growing moves each item O(1) times.
+/// Appends to a container. Its items lie together; there is room for bit_ceil(items) of them, so growing moves each
+/// item O(1) times.
 void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_t> added) {
   if (added.empty()) return;
   PickleValue& value = pickle_.values[container];
@@ -147,7 +151,8 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
     if (had == 0 || has > std::bit_ceil(had)) {
       const std::size_t first = pool.size();
       pool.resize(first + std::bit_ceil(has));
-      std::copy_n(pool.begin() + static_cast<std::ptrdiff_t>(value.first), had, pool.begin() + static_cast<std::ptrdiff_t>(first));
+      std::copy_n(pool.begin() + static_cast<std::ptrdiff_t>(value.first), had,
+                  pool.begin() + static_cast<std::ptrdiff_t>(first));
       value.first = first;
     }
     std::copy(added.begin(), added.end(), pool.begin() + static_cast<std::ptrdiff_t>(value.first + had));
@@ -155,11 +160,13 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
   value.count = static_cast<std::uint32_t>(has / width);
 }
 
-/// The container of `kind` that an opcode fills: the target itself, or the items of an object that a call made (a subclass of list or dict).
+/// The container of `kind` that an opcode fills: the target itself, or the items of an object that a call made (a
+/// subclass of list or dict).
 std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
   const PickleValue& value = pickle_[target];
   if (value.kind == kind) return target;
-  if (value.kind != PickleKind::call || kind == PickleKind::set) wrong_kind("adding items", fmt::format("a {}", name(kind)), target);
+  if (value.kind != PickleKind::call || kind == PickleKind::set)
+    wrong_kind("adding items", fmt::format("a {}", name(kind)), target);
   const std::size_t slot = static_cast<std::size_t>(value.first) + call_items;
   if (pickle_.items[slot] == Pickle::absent) {
     const std::uint32_t items = add_container(kind, {});
@@ -184,7 +191,8 @@ void PickleMachine::require_keys(std::span<const std::uint32_t> items, std::size
 
 void PickleMachine::push(std::uint32_t value) {
   if (stack_.size() >= limits_.pickle_stack)
-    core::require_limit(stack_.size() + 1, limits_.pickle_stack, fmt::format("stack of {}", what_), "pickle_stack", opcode_at_);
+    core::require_limit(stack_.size() + 1, limits_.pickle_stack, fmt::format("stack of {}", what_), "pickle_stack",
+                        opcode_at_);
   stack_.push_back(value);
 }
 
@@ -236,7 +244,8 @@ void PickleMachine::memo_get(std::uint64_t index) {
 
 std::uint64_t PickleMachine::decimal_index() {
   const auto number = parse_decimal(line());
-  if (!number || number->kind != PickleKind::integer || static_cast<std::int64_t>(number->bits) < 0) corrupt("expected the number of a memo entry");
+  if (!number || number->kind != PickleKind::integer || static_cast<std::int64_t>(number->bits) < 0)
+    corrupt("expected the number of a memo entry");
   return number->bits;
 }
 
@@ -261,8 +270,9 @@ std::string_view Pickle::text(std::uint32_t value) const noexcept {
 }
 
 std::string_view name(PickleKind kind) noexcept {
-  static constexpr std::array<std::string_view, 17> names{"null", "boolean", "integer", "integer", "integer", "real", "text", "bytes", "list",
-                                                          "tuple", "dict", "set", "frozenset", "global", "object", "persistent object", "tensor"};
+  static constexpr std::array<std::string_view, 17> names{
+      "null", "boolean",   "integer", "integer", "integer",           "real",  "text", "bytes", "list", "tuple", "dict",
+      "set",  "frozenset", "global",  "object",  "persistent object", "tensor"};
   return names[static_cast<std::size_t>(kind)];
 }
 

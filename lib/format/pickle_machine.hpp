@@ -1,4 +1,5 @@
-// format/pickle_machine.hpp: the stack machine behind read_pickle(). Private to pickle.cpp (opcodes) and pickle_machine.cpp (values, stack, memo).
+// format/pickle_machine.hpp: the stack machine behind read_pickle(). Private to pickle.cpp (opcodes) and
+// pickle_machine.cpp (values, stack, memo).
 #pragma once
 
 #include <array>
@@ -22,7 +23,10 @@ namespace heft::format {
 /// The stack machine. Each opcode is one small function; `table` finds it.
 class PickleMachine {
  public:
-  PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what) : cursor_(cursor), limits_(limits), what_(what) { add_constants(); }
+  PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what)
+      : cursor_(cursor), limits_(limits), what_(what) {
+    add_constants();
+  }
 
   Pickle run();
 
@@ -39,7 +43,9 @@ class PickleMachine {
   std::string_view take(std::uint64_t size);
   std::string_view line();
   template <class T>
-  T little() { return core::load_le<T>(reinterpret_cast<const std::byte*>(take(sizeof(T)).data())); }
+  T little() {
+    return core::load_le<T>(reinterpret_cast<const std::byte*>(take(sizeof(T)).data()));
+  }
   std::uint32_t offset() const noexcept { return static_cast<std::uint32_t>(opcode_at_ - pickle_.begin); }
 
   // Values.

@@ -41,7 +41,8 @@ std::optional<std::uint32_t> hexadecimal(std::string_view text, std::size_t widt
 
 bool is_octal(char c) noexcept { return c >= '0' && c <= '7'; }
 
-/// Decodes the escape at the begin of `text` (behind its backslash) into `out`; returns the characters used, 0 when it is malformed.
+/// Decodes the escape at the begin of `text` (behind its backslash) into `out`; returns the characters used, 0 when it
+/// is malformed.
 std::size_t decode_escape(std::string_view text, std::string& out) {
   static constexpr std::string_view letters = "\\'\"abfnrtv";
   static constexpr std::string_view meanings = "\\'\"\a\b\f\n\r\t\v";
@@ -59,7 +60,8 @@ std::size_t decode_escape(std::string_view text, std::string& out) {
   if (is_octal(text.front())) {
     std::size_t digits = 0;
     unsigned code = 0;
-    for (; digits < 3 && digits < text.size() && is_octal(text[digits]); ++digits) code = code * 8 + static_cast<unsigned>(text[digits] - '0');
+    for (; digits < 3 && digits < text.size() && is_octal(text[digits]); ++digits)
+      code = code * 8 + static_cast<unsigned>(text[digits] - '0');
     out += static_cast<char>(code);
     return digits;
   }
@@ -98,7 +100,8 @@ struct Renamed {
   PickleGlobal python3;
 };
 
-// The renames of Python's _compat_pickle that pickles of data can meet; an empty name stands for every name of the module.
+// The renames of Python's _compat_pickle that pickles of data can meet; an empty name stands for every name of the
+// module.
 constexpr std::array<Renamed, 18> renames{{
     {{"__builtin__", "xrange"}, {"builtins", "range"}},
     {{"__builtin__", "unicode"}, {"builtins", "str"}},
@@ -151,7 +154,8 @@ std::optional<double> parse_real(std::string_view line) {
 
 std::optional<std::string> parse_string_literal(std::string_view line) {
   while (!line.empty() && (line.back() == ' ' || line.back() == '\r')) line.remove_suffix(1);
-  if (line.size() < 2 || line.front() != line.back() || (line.front() != '\'' && line.front() != '"')) return std::nullopt;
+  if (line.size() < 2 || line.front() != line.back() || (line.front() != '\'' && line.front() != '"'))
+    return std::nullopt;
   line = line.substr(1, line.size() - 2);
   std::string out;
   for (std::size_t at = 0; at < line.size();) {
@@ -189,13 +193,17 @@ PickleNumber parse_long(std::string_view bytes) {
   PickleNumber number;
   const bool negative = !bytes.empty() && (bytes.back() & 0x80) != 0;
   const char fill = negative ? '\xff' : '\0';
-  while (!bytes.empty() && bytes.back() == fill) bytes.remove_suffix(1);  // sign bytes that say nothing new, and perhaps the one that does
+  while (!bytes.empty() && bytes.back() == fill)
+    bytes.remove_suffix(1);  // sign bytes that say nothing new, and perhaps the one that does
   std::uint64_t bits = negative ? ~std::uint64_t{0} : 0;
-  for (std::size_t i = std::min<std::size_t>(bytes.size(), 8); i-- > 0;) bits = bits << 8 | static_cast<unsigned char>(bytes[i]);
+  for (std::size_t i = std::min<std::size_t>(bytes.size(), 8); i-- > 0;)
+    bits = bits << 8 | static_cast<unsigned char>(bytes[i]);
   number.bits = bits;
   const bool sign_fits = (bits >> 63 != 0) == negative;
-  if (bytes.size() > 8 || (negative && !sign_fits)) number.kind = PickleKind::big_integer;
-  else if (!sign_fits) number.kind = PickleKind::natural;
+  if (bytes.size() > 8 || (negative && !sign_fits))
+    number.kind = PickleKind::big_integer;
+  else if (!sign_fits)
+    number.kind = PickleKind::natural;
   return number;
 }
 

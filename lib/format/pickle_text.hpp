@@ -10,7 +10,8 @@
 
 namespace heft::format {
 
-/// What a line of INT or LONG says: "12", "-3L", "00" and "01" (booleans, for INT only). `big` is set when 64 bits do not suffice.
+/// What a line of INT or LONG says: "12", "-3L", "00" and "01" (booleans, for INT only). `big` is set when 64 bits do
+/// not suffice.
 struct PickleNumber {
   PickleKind kind = PickleKind::integer;
   std::uint64_t bits = 0;  ///< Two's complement, or the natural.
@@ -26,17 +27,19 @@ std::optional<double> parse_real(std::string_view line);
 /// The bytes of a STRING line: a Python literal in quotes, with escapes. Nothing when it is malformed.
 std::optional<std::string> parse_string_literal(std::string_view line);
 
-/// The text of a UNICODE line (raw-unicode-escape: \uXXXX and \UXXXXXXXX) as UTF-8, surrogates included. Nothing when it is malformed.
+/// The text of a UNICODE line (raw-unicode-escape: \uXXXX and \UXXXXXXXX) as UTF-8, surrogates included. Nothing when
+/// it is malformed.
 std::optional<std::string> parse_raw_unicode(std::string_view line);
 
-/// A number from its little-endian two's complement bytes, as LONG1 and LONG4 hold it; `big` stays empty and kind says big_integer when
-/// it does not fit 64 bits.
+/// A number from its little-endian two's complement bytes, as LONG1 and LONG4 hold it; `big` stays empty and kind says
+/// big_integer when it does not fit 64 bits.
 PickleNumber parse_long(std::string_view bytes);
 
 /// True when `text` is UTF-8 but for surrogates, which Python writes for bytes it could not decode.
 bool is_utf8_with_surrogates(std::string_view text);
 
-/// `global` in Python 3 spelling: "__builtin__" is "builtins", "copy_reg" is "copyreg", and so on. Compared as data, nothing is imported.
+/// `global` in Python 3 spelling: "__builtin__" is "builtins", "copy_reg" is "copyreg", and so on. Compared as data,
+/// nothing is imported.
 PickleGlobal python3_name(PickleGlobal global) noexcept;
 
 }  // namespace heft::format

@@ -36,11 +36,12 @@ bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int6
   return true;
 }
 
-void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides, std::uint64_t first,
-                  std::uint64_t storage_bytes) {
+void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides,
+                  std::uint64_t first, std::uint64_t storage_bytes) {
   if (sizes.size() != strides.size()) corrupt(fmt::format("{} sizes and {} strides", sizes.size(), strides.size()));
   const DTypeInfo& row = info(dtype);
-  const std::uint64_t room = core::mul_or_throw(storage_bytes / row.block_bytes, row.block_elements, "elements of a storage");
+  const std::uint64_t room =
+      core::mul_or_throw(storage_bytes / row.block_bytes, row.block_elements, "elements of a storage");
   std::uint64_t extent = first;
   bool empty = false;
   for (std::size_t dim = 0; dim < sizes.size(); ++dim) {
@@ -49,14 +50,15 @@ void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<co
       empty = true;
       continue;
     }
-    const auto steps = core::checked_mul(static_cast<std::uint64_t>(sizes[dim] - 1), static_cast<std::uint64_t>(strides[dim]));
+    const auto steps =
+        core::checked_mul(static_cast<std::uint64_t>(sizes[dim] - 1), static_cast<std::uint64_t>(strides[dim]));
     const auto sum = steps ? core::checked_add(extent, *steps) : std::nullopt;
     if (!sum || *sum > max_count) corrupt("the last element of the view does not fit 63 bits");
     extent = *sum;
   }
   if (empty ? first > room : extent >= room)
-    corrupt(fmt::format("expected a storage of at least {} elements of {}, it has {} ({} bytes)", empty ? first : extent + 1, row.name, room,
-                        storage_bytes));
+    corrupt(fmt::format("expected a storage of at least {} elements of {}, it has {} ({} bytes)",
+                        empty ? first : extent + 1, row.name, room, storage_bytes));
 }
 
 }  // namespace heft::format

@@ -1,4 +1,5 @@
-// format/tensor_rules.hpp: what sizes, strides and an offset must satisfy to be a view of a storage; the arithmetic is all checked.
+// format/tensor_rules.hpp: what sizes, strides and an offset must satisfy to be a view of a storage; the arithmetic is
+// all checked.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +10,17 @@
 
 namespace heft::format {
 
-/// Demands that `sizes` are a shape: no more than Limits::rank, none negative, the product of those that are not zero within 63 bits.
-/// Throws Error{corrupt} or Error{limit_exceeded}.
+/// Demands that `sizes` are a shape: no more than Limits::rank, none negative, the product of those that are not zero
+/// within 63 bits. Throws Error{corrupt} or Error{limit_exceeded}.
 void require_shape(std::span<const std::int64_t> sizes, const Limits& limits);
 
 /// True when `strides` are exactly those of a packed row-major tensor (a zero dim counts as 1).
 bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) noexcept;
 
-/// Demands that every element of the view lies in a storage of `storage_bytes`: strides not negative, first + sum((size - 1) * stride)
-/// inside; a view without elements may begin at the end. Throws Error{corrupt}. Call require_shape() first.
-void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides, std::uint64_t first,
-                  std::uint64_t storage_bytes);
+/// Demands that every element of the view lies in a storage of `storage_bytes`: strides not negative, first + sum((size
+/// - 1) * stride) inside; a view without elements may begin at the end. Throws Error{corrupt}. Call require_shape()
+/// first.
+void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides,
+                  std::uint64_t first, std::uint64_t storage_bytes);
 
 }  // namespace heft::format

@@ -76,7 +76,8 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
   } else if (block > 1) {
     std::uint64_t count = 1;
     for (const std::int64_t size : sizes) count *= static_cast<std::uint64_t>(size);
-    if (!packed || count % block != 0 || entry.first % block != 0) return set_raw(entry, tensor.dtype == DType::qu4x2 ? "quint4x2" : "quint2x4");
+    if (!packed || count % block != 0 || entry.first % block != 0)
+      return set_raw(entry, tensor.dtype == DType::qu4x2 ? "quint4x2" : "quint2x4");
   }
   catalog_.set_dims(entry, sizes, packed ? std::span<const std::int64_t>() : strides);
 }

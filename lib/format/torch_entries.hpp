@@ -15,7 +15,8 @@ struct TorchPlace;
 /// Adds entries; check_tensors() has been passed, so that arithmetic on their numbers cannot overflow.
 class TorchEntries {
  public:
-  TorchEntries(Catalog& catalog, TorchObjects& objects, const TorchPlace& place) : catalog_(catalog), objects_(objects), place_(place) {}
+  TorchEntries(Catalog& catalog, TorchObjects& objects, const TorchPlace& place)
+      : catalog_(catalog), objects_(objects), place_(place) {}
 
   /// An entry for objects.tensors[tensor] under `name`, which must outlive the Catalog.
   void add(std::string_view name, std::uint64_t tensor);

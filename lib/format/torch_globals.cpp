@@ -129,10 +129,12 @@ constexpr std::array dtype_words{
 };
 
 // Types of under 8 bits that PyTorch names and stores in a byte each.
-constexpr std::array<std::string_view, 14> narrow_integers{"uint1", "uint2", "uint3", "uint4", "uint5", "uint6", "uint7",
-                                                           "int1", "int2", "int3", "int4", "int5", "int6", "int7"};
+constexpr std::array<std::string_view, 14> narrow_integers{"uint1", "uint2", "uint3", "uint4", "uint5",
+                                                           "uint6", "uint7", "int1",  "int2",  "int3",
+                                                           "int4",  "int5",  "int6",  "int7"};
 
-constexpr std::array<std::string_view, 6> layouts{"strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc"};
+constexpr std::array<std::string_view, 6> layouts{"strided",    "sparse_coo", "sparse_csr",
+                                                  "sparse_csc", "sparse_bsr", "sparse_bsc"};
 
 template <class Words>
 bool holds(const Words& words, std::string_view wanted) noexcept {
@@ -141,7 +143,8 @@ bool holds(const Words& words, std::string_view wanted) noexcept {
 
 /// torch.FloatStorage, torch.cuda.FloatTensor and their like.
 KnownGlobal legacy_class(std::string_view name) noexcept {
-  for (const auto& [suffix, meaning] : {std::pair{std::string_view("Storage"), storage}, std::pair{std::string_view("Tensor"), tensor_class}}) {
+  for (const auto& [suffix, meaning] :
+       {std::pair{std::string_view("Storage"), storage}, std::pair{std::string_view("Tensor"), tensor_class}}) {
     if (!name.ends_with(suffix)) continue;
     const std::string_view stem = name.substr(0, name.size() - suffix.size());
     for (const DTypeWord& word : dtype_words)

@@ -8,7 +8,8 @@
 //   i64     elements        \  for each key, in that order; little-endian whatever the dict says
 //   bytes   the elements    /
 //
-// There is no index: where the storages lie is known when the fifth pickle has been run. From there it can be mapped like any other file.
+// There is no index: where the storages lie is known when the fifth pickle has been run. From there it can be mapped
+// like any other file.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,8 +31,8 @@ namespace {
 
 constexpr std::string_view magic_bytes = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 constexpr std::string_view magic_operation = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";  // LONG1
-constexpr std::string_view magic_line = "L119547037146038801333356L\n";                         // LONG, protocols 0 and 1
-constexpr std::size_t magic_reach = 32;  // PROTO and FRAME may stand before it
+constexpr std::string_view magic_line = "L119547037146038801333356L\n";  // LONG, protocols 0 and 1
+constexpr std::size_t magic_reach = 32;                                  // PROTO and FRAME may stand before it
 constexpr std::int64_t protocol = 1001;
 
 bool matches_legacy(std::span<const std::byte> head, std::uint64_t) noexcept {
@@ -54,12 +55,14 @@ void require_protocol(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the protocol version");
   const PickleValue& value = pickle[pickle.root];
   if (value.kind != PickleKind::integer || value.integer != protocol)
-    throw Error(ErrorCode::unsupported, fmt::format("expected protocol version {}", protocol), {.offset = pickle.begin});
+    throw Error(ErrorCode::unsupported, fmt::format("expected protocol version {}", protocol),
+                {.offset = pickle.begin});
 }
 
 void require_system_info(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the system info");
-  if (pickle.kind(pickle.root) != PickleKind::dict) throw Error(ErrorCode::corrupt, "expected the system info as a dict", {.offset = pickle.begin});
+  if (pickle.kind(pickle.root) != PickleKind::dict)
+    throw Error(ErrorCode::corrupt, "expected the system info as a dict", {.offset = pickle.begin});
 }
 
 Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
@@ -72,7 +75,8 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
   const Pickle keys = read_pickle(cursor, options.limits, "the list of storages");
   const std::uint64_t end = place_in_stream(input, cursor.offset(), input.size_bytes(), keys, objects);
   if (end != input.size_bytes())
-    throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the last storage", input.size_bytes() - end), {.offset = end});
+    throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the last storage", input.size_bytes() - end),
+                {.offset = end});
   check_tensors(objects, options.limits);
   Catalog catalog;
   catalog.format = torch_legacy_format.name;
@@ -87,7 +91,8 @@ Catalog read_bare(const core::Input& input, const ReadOptions& options) {
   core::Cursor cursor(input);
   TorchObjects objects = interpret(read_pickle(cursor, options.limits, "the pickle"), options, "the pickle");
   if (cursor.remaining() != 0)
-    throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the pickle's STOP", cursor.remaining()), {.offset = cursor.offset()});
+    throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the pickle's STOP", cursor.remaining()),
+                {.offset = cursor.offset()});
   check_tensors(objects, options.limits);
   Catalog catalog;
   catalog.format = pickle_format.name;

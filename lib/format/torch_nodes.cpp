@@ -108,7 +108,9 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
     case PickleKind::boolean: node.kind = NodeKind::boolean, node.integer = value.integer; break;
     case PickleKind::integer: node.kind = NodeKind::integer, node.integer = value.integer; break;
     case PickleKind::natural: node.kind = NodeKind::unsigned_integer, node.natural = value.natural; break;
-    case PickleKind::big_integer: node.kind = NodeKind::integer, node.count = value.count, node.text = value.text; break;
+    case PickleKind::big_integer:
+      node.kind = NodeKind::integer, node.count = value.count, node.text = value.text;
+      break;
     case PickleKind::real: node.kind = NodeKind::real, node.real = value.real; break;
     case PickleKind::text: return add_text({value.text, value.count}, node.variant);
     case PickleKind::bytes: {
@@ -120,7 +122,8 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
     case PickleKind::global: {
       const PickleGlobal& global = pickle_.global(value);
       const NodeVariant variant = variant_of(known_global(global).meaning);
-      const std::uint32_t text = add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
+      const std::uint32_t text =
+          add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
       if (variant != NodeVariant::plain) return text;
       const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that nothing was done with
       return catalog_.add_container(NodeKind::opaque, parts);

@@ -10,12 +10,14 @@
 
 namespace heft::format {
 
-/// Makes nodes, each value once: what the pickle shares stays shared. An object that contains itself ends in a null node.
+/// Makes nodes, each value once: what the pickle shares stays shared. An object that contains itself ends in a null
+/// node.
 class TorchNodes {
  public:
   TorchNodes(Catalog& catalog, const Pickle& pickle) : catalog_(catalog), pickle_(pickle) {}
 
-  /// The node of `value`, with all that it holds. Does not call itself. Throws Error{ambiguous} for a dict with a key twice.
+  /// The node of `value`, with all that it holds. Does not call itself. Throws Error{ambiguous} for a dict with a key
+  /// twice.
   std::uint32_t node_of(std::uint32_t value);
 
   /// A text node of what a call calls: "module.name".
@@ -37,7 +39,7 @@ class TorchNodes {
 
   Catalog& catalog_;
   const Pickle& pickle_;
-  std::vector<std::uint32_t> nodes_;   // of each value; `none` until made
+  std::vector<std::uint32_t> nodes_;  // of each value; `none` until made
   std::vector<std::uint32_t> scratch_;
   std::uint32_t null_ = none;
 };

@@ -1,4 +1,5 @@
-// NumPy's scalars, dtypes and arrays inside a PyTorch pickle. An array whose bytes lie in the file as they are is a tensor like any other.
+// NumPy's scalars, dtypes and arrays inside a PyTorch pickle. An array whose bytes lie in the file as they are is a
+// tensor like any other.
 #include <array>
 #include <cstring>
 
@@ -13,9 +14,21 @@ struct NumpyType {
   DType dtype;
 };
 
-constexpr std::array<NumpyType, 15> numpy_types{{{"b1", DType::boolean}, {"i1", DType::i8}, {"u1", DType::u8}, {"i2", DType::i16}, {"u2", DType::u16},
-                                                 {"i4", DType::i32}, {"u4", DType::u32}, {"i8", DType::i64}, {"u8", DType::u64}, {"f2", DType::f16},
-                                                 {"f4", DType::f32}, {"f8", DType::f64}, {"c8", DType::c64}, {"c16", DType::c128}, {"?", DType::boolean}}};
+constexpr std::array<NumpyType, 15> numpy_types{{{"b1", DType::boolean},
+                                                 {"i1", DType::i8},
+                                                 {"u1", DType::u8},
+                                                 {"i2", DType::i16},
+                                                 {"u2", DType::u16},
+                                                 {"i4", DType::i32},
+                                                 {"u4", DType::u32},
+                                                 {"i8", DType::i64},
+                                                 {"u8", DType::u64},
+                                                 {"f2", DType::f16},
+                                                 {"f4", DType::f32},
+                                                 {"f8", DType::f64},
+                                                 {"c8", DType::c64},
+                                                 {"c16", DType::c128},
+                                                 {"?", DType::boolean}}};
 
 DType numpy_dtype_of(std::string_view code) noexcept {
   for (const NumpyType& row : numpy_types)
@@ -71,7 +84,8 @@ bool TorchResolver::rewrite_numpy(const TorchCall& call) {
   }
 }
 
-/// dtype('f4', ...) with the state (version, order, subdtype, names, fields, ...) is the text "<f4". Structured ones stay opaque.
+/// dtype('f4', ...) with the state (version, order, subdtype, names, fields, ...) is the text "<f4". Structured ones
+/// stay opaque.
 bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
   if (call.arguments.empty() || pickle_.text(call.arguments[0]).empty()) return false;
   const Arguments state = call.state == Pickle::absent ? Arguments() : pickle_.children(call.state);
@@ -95,7 +109,8 @@ bool TorchResolver::rewrite_numpy_scalar(const TorchCall& call) {
   return value.has_value();
 }
 
-/// _reconstruct(...) with the state (version, shape, dtype, is Fortran order, bytes), or _frombuffer(bytes, dtype, shape, order).
+/// _reconstruct(...) with the state (version, shape, dtype, is Fortran order, bytes), or _frombuffer(bytes, dtype,
+/// shape, order).
 bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   if (call.known.meaning == Meaning::numpy_from_buffer) {
     const Arguments parts = call.arguments;
@@ -105,10 +120,14 @@ bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   return state.size() == 5 && make_array(call.value, state[1], state[2], state[3] == Pickle::yes, state[4]);
 }
 
-/// Stays opaque (with its bytes reachable) when the file spells the bytes in another way, as protocol 2 does, or when the dtype has no row.
-bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran, std::uint32_t data) {
+/// Stays opaque (with its bytes reachable) when the file spells the bytes in another way, as protocol 2 does, or when
+/// the dtype has no row.
+bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran,
+                               std::uint32_t data) {
   const std::string_view code = pickle_.text(dtype);
-  if (pickle_.kind(data) != PickleKind::bytes || pickle_.kind(shape) != PickleKind::tuple || code.size() < 2 || !is_order(code[0])) return false;
+  if (pickle_.kind(data) != PickleKind::bytes || pickle_.kind(shape) != PickleKind::tuple || code.size() < 2 ||
+      !is_order(code[0]))
+    return false;
   TorchTensor tensor;
   tensor.dtype = numpy_dtype_of(code.substr(1));
   tensor.blob = static_cast<std::uint32_t>(pickle_[data].first);

@@ -46,13 +46,14 @@ bool is_object(Meaning meaning) noexcept {
 void TorchResolver::corrupt(std::string sentence) const {
   ErrorPlace place;
   const PickleValue& value = pickle_[current_];
-  if (value.kind == PickleKind::call || value.kind == PickleKind::persistent) place.offset = pickle_.begin + value.count;
+  if (value.kind == PickleKind::call || value.kind == PickleKind::persistent)
+    place.offset = pickle_.begin + value.count;
   place.tensor = path_to(pickle_, current_);
   throw Error(ErrorCode::corrupt, fmt::format("{}: {}", objects_.what, sentence), std::move(place));
 }
 
-/// Two passes, for an object is made before its state: calls of functions in order, so that their arguments are done before them; then objects,
-/// last first, so that their states are.
+/// Two passes, for an object is made before its state: calls of functions in order, so that their arguments are done
+/// before them; then objects, last first, so that their states are.
 void TorchResolver::run() {
   known_.reserve(pickle_.globals.size());
   for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
@@ -60,8 +61,10 @@ void TorchResolver::run() {
   const auto count = static_cast<std::uint32_t>(pickle_.values.size());
   for (std::uint32_t value = 0; value < count; ++value) {
     current_ = value;
-    if (pickle_.kind(value) == PickleKind::persistent) rewrite_persistent(value);
-    else if (pickle_.kind(value) == PickleKind::call) rewrite_call(value);
+    if (pickle_.kind(value) == PickleKind::persistent)
+      rewrite_persistent(value);
+    else if (pickle_.kind(value) == PickleKind::call)
+      rewrite_call(value);
   }
   for (std::uint32_t value = count; value-- > 0;) {
     current_ = value;
@@ -80,18 +83,22 @@ void TorchResolver::refuse_unknown_globals() const {
   }
   if (listed == 0) return;
   if (listed > max_listed_globals) list += fmt::format(" and {} more", listed - max_listed_globals);
-  throw Error(ErrorCode::refused, fmt::format("{}: strict_globals refuses {}", objects_.what, list), {.offset = pickle_.begin});
+  throw Error(ErrorCode::refused, fmt::format("{}: strict_globals refuses {}", objects_.what, list),
+              {.offset = pickle_.begin});
 }
 
-/// ('storage', ...) is a storage; ('module', class, source file, source) is the class, as pickles of whole modules had it before 1.6.
+/// ('storage', ...) is a storage; ('module', class, source file, source) is the class, as pickles of whole modules had
+/// it before 1.6.
 void TorchResolver::rewrite_persistent(std::uint32_t value) {
   const auto id = static_cast<std::uint32_t>(pickle_[value].first);
   if (pickle_.kind(id) != PickleKind::tuple) return make_tabled_tensor(value, id);
   const Arguments parts = pickle_.children(id);
   if (parts.empty()) corrupt("expected a persistent id of ('storage', ...), found an empty tuple");
   const std::string_view word = pickle_.text(parts[0]);
-  if (word == "module" && parts.size() >= 2 && pickle_.kind(parts[1]) == PickleKind::global) return alias(value, parts[1]);
-  if (word != "storage") corrupt(fmt::format("expected a persistent id of ('storage', ...), found '{}'", core::escaped(word)));
+  if (word == "module" && parts.size() >= 2 && pickle_.kind(parts[1]) == PickleKind::global)
+    return alias(value, parts[1]);
+  if (word != "storage")
+    corrupt(fmt::format("expected a persistent id of ('storage', ...), found '{}'", core::escaped(word)));
   StorageUse use = read_storage_id(parts);
   use.value = value;
   pickle_.values[value].first = objects_.uses.size();
@@ -104,21 +111,25 @@ std::optional<TorchCall> TorchResolver::take_apart(std::uint32_t value) const {
   const PickleValue& callable = pickle_[pickle_.part(call, call_callable)];
   if (callable.kind != PickleKind::global) return std::nullopt;
   const std::uint32_t arguments = pickle_.part(call, call_arguments);
-  return TorchCall{value, known_[callable.count], pickle_.children(arguments), pickle_.part(call, call_state), pickle_.part(call, call_items)};
+  return TorchCall{value, known_[callable.count], pickle_.children(arguments), pickle_.part(call, call_state),
+                   pickle_.part(call, call_items)};
 }
 
 void TorchResolver::rewrite_call(std::uint32_t value) {
   const std::optional<TorchCall> call = take_apart(value);
   if (!call || is_object(call->known.meaning) || rewrite_container(*call)) return;
   const bool done = rewrite_scalar(*call) || rewrite_script(*call) || rewrite_numpy(*call) || rewrite_tensor(*call);
-  if (done) refuse_changes(*call);
-  else rewrite_reconstructor(*call);
+  if (done)
+    refuse_changes(*call);
+  else
+    rewrite_reconstructor(*call);
 }
 
 /// CVE-2026-24747 began with items set on a tensor. What the call's parts say is still in the pool.
 void TorchResolver::refuse_changes(const TorchCall& call) const {
   const bool tensor = pickle_.kind(call.value) == PickleKind::tensor;
-  if (call.items != Pickle::absent) corrupt(fmt::format("items are set on a {}", tensor ? "tensor" : "value that takes none"));
+  if (call.items != Pickle::absent)
+    corrupt(fmt::format("items are set on a {}", tensor ? "tensor" : "value that takes none"));
   if (call.state != Pickle::absent && tensor) corrupt("BUILD on a tensor that is complete");
 }
 
@@ -128,7 +139,9 @@ bool TorchResolver::rewrite_container(const TorchCall& call) {
     case Meaning::dict: make_dict(call, NodeVariant::plain, first); return true;
     case Meaning::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
     case Meaning::counter: make_dict(call, NodeVariant::counter, first); return true;
-    case Meaning::default_dict: make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent); return true;
+    case Meaning::default_dict:
+      make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
+      return true;
     case Meaning::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
     case Meaning::tuple: return make_sequence(call, PickleKind::tuple, NodeVariant::tuple);
     case Meaning::set: return make_sequence(call, PickleKind::set, NodeVariant::set);
@@ -138,18 +151,22 @@ bool TorchResolver::rewrite_container(const TorchCall& call) {
   }
 }
 
-/// A dict from what it was made of (a dict, or a list of pairs, as Python 2 pickled OrderedDict) or from the items that were set on it.
+/// A dict from what it was made of (a dict, or a list of pairs, as Python 2 pickled OrderedDict) or from the items that
+/// were set on it.
 void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source) {
-  if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict) corrupt("list items are added to a dict");
+  if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict)
+    corrupt("list items are added to a dict");
   std::vector<std::uint32_t> pairs;
   if (is_dict(source)) {
     const Arguments given = pickle_.children(source);
     pairs.assign(given.begin(), given.end());
   } else if (source != Pickle::absent && pickle_.kind(source) != PickleKind::null) {
-    if (pickle_.kind(source) != PickleKind::list && pickle_.kind(source) != PickleKind::tuple) return;  // an unknown source: stays a call
+    if (pickle_.kind(source) != PickleKind::list && pickle_.kind(source) != PickleKind::tuple)
+      return;  // an unknown source: stays a call
     for (const std::uint32_t pair : pickle_.children(source)) {
       const Arguments both = pickle_.children(pair);
-      if (both.size() != 2 || pickle_.kind(pair) == PickleKind::dict || pickle_[both[0]].unhashable) corrupt("expected a dict made of pairs of key and value");
+      if (both.size() != 2 || pickle_.kind(pair) == PickleKind::dict || pickle_[both[0]].unhashable)
+        corrupt("expected a dict made of pairs of key and value");
       pairs.insert(pairs.end(), both.begin(), both.end());
     }
   }
@@ -176,7 +193,9 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
   made.variant = static_cast<std::uint8_t>(variant);
   const bool has_items = call.items != Pickle::absent;
   if (call.arguments.size() > 1 || (has_items && !call.arguments.empty())) return false;
-  const std::uint32_t source = has_items ? call.items : call.arguments.empty() ? Pickle::empty_tuple : call.arguments[0];
+  const std::uint32_t source = has_items                ? call.items
+                               : call.arguments.empty() ? Pickle::empty_tuple
+                                                        : call.arguments[0];
   const PickleValue& from = pickle_[source];
   if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set) return false;
   if (variant == NodeVariant::size)
@@ -214,7 +233,8 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
   switch (call.known.meaning) {
     case Meaning::encode: {
       const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
-      const std::optional<std::string> bytes = one_text && (encoding == "latin1" || encoding == "latin-1") ? to_latin1(text) : std::nullopt;
+      const std::optional<std::string> bytes =
+          one_text && (encoding == "latin1" || encoding == "latin-1") ? to_latin1(text) : std::nullopt;
       if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
       return bytes.has_value();
     }
@@ -228,7 +248,8 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
         pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
         return true;
       }
-      const std::optional<std::string> bytes = one_text && arguments.size() == 2 ? to_latin1(text) : std::nullopt;  // protocol 2: (text, 'latin-1')
+      const std::optional<std::string> bytes =
+          one_text && arguments.size() == 2 ? to_latin1(text) : std::nullopt;  // protocol 2: (text, 'latin-1')
       if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
       return bytes.has_value();
     }
@@ -243,7 +264,8 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
     case Meaning::device: {
       if (!one_text) return false;
       const bool has_index = arguments.size() > 1 && pickle_.kind(arguments[1]) == PickleKind::integer;
-      make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text), NodeVariant::device);
+      make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text),
+                NodeVariant::device);
       return true;
     }
     case Meaning::path: {
@@ -276,7 +298,8 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   const PickleKind kind = pickle_.kind(content);
   pickle_.items[parts + call_callable] = type;
   pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
-  if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list)) pickle_.items[parts + call_items] = content;
+  if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))
+    pickle_.items[parts + call_items] = content;
   const std::optional<TorchCall> object = take_apart(call.value);
   if (object) rewrite_container(*object);
   return true;
@@ -296,8 +319,10 @@ void TorchResolver::rewrite_object(std::uint32_t value) {
       }
       return;
     case Meaning::script_class:
-      if (call->state != Pickle::absent) alias(value, call->state);
-      else make_record(value, NodeVariant::plain, {});
+      if (call->state != Pickle::absent)
+        alias(value, call->state);
+      else
+        make_record(value, NodeVariant::plain, {});
       return;
     default:
       if (rewrite_tensor(*call) && call->items != Pickle::absent) corrupt("items are set on a tensor");
@@ -312,10 +337,12 @@ std::uint32_t TorchResolver::entry(std::uint32_t dict, std::string_view key) con
   return Pickle::absent;
 }
 
-/// An nn.Module is the state dict it stands for: its parameters, its persistent buffers, its modules; None is a place left empty.
+/// An nn.Module is the state dict it stands for: its parameters, its persistent buffers, its modules; None is a place
+/// left empty.
 bool TorchResolver::rewrite_module(const TorchCall& call) {
   if (!is_dict(call.state)) return false;
-  const std::array<std::uint32_t, 3> parts{entry(call.state, "_parameters"), entry(call.state, "_buffers"), entry(call.state, "_modules")};
+  const std::array<std::uint32_t, 3> parts{entry(call.state, "_parameters"), entry(call.state, "_buffers"),
+                                           entry(call.state, "_modules")};
   for (const std::uint32_t part : parts)
     if (!is_dict(part)) return false;
   const std::uint32_t left_out = entry(call.state, "_non_persistent_buffers_set");
@@ -328,7 +355,8 @@ bool TorchResolver::rewrite_module(const TorchCall& call) {
     const Arguments entries = pickle_.children(part);
     for (std::size_t i = 0; i < entries.size(); i += 2) {
       if (pickle_.kind(entries[i + 1]) == PickleKind::null) continue;
-      if (part == parts[1] && std::binary_search(transient.begin(), transient.end(), pickle_.text(entries[i]))) continue;
+      if (part == parts[1] && std::binary_search(transient.begin(), transient.end(), pickle_.text(entries[i])))
+        continue;
       pairs.insert(pairs.end(), {entries[i], entries[i + 1]});
     }
   }
@@ -350,7 +378,8 @@ std::uint32_t TorchResolver::new_text(std::string_view text) {
   return static_cast<std::uint32_t>(pickle_.values.size() - 1);
 }
 
-void TorchResolver::make_record(std::uint32_t value, NodeVariant variant, std::span<const std::pair<std::string_view, std::uint32_t>> entries) {
+void TorchResolver::make_record(std::uint32_t value, NodeVariant variant,
+                                std::span<const std::pair<std::string_view, std::uint32_t>> entries) {
   PickleValue made;
   made.kind = PickleKind::dict;
   made.variant = static_cast<std::uint8_t>(variant);

@@ -1,4 +1,5 @@
-// format/torch_objects.hpp: what the calls in a PyTorch pickle stand for: dicts, sizes, dtypes, storages, tensors. Nothing is called.
+// format/torch_objects.hpp: what the calls in a PyTorch pickle stand for: dicts, sizes, dtypes, storages, tensors.
+// Nothing is called.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +19,12 @@ namespace heft::format {
 /// One mention of a storage: the persistent id ('storage', class, key, location, count[, view]).
 struct StorageUse {
   std::string_view key;
-  DType dtype = DType::unknown;       ///< The class's; unknown for an UntypedStorage.
-  std::string_view dtype_name;        ///< See KnownGlobal.
-  std::uint64_t count = 0;            ///< Elements of the class; bytes for an UntypedStorage.
-  std::uint32_t value = none;         ///< The persistent value in the pickle.
-  std::uint32_t storage = none;       ///< Index in TorchObjects::storages.
-  bool is_view = false;               ///< Files of 0.x: elements [view_first, view_first + view_count) of the storage.
+  DType dtype = DType::unknown;  ///< The class's; unknown for an UntypedStorage.
+  std::string_view dtype_name;   ///< See KnownGlobal.
+  std::uint64_t count = 0;       ///< Elements of the class; bytes for an UntypedStorage.
+  std::uint32_t value = none;    ///< The persistent value in the pickle.
+  std::uint32_t storage = none;  ///< Index in TorchObjects::storages.
+  bool is_view = false;          ///< Files of 0.x: elements [view_first, view_first + view_count) of the storage.
   std::uint64_t view_first = 0;
   std::uint64_t view_count = 0;
 };
@@ -31,32 +32,33 @@ struct StorageUse {
 /// One storage: a key that the pickle mentions. The container (zip, legacy stream, tar) fills in where its bytes lie.
 struct TorchStorage {
   std::string_view key;
-  std::uint32_t use = none;      ///< The first mention.
-  std::uint64_t begin = 0;       ///< As in TensorEntry.
-  std::uint64_t size = 0;        ///< Bytes.
+  std::uint32_t use = none;  ///< The first mention.
+  std::uint64_t begin = 0;   ///< As in TensorEntry.
+  std::uint64_t size = 0;    ///< Bytes.
   std::uint32_t member = none;
   bool placed = false;
 };
 
 /// One tensor: a view of a storage, or of bytes in the pickle itself (NumPy arrays), or of nothing (meta tensors).
 struct TorchTensor {
-  std::uint32_t value = none;    ///< The value in the pickle that first was this tensor.
-  std::uint32_t use = none;      ///< Index in TorchObjects::uses; none for the other two.
-  std::uint32_t blob = none;     ///< Index in Pickle::blobs.
+  std::uint32_t value = none;  ///< The value in the pickle that first was this tensor.
+  std::uint32_t use = none;    ///< Index in TorchObjects::uses; none for the other two.
+  std::uint32_t blob = none;   ///< Index in Pickle::blobs.
   DType dtype = DType::unknown;
   std::string_view dtype_name;
-  std::uint64_t first = 0;       ///< Elements.
-  std::uint32_t dims = 0;        ///< Index in TorchObjects::dims: sizes, then strides.
+  std::uint64_t first = 0;  ///< Elements.
+  std::uint32_t dims = 0;   ///< Index in TorchObjects::dims: sizes, then strides.
   std::uint8_t rank = 0;
-  std::uint8_t flags = 0;        ///< TensorFlag: conjugated, negated, no_data, swapped.
+  std::uint8_t flags = 0;  ///< TensorFlag: conjugated, negated, no_data, swapped.
 };
 
-/// A pickle whose known calls have become plain values: dict, list, text, and PickleKind::tensor with an index in `tensors`.
+/// A pickle whose known calls have become plain values: dict, list, text, and PickleKind::tensor with an index in
+/// `tensors`.
 struct TorchObjects {
   Pickle pickle;
-  std::string_view what;                 ///< Names the pickle in sentences.
+  std::string_view what;  ///< Names the pickle in sentences.
   std::vector<StorageUse> uses;
-  std::vector<TorchStorage> storages;    ///< One for each key.
+  std::vector<TorchStorage> storages;  ///< One for each key.
   std::vector<TorchTensor> tensors;
   std::vector<std::int64_t> dims;
 };
@@ -71,16 +73,20 @@ struct TabledTensor {
 };
 using TensorTable = std::map<std::string, TabledTensor, std::less<>>;
 
-/// Interprets the pickle. Errors carry the offset of the opcode in the pickle's Input and, where it has one, the tensor's name.
+/// Interprets the pickle. Errors carry the offset of the opcode in the pickle's Input and, where it has one, the
+/// tensor's name.
 ///
-/// Throws Error{corrupt} for tensors and storages that break a rule, Error{refused} under strict_globals with a list of all unknown globals.
-TorchObjects interpret(Pickle pickle, const ReadOptions& options, std::string_view what, const TensorTable* table = nullptr);
+/// Throws Error{corrupt} for tensors and storages that break a rule, Error{refused} under strict_globals with a list of
+/// all unknown globals.
+TorchObjects interpret(Pickle pickle, const ReadOptions& options, std::string_view what,
+                       const TensorTable* table = nullptr);
 
-/// Demands of every storage that it has been placed and is as long as each of its mentions says, and of every tensor that it lies inside its
-/// storage. Throws Error{corrupt}.
+/// Demands of every storage that it has been placed and is as long as each of its mentions says, and of every tensor
+/// that it lies inside its storage. Throws Error{corrupt}.
 void check_tensors(const TorchObjects& objects, const Limits& limits);
 
-/// Bytes of `count` elements of a storage of that class, rounded up to whole bytes. Throws Error{corrupt} when that does not fit.
+/// Bytes of `count` elements of a storage of that class, rounded up to whole bytes. Throws Error{corrupt} when that
+/// does not fit.
 std::uint64_t storage_bytes(const StorageUse& use, std::uint64_t count);
 
 /// The dotted path from the root to `value`, for sentences; empty when there is none or it is the root.

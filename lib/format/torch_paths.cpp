@@ -10,7 +10,7 @@
 namespace heft::format {
 namespace {
 
-constexpr int max_key_depth = 4;        // of tuples in keys
+constexpr int max_key_depth = 4;  // of tuples in keys
 constexpr std::size_t max_key_items = 16;
 
 std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
@@ -30,7 +30,8 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
   if (depth == max_key_depth) return "(...)";
   std::string text = "(";
   const auto items = pickle.children(key);
-  for (std::size_t i = 0; i < items.size() && i < max_key_items; ++i) text += (i ? ", " : "") + key_text(pickle, items[i], depth + 1);
+  for (std::size_t i = 0; i < items.size() && i < max_key_items; ++i)
+    text += (i ? ", " : "") + key_text(pickle, items[i], depth + 1);
   if (items.size() > max_key_items) text += ", ...";
   return text + (items.size() == 1 ? ",)" : ")");
 }
@@ -70,7 +71,11 @@ std::string path_to(const Pickle& pickle, std::uint32_t value) {
       const std::uint32_t child = children[i];
       if (child == Pickle::absent || seen[child]) continue;
       seen[child] = true;
-      steps.push_back({child, at, keyed ? key_text(pickle, children[i - 1]) : listed ? std::to_string(i) : std::string(), is_call && i == call_arguments});
+      steps.push_back({child, at,
+                       keyed    ? key_text(pickle, children[i - 1])
+                       : listed ? std::to_string(i)
+                                : std::string(),
+                       is_call && i == call_arguments});
     }
   }
   return {};

@@ -1,5 +1,5 @@
-// format/torch_resolver.hpp: the passes behind interpret(). Private to torch_objects.cpp (values of Python), torch_tensors.cpp (storages and
-// tensors) and torch_numpy.cpp.
+// format/torch_resolver.hpp: the passes behind interpret(). Private to torch_objects.cpp (values of Python),
+// torch_tensors.cpp (storages and tensors) and torch_numpy.cpp.
 #pragma once
 
 #include <array>
@@ -17,9 +17,9 @@ namespace heft::format {
 
 /// A call's operands, taken apart.
 struct TorchCall {
-  std::uint32_t value;                        ///< The call itself.
-  KnownGlobal known;                          ///< What it calls.
-  std::span<const std::uint32_t> arguments;   ///< Invalid after a value is added.
+  std::uint32_t value;                       ///< The call itself.
+  KnownGlobal known;                         ///< What it calls.
+  std::span<const std::uint32_t> arguments;  ///< Invalid after a value is added.
   std::uint32_t state;
   std::uint32_t items;
 };
@@ -55,14 +55,15 @@ class TorchResolver {
   bool is_dict(std::uint32_t value) const { return value != Pickle::absent && pickle_.kind(value) == PickleKind::dict; }
   std::uint32_t entry(std::uint32_t dict, std::string_view key) const;
   std::uint32_t new_text(std::string_view text);
-  void make_record(std::uint32_t value, NodeVariant variant, std::span<const std::pair<std::string_view, std::uint32_t>> entries);
+  void make_record(std::uint32_t value, NodeVariant variant,
+                   std::span<const std::pair<std::string_view, std::uint32_t>> entries);
 
   // torch_tensors.cpp
   bool rewrite_tensor(TorchCall call);
   void make_tabled_tensor(std::uint32_t value, std::uint32_t key);
   void group_storages();
   StorageUse read_storage_id(Arguments id) const;
-  std::uint32_t use_of(std::uint32_t value) const;
+  std::uint32_t use_of(std::uint32_t value);
   std::uint64_t natural(std::uint32_t value, std::string_view what) const;
   std::size_t read_dims(std::uint32_t value, std::string_view what);
   void read_layout(TorchTensor& tensor, std::uint32_t sizes, std::uint32_t strides);
@@ -88,8 +89,8 @@ class TorchResolver {
   TorchObjects& objects_;
   Pickle& pickle_;
   const ReadOptions& options_;
-  const TensorTable* table_;  // of a tar, or null
-  std::vector<KnownGlobal> known_;   // of each global in pickle_.globals
+  const TensorTable* table_;              // of a tar, or null
+  std::vector<KnownGlobal> known_;        // of each global in pickle_.globals
   std::uint32_t current_ = Pickle::null;  // the value that is being rewritten, for sentences
 };
 

@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::uint64_t window_bytes = 4096;
 
-[[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) { throw Error(code, std::move(sentence), {.offset = offset}); }
+[[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
+  throw Error(code, std::move(sentence), {.offset = offset});
+}
 
 }  // namespace
 
@@ -29,10 +31,14 @@ std::int64_t SparseReader::number(std::uint64_t offset, std::string_view what) {
   return core::load_le<std::int64_t>(window_.data() + (offset - begin_));
 }
 
-std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uint64_t end, const StorageUse& use, TorchStorage& storage) {
+std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uint64_t end, const StorageUse& use,
+                            TorchStorage& storage) {
   const std::int64_t count = reader.number(offset, "the count of a storage");
   if (count < 0 || static_cast<std::uint64_t>(count) != use.count)
-    fail(ErrorCode::corrupt, fmt::format("storage '{}': expected {} elements, the stream says {}", core::escaped(use.key), use.count, count), offset);
+    fail(
+        ErrorCode::corrupt,
+        fmt::format("storage '{}': expected {} elements, the stream says {}", core::escaped(use.key), use.count, count),
+        offset);
   storage.begin = offset + sizeof(std::int64_t);
   storage.size = storage_bytes(use, use.count);
   core::require_inside(storage.begin, storage.size, end, fmt::format("storage '{}'", core::escaped(use.key)));
@@ -40,20 +46,27 @@ std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uin
   return storage.begin + storage.size;
 }
 
-std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, std::uint64_t end, const Pickle& keys, TorchObjects& objects) {
-  if (keys.kind(keys.root) != PickleKind::list) fail(ErrorCode::corrupt, "expected the storages' keys as a list", keys.begin);
+std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, std::uint64_t end, const Pickle& keys,
+                              TorchObjects& objects) {
+  if (keys.kind(keys.root) != PickleKind::list)
+    fail(ErrorCode::corrupt, "expected the storages' keys as a list", keys.begin);
   std::vector<std::uint32_t> by_key(objects.storages.size());
   for (std::uint32_t i = 0; i < by_key.size(); ++i) by_key[i] = i;
   const auto key_of = [&](std::uint32_t storage) { return objects.storages[storage].key; };
   std::sort(by_key.begin(), by_key.end(), [&](std::uint32_t a, std::uint32_t b) { return key_of(a) < key_of(b); });
   SparseReader reader(input, end);
   for (const std::uint32_t item : keys.children(keys.root)) {
-    if (keys.kind(item) != PickleKind::text) fail(ErrorCode::corrupt, "expected the storages' keys as texts", keys.begin);
+    if (keys.kind(item) != PickleKind::text)
+      fail(ErrorCode::corrupt, "expected the storages' keys as texts", keys.begin);
     const std::string_view key = keys.text(item);
-    const auto found = std::lower_bound(by_key.begin(), by_key.end(), key, [&](std::uint32_t storage, std::string_view wanted) { return key_of(storage) < wanted; });
-    if (found == by_key.end() || key_of(*found) != key) fail(ErrorCode::corrupt, fmt::format("storage '{}' is nobody's", core::escaped(key)), offset);
+    const auto found =
+        std::lower_bound(by_key.begin(), by_key.end(), key,
+                         [&](std::uint32_t storage, std::string_view wanted) { return key_of(storage) < wanted; });
+    if (found == by_key.end() || key_of(*found) != key)
+      fail(ErrorCode::corrupt, fmt::format("storage '{}' is nobody's", core::escaped(key)), offset);
     TorchStorage& storage = objects.storages[*found];
-    if (storage.placed) fail(ErrorCode::ambiguous, fmt::format("storage '{}' is listed twice", core::escaped(key)), offset);
+    if (storage.placed)
+      fail(ErrorCode::ambiguous, fmt::format("storage '{}' is listed twice", core::escaped(key)), offset);
     offset = place_storage(reader, offset, end, objects.uses[storage.use], storage);
   }
   return offset;

@@ -34,19 +34,23 @@ constexpr int max_wrapped = 8;
 StorageUse TorchResolver::read_storage_id(Arguments id) const {
   if (id.size() < 5) corrupt(fmt::format("expected a storage id of 5 or 6 parts, found {}", id.size()));
   const PickleValue& type = pickle_[id[1]];
-  if (type.kind != PickleKind::global || known_[type.count].meaning != Meaning::storage) corrupt("expected a storage class in a storage id");
+  if (type.kind != PickleKind::global || known_[type.count].meaning != Meaning::storage)
+    corrupt("expected a storage class in a storage id");
   const KnownGlobal& known = known_[type.count];
-  if (pickle_.kind(id[2]) != PickleKind::text) corrupt(fmt::format("expected a storage key as a text, found a value of kind {}", name(pickle_.kind(id[2]))));
+  if (pickle_.kind(id[2]) != PickleKind::text)
+    corrupt(fmt::format("expected a storage key as a text, found a value of kind {}", name(pickle_.kind(id[2]))));
   StorageUse use;
   use.dtype = known.dtype;
   use.dtype_name = known.dtype_name;
   use.key = pickle_.text(id[2]);
-  if (use.key.empty() || !std::all_of(use.key.begin(), use.key.end(), is_key_character) || use.key.find("..") != use.key.npos)
+  if (use.key.empty() || !std::all_of(use.key.begin(), use.key.end(), is_key_character) ||
+      use.key.find("..") != use.key.npos)
     corrupt(fmt::format("'{}' is no plain storage key", core::escaped(use.key)));
   use.count = natural(id[4], "the number of elements of a storage");
   if (id.size() < 6 || pickle_.kind(id[5]) == PickleKind::null) return use;
   const Arguments view = pickle_.children(id[5]);
-  if (pickle_.kind(id[5]) != PickleKind::tuple || view.size() != 3) corrupt("expected a view of a storage as (key, offset, count)");
+  if (pickle_.kind(id[5]) != PickleKind::tuple || view.size() != 3)
+    corrupt("expected a view of a storage as (key, offset, count)");
   use.is_view = true;
   use.view_first = natural(view[1], "the offset of a view of a storage");
   use.view_count = natural(view[2], "the number of elements of a view of a storage");
@@ -55,7 +59,8 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   return use;
 }
 
-/// Gives every use its storage: one for each key. Sorted by hash first, so that keys chosen to collide cost no more than others.
+/// Gives every use its storage: one for each key. Sorted by hash first, so that keys chosen to collide cost no more
+/// than others.
 void TorchResolver::group_storages() {
   std::vector<StorageUse>& uses = objects_.uses;
   struct Slot {
@@ -72,12 +77,22 @@ void TorchResolver::group_storages() {
   });
   for (std::size_t i = 0; i < slots.size(); ++i) {
     StorageUse& use = uses[slots[i].use];
-    if (i == 0 || uses[slots[i - 1].use].key != use.key) objects_.storages.push_back({.key = use.key, .use = slots[i].use});
+    if (i == 0 || uses[slots[i - 1].use].key != use.key)
+      objects_.storages.push_back({.key = use.key, .use = slots[i].use});
     use.storage = static_cast<std::uint32_t>(objects_.storages.size() - 1);
   }
 }
 
-std::uint32_t TorchResolver::use_of(std::uint32_t value) const {
+std::uint32_t TorchResolver::use_of(std::uint32_t value) {
+  // Tars that newer programs made hold the id itself, not a persistent reference to it.
+  const Arguments id = pickle_.children(value);
+  if (table_ != nullptr && pickle_.kind(value) == PickleKind::tuple && !id.empty() &&
+      pickle_.text(id[0]) == "storage") {
+    StorageUse use = read_storage_id(id);
+    use.value = current_;
+    objects_.uses.push_back(use);
+    return static_cast<std::uint32_t>(objects_.uses.size() - 1);
+  }
   if (pickle_.kind(value) != PickleKind::persistent || pickle_[value].variant == 0)
     corrupt(fmt::format("expected a storage, found a value of kind {}", name(pickle_.kind(value))));
   return static_cast<std::uint32_t>(pickle_[value].first);
@@ -87,7 +102,8 @@ std::uint32_t TorchResolver::use_of(std::uint32_t value) const {
 
 std::uint64_t TorchResolver::natural(std::uint32_t value, std::string_view what) const {
   const PickleValue& number = pickle_[value];
-  if (number.kind != PickleKind::integer) corrupt(fmt::format("expected {} as an integer, found a value of kind {}", what, name(number.kind)));
+  if (number.kind != PickleKind::integer)
+    corrupt(fmt::format("expected {} as an integer, found a value of kind {}", what, name(number.kind)));
   if (number.integer < 0) corrupt(fmt::format("expected {} of 0 or more, found {}", what, number.integer));
   return number.natural;
 }
@@ -97,9 +113,11 @@ std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what)
   if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
     corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
   const Arguments numbers = pickle_.children(value);
-  if (numbers.size() > options_.limits.rank) core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
+  if (numbers.size() > options_.limits.rank)
+    core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
   for (const std::uint32_t number : numbers) {
-    if (pickle_.kind(number) != PickleKind::integer) corrupt(fmt::format("expected {} as integers, found a value of kind {}", what, name(pickle_.kind(number))));
+    if (pickle_.kind(number) != PickleKind::integer)
+      corrupt(fmt::format("expected {} as integers, found a value of kind {}", what, name(pickle_.kind(number))));
     objects_.dims.push_back(pickle_[number].integer);
   }
   return numbers.size();
@@ -120,7 +138,8 @@ KnownGlobal TorchResolver::dtype_value(std::uint32_t value) const {
 }
 
 void TorchResolver::require_arguments(const TorchCall& call, std::size_t count) const {
-  if (call.arguments.size() < count) corrupt(fmt::format("expected {} or more arguments that rebuild a tensor, found {}", count, call.arguments.size()));
+  if (call.arguments.size() < count)
+    corrupt(fmt::format("expected {} or more arguments that rebuild a tensor, found {}", count, call.arguments.size()));
 }
 
 // ---- tensors
@@ -137,9 +156,12 @@ void TorchResolver::make_tensor(std::uint32_t value, TorchTensor tensor) {
 
 /// In a tar, a bare key stands for a tensor of the table beside the pickle.
 void TorchResolver::make_tabled_tensor(std::uint32_t value, std::uint32_t key) {
-  if (table_ == nullptr) corrupt(fmt::format("expected a persistent id of ('storage', ...), found a value of kind {}", name(pickle_.kind(key))));
+  if (table_ == nullptr)
+    corrupt(
+        fmt::format("expected a persistent id of ('storage', ...), found a value of kind {}", name(pickle_.kind(key))));
   const auto found = table_->find(key_text(pickle_, key));
-  if (found == table_->end()) corrupt(fmt::format("no tensor '{}' in the table of tensors", core::escaped(key_text(pickle_, key))));
+  if (found == table_->end())
+    corrupt(fmt::format("no tensor '{}' in the table of tensors", core::escaped(key_text(pickle_, key))));
   const TabledTensor& tabled = found->second;
   TorchTensor tensor;
   tensor.use = static_cast<std::uint32_t>(objects_.uses.size());
@@ -163,7 +185,8 @@ void TorchResolver::read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) 
   if (set("neg")) tensor.flags |= negated;
 }
 
-/// _rebuild_tensor (storage, offset, size, stride), _v2 (+ requires_grad, hooks, metadata), _v3 (a dtype before the metadata).
+/// _rebuild_tensor (storage, offset, size, stride), _v2 (+ requires_grad, hooks, metadata), _v3 (a dtype before the
+/// metadata).
 void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, std::optional<KnownGlobal> dtype) {
   const Arguments arguments = call.arguments;
   TorchTensor tensor;
@@ -171,7 +194,8 @@ void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, st
   const StorageUse& use = objects_.uses[tensor.use];
   tensor.dtype = dtype ? dtype->dtype : use.dtype;
   tensor.dtype_name = dtype ? dtype->dtype_name : use.dtype_name;
-  if (tensor.dtype == DType::unknown && tensor.dtype_name.empty()) corrupt("a tensor of an untyped storage without a dtype");
+  if (tensor.dtype == DType::unknown && tensor.dtype_name.empty())
+    corrupt("a tensor of an untyped storage without a dtype");
   tensor.first = natural(arguments[1], "the offset of a tensor");
   read_layout(tensor, arguments[2], arguments[3]);
   if (metadata_at != 0 && arguments.size() > metadata_at) read_lazy_bits(tensor, arguments[metadata_at]);
@@ -199,13 +223,14 @@ void TorchResolver::rebuild_meta(const TorchCall& call) {
   make_tensor(call.value, tensor);
 }
 
-/// (storage, offset, size, stride, (qscheme, scale, zero point) or (qscheme, scales, zero points, axis), ...): the integers as a tensor, the
-/// parameters beside it. Nothing is dequantized here.
+/// (storage, offset, size, stride, (qscheme, scale, zero point) or (qscheme, scales, zero points, axis), ...): the
+/// integers as a tensor, the parameters beside it. Nothing is dequantized here.
 void TorchResolver::rebuild_quantized(const TorchCall& call) {
   const std::uint32_t quantizer = call.arguments[4];
   if (pickle_.kind(quantizer) != PickleKind::tuple) corrupt("expected a quantizer as a tuple");
   const std::vector<std::uint32_t> parts(pickle_.children(quantizer).begin(), pickle_.children(quantizer).end());
-  if (parts.size() < 3 || parts.size() > 4) corrupt(fmt::format("expected a quantizer of 3 or 4 parts, found {}", parts.size()));
+  if (parts.size() < 3 || parts.size() > 4)
+    corrupt(fmt::format("expected a quantizer of 3 or 4 parts, found {}", parts.size()));
   const auto integers = static_cast<std::uint32_t>(pickle_.values.size());
   pickle_.values.push_back(pickle_[call.value]);
   TorchCall payload = call;
@@ -213,29 +238,39 @@ void TorchResolver::rebuild_quantized(const TorchCall& call) {
   rebuild(payload, 0, std::nullopt);
   const bool by_channel = parts.size() == 4;
   std::vector<std::pair<std::string_view, std::uint32_t>> entries{
-      {"int_repr", integers}, {"qscheme", parts[0]}, {by_channel ? "scales" : "scale", parts[1]}, {by_channel ? "zero_points" : "zero_point", parts[2]}};
+      {"int_repr", integers},
+      {"qscheme", parts[0]},
+      {by_channel ? "scales" : "scale", parts[1]},
+      {by_channel ? "zero_points" : "zero_point", parts[2]}};
   if (by_channel) entries.emplace_back("axis", parts[3]);
   make_record(call.value, NodeVariant::quantized, entries);
 }
 
 /// (layout, (indices, values, size, ...)) or (layout, (compressed, plain, values, size)).
 bool TorchResolver::rebuild_sparse(const TorchCall& call) {
-  if (call.arguments.size() != 2 || pickle_.kind(call.arguments[1]) != PickleKind::tuple) corrupt("expected a sparse tensor as (layout, (parts...))");
+  if (call.arguments.size() != 2 || pickle_.kind(call.arguments[1]) != PickleKind::tuple)
+    corrupt("expected a sparse tensor as (layout, (parts...))");
   const std::uint32_t layout = call.arguments[0];
   const std::string_view word = pickle_.text(layout);
-  const std::vector<std::uint32_t> parts(pickle_.children(call.arguments[1]).begin(), pickle_.children(call.arguments[1]).end());
+  const std::vector<std::uint32_t> parts(pickle_.children(call.arguments[1]).begin(),
+                                         pickle_.children(call.arguments[1]).end());
   const bool by_rows = word == "torch.sparse_csr" || word == "torch.sparse_bsr";
   const bool by_columns = word == "torch.sparse_csc" || word == "torch.sparse_bsc";
   if (word == "torch.sparse_coo") {
     if (parts.size() < 3) corrupt("expected a sparse tensor of indices, values and size");
-    const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{{{"layout", layout}, {"size", parts[2]}, {"indices", parts[0]}, {"values", parts[1]}}};
+    const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{
+        {{"layout", layout}, {"size", parts[2]}, {"indices", parts[0]}, {"values", parts[1]}}};
     make_record(call.value, NodeVariant::sparse, entries);
     return true;
   }
   if (!by_rows && !by_columns) return false;
   if (parts.size() != 4) corrupt(fmt::format("expected a compressed sparse tensor of 4 parts, found {}", parts.size()));
-  const std::array<std::pair<std::string_view, std::uint32_t>, 5> entries{{{"layout", layout}, {"size", parts[3]},
-      {by_rows ? "crow_indices" : "ccol_indices", parts[0]}, {by_rows ? "col_indices" : "row_indices", parts[1]}, {"values", parts[2]}}};
+  const std::array<std::pair<std::string_view, std::uint32_t>, 5> entries{
+      {{"layout", layout},
+       {"size", parts[3]},
+       {by_rows ? "crow_indices" : "ccol_indices", parts[0]},
+       {by_rows ? "col_indices" : "row_indices", parts[1]},
+       {"values", parts[2]}}};
   make_record(call.value, NodeVariant::sparse, entries);
   return true;
 }
@@ -243,10 +278,13 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
 /// What a call that rebuilds a tensor stands for; false when it stays opaque.
 bool TorchResolver::rewrite_tensor(TorchCall call) {
   for (int wrapped = 0; call.known.meaning == Meaning::rebuild_from_type; ++wrapped) {
-    // (function, type, arguments, state): the tensor that function(*arguments) makes. Its type and attributes are Python's.
+    // (function, type, arguments, state): the tensor that function(*arguments) makes. Its type and attributes are
+    // Python's.
     require_arguments(call, 3);
     const PickleValue& function = pickle_[call.arguments[0]];
-    if (wrapped == max_wrapped || function.kind != PickleKind::global || pickle_.kind(call.arguments[2]) != PickleKind::tuple) return false;
+    if (wrapped == max_wrapped || function.kind != PickleKind::global ||
+        pickle_.kind(call.arguments[2]) != PickleKind::tuple)
+      return false;
     call.known = known_[function.count];
     call.arguments = pickle_.children(call.arguments[2]);
   }
@@ -254,7 +292,9 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
   switch (call.known.meaning) {
     case Meaning::rebuild_tensor: require_arguments(call, 4), rebuild(call, 0, std::nullopt); return true;
     case Meaning::rebuild_tensor_v2: require_arguments(call, 4), rebuild(call, 6, std::nullopt); return true;
-    case Meaning::rebuild_tensor_v3: require_arguments(call, 7), rebuild(call, 7, dtype_value(arguments[6])); return true;
+    case Meaning::rebuild_tensor_v3:
+      require_arguments(call, 7), rebuild(call, 7, dtype_value(arguments[6]));
+      return true;
     case Meaning::rebuild_meta: require_arguments(call, 3), rebuild_meta(call); return true;
     case Meaning::rebuild_quantized: require_arguments(call, 5), rebuild_quantized(call); return true;
     case Meaning::rebuild_sparse:
@@ -274,7 +314,9 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
       rebuild_from_state(call.value, call.known, pickle_.children(call.state));
       return true;
     case Meaning::parameter: {
-      const Arguments source = !arguments.empty() ? arguments : call.state != Pickle::absent ? pickle_.children(call.state) : Arguments();
+      const Arguments source = !arguments.empty()             ? arguments
+                               : call.state != Pickle::absent ? pickle_.children(call.state)
+                                                              : Arguments();
       if (source.empty() || pickle_.kind(source[0]) != PickleKind::tensor) return false;
       alias(call.value, source[0]);
       return true;
@@ -295,11 +337,13 @@ namespace {
 
 void check_storage(const TorchObjects& objects, const StorageUse& use) {
   const TorchStorage& storage = objects.storages[use.storage];
-  if (!storage.placed) throw Error(ErrorCode::corrupt, fmt::format("{}: no bytes for storage '{}'", objects.what, core::escaped(use.key)));
+  if (!storage.placed)
+    throw Error(ErrorCode::corrupt, fmt::format("{}: no bytes for storage '{}'", objects.what, core::escaped(use.key)));
   const std::uint64_t expected = storage_bytes(use, use.count);
   if (expected != storage.size)
-    throw Error(ErrorCode::corrupt, fmt::format("{}: storage '{}': expected {} elements of {} in {} bytes, found {} bytes", objects.what,
-                                                core::escaped(use.key), use.count, info(use.dtype).name, expected, storage.size),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("{}: storage '{}': expected {} elements of {} in {} bytes, found {} bytes", objects.what,
+                            core::escaped(use.key), use.count, info(use.dtype).name, expected, storage.size),
                 {.offset = storage.begin});
 }
 
@@ -312,7 +356,8 @@ void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const 
   if (tensor.flags & no_data) return require_view(tensor.dtype, sizes, strides, 0, anything);
   // torch counts elements of float4_e2m1fn_x2 in bytes.
   const DType unit = tensor.dtype == DType::f4_e2m1 ? DType::u8 : tensor.dtype;
-  if (tensor.use == none) return require_view(unit, sizes, strides, tensor.first, objects.pickle.blobs[tensor.blob].bytes.size());
+  if (tensor.use == none)
+    return require_view(unit, sizes, strides, tensor.first, objects.pickle.blobs[tensor.blob].bytes.size());
   const StorageUse& use = objects.uses[tensor.use];
   const std::uint64_t size = use.is_view ? storage_bytes(use, use.view_count) : objects.storages[use.storage].size;
   require_view(unit, sizes, strides, tensor.first, size);

@@ -32,7 +32,13 @@ struct Edge {
 class Walk {
  public:
   Walk(Catalog& catalog, TorchObjects& objects, const ReadOptions& options, const TorchPlace& place)
-      : catalog_(catalog), objects_(objects), pickle_(objects.pickle), options_(options), entries_(catalog, objects, place), nodes_(catalog, pickle_), place_(place) {}
+      : catalog_(catalog),
+        objects_(objects),
+        pickle_(objects.pickle),
+        options_(options),
+        entries_(catalog, objects, place),
+        nodes_(catalog, pickle_),
+        place_(place) {}
 
   void run();
 
@@ -68,9 +74,9 @@ class Walk {
   enum class State : std::uint8_t { unseen, open, closed };
   std::vector<State> state_;
   std::vector<bool> leads_to_tensor_;
-  std::vector<std::uint32_t> height_;   // of each value: edges to its deepest descendant
-  std::vector<std::uint32_t> closed_;   // values, each after its children
-  std::vector<std::uint64_t> leaves_;   // names that a value stands for, saturated
+  std::vector<std::uint32_t> height_;  // of each value: edges to its deepest descendant
+  std::vector<std::uint32_t> closed_;  // values, each after its children
+  std::vector<std::uint64_t> leaves_;  // names that a value stands for, saturated
   std::vector<bool> on_path_;
   std::string name_;
   std::uint64_t visits_ = 0;
@@ -80,20 +86,26 @@ std::uint32_t Walk::choose_root() const {
   const std::string_view wanted = options_.top_level_key;
   if (wanted.empty()) return pickle_.root;
   if (pickle_.kind(pickle_.root) != PickleKind::dict)
-    throw Error(ErrorCode::type_mismatch, fmt::format("top_level_key '{}': the file's object is no dictionary, it is of kind {}", core::escaped(wanted), name(pickle_.kind(pickle_.root))));
+    throw Error(ErrorCode::type_mismatch,
+                fmt::format("top_level_key '{}': the file's object is no dictionary, it is of kind {}",
+                            core::escaped(wanted), name(pickle_.kind(pickle_.root))));
   const auto pairs = pickle_.children(pickle_.root);
   std::string keys;
   for (std::size_t i = 0; i < pairs.size(); i += 2) {
     const std::string key = key_text(pickle_, pairs[i]);
     if (key == wanted) {
       const PickleKind kind = pickle_.kind(pairs[i + 1]);
-      if (kind != PickleKind::dict) throw Error(ErrorCode::type_mismatch, fmt::format("top_level_key '{}' does not hold a dictionary, it is of kind {}", core::escaped(wanted), name(kind)));
+      if (kind != PickleKind::dict)
+        throw Error(ErrorCode::type_mismatch,
+                    fmt::format("top_level_key '{}' does not hold a dictionary, it is of kind {}",
+                                core::escaped(wanted), name(kind)));
       return pairs[i + 1];
     }
     if (i / 2 < max_listed_keys) keys += fmt::format("{}'{}'", keys.empty() ? "" : ", ", core::escaped(key));
   }
   if (pairs.size() / 2 > max_listed_keys) keys += fmt::format(" and {} more", pairs.size() / 2 - max_listed_keys);
-  throw Error(ErrorCode::not_found, fmt::format("no top_level_key '{}'; there are {}", core::escaped(wanted), keys.empty() ? "no keys" : keys));
+  throw Error(ErrorCode::not_found, fmt::format("no top_level_key '{}'; there are {}", core::escaped(wanted),
+                                                keys.empty() ? "no keys" : keys));
 }
 
 std::uint32_t Walk::edge_count(std::uint32_t value) const {
@@ -116,13 +128,15 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
   const PickleValue* v = &pickle_[value];
   if (v->kind == PickleKind::call) {
     const std::uint32_t arguments = pickle_.part(*v, call_arguments);
-    if (position == 0) return {pickle_[arguments].count == 0 ? Pickle::absent : arguments, Pickle::absent, 0, "arguments"};
+    if (position == 0)
+      return {pickle_[arguments].count == 0 ? Pickle::absent : arguments, Pickle::absent, 0, "arguments"};
     if (position == 1) return {pickle_.part(*v, call_state), Pickle::absent, 0, "state"};
     v = &pickle_[pickle_.part(*v, call_items)];
     position -= 2;
   }
   const auto children = pickle_.children(*v);
-  if (v->kind == PickleKind::dict) return {children[std::size_t{position} * 2 + 1], children[std::size_t{position} * 2], position, {}};
+  if (v->kind == PickleKind::dict)
+    return {children[std::size_t{position} * 2 + 1], children[std::size_t{position} * 2], position, {}};
   return {children[position], Pickle::absent, position, {}};
 }
 
@@ -154,7 +168,8 @@ void Walk::open(std::uint32_t value, std::vector<Frame>& stack) {
 
 void Walk::close(std::uint32_t value) {
   for (const std::uint32_t child : pickle_.children(value))
-    if (child != Pickle::absent && state_[child] == State::closed) height_[value] = std::max(height_[value], height_[child] + 1);
+    if (child != Pickle::absent && state_[child] == State::closed)
+      height_[value] = std::max(height_[value], height_[child] + 1);
   core::require_limit(height_[value], options_.limits.record_depth, "nesting of records", "record_depth");
   state_[value] = State::closed;
   closed_.push_back(value);
@@ -163,10 +178,12 @@ void Walk::close(std::uint32_t value) {
 /// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
 void Walk::mark_tensor_paths() {
   leads_to_tensor_.assign(pickle_.values.size(), false);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> parents;  // (child, parent), of children that are containers or tensors
+  std::vector<std::pair<std::uint32_t, std::uint32_t>>
+      parents;  // (child, parent), of children that are containers or tensors
   for (const std::uint32_t value : closed_)
     for (const std::uint32_t child : pickle_.children(value))
-      if (child != Pickle::absent && (is_leaf_tensor(child) || !pickle_.children(child).empty())) parents.emplace_back(child, value);
+      if (child != Pickle::absent && (is_leaf_tensor(child) || !pickle_.children(child).empty()))
+        parents.emplace_back(child, value);
   std::vector<std::uint32_t> first(pickle_.values.size() + 1, 0);
   for (const auto& [child, parent] : parents) ++first[child + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
@@ -221,8 +238,10 @@ void Walk::append_part(const Edge& edge, bool first) {
 
 void Walk::emit(std::uint32_t value) {
   const std::string_view stored = catalog_.arena.store(name_);
-  if (is_leaf_tensor(value)) entries_.add(stored, pickle_[value].first);
-  else catalog_.values.push_back({stored, nodes_.node_of(value)});
+  if (is_leaf_tensor(value))
+    entries_.add(stored, pickle_[value].first);
+  else
+    catalog_.values.push_back({stored, nodes_.node_of(value)});
 }
 
 void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
@@ -279,7 +298,8 @@ void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& op
   Walk(catalog, objects, options, place).run();
   for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
   // The decoded strings live as long as the Catalog: an owner without bytes of its own.
-  catalog.kept.emplace_back(std::span<const std::byte>(), std::make_shared<core::Arena>(std::move(objects.pickle.arena)));
+  catalog.kept.emplace_back(std::span<const std::byte>(),
+                            std::make_shared<core::Arena>(std::move(objects.pickle.arena)));
 }
 
 void finish(Catalog& catalog) {
@@ -288,7 +308,8 @@ void finish(Catalog& catalog) {
   for (const TensorEntry& tensor : catalog.tensors) names.push_back(tensor.name);
   for (const Value& value : catalog.values) names.push_back(value.name);
   if (const auto twice = duplicate(std::move(names)))
-    throw Error(ErrorCode::ambiguous, fmt::format("two records have the name '{}'", core::escaped(*twice)), {.tensor = std::string(*twice)});
+    throw Error(ErrorCode::ambiguous, fmt::format("two records have the name '{}'", core::escaped(*twice)),
+                {.tensor = std::string(*twice)});
   sort_by_place(catalog.tensors);
 }
 

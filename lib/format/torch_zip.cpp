@@ -6,9 +6,9 @@
 //   <folder>/byteorder         "little" or "big"; absent before 2.1
 //   <folder>/constants.pkl     TorchScript: a tuple of tensors, whose storages are <folder>/constants/<key>
 //
-// <folder> is the file's name when it was saved, or "archive". Records are stored, aligned to 64 bytes and so can be mapped; any zip program may
-// have packed them anew, and then storages that are deflated become members, inflated when they are used. Code in TorchScript archives is
-// not looked at.
+// <folder> is the file's name when it was saved, or "archive". Records are stored, aligned to 64 bytes and so can be
+// mapped; any zip program may have packed them anew, and then storages that are deflated become members, inflated when
+// they are used. Code in TorchScript archives is not looked at.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -80,21 +80,28 @@ std::string TorchZip::read_mark(std::string_view record) {
 
 /// Other programs' zips that a user may take for PyTorch's.
 void TorchZip::refuse_relatives() const {
-  if (find("archive_format") != none) throw Error(ErrorCode::unsupported, "a PT2 archive (torch.export), which heft does not read");
+  if (find("archive_format") != none)
+    throw Error(ErrorCode::unsupported, "a PT2 archive (torch.export), which heft does not read");
   if (find("bytecode.pkl") != none || find("data.pkl") != none) return;
-  throw Error(ErrorCode::corrupt, fmt::format("expected a record '{}/data.pkl' in a PyTorch file", core::escaped(folder_)));
+  throw Error(ErrorCode::corrupt,
+              fmt::format("expected a record '{}/data.pkl' in a PyTorch file", core::escaped(folder_)));
 }
 
 std::uint64_t TorchZip::read_version() {
   std::string text = read_mark("version");
   if (text.empty()) text = read_mark(".data/version");
-  if (text.empty()) throw Error(ErrorCode::corrupt, fmt::format("expected a record '{}/version' in a PyTorch file", core::escaped(folder_)));
+  if (text.empty())
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected a record '{}/version' in a PyTorch file", core::escaped(folder_)));
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
   std::uint64_t version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error != std::errc() || end != text.data() + text.size() || version == 0)
-    throw Error(ErrorCode::corrupt, fmt::format("expected a number in the version record, found '{}'", core::escaped(text)));
-  if (version > newest_version) throw Error(ErrorCode::unsupported, fmt::format("PyTorch file version {}, the newest known is {}", version, newest_version));
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected a number in the version record, found '{}'", core::escaped(text)));
+  if (version > newest_version)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("PyTorch file version {}, the newest known is {}", version, newest_version));
   return version;
 }
 
@@ -103,12 +110,16 @@ bool TorchZip::read_byte_order() {
   if (text == "little") return false;
   if (text == "big") return true;
   if (find("byteorder") == none) return options_.big_endian_default;
-  throw Error(ErrorCode::corrupt, fmt::format("expected a byteorder of 'little' or 'big', found '{}'", core::escaped(text)));
+  throw Error(ErrorCode::corrupt,
+              fmt::format("expected a byteorder of 'little' or 'big', found '{}'", core::escaped(text)));
 }
 
 std::uint32_t TorchZip::add_member(const ZipEntry& entry) {
   if (entry.full_size / deflate_max_ratio > entry.size)
-    throw Error(ErrorCode::corrupt, fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(entry.name), entry.size, entry.full_size), {.offset = entry.header});
+    throw Error(ErrorCode::corrupt,
+                fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(entry.name), entry.size,
+                            entry.full_size),
+                {.offset = entry.header});
   catalog_.members.push_back({entry.data, entry.size, entry.full_size, entry.crc32, catalog_.arena.store(entry.name)});
   return static_cast<std::uint32_t>(catalog_.members.size() - 1);
 }
@@ -132,8 +143,10 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
     const ZipEntry& entry = zip_.entries[entries[next++]];
     storage.placed = true;
     storage.size = entry.full_size;
-    if (entry.method == ZipEntry::deflated) storage.member = add_member(entry);
-    else storage.begin = entry.data;
+    if (entry.method == ZipEntry::deflated)
+      storage.member = add_member(entry);
+    else
+      storage.begin = entry.data;
   }
 }
 
@@ -153,7 +166,8 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
     core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
     Pickle pickle = read_pickle(cursor, options_.limits, what);
     if (cursor.remaining() != 0)
-      throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()), {.offset = cursor.offset()});
+      throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()),
+                  {.offset = cursor.offset()});
     TorchObjects objects = interpret(std::move(pickle), options_, what);
     place_storages(objects, storages);
     check_tensors(objects, options_.limits);
@@ -179,7 +193,8 @@ Catalog TorchZip::read() {
   read_pickle_record("data.pkl", "data", "");
   if (options_.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
   catalog_.format = torch_zip_format.name;
-  catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version, big_endian_ ? ", big-endian" : "");
+  catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version,
+                                big_endian_ ? ", big-endian" : "");
   finish(catalog_);
   return std::move(catalog_);
 }

@@ -1,0 +1,30 @@
+// format/tar.hpp: the members of a tar archive, as far as PyTorch's oldest files need it: plain files with short names.
+//
+//   header   512 bytes: name, size in octal, checksum, type, "ustar"
+//   data     padded to 512 bytes
+//   ...
+//   512 zero bytes, twice
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/input.hpp"
+
+namespace heft::format {
+
+struct TarMember {
+  std::string name;
+  std::uint64_t begin = 0;
+  std::uint64_t size = 0;
+};
+
+/// The plain files of the archive, in order.
+///
+/// Throws Error{corrupt} for a broken header, Error{refused} for links, devices and names that climb,
+/// Error{unsupported} for extensions that change a name or size, Error{ambiguous} for a name that is there twice,
+/// Error{limit_exceeded} for over 1024 members.
+std::vector<TarMember> read_tar(const core::Input& input);
+
+}  // namespace heft::format

@@ -1,0 +1,500 @@
+// Files that PyTorch and others wrote, or that were made to be refused, and what must come of each.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "format/formats.hpp"
+#include "heft/error.hpp"
+#include "support/fixtures.hpp"
+#include "torch_reading.hpp"
+
+using namespace heft;
+using namespace heft::test;
+using format::json::Kind;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string torch_name(DType dtype) {
+  static const std::map<DType, std::string> names{
+      {DType::f64, "float64"}, {DType::f32, "float32"},  {DType::f16, "float16"},   {DType::bf16, "bfloat16"},
+      {DType::i64, "int64"},   {DType::i32, "int32"},    {DType::i16, "int16"},     {DType::i8, "int8"},
+      {DType::u8, "uint8"},    {DType::boolean, "bool"}, {DType::c64, "complex64"}, {DType::c128, "complex128"},
+      {DType::qi8, "qint8"},   {DType::qu8, "quint8"},   {DType::qi32, "qint32"}};
+  const auto known = names.find(dtype);
+  return known == names.end() ? "?" : "torch." + known->second;
+}
+
+double number_of(const JsonTree& value) {
+  if (value.kind == Kind::boolean) return value.boolean;
+  if (value.kind == Kind::list) return number_of(value.elements.at(0));  // complex: its real part
+  if (value.text == "nan") return NAN;
+  if (value.text == "inf") return INFINITY;
+  if (value.text == "-inf") return -INFINITY;
+  return value.number;
+}
+
+/// Compares a catalog with the tree of a file that PyTorch itself printed.
+class Comparison {
+ public:
+  Comparison(const format::Catalog& catalog, std::string_view file) : catalog_(catalog), file_(file) {}
+
+  void object(const JsonTree& expected, const std::string& path);
+  std::size_t tensors() const { return tensors_; }
+
+ private:
+  void tensor(const JsonTree& expected, const std::string& path);
+  void numbers(const format::TensorEntry& tensor, const JsonTree& values);
+  void dims(const format::TensorEntry& tensor, const JsonTree& expected);
+  void container(const JsonTree& expected, const std::string& path);
+  void node(const JsonTree& expected, const format::Node& node);
+  const format::Node& child(const format::Node& node, std::size_t index) const {
+    return catalog_.nodes.at(catalog_.children.at(node.first + index));
+  }
+
+  const format::Catalog& catalog_;
+  std::string_view file_;
+  std::size_t tensors_ = 0;
+};
+
+std::string key_of(const JsonTree& key) {
+  switch (key.kind) {
+    case Kind::text: return key.text;
+    case Kind::null: return "None";
+    case Kind::boolean: return key.boolean ? "True" : "False";
+    default:
+      return key.number == std::floor(key.number) ? std::to_string(static_cast<long>(key.number))
+                                                  : doctest::toString(key.number).c_str();
+  }
+}
+
+std::string text_of(const format::Node& node) { return {node.text, node.count}; }
+
+void Comparison::object(const JsonTree& expected, const std::string& path) {
+  const std::string& kind = expected["kind"].text;
+  INFO("at '" << path << "'");
+  if (kind == "tensor" || kind == "meta" || kind == "quantized") return tensor(expected, path);
+  if (const format::Node* value = value_of(catalog_, path)) return node(expected, *value);
+  REQUIRE(expected.has("items"));
+  container(expected, path);
+}
+
+void Comparison::container(const JsonTree& expected, const std::string& path) {
+  const std::string stem = path.empty() ? "" : path + ".";
+  const auto& items = expected["items"].elements;
+  const bool keyed = expected["kind"].text == "dict" || expected["kind"].text == "OrderedDict";
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (keyed)
+      object(items[i].elements.at(1), stem + key_of(items[i].elements.at(0)));
+    else
+      object(items[i], stem + std::to_string(i));
+  }
+}
+
+void Comparison::dims(const format::TensorEntry& tensor, const JsonTree& expected) {
+  const auto sizes = catalog_.sizes(tensor);
+  REQUIRE(sizes.size() == expected["shape"].elements.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    CHECK(static_cast<double>(sizes[i]) == expected["shape"].elements[i].number);
+  if (!expected.has("stride")) return;
+  const Strides strides =
+      tensor.flags & format::strided ? Strides(catalog_.strides(tensor)) : Strides::contiguous(Shape(sizes));
+  REQUIRE(strides.rank() == expected["stride"].elements.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    CHECK(static_cast<double>(strides[i]) == expected["stride"].elements[i].number);
+}
+
+void Comparison::tensor(const JsonTree& expected, const std::string& path) {
+  const std::string& kind = expected["kind"].text;
+  const std::string name = kind == "quantized" ? path + ".int_repr" : path.empty() ? "tensor" : path;
+  const format::TensorEntry& found = tensor_of(catalog_, name);
+  ++tensors_;
+  CHECK(torch_name(found.dtype) == expected["dtype"].text);
+  dims(found, expected);
+  CHECK(((found.flags & format::no_data) != 0) == (kind == "meta"));
+  if (kind == "tensor") CHECK(static_cast<double>(found.first) == expected["offset"].number);
+  if (kind == "tensor") numbers(found, expected["values_c_order"]);
+  if (kind == "quantized") numbers(found, expected["int_repr"]);
+  if (kind == "quantized") CHECK(text_of(*value_of(catalog_, path + ".qscheme")) == expected["qscheme"].text);
+}
+
+void Comparison::numbers(const format::TensorEntry& tensor, const JsonTree& values) {
+  const std::string elements = elements_of(catalog_, tensor, file_);
+  for (std::size_t i = 0; i < values.elements.size(); ++i) {
+    const double found = number_at(tensor.dtype, elements, i);
+    const double wanted = number_of(values.elements[i]);
+    if (std::isnan(wanted))
+      CHECK(std::isnan(found));
+    else
+      CHECK(found == wanted);
+  }
+}
+
+/// Whether a node without children is what PyTorch printed; nothing for kinds that have children.
+std::optional<bool> same_scalar(const JsonTree& expected, const format::Node& node) {
+  using format::NodeKind;
+  const std::string& kind = expected["kind"].text;
+  const JsonTree& value = expected["v"];
+  if (kind == "NoneType") return node.kind == NodeKind::null;
+  if (kind == "bool") return node.kind == NodeKind::boolean && (node.integer != 0) == value.boolean;
+  if (kind == "float") return node.kind == NodeKind::real && node.real == value.number;
+  if (kind == "str" || kind == "dtype" || kind == "device")
+    return node.kind == NodeKind::text && text_of(node) == value.text;
+  if (kind == "int" && node.count == 0)
+    return node.kind == NodeKind::integer && std::to_string(node.integer) == value.text;
+  if (kind == "int") return node.kind == NodeKind::integer && node.count == 9;  // 2^70, of either sign
+  if (kind != "bytes" && kind != "bytearray") return std::nullopt;
+  std::string hex;
+  for (const char c : text_of(node))
+    hex += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4], hex += "0123456789abcdef"[c & 15];
+  return node.kind == NodeKind::bytes && hex == expected["hex"].text;
+}
+
+void Comparison::node(const JsonTree& expected, const format::Node& node) {
+  using format::NodeKind;
+  const std::string& kind = expected["kind"].text;
+  INFO("of kind " << kind);
+  if (const auto same = same_scalar(expected, node)) {
+    CHECK(*same);
+    return;
+  }
+  if (kind == "Size" || kind == "set" || kind == "complex") {
+    REQUIRE(node.kind == NodeKind::list);
+    REQUIRE(node.count == expected["v"].elements.size());
+    for (std::size_t i = 0; i < node.count; ++i) {
+      const format::Node& item = child(node, i);
+      CHECK((item.kind == NodeKind::real ? item.real : static_cast<double>(item.integer)) ==
+            expected["v"].elements[i].number);
+    }
+    CHECK(std::string(name(node.variant)).ends_with(kind));
+    return;
+  }
+  const bool keyed = kind == "dict" || kind == "OrderedDict" || kind == "Counter";
+  REQUIRE(node.kind == (keyed ? NodeKind::map : NodeKind::list));
+  REQUIRE(node.count == expected["items"].elements.size());
+  for (std::size_t i = 0; i < node.count; ++i) {
+    const JsonTree& item = expected["items"].elements[i];
+    if (keyed) CHECK(text_of(child(node, 2 * i)) == item.elements.at(0).text);
+    this->node(keyed ? item.elements.at(1) : item, child(node, keyed ? 2 * i + 1 : i));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("torch fixtures: files of PyTorch 1.13.1 hold what PyTorch itself found in them") {
+  const auto folder = fixtures("torch-1.13.1-output");
+  if (!folder) return;
+  const JsonTree expected = read_json(*folder / "EXPECTED.json");
+  std::size_t tensors = 0;
+  for (const auto& [name, outcome] : expected.members) {
+    INFO(name);
+    const std::string file = read_file(*folder / name);
+    const format::Catalog catalog = open_bytes(file);
+    const JsonTree& same =
+        outcome.has("same_as") && expected.has(outcome["same_as"].text) ? expected[outcome["same_as"].text] : outcome;
+    if (!same.has("obj")) continue;
+    Comparison comparison(catalog, file);
+    comparison.object(same["obj"], "");
+    tensors += comparison.tensors();
+  }
+  CHECK(tensors > 100);
+}
+
+TEST_CASE("torch fixtures: a repacked archive holds the same as the one it was made of") {
+  const auto folder = fixtures("torch-1.13.1-output");
+  if (!folder) return;
+  const std::string repacked = read_file(*folder / "repack_reversed.pt");
+  const std::string original = read_file(*folder / "dtypes.legacy.pt");
+  const format::Catalog a = open_bytes(repacked);
+  const format::Catalog b = open_bytes(original);
+  REQUIRE(a.tensors.size() == b.tensors.size());
+  for (const format::TensorEntry& tensor : b.tensors)
+    CHECK(elements_of(b, tensor, original) == elements_of(a, tensor_of(a, tensor.name), repacked));
+}
+
+TEST_CASE("torch fixtures: a TorchScript archive shows its attributes under their names") {
+  const auto folder = fixtures("torch-1.13.1-output");
+  if (!folder) return;
+  const std::string file = read_file(*folder / "torchscript.pt");
+  const format::Catalog catalog = open_bytes(file);
+  const JsonTree expected = read_json(*folder / "EXPECTED.json")["torchscript.pt"];
+  for (const char* name : {"weight", "bias"}) {
+    const format::TensorEntry& tensor = tensor_of(catalog, name);
+    const std::string elements = elements_of(catalog, tensor, file);
+    for (std::size_t i = 0; i < expected[name].elements.size(); ++i)
+      CHECK(number_at(tensor.dtype, elements, i) == expected[name].elements[i].number);
+  }
+  REQUIRE(value_of(catalog, "training") != nullptr);
+  CHECK(value_of(catalog, "training")->kind == format::NodeKind::boolean);
+  CHECK(catalog.detail.find("TorchScript") != std::string::npos);
+}
+
+namespace {
+
+std::string heft_name(const std::string& upper) {
+  static const std::map<std::string, std::string> names{
+      {"F32", "f32"}, {"F64", "f64"}, {"F16", "f16"}, {"BF16", "bf16"}, {"I64", "i64"},
+      {"I32", "i32"}, {"I16", "i16"}, {"I8", "i8"},   {"U8", "u8"},     {"BOOL", "bool"}};
+  return names.at(upper);
+}
+
+void check_burn_tensor(const format::Catalog& catalog, const std::string& file, const std::string& name,
+                       const JsonTree& expected) {
+  INFO(name);
+  const format::TensorEntry& tensor = tensor_of(catalog, name);
+  CHECK(heft::name(tensor.dtype) == heft_name(expected["dtype"].text));
+  const auto sizes = catalog.sizes(tensor);
+  REQUIRE(sizes.size() == expected["shape"].elements.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i)
+    CHECK(static_cast<double>(sizes[i]) == expected["shape"].elements[i].number);
+  CHECK(static_cast<double>(tensor.first) == expected["storage_offset"].number);
+  const std::string elements = elements_of(catalog, tensor, file);
+  const JsonTree& values = expected.has("values") ? expected["values"] : expected["first8"];
+  for (std::size_t i = 0; i < values.elements.size(); ++i) {
+    const double wanted = number_of(values.elements[i]);
+    const double found = number_at(tensor.dtype, elements, i);
+    if (std::isnan(wanted))
+      CHECK(std::isnan(found));
+    else
+      CHECK(found == wanted);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("torch fixtures: Burn's files hold what an independent decoder found in them") {
+  const auto folder = fixtures("burn");
+  if (!folder) return;
+  const JsonTree expected = read_json(*folder / "expected.json");
+  std::size_t files = 0;
+  for (const auto& [name, outcome] : expected.members) {
+    if (!fs::exists(*folder / name) || (!name.ends_with(".pt") && !name.ends_with(".pth") && !name.ends_with(".tar")))
+      continue;
+    INFO(name);
+    ++files;
+    const std::string file = read_file(*folder / name);
+    const format::Catalog catalog = open_bytes(file);
+    CHECK(catalog.tensors.size() == outcome["tensors"].members.size());
+    for (const auto& [tensor, facts] : outcome["tensors"].members) check_burn_tensor(catalog, file, tensor, facts);
+  }
+  CHECK(files > 20);
+}
+
+TEST_CASE("torch fixtures: a top-level key strips its prefix, and is refused in words where it leads nowhere") {
+  const auto folder = fixtures("burn");
+  if (!folder) return;
+  const std::string file = read_file(*folder / "crates/burn-store/pytorch-tests/tests/top_level_key/top_level_key.pt");
+  const format::Catalog whole = open_bytes(file);
+  const format::Catalog inner = open_bytes(file, {.top_level_key = "my_state_dict"});
+  REQUIRE(whole.tensors.size() == inner.tensors.size());
+  for (const format::TensorEntry& tensor : inner.tensors)
+    CHECK(tensor_of(whole, "my_state_dict." + std::string(tensor.name)).begin == tensor.begin);
+  CHECK_THROWS_WITH(open_bytes(file, {.top_level_key = "nothing"}), doctest::Contains("my_state_dict"));
+}
+
+TEST_CASE("torch fixtures: Candle's files are read") {
+  const auto folder = fixtures("huggingface+candle");
+  if (!folder) return;
+  const std::string plain = read_file(*folder / "candle-core/tests/test.pt");
+  const format::Catalog catalog = open_bytes(plain);
+  CHECK(catalog.tensors.size() == 1);
+  CHECK(open_bytes(read_file(*folder / "candle-core/tests/test_with_key.pt")).tensors.size() == 1);
+  const std::string fortran = read_file(*folder / "candle-core/tests/fortran_tensor_3d.pth");
+  const format::Catalog strided = open_bytes(fortran);
+  REQUIRE(strided.tensors.size() == 1);
+  CHECK((strided.tensors[0].flags & format::strided) != 0);
+}
+
+namespace {
+
+/// What must come of a file of torch-synthetic: its tensors in order of names, or a refusal.
+struct Verdict {
+  const char* file;
+  ErrorCode code;
+  const char* words;
+};
+
+constexpr ErrorCode opens = ErrorCode::not_found;  // stands for "no error": no format throws it here
+
+const Verdict verdicts[] = {
+    {"ok/base.pt", opens, ""},
+    {"ok/big_endian.pt", opens, ""},
+    {"ok/no_byteorder_record.pt", opens, ""},
+    {"ok/v3_dtypes.pt", opens, ""},
+    {"ok/v2_conj_metadata.pt", opens, ""},
+    {"ok/cuda_location.pt", opens, ""},
+    {"ok/cuda_storage_class.pt", opens, ""},
+    {"ok/storage_larger_than_view.pt", opens, ""},
+    {"ok/zip64_sizes.pt", opens, ""},
+    {"ok/legacy_view_metadata.pt", opens, ""},
+    {"ok/legacy_sysinfo_big.pt", opens, ""},
+    // Calls of anything are opaque records; strict_globals refuses them, below.
+    {"hostile/pkl_os_system.pt", opens, ""},
+    {"hostile/pkl_stack_global.pt", opens, ""},
+    {"hostile/pkl_obj.pt", opens, ""},
+    {"hostile/pkl_newobj_ex.pt", opens, ""},
+    {"hostile/pkl_getattr_chain.pt", ErrorCode::corrupt, "line feed"},  // its second name does not end
+    {"hostile/pkl_torch_load_from_bytes.pt", opens, ""},
+    {"hostile/pkl_get_huge_memo.pt", opens, ""},
+    {"hostile/pkl_dup_memo_string.pt", opens, ""},
+    {"hostile/pkl_long1_255.pt", opens, ""},
+    {"hostile/pkl_persid_text.pt", ErrorCode::unsupported, "outside the file"},
+    {"hostile/pkl_buffers.pt", ErrorCode::unsupported, "outside the file"},
+    {"hostile/pkl_underflow.pt", ErrorCode::corrupt, "stack is empty"},
+    {"hostile/pkl_mark_underflow.pt", ErrorCode::corrupt, "MARK"},
+    {"hostile/pkl_bad_utf8.pt", ErrorCode::corrupt, "UTF-8"},
+    {"hostile/pkl_setitems_odd.pt", ErrorCode::corrupt, "in pairs"},
+    {"hostile/pkl_setitem_on_list.pt", ErrorCode::corrupt, "kind list"},
+    {"hostile/pkl_append_on_dict.pt", ErrorCode::corrupt, "kind dict"},
+    {"hostile/pkl_unhashable_key.pt", ErrorCode::corrupt, "hashable"},
+    {"hostile/pkl_deep_tuple_200k.pt", ErrorCode::limit_exceeded, "record_depth"},
+    {"hostile/pkl_deep_list.pt", ErrorCode::limit_exceeded, "record_depth"},
+    {"hostile/pkl_frame_lies.pt", ErrorCode::corrupt, "FRAME"},
+    {"hostile/meta_broadcast_bomb.pt", opens, ""},  // a legal view; what may be materialized is the plan's to bound
+    {"hostile/meta_stride_negative.pt", ErrorCode::corrupt, "strides of 0 or more"},
+    {"hostile/meta_stride_overflow.pt", ErrorCode::corrupt, "63 bits"},
+    {"hostile/meta_size_overflow.pt", ErrorCode::corrupt, "63 bits"},
+    {"hostile/meta_rank_mismatch.pt", ErrorCode::corrupt, "2 sizes and 1 strides"},
+    {"hostile/meta_size_float.pt", ErrorCode::corrupt, "kind real"},
+    {"hostile/meta_size_bool.pt", ErrorCode::corrupt, "kind boolean"},
+    {"hostile/meta_numel_larger_than_record.pt", ErrorCode::corrupt, "1600 bytes, found 16"},
+    {"hostile/meta_numel_negative.pt", ErrorCode::corrupt, "0 or more"},
+    {"hostile/meta_record_missing.pt", ErrorCode::corrupt, "no bytes for storage '9'"},
+    {"hostile/meta_key_traversal.pt", ErrorCode::corrupt, "no plain storage key"},
+    {"hostile/meta_key_int.pt", ErrorCode::corrupt, "key as a text"},
+    {"hostile/meta_pid_short.pt", ErrorCode::corrupt, "5 or 6 parts"},
+    {"hostile/meta_same_key_two_dtypes.pt", opens, ""},  // both say 16 bytes
+    {"hostile/zip_duplicate_pkl.pt", ErrorCode::ambiguous, "another record"},
+    {"hostile/zip_flag_bit5_patch.pt", ErrorCode::unsupported, "patched"},
+    {"hostile/zip_crc_wrong.pt", opens, ""},  // of a storage: verify() looks at it
+    {"hostile/zip_size_past_eof.pt", ErrorCode::ambiguous, "reach past"},
+    {"hostile/zip_csize_ne_usize_stored.pt", ErrorCode::corrupt, "stored, yet"},
+    {"hostile/zip_cd_off_past_eof.pt", ErrorCode::corrupt, "past the data"},
+    {"hostile/zip_method_99.pt", ErrorCode::ambiguous, "compression method"},
+    {"hostile/zip_storage_deflated.pt", opens, ""},
+    {"hostile/zip_leading_garbage.pt", ErrorCode::unrecognized, ""},
+    {"hostile/zip_two_prefixes.pt", ErrorCode::ambiguous, "one folder"},
+    {"hostile/zip_no_prefix.pt", ErrorCode::corrupt, "in a folder"},
+    {"hostile/zip_no_version.pt", ErrorCode::corrupt, "version"},
+    {"hostile/zip_version_99.pt", ErrorCode::unsupported, "version 99"},
+    {"hostile/zip_no_pkl.pt", ErrorCode::corrupt, "data.pkl"},
+    {"hostile/zip_fake_eocd_in_comment.pt", ErrorCode::ambiguous, "end records"},
+    {"hostile/zip_path_traversal_name.pt", ErrorCode::refused, "climbs"},
+    {"hostile/zip_nul_in_name.pt", ErrorCode::ambiguous, "NUL"},
+    {"hostile/zip_eocd_count_lies.pt", opens, ""},
+    {"hostile/zip_truncated.pt", ErrorCode::corrupt, "end record"},
+    {"hostile/zip_byteorder_bad.pt", ErrorCode::corrupt, "byteorder"},
+    {"hostile/legacy_count_mismatch.pt", ErrorCode::corrupt, "the stream says"},
+    {"hostile/legacy_truncated.pt", ErrorCode::corrupt, ""},
+    {"hostile/legacy_key_missing.pt", ErrorCode::corrupt, ""},
+    {"hostile/legacy_bad_magic.pt", ErrorCode::corrupt, ""},
+    {"hostile/legacy_bad_protocol.pt", ErrorCode::unsupported, "1001"},
+    {"hostile/legacy_view_oob.pt", ErrorCode::corrupt, "view"},
+};
+
+ErrorCode outcome_of(const std::string& file, const format::ReadOptions& options, std::string& sentence) {
+  try {
+    static_cast<void>(open_bytes(file, options));
+    return opens;
+  } catch (const Error& error) {
+    sentence = error.what();
+    return error.code();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("torch fixtures: every synthetic file opens, or is refused in the words that say why") {
+  const auto folder = fixtures("torch-synthetic");
+  if (!folder) return;
+  std::set<std::string> known;
+  for (const Verdict& row : verdicts) {
+    INFO(std::string(row.file));
+    known.insert(row.file);
+    std::string sentence;
+    const ErrorCode found = outcome_of(read_file(*folder / row.file), {}, sentence);
+    INFO(sentence);
+    CHECK(name(found) == name(row.code));
+    CHECK(sentence.find(row.words) != std::string::npos);
+  }
+  for (const Row& row : read_tsv(*folder / "INDEX.tsv"))
+    CHECK_MESSAGE(known.contains(row.at(0)), "no verdict for " << row.at(0));
+}
+
+TEST_CASE("torch fixtures: synthetic files hold the numbers that their index says") {
+  const auto folder = fixtures("torch-synthetic");
+  if (!folder) return;
+  const auto numbers = [&](const char* file, const char* tensor) {
+    const std::string bytes = read_file(*folder / "ok" / file);
+    const format::Catalog catalog = open_bytes(bytes);
+    const format::TensorEntry& entry = tensor_of(catalog, tensor);
+    const std::string elements = elements_of(catalog, entry, bytes);
+    std::vector<double> out;
+    for (std::size_t i = 0; i * info(entry.dtype).block_bytes < elements.size(); ++i)
+      out.push_back(number_at(entry.dtype, elements, i));
+    return out;
+  };
+  using Numbers = std::vector<double>;
+  CHECK(numbers("base.pt", "w") == Numbers{1, 2, 3, 4});
+  CHECK(numbers("big_endian.pt", "w") == Numbers{1, 2, 3, 4});
+  CHECK(numbers("big_endian.pt", "i") == Numbers{5, -6});
+  CHECK(numbers("big_endian.pt", "h") == Numbers{1.5, -2});
+  CHECK(numbers("big_endian.pt", "b") == Numbers{1, 2, 3});
+  CHECK(numbers("big_endian.pt", "c") == Numbers{1});
+  CHECK(numbers("storage_larger_than_view.pt", "w") == Numbers{3, 4});
+  CHECK(numbers("legacy_view_metadata.pt", "w") == Numbers{2, 3});
+  const std::string conj = read_file(*folder / "ok/v2_conj_metadata.pt");
+  const format::Catalog catalog = open_bytes(conj);
+  CHECK((tensor_of(catalog, "c").flags & format::conjugated) != 0);
+  CHECK(open_bytes(read_file(*folder / "ok/v3_dtypes.pt")).tensors.size() == 15);
+  const std::string little = read_file(*folder / "ok/no_byteorder_record.pt");
+  CHECK((open_bytes(little).tensors[0].flags & format::swapped) == 0);
+  CHECK((open_bytes(little, {.big_endian_default = true}).tensors[0].flags & format::swapped) != 0);
+}
+
+TEST_CASE("torch fixtures: strict_globals refuses what calls unknown names, and lists them") {
+  const auto folder = fixtures("torch-synthetic");
+  if (!folder) return;
+  const std::pair<const char*, const char*> rows[] = {{"pkl_os_system.pt", "os.system"},
+                                                      {"pkl_obj.pt", "os.system"},
+                                                      {"pkl_newobj_ex.pt", "os.system"},
+                                                      {"pkl_torch_load_from_bytes.pt", "_load_from_bytes"},
+                                                      {"pkl_stack_global.pt", ""}};
+  for (const auto& [file, words] : rows) {
+    std::string sentence;
+    CHECK(name(outcome_of(read_file(*folder / "hostile" / file), {.strict_globals = true}, sentence)) == "refused");
+    CHECK(sentence.find(words) != std::string::npos);
+  }
+  std::string sentence;
+  CHECK(outcome_of(read_file(*folder / "ok/v3_dtypes.pt"), {.strict_globals = true}, sentence) == opens);
+}
+
+TEST_CASE(
+    "torch fixtures: malicious pickles become opaque records or are refused; under strict_globals all are refused") {
+  const auto folder = fixtures("mmaitre314+picklescan");
+  if (!folder) return;
+  std::size_t opened = 0;
+  std::size_t files = 0;
+  for (const char* part : {"tests/data", "tests/data2"}) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(*folder / part)) {
+      const std::string name = entry.path().filename().string();
+      INFO(name);
+      const std::string file = read_file(entry.path());
+      std::string sentence;
+      ++files;
+      opened += outcome_of(file, {}, sentence) == opens;
+      const bool malicious =
+          name.starts_with("malicious") || name.starts_with("GHSA") || name.starts_with("cloudpickle");
+      if (malicious) CHECK(outcome_of(file, {.strict_globals = true}, sentence) != opens);
+    }
+  }
+  CHECK(files > 60);
+  CHECK(opened > 20);
+}
