@@ -131,7 +131,8 @@ class HEFT_API Checkpoint {
 
 /// Opens a checkpoint: one file of any format, an index (`*.index.json`), or a folder.
 ///
-/// Reads headers only: cost grows with the number of tensors, not with bytes. A folder is tried in Hugging Face's order: model.safetensors,
+/// Reads headers only: cost grows with the number of tensors, not with bytes. The headers of many shards are read by up to eight threads, which
+/// are gone when open() returns. A folder is tried in Hugging Face's order: model.safetensors,
 /// the safetensors index, pytorch_model.bin, its index, Meta's consolidated.NN.pth; then a single file of a known format.
 /// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io.
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});

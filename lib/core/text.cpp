@@ -138,7 +138,7 @@ std::string_view Arena::store(std::string_view text) {
 }
 
 char* Arena::room_for(std::size_t size) {
-  constexpr std::size_t block_bytes = 64u << 10;
+  constexpr std::size_t block_bytes = 16u << 10;
   if (size > left_) {
     // A long string gets a block of its own, so that the rest of the current one is not lost.
     const bool own = size > block_bytes / 4;

@@ -92,8 +92,8 @@ Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, s
   return Bytes({memory.get(), static_cast<std::size_t>(wanted)}, memory);
 }
 
-std::uint32_t crc32(std::span<const std::byte> bytes) noexcept {
-  return libdeflate_crc32(0, bytes.data(), bytes.size());
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) noexcept {
+  return libdeflate_crc32(before, bytes.data(), bytes.size());
 }
 
 }  // namespace heft::format

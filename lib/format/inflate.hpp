@@ -35,7 +35,7 @@ std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept;
 Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, std::uint64_t full_size,
                     std::string_view what);
 
-/// CRC-32 as in zip and gzip.
-std::uint32_t crc32(std::span<const std::byte> bytes) noexcept;
+/// CRC-32 as in zip and gzip. `before` is that of the bytes before these, when they come in parts.
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0) noexcept;
 
 }  // namespace heft::format

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "materialize/dequant_scalar.hpp"
+#include "materialize/kernels_dequant.hpp"
 
 namespace heft::engine {
 namespace {
@@ -63,6 +64,7 @@ const BlockType* find(DType dtype) noexcept {
 bool can_dequantize(DType dtype) noexcept { return find(dtype) != nullptr; }
 
 void dequantize(DType dtype, const std::byte* blocks, std::size_t block_count, float* out) noexcept {
+  if (has_block_kernel(dtype)) return decode_blocks(dtype, blocks, block_count, out);
   dequantize_scalar(dtype, blocks, block_count, out);
 }
 

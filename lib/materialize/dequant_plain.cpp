@@ -10,7 +10,6 @@
 //   mxfp4   e8m0 scale | as q4_0, quants are E2M1
 //   nvfp4   4 x ue4m3 scale | 4 x 8 bytes as q4_0 with halves of 8
 #include <bit>
-#include <cmath>
 
 #include "materialize/dequant_scalar.hpp"
 
@@ -103,10 +102,10 @@ float e8m0_half(std::uint8_t code) noexcept {
 
 float ue4m3_half(std::uint8_t code) noexcept {
   if (code == 0 || code == 0x7F) return 0.0f;
-  const int exponent = (code >> 3) & 15;
-  const int mantissa = code & 7;
-  if (exponent == 0) return std::ldexp(static_cast<float>(mantissa), -10);
-  return std::ldexp(static_cast<float>(8 + mantissa), exponent - 11);
+  const std::uint32_t exponent = (code >> 3) & 15u;
+  const std::uint32_t mantissa = code & 7u;
+  if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
+  return std::bit_cast<float>((exponent + 127 - 8) << 23 | mantissa << 20);
 }
 
 }  // namespace heft::engine::scalar

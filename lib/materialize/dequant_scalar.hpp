@@ -1,6 +1,7 @@
 // materialize/dequant_scalar.hpp: one function for each of ggml's block types: the bytes of one block to its floats.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "heft/element.hpp"
@@ -11,7 +12,16 @@ using Block = const std::uint8_t*;
 
 inline std::uint16_t u16_at(Block from) noexcept { return static_cast<std::uint16_t>(from[0] | from[1] << 8); }
 inline std::uint32_t u32_at(Block from) noexcept { return u16_at(from) | std::uint32_t{u16_at(from + 2)} << 16; }
-inline float f16_at(Block from) noexcept { return f16_to_f32(u16_at(from)); }
+/// f16_to_f32() where it can be inlined: a block of 32 elements is decoded in less time than a call takes.
+inline float f16_at(Block from) noexcept {
+  const std::uint32_t code = u16_at(from);
+  const std::uint32_t sign = (code & 0x8000u) << 16;
+  const std::uint32_t exponent = code & 0x7C00u;
+  std::uint32_t bits = ((code & 0x7FFFu) << 13) + (112u << 23);
+  if (exponent == 0) bits = std::bit_cast<std::uint32_t>(static_cast<float>(code & 0x3FFu) * 0x1p-24f);
+  if (exponent == 0x7C00u) bits = (code & 0x3FFu) != 0 ? 0x7FC0'0000u : 0x7F80'0000u;
+  return std::bit_cast<float>(bits | sign);
+}
 inline int i8_at(Block from) noexcept { return static_cast<std::int8_t>(*from); }
 
 // Blocks of 32 to 128 elements (dequant_plain.cpp). `y` takes info(dtype).block_elements floats, here and below.

@@ -1,5 +1,7 @@
 #include "record/index.hpp"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -25,10 +27,14 @@ class Candidates {
     for (std::uint32_t position = 0; position < refs_.size(); ++position)
       table_.insert(state_.hash(name(position)), position, [](std::uint32_t) { return false; });
     meant_.resize(refs_.size());
+    next_.resize(state_.shards.size(), {NameIndex::none, NameIndex::none, NameIndex::none, NameIndex::none});
   }
 
   void mark(std::string_view name, std::uint32_t shard, const Shard& index) {
-    const std::uint32_t position = table_.find(state_.hash(name), [&](std::uint32_t held) { return refs_[held].shard == shard && this->name(held) == name; });
+    std::uint32_t position = guess(name, shard);
+    if (position == NameIndex::none)
+      position = table_.find(state_.hash(name), [&](std::uint32_t held) { return refs_[held].shard == shard && this->name(held) == name; });
+    next_[shard].front() = position + 1;
     if (position != NameIndex::none && !meant_[position]) {
       meant_[position] = true;
       ++marked_;
@@ -60,6 +66,20 @@ class Candidates {
   }
 
  private:
+  // An index and its shards mostly list names in the same order, or in a few interleaved runs of it (one for each dtype, as writers lay them
+  // out): then the tensor after one of those found last is the one, and no table is asked.
+  [[nodiscard]] std::uint32_t guess(std::string_view name, std::uint32_t shard) noexcept {
+    auto& recent = next_[shard];
+    for (auto next = recent.begin(); next != recent.end(); ++next) {
+      if (*next < refs_.size() && refs_[*next].shard == shard && this->name(*next) == name) {
+        std::rotate(recent.begin(), next, next + 1);
+        return recent.front();
+      }
+    }
+    std::rotate(recent.begin(), recent.end() - 1, recent.end());
+    return NameIndex::none;
+  }
+
   [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept {
     return state_.catalog(refs_[position].shard).tensors[refs_[position].entry].name;
   }
@@ -67,6 +87,7 @@ class Candidates {
   State& state_;
   std::vector<EntryRef> refs_;
   NameIndex table_;
+  std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after those found last
   std::vector<bool> meant_;
   std::size_t marked_ = 0;
 };

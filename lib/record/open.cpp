@@ -13,6 +13,7 @@
 #include "heft/error.hpp"
 #include "record/folder.hpp"
 #include "record/index.hpp"
+#include "record/parallel.hpp"
 #include "record/state.hpp"
 
 namespace heft {
@@ -44,6 +45,7 @@ class Opener {
       case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_));
       case Choice::Kind::parts:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
+        open_shards();
         return add_all_tensors();
       case Choice::Kind::meta: throw Error(ErrorCode::unsupported, "a folder of Meta's consolidated parts", {.path = folder_->path()});
     }
@@ -64,11 +66,11 @@ class Opener {
 
   void open_index(const std::shared_ptr<const Shard>& index) {
     std::vector<std::uint32_t> numbers;
-    for (const std::string_view name : index->catalog->shards) {
-      numbers.push_back(add_sibling(std::string(name), index->file->path()));
-      if (const Shard& shard = *state_->shards[numbers.back()]; !shard.catalog->located.empty())
-        throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard.file->path()});
-    }
+    for (const std::string_view name : index->catalog->shards) numbers.push_back(add_sibling(std::string(name), index->file->path()));
+    open_shards();
+    for (const auto& shard : state_->shards)
+      if (!shard->catalog->located.empty())
+        throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard->file->path()});
     merge_index(*state_, *index, numbers);
   }
 
@@ -76,12 +78,12 @@ class Opener {
   void open_split(const std::shared_ptr<const Shard>& opened) {
     const format::Catalog& catalog = *opened->catalog;
     for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) {
-      if (part == catalog.split_index) state_->shards.push_back(opened);
-      else add_sibling(std::string(catalog.shards[part]), opened->file->path());
-      if (state_->shards.size() != part + 1)
-        throw Error(ErrorCode::corrupt, fmt::format("expected a file of its own for part {}, found one that is there already", part + 1), {.path = opened->file->path()});
-      require_part(*state_->shards.back(), catalog, part);
+      const std::uint32_t number = part == catalog.split_index ? add_file(opened->file) : add_sibling(std::string(catalog.shards[part]), opened->file->path());
+      if (number != part)
+        throw Error(ErrorCode::corrupt, fmt::format("expected a file of its own for part {}, found that of part {}", part + 1, number + 1), {.path = opened->file->path()});
     }
+    open_shards();
+    for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) require_part(*state_->shards[part], catalog, part);
     add_all_tensors();
     if (catalog.split_tensors != 0 && catalog.split_tensors != state_->entries.size())
       throw Error(ErrorCode::corrupt, fmt::format("expected {} tensors in {} parts, found {}", catalog.split_tensors, catalog.shards.size(), state_->entries.size()),
@@ -95,13 +97,23 @@ class Opener {
     throw Error(ErrorCode::corrupt, fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found), {.path = shard.file->path()});
   }
 
-  // Opens a file beside the first and gives its number among the shards: the same number for the same file, however it is named.
+  // Opens a file beside the first and gives its number among the shards.
   std::uint32_t add_sibling(const std::string& name, const std::string& declared_in) {
     require_plain_name(name, declared_in);
-    auto file = sibling(name);
-    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode}, static_cast<std::uint32_t>(state_->shards.size()));
-    if (is_new) state_->shards.push_back(open_shard(std::move(file), options_));
+    return add_file(sibling(name));
+  }
+
+  // The same number for the same file, however it is named.
+  std::uint32_t add_file(std::shared_ptr<const mmap::File> file) {
+    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode}, static_cast<std::uint32_t>(files_.size()));
+    if (is_new) files_.push_back(std::move(file));
     return known->second;
+  }
+
+  // Reads the catalogs of all files added, several at a time: each is as much work as its header is long.
+  void open_shards() {
+    state_->shards.resize(files_.size());
+    in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_); });
   }
 
   [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_); }
@@ -128,7 +140,8 @@ class Opener {
   mmap::Symlinks symlinks_;
   std::shared_ptr<State> state_;
   std::shared_ptr<const mmap::Folder> folder_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // by device and inode
+  std::vector<std::shared_ptr<const mmap::File>> files_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // places in `files_` by device and inode
 };
 
 }  // namespace

@@ -47,11 +47,17 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options)
   const format::Format* format = recognize(file);
   if (format == nullptr) fail_unrecognized(file);
   try {
-    return format->read(FileInput(file), {.limits = options.limits,
+    format::Catalog catalog = format->read(FileInput(file), {.limits = options.limits,
                                           .file_name = base_name(file.path()),
                                           .top_level_key = options.top_level_key,
                                           .strict_globals = options.strict_globals,
                                           .big_endian_default = options.big_endian_default});
+    // Tables stay as long as the checkpoint; what they grew by is given back.
+    catalog.tensors.shrink_to_fit();
+    catalog.dims.shrink_to_fit();
+    catalog.nodes.shrink_to_fit();
+    catalog.children.shrink_to_fit();
+    return catalog;
   } catch (const Error& error) {
     throw error.with_path(file.path());
   }

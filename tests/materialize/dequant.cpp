@@ -11,6 +11,9 @@
 
 #include "format/formats.hpp"
 #include "heft/element.hpp"
+#include "materialize/dequant_scalar.hpp"
+#include "materialize/every_target.hpp"
+#include "materialize/kernels_dequant.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
@@ -159,4 +162,30 @@ TEST_CASE("dequant: swapping the fields of a block twice gives the block, once t
   std::string q4_1 = "\x3C\x01\x40\x02" + std::string(16, '\x21');
   engine::swap_block_fields(DType::q4_1, reinterpret_cast<std::byte*>(q4_1.data()), 1);
   CHECK(q4_1 == "\x01\x3C\x02\x40" + std::string(16, '\x21'));
+}
+
+TEST_CASE("dequant: a scale is widened as f16_to_f32 widens it, whatever its bits") {
+  for (std::uint32_t code = 0; code < 65536; ++code) {
+    const std::uint8_t bytes[] = {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(code >> 8)};
+    if (comparable(engine::scalar::f16_at(bytes)) != comparable(f16_to_f32(static_cast<std::uint16_t>(code)))) FAIL(code);
+  }
+}
+
+TEST_CASE("dequant: the kernels of every target give the scalar code's bits, for blocks of any bytes") {
+  std::size_t kernels = 0;
+  for (const DType dtype : block_types()) {
+    if (!engine::has_block_kernel(dtype)) continue;
+    ++kernels;
+    CAPTURE(name(dtype));
+    for (const std::size_t count : {0, 1, 2, 33}) {
+      // Shifted by one byte each: blocks have no alignment.
+      for (std::uint32_t seed = 1; seed <= 8; ++seed) {
+        const std::string bytes = test::pattern(count * info(dtype).block_bytes + seed, seed);
+        const std::string_view blocks = std::string_view(bytes).substr(seed);
+        const std::vector<float> expected = decoded(engine::dequantize_scalar, dtype, blocks);
+        test::on_every_target([&] { check_equal(decoded(engine::decode_blocks, dtype, blocks), expected); });
+      }
+    }
+  }
+  CHECK(kernels == 14);
 }

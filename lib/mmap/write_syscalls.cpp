@@ -1,0 +1,43 @@
+#include "mmap/write_syscalls.hpp"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace heft::mmap::sys {
+namespace {
+
+template <class Result>
+Result or_errno(Result result) noexcept {
+  return result < 0 ? static_cast<Result>(-errno) : result;
+}
+
+}  // namespace
+
+int create(int folder, const char* name, ::mode_t mode) noexcept {
+  return or_errno(::openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode));
+}
+
+int fchmod(int handle, ::mode_t mode) noexcept { return or_errno(::fchmod(handle, mode)); }
+
+// Not posix_fallocate: the C library writes into every block where the file system cannot allocate.
+int fallocate(int handle, std::uint64_t size) noexcept { return or_errno(::fallocate(handle, 0, 0, static_cast<off_t>(size))); }
+
+std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte> from) noexcept {
+  return or_errno<std::int64_t>(::pwrite(handle, from.data(), from.size(), static_cast<off_t>(offset)));
+}
+
+int fsync(int handle) noexcept { return or_errno(::fsync(handle)); }
+int close_written(int handle) noexcept { return or_errno(::close(handle)); }
+int rename(int folder, const char* from, const char* to) noexcept { return or_errno(::renameat(folder, from, folder, to)); }
+int unlink(int folder, const char* name) noexcept { return or_errno(::unlinkat(folder, name, 0)); }
+
+std::int64_t getrandom(std::span<std::byte> into) noexcept {
+  return or_errno<std::int64_t>(::getrandom(into.data(), into.size(), 0));
+}
+
+}  // namespace heft::mmap::sys

@@ -1,0 +1,70 @@
+#include "format/formats.hpp"
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "format/reading.hpp"
+#include "support/fixtures.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+
+namespace heft {
+namespace {
+
+const format::Format* recognized(std::string_view file) {
+  return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size());
+}
+
+TEST_CASE("formats: each has a name of its own, a test and a reader") {
+  std::set<std::string_view> names;
+  for (const format::Format* format : format::formats()) {
+    CAPTURE(std::string(format->name));
+    CHECK_FALSE(format->name.empty());
+    CHECK(names.insert(format->name).second);
+    const bool complete = format->matches != nullptr && format->read != nullptr;
+    CHECK(complete);
+  }
+}
+
+TEST_CASE("formats: a file is recognized by its first bytes") {
+  CHECK(recognized(test::SafetensorsBuilder().add("a", "U8", {}, "a").build()) == &format::safetensors_format);
+  CHECK(recognized(R"({"weight_map": {}})") == &format::index_json_format);
+  CHECK(recognized("\n {}") == &format::index_json_format);
+  CHECK(recognized("") == nullptr);
+  CHECK(recognized("hello") == nullptr);
+}
+
+TEST_CASE("formats: no file of one byte repeated makes any of them overstep") {
+  for (int byte = 0; byte < 256; ++byte)
+    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{9}, std::size_t{300}}) {
+      const std::string file(size, static_cast<char>(byte));
+      const format::Format* format = recognized(file);
+      if (format != nullptr) static_cast<void>(test::refusal(*format, file));
+    }
+}
+
+TEST_CASE("formats: fixtures of other programs are recognized as what they are") {
+  const auto folder = test::fixtures("");
+  if (!folder) return;
+  struct Row {
+    const char* file;
+    std::string_view format;
+  };
+  const Row rows[] = {
+      {"safetensors-synthetic/ok/upstream_basic.safetensors", "safetensors"},
+      {"safetensors-synthetic/ok/upstream_trailing_ws.safetensors", "safetensors"},
+      {"safetensors-synthetic/sharded/ok/model.safetensors.index.json", "index.json"},
+      {"run-ai+runai-model-streamer/py/runai_model_streamer/runai_model_streamer/safetensors_streamer/tests/test_files/test_empty.safetensors", "safetensors"},
+      {"ggml-reference-output/all-types.gguf", "gguf"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(std::string(row.file));
+    const format::Format* format = recognized(test::content_of(*folder / row.file));
+    REQUIRE(format != nullptr);
+    CHECK(format->name == row.format);
+  }
+}
+
+}  // namespace
+}  // namespace heft

@@ -1,0 +1,114 @@
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "format/blueprint.hpp"
+#include "format/formats.hpp"
+#include "format/reading.hpp"
+#include "support/thrown.hpp"
+
+using namespace heft;
+using heft::format::Blueprint;
+using heft::format::Declaration;
+using heft::format::safetensors_blueprint;
+
+namespace {
+
+// The file that the blueprint describes, each payload filled with its tensor's position.
+std::string image(const Blueprint& file) {
+  std::string bytes(file.size_bytes, '\0');
+  for (const auto& text : file.texts) std::memcpy(bytes.data() + text.offset, text.bytes.data(), text.bytes.size());
+  for (const auto& payload : file.payloads) std::memset(bytes.data() + payload.offset, static_cast<int>(payload.tensor), payload.size);
+  return bytes;
+}
+
+std::vector<std::string> names_in_order(const Blueprint& file, const std::vector<Declaration>& tensors) {
+  std::vector<std::string> names;
+  for (const auto& payload : file.payloads) names.push_back(tensors[payload.tensor].name);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("safetensors blueprint: lays tensors out by the size of their elements, then by name, without a gap") {
+  const std::vector<Declaration> tensors = {
+      {"z", DType::f32, Shape{2}}, {"flags", DType::boolean, Shape{3}}, {"b", DType::bf16, Shape{2, 2}},
+      {"a", DType::f32, Shape{}},  {"n", DType::i64, Shape{1}},         {"empty", DType::f32, Shape{0, 4}},
+  };
+  const Blueprint file = safetensors_blueprint(tensors, {});
+  CHECK(names_in_order(file, tensors) == std::vector<std::string>{"n", "a", "empty", "z", "b", "flags"});
+  std::uint64_t end = file.payloads.front().offset;
+  CHECK(end % 64 == 0);
+  for (const auto& payload : file.payloads) {
+    CHECK(payload.offset == end);
+    CHECK(payload.size == bytes_for(tensors[payload.tensor].dtype, tensors[payload.tensor].shape));
+    end += payload.size;
+  }
+  CHECK(file.size_bytes == end);
+}
+
+TEST_CASE("safetensors blueprint: heft reads back names, dtypes, shapes and metadata of every dtype") {
+  std::vector<Declaration> tensors;
+  for (const DTypeInfo& type : dtypes()) {
+    try {
+      const std::vector<Declaration> alone = {{std::string(type.name), type.dtype, Shape{4, 8}}};
+      static_cast<void>(safetensors_blueprint(alone, {}));
+      tensors.push_back(alone.front());
+    } catch (const Error& error) {
+      CHECK(error.code() == ErrorCode::unsupported);
+    }
+  }
+  CHECK(tensors.size() == 22);
+  const Blueprint file = safetensors_blueprint(tensors, {{"format", "pt"}, {"note \"quoted\"", "line\nnext \x01 é"}});
+  const format::Catalog catalog = test::read(format::safetensors_format, image(file));
+  REQUIRE(catalog.tensors.size() == tensors.size());
+  for (std::size_t i = 0; i < catalog.tensors.size(); ++i) {
+    const Declaration& declared = tensors[file.payloads[i].tensor];
+    CHECK(catalog.tensors[i].name == declared.name);
+    CHECK(catalog.tensors[i].dtype == declared.dtype);
+    CHECK(catalog.tensors[i].begin == file.payloads[i].offset);
+    CHECK(catalog.tensors[i].size == file.payloads[i].size);
+  }
+}
+
+TEST_CASE("safetensors blueprint: a file of no tensors is a file") {
+  const Blueprint file = safetensors_blueprint({}, {});
+  CHECK(file.size_bytes % 64 == 0);
+  CHECK(test::read(format::safetensors_format, image(file)).tensors.empty());
+}
+
+TEST_CASE("safetensors blueprint: names are data, whatever they hold") {
+  const std::vector<Declaration> tensors = {{"", DType::u8, Shape{1}}, {"../a/\"b\"\\", DType::u8, Shape{1}}, {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
+  const format::Catalog catalog = test::read(format::safetensors_format, image(safetensors_blueprint(tensors, {})));
+  REQUIRE(catalog.tensors.size() == 3);
+  CHECK(catalog.tensors[1].name == "../a/\"b\"\\");
+  CHECK(catalog.tensors[2].name == std::string_view("nul\0nul", 7));
+}
+
+TEST_CASE("safetensors blueprint: refuses what the format cannot say") {
+  const auto refused = [](std::vector<Declaration> tensors, const format::TextMetadata& metadata = {}) {
+    return test::thrown_by([&] { return safetensors_blueprint(tensors, metadata); });
+  };
+  const Error block = refused({{"blk.0.attn_q.weight", DType::q4_k, Shape{256}}});
+  CHECK(block.code() == ErrorCode::unsupported);
+  CHECK(block.tensor() == "blk.0.attn_q.weight");
+  CHECK(std::string(block.what()).find("q4_k") != std::string::npos);
+  CHECK(refused({{"a", DType::qi8, Shape{1}}}).code() == ErrorCode::unsupported);
+  CHECK(refused({{"a", DType::c128, Shape{1}}}).code() == ErrorCode::unsupported);
+  CHECK(refused({{"a", DType::unknown, Shape{1}}}).code() == ErrorCode::unsupported);
+  CHECK(refused({{"\xff", DType::f32, Shape{1}}}).code() == ErrorCode::unsupported);
+  CHECK(refused({{"__metadata__", DType::f32, Shape{1}}}).code() == ErrorCode::unsupported);
+  CHECK(refused({{"a", DType::f32, Shape{1}}, {"a", DType::f16, Shape{1}}}).code() == ErrorCode::ambiguous);
+  CHECK(refused({}, {{"k", "1"}, {"k", "2"}}).code() == ErrorCode::ambiguous);
+  CHECK(refused({}, {{"k", "\xff"}}).code() == ErrorCode::unsupported);
+}
+
+TEST_CASE("index: names the shard of each tensor") {
+  const std::vector<std::pair<std::string, std::string>> map = {{"a\"b", "m-00001-of-00002.safetensors"}, {"c", "m-00002-of-00002.safetensors"}};
+  CHECK(format::index_json(12, map) ==
+        "{\n  \"metadata\": {\n    \"total_size\": 12\n  },\n  \"weight_map\": {\n    \"a\\\"b\": \"m-00001-of-00002.safetensors\",\n"
+        "    \"c\": \"m-00002-of-00002.safetensors\"\n  }\n}\n");
+  CHECK(format::index_json(0, {}) == "{\n  \"metadata\": {\n    \"total_size\": 0\n  },\n  \"weight_map\": {}\n}\n");
+}
