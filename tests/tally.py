@@ -31,16 +31,22 @@ def count(test):
     return (passed - unable, max(failed, int(bad)), left_out + unable)
 
 
+def read_log(path):
+    try:
+        with open(path, encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []  # Meson did not get as far as running a test
+
+
 def main():
-    log, status = sys.argv[1], int(sys.argv[2])
+    tests, status = read_log(sys.argv[1]), int(sys.argv[2])
     totals = [0, 0, 0]
     reasons = {}
-    with open(log, encoding="utf-8") as lines:
-        for line in lines:
-            test = json.loads(line)
-            totals = [a + b for a, b in zip(totals, count(test))]
-            for why in SKIPPED.findall(test.get("stdout", "")):
-                reasons[why] = reasons.get(why, 0) + 1
+    for test in tests:
+        totals = [a + b for a, b in zip(totals, count(test))]
+        for why in SKIPPED.findall(test.get("stdout", "")):
+            reasons[why] = reasons.get(why, 0) + 1
     for why, times in sorted(reasons.items()):
         print(f"{why} ({times} times)" if times > 1 else why)
     passed, failed, left_out = totals
