@@ -28,6 +28,7 @@ enum class PathReason : std::uint8_t {
   not_resident,      ///< The device has to be asked.
   in_memory,         ///< It is no file: the caller's memory, or an inflated record. Counted as `map`.
   access_read,       ///< The checkpoint was opened with Access::read, so there is no mapping.
+  no_lease,          ///< The file's size cannot be held while its mapping is copied (mmap: a lease), so touching it may raise SIGBUS.
   no_populate,       ///< The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
   no_direct,         ///< The file system or the sandbox refuses O_DIRECT.
 };

@@ -84,6 +84,13 @@ const std::vector<std::shared_ptr<const mmap::DirectFile>>& Load::direct_files()
   return direct_;
 }
 
+const mmap::Lease* Load::lease(std::uint32_t source) {
+  std::call_once(lease_once_, [this] {
+    for (const auto& each : layout_.sources) leases_.push_back(each->file() == nullptr ? nullptr : mmap::Lease::take(*each->file()));
+  });
+  return leases_[source].get();
+}
+
 void Load::add_stats(const LoadStats& share) {
   const std::lock_guard lock(stats_mutex_);
   stats_.bytes_read += share.bytes_read;

@@ -17,6 +17,7 @@
 #include "materialize/workers.hpp"
 #include "mmap/direct.hpp"
 #include "mmap/file.hpp"
+#include "mmap/lease.hpp"
 
 namespace heft::engine {
 
@@ -62,6 +63,8 @@ class Load {
   void advance(std::uint64_t written);
   /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that are no files.
   [[nodiscard]] const std::vector<std::shared_ptr<const mmap::DirectFile>>& direct_files();
+  /// A lease on every source's file, taken on first use: while it holds, the mapping may be copied from. Null where it is not to be had.
+  [[nodiscard]] const mmap::Lease* lease(std::uint32_t source);
   /// Adds a worker's share.
   void add_stats(const LoadStats& share);
 
@@ -75,6 +78,8 @@ class Load {
   std::vector<Target> targets_;
   std::once_flag direct_once_;
   std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
+  std::once_flag lease_once_;
+  std::vector<std::unique_ptr<const mmap::Lease>> leases_;
   FirstFailure failure_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<std::uint64_t> written_ = 0;

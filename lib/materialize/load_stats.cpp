@@ -19,6 +19,7 @@ std::string_view name(PathReason reason) noexcept {
     case PathReason::not_resident: return "not_resident";
     case PathReason::in_memory: return "in_memory";
     case PathReason::access_read: return "access_read";
+    case PathReason::no_lease: return "no_lease";
     case PathReason::no_populate: return "no_populate";
     case PathReason::no_direct: break;
   }

@@ -81,10 +81,11 @@ std::uint64_t DirectPump::make_room(std::uint64_t size, std::size_t requests) {
   const std::uint64_t capacity = memory_->span().size();
   for (;;) {
     if (flights_.empty()) head_ = used_ = 0;
-    const std::uint64_t skipped = head_ + size > capacity ? capacity - head_ : 0;
+    const bool wraps = head_ + size > capacity;
+    const std::uint64_t skipped = wraps ? capacity - head_ : 0;
     if (used_ + skipped + size <= capacity && queue_->in_flight() + requests <= queue_depth) {
       used_ += skipped + size;
-      const std::uint64_t at = skipped != 0 ? 0 : head_;
+      const std::uint64_t at = wraps ? 0 : head_;
       head_ = at + size;
       return at;
     }

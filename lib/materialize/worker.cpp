@@ -126,6 +126,10 @@ class Worker {
   }
 
   void take_mapped(const Chunk& chunk, const record::Source& source, const Choice& choice) {
+    // Populating tells that a page is there, not that it stays: only under a lease does the file keep its size while it is copied.
+    const mmap::Lease* lease = load_.lease(chunk.source);
+    if (lease == nullptr) return take_read(chunk, *source.file(), fallback(PathReason::no_lease));
+    if (lease->is_broken()) throw Error(ErrorCode::changed_on_disk, "another process is about to write to the file or to truncate it");
     const auto begin = std::chrono::steady_clock::now();
     const std::span<const std::byte> window = source.mapped().subspan(chunk.range.begin, chunk.range.size());
     if (!populate(chunk, source, window)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
