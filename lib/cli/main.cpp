@@ -1,9 +1,10 @@
 // The program: arguments in, exit status out.
-#include <CLI/CLI.hpp>
+#include <ios>
+
+#include "cli/commands.hpp"
 
 int main(int argc, char** argv) {
-  CLI::App app("heft: see and load model weights", "heft");
-  app.set_version_flag("--version", "heft " HEFT_VERSION);
-  CLI11_PARSE(app, argc, argv);
-  return 0;
+  std::ios::sync_with_stdio(false);
+  heft::cli::Terminal terminal = heft::cli::standard_terminal();
+  return heft::cli::run(argc, argv, terminal);
 }

@@ -1,0 +1,131 @@
+#include "cli/arguments.hpp"
+
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+
+#ifndef HEFT_VERSION
+#error "the build names the version"
+#endif
+
+namespace heft::cli {
+namespace {
+
+// What every command that opens a checkpoint takes.
+template <class C>
+void add_open_options(CLI::App& command, C& into) {
+  command.add_flag_callback("--no-mmap", [&into] { into.open.access = Access::read; },
+                            "Read instead of mapping: a file that shrinks meanwhile is an error, never a signal");
+  command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
+  command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch: refuse files that name a class heft does not know");
+  command.add_option("--top-level-key", into.open.top_level_key, "PyTorch: the state dict under this key")->type_name("KEY");
+}
+
+template <class C>
+void add_path(CLI::App& command, C& into) {
+  command.add_option("PATH", into.path, "A checkpoint: a file, a folder or an index")->required()->type_name("");
+  add_open_options(command, into);
+}
+
+template <class C>
+void add_json(CLI::App& command, C& into) {
+  command.add_flag("--json", into.json, "Print JSON");
+}
+
+template <class C>
+void add_select(CLI::App& command, C& into) {
+  command.add_option("--select", into.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; may be repeated")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false);
+}
+
+void declare(CLI::App& app, ListCommand& c) {
+  CLI::App& command = *app.add_subcommand("ls", "List the tensors: name, dtype, shape, bytes, place");
+  add_path(command, c);
+  add_select(command, c);
+  add_json(command, c);
+}
+
+void declare(CLI::App& app, TreeCommand& c) {
+  CLI::App& command = *app.add_subcommand("tree", "Show the record tree with the size of every subtree");
+  add_path(command, c);
+  command.add_option("--depth", c.depth, "Show no more than N levels")->type_name("N");
+  add_json(command, c);
+}
+
+void declare(CLI::App& app, ShowCommand& c) {
+  CLI::App& command = *app.add_subcommand("show", "Show values of a tensor, and min, max, mean, NaN and infinity counts");
+  add_path(command, c);
+  command.add_option("NAME", c.name, "The tensor's full name")->required()->type_name("");
+  command.add_option("--slice", c.slice, "One range a dim, as NumPy writes it: \"0:2,:\" or \"3,-4:\"")->type_name("RANGES");
+  command.add_option("--head", c.head, "Print the first N values only (default: 64; with --json: all)")->type_name("N");
+  add_json(command, c);
+}
+
+void declare(CLI::App& app, HashCommand& c) {
+  CLI::App& command = *app.add_subcommand("hash", "SHA-256 of every tensor's packed bytes, sorted by name");
+  add_path(command, c);
+  command.add_option("NAME", c.names, "Only these tensors")->type_name("");
+}
+
+void declare(CLI::App& app, DiffCommand& c) {
+  CLI::App& command = *app.add_subcommand("diff", "Compare two checkpoints: names, dtypes, shapes, values; status 1 when they differ");
+  command.add_option("A", c.a, "A checkpoint")->required()->type_name("");
+  command.add_option("B", c.b, "Another")->required()->type_name("");
+  add_open_options(command, c);
+}
+
+void declare(CLI::App& app, VerifyCommand& c) {
+  CLI::App& command = *app.add_subcommand("verify", "Check structure and payload; status 1 on damage");
+  add_path(command, c);
+  command.add_flag("--allow-non-finite", c.allow_non_finite, "Count NaN and infinity, but do not call them damage");
+  add_json(command, c);
+}
+
+void declare(CLI::App& app, LoadCommand& c) {
+  CLI::App& command = *app.add_subcommand("load", "Load into memory and report bytes, seconds, GB/s and peak memory");
+  add_path(command, c);
+  add_select(command, c);
+  command.add_option("--dtype", c.dtype, "Convert to this dtype while loading")->type_name("T");
+  command.add_option("--shard", c.shard, "Only the part of tensor-parallel rank R of W")->type_name("R/W");
+  command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole")->type_name("D");
+  command.add_option("--threads", c.threads, "Worker threads (default: one a core)")->type_name("N");
+  command.add_option("--io", c.io, "How bytes are fetched: automatic, map, direct or read")->type_name("PATH");
+  command.add_flag("--drop-cache", c.drop_cache, "Give up pages that the load brought into the page cache");
+  add_json(command, c);
+}
+
+void declare(CLI::App& app, FormatsCommand& c) {
+  CLI::App& command = *app.add_subcommand("formats", "List the formats that are read and written");
+  add_json(command, c);
+}
+
+}  // namespace
+
+Command parse(int argc, const char* const* argv) {
+  CLI::App app("heft: see and load model weights", "heft");
+  app.set_version_flag("--version", "heft " HEFT_VERSION);
+  app.require_subcommand(1);
+  app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble.");
+  std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, FormatsCommand> commands;
+  std::apply([&app](auto&... command) { (declare(app, command), ...); }, commands);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out;
+    std::ostringstream complaint;
+    if (app.exit(error, out, complaint) == 0) return TextCommand{out.str()};
+    throw Error(ErrorCode::out_of_range, fmt::format("{}; see 'heft --help'", error.what()));
+  }
+  const std::string chosen = app.get_subcommands().front()->get_name();
+  constexpr std::array names = {"ls", "tree", "show", "hash", "diff", "verify", "load", "formats"};
+  Command result;
+  std::size_t index = 0;
+  std::apply([&](auto&... command) { ((chosen == names[index++] ? void(result = command) : void()), ...); }, commands);
+  return result;
+}
+
+}  // namespace heft::cli

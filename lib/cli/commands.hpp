@@ -1,0 +1,87 @@
+// cli/commands.hpp: what the command line asks for, as values, and a function for each command. Every function gives an ExitStatus or
+// throws Error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cli/terminal.hpp"
+#include "heft/checkpoint.hpp"
+
+namespace heft::cli {
+
+struct ListCommand {
+  std::string path;
+  std::vector<std::string> select;
+  bool json = false;
+  OpenOptions open = {};
+};
+struct TreeCommand {
+  std::string path;
+  std::optional<std::size_t> depth;
+  bool json = false;
+  OpenOptions open = {};
+};
+struct ShowCommand {
+  std::string path;
+  std::string name;
+  std::string slice;                 ///< "0:2,:"; empty: all.
+  std::optional<std::uint64_t> head; ///< Values printed; without it 64 as text, all as JSON.
+  bool json = false;
+  OpenOptions open = {};
+};
+struct HashCommand {
+  std::string path;
+  std::vector<std::string> names;
+  OpenOptions open = {};
+};
+struct DiffCommand {
+  std::string a;
+  std::string b;
+  OpenOptions open = {};
+};
+struct VerifyCommand {
+  std::string path;
+  bool allow_non_finite = false;     ///< NaN and infinity are counted but are no damage.
+  bool json = false;
+  OpenOptions open = {};
+};
+struct LoadCommand {
+  std::string path;
+  std::string dtype;
+  std::vector<std::string> select;
+  std::string shard;                 ///< "3/8"
+  std::size_t dim = 0;
+  unsigned threads = 0;
+  std::string io = "automatic";      ///< A Path by name.
+  bool drop_cache = false;
+  bool json = false;
+  OpenOptions open = {};
+};
+struct FormatsCommand {
+  bool json = false;
+};
+/// `--help` or `--version`: text for the output stream.
+struct TextCommand {
+  std::string text;
+};
+
+using Command = std::variant<TextCommand, ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, FormatsCommand>;
+
+int run(const TextCommand& command, Terminal& terminal);
+int run(const ListCommand& command, Terminal& terminal);
+int run(const TreeCommand& command, Terminal& terminal);
+int run(const ShowCommand& command, Terminal& terminal);
+int run(const HashCommand& command, Terminal& terminal);
+int run(const DiffCommand& command, Terminal& terminal);
+int run(const VerifyCommand& command, Terminal& terminal);
+int run(const LoadCommand& command, Terminal& terminal);
+int run(const FormatsCommand& command, Terminal& terminal);
+
+/// Parses the arguments and runs the command. Errors become one line on the error stream, `heft: ` + the Error's text, and status 2.
+int run(int argc, const char* const* argv, Terminal& terminal);
+
+}  // namespace heft::cli

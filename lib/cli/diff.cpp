@@ -1,0 +1,73 @@
+#include <algorithm>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/values.hpp"
+#include "core/text.hpp"
+
+namespace heft::cli {
+namespace {
+
+struct Tally {
+  std::size_t equal = 0;
+  std::size_t different = 0;
+};
+
+std::string shape_of(const TensorView& view) { return fmt::format("{} {}", view.dtype_name(), to_string(view.shape())); }
+
+// Empty when the tensors are equal, else a line that says how they differ. Bytes are compared first: equal bytes need no numbers.
+std::string values_apart(const TensorView& a, const TensorView& b) {
+  if (!a.has_data() || !b.has_data()) return a.has_data() == b.has_data() ? "" : "only one of them has data";
+  {
+    const Tensor left = materialize(a);
+    const Tensor right = materialize(b);
+    if (std::ranges::equal(left.bytes(), right.bytes())) return {};
+  }
+  if (!readable_as(a.dtype())) return "bytes differ";
+  const Difference difference = difference_of(readable(a), readable(b));
+  if (difference.count == 0) return {};  // NaN of other payloads, zeros of the other sign
+  return fmt::format("{} of {} values differ, by at most {} (relative {})", difference.count, a.element_count(), difference.absolute, difference.relative);
+}
+
+void compare(const TensorView& a, const TensorView& b, Tally& tally, Terminal& terminal) {
+  std::string apart;
+  if (a.dtype_name() != b.dtype_name() || !(a.shape() == b.shape())) apart = fmt::format("{} against {}", shape_of(a), shape_of(b));
+  else apart = values_apart(a, b);
+  ++(apart.empty() ? tally.equal : tally.different);
+  if (!apart.empty()) terminal.out << core::escaped(a.name()) << ": " << apart << '\n';
+}
+
+std::size_t only_in(const Checkpoint& here, const Checkpoint& there, Terminal& terminal) {
+  std::size_t count = 0;
+  for (const TensorView& view : here.tensors()) {
+    if (there.find(view.name())) continue;
+    ++count;
+    terminal.out << fmt::format("{}: only in {}\n", core::escaped(view.name()), core::escaped(here.path(), 1000));
+  }
+  return count;
+}
+
+}  // namespace
+
+int run(const DiffCommand& command, Terminal& terminal) {
+  const Checkpoint a = open(command.a, command.open);
+  const Checkpoint b = open(command.b, command.open);
+  watch_interrupts();
+  const std::size_t alone = only_in(a, b, terminal) + only_in(b, a, terminal);
+  Tally tally;
+  {
+    ProgressBar bar(terminal, "comparing");
+    const std::uint64_t total = a.root().tensor_bytes();
+    std::uint64_t done = 0;
+    for (const TensorView& view : a.tensors()) {
+      if (const auto other = b.find(view.name())) compare(view, *other, tally, terminal);
+      bar.show(done += view.size_bytes(), std::max(done, total));
+    }
+  }
+  terminal.out << fmt::format("{} equal, {} different, {} in one only\n", tally.equal, tally.different, alone);
+  return tally.different + alone == 0 ? yes : no;
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,90 @@
+#include <filesystem>
+#include <map>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/select.hpp"
+#include "cli/text.hpp"
+#include "core/text.hpp"
+
+namespace heft::cli {
+namespace {
+
+std::string shard_name(const TensorView& view) {
+  const std::string_view path = view.pieces().empty() ? view.shard_path() : view.pieces().front().part.shard_path();
+  return std::filesystem::path(path).filename().string();
+}
+
+std::uint64_t offset_of(const TensorView& view) { return view.pieces().empty() ? view.offset() : view.pieces().front().part.offset(); }
+
+std::string json_line(const TensorView& view) {
+  std::string line = fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"bytes\":{},\"shard\":{},\"offset\":{}", json_text(view.name()),
+                                 json_text(view.dtype_name()), json_dims(view.shape()), view.size_bytes(), json_text(shard_name(view)), offset_of(view));
+  if (view.pieces().empty() && !view.is_contiguous()) line += fmt::format(",\"strides\":{}", json_dims(view.strides()));
+  return line + "}\n";
+}
+
+// "swapped", "transposed", ...: what a reader of the list should know beyond dtype and shape.
+std::string remarks(const TensorView& view) {
+  std::string text;
+  const auto say = [&text](bool applies, std::string_view word) {
+    if (applies) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
+  };
+  say(!view.has_data(), "no data");
+  say(view.is_swapped(), "big-endian");
+  say(view.is_conjugated(), "conjugated");
+  say(view.is_negated(), "negated");
+  say(!view.pieces().empty(), fmt::format("{} pieces", view.pieces().size()));
+  if (view.pieces().empty() && !view.is_contiguous()) say(true, fmt::format("strides {}", to_string(view.strides())));
+  return text;
+}
+
+struct Total {
+  std::uint64_t tensors = 0;
+  std::uint64_t elements = 0;
+  std::uint64_t bytes = 0;
+};
+
+void print_totals(const std::map<std::string, Total>& totals, std::size_t shards, Terminal& terminal) {
+  std::vector<std::vector<std::string>> rows;
+  Total sum;
+  for (const auto& [dtype, total] : totals) {
+    rows.push_back({dtype, fmt::format("{} tensors", total.tensors), fmt::format("{} elements", total.elements), human_bytes(total.bytes)});
+    sum.tensors += total.tensors;
+    sum.elements += total.elements;
+    sum.bytes += total.bytes;
+  }
+  rows.push_back({"all", fmt::format("{} tensors", sum.tensors), fmt::format("{} elements", sum.elements),
+                  fmt::format("{} in {} {}", human_bytes(sum.bytes), shards, shards == 1 ? "file" : "files")});
+  constexpr Column columns[] = {{}, {true}, {true}, {}};
+  terminal.out << '\n' << table(columns, rows, terminal.width);
+}
+
+}  // namespace
+
+int run(const ListCommand& command, Terminal& terminal) {
+  const Checkpoint checkpoint = open(command.path, command.open);
+  const std::vector<TensorView> views = selected(checkpoint, command.select);
+  if (command.json) {
+    for (const TensorView& view : views) terminal.out << json_line(view);
+    return yes;
+  }
+  std::vector<std::vector<std::string>> rows;
+  std::map<std::string, Total> totals;
+  for (const TensorView& view : views) {
+    rows.push_back({core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()), remarks(view)});
+    Total& total = totals[core::escaped(view.dtype_name())];
+    total.tensors += 1;
+    total.elements += view.element_count();
+    total.bytes += view.size_bytes();
+  }
+  constexpr Column columns[] = {{}, {}, {}, {true}, {}};
+  terminal.out << table(columns, rows, terminal.width);
+  print_totals(totals, checkpoint.shards().size(), terminal);
+  for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
+  return yes;
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,83 @@
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/process_memory.hpp"
+#include "cli/select.hpp"
+#include "cli/text.hpp"
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "heft/materialize.hpp"
+
+namespace heft::cli {
+namespace {
+
+DType dtype_from(const std::string& text) {
+  if (const auto dtype = dtype_from_name(text)) return *dtype;
+  throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
+}
+
+Path path_from(const std::string& text) {
+  for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
+    if (name(path) == text) return path;
+  throw Error(ErrorCode::out_of_range, fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
+}
+
+LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
+  LoadPlan plan;
+  for (TensorView view : selected(checkpoint, command.select)) {
+    if (!view.has_data()) continue;
+    // A bias has no dim 1 and norms are replicated in tensor parallelism: what lacks the dim is loaded whole.
+    if (!command.shard.empty() && command.dim < view.rank()) {
+      const ShardOf part = shard_from(command.shard);
+      view = view.shard(command.dim, part.tp_rank, part.tp_size);
+    }
+    const bool converts = !command.dtype.empty() && info(view.dtype()).category != DTypeCategory::integer && info(view.dtype()).category != DTypeCategory::boolean;
+    if (converts) plan.add(std::move(view), dtype_from(command.dtype));
+    else plan.add(std::move(view));
+  }
+  return plan;
+}
+
+void print_json(const LoadStats& stats, std::size_t tensors, const PeakMemory& peak, Terminal& terminal) {
+  terminal.out << fmt::format(
+      "{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},\"seconds\":{:.6f},\"gb_per_s\":{:.3f},\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{",
+      tensors, stats.bytes_read, stats.bytes_written, stats.seconds, static_cast<double>(stats.bytes_written) / stats.seconds / 1e9, peak.resident,
+      peak.anonymous, stats.threads);
+  for (std::size_t i = 0; i < stats.paths.size(); ++i)
+    terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.paths[i].path), name(stats.paths[i].reason), stats.paths[i].bytes);
+  terminal.out << "}}\n";
+}
+
+void print_text(const LoadStats& stats, std::size_t tensors, const PeakMemory& peak, Terminal& terminal) {
+  terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read), human_bytes(stats.bytes_written));
+  terminal.out << fmt::format("time: {:.3f} s, {:.2f} GB/s, {} threads\n", stats.seconds, static_cast<double>(stats.bytes_written) / stats.seconds / 1e9, stats.threads);
+  terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
+  for (const PathUse& use : stats.paths) terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.path), name(use.reason));
+}
+
+}  // namespace
+
+int run(const LoadCommand& command, Terminal& terminal) {
+  const Checkpoint checkpoint = open(command.path, command.open);
+  const LoadPlan plan = plan_for(command, checkpoint);
+  watch_interrupts();
+  PeakMemorySampler memory;
+  Weights weights;
+  {
+    ProgressBar bar(terminal, "loading");
+    MaterializeOptions options;
+    options.threads = command.threads;
+    options.path = path_from(command.io);
+    options.drop_page_cache = command.drop_cache;
+    options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
+    weights = materialize(plan, options);
+  }
+  const PeakMemory peak = memory.stop();
+  if (command.json) print_json(weights.stats(), weights.count(), peak, terminal);
+  else print_text(weights.stats(), weights.count(), peak, terminal);
+  return yes;
+}
+
+}  // namespace heft::cli

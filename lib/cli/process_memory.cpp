@@ -1,0 +1,48 @@
+#include "cli/process_memory.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace heft::cli {
+namespace {
+
+// A line of /proc/self/status: "RssAnon:     1234 kB".
+std::uint64_t status_bytes(std::string_view key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
+  return 0;
+}
+
+}  // namespace
+
+PeakMemorySampler::PeakMemorySampler() {
+  sample();
+  thread_ = std::jthread([this](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      sample();
+    }
+  });
+}
+
+PeakMemory PeakMemorySampler::stop() {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+  sample();
+  return {.resident = status_bytes("VmHWM"), .anonymous = anonymous_.load()};
+}
+
+void PeakMemorySampler::sample() noexcept {
+  try {
+    anonymous_.store(std::max(anonymous_.load(), status_bytes("RssAnon")));
+  } catch (...) {
+    // A sample that could not be taken is one sample less.
+  }
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,31 @@
+#include "cli/commands.hpp"
+
+#include <exception>
+#include <new>
+#include <ostream>
+
+#include "cli/arguments.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+
+int run(const TextCommand& command, Terminal& terminal) {
+  terminal.out << command.text;
+  return yes;
+}
+
+int run(int argc, const char* const* argv, Terminal& terminal) {
+  try {
+    const Command command = parse(argc, argv);
+    const int status = std::visit([&terminal](const auto& chosen) { return run(chosen, terminal); }, command);
+    if (!terminal.out.flush()) throw Error(ErrorCode::io, "could not write the output");
+    return status;
+  } catch (const std::bad_alloc&) {
+    terminal.err << "heft: out of memory\n";
+  } catch (const std::exception& error) {
+    terminal.err << "heft: " << error.what() << '\n';
+  }
+  return trouble;
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,104 @@
+#include "cli/select.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+namespace {
+
+std::optional<std::int64_t> number_from(std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+[[noreturn]] void refuse_ranges(std::string_view text) {
+  throw Error(ErrorCode::out_of_range, fmt::format("expected ranges such as \"0:2,:\", found \"{}\"", core::escaped(text)));
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  return text;
+}
+
+// A bound of a range: absent is the default, negative counts from the end.
+std::int64_t bound(std::string_view text, std::int64_t absent, std::int64_t size, std::string_view whole) {
+  text = trimmed(text);
+  if (text.empty()) return absent;
+  const auto value = number_from(text);
+  if (!value) refuse_ranges(whole);
+  return *value < 0 ? *value + size : *value;
+}
+
+TensorView without_dim(const TensorView& view, std::size_t dim) {
+  std::vector<std::int64_t> dims;
+  for (std::size_t i = 0; i < view.rank(); ++i)
+    if (i != dim) dims.push_back(view.shape()[i]);
+  return view.reshape(Shape(std::span<const std::int64_t>(dims)));
+}
+
+}  // namespace
+
+std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector<std::string>& patterns) {
+  std::vector<TensorView> views;
+  if (patterns.empty()) {
+    for (const TensorView& view : checkpoint.tensors()) views.push_back(view);
+    return views;
+  }
+  std::unordered_set<std::string> wanted;
+  for (const std::string& pattern : patterns) {
+    const TensorRange matching = checkpoint.tensors(pattern);
+    if (matching.empty())
+      throw Error(ErrorCode::not_found, fmt::format("no tensor matches '{}'", core::escaped(pattern)), {.path = checkpoint.path()});
+    for (const TensorView& view : matching) wanted.emplace(view.name());
+  }
+  for (const TensorView& view : checkpoint.tensors())
+    if (wanted.contains(std::string(view.name()))) views.push_back(view);
+  return views;
+}
+
+TensorView sliced(const TensorView& view, const std::string& ranges) {
+  TensorView result = view;
+  std::string_view rest = ranges;
+  std::size_t dim = 0;
+  for (bool more = !ranges.empty(); more;) {
+    const std::size_t comma = rest.find(',');
+    more = comma != std::string_view::npos;
+    const std::string_view range = trimmed(rest.substr(0, comma));
+    if (more) rest.remove_prefix(comma + 1);
+    if (dim >= result.rank())
+      throw Error(ErrorCode::out_of_range, fmt::format("expected at most {} ranges for shape {}, found \"{}\"", view.rank(),
+                                                       to_string(view.shape()), core::escaped(ranges)), {.tensor = std::string(view.name())});
+    const std::int64_t size = result.shape()[dim];
+    const std::size_t colon = range.find(':');
+    const std::int64_t begin = bound(range.substr(0, colon), 0, size, ranges);
+    if (colon == std::string_view::npos) {
+      if (range.empty()) refuse_ranges(ranges);
+      result = without_dim(result.slice(dim, begin, begin + 1), dim);
+    } else {
+      result = result.slice(dim++, begin, bound(range.substr(colon + 1), size, size, ranges));
+    }
+  }
+  return result;
+}
+
+ShardOf shard_from(const std::string& text) {
+  const std::size_t slash = std::min(text.find('/'), text.size());
+  const std::int64_t rank = number_from(std::string_view(text).substr(0, slash)).value_or(-1);
+  const std::int64_t size = slash == text.size() ? 0 : number_from(std::string_view(text).substr(slash + 1)).value_or(0);
+  if (rank < 0 || rank >= size)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a shard such as 3/8 (rank 3 of 8, counted from 0), found '{}'", core::escaped(text)));
+  return {rank, size};
+}
+
+}  // namespace heft::cli

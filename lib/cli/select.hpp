@@ -1,0 +1,25 @@
+// cli/select.hpp: the tensors that patterns or names on the command line mean.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+
+namespace heft::cli {
+
+/// Tensors that match any of the patterns, in file order; all when there are no patterns. Throws Error{not_found} when a pattern matches none.
+std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector<std::string>& patterns);
+
+/// The view cut as "0:2,:,-1" says: begin:end for each dim from the outermost, a single number takes that element and removes the dim,
+/// negative numbers count from the end. Throws Error{out_of_range}.
+TensorView sliced(const TensorView& view, const std::string& ranges);
+
+/// "3/8": part 3 of 8. Throws Error{out_of_range}.
+struct ShardOf {
+  std::int64_t tp_rank = 0;
+  std::int64_t tp_size = 1;
+};
+ShardOf shard_from(const std::string& text);
+
+}  // namespace heft::cli

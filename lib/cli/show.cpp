@@ -1,0 +1,67 @@
+#include <algorithm>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/select.hpp"
+#include "cli/text.hpp"
+#include "cli/values.hpp"
+#include "core/text.hpp"
+
+namespace heft::cli {
+namespace {
+
+// The first `most` values, one after the other, each as JSON writes it.
+template <class Write>
+void each_value(const Tensor& tensor, std::uint64_t most, Write write) {
+  visit_elements(tensor, [&](const auto elements) {
+    const std::size_t count = static_cast<std::size_t>(std::min<std::uint64_t>(most, elements.size()));
+    for (std::size_t i = 0; i < count; ++i) write(i, json_value(elements[i]));
+  });
+}
+
+std::string json_or_null(const std::optional<double>& value) { return value ? json_number(*value) : "null"; }
+
+void print_json(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, Terminal& terminal) {
+  terminal.out << fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"values\":[", json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()));
+  each_value(tensor, head, [&](std::size_t i, const std::string& value) { terminal.out << (i > 0 ? "," : "") << value; });
+  terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{}}}\n", json_or_null(statistics.min),
+                              json_or_null(statistics.max), json_or_null(statistics.mean), statistics.nan, statistics.inf);
+}
+
+// Values in rows of the innermost dim, as far as a line reaches.
+void print_values(const Tensor& tensor, std::uint64_t head, Terminal& terminal) {
+  const std::size_t rank = tensor.shape().rank();
+  const auto row = static_cast<std::size_t>(rank == 0 ? 1 : std::max<std::int64_t>(tensor.shape()[rank - 1], 1));
+  const std::size_t per_line = std::min<std::size_t>(row, 8);
+  each_value(tensor, head, [&](std::size_t i, const std::string& value) {
+    const bool begins = i % row % per_line == 0;
+    if (begins && i > 0) terminal.out << '\n';
+    terminal.out << "  " << value;
+  });
+  terminal.out << '\n';
+  if (tensor.element_count() > head) terminal.out << "  ... " << tensor.element_count() - head << " more\n";
+}
+
+void print_text(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, Terminal& terminal) {
+  terminal.out << fmt::format("{}: {} {}, {}\n", core::escaped(view.name()), view.dtype_name(), to_string(view.shape()), human_bytes(view.size_bytes()));
+  print_values(tensor, head, terminal);
+  if (statistics.min)
+    terminal.out << fmt::format("min {}, max {}, mean {} (of finite values), ", *statistics.min, *statistics.max, *statistics.mean);
+  terminal.out << fmt::format("{} NaN, {} infinite\n", statistics.nan, statistics.inf);
+}
+
+}  // namespace
+
+int run(const ShowCommand& command, Terminal& terminal) {
+  const Checkpoint checkpoint = open(command.path, command.open);
+  const TensorView view = sliced(checkpoint.tensor(command.name), command.slice);
+  const Tensor tensor = readable(view);
+  const Statistics statistics = statistics_of(tensor);
+  if (command.json) print_json(view, tensor, statistics, command.head.value_or(UINT64_MAX), terminal);
+  else print_text(view, tensor, statistics, command.head.value_or(64), terminal);
+  return yes;
+}
+
+}  // namespace heft::cli

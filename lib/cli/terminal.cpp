@@ -1,0 +1,78 @@
+#include "cli/terminal.hpp"
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "cli/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+namespace {
+
+std::atomic<bool> interrupt_seen = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
+
+unsigned columns_of(int handle) noexcept {
+  winsize size = {};
+  if (ioctl(handle, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
+
+}  // namespace
+
+Terminal standard_terminal() {
+  const bool out_is_terminal = isatty(STDOUT_FILENO) == 1;
+  const char* no_colour = std::getenv("NO_COLOR");
+  return {
+      .out = std::cout,
+      .err = std::cerr,
+      .width = out_is_terminal ? columns_of(STDOUT_FILENO) : 0,
+      .colour = out_is_terminal && (no_colour == nullptr || *no_colour == '\0'),
+      .progress = isatty(STDERR_FILENO) == 1,
+  };
+}
+
+bool interrupted() noexcept { return interrupt_seen.load(std::memory_order_relaxed); }
+
+void watch_interrupts() noexcept {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupt_seen.store(true, std::memory_order_relaxed); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+ProgressBar::ProgressBar(Terminal& terminal, std::string_view what) : terminal_(terminal), what_(what) {}
+
+ProgressBar::~ProgressBar() {
+  if (drawn_) terminal_.err << "\r\x1b[K" << std::flush;
+}
+
+void ProgressBar::show(std::uint64_t done, std::uint64_t total) {
+  if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
+  if (!terminal_.progress) return;
+  const Clock::time_point now = Clock::now();
+  if (now - drawn_at_ < std::chrono::milliseconds(100)) return;
+  drawn_at_ = now;
+  drawn_ = true;
+  terminal_.err << line(done, total) << std::flush;
+}
+
+std::string ProgressBar::line(std::uint64_t done, std::uint64_t total) const {
+  constexpr int cells = 30;
+  const double part = total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total);
+  const int filled = static_cast<int>(part * cells);
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  return fmt::format("\r{} [{:#<{}}{:.<{}}] {:3.0f} % {} of {}, {}/s\x1b[K", what_, "", filled, "", cells - filled, part * 100,
+                     human_bytes(done), human_bytes(total), human_bytes(static_cast<std::uint64_t>(rate)));
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,143 @@
+#include "cli/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  std::uint64_t bytes;
+};
+
+constexpr std::array<Unit, 10> units = {{
+    {"", 1}, {"B", 1},
+    {"KB", 1000}, {"MB", 1'000'000}, {"GB", 1'000'000'000}, {"TB", 1'000'000'000'000},
+    {"KIB", 1ull << 10}, {"MIB", 1ull << 20}, {"GIB", 1ull << 30}, {"TIB", 1ull << 40},
+}};
+
+// Characters, counted by UTF-8 lead bytes: names are escaped before they come here, so nothing is wider than a cell or two.
+std::size_t cells(std::string_view text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+// The begin and the end of a name tell more than its middle.
+std::string shortened(std::string_view text, std::size_t room) {
+  if (cells(text) <= room || room < 5) return std::string(text);
+  const std::size_t tail = (room - 2) / 2;
+  const std::size_t head = room - 2 - tail;
+  const auto nth = [&](std::size_t n) {
+    std::size_t at = 0;
+    while (at < text.size() && n-- > 0)
+      do ++at;
+      while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
+    return at;
+  };
+  return fmt::format("{}..{}", text.substr(0, nth(head)), text.substr(nth(cells(text) - tail)));
+}
+
+template <class Float>
+std::string json_float(Float value) {
+  if (std::isnan(value)) return "\"nan\"";
+  if (std::isinf(value)) return value > 0 ? "\"inf\"" : "\"-inf\"";
+  std::string text = fmt::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+}  // namespace
+
+std::string human_bytes(std::uint64_t bytes) {
+  if (bytes < 1000) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  constexpr std::array names = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
+  while (value >= 999.5 && unit + 1 < names.size()) {
+    value /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, names[unit]);
+}
+
+std::uint64_t bytes_from(std::string_view text) {
+  double value = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string unit(end, text.data() + text.size());
+  std::erase(unit, ' ');
+  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  const auto* row = std::ranges::find(units, unit, &Unit::name);
+  const double bytes = row == units.end() ? -1 : value * static_cast<double>(row->bytes);
+  if (failed != std::errc() || !(bytes >= 0) || bytes >= 9e18)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a size such as 5GB or 512MiB, found '{}'", core::escaped(text)));
+  return static_cast<std::uint64_t>(bytes);
+}
+
+std::string json_text(std::string_view text) {
+  std::string out = "\"";
+  while (!text.empty()) {
+    const auto c = static_cast<unsigned char>(text[0]);
+    std::size_t length = 1;
+    while (c >= 0x80 && length < 4 && length < text.size() && !core::is_utf8(text.substr(0, length))) ++length;
+    const std::string_view one = text.substr(0, length);
+    if (c == '"' || c == '\\') (out += '\\') += text[0];
+    else if (c < 0x20 || c == 0x7F) out += fmt::format("\\u{:04x}", c);
+    else if (core::is_utf8(one)) out += one;
+    else {
+      out += "\uFFFD";
+      length = 1;
+    }
+    text.remove_prefix(length);
+  }
+  return out + '"';
+}
+
+std::string json_number(double value) { return json_float(value); }
+std::string json_number(float value) { return json_float(value); }
+
+std::string json_dims(const Dims& dims) { return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ",")); }
+
+std::string json_bytes(std::span<const std::byte> bytes) { return fmt::format("{{\"$bytes\":\"{}\"}}", hexadecimal(bytes)); }
+
+std::string hexadecimal(std::span<const std::byte> bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (const std::byte byte : bytes) {
+    out += digits[std::to_integer<std::size_t>(byte >> 4)];
+    out += digits[std::to_integer<std::size_t>(byte & std::byte{15})];
+  }
+  return out;
+}
+
+std::string table(std::span<const Column> columns, std::span<const std::vector<std::string>> rows, unsigned width) {
+  std::vector<std::size_t> widths(columns.size(), 0);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < columns.size(); ++i) widths[i] = std::max(widths[i], cells(row[i]));
+  std::size_t others = 0;
+  for (std::size_t i = 1; i < widths.size(); ++i) others += widths[i] + 2;
+  if (width > 0 && widths[0] + others > width) widths[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const std::string cell = i == 0 ? shortened(row[i], widths[0]) : row[i];
+      const std::string pad(widths[i] - std::min(widths[i], cells(cell)), ' ');
+      line += fmt::format("{}{}{}", i > 0 ? "  " : "", columns[i].right ? pad + cell : cell, columns[i].right ? "" : pad);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  }
+  return out;
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,38 @@
+// cli/text.hpp: numbers and names as people and JSON read them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heft/shape.hpp"
+
+namespace heft::cli {
+
+/// "0 B", "1.5 KB", "2.47 GB": powers of 1000, three digits.
+std::string human_bytes(std::uint64_t bytes);
+/// "5GB", "512 MiB", "1000000" in bytes. KB, MB, GB, TB are powers of 1000; KiB, ... of 1024. Throws Error{out_of_range}.
+std::uint64_t bytes_from(std::string_view text);
+
+/// `text` as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD.
+std::string json_text(std::string_view text);
+/// A JSON number; "nan", "inf" and "-inf" (as strings) for what JSON has no numbers for.
+std::string json_number(double value);
+std::string json_number(float value);
+/// "[1,2,3]"
+std::string json_dims(const Dims& dims);
+/// {"$bytes":"hex"}
+std::string json_bytes(std::span<const std::byte> bytes);
+/// Lower-case hexadecimal.
+std::string hexadecimal(std::span<const std::byte> bytes);
+
+/// Rows in columns that line up; the first column is cut in its middle until a row fits `width` (0: never cut). Columns flagged `right`
+/// line up at their right.
+struct Column {
+  bool right = false;
+};
+std::string table(std::span<const Column> columns, std::span<const std::vector<std::string>> rows, unsigned width);
+
+}  // namespace heft::cli

@@ -1,0 +1,139 @@
+#include "cli/values.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cli/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+namespace {
+
+template <class T>
+double real_of(T value) {
+  if constexpr (std::is_same_v<T, boolean>) return value ? 1 : 0;
+  else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) return static_cast<double>(static_cast<float>(value));
+  else return static_cast<double>(value);
+}
+
+template <class T>
+inline constexpr bool is_complex = std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
+
+// Sums in blocks: a running double over 10^9 values would lose the small ones.
+class Accumulator {
+ public:
+  void add(double value) {
+    ++result_.count;
+    if (std::isnan(value)) ++result_.nan;
+    else if (std::isinf(value)) ++result_.inf;
+    else add_finite(value);
+  }
+  void add_complex(std::complex<double> value) {
+    ++result_.count;
+    if (std::isnan(value.real()) || std::isnan(value.imag())) ++result_.nan;
+    else if (std::isinf(value.real()) || std::isinf(value.imag())) ++result_.inf;
+  }
+  Statistics finish() {
+    total_ += block_;
+    if (finite_ == 0) return result_;
+    result_.min = min_;
+    result_.max = max_;
+    result_.mean = total_ / static_cast<double>(finite_);
+    return result_;
+  }
+
+ private:
+  void add_finite(double value) {
+    min_ = std::min(min_, value);
+    max_ = std::max(max_, value);
+    block_ += value;
+    if ((++finite_ & 4095) == 0) total_ += std::exchange(block_, 0);
+  }
+  Statistics result_;
+  double min_ = std::numeric_limits<double>::infinity();
+  double max_ = -std::numeric_limits<double>::infinity();
+  double block_ = 0;
+  double total_ = 0;
+  std::uint64_t finite_ = 0;
+};
+
+template <class T>
+void widen_into(Difference& difference, T a, T b) {
+  double apart = 0;
+  double size = 0;
+  if constexpr (is_complex<T>) {
+    apart = std::abs(std::complex<double>(a) - std::complex<double>(b));
+    size = std::max(std::abs(std::complex<double>(a)), std::abs(std::complex<double>(b)));
+  } else {
+    apart = std::abs(real_of(a) - real_of(b));
+    size = std::max(std::abs(real_of(a)), std::abs(real_of(b)));
+    if (std::isnan(real_of(a)) && std::isnan(real_of(b))) return;
+    if (real_of(a) == real_of(b) && !std::is_integral_v<T>) return;  // equal infinities; zeros of either sign
+  }
+  if constexpr (std::is_integral_v<T>) {
+    if (a == b) return;
+    apart = std::max(apart, 1.0);  // 64-bit integers that double cannot tell apart
+  }
+  if (std::isnan(apart)) apart = std::numeric_limits<double>::infinity();
+  difference.absolute = std::max(difference.absolute, apart);
+  const double relative = apart / size;
+  difference.relative = std::max(difference.relative, std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative);
+  ++difference.count;
+}
+
+}  // namespace
+
+std::optional<DType> readable_as(DType dtype) noexcept {
+  switch (info(dtype).category) {
+    case DTypeCategory::raw:
+    case DTypeCategory::quantized: return std::nullopt;
+    case DTypeCategory::block: return DType::f32;
+    case DTypeCategory::complex: return dtype == DType::c32 ? DType::c64 : dtype;
+    case DTypeCategory::real: return info(dtype).block_bytes == 1 ? DType::f32 : dtype;
+    default: return dtype;
+  }
+}
+
+Tensor readable(const TensorView& view, const MaterializeOptions& options) {
+  if (const auto dtype = readable_as(view.dtype())) return materialize(view, *dtype, options);
+  throw Error(ErrorCode::unsupported, fmt::format("{} has bytes but no values that heft can read", view.dtype_name()),
+              {.tensor = std::string(view.name())});
+}
+
+Statistics statistics_of(const Tensor& tensor) {
+  Accumulator accumulator;
+  visit_elements(tensor, [&]<class T>(std::span<const T> elements) {
+    for (const T value : elements) {
+      if constexpr (is_complex<T>) accumulator.add_complex(std::complex<double>(value));
+      else accumulator.add(real_of(value));
+    }
+  });
+  return accumulator.finish();
+}
+
+Difference difference_of(const Tensor& a, const Tensor& b) {
+  Difference difference;
+  visit_elements(a, [&]<class T>(std::span<const T> left) {
+    const std::span<const T> right = b.as<T>();
+    for (std::size_t i = 0; i < left.size(); ++i)
+      if (std::memcmp(&left[i], &right[i], sizeof(T)) != 0) widen_into(difference, left[i], right[i]);
+  });
+  return difference;
+}
+
+std::string json_value(boolean value) { return value ? "true" : "false"; }
+std::string json_value(f16 value) { return json_number(static_cast<float>(value)); }
+std::string json_value(bf16 value) { return json_number(static_cast<float>(value)); }
+std::string json_value(float value) { return json_number(value); }
+std::string json_value(double value) { return json_number(value); }
+std::string json_value(std::complex<double> value) { return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag())); }
+std::string json_value(std::complex<float> value) { return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag())); }
+std::string json_value(std::int64_t value) { return fmt::format("{}", value); }
+std::string json_value(std::uint64_t value) { return fmt::format("{}", value); }
+
+}  // namespace heft::cli

@@ -1,0 +1,80 @@
+// cli/values.hpp: elements as numbers, and what can be said of many of them.
+#pragma once
+
+#include <complex>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "heft/element.hpp"
+#include "heft/materialize.hpp"
+#include "heft/tensor.hpp"
+
+namespace heft::cli {
+
+/// The dtype in which the elements of `dtype` can be looked at: itself for what C++ has numbers for, f32 for small floats and ggml blocks,
+/// c64 for c32; nothing for raw and quantized types, which have only bytes.
+std::optional<DType> readable_as(DType dtype) noexcept;
+
+/// The tensor of the view in memory, in readable_as() of its dtype. Throws Error{unsupported} where that is nothing.
+Tensor readable(const TensorView& view, const MaterializeOptions& options = {});
+
+/// Counts and extremes. `min`, `max` and `mean` are over the finite values; nothing when there is none, or for complex numbers.
+struct Statistics {
+  std::uint64_t count = 0;
+  std::uint64_t nan = 0;
+  std::uint64_t inf = 0;
+  std::optional<double> min = {};
+  std::optional<double> max = {};
+  std::optional<double> mean = {};
+};
+Statistics statistics_of(const Tensor& tensor);
+
+/// Largest differences of two tensors of one shape: |a - b|, and |a - b| / max(|a|, |b|). Two NaN are equal; a NaN beside a number
+/// differs by infinity.
+struct Difference {
+  double absolute = 0;
+  double relative = 0;
+  std::uint64_t count = 0;  ///< Elements that differ.
+};
+Difference difference_of(const Tensor& a, const Tensor& b);
+
+/// Calls `visit` with the tensor's elements as a typed span; the tensor came from readable(). False for other dtypes.
+template <class Visit>
+bool visit_elements(const Tensor& tensor, Visit&& visit) {
+  switch (tensor.dtype()) {
+    case DType::boolean: visit(tensor.as<boolean>()); return true;
+    case DType::u8: visit(tensor.as<std::uint8_t>()); return true;
+    case DType::i8: visit(tensor.as<std::int8_t>()); return true;
+    case DType::u16: visit(tensor.as<std::uint16_t>()); return true;
+    case DType::i16: visit(tensor.as<std::int16_t>()); return true;
+    case DType::u32: visit(tensor.as<std::uint32_t>()); return true;
+    case DType::i32: visit(tensor.as<std::int32_t>()); return true;
+    case DType::u64: visit(tensor.as<std::uint64_t>()); return true;
+    case DType::i64: visit(tensor.as<std::int64_t>()); return true;
+    case DType::f16: visit(tensor.as<f16>()); return true;
+    case DType::bf16: visit(tensor.as<bf16>()); return true;
+    case DType::f32: visit(tensor.as<float>()); return true;
+    case DType::f64: visit(tensor.as<double>()); return true;
+    case DType::c64: visit(tensor.as<std::complex<float>>()); return true;
+    case DType::c128: visit(tensor.as<std::complex<double>>()); return true;
+    default: return false;
+  }
+}
+
+/// One element as JSON: a number, true or false, [real, imaginary], or the string that json_number gives.
+std::string json_value(boolean value);
+std::string json_value(f16 value);
+std::string json_value(bf16 value);
+std::string json_value(float value);
+std::string json_value(double value);
+std::string json_value(std::complex<double> value);
+std::string json_value(std::complex<float> value);
+std::string json_value(std::int64_t value);
+std::string json_value(std::uint64_t value);
+inline std::string json_value(std::integral auto value) {
+  if constexpr (std::is_signed_v<decltype(value)>) return json_value(static_cast<std::int64_t>(value));
+  else return json_value(static_cast<std::uint64_t>(value));
+}
+
+}  // namespace heft::cli

@@ -1,0 +1,96 @@
+#include <algorithm>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "cli/commands.hpp"
+#include "cli/text.hpp"
+#include "cli/values.hpp"
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "heft/materialize.hpp"
+
+namespace heft::cli {
+namespace {
+
+struct Findings {
+  std::uint64_t tensors = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t unread = 0;      // tensors of dtypes without values
+  std::uint64_t non_finite = 0;  // tensors with NaN or infinity
+  std::uint64_t nan = 0;
+  std::uint64_t inf = 0;
+};
+
+bool can_be_non_finite(DType dtype) noexcept {
+  const DTypeCategory category = info(dtype).category;
+  return category == DTypeCategory::real || category == DTypeCategory::complex || category == DTypeCategory::block;
+}
+
+// Damage is what makes the file worth fetching again; the rest of the codes are troubles of this run.
+bool is_damage(ErrorCode code) noexcept {
+  return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk || code == ErrorCode::unrecognized;
+}
+
+void report(const Tensor& tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
+  if (command.json)
+    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor.name()), statistics.nan, statistics.inf);
+  else
+    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor.name()), statistics.nan, statistics.inf, statistics.count);
+}
+
+Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
+  Findings findings;
+  ProgressBar bar(terminal, "verifying");
+  const std::uint64_t total = checkpoint.root().tensor_bytes();
+  for (const TensorView& view : checkpoint.tensors()) {
+    ++findings.tensors;
+    if (!view.has_data()) continue;
+    // Every payload byte is read once, also where it has no values to judge: an unreadable sector is damage too.
+    const auto dtype = readable_as(view.dtype());
+    const Tensor tensor = dtype ? materialize(view, *dtype) : materialize(view);
+    if (!dtype) ++findings.unread;
+    findings.bytes += view.size_bytes();
+    bar.show(findings.bytes, std::max(total, findings.bytes));
+    if (!can_be_non_finite(tensor.dtype())) continue;
+    const Statistics statistics = statistics_of(tensor);
+    findings.nan += statistics.nan;
+    findings.inf += statistics.inf;
+    if (statistics.nan + statistics.inf == 0) continue;
+    ++findings.non_finite;
+    report(tensor, statistics, command, terminal);
+  }
+  return findings;
+}
+
+int verdict(const Findings& findings, bool changed, const VerifyCommand& command, Terminal& terminal) {
+  const bool damaged = changed || (findings.non_finite > 0 && !command.allow_non_finite);
+  if (command.json)
+    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"nan\":{},\"inf\":{}}}\n", !damaged, findings.tensors, findings.nan, findings.inf);
+  else
+    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values{}{}\n", damaged ? "damaged" : "sound", findings.tensors, findings.non_finite,
+                                findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "",
+                                changed ? ", the file changed while it was read" : "");
+  return damaged ? no : yes;
+}
+
+}  // namespace
+
+int run(const VerifyCommand& command, Terminal& terminal) {
+  watch_interrupts();
+  try {
+    const Checkpoint checkpoint = open(command.path, command.open);
+    if (!command.json)
+      for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
+    const Findings findings = check_payload(checkpoint, command, terminal);
+    return verdict(findings, !checkpoint.unchanged(), command, terminal);
+  } catch (const Error& error) {
+    if (!is_damage(error.code())) throw;
+    terminal.err << "heft: " << error.what() << '\n';
+    if (command.json) terminal.out << fmt::format("{{\"sound\":false,\"error\":{}}}\n", json_text(error.what()));
+    else terminal.out << "damaged\n";
+    return no;
+  }
+}
+
+}  // namespace heft::cli
