@@ -7,10 +7,10 @@ packages() {
   case $1 in
     build)
       echo g++ meson ninja-build pkg-config
-      echo libboost-dev libfmt-dev libsimdjson-dev libdeflate-dev libre2-dev libhwy-dev liburing-dev
+      echo libboost-dev libfmt-dev libdeflate-dev libre2-dev libhwy-dev liburing-dev
       echo libcli11-dev libssl-dev
       ;;
-    tests) echo doctest-dev binutils ;;
+    tests) echo doctest-dev libsimdjson-dev binutils ;;
     bench) echo libbenchmark-dev ;;
     fuzz) echo clang libclang-rt-dev ;;
     *) echo "setup.sh: no set is called '$1' (build, tests, bench, fuzz)" >&2; return 2 ;;
