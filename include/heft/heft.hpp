@@ -13,6 +13,7 @@
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
 #include "heft/record.hpp"
+#include "heft/save.hpp"
 #include "heft/shape.hpp"
 #include "heft/slice.hpp"
 #include "heft/stream.hpp"

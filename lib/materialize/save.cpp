@@ -1,0 +1,241 @@
+// Saving stands here and not in the record room because it runs on materialize(): conversion, gathering and reading past the page cache are the same
+// whether bytes end in memory or in a file. What a file consists of is the format room's (blueprint.hpp), how it gets its name the mmap room's
+// (scratch_file.hpp).
+//
+//   items -> groups, one a file -> blueprints -> scratch files, written and synced -> shards renamed -> index renamed -> old files removed
+//                                                              |                                       |
+//                              until here the old checkpoint is what it was                     from here the new one is whole
+#include "heft/save.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/text.hpp"
+#include "format/blueprint.hpp"
+#include "heft/error.hpp"
+#include "materialize/save_parts.hpp"
+#include "materialize/save_payloads.hpp"
+#include "mmap/scratch_file.hpp"
+
+namespace heft {
+namespace engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+SaveFormat format_of(const std::filesystem::path& path, SaveFormat asked) {
+  if (asked != SaveFormat::by_suffix) return asked;
+  if (path.extension() == ".safetensors") return SaveFormat::safetensors;
+  throw Error(ErrorCode::unsupported, "expected a path that ends in .safetensors to say the format", {.path = path.string()});
+}
+
+// A file of the new checkpoint, complete but for its name.
+struct Ready {
+  mmap::ScratchFile file;
+  SavedFile report;
+};
+
+class Save {
+ public:
+  Save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) : items_(items), path_(path), options_(options) {}
+
+  SaveReport run() {
+    const auto begin = Clock::now();
+    static_cast<void>(format_of(path_, options_.format));
+    require_convertible(items_);
+    plan();
+    folder_ = mmap::Folder::open(path_.has_parent_path() ? path_.parent_path().string() : ".");
+    if (groups_.size() == 1) replace_file();
+    else replace_shards();
+    report_.tied = tied_items(items_);
+    report_.tensors = items_.size();
+    report_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    return std::move(report_);
+  }
+
+ private:
+  // Every refusal is here, before the destination's folder is looked at.
+  void plan() {
+    groups_ = groups_of(items_, options_.shard_bytes);
+    const format::TextMetadata metadata = text_metadata(options_.keep_metadata, options_.metadata, report_.notes);
+    for (const std::span<const SaveItem> group : groups_) {
+      std::vector<format::Declaration> tensors;
+      tensors.reserve(group.size());
+      for (const SaveItem& item : group) tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
+      blueprints_.push_back(format::safetensors_blueprint(tensors, metadata));
+      for (const format::Payload& payload : blueprints_.back().payloads) report_.tensor_bytes += payload.size;
+    }
+    if (groups_.size() > 1) require_names_once();
+  }
+
+  // Within one file the blueprint sees to it.
+  void require_names_once() const {
+    std::vector<std::string_view> names;
+    names.reserve(items_.size());
+    for (const SaveItem& item : items_) names.push_back(item.view.name());
+    std::ranges::sort(names);
+    if (const auto twin = std::ranges::adjacent_find(names); twin != names.end())
+      throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twin)});
+  }
+
+  void replace_file() {
+    const std::string name = path_.filename().string();
+    Ready ready = write(0, name);
+    publish(ready);
+    settle();
+    if (const std::string index = name + ".index.json"; folder_->has_file(index))
+      report_.notes.push_back(fmt::format("{} is still there and describes an older checkpoint", core::escaped(index)));
+  }
+
+  void replace_shards() {
+    const SaveNames names = shard_names(*folder_, path_.filename().string(), groups_.size());
+    std::vector<Ready> shards;
+    shards.reserve(groups_.size());
+    for (std::size_t i = 0; i < groups_.size(); ++i) shards.push_back(write(i, names.shards[i]));
+    Ready index = write_index(names);
+    try {
+      for (Ready& shard : shards) publish(shard);
+      settle();  // an index must not outlive a power failure that its shards did not
+      publish(index);
+    } catch (...) {
+      withdraw(names);
+      throw;
+    }
+    settle();
+    for (const std::string& old : names.old) remove(old);
+    remove(names.single);
+  }
+
+  // No index names these shards: nobody misses them.
+  void withdraw(const SaveNames& names) noexcept {
+    for (const std::string& shard : names.shards) {
+      try {
+        mmap::remove_file(*folder_, shard);
+      } catch (const Error&) {
+        // The error under way says what is wrong with the folder.
+      }
+    }
+  }
+
+  Ready write(std::size_t number, const std::string& name) {
+    mmap::ScratchFile file = mmap::ScratchFile::create(folder_, name);
+    write_file(file, blueprints_[number], groups_[number], options_, [this](std::uint64_t bytes) { advance(bytes); });
+    return finished(std::move(file), blueprints_[number].size_bytes, groups_[number].size());
+  }
+
+  Ready write_index(const SaveNames& names) {
+    std::vector<std::pair<std::string, std::string>> map;
+    map.reserve(items_.size());
+    for (std::size_t i = 0; i < groups_.size(); ++i)
+      for (const SaveItem& item : groups_[i]) map.emplace_back(item.view.name(), names.shards[i]);
+    std::ranges::sort(map);
+    const std::string text = format::index_json(report_.tensor_bytes, map);
+    mmap::ScratchFile file = mmap::ScratchFile::create(folder_, names.index);
+    file.write(0, std::as_bytes(std::span(text)));
+    return finished(std::move(file), text.size(), 0);
+  }
+
+  Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
+    if (options_.sync) file.sync();
+    file.close();
+    SavedFile report{.path = file.path(), .size_bytes = size, .tensors = tensors};
+    return {std::move(file), std::move(report)};
+  }
+
+  void publish(Ready& ready) {
+    ready.file.publish();
+    report_.files.push_back(std::move(ready.report));
+  }
+
+  void settle() {
+    if (options_.sync) mmap::sync_folder(*folder_);
+  }
+
+  void remove(const std::string& name) {
+    if (!folder_->has_file(name)) return;
+    mmap::remove_file(*folder_, name);
+    report_.removed.push_back((path_.parent_path() / name).string());
+  }
+
+  void advance(std::uint64_t bytes) {
+    written_ += bytes;
+    if (options_.progress) options_.progress({.bytes_done = written_, .bytes_total = report_.tensor_bytes});
+  }
+
+  std::span<const SaveItem> items_;
+  const std::filesystem::path& path_;
+  const SaveOptions& options_;
+  std::vector<std::span<const SaveItem>> groups_;
+  std::vector<format::Blueprint> blueprints_;  // parallel to groups_
+  std::shared_ptr<const mmap::Folder> folder_;
+  std::uint64_t written_ = 0;
+  SaveReport report_;
+};
+
+// What can be saved of a subtree.
+struct Found {
+  std::vector<SaveItem> items;
+  std::size_t others = 0;
+};
+
+// Iterative, for trees as deep as Limits::record_depth.
+Found tensors_under(const Record& root) {
+  struct Step {
+    Record record;
+    std::string path;
+    std::size_t next = 0;
+  };
+  Found found;
+  std::vector<Step> stack = {{root, "", 0}};
+  while (!stack.empty()) {
+    Step& top = stack.back();
+    if (top.next == top.record.count()) {
+      stack.pop_back();
+      continue;
+    }
+    const Record child = top.record.child(top.next);
+    const std::string key = top.record.key(top.next++);
+    std::string path = top.path.empty() ? key : key.empty() ? top.path : top.path + '.' + key;
+    if (child.kind() == RecordKind::tensor) found.items.emplace_back(child.tensor().renamed(std::move(path)));
+    else if (child.kind() == RecordKind::map || child.kind() == RecordKind::list) stack.push_back({child, std::move(path), 0});
+    else ++found.others;
+  }
+  return found;
+}
+
+}  // namespace
+}  // namespace engine
+
+SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) {
+  return engine::Save(items, path, options).run();
+}
+
+SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path, const SaveOptions& options) {
+  std::vector<SaveItem> items;
+  for (TensorView view : checkpoint.tensors()) items.emplace_back(std::move(view));
+  SaveOptions keeping = options;
+  if (keeping.keep_metadata.kind() == RecordKind::null) keeping.keep_metadata = checkpoint.metadata();
+  return save(items, path, keeping);
+}
+
+SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options) {
+  if (record.kind() != RecordKind::map && record.kind() != RecordKind::list)
+    throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}", core::escaped(record.path()), name(record.kind())));
+  const engine::Found found = engine::tensors_under(record);
+  SaveReport report = save(found.items, path, options);
+  if (found.others != 0) report.notes.push_back(fmt::format("{} values that are no tensors are not saved", found.others));
+  return report;
+}
+
+SaveReport save(const Weights& weights, const std::filesystem::path& path, const SaveOptions& options) {
+  std::vector<SaveItem> items;
+  for (const Tensor& tensor : weights) items.emplace_back(tensor.view().renamed(tensor.name()));
+  return save(items, path, options);
+}
+
+}  // namespace heft

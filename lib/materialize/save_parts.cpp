@@ -1,0 +1,141 @@
+#include "materialize/save_parts.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <random>
+#include <tuple>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "heft/plan.hpp"
+#include "record/view_access.hpp"
+
+namespace heft::engine {
+namespace {
+
+std::uint64_t written_bytes(const SaveItem& item) { return bytes_for(item.dtype, item.view.shape()); }
+
+std::string stem_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
+std::string suffix_of(const std::string& name) { return name.substr(name.rfind('.')); }
+
+std::vector<std::string> numbered(const std::string& stem, const std::string& suffix, std::size_t count) {
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= count; ++i) names.push_back(fmt::format("{}-{:05}-of-{:05}{}", stem, i, count, suffix));
+  return names;
+}
+
+// Names of the shards of the checkpoint that `index` describes; none when there is no such file or it makes no sense.
+std::vector<std::string> shards_of(const mmap::Folder& folder, const std::string& index) {
+  if (!folder.has_file(index)) return {};
+  const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
+  std::vector<std::string> names;
+  try {
+    const Checkpoint old = open(path);
+    for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
+  } catch (const Error&) {
+    return {};  // a damaged checkpoint may be replaced as well; what its shards were, nobody knows
+  }
+  return names;
+}
+
+// A value of metadata as text, or nothing for what has no such form.
+std::optional<std::string> text_of(const Record& value) {
+  switch (value.kind()) {
+    case RecordKind::text: return core::is_utf8(value.text()) ? std::optional(std::string(value.text())) : std::nullopt;
+    case RecordKind::boolean: return value.boolean() ? "true" : "false";
+    case RecordKind::real: return fmt::format("{}", value.real());
+    case RecordKind::integer: break;
+    default: return std::nullopt;
+  }
+  try {
+    return fmt::format("{}", value.integer());
+  } catch (const Error&) {
+    return fmt::format("{}", value.natural());  // above 2^63
+  }
+}
+
+void put(format::TextMetadata& metadata, std::string key, std::string value) {
+  const auto there = std::ranges::find(metadata, key, &std::pair<std::string, std::string>::first);
+  if (there == metadata.end()) metadata.emplace_back(std::move(key), std::move(value));
+  else there->second = std::move(value);
+}
+
+// Equal for items that view the same bytes in the same layout.
+auto place_of(const SaveItem& item) {
+  const std::span<const std::int64_t> dims = item.view.shape().span();
+  const std::span<const std::int64_t> strides = item.view.strides().span();
+  return std::tuple(ViewAccess::source(item.view).get(), ViewAccess::first_byte(item.view), item.view.dtype(), std::vector(dims.begin(), dims.end()),
+                    std::vector(strides.begin(), strides.end()));
+}
+
+}  // namespace
+
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes) {
+  std::vector<std::span<const SaveItem>> groups;
+  std::size_t begin = 0;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::uint64_t more = written_bytes(items[i]);
+    if (most_bytes != 0 && i != begin && (more > most_bytes || bytes > most_bytes - more)) {
+      groups.push_back(items.subspan(begin, i - begin));
+      begin = i;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  groups.push_back(items.subspan(begin));
+  return groups;
+}
+
+SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count) {
+  SaveNames names;
+  names.single = name;
+  names.index = name + ".index.json";
+  const std::vector<std::string> there = folder.names();
+  const auto taken = [&](const std::string& shard) { return std::ranges::binary_search(there, shard); };
+  names.shards = numbered(stem_of(name), suffix_of(name), count);
+  std::random_device random;
+  while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(fmt::format("{}-{:08x}", stem_of(name), random()), suffix_of(name), count);
+  names.old = shards_of(folder, names.index);
+  return names;
+}
+
+format::TextMetadata text_metadata(const Record& kept, std::span<const std::pair<std::string, std::string>> added, std::vector<std::string>& notes) {
+  format::TextMetadata metadata;
+  std::size_t left_out = 0;
+  for (std::size_t i = 0; i < kept.count(); ++i) {
+    if (auto text = text_of(kept.child(i))) metadata.emplace_back(kept.key(i), std::move(*text));
+    else ++left_out;
+  }
+  if (left_out != 0) notes.push_back(fmt::format("{} metadata values are not kept: safetensors has texts only", left_out));
+  for (const auto& [key, value] : added) put(metadata, key, value);
+  return metadata;
+}
+
+std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items) {
+  std::vector<const SaveItem*> stored;
+  for (const SaveItem& item : items)
+    if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
+  std::ranges::stable_sort(stored, {}, [](const SaveItem* item) {
+    return std::pair(ViewAccess::source(item->view).get(), ViewAccess::first_byte(item->view));
+  });
+  std::vector<std::pair<std::string, std::string>> tied;
+  const SaveItem* first = nullptr;
+  for (const SaveItem* item : stored) {
+    if (first != nullptr && place_of(*first) == place_of(*item)) tied.emplace_back(item->view.name(), first->view.name());
+    else first = item;
+  }
+  return tied;
+}
+
+void require_convertible(std::span<const SaveItem> items) {
+  for (const SaveItem& item : items) {
+    LoadPlan plan;
+    plan.add(item.view, item.dtype);
+  }
+}
+
+}  // namespace heft::engine
