@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <compare>
 #include <optional>
 #include <random>
 #include <tuple>
@@ -63,12 +63,14 @@ void put(format::TextMetadata& metadata, std::string key, std::string value) {
   else there->second = std::move(value);
 }
 
+std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
+
 // Equal for items that view the same bytes in the same layout.
-auto place_of(const SaveItem& item) {
-  const std::span<const std::int64_t> dims = item.view.shape().span();
-  const std::span<const std::int64_t> strides = item.view.strides().span();
-  return std::tuple(ViewAccess::source(item.view).get(), ViewAccess::first_byte(item.view), item.view.dtype(), std::vector(dims.begin(), dims.end()),
-                    std::vector(strides.begin(), strides.end()));
+std::strong_ordering compare_places(const TensorView& a, const TensorView& b) noexcept {
+  const auto place = [](const TensorView& view) { return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype()); };
+  if (const auto order = place(a) <=> place(b); order != 0) return order;
+  if (const auto order = compare(a.shape(), b.shape()); order != 0) return order;
+  return compare(a.strides(), b.strides());
 }
 
 }  // namespace
@@ -119,13 +121,11 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
   std::vector<const SaveItem*> stored;
   for (const SaveItem& item : items)
     if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
-  std::ranges::stable_sort(stored, {}, [](const SaveItem* item) {
-    return std::pair(ViewAccess::source(item->view).get(), ViewAccess::first_byte(item->view));
-  });
+  std::ranges::stable_sort(stored, [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
   std::vector<std::pair<std::string, std::string>> tied;
   const SaveItem* first = nullptr;
   for (const SaveItem* item : stored) {
-    if (first != nullptr && place_of(*first) == place_of(*item)) tied.emplace_back(item->view.name(), first->view.name());
+    if (first != nullptr && compare_places(first->view, item->view) == 0) tied.emplace_back(item->view.name(), first->view.name());
     else first = item;
   }
   return tied;

@@ -189,9 +189,9 @@ void SaveChunks::enter(const format::Payload& payload) {
   std::uint64_t elements = shape.element_count();  // of one index of dim_
   const DTypeInfo& type = info(item.dtype);
   const auto fits = [&](std::uint64_t count) { return count / type.block_elements * type.block_bytes <= most_bytes_; };
-  for (dim_ = 0; dim_ < shape.rank(); ++dim_) {
+  for (dim_ = 0;; ++dim_) {
     elements /= static_cast<std::uint64_t>(shape[dim_]);
-    if (fits(elements)) break;
+    if (dim_ + 1 == shape.rank() || fits(elements)) break;
   }
   // Both dtypes' blocks stay whole; rows that end inside one cannot be cut apart.
   const std::uint64_t block = std::lcm<std::uint64_t>(type.block_elements, info(item.view.dtype()).block_elements);
