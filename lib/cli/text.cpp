@@ -108,6 +108,33 @@ std::string json_dims(const Dims& dims) { return fmt::format("[{}]", fmt::join(d
 
 std::string json_bytes(std::span<const std::byte> bytes) { return fmt::format("{{\"$bytes\":\"{}\"}}", hexadecimal(bytes)); }
 
+std::string decimal(std::span<const std::byte> number) {
+  std::vector<std::uint32_t> magnitude;
+  for (const std::byte byte : number) magnitude.push_back(std::to_integer<std::uint32_t>(byte));
+  const bool negative = !magnitude.empty() && magnitude.back() >= 0x80;
+  if (negative) {
+    std::uint32_t carry = 1;
+    for (std::uint32_t& byte : magnitude) {
+      const std::uint32_t flipped = (byte ^ 0xFF) + carry;
+      byte = flipped & 0xFF;
+      carry = flipped >> 8;
+    }
+  }
+  std::string digits;
+  while (std::ranges::any_of(magnitude, [](std::uint32_t byte) { return byte != 0; })) {
+    std::uint32_t rest = 0;
+    for (std::size_t i = magnitude.size(); i-- > 0;) {
+      const std::uint32_t part = rest << 8 | magnitude[i];
+      magnitude[i] = part / 10;
+      rest = part % 10;
+    }
+    digits += static_cast<char>('0' + rest);
+  }
+  if (digits.empty()) return "0";
+  if (negative) digits += '-';
+  return {digits.rbegin(), digits.rend()};
+}
+
 std::string hexadecimal(std::span<const std::byte> bytes) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string out;

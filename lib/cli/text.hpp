@@ -25,6 +25,8 @@ std::string json_number(float value);
 std::string json_dims(const Dims& dims);
 /// {"$bytes":"hex"}
 std::string json_bytes(std::span<const std::byte> bytes);
+/// A little-endian two's complement number of any length in decimal; quadratic in its length.
+std::string decimal(std::span<const std::byte> number);
 /// Lower-case hexadecimal.
 std::string hexadecimal(std::span<const std::byte> bytes);
 

@@ -25,13 +25,22 @@ struct Frame {
   std::size_t shown = 0;  // children to visit
 };
 
-// Integers of JSON have no bounds: what does not fit 64 bits either way is not text a parser would take, so it goes out as bytes would.
+// Python's integers have no bounds, nor have JSON's. Past this many bytes one is shown as bytes: its digits would take long.
+constexpr std::uint64_t longest_integer = 1024;
+
 std::string json_integer(const Record& record) {
   try {
     return fmt::format("{}", record.integer());
-  } catch (const Error&) {
-    return fmt::format("{}", record.natural());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_range) throw;
   }
+  try {
+    return fmt::format("{}", record.natural());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_range) throw;
+  }
+  const Bytes bytes = record.bytes();
+  return bytes.size_bytes() <= longest_integer ? decimal(bytes.span()) : json_bytes(bytes.span());
 }
 
 std::string json_scalar(const Record& record) {

@@ -172,9 +172,11 @@ std::string_view Record::text() const {
 }
 
 Bytes Record::bytes() const {
-  if (kind() != RecordKind::bytes) fail_kind(*this, "bytes");
+  if (kind() != RecordKind::bytes && kind() != RecordKind::integer) fail_kind(*this, "bytes");
   const format::Catalog* catalog = nullptr;
   const format::Node* node = tree_->value(node_, &catalog);
+  // An integer of 64 bits lies in its node; a longer one is a run of bytes of the file, which is all that can be said of it here.
+  if (kind() == RecordKind::integer && node->count == 0) fail_kind(*this, "bytes");
   return {std::as_bytes(std::span(node->text, node->count)), tree_};
 }
 

@@ -44,3 +44,18 @@ TEST_CASE("text: a table lines up and gives way in its first column") {
   CHECK(narrow.substr(0, narrow.find('\n')).size() <= 30);
   CHECK(narrow.find("..") != std::string::npos);
 }
+
+TEST_CASE("text: integers of any length in decimal") {
+  const auto of = [](std::initializer_list<int> bytes) {
+    std::vector<std::byte> number;
+    for (const int byte : bytes) number.push_back(static_cast<std::byte>(byte));
+    return decimal(number);
+  };
+  CHECK(of({}) == "0");
+  CHECK(of({0}) == "0");
+  CHECK(of({0x7F}) == "127");
+  CHECK(of({0x80}) == "-128");
+  CHECK(of({0xFF, 0xFF}) == "-1");
+  CHECK(of({0, 0, 0, 0, 0, 0, 0, 0, 1}) == "18446744073709551616");
+  CHECK(of({0, 0, 0, 0, 0, 0, 0, 0, 0xFF}) == "-18446744073709551616");
+}
