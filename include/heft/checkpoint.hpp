@@ -47,6 +47,13 @@ struct ShardInfo {
   std::uint64_t tensor_count = 0;  ///< Tensors of the checkpoint that this file holds.
 };
 
+/// Payload that is not what the file's own checksum says.
+struct Damage {
+  std::string path;      ///< The file.
+  std::string tensor;    ///< The first tensor that lies in the damaged record.
+  std::string sentence;  ///< What was expected and found.
+};
+
 /// A range of tensors: `for (const TensorView& t : checkpoint.tensors())`. It holds the checkpoint; views are made as it goes.
 class HEFT_API TensorRange {
  public:
@@ -121,6 +128,9 @@ class HEFT_API Checkpoint {
   const std::string& path() const&& = delete;
   /// True while every shard is still the file that was opened: device, inode, size and mtime.
   [[nodiscard]] bool unchanged() const noexcept;
+  /// Reads all payload that has a checksum (records of zip archives: PyTorch's, NumPy's) and compares. Empty: no damage, or nothing to compare.
+  /// Throws Error{io, changed_on_disk, out_of_memory}.
+  [[nodiscard]] std::vector<Damage> verify_checksums() const;
   /// Bytes that the tables of this checkpoint take in memory (names, entries, index; the tree once built).
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 

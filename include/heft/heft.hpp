@@ -1,6 +1,8 @@
 // heft/heft.hpp: everything. Each header can be included alone as well.
 #pragma once
 
+#include "heft/adapter.hpp"
+#include "heft/bind.hpp"
 #include "heft/bytes.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/destination.hpp"
@@ -8,11 +10,16 @@
 #include "heft/element.hpp"
 #include "heft/error.hpp"
 #include "heft/export.hpp"
+#include "heft/field.hpp"
+#include "heft/field_reader.hpp"
+#include "heft/field_writer.hpp"
 #include "heft/limits.hpp"
+#include "heft/load_report.hpp"
 #include "heft/load_stats.hpp"
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
 #include "heft/record.hpp"
+#include "heft/remap.hpp"
 #include "heft/save.hpp"
 #include "heft/shape.hpp"
 #include "heft/slice.hpp"

@@ -39,7 +39,7 @@ class HEFT_API LoadPlan {
   LoadPlan& operator=(LoadPlan other) noexcept;
   ~LoadPlan();
 
-  /// One view as it is: packed row-major under its own dtype and name, in memory that the load allocates.
+  /// One view as it is: packed row-major under its name, as its wanted_dtype() (its own unless an adapter said otherwise), in memory that the load allocates.
   /// All forms throw Error{ambiguous} when the plan already has that name, Error{unsupported} for a conversion that heft does not do or a view
   /// without data (a meta tensor).
   void add(TensorView view);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "heft/bind.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/export.hpp"
 #include "heft/materialize.hpp"
@@ -22,7 +23,7 @@ namespace heft {
 
 /// A tensor to be written: the name and shape are the view's own (see TensorView::renamed()).
 struct SaveItem {
-  SaveItem(TensorView tensor) : view(std::move(tensor)), dtype(view.dtype()) {}  // NOLINT: a view is an item
+  SaveItem(TensorView tensor) : view(std::move(tensor)), dtype(view.wanted_dtype()) {}  // NOLINT: a view is an item
   /// Converted; LoadPlan says what converts.
   SaveItem(TensorView tensor, DType as) : view(std::move(tensor)), dtype(as) {}
 
@@ -107,5 +108,15 @@ HEFT_API SaveReport save(const Checkpoint& checkpoint, const std::filesystem::pa
 HEFT_API SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options = {});
 /// All tensors of a load.
 HEFT_API SaveReport save(const Weights& weights, const std::filesystem::path& path, const SaveOptions& options = {});
+
+/// A struct with describe(): its tensors by their paths, numbers as tensors of rank 0, texts as metadata; bind() reads it back. See fields_of().
+template <class T>
+  requires detail::Described<T>
+SaveReport save(const T& from, const std::filesystem::path& path, SaveOptions options = {}) {
+  FieldList fields = fields_of(from);
+  options.metadata.insert(options.metadata.begin(), fields.metadata.begin(), fields.metadata.end());
+  const std::vector<SaveItem> items(fields.tensors.begin(), fields.tensors.end());
+  return save(items, path, options);
+}
 
 }  // namespace heft

@@ -48,6 +48,13 @@ struct Member {
   std::string_view name;
 };
 
+/// Bytes of the file whose checksum the file declares: a stored record of a zip.
+struct Checksum {
+  std::uint64_t begin = 0;
+  std::uint64_t size = 0;
+  std::uint32_t crc32 = 0;
+};
+
 enum class NodeKind : std::uint8_t { null, boolean, integer, unsigned_integer, real, text, bytes, list, map, tensor, opaque };
 
 /// The finer kind of a Node; Record::detail() shows its name.
@@ -99,6 +106,7 @@ struct Catalog {
   std::vector<std::int64_t> dims;        ///< Sizes, then strides where flagged, of all tensors.
   std::vector<std::string_view> type_names;
   std::vector<Member> members;
+  std::vector<Checksum> checksums;       ///< Compared only when asked; members check themselves when they are inflated.
 
   std::vector<Node> nodes;
   std::vector<std::uint32_t> children;   ///< Node indices.

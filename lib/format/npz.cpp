@@ -71,6 +71,7 @@ Catalog Reader::read() {
 void Reader::add(const ZipEntry& entry) {
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a member's name", "name_bytes", entry.header);
   if (entry.name.ends_with('/')) return;  // a folder
+  if (entry.method == ZipEntry::stored && entry.crc32 != 0) catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
   if (!entry.name.ends_with(suffix)) return add_raw(entry);
   const std::string_view name = entry.name.substr(0, entry.name.size() - suffix.size());
   try {

@@ -145,8 +145,11 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
     storage.size = entry.full_size;
     if (entry.method == ZipEntry::deflated)
       storage.member = add_member(entry);
-    else
+    else {
       storage.begin = entry.data;
+      // Writers may leave it out, as 0.
+      if (entry.crc32 != 0) catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
+    }
   }
 }
 

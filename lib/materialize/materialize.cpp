@@ -90,7 +90,7 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options) {
 
 Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options); }
 
-Tensor materialize(const TensorView& view, const MaterializeOptions& options) { return materialize(view, view.dtype(), options); }
+Tensor materialize(const TensorView& view, const MaterializeOptions& options) { return materialize(view, view.wanted_dtype(), options); }
 
 Tensor materialize(const TensorView& view, DType dtype, const MaterializeOptions& options) {
   LoadPlan plan;

@@ -49,11 +49,11 @@ void require_layout(const PlanEntry& entry, const Strides& strides) {
 // Views that become one tensor: what they have in common.
 DType common_dtype(std::string_view name, std::span<const TensorView> views) {
   if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
-  const DType dtype = views.front().dtype();
+  const DType dtype = views.front().wanted_dtype();
   for (const TensorView& view : views)
-    if (view.dtype() != dtype)
+    if (view.wanted_dtype() != dtype)
       throw refusal(ErrorCode::type_mismatch, name,
-                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), views.front().name(), heft::name(view.dtype()), view.name()));
+                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), views.front().name(), heft::name(view.wanted_dtype()), view.name()));
   return dtype;
 }
 
@@ -112,7 +112,10 @@ void add_entry(State& state, PlanEntry entry, const AddTransfers& transfers) {
 
 }  // namespace
 
-void LoadPlan::add(TensorView view) { add(view, view.dtype()); }
+void LoadPlan::add(TensorView view) {
+  const DType dtype = view.wanted_dtype();
+  add(std::move(view), dtype);
+}
 
 void LoadPlan::add(TensorView view, DType dtype) {
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};

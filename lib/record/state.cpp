@@ -18,7 +18,7 @@ std::uint64_t capacity_bytes(const std::vector<T>& table) noexcept {
 
 std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
   std::uint64_t bytes = capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
-                        capacity_bytes(catalog.members) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
+                        capacity_bytes(catalog.members) + capacity_bytes(catalog.checksums) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
                         capacity_bytes(catalog.values) + capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) +
                         catalog.arena.size_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();

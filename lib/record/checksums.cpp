@@ -1,0 +1,61 @@
+// Checkpoint::verify_checksums(): the payload against the CRC-32 of each zip record. Everything is read, nothing is mapped.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "format/inflate.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "record/state.hpp"
+
+namespace heft {
+namespace {
+
+constexpr std::uint64_t chunk_bytes = 4u << 20;
+
+std::uint32_t checksum_of(const mmap::File& file, const format::Checksum& record, std::vector<std::byte>& chunk) {
+  std::uint32_t sum = 0;
+  for (std::uint64_t done = 0; done < record.size;) {
+    const std::span<std::byte> into(chunk.data(), std::min<std::uint64_t>(chunk_bytes, record.size - done));
+    file.read(record.begin + done, into);
+    sum = format::crc32(into, sum);
+    done += into.size();
+  }
+  return sum;
+}
+
+// The first tensor of the record that begins at `begin`, or of the deflated member.
+std::string tensor_at(const format::Catalog& catalog, std::uint32_t member, std::optional<std::uint64_t> begin) {
+  const auto found = std::find_if(catalog.tensors.begin(), catalog.tensors.end(), [&](const format::TensorEntry& entry) {
+    return entry.member == member && (!begin || entry.begin >= *begin);
+  });
+  return found == catalog.tensors.end() ? std::string() : std::string(found->name);
+}
+
+}  // namespace
+
+std::vector<Damage> Checkpoint::verify_checksums() const {
+  std::vector<Damage> damage;
+  std::vector<std::byte> chunk(chunk_bytes);
+  for (const auto& shard : state_->shards) {
+    const mmap::File& file = *shard->file;
+    for (const format::Checksum& record : shard->catalog->checksums)
+      if (const std::uint32_t found = checksum_of(file, record, chunk); found != record.crc32)
+        damage.push_back({file.path(), tensor_at(*shard->catalog, format::none, record.begin), fmt::format("expected checksum {:08x}, found {:08x}", record.crc32, found)});
+    // A deflated record checks itself whenever it is inflated.
+    for (std::size_t member = 0; member < shard->members.size(); ++member) {
+      try {
+        static_cast<void>(shard->members[member]->bytes(0, 0));
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::corrupt) throw;
+        damage.push_back({file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), {}), error.sentence()});
+      }
+    }
+  }
+  return damage;
+}
+
+}  // namespace heft
