@@ -12,10 +12,11 @@ namespace heft {
 /// A way for bytes to get from a file into memory.
 enum class Path : std::uint8_t {
   automatic,  ///< Chosen per byte range by what is in the page cache. Never the value of a PathUse.
-  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after.
+  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the file from
+              ///< shrinking. Best for what is resident.
   direct,     ///< O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
-  read,       ///< Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for what is
-              ///< resident: entering pages into a mapping and taking them out again costs more than the system's own copy.
+  read,       ///< Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Where mappings, leases or
+              ///< O_DIRECT are not to be had.
 };
 
 /// "automatic", "map", "direct", "read".

@@ -84,11 +84,14 @@ const std::vector<std::shared_ptr<const mmap::DirectFile>>& Load::direct_files()
   return direct_;
 }
 
-const mmap::Lease* Load::lease(std::uint32_t source) {
-  std::call_once(lease_once_, [this] {
-    for (const auto& each : layout_.sources) leases_.push_back(each->file() == nullptr ? nullptr : mmap::Lease::take(*each->file()));
-  });
-  return leases_[source].get();
+std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t source) {
+  const std::lock_guard lock(lease_mutex_);
+  leases_.resize(layout_.sources.size());
+  std::optional<std::shared_ptr<const mmap::Lease>>& lease = leases_[source];
+  if (!lease) lease = mmap::Lease::take(*layout_.sources[source]->file());
+  // Whoever waits for the file goes on as soon as the last worker that still copies from it has let go.
+  if (*lease && (*lease)->is_broken()) lease->reset();
+  return *lease;
 }
 
 void Load::add_stats(const LoadStats& share) {

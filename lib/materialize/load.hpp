@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -63,8 +64,9 @@ class Load {
   void advance(std::uint64_t written);
   /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that are no files.
   [[nodiscard]] const std::vector<std::shared_ptr<const mmap::DirectFile>>& direct_files();
-  /// A lease on every source's file, taken on first use: while it holds, the mapping may be copied from. Null where it is not to be had.
-  [[nodiscard]] const mmap::Lease* lease(std::uint32_t source);
+  /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for no longer than it takes to copy a
+  /// batch, the mapping may be touched. Null where it is not to be had, and from when somebody wants to write to the file.
+  [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(std::uint32_t source);
   /// Adds a worker's share.
   void add_stats(const LoadStats& share);
 
@@ -78,8 +80,8 @@ class Load {
   std::vector<Target> targets_;
   std::once_flag direct_once_;
   std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
-  std::once_flag lease_once_;
-  std::vector<std::unique_ptr<const mmap::Lease>> leases_;
+  std::mutex lease_mutex_;
+  std::vector<std::optional<std::shared_ptr<const mmap::Lease>>> leases_;  // unset: not asked for yet
   FirstFailure failure_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<std::uint64_t> written_ = 0;

@@ -9,6 +9,7 @@
 #include "heft/error.hpp"
 #include "materialize/arena.hpp"
 #include "materialize/budget.hpp"
+#include "materialize/execute.hpp"
 #include "materialize/load.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/weights_state.hpp"
@@ -84,6 +85,24 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options) {
   std::vector<Tensor> tensors = tensors_of(entries, budget, placed.data(), owner);
   stats.seconds = seconds_since(begin);
   return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
+}
+
+void add_stats(LoadStats& sum, const LoadStats& load) {
+  sum.bytes_read += load.bytes_read;
+  sum.bytes_written += load.bytes_written;
+  for (const PathUse& use : load.paths) add_use(sum.paths, use);
+  sum.fallbacks += load.fallbacks;
+  sum.over_read += load.over_read;
+  sum.dropped_bytes += load.dropped_bytes;
+  sum.ranges += load.ranges;
+  sum.threads = std::max(sum.threads, load.threads);
+  sum.peak_ring_bytes = std::max(sum.peak_ring_bytes, load.peak_ring_bytes);
+  sum.arena_bytes = std::max(sum.arena_bytes, load.arena_bytes);
+  sum.seconds += load.seconds;
+  sum.plan_seconds += load.plan_seconds;
+  sum.load_seconds += load.load_seconds;
+  sum.worker_fetch_seconds += load.worker_fetch_seconds;
+  sum.worker_copy_seconds += load.worker_copy_seconds;
 }
 
 }  // namespace engine

@@ -10,6 +10,7 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/budget.hpp"
+#include "materialize/execute.hpp"
 #include "materialize/plan_state.hpp"
 
 namespace heft {
@@ -220,6 +221,32 @@ std::uint64_t LoadPlan::peak_bytes(const MaterializeOptions& options) const {
   const engine::Layout layout = engine::cut_plan(*this);
   return engine::budget_for(*this, layout, options).peak_bytes;
 }
+
+LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) {
+  const LoadPlan::State& all = *plan.state_;
+  LoadPlan chosen;
+  LoadPlan::State& state = *chosen.state_;
+  state.layout.sources = all.layout.sources;
+  state.layout.conversions = all.layout.conversions;
+  const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
+  for (const std::uint32_t number : entries) {
+    // Transfers lie in the order of their entries.
+    const auto [first, last] = std::equal_range(all.layout.transfers.begin(), all.layout.transfers.end(), engine::Transfer{.entry = number},
+                                                [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
+    for (auto transfer = first; transfer != last; ++transfer) {
+      state.layout.transfers.push_back(*transfer);
+      state.layout.transfers.back().entry = static_cast<std::uint32_t>(state.entries.size());
+      state.layout.transfers.back().axes = static_cast<std::uint32_t>(state.layout.axes.size());
+      const auto axes = all.layout.axes.begin() + transfer->axes;
+      state.layout.axes.insert(state.layout.axes.end(), axes, axes + transfer->rank);
+    }
+    state.entries.push_back(all.entries[number]);
+    state.names.add(state.entries.back().name, name_of);
+  }
+  return chosen;
+}
+
+LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) { return PlanAccess::select(plan, entries); }
 
 const std::vector<PlanEntry>& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
 const engine::Layout& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return plan.state_->layout; }

@@ -31,6 +31,7 @@ struct PlanAccess {
   /// Transfers only: not cut yet.
   static const Layout& transfers(const LoadPlan& plan) noexcept;
   static const NameTable& names(const LoadPlan& plan) noexcept;
+  static LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);
 };
 
 }  // namespace heft::engine

@@ -36,7 +36,8 @@ DirectPump::DirectPump(Load& load, LoadStats& share)
 
 DirectPump::~DirectPump() = default;
 
-void DirectPump::feed(const Chunk& chunk, Range range) {
+void DirectPump::feed(const Chunk& chunk) {
+  const Range range = chunk.range;
   if (!chunk.plain) return send(chunk, range, aligned_requests(chunk, range));
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     // Slices end on multiples of their size, so that only the first and the last one of a chunk are read with a margin.

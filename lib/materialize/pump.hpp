@@ -22,9 +22,8 @@ class DirectPump {
   DirectPump(const DirectPump&) = delete;
   DirectPump& operator=(const DirectPump&) = delete;
 
-  /// Reads `range` of the chunk, which is all of it unless the chunk is plain. Its file has direct access. Lands earlier chunks when the ring is
-  /// full. Throws what reading throws.
-  void feed(const Chunk& chunk, Range range);
+  /// Reads the chunk, whose file has direct access. Lands earlier chunks when the ring is full. Throws what reading throws.
+  void feed(const Chunk& chunk);
   /// Sends what was fed, without waiting: before a pause in which the worker does other things.
   void flush();
   /// Lands everything that was fed.

@@ -15,14 +15,19 @@
 namespace heft::engine {
 namespace {
 
-// Residency is asked for by samples: a window of the page cache every so many bytes.
-constexpr std::uint64_t sample_step = 512u << 10;
+// Residency is asked for by samples: a few pages every so many bytes.
+constexpr std::uint64_t sample_step = 2u << 20;
 constexpr std::uint64_t sample_bytes = 64u << 10;
 constexpr double mostly = 0.9;
+// What was found resident is taken to go on so for as many batches, unless entering its pages takes longer than pages that are there do.
+constexpr unsigned batches_trusted = 8;
+constexpr double seconds_a_resident_byte = 1e-3 / (1u << 20);
 // Parts of a plain chunk shorter than this come through a buffer, many to a read.
 constexpr std::uint64_t worth_a_read = 16u << 10;
 // What passes through a buffer stays in the second-level cache.
-constexpr std::uint64_t window_bytes = 128u << 10;
+constexpr std::uint64_t buffer_window = 128u << 10;
+// Pages of a mapping are entered and given up by the huge page, where the page cache has such.
+constexpr std::uint64_t mapped_window = 4u << 20;
 
 struct Choice {
   Path path;
@@ -43,16 +48,19 @@ class Worker {
   void take(const Batch& batch) {
     const Choice choice = choose(batch);
     if (pump_ && choice.path != Path::direct) pump_->flush();
+    window_ = {};
     for (std::uint32_t i = batch.first; i < batch.last; ++i) {
       const Chunk& chunk = layout_.chunks[i];
       load_.check_stop();
       try {
-        fetch(chunk, choice);
+        fetch(batch, chunk, choice);
       } catch (const Error& error) {
         if (error.code() == ErrorCode::cancelled) throw;
         throw error.with_path(layout_.sources[chunk.source]->path()).with_tensor(load_.tensor_of(chunk));
       }
     }
+    give_up_window(*layout_.sources[layout_.chunks[batch.first].source]);
+    lease_.reset();
   }
 
   [[nodiscard]] bool can_direct(std::uint32_t source) { return load_.direct_files()[source] != nullptr; }
@@ -67,15 +75,26 @@ class Worker {
     const record::Source& from = *layout_.sources[source];
     if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
     switch (load_.options().path) {
-      case Path::map: return from.mapped().empty() ? fallback(PathReason::access_read) : Choice{Path::map, PathReason::asked};
+      case Path::map: return asked_map(source);
       case Path::read: return {Path::read, PathReason::asked};
       case Path::direct: return can_direct(source) ? Choice{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
       case Path::automatic: break;
     }
-    // While reads find everything there, they are the probe.
-    if (!warm_) warm_ = looks_resident(*from.file(), {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end});
-    if (warm_) return {Path::read, PathReason::resident};
-    return cold_choice(source);
+    if (trusted_ > 0) --trusted_;
+    else if (looks_resident(*from.file(), {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end})) trusted_ = batches_trusted;
+    else return cold_choice(source);
+    return {can_map(source) ? Path::map : Path::read, PathReason::resident};
+  }
+
+  [[nodiscard]] bool can_map(std::uint32_t source) {
+    if (layout_.sources[source]->mapped().empty()) return false;
+    lease_ = load_.lease(source);
+    return lease_ != nullptr;
+  }
+
+  [[nodiscard]] Choice asked_map(std::uint32_t source) {
+    if (layout_.sources[source]->mapped().empty()) return fallback(PathReason::access_read);
+    return can_map(source) ? Choice{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
   }
 
   [[nodiscard]] Choice cold_choice(std::uint32_t source) {
@@ -100,12 +119,12 @@ class Worker {
     return mmap::read_resident(file, range.begin, into) == into.size();
   }
 
-  void fetch(const Chunk& chunk, const Choice& choice) {
+  void fetch(const Batch& batch, const Chunk& chunk, const Choice& choice) {
     const record::Source& source = *layout_.sources[chunk.source];
     if (source.file() == nullptr) return take_memory(chunk, source);
     switch (choice.path) {
-      case Path::map: return take_mapped(chunk, source, choice);
-      case Path::direct: return take_direct(chunk, chunk.range, choice.reason);
+      case Path::map: return take_mapped(batch, chunk, source, choice);
+      case Path::direct: return take_direct(chunk, choice.reason);
       default: return take_read(chunk, *source.file(), choice);
     }
   }
@@ -125,92 +144,79 @@ class Worker {
     count({Path::map, PathReason::in_memory}, needed_bytes(layout_, chunk));
   }
 
-  void take_mapped(const Chunk& chunk, const record::Source& source, const Choice& choice) {
-    // Populating tells that a page is there, not that it stays: only under a lease does the file keep its size while it is copied.
-    const mmap::Lease* lease = load_.lease(chunk.source);
-    if (lease == nullptr) return take_read(chunk, *source.file(), fallback(PathReason::no_lease));
-    if (lease->is_broken()) throw Error(ErrorCode::changed_on_disk, "another process is about to write to the file or to truncate it");
+  void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Choice& choice) {
     const auto begin = std::chrono::steady_clock::now();
-    const std::span<const std::byte> window = source.mapped().subspan(chunk.range.begin, chunk.range.size());
-    if (!populate(chunk, source, window)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
-    const auto fetched = std::chrono::steady_clock::now();
-    land(load_, chunk, chunk.range, window.data());
-    share_.worker_fetch_seconds += std::chrono::duration<double>(fetched - begin).count();
-    share_.worker_copy_seconds += seconds_since(fetched);
-    // Whole pages around: chunks meet inside pages, and those that only one of them gave up would stay.
-    mmap::drop(mmap::pages_around(window, mmap::sys::page_size()));
+    if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
+    const double seconds = seconds_since(begin);
+    share_.worker_fetch_seconds += seconds;
+    if (seconds > seconds_a_resident_byte * static_cast<double>(window_.size())) trusted_ = 0;
+    land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);
     count(choice, needed_bytes(layout_, chunk));
   }
 
-  bool populate(const Chunk& chunk, const record::Source& source, std::span<const std::byte> window) {
-    if (!chunk.sparse) return mmap::populate(window, *source.file());
-    for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
-      if (!mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file())) return false;
-    return true;
+  // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the kernel cannot.
+  bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
+    if (chunk.range.end <= window_.end) return true;
+    give_up_window(source);
+    window_ = chunk.range;
+    if (chunk.sparse) {
+      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
+        if (!mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file())) return false;
+      return true;
+    }
+    for (const Chunk* next = &chunk + 1; next != layout_.chunks.data() + batch.last; ++next) {
+      if (next->sparse || next->range.begin > window_.end + Grain{}.gap || next->range.end > window_.begin + mapped_window) break;
+      window_.end = std::max(window_.end, next->range.end);
+    }
+    return mmap::populate(source.mapped().subspan(window_.begin, window_.size()), *source.file());
   }
 
-  void take_direct(const Chunk& chunk, Range range, PathReason reason) {
+  // Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
+  void give_up_window(const record::Source& source) {
+    if (window_.end != 0) mmap::drop(mmap::pages_around(source.mapped().subspan(window_.begin, window_.size()), mmap::sys::page_size()));
+    window_ = {};
+  }
+
+  void take_direct(const Chunk& chunk, PathReason reason) {
     if (!pump_) pump_.emplace(load_, share_);
-    pump_->feed(chunk, range);
-    count({Path::direct, reason}, chunk.plain ? range.size() : needed_bytes(layout_, chunk));
+    pump_->feed(chunk);
+    count({Path::direct, reason}, needed_bytes(layout_, chunk));
   }
 
-  // Reads `range` of the file. On a warm path a page that is not there ends the reading: the bytes had so far are returned.
-  std::uint64_t read(const mmap::File& file, Range range, std::byte* into, const Choice& choice) {
+  void read(const mmap::File& file, Range range, std::byte* into) {
     const auto begin = std::chrono::steady_clock::now();
-    const std::span<std::byte> to(into, range.size());
-    std::uint64_t had = 0;
-    if (choice.reason == PathReason::resident) had = mmap::read_resident(file, range.begin, to);
-    else file.read(range.begin, to);
-    share_.worker_fetch_seconds += seconds_since(begin);
-    return choice.reason == PathReason::resident ? had : range.size();
+    file.read(range.begin, {into, range.size()});
+    const double seconds = seconds_since(begin);
+    share_.worker_fetch_seconds += seconds;
+    if (seconds > seconds_a_resident_byte * static_cast<double>(range.size())) trusted_ = 0;
   }
 
   void take_read(const Chunk& chunk, const mmap::File& file, const Choice& choice) {
-    const std::uint64_t done = chunk.plain ? read_plain(chunk, file, choice) : read_staged(chunk, file, choice);
-    if (done != 0) count(choice, chunk.plain ? done : needed_bytes(layout_, chunk));
-    if (done == chunk.range.size()) return;
-    // Not as warm as it looked.
-    warm_ = false;
-    const Range rest{chunk.range.begin + done, chunk.range.end};
-    const Choice cold = cold_choice(chunk.source);
-    if (cold.path == Path::direct) return take_direct(chunk, rest, cold.reason);
-    if (chunk.plain) count(cold, read_plain_range(chunk, file, rest, cold));
-    else count(cold, (void(read_staged(chunk, file, cold)), needed_bytes(layout_, chunk)));
+    if (chunk.plain) read_plain(chunk, file);
+    else read_staged(chunk, file);
+    count(choice, needed_bytes(layout_, chunk));
   }
 
-  // All of the chunk or nothing.
-  std::uint64_t read_staged(const Chunk& chunk, const mmap::File& file, const Choice& choice) {
+  void read_staged(const Chunk& chunk, const mmap::File& file) {
     const std::span<std::byte> buffer = staging();
-    if (!chunk.sparse) {
-      if (read(file, chunk.range, buffer.data(), choice) < chunk.range.size()) return 0;
-    } else {
-      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
-        if (read(file, range, buffer.data() + (range.begin - chunk.range.begin), choice) < range.size()) return 0;
-    }
+    if (!chunk.sparse) read(file, chunk.range, buffer.data());
+    else
+      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap)) read(file, range, buffer.data() + (range.begin - chunk.range.begin));
     land_timed(chunk, chunk.range, buffer.data());
-    return chunk.range.size();
-  }
-
-  std::uint64_t read_plain(const Chunk& chunk, const mmap::File& file, const Choice& choice) {
-    return read_plain_range(chunk, file, chunk.range, choice);
   }
 
   // Straight to where the bytes belong, as far as parts go on where the last one ended on both sides; through the buffer where that is not far.
-  // Returns how many bytes from the range's begin have landed.
-  std::uint64_t read_plain_range(const Chunk& chunk, const mmap::File& file, Range range, const Choice& choice) {
-    std::uint64_t at = range.begin;
-    while (at < range.end) {
+  void read_plain(const Chunk& chunk, const mmap::File& file) {
+    for (std::uint64_t at = chunk.range.begin; at < chunk.range.end;) {
       const Run run = straight_run(chunk, at);
-      const std::uint64_t end = std::min(range.end, run.size >= worth_a_read ? at + run.size : at + window_bytes);
-      std::byte* const into = run.size >= worth_a_read ? run.to : staging().data();
-      const std::uint64_t had = read(file, {at, end}, into, choice);
-      if (run.size < worth_a_read) land_timed(chunk, {at, at + had}, into);
-      else load_.advance(had);
-      at += had;
-      if (at < end) break;
+      const bool straight = run.size >= worth_a_read;
+      const Range range{at, std::min(chunk.range.end, at + (straight ? run.size : buffer_window))};
+      std::byte* const into = straight ? run.to : staging().data();
+      read(file, range, into);
+      if (straight) load_.advance(range.size());
+      else land_timed(chunk, range, into);
+      at = range.end;
     }
-    return at - range.begin;
   }
 
   struct Run {
@@ -245,7 +251,9 @@ class Worker {
   LoadStats share_;
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
-  bool warm_ = false;
+  std::shared_ptr<const mmap::Lease> lease_;  // held while a batch is copied from a mapping
+  unsigned trusted_ = 0;                      // batches that need no asking whether they are resident
+  Range window_;                              // of the mapping, populated; empty: none
 };
 
 }  // namespace

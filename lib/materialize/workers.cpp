@@ -4,6 +4,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <thread>
+#include <utility>
+
+#include "heft/error.hpp"
 
 namespace heft::engine {
 namespace {
@@ -31,6 +34,13 @@ unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>&
   work(0);
   pool->join();
   return count;
+}
+
+std::shared_ptr<void> start_thread(std::function<void()> work) {
+  std::shared_ptr<boost::asio::thread_pool> pool = open_pool(1);
+  if (!pool) throw Error(ErrorCode::out_of_memory, "expected a thread, the system has none to give");
+  boost::asio::post(*pool, std::move(work));
+  return {pool.get(), [pool](void*) { pool->join(); }};
 }
 
 void FirstFailure::capture() noexcept {

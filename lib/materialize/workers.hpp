@@ -4,6 +4,7 @@
 #include <atomic>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 
 namespace heft::engine {
@@ -15,6 +16,10 @@ unsigned usable_threads(unsigned most) noexcept;
 /// system gives fewer threads, fewer calls are made, at least work(0): so `work` takes its share from what is left, not by its number.
 /// Returns the number of calls made.
 unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>& work);
+
+/// Starts `work`, which must not throw, on a thread of its own. Letting the result go waits for its end. Throws Error{out_of_memory} when the
+/// system gives no thread.
+std::shared_ptr<void> start_thread(std::function<void()> work);
 
 /// The first exception of several threads, and the word that it is time to stop. All members may be called from any thread.
 class FirstFailure {

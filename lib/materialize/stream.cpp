@@ -1,0 +1,191 @@
+#include "heft/stream.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "heft/error.hpp"
+#include "materialize/arena_pool.hpp"
+#include "materialize/execute.hpp"
+#include "materialize/plan_state.hpp"
+#include "materialize/workers.hpp"
+
+namespace heft {
+namespace {
+
+// A group of tensors is loaded as one: large enough to keep the workers busy, small enough that several fit the bound.
+constexpr std::uint64_t groups_in_flight = 4;
+
+// Entries in the order of their first byte: sources as the plan came to them, then offsets. Those without bytes come first.
+std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
+  using Place = std::pair<std::uint32_t, std::uint64_t>;
+  constexpr Place nowhere{0xFFFFFFFF, 0};
+  std::vector<Place> first(plan.count(), nowhere);
+  for (const engine::Transfer& transfer : engine::PlanAccess::transfers(plan).transfers)
+    first[transfer.entry] = std::min(first[transfer.entry], Place{transfer.source, transfer.from});
+  std::replace(first.begin(), first.end(), nowhere, Place{0, 0});
+  std::vector<std::uint32_t> order(plan.count());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return first[a] < first[b]; });
+  return order;
+}
+
+// Finished tensors on their way to the consumer, and the room there is for more.
+class Belt {
+ public:
+  explicit Belt(std::uint64_t bound) noexcept : bound_(bound) {}
+
+  // Waits until `bytes` more fit. False: there is no need for more.
+  bool await_room(std::uint64_t bytes) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stopped_ || ahead_ == 0 || ahead_ + bytes <= bound_; });
+    ahead_ += bytes;
+    return !stopped_;
+  }
+
+  // Puts a group down, for which there was room.
+  void put(const Weights& group, std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    std::size_t left = group.count();
+    for (const Tensor& tensor : group) ready_.push_back({tensor, --left == 0 ? bytes : 0});
+    engine::add_stats(stats_, group.stats());
+    changed_.notify_all();
+  }
+
+  // Nothing comes any more; `failure` says why when it is not the end.
+  void end(std::exception_ptr failure) {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    failure_ = std::move(failure);
+    changed_.notify_all();
+  }
+
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    changed_.notify_all();
+  }
+
+  // The next tensor. Makes room for as much as the one before, and what was loaded with it, took.
+  std::optional<Tensor> take() {
+    std::unique_lock lock(mutex_);
+    ahead_ -= std::exchange(given_, 0);
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return !ready_.empty() || ended_; });
+    if (ready_.empty()) {
+      if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+      return std::nullopt;
+    }
+    Item item = std::move(ready_.front());
+    ready_.pop_front();
+    given_ = item.room;
+    return std::move(item.tensor);
+  }
+
+  [[nodiscard]] LoadStats stats() const {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+ private:
+  struct Item {
+    Tensor tensor;
+    std::uint64_t room = 0;  // that letting this tensor go makes: its group's, for the last of a group
+  };
+
+  const std::uint64_t bound_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Item> ready_;
+  std::uint64_t ahead_ = 0;  // bytes of groups that are being loaded, are ready, or that the consumer is not through with
+  std::uint64_t given_ = 0;
+  bool stopped_ = false;
+  bool ended_ = false;
+  std::exception_ptr failure_;
+  LoadStats stats_;
+};
+
+}  // namespace
+
+// The loader's thread and what it works on. Destroying it stops the loader and waits for it.
+struct TensorStream::State {
+  State(LoadPlan whole, const MaterializeOptions& how, std::uint64_t in_flight_bytes)
+      : plan(std::move(whole)), options(how), order(file_order(plan)), group_bytes(in_flight_bytes / groups_in_flight), belt(in_flight_bytes),
+        caller_stop(how.stop, [this] { stop.request_stop(); }) {
+    options.stop = stop.get_token();
+    if (how.progress)
+      options.progress = [this, report = how.progress, total = plan.bytes_written()](const Progress& group) {
+        report({.bytes_done = loaded + group.bytes_done, .bytes_total = total});
+      };
+    loader = engine::start_thread([this] { load(); });
+  }
+
+  ~State() {
+    stop.request_stop();
+    belt.stop();
+  }
+
+  void load() noexcept {
+    try {
+      const std::span<const std::uint32_t> all(order);
+      for (std::size_t begin = 0; begin < all.size();) {
+        const std::size_t count = count_of_group(begin);
+        const LoadPlan group = engine::select(plan, all.subspan(begin, count));
+        if (!belt.await_room(group.bytes_written())) return;
+        load_group(group);
+        begin += count;
+      }
+      belt.end(nullptr);
+    } catch (...) {
+      belt.end(std::current_exception());
+    }
+  }
+
+  void load_group(const LoadPlan& group) {
+    options.destination = std::make_shared<engine::PooledDestination>(pool);
+    belt.put(engine::execute(group, options), group.bytes_written());
+    loaded += group.bytes_written();
+  }
+
+  [[nodiscard]] std::size_t count_of_group(std::size_t begin) const {
+    const auto& entries = engine::PlanAccess::entries(plan);
+    std::size_t end = begin + 1;
+    for (std::uint64_t bytes = entries[order[begin]].size_bytes; end < order.size(); ++end)
+      if ((bytes += entries[order[end]].size_bytes) > group_bytes) break;
+    return end - begin;
+  }
+
+  LoadPlan plan;
+  MaterializeOptions options;
+  std::vector<std::uint32_t> order;
+  std::uint64_t group_bytes;
+  std::shared_ptr<engine::ArenaPool> pool = std::make_shared<engine::ArenaPool>();
+  std::uint64_t loaded = 0;  // bytes of finished groups
+  Belt belt;
+  std::stop_source stop;
+  std::stop_callback<std::function<void()>> caller_stop;
+  std::shared_ptr<void> loader;  // last, so that it has ended before anything else goes
+};
+
+TensorStream::TensorStream(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+TensorStream::TensorStream(TensorStream&&) noexcept = default;
+TensorStream& TensorStream::operator=(TensorStream&&) noexcept = default;
+TensorStream::~TensorStream() = default;
+
+std::optional<Tensor> TensorStream::next() { return state_->belt.take(); }
+
+LoadStats TensorStream::stats() const { return state_->belt.stats(); }
+
+TensorStream stream(LoadPlan plan, const MaterializeOptions& options, std::uint64_t in_flight_bytes) {
+  if (options.destination)
+    throw Error(ErrorCode::unsupported, "expected a stream to place its tensors itself, found a destination");
+  return TensorStream(std::make_unique<TensorStream::State>(std::move(plan), options, in_flight_bytes));
+}
+
+}  // namespace heft

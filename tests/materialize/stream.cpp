@@ -1,0 +1,119 @@
+#include "heft/stream.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <numeric>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+namespace {
+
+using namespace heft;
+
+constexpr int tensors = 40;
+
+// Forty tensors of 1 MB.
+std::string model() {
+  test::SafetensorsBuilder file;
+  for (int i = 0; i < tensors; ++i) file.add("t" + std::to_string(i), "F32", {500, 500}, test::pattern(1'000'000, static_cast<std::uint32_t>(i + 1)));
+  return file.build();
+}
+
+LoadPlan plan_backwards(const Checkpoint& checkpoint) {
+  LoadPlan plan;
+  for (int i = tensors; i-- > 0;) plan.add(checkpoint.tensor("t" + std::to_string(i)));
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("stream: tensors come in file order, whole, whatever the plan's order and the bound") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  for (const std::uint64_t bound : {std::uint64_t{0}, std::uint64_t{5'000'000}, std::uint64_t{1} << 30}) {
+    int number = 0;
+    TensorStream tensors_of_plan = stream(plan_backwards(checkpoint), {.threads = 2}, bound);
+    for (const Tensor& tensor : tensors_of_plan) {
+      REQUIRE(tensor.name() == "t" + std::to_string(number));
+      const Bytes expected = checkpoint.tensor(tensor.name()).bytes();
+      REQUIRE(tensor.bytes().size() == expected.size_bytes());
+      CHECK(std::memcmp(tensor.bytes().data(), expected.data(), expected.size_bytes()) == 0);
+      ++number;
+    }
+    CHECK(number == tensors);
+    CHECK(tensors_of_plan.stats().bytes_written == tensors * 1'000'000);
+    CHECK(tensors_of_plan.stats().bytes_read == tensors * 1'000'000);
+    CHECK_FALSE(tensors_of_plan.next().has_value());
+  }
+}
+
+TEST_CASE("stream: tensors that are kept stay as they are while others come and go") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  std::vector<Tensor> kept;
+  {
+    TensorStream all = stream(plan_backwards(checkpoint), {}, 4'000'000);
+    while (std::optional<Tensor> tensor = all.next())
+      if (tensor->name().back() == '3') kept.push_back(*std::move(tensor));
+  }
+  REQUIRE(kept.size() == 4);
+  for (const Tensor& tensor : kept) {
+    const Bytes expected = checkpoint.tensor(tensor.name()).bytes();
+    CHECK(std::memcmp(tensor.bytes().data(), expected.data(), expected.size_bytes()) == 0);
+  }
+}
+
+TEST_CASE("stream: memory that was let go is used again") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  std::set<const std::byte*> places;
+  for (const Tensor& tensor : stream(plan_backwards(checkpoint), {}, 4'000'000)) places.insert(tensor.bytes().data());
+  CHECK(places.size() <= 8);
+}
+
+TEST_CASE("stream: a consumer that stops early, or never begins, leaves nothing running") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  {
+    const TensorStream untouched = stream(plan_backwards(checkpoint), {}, 2'000'000);
+  }
+  TensorStream some = stream(plan_backwards(checkpoint), {}, 4'000'000);
+  CHECK(some.next()->name() == "t0");
+  CHECK(some.next()->name() == "t1");
+  // No more than the bound is loaded ahead.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(some.stats().bytes_written <= 2 * 1'000'000 + 4'000'000);
+}
+
+TEST_CASE("stream: a stop request, a failing callback and a forbidden option are errors, once") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  std::stop_source stop;
+  TensorStream stopped = stream(plan_backwards(checkpoint), {.stop = stop.get_token()}, 2'000'000);
+  CHECK(stopped.next().has_value());
+  stop.request_stop();
+  CHECK(test::thrown_by([&] { while (stopped.next()) {} }).code() == ErrorCode::cancelled);
+  CHECK_FALSE(stopped.next().has_value());
+  std::uint64_t last = 0;
+  TensorStream reported = stream(plan_backwards(checkpoint), {.progress = [&](const Progress& progress) {
+                                                                CHECK(progress.bytes_total == tensors * 1'000'000);
+                                                                CHECK(progress.bytes_done >= last);
+                                                                last = progress.bytes_done;
+                                                              }}, 4'000'000);
+  while (reported.next()) {}
+  CHECK(last == tensors * 1'000'000);
+}
+
+TEST_CASE("stream: an empty plan streams nothing") {
+  TensorStream nothing = stream(LoadPlan());
+  CHECK_FALSE(nothing.next().has_value());
+}
