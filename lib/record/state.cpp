@@ -65,8 +65,10 @@ void State::describe_shards() {
                      .size_bytes = shard->file->size_bytes()});
     for (const std::string& note : shard->catalog->notes) notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
   }
+  // Every part of a Meta folder holds a piece of each tensor.
+  for (std::uint32_t shard = 0; params && shard < shards.size(); ++shard) infos[shard].tensor_count = catalog(shard).tensors.size();
   for (const EntryRef at : entries)
-    if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
+    if (!params && at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
 }
 
 const Tree& State::tree() const {
@@ -86,6 +88,7 @@ std::uint64_t State::table_bytes() const noexcept {
   std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) + capacity_bytes(names) + index.size_bytes();
   if (name_arena) bytes += name_arena->size_bytes();
   for (const auto& shard : shards) bytes += sizeof(Shard) + catalog_bytes(*shard->catalog);
+  if (params) bytes += sizeof(Shard) + catalog_bytes(*params->catalog);
   return bytes + tree_bytes_;
 }
 

@@ -27,10 +27,13 @@ struct EntryRef {
 
 /// Filled by open() and by what derives one checkpoint from another, then immutable but for the trees, which are built on first use.
 struct State : std::enable_shared_from_this<State> {
+  static constexpr std::uint32_t of_params = 0xFFFFFFFE;  ///< In place of a shard's number: `params`.
+
   std::string path;
   Limits limits;
   std::vector<std::shared_ptr<const Shard>> shards;
   std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
+  std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
   std::vector<LeafValue> values;                  ///< The leaves that are no tensors.
   std::vector<TensorView> made;
@@ -44,7 +47,10 @@ struct State : std::enable_shared_from_this<State> {
   [[nodiscard]] TensorView view(std::uint32_t position) const;
   /// The position of that flat name, or NameIndex::none.
   [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
-  [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept { return *shards[shard]->catalog; }
+  /// That of a shard, or of `params`.
+  [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept {
+    return shard == of_params ? *params->catalog : *shards[shard]->catalog;
+  }
 
   /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
   void index_names();
