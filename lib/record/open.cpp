@@ -35,6 +35,7 @@ class Opener {
     else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_));
     add_values();
     state_->describe_shards();
+    state_->collect_notes();
     return state_;
   }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/text.hpp"
@@ -40,6 +41,7 @@ struct State : std::enable_shared_from_this<State> {
   std::vector<std::string_view> names;            ///< Parallel to `entries` where names are not the files' own; else empty.
   std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names`; views with such names hold it.
   std::vector<std::string> notes;
+  std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
   NameHash hash;
   NameIndex index;
 
@@ -54,8 +56,10 @@ struct State : std::enable_shared_from_this<State> {
 
   /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
   void index_names();
-  /// Fills `infos` from `shards` and `entries`, and adds the catalogs' notes.
+  /// Fills `infos` from `shards` and `entries`.
   void describe_shards();
+  /// Adds the catalogs' notes.
+  void collect_notes();
 
   [[nodiscard]] const Tree& tree() const;
   [[nodiscard]] const Tree& metadata() const;
@@ -67,6 +71,12 @@ struct State : std::enable_shared_from_this<State> {
   mutable std::once_flag metadata_once_;
   mutable std::unique_ptr<const Tree> tree_;
   mutable std::unique_ptr<const Tree> metadata_;
+};
+
+/// The key to Checkpoint's private members.
+struct StateAccess {
+  static const std::shared_ptr<const State>& state(const Checkpoint& checkpoint) noexcept { return checkpoint.state_; }
+  static Checkpoint checkpoint(std::shared_ptr<const State> state) noexcept { return Checkpoint(std::move(state)); }
 };
 
 }  // namespace heft::record
