@@ -27,12 +27,6 @@ std::string_view Derivation::key(std::size_t number) const noexcept {
   return number < tensor_count() ? from_->name(static_cast<std::uint32_t>(number)) : from_->values[number - tensor_count()].name;
 }
 
-bool Derivation::is_pytorch() const noexcept {
-  for (const auto& shard : from_->shards)
-    if (!shard->catalog->format.starts_with("torch") && !shard->catalog->format.starts_with("pickle")) return false;
-  return !from_->shards.empty();
-}
-
 void Derivation::rename(std::size_t number, std::string_view name) {
   // Names that stay are the original's, but those may lie in its arena: every name of the new checkpoint lies in its own.
   const std::string_view kept = arena_->store(name);

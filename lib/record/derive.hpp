@@ -23,8 +23,7 @@ class Derivation {
   /// The key's name in the original. Valid while this lives.
   [[nodiscard]] std::string_view key(std::size_t number) const noexcept;
   [[nodiscard]] TensorView tensor(std::size_t number) const { return from_->view(static_cast<std::uint32_t>(number)); }
-  /// Lists with gaps are what PyTorch's modules leave behind.
-  [[nodiscard]] bool is_pytorch() const noexcept;
+  [[nodiscard]] bool is_pytorch() const noexcept { return from_->is_pytorch(); }
 
   /// Each at most once for a key.
   void rename(std::size_t number, std::string_view name);

@@ -44,6 +44,12 @@ std::uint32_t State::find(std::string_view wanted) const noexcept {
   return index.find(hash(wanted), [&](std::uint32_t position) { return name(position) == wanted; });
 }
 
+bool State::is_pytorch() const noexcept {
+  for (const auto& shard : shards)
+    if (!shard->catalog->format.starts_with("torch") && !shard->catalog->format.starts_with("pickle")) return false;
+  return !shards.empty();
+}
+
 void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
   index = NameIndex(entries.size());

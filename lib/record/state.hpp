@@ -54,6 +54,8 @@ struct State : std::enable_shared_from_this<State> {
     return shard == of_params ? *params->catalog : *shards[shard]->catalog;
   }
 
+  /// True when every shard is PyTorch's: lists with gaps are what its modules leave behind.
+  [[nodiscard]] bool is_pytorch() const noexcept;
   /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
   void index_names();
   /// Fills `infos` from `shards` and `entries`.
