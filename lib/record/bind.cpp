@@ -174,10 +174,10 @@ std::optional<double> BindLog::real(const Record& record, double most, bool from
     return {};
   }
   if (value->kind == RecordKind::integer && from_integer) {
+    // A float holds every integer up to 2^24, a double up to 2^53.
+    const std::uint64_t bound = std::uint64_t{1} << (most < std::numeric_limits<double>::max() ? 24 : 53);
     const double exact = static_cast<double>(value->magnitude);
-    // What a float holds exactly ends at 2^24, a double at 2^53.
-    const double bound = most < std::numeric_limits<double>::max() ? 0x1p24 : 0x1p53;
-    if (exact <= bound) return value->negative ? -exact : exact;
+    if (value->magnitude <= bound) return value->negative ? -exact : exact;
     fail(ErrorCode::out_of_range, fmt::format("expected an integer that is exact as a real, found {}", value->magnitude));
     return {};
   }

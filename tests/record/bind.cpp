@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "heft/remap.hpp"
 #include "record/support.hpp"
 #include "support/gguf_builder.hpp"
 #include "support/safetensors_builder.hpp"
