@@ -19,6 +19,7 @@ namespace heft {
 
 namespace record {
 struct State;
+struct StateAccess;
 }
 
 /// How payload bytes are reached.
@@ -124,6 +125,7 @@ class HEFT_API Checkpoint {
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 
  private:
+  friend struct record::StateAccess;
   friend HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options);
   explicit Checkpoint(std::shared_ptr<const record::State> state) noexcept : state_(std::move(state)) {}
   std::shared_ptr<const record::State> state_;

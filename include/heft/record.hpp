@@ -15,6 +15,7 @@ namespace heft {
 
 namespace record {
 class Tree;
+struct RecordAccess;
 }
 
 enum class RecordKind : std::uint8_t { null, boolean, integer, real, text, bytes, list, map, tensor, opaque };
@@ -76,6 +77,7 @@ class HEFT_API Record {
  private:
   friend class Checkpoint;
   friend class record::Tree;
+  friend struct record::RecordAccess;
   Record(std::shared_ptr<const record::Tree> tree, std::uint64_t node) noexcept : tree_(std::move(tree)), node_(node) {}
 
   std::shared_ptr<const record::Tree> tree_;

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "heft/bytes.hpp"
 #include "heft/element.hpp"
 
 namespace heft {
@@ -37,6 +38,8 @@ class Slice {
   const T* begin() const&& = delete;
   [[nodiscard]] const T* end() const& noexcept { return elements_.data() + elements_.size(); }
   const T* end() const&& = delete;
+  /// The same memory as bytes, with its owner.
+  [[nodiscard]] Bytes bytes() const noexcept { return {std::as_bytes(elements_), owner_}; }
   /// Element `index` < count(); unchecked, as std::span's.
   [[nodiscard]] T operator[](std::size_t index) const noexcept { return elements_[index]; }
 

@@ -56,6 +56,11 @@ class HEFT_API TensorView {
   /// The dtype's name; for DType::unknown the file's own word for it.
   [[nodiscard]] std::string_view dtype_name() const& noexcept;
   std::string_view dtype_name() const&& = delete;
+  /// The dtype that loads and saves give the tensor when they are not told otherwise: dtype(), unless cast_on_load() said another. bytes(), as()
+  /// and read() know nothing of it.
+  [[nodiscard]] DType wanted_dtype() const noexcept { return wanted_ == DType::unknown ? dtype_ : wanted_; }
+  /// The same view, to be converted to `dtype` when it is loaded; nothing is converted now. DType::unknown takes the wish back.
+  [[nodiscard]] TensorView cast_on_load(DType dtype) const;
   /// Dims, outermost first, in elements. Rank 0 is a scalar.
   [[nodiscard]] const Shape& shape() const& noexcept { return shape_; }
   const Shape& shape() const&& = delete;
@@ -140,6 +145,7 @@ class HEFT_API TensorView {
   Shape shape_;
   Strides strides_;
   DType dtype_ = DType::unknown;
+  DType wanted_ = DType::unknown;                         // unknown: no wish
   std::uint8_t flags_ = 0;
 };
 

@@ -7,7 +7,6 @@
 // not yet judged: the record room takes plain names in the same folder only.
 #include <algorithm>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <fmt/format.h>
@@ -16,6 +15,7 @@
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/json.hpp"
+#include "format/json_nodes.hpp"
 #include "format/name_table.hpp"
 #include "heft/error.hpp"
 
@@ -23,59 +23,6 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint64_t usual_entry_bytes = 96;  // of a tensor in the index of a large model: a guess that saves growing tables
-
-// Any JSON value as a node. Recursion is bounded by Limits::json_depth.
-class NodeMaker {
- public:
-  NodeMaker(json::Document& document, Catalog& catalog) : document_(document), catalog_(catalog) {}
-
-  std::uint32_t make(json::Value& value) {
-    switch (value.kind(what)) {
-      case json::Kind::object: return object(value);
-      case json::Kind::list: return list(value);
-      case json::Kind::text: return text(value.text(what));
-      case json::Kind::number: return number(value);
-      case json::Kind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .integer = value.boolean(what) ? 1 : 0});
-      case json::Kind::null: break;
-    }
-    value.null(what);
-    return catalog_.add_node({});
-  }
-
- private:
-  static constexpr std::string_view what = "metadata";
-
-  std::uint32_t text(std::string_view text) { return catalog_.add_text(catalog_.arena.store(text)); }
-
-  std::uint32_t object(json::Value& value) {
-    std::vector<std::uint32_t> pairs;
-    NameTable keys;
-    value.members(what, [&](const json::Key& key, json::Value& member) {
-      if (!keys.add(key.text).fresh)
-        document_.fail(ErrorCode::ambiguous, fmt::format("metadata: the key '{}' is there twice", core::escaped(key.text)), key.at);
-      pairs.push_back(text(key.text));
-      pairs.push_back(make(member));
-    });
-    return catalog_.add_container(NodeKind::map, pairs);
-  }
-
-  std::uint32_t list(json::Value& value) {
-    std::vector<std::uint32_t> items;
-    value.elements(what, [&](json::Value& element) { items.push_back(make(element)); });
-    return catalog_.add_container(NodeKind::list, items);
-  }
-
-  std::uint32_t number(json::Value& value) {
-    const json::Number number = value.number(what);
-    if (const auto* integer = std::get_if<std::int64_t>(&number)) return catalog_.add_integer(*integer);
-    if (const auto* natural = std::get_if<std::uint64_t>(&number))
-      return catalog_.add_node({.kind = NodeKind::unsigned_integer, .natural = *natural});
-    return catalog_.add_node({.kind = NodeKind::real, .real = std::get<double>(number)});
-  }
-
-  json::Document& document_;
-  Catalog& catalog_;
-};
 
 // weight_map: tensor name to file name.
 class MapReader {
@@ -143,7 +90,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
       MapReader(document, input.size_bytes() / usual_entry_bytes, limits, catalog).read(value);
     } else if (key.is("metadata")) {
       if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
-      catalog.metadata = NodeMaker(document, catalog).make(value);
+      catalog.metadata = add_nodes(document, value, "metadata", catalog);
     } else {
       value.skip("an unknown member");
     }

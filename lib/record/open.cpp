@@ -13,6 +13,7 @@
 #include "heft/error.hpp"
 #include "record/folder.hpp"
 #include "record/index.hpp"
+#include "record/meta.hpp"
 #include "record/parallel.hpp"
 #include "record/state.hpp"
 
@@ -34,6 +35,7 @@ class Opener {
     else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_));
     add_values();
     state_->describe_shards();
+    state_->collect_notes();
     return state_;
   }
 
@@ -47,7 +49,12 @@ class Opener {
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         open_shards();
         return add_all_tensors();
-      case Choice::Kind::meta: throw Error(ErrorCode::unsupported, "a folder of Meta's consolidated parts", {.path = folder_->path()});
+      case Choice::Kind::meta:
+        for (const std::string& name : choice.names) add_sibling(name, folder_->path());
+        if (files_.size() != choice.names.size()) throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
+        open_shards();
+        state_->params = open_params(sibling("params.json"), options_);
+        return merge_meta(*state_, *state_->params);
     }
   }
 
@@ -127,7 +134,9 @@ class Opener {
   }
 
   void add_values() {
-    for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard)
+    // The parts of a Meta folder repeat each other's.
+    const std::size_t shards = state_->params ? 1 : state_->shards.size();
+    for (std::uint32_t shard = 0; shard < shards; ++shard)
       for (const format::Value& value : state_->catalog(shard).values) state_->values.push_back({value.name, shard, value.node});
   }
 

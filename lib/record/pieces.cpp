@@ -161,6 +161,7 @@ TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vec
   TensorView view = like;
   if (pieces.size() == 1 && pieces.front().part.shape() == shape) {
     view = std::move(pieces.front().part);
+    view.wanted_ = like.wanted_;
     set_name(view, like.name_, like.name_owner_ ? like.name_owner_ : std::shared_ptr<const void>(like.pieces_));
     return view;
   }

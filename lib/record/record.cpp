@@ -10,6 +10,8 @@
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "record/record_access.hpp"
+#include "record/scalar.hpp"
 #include "record/tree.hpp"
 
 namespace heft {
@@ -46,34 +48,6 @@ std::string where(const std::string& path) { return path.empty() ? "the root" : 
 [[noreturn]] void fail_range(const Record& record, std::string_view expected) {
   const std::string path = record.path();
   throw Error(ErrorCode::out_of_range, fmt::format("expected {}, {} does not fit", expected, where(path)), {.tensor = path});
-}
-
-// An integer of a file: up to 64 bits with its sign apart, or nothing when it is larger.
-struct Whole {
-  bool negative = false;
-  std::uint64_t magnitude = 0;
-};
-
-// `size` bytes of little-endian two's complement.
-std::optional<Whole> big_integer(const char* bytes, std::size_t size) noexcept {
-  const bool negative = (static_cast<unsigned char>(bytes[size - 1]) & 0x80) != 0;
-  std::uint64_t low = 0;
-  for (std::size_t i = 0; i < size; ++i) {
-    const auto byte = static_cast<unsigned char>(bytes[i]);
-    if (i < 8) low |= static_cast<std::uint64_t>(byte) << (8 * i);
-    else if (byte != (negative ? 0xFF : 0)) return {};
-  }
-  if (!negative) return Whole{false, low};
-  if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
-  if (low == 0) return {};  // -2^64: one more than the magnitude can say
-  return Whole{true, ~low + 1};
-}
-
-std::optional<Whole> whole_of(const format::Node& node) noexcept {
-  if (node.kind == NodeKind::unsigned_integer) return Whole{false, node.natural};
-  if (node.count != 0) return big_integer(node.text, node.count);
-  const auto bits = static_cast<std::uint64_t>(node.integer);
-  return node.integer < 0 ? Whole{true, ~bits + 1} : Whole{false, bits};
 }
 
 }  // namespace
@@ -137,8 +111,7 @@ bool Record::boolean() const {
 
 std::int64_t Record::integer() const {
   if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
-  const format::Catalog* catalog = nullptr;
-  const auto whole = whole_of(*tree_->value(node_, &catalog));
+  const auto whole = record::integer_of(*record::RecordAccess::node(*this));
   const std::uint64_t most = whole && whole->negative ? std::uint64_t{1} << 63 : static_cast<std::uint64_t>(INT64_MAX);
   if (!whole || whole->magnitude > most) fail_range(*this, "an integer of 64 bits with a sign");
   return static_cast<std::int64_t>(whole->negative ? ~whole->magnitude + 1 : whole->magnitude);
@@ -146,8 +119,7 @@ std::int64_t Record::integer() const {
 
 std::uint64_t Record::natural() const {
   if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
-  const format::Catalog* catalog = nullptr;
-  const auto whole = whole_of(*tree_->value(node_, &catalog));
+  const auto whole = record::integer_of(*record::RecordAccess::node(*this));
   if (!whole || whole->negative) fail_range(*this, "a natural number of 64 bits");
   return whole->magnitude;
 }
@@ -157,7 +129,7 @@ double Record::real() const {
   const format::Node* node = tree_ ? tree_->value(node_, &catalog) : nullptr;
   if (node != nullptr && node->kind == NodeKind::real) return node->real;
   if (kind() != RecordKind::integer) fail_kind(*this, "a real");
-  const auto whole = whole_of(*node);
+  const auto whole = record::integer_of(*node);
   const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
   // 2^64 itself cannot come back: a magnitude near it rounds up to a double that no longer fits.
   if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude) fail_range(*this, "an integer that is exact as a real");

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
-#include "core/input.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "mmap/mapping.hpp"
@@ -15,21 +14,6 @@
 
 namespace heft::record {
 namespace {
-
-// Headers are read with pread into private copies: a writer that changes the file meanwhile cannot change what was checked.
-class FileInput final : public core::Input {
- public:
-  explicit FileInput(const mmap::File& file) noexcept : file_(file) {}
-
-  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_.size_bytes(); }
-  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override {
-    core::require_inside(offset, size, file_.size_bytes(), "the file");
-    return read_bytes(file_, offset, size);
-  }
-
- private:
-  const mmap::File& file_;
-};
 
 std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
 
@@ -64,6 +48,11 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options)
 }
 
 }  // namespace
+
+Bytes FileInput::read(std::uint64_t offset, std::uint64_t size) const {
+  core::require_inside(offset, size, file_.size_bytes(), "the file");
+  return read_bytes(file_, offset, size);
+}
 
 const format::Format* recognize(const mmap::File& file) {
   std::array<std::byte, format::head_bytes> head;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/input.hpp"
 #include "format/catalog.hpp"
 #include "format/format.hpp"
 #include "heft/checkpoint.hpp"
@@ -25,6 +26,20 @@ struct Shard {
 
   /// A view of one of the catalog's tensors; no allocation up to rank 6.
   [[nodiscard]] TensorView view(const format::TensorEntry& entry) const;
+};
+
+/// A file as formats see it. Everything is read with pread into private copies: a writer that changes the file meanwhile cannot change what was
+/// checked.
+class FileInput final : public core::Input {
+ public:
+  /// `file` must outlive the input.
+  explicit FileInput(const mmap::File& file) noexcept : file_(file) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_.size_bytes(); }
+  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
+
+ private:
+  const mmap::File& file_;
 };
 
 /// What kind of file it is, by its first bytes; null when no format knows it. Throws Error{io}.

@@ -1,5 +1,7 @@
 #include "record/state.hpp"
 
+#include <unordered_map>
+
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
@@ -42,6 +44,12 @@ std::uint32_t State::find(std::string_view wanted) const noexcept {
   return index.find(hash(wanted), [&](std::uint32_t position) { return name(position) == wanted; });
 }
 
+bool State::is_pytorch() const noexcept {
+  for (const auto& shard : shards)
+    if (!shard->catalog->format.starts_with("torch") && !shard->catalog->format.starts_with("pickle")) return false;
+  return !shards.empty();
+}
+
 void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
   index = NameIndex(entries.size());
@@ -58,15 +66,24 @@ void State::index_names() {
 
 void State::describe_shards() {
   infos.clear();
-  for (const auto& shard : shards) {
-    infos.push_back({.path = shard->file->path(),
-                     .format = std::string(shard->catalog->format),
-                     .detail = shard->catalog->detail,
-                     .size_bytes = shard->file->size_bytes()});
-    for (const std::string& note : shard->catalog->notes) notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
+  std::unordered_map<std::string_view, std::uint32_t> by_path;
+  for (std::uint32_t shard = 0; shard < shards.size(); ++shard) {
+    const mmap::File& file = *shards[shard]->file;
+    infos.push_back({file.path(), std::string(catalog(shard).format), catalog(shard).detail, file.size_bytes(), 0});
+    by_path.emplace(file.path(), shard);
   }
-  for (const EntryRef at : entries)
+  for (const EntryRef at : entries) {
     if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
+    else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end()) ++infos[shard->second].tensor_count;
+  }
+  // Every part of a Meta folder holds a piece of each tensor.
+  for (std::uint32_t shard = 0; params && shard < shards.size(); ++shard) infos[shard].tensor_count = catalog(shard).tensors.size();
+}
+
+void State::collect_notes() {
+  for (const auto& shard : shards)
+    for (const std::string& note : shard->catalog->notes)
+      notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
 }
 
 const Tree& State::tree() const {
@@ -86,6 +103,7 @@ std::uint64_t State::table_bytes() const noexcept {
   std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) + capacity_bytes(names) + index.size_bytes();
   if (name_arena) bytes += name_arena->size_bytes();
   for (const auto& shard : shards) bytes += sizeof(Shard) + catalog_bytes(*shard->catalog);
+  if (params) bytes += sizeof(Shard) + catalog_bytes(*params->catalog);
   return bytes + tree_bytes_;
 }
 

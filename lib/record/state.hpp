@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/text.hpp"
@@ -27,16 +28,20 @@ struct EntryRef {
 
 /// Filled by open() and by what derives one checkpoint from another, then immutable but for the trees, which are built on first use.
 struct State : std::enable_shared_from_this<State> {
+  static constexpr std::uint32_t of_params = 0xFFFFFFFE;  ///< In place of a shard's number: `params`.
+
   std::string path;
   Limits limits;
   std::vector<std::shared_ptr<const Shard>> shards;
   std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
+  std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
   std::vector<LeafValue> values;                  ///< The leaves that are no tensors.
   std::vector<TensorView> made;
   std::vector<std::string_view> names;            ///< Parallel to `entries` where names are not the files' own; else empty.
   std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names`; views with such names hold it.
   std::vector<std::string> notes;
+  std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
   NameHash hash;
   NameIndex index;
 
@@ -44,12 +49,19 @@ struct State : std::enable_shared_from_this<State> {
   [[nodiscard]] TensorView view(std::uint32_t position) const;
   /// The position of that flat name, or NameIndex::none.
   [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
-  [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept { return *shards[shard]->catalog; }
+  /// That of a shard, or of `params`.
+  [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept {
+    return shard == of_params ? *params->catalog : *shards[shard]->catalog;
+  }
 
+  /// True when every shard is PyTorch's: lists with gaps are what its modules leave behind.
+  [[nodiscard]] bool is_pytorch() const noexcept;
   /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
   void index_names();
-  /// Fills `infos` from `shards` and `entries`, and adds the catalogs' notes.
+  /// Fills `infos` from `shards` and `entries`.
   void describe_shards();
+  /// Adds the catalogs' notes.
+  void collect_notes();
 
   [[nodiscard]] const Tree& tree() const;
   [[nodiscard]] const Tree& metadata() const;
@@ -61,6 +73,12 @@ struct State : std::enable_shared_from_this<State> {
   mutable std::once_flag metadata_once_;
   mutable std::unique_ptr<const Tree> tree_;
   mutable std::unique_ptr<const Tree> metadata_;
+};
+
+/// The key to Checkpoint's private members.
+struct StateAccess {
+  static const std::shared_ptr<const State>& state(const Checkpoint& checkpoint) noexcept { return checkpoint.state_; }
+  static Checkpoint checkpoint(std::shared_ptr<const State> state) noexcept { return Checkpoint(std::move(state)); }
 };
 
 }  // namespace heft::record

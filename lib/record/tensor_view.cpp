@@ -86,6 +86,12 @@ TensorView TensorView::renamed(std::string name) const {
   return view;
 }
 
+TensorView TensorView::cast_on_load(DType dtype) const {
+  TensorView view = *this;
+  view.wanted_ = dtype;
+  return view;
+}
+
 std::string_view TensorView::dtype_name() const& noexcept {
   return dtype_ == DType::unknown && !type_name_.empty() ? type_name_ : heft::name(dtype_);
 }

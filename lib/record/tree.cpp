@@ -34,15 +34,15 @@ const format::Node& key_node(const Catalog& catalog, const format::Node& map, st
   return catalog.nodes[catalog.children[map.first + 2 * position]];
 }
 
-// Keys of pickled dicts may be anything; as path parts they are text.
+// Keys of pickled dicts may be anything; as path parts they are text, as Python prints it.
 std::string key_text(const format::Node& key) {
   switch (key.kind) {
     case NodeKind::text: return std::string(key.text, key.count);
     case NodeKind::integer: return key.count == 0 ? fmt::to_string(key.integer) : "<big integer>";
     case NodeKind::unsigned_integer: return fmt::to_string(key.natural);
-    case NodeKind::boolean: return key.integer != 0 ? "true" : "false";
+    case NodeKind::boolean: return key.integer != 0 ? "True" : "False";
     case NodeKind::real: return fmt::format("{}", key.real);
-    case NodeKind::null: return "null";
+    case NodeKind::null: return "None";
     case NodeKind::bytes: return "<bytes>";
     case NodeKind::list: return "<list>";
     case NodeKind::map: return "<map>";

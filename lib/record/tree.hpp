@@ -63,6 +63,7 @@ class Tree {
   [[nodiscard]] Totals totals(NodeId id) const;
 
   [[nodiscard]] std::size_t size_bytes() const noexcept;
+  [[nodiscard]] const State& state() const noexcept { return state_; }
   /// A record of the root; `owner` keeps this tree.
   static Record root_of(std::shared_ptr<const Tree> tree) { return Record(std::move(tree), root); }
 

@@ -48,6 +48,20 @@ class Tree::Builder {
   // Enters a child of the root whose key is the whole name.
   void add_whole(std::string_view name, std::uint32_t leaf) { set_leaf(enter(root, name, 0, name.size()), leaf); }
 
+  // Enters the pairs of a catalog's metadata; a key that is there already keeps the value it has.
+  void add_metadata(std::uint32_t shard) {
+    const format::Catalog& catalog = tree_.state_.catalog(shard);
+    if (catalog.metadata == format::none) return;
+    const format::Node& map = catalog.nodes[catalog.metadata];
+    for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
+      const std::uint32_t* const children = catalog.children.data() + map.first;
+      const format::Node& key = catalog.nodes[children[2 * pair]];
+      if (key.kind != format::NodeKind::text) continue;
+      tree_.values_.push_back({.name = {key.text, key.count}, .shard = shard, .node = children[2 * pair + 1]});
+      add_whole(tree_.values_.back().name, value_leaf | static_cast<std::uint32_t>(tree_.values_.size() - 1));
+    }
+  }
+
   void finish() {
     lay_out_children();
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node) make_list_if_numbered(tree_.nodes_[node]);
@@ -147,18 +161,8 @@ std::unique_ptr<const Tree> Tree::of_names(const State& state) {
 std::unique_ptr<const Tree> Tree::of_metadata(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
-  for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) {
-    const format::Catalog& catalog = state.catalog(shard);
-    if (catalog.metadata == format::none) continue;
-    const format::Node& map = catalog.nodes[catalog.metadata];
-    for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
-      const std::uint32_t* const children = catalog.children.data() + map.first;
-      const format::Node& key = catalog.nodes[children[2 * pair]];
-      if (key.kind != format::NodeKind::text) continue;
-      tree->values_.push_back({.name = {key.text, key.count}, .shard = shard, .node = children[2 * pair + 1]});
-      builder.add_whole(tree->values_.back().name, value_leaf | static_cast<std::uint32_t>(tree->values_.size() - 1));
-    }
-  }
+  if (state.params) builder.add_metadata(State::of_params);
+  for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) builder.add_metadata(shard);
   builder.finish();
   return tree;
 }

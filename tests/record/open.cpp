@@ -12,6 +12,7 @@
 #include "support/thrown.hpp"
 
 using namespace heft;
+using test::names_of;
 using test::SafetensorsBuilder;
 using test::TempFolder;
 using test::thrown_by;
@@ -29,12 +30,6 @@ std::string index_of(const std::vector<std::pair<std::string, std::string>>& map
   std::string json = "{\"metadata\": " + metadata + ", \"weight_map\": {";
   for (const auto& [name, file] : map) json += (json.back() == '{' ? "\"" : ", \"") + name + "\": \"" + file + "\"";
   return json + "}}";
-}
-
-std::vector<std::string> names_of(const Checkpoint& checkpoint) {
-  std::vector<std::string> names;
-  for (const TensorView& tensor : checkpoint.tensors()) names.emplace_back(tensor.name());
-  return names;
 }
 
 ErrorCode code_of(const std::filesystem::path& path, const OpenOptions& options = {}) {

@@ -5,6 +5,9 @@
 #include <numeric>
 #include <span>
 
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+
 namespace heft::test {
 namespace {
 
@@ -40,6 +43,19 @@ std::vector<float> values_of(const TensorView& view) {
     values[n] = element(view, at);
   }
   return values;
+}
+
+Checkpoint checkpoint_of(const std::vector<std::string>& names, const OpenOptions& options) {
+  SafetensorsBuilder builder;
+  for (const std::string& name : names) builder.add(name, "U8", {1}, "x");
+  const TempFolder folder;
+  return open(folder.write("m.safetensors", builder.build()), options);
+}
+
+std::vector<std::string> names_of(const Checkpoint& checkpoint) {
+  std::vector<std::string> names;
+  for (const TensorView& tensor : checkpoint.tensors()) names.emplace_back(tensor.name());
+  return names;
 }
 
 }  // namespace heft::test

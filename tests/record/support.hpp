@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "heft/checkpoint.hpp"
 #include "heft/tensor_view.hpp"
 
 namespace heft::test {
@@ -14,6 +15,11 @@ namespace heft::test {
 
 /// All elements of an f32 tensor in row-major order, read one by one.
 [[nodiscard]] std::vector<float> values_of(const TensorView& view);
+
+/// An opened safetensors file, gone from the disk by now, of tensors of those names: each one byte.
+[[nodiscard]] Checkpoint checkpoint_of(const std::vector<std::string>& names, const OpenOptions& options = {});
+/// In file order.
+[[nodiscard]] std::vector<std::string> names_of(const Checkpoint& checkpoint);
 
 /// Of a temporary, which lends none of these.
 [[nodiscard]] inline Shape shape_of(const TensorView& view) { return view.shape(); }

@@ -5,24 +5,17 @@
 
 #include "heft/checkpoint.hpp"
 #include "record/support.hpp"
-#include "support/safetensors_builder.hpp"
-#include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
 using test::name_of;
-using test::SafetensorsBuilder;
-using test::TempFolder;
 using test::thrown_by;
 
 namespace {
 
 // The tree over tensors of those names, each one byte. The checkpoint dies here: the records must not need it.
 Record tree_of(const std::vector<std::string>& names, const OpenOptions& options = {}) {
-  SafetensorsBuilder builder;
-  for (const std::string& name : names) builder.add(name, "U8", {1}, "x");
-  const TempFolder folder;
-  return open(folder.write("m.safetensors", builder.build()), options).root();
+  return test::checkpoint_of(names, options).root();
 }
 
 std::vector<std::string> keys_of(const Record& record) {

@@ -1,0 +1,82 @@
+#include "record/derive.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::record {
+
+Derivation::Derivation(const Checkpoint& from)
+    : from_(StateAccess::state(from)), state_(std::make_shared<State>()), arena_(std::make_shared<core::Arena>()), skipped_(from_->entries.size()) {
+  state_->path = from_->path;
+  state_->limits = from_->limits;
+  state_->shards = from_->shards;
+  state_->params = from_->params;
+  state_->notes = from_->notes;
+  state_->entries = from_->entries;
+  state_->values = from_->values;
+  state_->made = from_->made;
+  state_->skipped = from_->skipped;
+  for (std::uint32_t position = 0; position < from_->entries.size(); ++position) state_->names.push_back(from_->name(position));
+}
+
+std::string_view Derivation::key(std::size_t number) const noexcept {
+  return number < tensor_count() ? from_->name(static_cast<std::uint32_t>(number)) : from_->values[number - tensor_count()].name;
+}
+
+void Derivation::rename(std::size_t number, std::string_view name) {
+  // Names that stay are the original's, but those may lie in its arena: every name of the new checkpoint lies in its own.
+  const std::string_view kept = arena_->store(name);
+  if (number < tensor_count()) state_->names[number] = kept;
+  else state_->values[number - tensor_count()].name = kept;
+}
+
+void Derivation::replace(std::size_t number, const TensorView& view) {
+  rename(number, view.name());
+  state_->entries[number] = {EntryRef::made, static_cast<std::uint32_t>(state_->made.size())};
+  state_->made.push_back(view);
+}
+
+void Derivation::skip(std::size_t number, std::string_view name) {
+  skipped_[number] = true;
+  state_->skipped.emplace_back(name);
+}
+
+void Derivation::require_distinct() const {
+  const auto name_of = [&](std::uint32_t key) { return key < tensor_count() ? state_->names[key] : state_->values[key - tensor_count()].name; };
+  NameIndex index(key_count());
+  for (std::uint32_t key = 0; key < key_count(); ++key) {
+    if (key < tensor_count() && skipped_[key]) continue;
+    const std::string_view name = name_of(key);
+    const std::uint32_t other = index.insert(state_->hash(name), key, [&](std::uint32_t held) { return name_of(held) == name; });
+    // A tensor and a value of one name were so in the original, and are told apart there too.
+    if (other == NameIndex::none || this->key(other) == this->key(key)) continue;
+    throw Error(ErrorCode::ambiguous, fmt::format("two keys become this one: '{}' and '{}'", core::escaped(this->key(other)), core::escaped(this->key(key))),
+                {.path = state_->path, .tensor = std::string(name)});
+  }
+}
+
+void Derivation::drop_skipped() {
+  std::size_t kept = 0;
+  for (std::size_t number = 0; number < skipped_.size(); ++number) {
+    if (skipped_[number]) continue;
+    state_->entries[kept] = state_->entries[number];
+    state_->names[kept++] = state_->names[number];
+  }
+  state_->entries.resize(kept);
+  state_->names.resize(kept);
+}
+
+Checkpoint Derivation::finish() && {
+  require_distinct();
+  drop_skipped();
+  state_->name_arena = std::move(arena_);
+  state_->index_names();
+  state_->describe_shards();
+  return StateAccess::checkpoint(std::move(state_));
+}
+
+}  // namespace heft::record

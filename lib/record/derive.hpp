@@ -1,0 +1,48 @@
+// record/derive.hpp: one checkpoint made from another: the same files under other names, as other views, or fewer of them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+#include "record/state.hpp"
+
+namespace heft::record {
+
+/// Takes changes key by key, then makes the new checkpoint. Keys are numbered: tensors in file order, then the values that are no tensors.
+class Derivation {
+ public:
+  explicit Derivation(const Checkpoint& from);
+
+  [[nodiscard]] std::size_t tensor_count() const noexcept { return from_->entries.size(); }
+  [[nodiscard]] std::size_t key_count() const noexcept { return tensor_count() + from_->values.size(); }
+  /// The key's name in the original. Valid while this lives.
+  [[nodiscard]] std::string_view key(std::size_t number) const noexcept;
+  [[nodiscard]] TensorView tensor(std::size_t number) const { return from_->view(static_cast<std::uint32_t>(number)); }
+  [[nodiscard]] bool is_pytorch() const noexcept { return from_->is_pytorch(); }
+
+  /// Each at most once for a key.
+  void rename(std::size_t number, std::string_view name);
+  /// Shows tensor `number` as `view`, under the view's name.
+  void replace(std::size_t number, const TensorView& view);
+  /// Leaves tensor `number`, which is called `name` by now, out.
+  void skip(std::size_t number, std::string_view name);
+
+  /// Throws Error{ambiguous} naming both originals when two keys have become one.
+  Checkpoint finish() &&;
+
+ private:
+  void require_distinct() const;
+  void drop_skipped();
+
+  std::shared_ptr<const State> from_;
+  std::shared_ptr<State> state_;
+  std::shared_ptr<core::Arena> arena_;
+  std::vector<bool> skipped_;
+};
+
+}  // namespace heft::record

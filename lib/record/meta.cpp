@@ -1,0 +1,217 @@
+// How the parts of a tensor lie in the whole, for N parts:
+//
+//   tensor                                 whole (unknown: ?)             cut along
+//   tok_embeddings.weight                  [vocab, dim]                   1 in Llama 1 and 2, 0 since Llama 3
+//   output.weight                          [vocab, dim]                   0
+//   attention.wq.weight                    [heads * head_dim, dim]        0
+//   attention.wk.weight, wv                [kv_heads * head_dim, dim]     0; with fewer heads than parts, neighbours hold the same head
+//   attention.wo.weight                    [dim, heads * head_dim]        1
+//   feed_forward.w1.weight, w3             [?, dim]                       0
+//   feed_forward.w2.weight                 [dim, ?]                       1
+//   norm.weight and *_norm.weight          [dim]                          not
+//   rope.freqs                             [?]                            not
+//
+// The dims that params.json declares decide first: the one that is whole / N in a part is the cut one. A dim that params.json does not declare
+// (vocab_size is -1 in Llama 1 and 2, the hidden size follows from a formula with rounding) is the cut one when the other is whole.
+#include "record/meta.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "format/json_nodes.hpp"
+#include "heft/error.hpp"
+#include "record/view_access.hpp"
+
+namespace heft::record {
+namespace {
+
+constexpr std::int64_t unknown = -1;
+
+struct Params {
+  std::int64_t dim = unknown;
+  std::int64_t vocab = unknown;
+  std::int64_t query_rows = unknown;
+  std::int64_t key_rows = unknown;
+  std::int64_t head_dim = unknown;
+};
+
+// A positive integer of params.json, or unknown.
+std::int64_t number(const format::Catalog& catalog, std::string_view wanted) noexcept {
+  const format::Node& map = catalog.nodes[catalog.metadata];
+  for (std::uint32_t pair = 0; pair < map.count; ++pair) {
+    const format::Node& key = catalog.nodes[catalog.children[map.first + 2 * pair]];
+    if (std::string_view(key.text, key.count) != wanted) continue;
+    const format::Node& value = catalog.nodes[catalog.children[map.first + 2 * pair + 1]];
+    // Dims of matrices lie far below 2^31; beyond it products would have to be checked.
+    if (value.kind == format::NodeKind::integer && value.count == 0 && value.integer > 0 && value.integer <= INT32_MAX) return value.integer;
+  }
+  return unknown;
+}
+
+Params read_params(const format::Catalog& catalog) {
+  Params params{.dim = number(catalog, "dim"), .vocab = number(catalog, "vocab_size"), .head_dim = number(catalog, "head_dim")};
+  const std::int64_t heads = number(catalog, "n_heads");
+  const std::int64_t declared = number(catalog, "n_kv_heads");
+  const std::int64_t key_heads = declared == unknown ? heads : declared;
+  if (params.head_dim == unknown && params.dim != unknown && heads != unknown && params.dim % heads == 0) params.head_dim = params.dim / heads;
+  if (params.head_dim == unknown || heads == unknown) return params;
+  params.query_rows = heads * params.head_dim;
+  params.key_rows = key_heads * params.head_dim;
+  return params;
+}
+
+// What is known of the whole of a tensor.
+struct Whole {
+  std::vector<std::int64_t> shape;  // `unknown` where params.json does not say
+  bool replicated = false;
+  bool heads_repeat = false;        // parts may hold the same rows of dim 0
+};
+
+std::optional<Whole> whole_of(std::string_view name, const Params& params) {
+  const auto is = [&](std::string_view ending) { return name.ends_with(ending) && (name.size() == ending.size() || name[name.size() - ending.size() - 1] == '.'); };
+  if (is("tok_embeddings.weight") || is("output.weight")) return Whole{{params.vocab, params.dim}};
+  if (is("attention.wq.weight")) return Whole{{params.query_rows, params.dim}};
+  if (is("attention.wk.weight") || is("attention.wv.weight")) return Whole{{params.key_rows, params.dim}, false, true};
+  if (is("attention.wo.weight")) return Whole{{params.dim, params.query_rows}};
+  if (is("feed_forward.w1.weight") || is("feed_forward.w3.weight")) return Whole{{unknown, params.dim}};
+  if (is("feed_forward.w2.weight")) return Whole{{params.dim, unknown}};
+  if (name.ends_with("norm.weight")) return Whole{{params.dim}, true};
+  if (is("rope.freqs")) return Whole{{unknown}, true};
+  return {};
+}
+
+struct Cut {
+  std::size_t dim = 0;
+  std::int64_t every = 1;  // of so many neighbouring parts, which hold the same rows, one is taken
+};
+
+// How `parts` parts of that shape make the whole; nothing when they do not.
+std::optional<Cut> cut_of(const Whole& whole, const Shape& part, std::int64_t parts) {
+  if (part.rank() != 2) return {};
+  for (std::size_t dim = 0; dim < 2; ++dim) {
+    const std::int64_t full = whole.shape[dim];
+    const std::int64_t other = whole.shape[1 - dim];
+    const bool other_whole = other == part[1 - dim] || (other == unknown && full != unknown && full != part[dim]);
+    if (!other_whole || part[dim] == 0) continue;
+    if (full == unknown || part[dim] * parts == full) return Cut{dim};
+    const std::int64_t distinct = full / part[dim];
+    if (whole.heads_repeat && dim == 0 && full % part[dim] == 0 && distinct < parts && parts % distinct == 0) return Cut{0, parts / distinct};
+  }
+  return {};
+}
+
+class Merger {
+ public:
+  Merger(State& state, const Params& params) : state_(state), params_(params) {
+    for (std::uint32_t part = 0; part < state_.shards.size(); ++part) {
+      const auto& tensors = state_.catalog(part).tensors;
+      NameIndex names(tensors.size());
+      for (std::uint32_t entry = 0; entry < tensors.size(); ++entry)
+        names.insert(state_.hash(tensors[entry].name), entry, [](std::uint32_t) { return false; });
+      names_.push_back(std::move(names));
+    }
+  }
+
+  void merge() {
+    const auto& first = state_.catalog(0).tensors;
+    for (std::uint32_t part = 1; part < state_.shards.size(); ++part)
+      if (state_.catalog(part).tensors.size() != first.size())
+        fail(part, {}, fmt::format("expected {} tensors as in the first part, found {}", first.size(), state_.catalog(part).tensors.size()));
+    for (std::uint32_t entry = 0; entry < first.size(); ++entry) add(entry);
+    state_.index_names();
+  }
+
+ private:
+  [[noreturn]] void fail(std::uint32_t part, std::string_view name, std::string sentence) const {
+    throw Error(ErrorCode::corrupt, std::move(sentence), {.path = state_.shards[part]->file->path(), .tensor = std::string(name)});
+  }
+
+  void add(std::uint32_t entry) {
+    std::vector<TensorView> parts = views_of(state_.catalog(0).tensors[entry]);
+    const auto whole = whole_of(parts.front().name(), params_);
+    if (!whole) return add_apart(std::move(parts));
+    require_alike(parts);
+    if (whole->replicated) {
+      state_.entries.push_back({0, entry});
+      return;
+    }
+    const auto count = static_cast<std::int64_t>(parts.size());
+    const auto cut = cut_of(*whole, parts.front().shape(), count);
+    if (!cut)
+      fail(0, parts.front().name(), fmt::format("a part of shape {} in {} parts fits no whole that params.json implies", to_string(parts.front().shape()), count));
+    add_made(join(std::move(parts), *cut));
+  }
+
+  [[nodiscard]] std::vector<TensorView> views_of(const format::TensorEntry& first) const {
+    std::vector<TensorView> parts{state_.shards[0]->view(first)};
+    for (std::uint32_t part = 1; part < state_.shards.size(); ++part) {
+      const auto& tensors = state_.catalog(part).tensors;
+      const std::uint32_t entry = names_[part].find(state_.hash(first.name), [&](std::uint32_t held) { return tensors[held].name == first.name; });
+      if (entry == NameIndex::none) fail(part, first.name, "the first part has this tensor, this part has not");
+      parts.push_back(state_.shards[part]->view(tensors[entry]));
+    }
+    return parts;
+  }
+
+  void require_alike(const std::vector<TensorView>& parts) const {
+    const TensorView& first = parts.front();
+    for (std::uint32_t part = 1; part < parts.size(); ++part)
+      if (parts[part].dtype() != first.dtype() || parts[part].shape() != first.shape())
+        fail(part, first.name(), fmt::format("expected {} {} as in the first part, found {} {}", first.dtype_name(), to_string(first.shape()),
+                                             parts[part].dtype_name(), to_string(parts[part].shape())));
+  }
+
+  static TensorView join(std::vector<TensorView> parts, Cut cut) {
+    Shape shape = parts.front().shape();
+    std::string name(parts.front().name());
+    std::vector<Piece> pieces;
+    const std::int64_t step = shape[cut.dim];
+    for (std::size_t part = 0; part < parts.size(); part += static_cast<std::size_t>(cut.every)) {
+      Dims at(shape.rank(), 0);
+      at[cut.dim] = static_cast<std::int64_t>(pieces.size()) * step;
+      pieces.push_back({std::move(parts[part]), std::move(at)});
+    }
+    shape[cut.dim] = step * static_cast<std::int64_t>(pieces.size());
+    return TensorView::over_pieces(std::move(name), std::move(shape), std::move(pieces));
+  }
+
+  void add_made(TensorView view) {
+    state_.entries.push_back({EntryRef::made, static_cast<std::uint32_t>(state_.made.size())});
+    state_.made.push_back(std::move(view));
+  }
+
+  void add_apart(std::vector<TensorView> parts) {
+    state_.notes.push_back(fmt::format("tensor '{}': no rule says how its {} parts make a whole, each is listed", core::escaped(parts.front().name()), parts.size()));
+    for (std::size_t part = 0; part < parts.size(); ++part)
+      add_made(parts[part].renamed(fmt::format("consolidated.{:02}.{}", part, parts[part].name())));
+  }
+
+  State& state_;
+  const Params& params_;
+  std::vector<NameIndex> names_;  // of each part
+};
+
+}  // namespace
+
+std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file, const OpenOptions& options) {
+  auto shard = std::make_shared<Shard>();
+  try {
+    const FileInput input(*file);
+    shard->catalog = std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
+  } catch (const Error& error) {
+    throw error.with_path(file->path());
+  }
+  shard->source = file_source(file, {}, shard->catalog);
+  shard->file = std::move(file);
+  return shard;
+}
+
+void merge_meta(State& state, const Shard& params) { Merger(state, read_params(*params.catalog)).merge(); }
+
+}  // namespace heft::record
