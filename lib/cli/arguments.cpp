@@ -98,6 +98,20 @@ void declare(CLI::App& app, LoadCommand& c) {
   add_json(command, c);
 }
 
+void declare(CLI::App& app, ConvertCommand& c) {
+  CLI::App& command = *app.add_subcommand("convert", "Write a checkpoint anew as safetensors: other dtype, names, shards");
+  command.add_option("SRC", c.source, "A checkpoint: a file, a folder or an index")->required()->type_name("");
+  command.add_option("DST", c.destination, "The file to write or replace, NAME.safetensors; may be SRC")->required()->type_name("");
+  add_open_options(command, c);
+  add_select(command, c);
+  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype")->type_name("T");
+  command.add_option("--remap", c.remap, "Rename: a regular expression and what replaces its matches, $1 for its groups; may be repeated")
+      ->type_name("'PATTERN=>REPLACEMENT'")
+      ->allow_extra_args(false);
+  command.add_option("--shard-size", c.shard_size, "Most bytes of tensors in a file, such as 5GB; more are written as shards with an index")->type_name("SIZE");
+  add_json(command, c);
+}
+
 void declare(CLI::App& app, FormatsCommand& c) {
   CLI::App& command = *app.add_subcommand("formats", "List the formats that are read and written");
   add_json(command, c);
@@ -110,7 +124,7 @@ Command parse(int argc, const char* const* argv) {
   app.set_version_flag("--version", "heft " HEFT_VERSION);
   app.require_subcommand(1);
   app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble.");
-  std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, FormatsCommand> commands;
+  std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand> commands;
   std::apply([&app](auto&... command) { (declare(app, command), ...); }, commands);
   try {
     app.parse(argc, argv);
@@ -121,7 +135,7 @@ Command parse(int argc, const char* const* argv) {
     throw Error(ErrorCode::out_of_range, fmt::format("{}; see 'heft --help'", error.what()));
   }
   const std::string chosen = app.get_subcommands().front()->get_name();
-  constexpr std::array names = {"ls", "tree", "show", "hash", "diff", "verify", "load", "formats"};
+  constexpr std::array names = {"ls", "tree", "show", "hash", "diff", "verify", "load", "convert", "formats"};
   Command result;
   std::size_t index = 0;
   std::apply([&](auto&... command) { ((chosen == names[index++] ? void(result = command) : void()), ...); }, commands);

@@ -61,6 +61,16 @@ struct LoadCommand {
   bool json = false;
   OpenOptions open = {};
 };
+struct ConvertCommand {
+  std::string source;
+  std::string destination;
+  std::string dtype;
+  std::vector<std::string> select;   ///< Of the new names.
+  std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
+  std::string shard_size;            ///< "5GB"; empty: one file.
+  bool json = false;
+  OpenOptions open = {};
+};
 struct FormatsCommand {
   bool json = false;
 };
@@ -69,7 +79,7 @@ struct TextCommand {
   std::string text;
 };
 
-using Command = std::variant<TextCommand, ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, FormatsCommand>;
+using Command = std::variant<TextCommand, ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand>;
 
 int run(const TextCommand& command, Terminal& terminal);
 int run(const ListCommand& command, Terminal& terminal);
@@ -79,6 +89,7 @@ int run(const HashCommand& command, Terminal& terminal);
 int run(const DiffCommand& command, Terminal& terminal);
 int run(const VerifyCommand& command, Terminal& terminal);
 int run(const LoadCommand& command, Terminal& terminal);
+int run(const ConvertCommand& command, Terminal& terminal);
 int run(const FormatsCommand& command, Terminal& terminal);
 
 /// Parses the arguments and runs the command. Errors become one line on the error stream, `heft: ` + the Error's text, and status 2.

@@ -13,11 +13,6 @@
 namespace heft::cli {
 namespace {
 
-DType dtype_from(const std::string& text) {
-  if (const auto dtype = dtype_from_name(text)) return *dtype;
-  throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
-}
-
 Path path_from(const std::string& text) {
   for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
     if (name(path) == text) return path;
@@ -33,9 +28,8 @@ LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
       const ShardOf part = shard_from(command.shard);
       view = view.shard(command.dim, part.tp_rank, part.tp_size);
     }
-    const bool converts = !command.dtype.empty() && info(view.dtype()).category != DTypeCategory::integer && info(view.dtype()).category != DTypeCategory::boolean;
-    if (converts) plan.add(std::move(view), dtype_from(command.dtype));
-    else plan.add(std::move(view));
+    const DType dtype = command.dtype.empty() ? view.dtype() : dtype_for(view, dtype_from(command.dtype));
+    plan.add(std::move(view), dtype);
   }
   return plan;
 }

@@ -67,6 +67,16 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector
   return views;
 }
 
+DType dtype_from(const std::string& text) {
+  if (const auto dtype = dtype_from_name(text)) return *dtype;
+  throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
+}
+
+DType dtype_for(const TensorView& view, DType asked) noexcept {
+  const DTypeCategory category = info(view.dtype()).category;
+  return category == DTypeCategory::real || category == DTypeCategory::block ? asked : view.dtype();
+}
+
 TensorView sliced(const TensorView& view, const std::string& ranges) {
   TensorView result = view;
   std::string_view rest = ranges;

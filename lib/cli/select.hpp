@@ -11,6 +11,12 @@ namespace heft::cli {
 /// Tensors that match any of the patterns, in file order; all when there are no patterns. Throws Error{not_found} when a pattern matches none.
 std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector<std::string>& patterns);
 
+/// The dtype of that name. Throws Error{out_of_range}.
+DType dtype_from(const std::string& text);
+/// The dtype that a view gets when --dtype asks for `asked`: that one for floats and blocks of quantized floats, its own for integers, booleans and what
+/// else has no floats in it.
+DType dtype_for(const TensorView& view, DType asked) noexcept;
+
 /// The view cut as "0:2,:,-1" says: begin:end for each dim from the outermost, a single number takes that element and removes the dim,
 /// negative numbers count from the end. Throws Error{out_of_range}.
 TensorView sliced(const TensorView& view, const std::string& ranges);

@@ -310,7 +310,7 @@ constinit const Format safetensors_format{
     .name = "safetensors",
     .suffixes = ".safetensors",
     .reads = "all 22 dtypes; one file, or shards with an index",
-    .writes = "",
+    .writes = "all dtypes, one file or shards with an index",
     .matches = matches,
     .read = read,
 };

@@ -1,0 +1,127 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cli_run.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "support/fixtures.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+
+using heft::test::CliRun;
+using heft::test::heft_command;
+using heft::test::packed;
+using heft::test::SafetensorsBuilder;
+using heft::test::TempFolder;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string small_model(const TempFolder& folder) {
+  SafetensorsBuilder builder;
+  builder.add("layers.0.weight", "F32", {2, 3}, packed<float>({1, 2, 3, 4, 5, -6}));
+  builder.add("layers.0.bias", "F32", {2}, packed<float>({0.5F, 0}));
+  builder.add("count", "I64", {}, packed<std::int64_t>({-7}));
+  builder.metadata("format", "pt");
+  return folder.write("model.safetensors", builder.build());
+}
+
+// Every file of the fixtures that heft opens and safetensors can hold.
+std::vector<fs::path> convertible_fixtures(const fs::path& root) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::recursive_directory_iterator(root)) {
+    if (!entry.is_regular_file() || entry.file_size() > 64u << 20) continue;
+    try {
+      if (heft::open(entry.path()).tensors().count() != 0) paths.push_back(entry.path());
+    } catch (const heft::Error&) {
+      continue;  // a hostile one, or no checkpoint at all
+    }
+  }
+  return paths;
+}
+
+}  // namespace
+
+TEST_CASE("convert: writes what diff calls equal, and keeps metadata") {
+  const TempFolder folder;
+  const std::string source = small_model(folder);
+  const std::string copy = (folder.path() / "copy.safetensors").string();
+  const CliRun run = heft_command({"convert", source, copy});
+  CHECK(run.status == 0);
+  CHECK(run.err.empty());
+  CHECK(run.out.find("3 tensors") != std::string::npos);
+  CHECK(heft_command({"diff", source, copy}).status == 0);
+  CHECK(heft::open(copy).metadata()["format"].text() == "pt");
+}
+
+TEST_CASE("convert: --dtype changes floats, --select and --remap choose and rename") {
+  const TempFolder folder;
+  const std::string source = small_model(folder);
+  const std::string path = (folder.path() / "new.safetensors").string();
+  CHECK(heft_command({"convert", source, path, "--dtype", "bf16", "--remap", "^layers\\.(\\d+)=>blk.$1", "--remap", "weight$=>w", "--select", "blk.*",
+                      "--select", "count"})
+            .status == 0);
+  const heft::Checkpoint made = heft::open(path);
+  CHECK(made.tensors().count() == 3);
+  CHECK(made.tensor("blk.0.w").dtype() == heft::DType::bf16);
+  CHECK(made.tensor("blk.0.w").read<heft::bf16>(1, 2) == heft::bf16(-6.0F));
+  CHECK(made.tensor("blk.0.bias").dtype() == heft::DType::bf16);
+  CHECK(made.tensor("count").dtype() == heft::DType::i64);
+}
+
+TEST_CASE("convert: --shard-size makes shards that open as one, and may replace its own source") {
+  const TempFolder folder;
+  const std::string source = small_model(folder);
+  const std::string before = heft_command({"hash", source}).out;
+  const CliRun run = heft_command({"convert", source, source, "--shard-size", "24", "--json"});
+  CHECK(run.status == 0);
+  CHECK(run.out.find("\"removed\":[\"") != std::string::npos);
+  CHECK(run.out.find("model.safetensors.index.json") != std::string::npos);
+  CHECK_FALSE(fs::exists(source));
+  CHECK(heft_command({"hash", folder.path().string()}).out == before);
+}
+
+TEST_CASE("convert: what cannot be is one line on the error stream and leaves no file") {
+  const TempFolder folder;
+  const std::string source = small_model(folder);
+  const std::string path = (folder.path() / "new.safetensors").string();
+  const auto fails = [&](std::initializer_list<std::string> words, const char* expected) {
+    const CliRun run = heft_command(words);
+    CAPTURE(run.err);
+    CHECK(run.status == 2);
+    CHECK(run.out.empty());
+    CHECK(run.err.find(expected) != std::string::npos);
+    CHECK_FALSE(fs::exists(path));
+  };
+  fails({"convert", source, path, "--dtype", "f31"}, "no dtype is called");
+  fails({"convert", source, path, "--dtype", "i32"}, "f32");
+  fails({"convert", source, path, "--remap", "a"}, "PATTERN=>REPLACEMENT");
+  fails({"convert", source, path, "--remap", "(=>b"}, "(");
+  fails({"convert", source, path, "--remap", ".*=>same"}, "same");
+  fails({"convert", source, path, "--select", "nothing*"}, "nothing");
+  fails({"convert", source, path, "--shard-size", "many"}, "many");
+  fails({"convert", source, (folder.path() / "new.bin").string()}, ".safetensors");
+}
+
+TEST_CASE("convert: every fixture that safetensors can hold comes out equal") {
+  const auto root = heft::test::fixtures("");
+  if (!root) return;
+  const TempFolder folder;
+  const std::string path = (folder.path() / "copy.safetensors").string();
+  std::size_t converted = 0;
+  for (const fs::path& source : convertible_fixtures(*root)) {
+    CAPTURE(source.string());
+    const CliRun run = heft_command({"convert", source.string(), path});
+    if (run.status != 0) {
+      MESSAGE(run.err);
+      continue;
+    }
+    ++converted;
+    CHECK(heft_command({"diff", source.string(), path}).status == 0);
+  }
+  CHECK(converted > 20);
+}
