@@ -24,27 +24,37 @@ struct StateAccess;
 
 /// How payload bytes are reached.
 enum class Access : std::uint8_t {
-  map,   ///< Mapped: views are free. Truncation of the file by another process raises SIGBUS in whoever touches a lost page of a view.
-  read,  ///< Never mapped: TensorView::bytes() and as() read into memory of their own. No SIGBUS; each call costs a read.
+  /// Mapped: views are free. Truncation of the file by another process raises SIGBUS in whoever touches a lost page of a view.
+  map,
+  /// Never mapped: TensorView::bytes() and as() read into memory of their own. No SIGBUS; each call costs a read.
+  read,
 };
 
 /// What open() can be asked.
 struct OpenOptions {
   Access access = Access::map;
   Limits limits = {};
-  bool follow_symlinks = true;     ///< Hugging Face caches are symlinks. False: a symlink as the last component is Error{refused}.
-  bool strict_globals = false;     ///< PyTorch: a global heft does not know is Error{refused} listing all of them, instead of an opaque record.
-  bool big_endian_default = false; ///< PyTorch zips without a `byteorder` record: take them as big-endian.
-  std::string top_level_key = {};  ///< PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are.
+  /// Hugging Face caches are symlinks. False: a symlink as the last component is Error{refused}.
+  bool follow_symlinks = true;
+  /// PyTorch: a global heft does not know is Error{refused} listing all of them, instead of an opaque record.
+  bool strict_globals = false;
+  /// PyTorch zips without a `byteorder` record: take them as big-endian.
+  bool big_endian_default = false;
+  /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are.
+  std::string top_level_key = {};
 };
 
 /// One file of a checkpoint.
 struct ShardInfo {
   std::string path;
-  std::string format;              ///< "safetensors", "torch zip", ...
-  std::string detail;              ///< For people: a format's version; may be empty.
-  std::uint64_t size_bytes = 0;    ///< At open.
-  std::uint64_t tensor_count = 0;  ///< Tensors of the checkpoint that this file holds.
+  /// "safetensors", "torch zip", ...
+  std::string format;
+  /// For people: a format's version; may be empty.
+  std::string detail;
+  /// At open.
+  std::uint64_t size_bytes = 0;
+  /// Tensors of the checkpoint that this file holds.
+  std::uint64_t tensor_count = 0;
 };
 
 /// Payload that is not what the file's own checksum says.

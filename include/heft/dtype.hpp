@@ -19,42 +19,57 @@ namespace heft {
 
 /// Every element type that a file can declare. The numbers are heft's own and not stable across versions.
 enum class DType : std::uint8_t {
-  unknown,  ///< A type heft has no row for: listed by its own name, readable as raw bytes, never as values.
-  boolean,  ///< One byte; any non-zero byte means true. Never reinterpreted as C++ bool.
+  /// A type heft has no row for: listed by its own name, readable as raw bytes, never as values.
+  unknown,
+  /// One byte; any non-zero byte means true. Never reinterpreted as C++ bool.
+  boolean,
   u8, i8, u16, i16, u32, i32, u64, i64,
   f16, bf16, f32, f64,
-  c32, c64, c128,  ///< Complex of two f16, f32, f64: real, then imaginary.
+  /// Complex of two f16, f32, f64: real, then imaginary.
+  c32, c64, c128,
   f8_e4m3, f8_e5m2, f8_e4m3fnuz, f8_e5m2fnuz, f8_e8m0,
-  f6_e2m3, f6_e3m2,  ///< Six bits. No writer documents the packing: raw bytes only.
-  f4_e2m1,           ///< Two in a byte, the low nibble first.
-  qi8, qu8, qi32, qu4x2, qu2x4,        ///< PyTorch quantized storages: integers; scale and zero point are records beside them.
-  bits8, bits16, bits1x8, bits2x4, bits4x2,  ///< PyTorch opaque bits.
+  /// Six bits. No writer documents the packing: raw bytes only.
+  f6_e2m3, f6_e3m2,
+  /// Two in a byte, the low nibble first.
+  f4_e2m1,
+  /// PyTorch quantized storages: integers; scale and zero point are records beside them.
+  qi8, qu8, qi32, qu4x2, qu2x4,
+  /// PyTorch opaque bits.
+  bits8, bits16, bits1x8, bits2x4, bits4x2,
   q4_0, q4_1, q5_0, q5_1, q8_0, q8_1, q1_0, q2_0,
   q2_k, q3_k, q4_k, q5_k, q6_k, q8_k,
   iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq1_s, iq1_m, iq4_nl, iq4_xs,
   tq1_0, tq2_0, mxfp4, nvfp4,
-  count_  ///< Number of rows; not a type.
+  /// Number of rows; not a type.
+  count_
 };
 
 /// What kind of value an element is. Conversions never cross real, integer and boolean unasked.
 enum class DTypeCategory : std::uint8_t {
-  raw,        ///< No values, only bytes (unknown, bits*, f6).
+  /// No values, only bytes (unknown, bits*, f6).
+  raw,
   boolean,
   integer,
   real,
   complex,
-  quantized,  ///< Values need parameters that lie outside the block (PyTorch's q*).
-  block,      ///< Values need the block (ggml): dequantized to real.
+  /// Values need parameters that lie outside the block (PyTorch's q*).
+  quantized,
+  /// Values need the block (ggml): dequantized to real.
+  block,
 };
 
 /// A row of the table.
 struct DTypeInfo {
   DType dtype;
-  std::string_view name;         ///< Lower case: "bf16", "f8_e4m3", "bool", "q4_k".
-  std::uint32_t block_elements;  ///< Elements in a block, at least 1.
-  std::uint32_t block_bytes;     ///< Bytes in a block, at least 1.
+  /// Lower case: "bf16", "f8_e4m3", "bool", "q4_k".
+  std::string_view name;
+  /// Elements in a block, at least 1.
+  std::uint32_t block_elements;
+  /// Bytes in a block, at least 1.
+  std::uint32_t block_bytes;
   DTypeCategory category;
-  std::uint32_t swap_bytes;      ///< Bytes of the scalar part that a byte swap reverses; 1: nothing to swap. Blocks: 1, swapped by their format.
+  /// Bytes of the scalar part that a byte swap reverses; 1: nothing to swap. Blocks: 1, swapped by their format.
+  std::uint32_t swap_bytes;
 };
 
 /// The row of `dtype`. Never fails: values outside the enumeration give the row of `unknown` (one element, one byte).

@@ -17,10 +17,16 @@
 
 namespace heft {
 
-/// Widening and narrowing of one element, by bits. Exact for every finite value on the way to f32.
+// Widening and narrowing of one element, by bits. Every finite value is exact on the way to f32. These are the reference that the vector
+// kernels of materialize() are tested against, bit for bit.
+
+/// binary16 to f32: exact; a NaN keeps its payload and becomes quiet.
 HEFT_API float f16_to_f32(std::uint16_t bits) noexcept;
+/// f32 to binary16: from 65520 on to infinity, below 2^-25 to zero of that sign.
 HEFT_API std::uint16_t f32_to_f16(float value) noexcept;
+/// bf16 to f32: the bits become the upper half. Exact, NaN payloads included.
 HEFT_API float bf16_to_f32(std::uint16_t bits) noexcept;
+/// f32 to bf16: the lower half rounded away. A NaN gets its quiet bit set, so that it cannot become infinity.
 HEFT_API std::uint16_t f32_to_bf16(float value) noexcept;
 /// `dtype` is one of the f8_* types or f4_e2m1 (low nibble of `bits`).
 HEFT_API float f8_to_f32(DType dtype, std::uint8_t bits) noexcept;
@@ -29,48 +35,71 @@ HEFT_API std::uint8_t f32_to_f8(DType dtype, float value) noexcept;
 
 /// IEEE 754 binary16.
 struct f16 {
+  /// The 16 bits as they lie in the file (in the host's byte order).
   std::uint16_t bits = 0;
+  /// Positive zero.
   f16() noexcept = default;
+  /// Rounds to nearest, ties to even; never implicit.
   explicit f16(float value) noexcept : bits(f32_to_f16(value)) {}
+  /// Exact.
   explicit operator float() const noexcept { return f16_to_f32(bits); }
-  friend bool operator==(f16, f16) noexcept = default;  ///< Compares bits.
+  /// Compares bits.
+  friend bool operator==(f16, f16) noexcept = default;
 };
 
 /// The upper half of an IEEE 754 binary32.
 struct bf16 {
+  /// The 16 bits as they lie in the file (in the host's byte order).
   std::uint16_t bits = 0;
+  /// Positive zero.
   bf16() noexcept = default;
+  /// Rounds to nearest, ties to even; never implicit.
   explicit bf16(float value) noexcept : bits(f32_to_bf16(value)) {}
+  /// Exact.
   explicit operator float() const noexcept { return bf16_to_f32(bits); }
-  friend bool operator==(bf16, bf16) noexcept = default;  ///< Compares bits.
+  /// Compares bits.
+  friend bool operator==(bf16, bf16) noexcept = default;
 };
 
 /// One of the 8-bit floats; `D` says which.
 template <DType D>
 struct Float8 {
+  /// The 8 bits as they lie in the file.
   std::uint8_t bits = 0;
+  /// Code 0: zero, or 2^-127 for f8_e8m0.
   Float8() noexcept = default;
+  /// Rounds and saturates as the head of this file says; never implicit.
   explicit Float8(float value) noexcept : bits(f32_to_f8(D, value)) {}
+  /// Exact.
   explicit operator float() const noexcept { return f8_to_f32(D, bits); }
-  friend bool operator==(Float8, Float8) noexcept = default;  ///< Compares bits.
+  /// Compares bits.
+  friend bool operator==(Float8, Float8) noexcept = default;
 };
 
-using f8_e4m3 = Float8<DType::f8_e4m3>;          ///< Bias 7, no infinity, NaN is x111'1111, max 448 ("e4m3fn").
-using f8_e5m2 = Float8<DType::f8_e5m2>;          ///< Bias 15, infinities and NaN as IEEE, max 57344.
-using f8_e4m3fnuz = Float8<DType::f8_e4m3fnuz>;  ///< Bias 8, no infinity, no -0, only 0x80 is NaN, max 240.
-using f8_e5m2fnuz = Float8<DType::f8_e5m2fnuz>;  ///< Bias 16, no infinity, no -0, only 0x80 is NaN, max 57344.
-using f8_e8m0 = Float8<DType::f8_e8m0>;          ///< 2^(bits - 127); 0xFF is NaN.
+/// Bias 7, no infinity, NaN is x111'1111, max 448 ("e4m3fn").
+using f8_e4m3 = Float8<DType::f8_e4m3>;
+/// Bias 15, infinities and NaN as IEEE, max 57344.
+using f8_e5m2 = Float8<DType::f8_e5m2>;
+/// Bias 8, no infinity, no -0, only 0x80 is NaN, max 240.
+using f8_e4m3fnuz = Float8<DType::f8_e4m3fnuz>;
+/// Bias 16, no infinity, no -0, only 0x80 is NaN, max 57344.
+using f8_e5m2fnuz = Float8<DType::f8_e5m2fnuz>;
+/// 2^(bits - 127); 0xFF is NaN.
+using f8_e8m0 = Float8<DType::f8_e8m0>;
 
 /// A boolean of a file: one byte, whatever it is.
 struct boolean {
   std::uint8_t bits = 0;
+  /// True unless the byte is 0.
   explicit operator bool() const noexcept { return bits != 0; }
-  friend bool operator==(boolean, boolean) noexcept = default;  ///< Compares bits.
+  /// Compares bits.
+  friend bool operator==(boolean, boolean) noexcept = default;
 };
 
 /// The DType that a C++ element type stands for: dtype_of<bf16> == DType::bf16. Only the types listed here have one.
 template <class T>
 inline constexpr DType dtype_of = DType::unknown;
+// Booleans are the file's byte, never C++ bool: any value may stand there.
 template <> inline constexpr DType dtype_of<boolean> = DType::boolean;
 template <> inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
 template <> inline constexpr DType dtype_of<std::int8_t> = DType::i8;
@@ -80,12 +109,15 @@ template <> inline constexpr DType dtype_of<std::uint32_t> = DType::u32;
 template <> inline constexpr DType dtype_of<std::int32_t> = DType::i32;
 template <> inline constexpr DType dtype_of<std::uint64_t> = DType::u64;
 template <> inline constexpr DType dtype_of<std::int64_t> = DType::i64;
+// Reals: the two 16-bit types are structs of this file, f32 and f64 are the language's own.
 template <> inline constexpr DType dtype_of<f16> = DType::f16;
 template <> inline constexpr DType dtype_of<bf16> = DType::bf16;
 template <> inline constexpr DType dtype_of<float> = DType::f32;
 template <> inline constexpr DType dtype_of<double> = DType::f64;
+// Complex numbers: std::complex has the layout of the files, real then imaginary ([complex.numbers.general]).
 template <> inline constexpr DType dtype_of<std::complex<float>> = DType::c64;
 template <> inline constexpr DType dtype_of<std::complex<double>> = DType::c128;
+// The 8-bit floats carry their DType.
 template <DType D> inline constexpr DType dtype_of<Float8<D>> = D;
 
 /// C++ types that can view weights: those with a DType.

@@ -13,20 +13,34 @@ namespace heft {
 
 /// What the caller can do, not where in heft it happened. The sentence of the Error says the rest.
 enum class ErrorCode : std::uint8_t {
-  io,               ///< The operating system failed an operation; os_error() says which way. Retry, or look at the device.
-  not_found,        ///< No such file, tensor or record. The sentence names the nearest name there is.
-  unrecognized,     ///< The first bytes are of no format that heft reads.
-  corrupt,          ///< The file breaks a rule of its format: truncated, out of bounds, malformed. Get the file again.
-  ambiguous,        ///< Two readers could read the file in two ways (duplicates, twins, overlaps). heft does not choose.
-  limit_exceeded,   ///< Legal, but beyond a named limit of heft::Limits. Raise the limit if the file is trusted.
-  unsupported,      ///< Legal, but heft cannot do it: a format version, a compression, a conversion.
-  refused,          ///< heft will not do it for safety: a path outside the folder, a global under strict_globals.
-  type_mismatch,    ///< A typed view of another dtype, a layout that is not contiguous, or the wrong kind of record.
-  misaligned,       ///< A typed view of bytes that do not lie on the type's alignment. materialize() copies and aligns.
-  out_of_range,     ///< An argument of the call: index, dimension, range, offset.
-  out_of_memory,    ///< The destination or the staging memory could not be had.
-  changed_on_disk,  ///< The file is not the one that was opened, or it shrank under its mapping.
-  cancelled,        ///< A stop was requested. Nothing half-loaded was handed out.
+  /// The operating system failed an operation; os_error() says which way. Retry, or look at the device.
+  io,
+  /// No such file, tensor or record. The sentence names the nearest name there is.
+  not_found,
+  /// The first bytes are of no format that heft reads.
+  unrecognized,
+  /// The file breaks a rule of its format: truncated, out of bounds, malformed. Get the file again.
+  corrupt,
+  /// Two readers could read the file in two ways (duplicates, twins, overlaps). heft does not choose.
+  ambiguous,
+  /// Legal, but beyond a named limit of heft::Limits. Raise the limit if the file is trusted.
+  limit_exceeded,
+  /// Legal, but heft cannot do it: a format version, a compression, a conversion.
+  unsupported,
+  /// heft will not do it for safety: a path outside the folder, a global under strict_globals.
+  refused,
+  /// A typed view of another dtype, a layout that is not contiguous, or the wrong kind of record.
+  type_mismatch,
+  /// A typed view of bytes that do not lie on the type's alignment. materialize() copies and aligns.
+  misaligned,
+  /// An argument of the call: index, dimension, range, offset.
+  out_of_range,
+  /// The destination or the staging memory could not be had.
+  out_of_memory,
+  /// The file is not the one that was opened, or it shrank under its mapping.
+  changed_on_disk,
+  /// A stop was requested. Nothing half-loaded was handed out.
+  cancelled,
 };
 
 /// The code's name as it is spelt in the source: "corrupt", "out_of_range", ...
@@ -34,10 +48,14 @@ HEFT_API std::string_view name(ErrorCode code) noexcept;
 
 /// Where an Error happened, as far as it is known. Every member may be absent.
 struct ErrorPlace {
-  std::string path = {};                 ///< The file, as the caller named it. Empty: no file is involved.
-  std::string tensor = {};               ///< The tensor or record, unescaped. Empty: none.
-  std::optional<std::uint64_t> offset = {};  ///< Byte offset in the file (or in the inflated record that the sentence names).
-  int os_error = 0;                      ///< errno of the failed call; 0: the operating system did not fail.
+  /// The file, as the caller named it. Empty: no file is involved.
+  std::string path = {};
+  /// The tensor or record, unescaped. Empty: none.
+  std::string tensor = {};
+  /// Byte offset in the file (or in the inflated record that the sentence names).
+  std::optional<std::uint64_t> offset = {};
+  /// errno of the failed call; 0: the operating system did not fail.
+  int os_error = 0;
 };
 
 /// The one exception type of heft.

@@ -9,27 +9,48 @@ namespace heft {
 ///
 /// The defaults fit every published model with room to spare; raise one for a file you trust.
 struct Limits {
-  std::uint64_t tensors = 4u << 20;                        ///< Tensors of one checkpoint.
-  std::uint64_t rank = 32;                                 ///< Dims of one tensor.
-  std::uint64_t name_bytes = 64u << 10;                    ///< Bytes of one tensor or record name.
-  std::uint64_t shards = 64u << 10;                        ///< Files of one checkpoint.
-  std::uint64_t safetensors_header_bytes = 100'000'000;    ///< The reference's MAX_HEADER_SIZE.
-  std::uint64_t json_bytes = 64u << 20;                    ///< An index.json or params.json.
-  std::uint64_t json_depth = 32;                           ///< Nesting of JSON values.
-  std::uint64_t zip_entries = 1u << 20;                    ///< Entries of a zip directory.
-  std::uint64_t zip_directory_bytes = 256u << 20;          ///< Bytes of a zip directory.
-  std::uint64_t zip_name_bytes = 4096;                     ///< Bytes of a zip entry's name.
-  std::uint64_t inflated_bytes = 256u << 20;               ///< A deflated pickle or other metadata after inflating.
-  std::uint64_t inflate_ratio = 1032;                      ///< Bytes out for a byte in; 1032 is deflate's own maximum.
-  std::uint64_t pickle_bytes = 256u << 20;                 ///< Bytes of one pickle.
-  std::uint64_t pickle_operations = 50'000'000;            ///< Opcodes of one pickle.
-  std::uint64_t pickle_stack = 1u << 20;                   ///< Values on the stack of one pickle.
-  std::uint64_t pickle_memo = 16u << 20;                   ///< Entries in the memo of one pickle.
-  std::uint64_t record_depth = 1000;                       ///< Nesting of records on the way to a tensor.
-  std::uint64_t record_visits = 50'000'000;                ///< Edges walked while tensors are collected from a nested record.
-  std::uint64_t metadata_items = 16u << 20;                ///< Key-value pairs and array elements of GGUF, MessagePack and CBOR metadata.
-  std::uint64_t metadata_depth = 64;                       ///< Nesting of those.
-  std::uint64_t npy_header_bytes = 64u << 10;              ///< Header of a .npy file.
+  /// Tensors of one checkpoint.
+  std::uint64_t tensors = 4u << 20;
+  /// Dims of one tensor.
+  std::uint64_t rank = 32;
+  /// Bytes of one tensor or record name.
+  std::uint64_t name_bytes = 64u << 10;
+  /// Files of one checkpoint.
+  std::uint64_t shards = 64u << 10;
+  /// The reference's MAX_HEADER_SIZE.
+  std::uint64_t safetensors_header_bytes = 100'000'000;
+  /// An index.json or params.json.
+  std::uint64_t json_bytes = 64u << 20;
+  /// Nesting of JSON values.
+  std::uint64_t json_depth = 32;
+  /// Entries of a zip directory.
+  std::uint64_t zip_entries = 1u << 20;
+  /// Bytes of a zip directory.
+  std::uint64_t zip_directory_bytes = 256u << 20;
+  /// Bytes of a zip entry's name.
+  std::uint64_t zip_name_bytes = 4096;
+  /// A deflated pickle or other metadata after inflating.
+  std::uint64_t inflated_bytes = 256u << 20;
+  /// Bytes out for a byte in; 1032 is deflate's own maximum.
+  std::uint64_t inflate_ratio = 1032;
+  /// Bytes of one pickle.
+  std::uint64_t pickle_bytes = 256u << 20;
+  /// Opcodes of one pickle.
+  std::uint64_t pickle_operations = 50'000'000;
+  /// Values on the stack of one pickle.
+  std::uint64_t pickle_stack = 1u << 20;
+  /// Entries in the memo of one pickle.
+  std::uint64_t pickle_memo = 16u << 20;
+  /// Nesting of records on the way to a tensor.
+  std::uint64_t record_depth = 1000;
+  /// Edges walked while tensors are collected from a nested record.
+  std::uint64_t record_visits = 50'000'000;
+  /// Key-value pairs and array elements of GGUF, MessagePack and CBOR metadata.
+  std::uint64_t metadata_items = 16u << 20;
+  /// Nesting of those.
+  std::uint64_t metadata_depth = 64;
+  /// Header of a .npy file.
+  std::uint64_t npy_header_bytes = 64u << 10;
 };
 
 }  // namespace heft

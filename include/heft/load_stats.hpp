@@ -11,11 +11,15 @@ namespace heft {
 
 /// A way for bytes to get from a file into memory.
 enum class Path : std::uint8_t {
-  automatic,  ///< Chosen per byte range by what is in the page cache. Never the value of a PathUse.
-  map,        ///< Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the file from
+  /// Chosen per byte range by what is in the page cache. Never the value of a PathUse.
+  automatic,
+  /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the file from
+  map,
               ///< shrinking. Best for what is resident.
-  direct,     ///< O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
-  read,       ///< Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Where mappings, leases or
+  /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
+  direct,
+  /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Where mappings, leases or
+  read,
               ///< O_DIRECT are not to be had.
 };
 
@@ -24,14 +28,22 @@ HEFT_API std::string_view name(Path path) noexcept;
 
 /// Why a range took its path.
 enum class PathReason : std::uint8_t {
-  asked,             ///< MaterializeOptions::path said so.
-  resident,          ///< The page cache holds it.
-  not_resident,      ///< The device has to be asked.
-  in_memory,         ///< It is no file: the caller's memory, or an inflated record. Counted as `map`.
-  access_read,       ///< The checkpoint was opened with Access::read, so there is no mapping.
-  no_lease,          ///< The file's size cannot be held while its mapping is copied (mmap: a lease), so touching it may raise SIGBUS.
-  no_populate,       ///< The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
-  no_direct,         ///< The file system or the sandbox refuses O_DIRECT.
+  /// MaterializeOptions::path said so.
+  asked,
+  /// The page cache holds it.
+  resident,
+  /// The device has to be asked.
+  not_resident,
+  /// It is no file: the caller's memory, or an inflated record. Counted as `map`.
+  in_memory,
+  /// The checkpoint was opened with Access::read, so there is no mapping.
+  access_read,
+  /// The file's size cannot be held while its mapping is copied (mmap: a lease), so touching it may raise SIGBUS.
+  no_lease,
+  /// The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
+  no_populate,
+  /// The file system or the sandbox refuses O_DIRECT.
+  no_direct,
 };
 
 /// The reason's name as it is spelt in the source.
@@ -46,23 +58,38 @@ struct PathUse {
 
 /// What a load did. A value. Seconds are wall time unless they say `worker`.
 struct LoadStats {
-  std::uint64_t bytes_read = 0;       ///< Source bytes fetched: equals LoadPlan::bytes_read().
-  std::uint64_t bytes_written = 0;    ///< Destination bytes filled: equals LoadPlan::bytes_written().
-  std::vector<PathUse> paths;         ///< Sums to bytes_read. Each (path, reason) once.
-  std::uint64_t fallbacks = 0;        ///< Ranges that could not take the path chosen for them and took `read` instead.
-  std::uint64_t over_read = 0;        ///< Bytes fetched beyond bytes_read: O_DIRECT's alignment, gaps that a device reads faster than it skips.
-  std::uint64_t dropped_bytes = 0;    ///< Bytes given up from the page cache because the load had brought them in.
+  /// Source bytes fetched: equals LoadPlan::bytes_read().
+  std::uint64_t bytes_read = 0;
+  /// Destination bytes filled: equals LoadPlan::bytes_written().
+  std::uint64_t bytes_written = 0;
+  /// Sums to bytes_read. Each (path, reason) once.
+  std::vector<PathUse> paths;
+  /// Ranges that could not take the path chosen for them and took `read` instead.
+  std::uint64_t fallbacks = 0;
+  /// Bytes fetched beyond bytes_read: O_DIRECT's alignment, gaps that a device reads faster than it skips.
+  std::uint64_t over_read = 0;
+  /// Bytes given up from the page cache because the load had brought them in.
+  std::uint64_t dropped_bytes = 0;
 
-  std::uint64_t ranges = 0;           ///< Units of work the plan came to.
-  unsigned threads = 0;               ///< Threads that worked, the calling one included.
-  std::uint64_t peak_ring_bytes = 0;  ///< Most staging memory in use at once.
-  std::uint64_t arena_bytes = 0;      ///< Destination memory that heft allocated.
+  /// Units of work the plan came to.
+  std::uint64_t ranges = 0;
+  /// Threads that worked, the calling one included.
+  unsigned threads = 0;
+  /// Most staging memory in use at once.
+  std::uint64_t peak_ring_bytes = 0;
+  /// Destination memory that heft allocated.
+  std::uint64_t arena_bytes = 0;
 
-  double seconds = 0;                 ///< The whole call.
-  double plan_seconds = 0;            ///< Making ranges of the plan, probing residency, allocating.
-  double load_seconds = 0;            ///< Moving bytes.
-  double worker_fetch_seconds = 0;    ///< Summed over workers: populating, reading, waiting for the device.
-  double worker_copy_seconds = 0;     ///< Summed over workers: copying, converting, first touch of the destination.
+  /// The whole call.
+  double seconds = 0;
+  /// Making ranges of the plan, probing residency, allocating.
+  double plan_seconds = 0;
+  /// Moving bytes.
+  double load_seconds = 0;
+  /// Summed over workers: populating, reading, waiting for the device.
+  double worker_fetch_seconds = 0;
+  /// Summed over workers: copying, converting, first touch of the destination.
+  double worker_copy_seconds = 0;
 };
 
 }  // namespace heft

@@ -66,6 +66,7 @@ class HEFT_API Record {
   [[nodiscard]] double real() const;
   /// Borrowed: valid while a Record of this tree lives.
   [[nodiscard]] std::string_view text() const;
+  /// Bytes; also, little-endian in two's complement, an integer that neither integer() nor natural() can hold.
   [[nodiscard]] Bytes bytes() const;
   /// For an opaque record: "module.name" of what it would have been; its children are "arguments" and "state".
   [[nodiscard]] std::string_view class_name() const;

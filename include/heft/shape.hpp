@@ -21,24 +21,32 @@ class HEFT_API Dims {
  public:
   static constexpr std::size_t inline_rank = 6;
 
+  /// Rank 0.
   Dims() noexcept = default;
+  /// The numbers as given, outermost first.
   Dims(std::initializer_list<std::int64_t> dims) : Dims(std::span<const std::int64_t>(dims.begin(), dims.size())) {}
   explicit Dims(std::span<const std::int64_t> dims);
+  /// `rank` times the same number.
   Dims(std::size_t rank, std::int64_t value);
   Dims(const Dims& other);
+  /// Leaves `other` at rank 0.
   Dims(Dims&& other) noexcept;
   Dims& operator=(Dims other) noexcept;
   ~Dims() = default;
 
   /// Number of dims.
   [[nodiscard]] std::size_t rank() const noexcept { return rank_; }
+  /// Number `dim` < rank(), counted from the outermost; unchecked, as std::span's.
   [[nodiscard]] std::int64_t operator[](std::size_t dim) const noexcept { return data()[dim]; }
   [[nodiscard]] std::int64_t& operator[](std::size_t dim) noexcept { return data()[dim]; }
+  /// In order, for loops and algorithms. Valid until the Dims is changed or dies.
   [[nodiscard]] const std::int64_t* begin() const noexcept { return data(); }
   [[nodiscard]] const std::int64_t* end() const noexcept { return data() + rank_; }
+  /// The numbers in one run. Borrowed: valid until the Dims is changed or dies.
   [[nodiscard]] std::span<const std::int64_t> span() const& noexcept { return {data(), rank_}; }
   std::span<const std::int64_t> span() const&& = delete;
 
+  /// Same rank and same numbers.
   friend bool operator==(const Dims& a, const Dims& b) noexcept;
 
  private:
