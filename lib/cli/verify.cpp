@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <ostream>
 
 #include <fmt/format.h>
@@ -8,14 +7,14 @@
 #include "cli/values.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
-#include "heft/materialize.hpp"
+#include "heft/stream.hpp"
 
 namespace heft::cli {
 namespace {
 
 struct Findings {
   std::uint64_t tensors = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t checksums = 0;   // records whose checksum says otherwise
   std::uint64_t unread = 0;      // tensors of dtypes without values
   std::uint64_t non_finite = 0;  // tensors with NaN or infinity
   std::uint64_t nan = 0;
@@ -39,19 +38,40 @@ void report(const Tensor& tensor, const Statistics& statistics, const VerifyComm
     terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor.name()), statistics.nan, statistics.inf, statistics.count);
 }
 
-Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
-  Findings findings;
-  ProgressBar bar(terminal, "verifying");
-  const std::uint64_t total = checkpoint.root().tensor_bytes();
+// Every payload byte is read once, also where it has no values to judge: an unreadable sector is damage too.
+LoadPlan plan_for(const Checkpoint& checkpoint, Findings& findings) {
+  LoadPlan plan;
   for (const TensorView& view : checkpoint.tensors()) {
     ++findings.tensors;
     if (!view.has_data()) continue;
-    // Every payload byte is read once, also where it has no values to judge: an unreadable sector is damage too.
-    const auto dtype = readable_as(view.dtype());
-    const Tensor tensor = dtype ? materialize(view, *dtype) : materialize(view);
-    if (!dtype) ++findings.unread;
-    findings.bytes += view.size_bytes();
-    bar.show(findings.bytes, std::max(total, findings.bytes));
+    if (const auto dtype = readable_as(view.dtype())) {
+      plan.add(view, *dtype);
+    } else {
+      plan.add(view);
+      ++findings.unread;
+    }
+  }
+  return plan;
+}
+
+std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
+  const std::vector<Damage> damages = checkpoint.verify_checksums();
+  for (const Damage& damage : damages) {
+    if (command.json) terminal.out << fmt::format("{{\"name\":{},\"damage\":{}}}\n", json_text(damage.tensor), json_text(damage.sentence));
+    else terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000), core::escaped(damage.tensor), damage.sentence);
+  }
+  return damages.size();
+}
+
+Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
+  Findings findings;
+  findings.checksums = check_checksums(checkpoint, command, terminal);
+  const LoadPlan plan = plan_for(checkpoint, findings);
+  ProgressBar bar(terminal, "verifying");
+  std::uint64_t done = 0;
+  for (const Tensor& tensor : stream(plan)) {
+    done += tensor.size_bytes();
+    bar.show(done, plan.bytes_written());
     if (!can_be_non_finite(tensor.dtype())) continue;
     const Statistics statistics = statistics_of(tensor);
     findings.nan += statistics.nan;
@@ -64,11 +84,12 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
 }
 
 int verdict(const Findings& findings, bool changed, const VerifyCommand& command, Terminal& terminal) {
-  const bool damaged = changed || (findings.non_finite > 0 && !command.allow_non_finite);
+  const bool damaged = changed || findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
   if (command.json)
-    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"nan\":{},\"inf\":{}}}\n", !damaged, findings.tensors, findings.nan, findings.inf);
+    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{}}}\n", !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf);
   else
-    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values{}{}\n", damaged ? "damaged" : "sound", findings.tensors, findings.non_finite,
+    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}{}\n", damaged ? "damaged" : "sound",
+                                findings.tensors, findings.non_finite, findings.checksums,
                                 findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "",
                                 changed ? ", the file changed while it was read" : "");
   return damaged ? no : yes;

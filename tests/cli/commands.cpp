@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "cli_run.hpp"
+#include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 
@@ -169,6 +170,16 @@ TEST_CASE("verify: 0 for a sound file, 1 for NaN and for a truncated file, 2 for
   CHECK(truncated.status == 1);
   CHECK(truncated.err.starts_with("heft: "));
   CHECK(heft_command({"verify", (folder.path() / "absent").string()}).status == 2);
+}
+
+TEST_CASE("verify: a record of a zip archive whose checksum is wrong is damage, though it loads") {
+  const auto fixtures = heft::test::fixtures("torch-synthetic");
+  if (!fixtures) return;
+  const std::string path = (*fixtures / "hostile" / "zip_crc_wrong.pt").string();
+  CHECK(heft_command({"ls", path}).status == 0);
+  const CliRun run = heft_command({"verify", path});
+  CHECK(run.status == 1);
+  CHECK(run.out.find("1 records with a wrong checksum") != std::string::npos);
 }
 
 TEST_CASE("load: says what was read, written and how much memory it took") {
