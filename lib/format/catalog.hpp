@@ -102,7 +102,7 @@ struct Located {
 struct Catalog {
   std::string_view format;               ///< The descriptor's name: "safetensors".
   std::string detail;                    ///< For people: "GGUF v3, big-endian"; may be empty.
-  std::vector<TensorEntry> tensors;      ///< In file order: by (member, begin, name).
+  std::vector<TensorEntry> tensors;      ///< In file order: by (member, begin); of those that begin together, the empty ones first, or by name.
   std::vector<std::int64_t> dims;        ///< Sizes, then strides where flagged, of all tensors.
   std::vector<std::string_view> type_names;
   std::vector<Member> members;

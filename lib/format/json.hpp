@@ -14,8 +14,8 @@
 #include <string_view>
 #include <variant>
 
-#include "core/endian.hpp"
 #include "core/text.hpp"
+#include "format/eight.hpp"
 #include "heft/bytes.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
@@ -150,39 +150,6 @@ class Document {
 
 constexpr bool ends_token(char c) noexcept {
   return c == ',' || c == ']' || c == '}' || c == ':' || c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
-/// The first of eight characters that does not belong to a string as it is: a quote, a backslash, a control character or a part of a longer UTF-8
-/// sequence. 8 when there is none.
-inline std::size_t first_special(const char* from) noexcept {
-  constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
-  constexpr std::uint64_t tops = ones << 7;
-  const auto word = core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from));
-  // x - n borrows from the byte above when a byte is less than n: false hits lie only above a true one, and the lowest is what counts.
-  const std::uint64_t quote = word ^ (ones * '"');
-  const std::uint64_t backslash = word ^ (ones * '\\');
-  const std::uint64_t hits = ((quote - ones) | (backslash - ones) | (word - ones * ' ') | word) & tops;
-  return hits == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(hits)) / 8;
-}
-
-/// The digits at the front of eight characters: how many, and the number they make.
-struct Digits {
-  std::size_t count;
-  std::uint64_t number;
-};
-inline Digits leading_digits(const char* from) noexcept {
-  constexpr std::uint64_t ones = 0x0101'0101'0101'0101;
-  constexpr std::uint64_t tops = ones << 7;
-  std::uint64_t word = core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from)) ^ (ones * '0');
-  // A byte above 9 gets its top bit set by adding 0x76, or has it already.
-  const std::uint64_t others = (((word & ~tops) + ones * 0x76) | word) & tops;
-  const std::size_t count = others == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(others)) / 8;
-  if (count == 0) return {0, 0};
-  // Shifted up, what follows is lost and zeros lead. Then neighbours are joined to two digits, four, and eight.
-  word <<= 64 - 8 * count;
-  word = (word * 10 + (word >> 8)) & 0x00FF'00FF'00FF'00FF;
-  word = (word * 100 + (word >> 16)) & 0x0000'FFFF'0000'FFFF;
-  return {count, (word * 10000 + (word >> 32)) & 0xFFFF'FFFF};
 }
 
 inline std::string_view Document::string() {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "format/formats.hpp"
+#include "format/json.hpp"
 #include "format/reading.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
@@ -428,6 +429,62 @@ TEST_CASE("safetensors: files of other writers are read") {
     if (!catalog.tensors.empty()) CHECK(catalog.tensors[0].name == row.first);
     test::check_in_bounds(catalog, bytes.size());
   }
+}
+
+// What Burn's own tests say of a tensor of one of their files.
+struct Expected {
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::vector<std::uint64_t> offsets;
+};
+
+Expected read_expected(format::json::Value& value) {
+  Expected expected;
+  value.members("tensor", [&](const format::json::Key& key, format::json::Value& member) {
+    if (key.is("dtype")) expected.dtype = member.text("dtype");
+    else if (key.is("shape")) member.elements("shape", [&](format::json::Value& dim) { expected.shape.push_back(static_cast<std::int64_t>(dim.natural("dim"))); });
+    else if (key.is("data_offsets")) member.elements("offsets", [&](format::json::Value& offset) { expected.offsets.push_back(offset.natural("offset")); });
+    else member.skip("member");
+  });
+  return expected;
+}
+
+void check_expected(const Catalog& catalog, std::uint64_t data_begin, const std::map<std::string, Expected>& expected) {
+  REQUIRE(catalog.tensors.size() == expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const TensorEntry& entry = catalog.tensors[i];
+    CAPTURE(std::string(entry.name));
+    const Expected& row = expected.at(std::string(entry.name));
+    CHECK(dtype_from_name(row.dtype == "F32" ? "f32" : row.dtype == "I64" ? "i64" : row.dtype == "F16" ? "f16" : "") == entry.dtype);
+    CHECK(sizes(catalog, i) == row.shape);
+    REQUIRE(row.offsets.size() == 2);
+    CHECK(entry.begin == data_begin + row.offsets[0]);
+    CHECK(entry.size == row.offsets[1] - row.offsets[0]);
+  }
+}
+
+TEST_CASE("safetensors: Burn's files have the tensors that Burn's tests expect") {
+  const auto folder = test::fixtures("burn");
+  if (!folder) return;
+  const std::string text = test::content_of(*folder / "expected.json");
+  const Limits limits;
+  format::json::Document document(Bytes::copy_of(std::as_bytes(std::span(text))), 0, limits);
+  std::size_t files = 0;
+  document.members([&](const format::json::Key& file, format::json::Value& value) {
+    CAPTURE(std::string(file.text));
+    std::map<std::string, Expected> expected;
+    std::uint64_t header = 0;
+    value.members("file", [&](const format::json::Key& key, format::json::Value& member) {
+      if (key.is("header_len")) header = member.natural("header_len");
+      else if (key.is("tensors") && file.text.ends_with(".safetensors"))
+        member.members("tensors", [&](const format::json::Key& name, format::json::Value& tensor) { expected[std::string(name.text)] = read_expected(tensor); });
+      else member.skip("member");
+    });
+    if (!file.text.ends_with(".safetensors")) return;
+    ++files;
+    check_expected(read(test::content_of(*folder / file.text)), 8 + header, expected);
+  });
+  CHECK(files == 13);
 }
 
 }  // namespace
