@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint64_t max_line_bytes = 1u << 20;
 constexpr std::uint32_t small_integers = 256;
+constexpr std::uint64_t max_expected_values = 1u << 20;
 // A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
 // one entry.
 constexpr std::uint64_t memo_slack = 4096;
@@ -44,12 +45,16 @@ std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, wha
 // ---- values
 
 void PickleMachine::add_constants() {
+  // A guess at what the bytes at hand will make; address space only, until it is used.
+  const auto expected = static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 16, max_expected_values));
+  pickle_.values.reserve(expected);
+  pickle_.items.reserve(expected * 2);
   PickleValue boolean;
   boolean.kind = PickleKind::boolean;
   boolean.integer = 1;
   PickleValue tuple;
   tuple.kind = PickleKind::tuple;
-  pickle_.values = {PickleValue{}, boolean, boolean, tuple};
+  pickle_.values.insert(pickle_.values.end(), {PickleValue{}, boolean, boolean, tuple});
   pickle_.values[Pickle::no].integer = 0;
   for (std::uint32_t i = 0; i < small_integers; ++i) add_integer(i);
 }
@@ -232,7 +237,8 @@ void PickleMachine::memo_put(std::uint64_t index) {
   } else {
     memo_entries_ += far_memo_.insert_or_assign(index, value).second;
   }
-  core::require_limit(memo_entries_, limits_.pickle_memo, fmt::format("memo of {}", what_), "pickle_memo", opcode_at_);
+  if (memo_entries_ > limits_.pickle_memo)
+    core::require_limit(memo_entries_, limits_.pickle_memo, fmt::format("memo of {}", what_), "pickle_memo", opcode_at_);
 }
 
 void PickleMachine::memo_get(std::uint64_t index) {

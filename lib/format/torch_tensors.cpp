@@ -6,6 +6,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/name_table.hpp"
 #include "format/tensor_rules.hpp"
 #include "format/torch_objects.hpp"
 #include "format/torch_resolver.hpp"
@@ -16,12 +17,6 @@ namespace {
 
 bool is_key_character(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
-}
-
-std::uint64_t hash_of(std::string_view key) noexcept {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
 }
 
 /// A nested _rebuild_from_type_v2 has another function inside; deeper nesting than this is nobody's and stays opaque.
@@ -59,27 +54,14 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   return use;
 }
 
-/// Gives every use its storage: one for each key. Sorted by hash first, so that keys chosen to collide cost no more
-/// than others.
+/// Gives every use its storage: one for each key.
 void TorchResolver::group_storages() {
-  std::vector<StorageUse>& uses = objects_.uses;
-  struct Slot {
-    std::uint64_t hash;
-    std::uint32_t use;
-  };
-  std::vector<Slot> slots;
-  slots.reserve(uses.size());
-  for (std::uint32_t i = 0; i < uses.size(); ++i) slots.push_back({hash_of(uses[i].key), i});
-  std::sort(slots.begin(), slots.end(), [&](const Slot& a, const Slot& b) {
-    if (a.hash != b.hash) return a.hash < b.hash;
-    if (uses[a.use].key != uses[b.use].key) return uses[a.use].key < uses[b.use].key;
-    return a.use < b.use;
-  });
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    StorageUse& use = uses[slots[i].use];
-    if (i == 0 || uses[slots[i - 1].use].key != use.key)
-      objects_.storages.push_back({.key = use.key, .use = slots[i].use});
-    use.storage = static_cast<std::uint32_t>(objects_.storages.size() - 1);
+  NameTable keys(objects_.uses.size());
+  for (std::uint32_t i = 0; i < objects_.uses.size(); ++i) {
+    StorageUse& use = objects_.uses[i];
+    const NameTable::Place place = keys.add(use.key);
+    if (place.fresh) objects_.storages.push_back({.key = use.key, .use = i});
+    use.storage = place.index;
   }
 }
 

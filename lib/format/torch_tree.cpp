@@ -11,6 +11,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/layout.hpp"
+#include "format/name_table.hpp"
 #include "format/torch_entries.hpp"
 #include "format/torch_nodes.hpp"
 #include "heft/error.hpp"
@@ -303,13 +304,12 @@ void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& op
 }
 
 void finish(Catalog& catalog) {
-  std::vector<std::string_view> names;
-  names.reserve(catalog.tensors.size() + catalog.values.size());
-  for (const TensorEntry& tensor : catalog.tensors) names.push_back(tensor.name);
-  for (const Value& value : catalog.values) names.push_back(value.name);
-  if (const auto twice = duplicate(std::move(names)))
-    throw Error(ErrorCode::ambiguous, fmt::format("two records have the name '{}'", core::escaped(*twice)),
-                {.tensor = std::string(*twice)});
+  NameTable names(catalog.tensors.size() + catalog.values.size());
+  const auto add = [&](std::string_view name) {
+    if (!names.add(name).fresh) throw Error(ErrorCode::ambiguous, "two records have this name", {.tensor = std::string(name)});
+  };
+  for (const TensorEntry& tensor : catalog.tensors) add(tensor.name);
+  for (const Value& value : catalog.values) add(value.name);
   sort_by_place(catalog.tensors);
 }
 

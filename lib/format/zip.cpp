@@ -218,35 +218,24 @@ ZipEntry read_central_entry(core::Cursor& cursor, const Limits& limits) {
 
 constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-std::uint64_t folded_hash(std::string_view name) noexcept {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(lower(c))) * 0x100000001b3;
-  return hash;
+bool has_capitals(std::string_view name) noexcept {
+  return std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
-int folded_compare(std::string_view a, std::string_view b) noexcept {
-  const std::size_t common = std::min(a.size(), b.size());
-  for (std::size_t i = 0; i < common; ++i)
-    if (lower(a[i]) != lower(b[i])) return lower(a[i]) < lower(b[i]) ? -1 : 1;
-  return a.size() == b.size() ? 0 : a.size() < b.size() ? -1 : 1;
+std::string lower(std::string_view name) {
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(), [](char c) { return lower(c); });
+  return out;
 }
 
 void index_names(ZipDirectory& directory) {
-  const std::vector<ZipEntry>& entries = directory.entries;
-  directory.slots.reserve(entries.size());
-  for (std::uint32_t i = 0; i < entries.size(); ++i) directory.slots.push_back({folded_hash(entries[i].name), i});
-  std::sort(directory.slots.begin(), directory.slots.end(),
-            [&](const ZipDirectory::Slot& a, const ZipDirectory::Slot& b) {
-              if (a.hash != b.hash) return a.hash < b.hash;
-              return folded_compare(entries[a.entry].name, entries[b.entry].name) < 0;
-            });
-  for (std::size_t i = 1; i < directory.slots.size(); ++i) {
-    if (directory.slots[i - 1].hash != directory.slots[i].hash) continue;
-    const ZipEntry& a = entries[directory.slots[i - 1].entry];
-    const ZipEntry& b = entries[directory.slots[i].entry];
-    if (folded_compare(a.name, b.name) == 0)
-      fail(ErrorCode::ambiguous, std::max(a, b, [](auto& x, auto& y) { return x.header < y.header; }),
-           fmt::format("another record has the name '{}'", core::escaped((a.header < b.header ? a : b).name)));
+  directory.names = NameTable(directory.entries.size());
+  for (const ZipEntry& entry : directory.entries) {
+    const NameTable::Place place =
+        directory.names.add(has_capitals(entry.name) ? directory.folded.store(lower(entry.name)) : entry.name);
+    if (!place.fresh)
+      fail(ErrorCode::ambiguous, entry,
+           fmt::format("another record has the name '{}'", core::escaped(directory.entries[place.index].name)));
   }
 }
 
@@ -325,13 +314,9 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::uint32_t ZipDirectory::find(std::string_view name) const noexcept {
-  const std::uint64_t hash = folded_hash(name);
-  const auto slot = std::lower_bound(slots.begin(), slots.end(), hash, [&](const Slot& a, std::uint64_t wanted) {
-    return a.hash != wanted ? a.hash < wanted : folded_compare(entries[a.entry].name, name) < 0;
-  });
-  if (slot == slots.end() || entries[slot->entry].name != name) return none;
-  return slot->entry;
+std::uint32_t ZipDirectory::find(std::string_view name) const {
+  const std::optional<std::uint32_t> place = has_capitals(name) ? names.find(lower(name)) : names.find(name);
+  return place && entries[*place].name == name ? *place : none;
 }
 
 ZipDirectory read_zip(const core::Input& input, const Limits& limits) {

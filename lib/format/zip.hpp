@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "core/input.hpp"
+#include "core/text.hpp"
+#include "format/name_table.hpp"
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
 
@@ -45,14 +47,10 @@ struct ZipDirectory {
   std::uint64_t begin = 0;        ///< Offset of the central directory, the end of all data.
 
   /// Index of the entry with exactly that name, or `none` of format/catalog.hpp.
-  [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
+  [[nodiscard]] std::uint32_t find(std::string_view name) const;
 
-  struct Slot {
-    std::uint64_t hash;
-    std::uint32_t entry;
-  };
-  std::vector<Slot>
-      slots;  ///< Sorted by hash of the name in lower case, then by that name: no chosen names make a lookup slow.
+  NameTable names;     ///< Of the names in lower case, in the order of entries.
+  core::Arena folded;  ///< Those that have capitals.
   std::vector<Bytes> kept;
 };
 
