@@ -30,9 +30,9 @@ void PickleMachine::wrong_kind(std::string_view operation, std::string_view expe
 
 void PickleMachine::require_bytes(std::uint64_t size) const {
   const std::uint64_t used = cursor_.offset() - pickle_.begin;
-  if (!core::inside(used, size, limits_.pickle_bytes))
-    core::require_limit(core::add_or_throw(used, size, "pickle"), limits_.pickle_bytes,
-                        fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
+  if (core::inside(used, size, limits_.pickle_bytes)) return;
+  core::require_limit(core::checked_add(used, size).value_or(UINT64_MAX), limits_.pickle_bytes,
+                      fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
 }
 
 std::string_view PickleMachine::take(std::uint64_t size) {
@@ -46,7 +46,8 @@ std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, wha
 
 void PickleMachine::add_constants() {
   // A guess at what the bytes at hand will make; address space only, until it is used.
-  const auto expected = static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 16, max_expected_values));
+  const auto expected =
+      static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 16, max_expected_values));
   pickle_.values.reserve(expected);
   pickle_.items.reserve(expected * 2);
   PickleValue boolean;
@@ -238,7 +239,8 @@ void PickleMachine::memo_put(std::uint64_t index) {
     memo_entries_ += far_memo_.insert_or_assign(index, value).second;
   }
   if (memo_entries_ > limits_.pickle_memo)
-    core::require_limit(memo_entries_, limits_.pickle_memo, fmt::format("memo of {}", what_), "pickle_memo", opcode_at_);
+    core::require_limit(memo_entries_, limits_.pickle_memo, fmt::format("memo of {}", what_), "pickle_memo",
+                        opcode_at_);
 }
 
 void PickleMachine::memo_get(std::uint64_t index) {
