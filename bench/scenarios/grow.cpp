@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t total_bytes = 400'000'000;
 constexpr std::array<std::uint64_t, 5> tensor_counts = {10, 100, 1'000, 10'000, 100'000};
 
-Table table_for(const Target& target, const Settings& settings, CacheState state, unsigned threads) {
+Table table_for(const Target& target, CacheState state, unsigned threads) {
   Job job = {.path = target.path.string(), .threads = threads};
   const heft::Checkpoint checkpoint = heft::open(target.path);
   job.bytes_read = job.bytes_written = size_of_plan(checkpoint, job).bytes_needed;
@@ -36,7 +36,7 @@ std::vector<Recipe> growing_recipes(std::uint64_t largest_bytes) {
 std::vector<Table> grow_tables(const Target& target, const Settings& settings) {
   std::vector<Table> tables;
   for (const CacheState state : settings.states)
-    for (unsigned threads = 1; threads <= settings.threads; threads *= 2) tables.push_back(table_for(target, settings, state, threads));
+    for (unsigned threads = 1; threads <= settings.threads; threads *= 2) tables.push_back(table_for(target, state, threads));
   return tables;
 }
 

@@ -15,12 +15,12 @@ namespace bench {
 
 /// What to do it with. Every member comes from the command line of the child.
 struct Job {
-  std::string path;               ///< The checkpoint.
+  std::string path = {};          ///< The checkpoint.
   unsigned threads = 1;
   std::uint64_t bytes_read = 0;   ///< For yardsticks: payload bytes to read ...
   std::uint64_t bytes_written = 0;  ///< ... and to write; for heft: bytes of a reused destination.
   bool reused = false;            ///< The destination is resident before the clock starts; else it is fresh memory.
-  std::string dtype;              ///< Convert to this; empty: as stored.
+  std::string dtype = {};         ///< Convert to this; empty: as stored.
   std::string via = "automatic";  ///< automatic, map, direct, read.
   int dim = -1;                   ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
   int tp_rank = 3;
