@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -73,12 +74,12 @@ std::string short_label(const Row& row) {
   return label.size() <= 34 ? label : label.substr(0, 34);
 }
 
-std::string line_of(const Row& row, const Row* reference) {
+std::string line_of(const Row& row, const Row* reference, bool copies) {
   if (!row.failure.empty()) return fmt::format("{:<34} {}: {:.70}\n", short_label(row), row.absent ? "absent" : "failed", row.failure);
   const Summary s = summarize(row, reference);
   const std::string ratio = s.ratio == 0 ? "" : fmt::format("{:.2f}{}", s.ratio, &row == reference ? "*" : " ");
-  return fmt::format("{:<34} {:>9} {:>6.2f} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row), seconds_text(s.seconds),
-                     s.gigabytes_per_second, ratio, megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
+  return fmt::format("{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row), seconds_text(s.seconds),
+                     copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio, megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
                      s.used.minor_faults, s.used.major_faults, megabytes(s.used.process_read));
 }
 
@@ -155,8 +156,8 @@ Summary summarize(const Row& row, const Row* reference) {
 std::string to_text(const Table& table) {
   const Row* reference = reference_of(table);
   std::string out = fmt::format("\n{}\n{}\n{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", table.title, table.question, "", "median",
-                                "GB/s", "ratio", "peak MB", "anon MB", "file MB", "minor", "major", "disk MB");
-  for (const Row& row : table.rows) out += line_of(row, reference);
+                                table.copies ? "GB/s" : "", "ratio", "peak MB", "anon MB", "file MB", "minor", "major", "disk MB");
+  for (const Row& row : table.rows) out += line_of(row, reference, table.copies);
   for (const std::string& remark : table.remarks) out += remark + "\n";
   return out;
 }
@@ -165,6 +166,8 @@ void to_json(const Table& table, JsonWriter& out) {
   const Row* reference = reference_of(table);
   out.open('{').member("title", table.title).member("question", table.question);
   out.member("page_cache", table.state ? name(*table.state) : std::string_view("as it was"));
+  out.member("file_bytes", std::accumulate(table.files.begin(), table.files.end(), std::uint64_t{0},
+                                           [](std::uint64_t sum, const Extent& file) { return sum + file.bytes; }));
   out.member("reference", reference == nullptr ? std::string_view() : std::string_view(reference->label));
   out.key("rows").open('[');
   for (const Row& row : table.rows) to_json(row, reference, out);

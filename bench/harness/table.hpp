@@ -30,7 +30,8 @@ struct Table {
   std::optional<CacheState> state;        ///< Of `files`, before every run; nothing: as a first round, not counted, leaves it.
   std::vector<Extent> files;
   std::vector<Row> rows;
-  std::vector<std::string> remarks{};       ///< Printed below.
+  std::vector<std::string> remarks{};     ///< Printed below.
+  bool copies = true;                     ///< False: nothing is copied, and bytes over time would say nothing.
 };
 
 struct RunOptions {

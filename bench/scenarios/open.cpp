@@ -14,6 +14,7 @@ bool has_headers_of_its_own(const std::filesystem::path& path) { return std::fil
 Table table_for(const Target& target, const Settings& settings, std::string title, std::string question, std::string_view what) {
   const Job job = {.path = target.path.string(), .threads = settings.threads};
   Table table{std::move(title), std::move(question), std::nullopt, files_of(target.path), {}};
+  table.copies = false;
   if (has_headers_of_its_own(target.path)) table.rows.push_back(yardstick_row("read headers, scan once", "headers", job, true));
   for (Row& row : peer_rows(target, settings, what)) table.rows.push_back(std::move(row));
   return table;
