@@ -31,7 +31,9 @@ std::uint64_t file_bytes(const heft::Checkpoint& checkpoint) {
 }
 
 void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
-  struct Total { std::uint64_t tensors = 0, bytes = 0; };
+  struct Total {
+    std::uint64_t tensors = 0, bytes = 0;
+  };
   std::map<std::string_view, Total> totals;
   for (const heft::TensorView& view : checkpoint.tensors()) {
     Total& total = totals[heft::name(view.dtype())];
@@ -39,12 +41,15 @@ void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
   }
   const heft::ShardInfo& first = checkpoint.shards().front();
   fmt::print("\n1. What is in it: {} of {}, {:.1f} MB, opened in {:.2f} ms\n", first.format,
-             checkpoint.shards().size() == 1 ? "one file" : fmt::format("{} files", checkpoint.shards().size()), megabytes(file_bytes(checkpoint)), open_seconds * 1e3);
-  for (const auto& [dtype, total] : totals) fmt::print("   {:>6} tensors of {:<8} {:>10.1f} MB\n", total.tensors, dtype, megabytes(total.bytes));
+             checkpoint.shards().size() == 1 ? "one file" : fmt::format("{} files", checkpoint.shards().size()),
+             megabytes(file_bytes(checkpoint)), open_seconds * 1e3);
+  for (const auto& [dtype, total] : totals)
+    fmt::print("   {:>6} tensors of {:<8} {:>10.1f} MB\n", total.tensors, dtype, megabytes(total.bytes));
   const heft::Record root = checkpoint.root();
   for (std::size_t i = 0; i < root.count() && i < 6; ++i) {
     const heft::Record child = root.child(i);
-    fmt::print("   {:<28} {:>6} tensors {:>14.1f} MB\n", root.key(i), child.tensor_count(), megabytes(child.tensor_bytes()));
+    fmt::print("   {:<28} {:>6} tensors {:>14.1f} MB\n", root.key(i), child.tensor_count(),
+               megabytes(child.tensor_bytes()));
   }
   if (root.count() > 6) fmt::print("   ... {} more\n", root.count() - 6);
 }
@@ -52,7 +57,8 @@ void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
 // The first matrix that a tensor parallel rank would cut.
 std::optional<heft::TensorView> a_matrix(const heft::Checkpoint& checkpoint) {
   for (const heft::TensorView& view : checkpoint.tensors())
-    if (view.rank() == 2 && view.shape()[0] % 8 == 0 && view.shape()[0] > 0 && view.shape()[1] > 4 && view.has_data()) return view;
+    if (view.rank() == 2 && view.shape()[0] % 8 == 0 && view.shape()[0] > 0 && view.shape()[1] > 4 && view.has_data())
+      return view;
   return std::nullopt;
 }
 
@@ -70,7 +76,8 @@ void show_slice(const heft::Checkpoint& checkpoint) {
   const heft::TensorView part = whole->shard(0, 3, 8);
   const double view_seconds = seconds_since(begin);
   fmt::print("\n2. One slice: rank 3 of 8 of {}\n", whole->name());
-  fmt::print("   {} of {}: a view, made in {:.2f} us, nothing copied\n", heft::to_string(part.shape()), heft::to_string(whole->shape()), view_seconds * 1e6);
+  fmt::print("   {} of {}: a view, made in {:.2f} us, nothing copied\n", heft::to_string(part.shape()),
+             heft::to_string(whole->shape()), view_seconds * 1e6);
   if (heft::info(part.dtype()).category != heft::DTypeCategory::real) return;
   const heft::Tensor row = heft::materialize(part.slice(0, 0, 1), heft::DType::f32);
   fmt::print("   its first values, as f32: {} ...\n", first_values<float>(row));
@@ -83,18 +90,23 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
   const Memory before = memory_of(getpid());
   reset_peak(getpid());
   Progress bar("   loading", plan.bytes_written());
-  const heft::MaterializeOptions options = {.threads = threads, .progress = [&bar](const heft::Progress& p) { bar.at(p.bytes_done); }};
+  const heft::MaterializeOptions options = {.threads = threads,
+                                            .progress = [&bar](const heft::Progress& p) { bar.at(p.bytes_done); }};
   const heft::Weights weights = heft::materialize(plan, options);
   bar.clear();
   const heft::LoadStats& stats = weights.stats();
-  fmt::print("\n3. All of it in memory of its own: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n", weights.count(),
-             megabytes(stats.bytes_written), stats.seconds, megabytes(stats.bytes_written) / 1e3 / stats.seconds, stats.threads);
+  fmt::print("\n3. All of it in memory of its own: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n",
+             weights.count(), megabytes(stats.bytes_written), stats.seconds,
+             megabytes(stats.bytes_written) / 1e3 / stats.seconds, stats.threads);
   for (const heft::PathUse& use : stats.paths)
     fmt::print("   {:.1f} MB by path {} ({})\n", megabytes(use.bytes), heft::name(use.path), heft::name(use.reason));
   const std::uint64_t peak = peak_resident_of(getpid());
-  fmt::print("\n4. Memory: peak {:.1f} MB resident; the files have {:.1f} MB ({:.3f} x); {:.1f} MB were there before the load, which promised at most {:.1f} MB\n",
-             megabytes(peak), megabytes(file_bytes(checkpoint)), static_cast<double>(peak) / static_cast<double>(file_bytes(checkpoint)),
-             megabytes(before.resident), megabytes(plan.peak_bytes(options)));
+  fmt::print(
+      "\n4. Memory: peak {:.1f} MB resident; the files have {:.1f} MB ({:.3f} x); {:.1f} MB were there before the "
+      "load, which promised at most {:.1f} MB\n",
+      megabytes(peak), megabytes(file_bytes(checkpoint)),
+      static_cast<double>(peak) / static_cast<double>(file_bytes(checkpoint)), megabytes(before.resident),
+      megabytes(plan.peak_bytes(options)));
 }
 
 }  // namespace

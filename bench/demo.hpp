@@ -1,4 +1,5 @@
-// bench/demo.hpp: the main job, shown in a minute: what is in a checkpoint, one slice of it, all of it in memory, and what that took.
+// bench/demo.hpp: the main job, shown in a minute: what is in a checkpoint, one slice of it, all of it in memory, and
+// what that took.
 #pragma once
 
 #include <filesystem>

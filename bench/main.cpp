@@ -34,7 +34,8 @@ unsigned available_threads() {
 
 Recipe recipe_of(const Options& o) {
   Recipe recipe{o.model, {}, o.size.empty() ? 0 : parse_bytes(o.size)};
-  if (!o.stored.empty() && !(recipe.kind = kind_from_name(o.stored))) throw std::runtime_error(fmt::format("cannot make tensors of '{}'", o.stored));
+  if (!o.stored.empty() && !(recipe.kind = kind_from_name(o.stored)))
+    throw std::runtime_error(fmt::format("cannot make tensors of '{}'", o.stored));
   return recipe;
 }
 
@@ -46,7 +47,8 @@ Target make_target(const Options& o, const Recipe& recipe) {
 // A path when there is such a file, or when it is no model's name; else the model, made if need be.
 Target target_of(const Options& o) {
   if (std::filesystem::exists(o.model)) return {o.model, std::filesystem::path(o.model).filename().string()};
-  if (!is_model_name(o.model) && o.model.find('/') != std::string::npos) throw std::runtime_error(fmt::format("{}: no such file", o.model));
+  if (!is_model_name(o.model) && o.model.find('/') != std::string::npos)
+    throw std::runtime_error(fmt::format("{}: no such file", o.model));
   return make_target(o, recipe_of(o));
 }
 
@@ -71,6 +73,14 @@ void write_json(const std::string& path, const std::vector<Table>& tables) {
   if (!(std::ofstream(path) << out.str() << '\n')) throw std::runtime_error(fmt::format("{}: cannot be written", path));
 }
 
+// A peer may fail; heft and the yardsticks may not.
+void refuse_failures(const std::vector<Table>& tables) {
+  for (const Table& table : tables)
+    for (const Row& row : table.rows)
+      if (row.party != Party::peer && !row.failure.empty() && !row.absent)
+        throw std::runtime_error(fmt::format("{}: {} failed: {}", table.title, row.label, row.failure));
+}
+
 void ask(const Options& o, std::vector<Table> tables) {
   fmt::print("{}\n", machine());
   for (Table& table : tables) {
@@ -80,6 +90,7 @@ void ask(const Options& o, std::vector<Table> tables) {
     std::fflush(stdout);
   }
   write_json(o.json, tables);
+  refuse_failures(tables);
 }
 
 void ask_about_target(const Options& o, Scenario scenario) { ask(o, scenario(target_of(o), settings_of(o))); }
@@ -104,14 +115,19 @@ void make_checkpoint(const Options& o) {
 }
 
 void run_demo(const Options& o) {
-  if (o.model == "llama-3.2-1b" && !std::filesystem::exists(o.model)) fmt::print("Checkpoints are kept in {}\n", o.cache);
+  if (o.model == "llama-3.2-1b" && !std::filesystem::exists(o.model))
+    fmt::print("Checkpoints are kept in {}\n", o.cache);
   show(target_of(o).path, o.settings.threads);
 }
 
 void add_target(CLI::App& command, Options& o) {
-  command.add_option("model", o.model, "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) + ", COUNTxBYTES")
+  command
+      .add_option("model", o.model,
+                  "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
+                      ", COUNTxBYTES")
       ->capture_default_str();
-  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf")->capture_default_str();
+  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf")
+      ->capture_default_str();
   command.add_option("--stored", o.stored, "Store real tensors as f32, f16, bf16, f8_e4m3 or f8_e5m2");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
   command.add_option("--cache", o.cache, "Folder that keeps what was made")->capture_default_str();
@@ -120,14 +136,17 @@ void add_target(CLI::App& command, Options& o) {
 void add_measuring(CLI::App& command, Options& o) {
   command.add_option("--rounds", o.settings.run.rounds, "Rounds; medians are given")->capture_default_str();
   command.add_option("--threads", o.settings.threads, "Threads of heft and of the yardsticks")->capture_default_str();
-  command.add_option("--state", o.states, "States of the page cache: warm, cold, half")->delimiter(',')->capture_default_str();
+  command.add_option("--state", o.states, "States of the page cache: warm, cold, half")
+      ->delimiter(',')
+      ->capture_default_str();
   command.add_flag("!--no-peers", o.settings.peers, "Leave other loaders out");
   command.add_flag("!--no-forced", o.settings.forced_paths, "Leave out the rows that force a path");
   command.add_option("--python", o.settings.python, "Interpreter that has the peers' packages")->capture_default_str();
   command.add_option("--json", o.json, "Write everything that was measured to this file");
 }
 
-CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* text, const std::function<void()>& action) {
+CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* text,
+                       const std::function<void()>& action) {
   CLI::App* command = app.add_subcommand(name, text);
   add_target(*command, o);
   add_measuring(*command, o);
@@ -138,11 +157,14 @@ CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* 
 void add_scenarios(CLI::App& app, Options& o) {
   add_scenario(app, o, "open", "Time until every tensor is named", [&o] { ask_about_target(o, open_tables); });
   add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { ask_about_target(o, view_tables); });
-  add_scenario(app, o, "slice", "One tensor parallel rank's part beside the whole", [&o] { ask_about_target(o, slice_tables); });
+  add_scenario(app, o, "slice", "One tensor parallel rank's part beside the whole",
+               [&o] { ask_about_target(o, slice_tables); });
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { ask_memory(o); });
   add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { ask_grow(o); })
-      ->add_option("--largest", o.largest, "Largest checkpoint to make")->capture_default_str();
-  CLI::App* materialize = add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
+      ->add_option("--largest", o.largest, "Largest checkpoint to make")
+      ->capture_default_str();
+  CLI::App* materialize =
+      add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
   materialize->add_option("--dtype", o.dtypes, "Convert to these; 'stored' is as it is")->delimiter(',');
   materialize->add_option("--into", o.destinations, "fresh, reused")->delimiter(',')->capture_default_str();
   materialize->add_flag("--transposed", o.settings.transposed, "Matrices with their dims exchanged");

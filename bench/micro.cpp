@@ -1,4 +1,5 @@
-// What single calls cost: lookup by name, a view cut and typed, a walk of the tree, a glob. And that the first two allocate nothing.
+// What single calls cost: lookup by name, a view cut and typed, a walk of the tree, a glob. And that the first two
+// allocate nothing.
 //
 // usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: best one of many tensors (heft-bench make deepseek-v3)
 #include <atomic>
@@ -32,7 +33,7 @@ namespace {
 
 struct Subject {
   heft::Checkpoint checkpoint;
-  std::vector<std::string> names;   // in an order that no cache foresees
+  std::vector<std::string> names;     // in an order that no cache foresees
   std::vector<std::string> matrices;  // bf16, two dims, the first divisible by 8
 };
 
@@ -48,7 +49,8 @@ Subject prepare(const char* path) {
   Subject s{heft::open(path), {}, {}};
   for (const heft::TensorView& view : s.checkpoint.tensors()) {
     s.names.emplace_back(view.name());
-    if (view.dtype() == heft::DType::bf16 && view.rank() == 2 && view.shape()[0] % 8 == 0) s.matrices.emplace_back(view.name());
+    if (view.dtype() == heft::DType::bf16 && view.rank() == 2 && view.shape()[0] % 8 == 0)
+      s.matrices.emplace_back(view.name());
   }
   s.names = scattered(std::move(s.names));
   s.matrices = scattered(std::move(s.matrices));
@@ -59,7 +61,8 @@ class AllocationCount {
  public:
   explicit AllocationCount(benchmark::State& state) : state_(state), before_(allocations) {}
   ~AllocationCount() {
-    state_.counters["allocations"] = benchmark::Counter(static_cast<double>(allocations - before_), benchmark::Counter::kAvgIterations);
+    state_.counters["allocations"] =
+        benchmark::Counter(static_cast<double>(allocations - before_), benchmark::Counter::kAvgIterations);
   }
   AllocationCount(const AllocationCount&) = delete;
   AllocationCount& operator=(const AllocationCount&) = delete;
@@ -106,7 +109,8 @@ void walk_tree(benchmark::State& state, const Subject& s) {
 }
 
 void list(benchmark::State& state, const Subject& s, std::string_view pattern) {
-  for (auto _ : state) benchmark::DoNotOptimize(pattern.empty() ? s.checkpoint.tensors().count() : s.checkpoint.tensors(pattern).count());
+  for (auto _ : state)
+    benchmark::DoNotOptimize(pattern.empty() ? s.checkpoint.tensors().count() : s.checkpoint.tensors(pattern).count());
   state.SetItemsProcessed(static_cast<std::int64_t>(s.names.size()) * state.iterations());
 }
 
@@ -119,8 +123,11 @@ void add_benchmarks(const Subject& s) {
   benchmark::RegisterBenchmark("shard, then as<bf16>", [&s](benchmark::State& state) { slice_and_type(state, s); });
   benchmark::RegisterBenchmark("walk of the tree", [&s](benchmark::State& state) { walk_tree(state, s); });
   benchmark::RegisterBenchmark("glob *.q_*.weight", [&s](benchmark::State& state) { list(state, s, "*.q_*.weight"); });
-  benchmark::RegisterBenchmark("regex", [&s](benchmark::State& state) { list(state, s, R"(re:model\.layers\.[0-9]+\.mlp\..*)"); });
-  benchmark::RegisterBenchmark("open", [&s](benchmark::State& state) { open_again(state, s); })->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(
+      "regex", [&s](benchmark::State& state) { list(state, s, R"(re:model\.layers\.[0-9]+\.mlp\..*)"); });
+  benchmark::RegisterBenchmark("open", [&s](benchmark::State& state) {
+    open_again(state, s);
+  })->Unit(benchmark::kMillisecond);
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ class Process {
   }
   ~Process() {
     to_.close_write();
-    while (::waitpid(id_, nullptr, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(id_, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -112,8 +113,10 @@ class Sampler {
 bool refused(const std::string& line, Sample& sample) {
   const std::string_view said = line;
   sample.absent = said.starts_with("absent ");
-  if (sample.absent || said.starts_with("failed ")) sample.failure = said.substr(7);
-  else if (said.empty()) sample.failure = "ended without a word";
+  if (sample.absent || said.starts_with("failed "))
+    sample.failure = said.substr(7);
+  else if (said.empty())
+    sample.failure = "ended without a word";
   return !sample.failure.empty();
 }
 

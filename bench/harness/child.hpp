@@ -1,5 +1,5 @@
-// bench/harness/child.hpp: runs one subject in a process of its own and watches it from outside, so that heft, the yardsticks and programs in other
-// languages are measured by the same instrument.
+// bench/harness/child.hpp: runs one subject in a process of its own and watches it from outside, so that heft, the
+// yardsticks and programs in other languages are measured by the same instrument.
 //
 // What the two say to each other, one line each:
 //   child  -> "ready"                               set up; nothing of the checkpoint has been read
@@ -26,12 +26,12 @@ struct Moment {
 
 struct Sample {
   double seconds = 0;
-  std::uint64_t bytes = 0;   ///< Payload bytes that the subject says it handled.
-  std::string note;          ///< What it says about how.
-  std::string failure;       ///< Not empty: it did not run, and why.
-  bool absent = false;       ///< What it needs is not installed.
-  Memory baseline;           ///< Before the work: a Python interpreter and its modules, a destination made beforehand.
-  Memory peak;               ///< Resident: VmHWM. Anonymous and file: the largest that were sampled.
+  std::uint64_t bytes = 0;  ///< Payload bytes that the subject says it handled.
+  std::string note;         ///< What it says about how.
+  std::string failure;      ///< Not empty: it did not run, and why.
+  bool absent = false;      ///< What it needs is not installed.
+  Memory baseline;          ///< Before the work: a Python interpreter and its modules, a destination made beforehand.
+  Memory peak;              ///< Resident: VmHWM. Anonymous and file: the largest that were sampled.
   Counters used;
   std::vector<Moment> timeline;
 };

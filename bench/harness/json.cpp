@@ -14,9 +14,12 @@ void JsonWriter::separate() {
 void JsonWriter::quote(std::string_view value) {
   out_ += '"';
   for (const char c : value) {
-    if (c == '"' || c == '\\') (out_ += '\\') += c;
-    else if (static_cast<unsigned char>(c) < 0x20) fmt::format_to(std::back_inserter(out_), "\\u{:04x}", c);
-    else out_ += c;
+    if (c == '"' || c == '\\')
+      (out_ += '\\') += c;
+    else if (static_cast<unsigned char>(c) < 0x20)
+      fmt::format_to(std::back_inserter(out_), "\\u{:04x}", c);
+    else
+      out_ += c;
   }
   out_ += '"';
 }

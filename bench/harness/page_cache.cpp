@@ -48,11 +48,14 @@ Pages pages_of(const Extent& extent) {
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   std::vector<unsigned char> state((extent.bytes + page - 1) / page);
   void* mapped = ::mmap(nullptr, extent.bytes, PROT_READ, MAP_SHARED, file.number(), 0);
-  if (mapped == MAP_FAILED) throw std::runtime_error(fmt::format("{}: cannot map: {}", extent.path.string(), std::strerror(errno)));
+  if (mapped == MAP_FAILED)
+    throw std::runtime_error(fmt::format("{}: cannot map: {}", extent.path.string(), std::strerror(errno)));
   const bool known = ::mincore(mapped, extent.bytes, state.data()) == 0;
   ::munmap(mapped, extent.bytes);
   if (!known) throw std::runtime_error(fmt::format("{}: mincore: {}", extent.path.string(), std::strerror(errno)));
-  return {static_cast<std::uint64_t>(std::count_if(state.begin(), state.end(), [](unsigned char s) { return (s & 1) != 0; })), state.size()};
+  return {static_cast<std::uint64_t>(
+              std::count_if(state.begin(), state.end(), [](unsigned char s) { return (s & 1) != 0; })),
+          state.size()};
 }
 
 void bring_file(CacheState state, const Extent& extent) {
@@ -80,7 +83,8 @@ std::string_view name(CacheState state) noexcept { return state_names[static_cas
 
 CacheState cache_state_from_name(std::string_view name) {
   const auto* found = std::find(state_names.begin(), state_names.end(), name);
-  if (found == state_names.end()) throw std::runtime_error(fmt::format("expected cold, warm or half as a state of the page cache, found '{}'", name));
+  if (found == state_names.end())
+    throw std::runtime_error(fmt::format("expected cold, warm or half as a state of the page cache, found '{}'", name));
   return static_cast<CacheState>(found - state_names.begin());
 }
 
@@ -112,7 +116,8 @@ void bring_to(CacheState state, const std::vector<Extent>& files) {
     share = resident_share(files);
     if (is_reached(state, share, bytes)) return;
   }
-  throw std::runtime_error(fmt::format("{}: expected the page cache to be {}, found {:.1f} % resident", files.front().path.string(), name(state), share * 100));
+  throw std::runtime_error(fmt::format("{}: expected the page cache to be {}, found {:.1f} % resident",
+                                       files.front().path.string(), name(state), share * 100));
 }
 
 }  // namespace bench

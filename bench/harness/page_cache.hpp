@@ -27,8 +27,8 @@ struct Extent {
 /// The regular files of a checkpoint (itself, or those in the folder), whole.
 std::vector<Extent> files_of(const std::filesystem::path& checkpoint);
 
-/// Brings them there and checks with mincore; throws std::runtime_error when the kernel did not follow (another process maps the files, or there
-/// is not enough memory).
+/// Brings them there and checks with mincore; throws std::runtime_error when the kernel did not follow (another process
+/// maps the files, or there is not enough memory).
 void bring_to(CacheState state, const std::vector<Extent>& files);
 
 /// Share of their pages that is resident, 0 to 1.

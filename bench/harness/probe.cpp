@@ -29,8 +29,10 @@ std::uint64_t number_after(std::string_view text, std::string_view key) {
     if (at != 0 && text[at - 1] != '\n') continue;
     std::uint64_t value = 0;
     for (const char c : text.substr(at + key.size())) {
-      if (c >= '0' && c <= '9') value = value * 10 + static_cast<std::uint64_t>(c - '0');
-      else if (c != ' ' && c != '\t') break;
+      if (c >= '0' && c <= '9')
+        value = value * 10 + static_cast<std::uint64_t>(c - '0');
+      else if (c != ' ' && c != '\t')
+        break;
     }
     return value;
   }
@@ -69,7 +71,9 @@ Memory memory_of(pid_t process) {
 
 void reset_peak(pid_t process) { std::ofstream(proc(process, "clear_refs")) << "5"; }
 
-std::uint64_t peak_resident_of(pid_t process) { return number_after(text_of(proc(process, "status")), "VmHWM:") * 1024; }
+std::uint64_t peak_resident_of(pid_t process) {
+  return number_after(text_of(proc(process, "status")), "VmHWM:") * 1024;
+}
 
 Device::Device(const std::filesystem::path& file) {
   struct stat info = {};
@@ -101,8 +105,9 @@ std::string machine() {
   ::uname(&kernel);
   std::string huge = text_of("/sys/kernel/mm/transparent_hugepage/enabled");
   std::erase(huge, '\n');
-  return fmt::format("{}, {} threads, {:.1f} GB memory, {} {}, huge pages {}", first_line_with(text_of("/proc/cpuinfo"), "model name"),
-                     std::thread::hardware_concurrency(), static_cast<double>(number_after(text_of("/proc/meminfo"), "MemTotal:")) * 1024 / 1e9,
+  return fmt::format("{}, {} threads, {:.1f} GB memory, {} {}, huge pages {}",
+                     first_line_with(text_of("/proc/cpuinfo"), "model name"), std::thread::hardware_concurrency(),
+                     static_cast<double>(number_after(text_of("/proc/meminfo"), "MemTotal:")) * 1024 / 1e9,
                      kernel.sysname, kernel.release, huge);
 }
 

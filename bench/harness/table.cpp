@@ -46,7 +46,8 @@ Counters median_counters(const Row& row) {
   const auto of = [&](std::uint64_t Counters::*member) {
     return median_of(row.samples, [&](const Sample& s) { return s.used.*member; });
   };
-  return {of(&Counters::minor_faults), of(&Counters::major_faults), of(&Counters::process_read), of(&Counters::device_read)};
+  return {of(&Counters::minor_faults), of(&Counters::major_faults), of(&Counters::process_read),
+          of(&Counters::device_read)};
 }
 
 void run_row(Row& row, const Watch& watch, bool keep) {
@@ -70,21 +71,28 @@ std::string seconds_text(double seconds) {
 std::string megabytes(std::uint64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6); }
 
 std::string short_label(const Row& row) {
-  const std::string label = row.party == Party::heft ? row.label : fmt::format("{}{}", row.party == Party::peer ? "peer: " : "", row.label);
+  const std::string label =
+      row.party == Party::heft ? row.label : fmt::format("{}{}", row.party == Party::peer ? "peer: " : "", row.label);
   return label.size() <= 34 ? label : label.substr(0, 34);
 }
 
 std::string line_of(const Row& row, const Row* reference, bool copies) {
-  if (!row.failure.empty()) return fmt::format("{:<34} {}: {:.70}\n", short_label(row), row.absent ? "absent" : "failed", row.failure);
+  if (!row.failure.empty())
+    return fmt::format("{:<34} {}: {:.70}\n", short_label(row), row.absent ? "absent" : "failed", row.failure);
   const Summary s = summarize(row, reference);
   const std::string ratio = s.ratio == 0 ? "" : fmt::format("{:.2f}{}", s.ratio, &row == reference ? "*" : " ");
-  return fmt::format("{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row), seconds_text(s.seconds),
-                     copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio, megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
+  return fmt::format("{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row),
+                     seconds_text(s.seconds), copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio,
+                     megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
                      s.used.minor_faults, s.used.major_faults, megabytes(s.used.process_read));
 }
 
 void to_json(const Memory& memory, JsonWriter& out) {
-  out.open('{').member("resident", memory.resident).member("anonymous", memory.anonymous).member("file", memory.file).close('}');
+  out.open('{')
+      .member("resident", memory.resident)
+      .member("anonymous", memory.anonymous)
+      .member("file", memory.file)
+      .close('}');
 }
 
 void to_json(const Sample& sample, JsonWriter& out) {
@@ -96,7 +104,12 @@ void to_json(const Sample& sample, JsonWriter& out) {
   if (!sample.timeline.empty()) {
     out.key("timeline").open('[');
     for (const Moment& m : sample.timeline)
-      out.open('[').number(m.seconds).number(m.memory.resident).number(m.memory.anonymous).number(m.memory.file).close(']');
+      out.open('[')
+          .number(m.seconds)
+          .number(m.memory.resident)
+          .number(m.memory.anonymous)
+          .number(m.memory.file)
+          .close(']');
     out.close(']');
   }
   out.close('}');
@@ -135,7 +148,8 @@ void run(Table& table, const RunOptions& options) {
 const Row* reference_of(const Table& table) {
   const Row* best = nullptr;
   for (const Row& row : table.rows)
-    if (row.reference && !row.samples.empty() && (best == nullptr || median_seconds(row) < median_seconds(*best))) best = &row;
+    if (row.reference && !row.samples.empty() && (best == nullptr || median_seconds(row) < median_seconds(*best)))
+      best = &row;
   return best;
 }
 
@@ -155,8 +169,9 @@ Summary summarize(const Row& row, const Row* reference) {
 
 std::string to_text(const Table& table) {
   const Row* reference = reference_of(table);
-  std::string out = fmt::format("\n{}\n{}\n{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", table.title, table.question, "", "median",
-                                table.copies ? "GB/s" : "", "ratio", "peak MB", "anon MB", "file MB", "minor", "major", "disk MB");
+  std::string out = fmt::format("\n{}\n{}\n{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", table.title,
+                                table.question, "", "median", table.copies ? "GB/s" : "", "ratio", "peak MB", "anon MB",
+                                "file MB", "minor", "major", "disk MB");
   for (const Row& row : table.rows) out += line_of(row, reference, table.copies);
   for (const std::string& remark : table.remarks) out += remark + "\n";
   return out;

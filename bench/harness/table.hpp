@@ -18,20 +18,21 @@ struct Row {
   std::string label;
   Party party = Party::yardstick;
   std::vector<std::string> command;
-  bool reference = false;        ///< Ratios are taken against the fastest of these.
-  std::vector<Sample> samples{};   ///< One a round; none once it has failed or turned out absent.
-  std::string failure{};           ///< Why there are none.
+  bool reference = false;         ///< Ratios are taken against the fastest of these.
+  std::vector<Sample> samples{};  ///< One a round; none once it has failed or turned out absent.
+  std::string failure{};          ///< Why there are none.
   bool absent = false;
 };
 
 struct Table {
   std::string title;
-  std::string question;                   ///< In words: what a ratio of 1 would mean.
-  std::optional<CacheState> state;        ///< Of `files`, before every run; nothing: as a first round, not counted, leaves it.
+  std::string question;  ///< In words: what a ratio of 1 would mean.
+  std::optional<CacheState>
+      state;  ///< Of `files`, before every run; nothing: as a first round, not counted, leaves it.
   std::vector<Extent> files;
   std::vector<Row> rows;
-  std::vector<std::string> remarks{};     ///< Printed below.
-  bool copies = true;                     ///< False: nothing is copied, and bytes over time would say nothing.
+  std::vector<std::string> remarks{};  ///< Printed below.
+  bool copies = true;                  ///< False: nothing is copied, and bytes over time would say nothing.
 };
 
 struct RunOptions {

@@ -37,11 +37,13 @@ std::string file_name(const Recipe& recipe, bool folder, const FormatRow& format
 }
 
 void check_space(const fs::path& folder, std::uint64_t bytes) {
-  const std::uint64_t wanted = bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and some air for the rest of the machine
+  const std::uint64_t wanted =
+      bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and some air for the rest of the machine
   const std::uint64_t available = fs::space(folder).available;
   if (available < wanted)
-    throw std::runtime_error(fmt::format("{}: making this checkpoint takes {:.1f} GB, but only {:.1f} GB are free there (--cache names another folder)",
-                                         folder.string(), static_cast<double>(wanted) / 1e9, static_cast<double>(available) / 1e9));
+    throw std::runtime_error(fmt::format(
+        "{}: making this checkpoint takes {:.1f} GB, but only {:.1f} GB are free there (--cache names another folder)",
+        folder.string(), static_cast<double>(wanted) / 1e9, static_cast<double>(available) / 1e9));
 }
 
 void make(const Model& model, const FormatRow& format, const fs::path& target) {
@@ -64,7 +66,8 @@ void make(const Model& model, const FormatRow& format, const fs::path& target) {
 Format format_from_name(std::string_view name) {
   for (std::size_t i = 0; i < formats.size(); ++i)
     if (formats[i].name == name) return static_cast<Format>(i);
-  throw std::runtime_error(fmt::format("expected safetensors, torch, torch-legacy or gguf as a format, found '{}'", name));
+  throw std::runtime_error(
+      fmt::format("expected safetensors, torch, torch-legacy or gguf as a format, found '{}'", name));
 }
 
 fs::path default_cache() {

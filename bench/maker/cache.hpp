@@ -17,8 +17,9 @@ Format format_from_name(std::string_view name);
 /// $XDG_CACHE_HOME/heft-bench, or ~/.cache/heft-bench.
 std::filesystem::path default_cache();
 
-/// Path of that checkpoint in `cache`: made now when it is not there, with a progress bar. It appears whole or not at all.
-/// Throws std::runtime_error when the recipe names no model, the folder cannot be written, or the disk has not the space.
+/// Path of that checkpoint in `cache`: made now when it is not there, with a progress bar. It appears whole or not at
+/// all. Throws std::runtime_error when the recipe names no model, the folder cannot be written, or the disk has not the
+/// space.
 std::filesystem::path checkpoint_in(const std::filesystem::path& cache, const Recipe& recipe, Format format);
 
 }  // namespace bench

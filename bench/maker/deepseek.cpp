@@ -1,4 +1,5 @@
-// Names and shapes of DeepSeek-V3 as published: every large matrix in fp8, with a `weight_scale_inv` of one f32 a 128 x 128 block.
+// Names and shapes of DeepSeek-V3 as published: every large matrix in fp8, with a `weight_scale_inv` of one f32 a 128 x
+// 128 block.
 #include <fmt/format.h>
 
 #include "maker/published.hpp"
@@ -73,8 +74,10 @@ std::vector<Tensor> deepseek_v3() {
   for (std::int64_t number = 0; number <= layers; ++number) {  // the last one, number 61, predicts a second token
     Layer layer(out, number);
     layer.attention();
-    if (number < dense_layers) layer.mlp("mlp", dense_width);
-    else layer.mixture();
+    if (number < dense_layers)
+      layer.mlp("mlp", dense_width);
+    else
+      layer.mixture();
     layer.norms();
     if (number == layers) layer.next_token_head();
   }

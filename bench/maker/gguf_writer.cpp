@@ -1,4 +1,5 @@
-// GGUF: magic | u32 version | u64 tensors | u64 keys | keys | tensor infos | padding to 32 | tensors, each padded to 32.
+// GGUF: magic | u32 version | u64 tensors | u64 keys | keys | tensor infos | padding to 32 | tensors, each padded
+// to 32.
 #include <stdexcept>
 
 #include <fmt/format.h>

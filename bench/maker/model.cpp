@@ -71,7 +71,8 @@ std::optional<Count> parse_count(std::string_view name) {
 std::vector<Tensor> many_tensors(Count count) {
   std::vector<Tensor> out;
   for (std::uint64_t i = 0; i < count.tensors; ++i) {
-    out.push_back({fmt::format("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 256, i % 256), Kind::f32,
+    out.push_back({fmt::format("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 256, i % 256),
+                   Kind::f32,
                    {static_cast<std::int64_t>(std::max<std::uint64_t>(1, count.bytes / 4))}});
   }
   return out;
@@ -114,8 +115,17 @@ std::vector<Shard> split(std::vector<Tensor> tensors, std::size_t count) {
   return shards;
 }
 
+struct Unit {
+  std::string_view name;
+  double bytes;
+};
+
+constexpr std::array<Unit, 8> units = {
+    {{"", 1}, {"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}}};
+
 const Published* find_published(std::string_view name) {
-  const auto* found = std::find_if(published.begin(), published.end(), [&](const Published& p) { return p.name == name; });
+  const auto* found =
+      std::find_if(published.begin(), published.end(), [&](const Published& p) { return p.name == name; });
   return found == published.end() ? nullptr : found;
 }
 
@@ -135,8 +145,9 @@ std::optional<Kind> kind_from_name(std::string_view name) noexcept {
 }
 
 std::uint64_t Tensor::elements() const noexcept {
-  return std::accumulate(shape.begin(), shape.end(), std::uint64_t{1},
-                         [](std::uint64_t product, std::int64_t dim) { return product * static_cast<std::uint64_t>(dim); });
+  return std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, [](std::uint64_t product, std::int64_t dim) {
+    return product * static_cast<std::uint64_t>(dim);
+  });
 }
 
 std::uint64_t Model::bytes() const noexcept {
@@ -145,7 +156,8 @@ std::uint64_t Model::bytes() const noexcept {
 }
 
 std::size_t Model::tensor_count() const noexcept {
-  return std::accumulate(shards.begin(), shards.end(), std::size_t{0}, [](std::size_t sum, const Shard& s) { return sum + s.size(); });
+  return std::accumulate(shards.begin(), shards.end(), std::size_t{0},
+                         [](std::size_t sum, const Shard& s) { return sum + s.size(); });
 }
 
 std::span<const std::string_view> model_names() noexcept { return published_names; }
@@ -173,9 +185,6 @@ Model make_model(const Recipe& recipe) {
 }
 
 std::uint64_t parse_bytes(std::string_view text) {
-  struct Unit { std::string_view name; double bytes; };
-  constexpr std::array<Unit, 8> units = {{{"", 1}, {"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
-                                          {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}}};
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view rest(end, static_cast<std::size_t>(text.data() + text.size() - end));

@@ -10,7 +10,8 @@
 
 namespace bench {
 
-/// Element types that the maker writes. Kept apart from heft's table, so that a mistake there cannot hide in the files measured here.
+/// Element types that the maker writes. Kept apart from heft's table, so that a mistake there cannot hide in the files
+/// measured here.
 enum class Kind : std::uint8_t { bf16, f16, f32, f8_e4m3, f8_e5m2, i64 };
 
 struct KindInfo {
@@ -18,7 +19,8 @@ struct KindInfo {
   std::string_view safetensors;  ///< "BF16".
   std::string_view torch;        ///< Storage class: "BFloat16Storage".
   std::uint32_t bytes;           ///< Of one element.
-  std::uint64_t finite_mask;     ///< And-ed with random words: takes the top exponent bit of every element, so that no NaN or infinity is left.
+  std::uint64_t finite_mask;  ///< And-ed with random words: takes the top exponent bit of every element, so that no NaN
+                              ///< or infinity is left.
 };
 
 const KindInfo& info(Kind kind) noexcept;
@@ -37,9 +39,9 @@ using Shard = std::vector<Tensor>;
 
 struct Model {
   std::string name;
-  std::vector<Shard> shards;                 ///< In publication's order; a shard's tensors in the order of the model.
-  std::string shard_pattern;                 ///< fmt pattern of shard number (from 1) and count.
-  bool sparse = false;                       ///< Too large to store: headers are real, payload is a hole in the file.
+  std::vector<Shard> shards;  ///< In publication's order; a shard's tensors in the order of the model.
+  std::string shard_pattern;  ///< fmt pattern of shard number (from 1) and count.
+  bool sparse = false;        ///< Too large to store: headers are real, payload is a hole in the file.
 
   [[nodiscard]] std::uint64_t bytes() const noexcept;
   [[nodiscard]] std::size_t tensor_count() const noexcept;
@@ -47,9 +49,10 @@ struct Model {
 
 /// What to make.
 struct Recipe {
-  std::string model;                ///< A name of model_names(), or "COUNTxBYTES": that many tensors of that many bytes ("100000x4KiB").
-  std::optional<Kind> kind;         ///< Store all real tensors as this instead.
-  std::uint64_t size_bytes = 0;     ///< Scale to about that size by the first dim of every tensor; 0: as published.
+  std::string
+      model;  ///< A name of model_names(), or "COUNTxBYTES": that many tensors of that many bytes ("100000x4KiB").
+  std::optional<Kind> kind;      ///< Store all real tensors as this instead.
+  std::uint64_t size_bytes = 0;  ///< Scale to about that size by the first dim of every tensor; 0: as published.
 };
 
 /// Names of published models that can be made.

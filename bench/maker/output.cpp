@@ -43,7 +43,8 @@ void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t fir
   std::memcpy(out.data() + words * 8, &last, out.size() % 8);
 }
 
-Output::Output(std::filesystem::path path, Progress& progress) : path_(std::move(path)), progress_(progress), buffer_(chunk_bytes) {
+Output::Output(std::filesystem::path path, Progress& progress)
+    : path_(std::move(path)), progress_(progress), buffer_(chunk_bytes) {
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (file_ < 0) fail("cannot create");
 }

@@ -1,4 +1,5 @@
-// bench/maker/output.hpp: the file a writer fills: sequential, with holes and late patches, and there only once it is whole.
+// bench/maker/output.hpp: the file a writer fills: sequential, with holes and late patches, and there only once it is
+// whole.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +17,8 @@ namespace bench {
 /// Fills `out` with the words number first_word.. of the random sequence of `seed`, each and-ed with `mask`.
 void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept;
 
-/// A file being written. commit() makes its bytes durable, so that the page cache can be dropped at once; without it the file is removed.
-/// Throws std::runtime_error with the path.
+/// A file being written. commit() makes its bytes durable, so that the page cache can be dropped at once; without it
+/// the file is removed. Throws std::runtime_error with the path.
 class Output {
  public:
   explicit Output(std::filesystem::path path, Progress& progress);
@@ -51,7 +52,8 @@ class Output {
 /// Little-endian bytes of an integer, appended to `out`.
 template <class T>
 void put_le(std::vector<std::byte>& out, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<std::byte>(static_cast<std::uint64_t>(value) >> (8 * i)));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    out.push_back(static_cast<std::byte>(static_cast<std::uint64_t>(value) >> (8 * i)));
 }
 
 inline void put_text(std::vector<std::byte>& out, std::string_view text) {

@@ -15,7 +15,8 @@ struct LlamaShape {
 /// Meta's Llama 3 family as on Hugging Face.
 std::vector<Tensor> llama(const LlamaShape& shape);
 
-/// DeepSeek-V3: 61 layers of latent attention, 58 with 256 routed experts, one multi-token-prediction layer; fp8 with scales of 128 x 128 blocks.
+/// DeepSeek-V3: 61 layers of latent attention, 58 with 256 routed experts, one multi-token-prediction layer; fp8 with
+/// scales of 128 x 128 blocks.
 std::vector<Tensor> deepseek_v3();
 
 /// torchvision's ResNet-152, batch norms' buffers included.

@@ -15,11 +15,13 @@ void add_norm(std::vector<Tensor>& out, const std::string& name, std::int64_t ch
   out.push_back({name + ".num_batches_tracked", Kind::i64, {}});
 }
 
-void add_convolution(std::vector<Tensor>& out, const std::string& name, std::int64_t to, std::int64_t from, std::int64_t kernel) {
+void add_convolution(std::vector<Tensor>& out, const std::string& name, std::int64_t to, std::int64_t from,
+                     std::int64_t kernel) {
   out.push_back({name + ".weight", Kind::f32, {to, from, kernel, kernel}});
 }
 
-void add_bottleneck(std::vector<Tensor>& out, const std::string& name, std::int64_t from, std::int64_t width, bool downsample) {
+void add_bottleneck(std::vector<Tensor>& out, const std::string& name, std::int64_t from, std::int64_t width,
+                    bool downsample) {
   add_convolution(out, name + ".conv1", width, from, 1);
   add_norm(out, name + ".bn1", width);
   add_convolution(out, name + ".conv2", width, width, 3);

@@ -42,14 +42,18 @@ void write_shard(const Shard& shard, bool sparse, const std::filesystem::path& p
   out.append(length);
   out.append(header);
   for (const Tensor& t : ordered) {
-    if (sparse) out.skip(t.bytes());
-    else out.append_payload(t);
+    if (sparse)
+      out.skip(t.bytes());
+    else
+      out.append_payload(t);
   }
   out.commit();
 }
 
-void write_index(const Model& model, const std::vector<std::string>& files, const std::filesystem::path& path, Progress& progress) {
-  std::string json = fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", model.bytes());
+void write_index(const Model& model, const std::vector<std::string>& files, const std::filesystem::path& path,
+                 Progress& progress) {
+  std::string json =
+      fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", model.bytes());
   std::string_view comma = "\n";
   for (std::size_t s = 0; s < model.shards.size(); ++s) {
     for (const Tensor& t : model.shards[s]) {

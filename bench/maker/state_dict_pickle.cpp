@@ -8,7 +8,8 @@ namespace bench {
 
 namespace {
 
-constexpr char mark = '(', tuple = 't', empty_tuple = ')', reduce = 'R', set_items = 'u', persistent_id = 'Q', new_false = '\x89', none = 'N';
+constexpr char mark = '(', tuple = 't', empty_tuple = ')', reduce = 'R', set_items = 'u', persistent_id = 'Q',
+               new_false = '\x89', none = 'N';
 constexpr std::size_t batch = 1000;  // Python's pickler sets that many items of a dict at once
 
 void put_tuple(Pickle& out, const std::vector<std::int64_t>& values) {

@@ -11,14 +11,15 @@
 
 namespace bench {
 
-/// Writes protocol 2 the way Python's pickler does: everything is put into the memo, what was met before is fetched from it.
+/// Writes protocol 2 the way Python's pickler does: everything is put into the memo, what was met before is fetched
+/// from it.
 class Pickle {
  public:
   Pickle();
 
   void op(char opcode) { bytes_.push_back(static_cast<std::byte>(opcode)); }
   void integer(std::int64_t value);
-  void text(std::string_view value);    ///< Memoized by value, as interned strings are.
+  void text(std::string_view value);              ///< Memoized by value, as interned strings are.
   void global(std::string_view module_and_name);  ///< "torch FloatStorage".
   void memoize();
   void raw(std::string_view bytes);

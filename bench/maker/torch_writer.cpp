@@ -1,7 +1,8 @@
 // torch.save: the zip archive of PyTorch 1.6 and later, and the stream of pickles before it.
 //
-//   zip:     local header | "archive/data/0" | padding to 64 bytes | storage | descriptor | ... | directory | zip64 end | locator | end
-//   legacy:  pickled magic | protocol | system info | state dict | storage keys | { i64 elements | storage } ...
+//   zip:     local header | "archive/data/0" | padding to 64 bytes | storage | descriptor | ... | directory | zip64 end
+//   | locator | end legacy:  pickled magic | protocol | system info | state dict | storage keys | { i64 elements |
+//   storage } ...
 #include <fmt/format.h>
 #include <libdeflate.h>
 
@@ -20,7 +21,8 @@ std::vector<const Tensor*> flat(const Model& model) {
   return out;
 }
 
-/// Stored records only, in PyTorch's dialect: sizes and CRC in the descriptor and the directory, not in the local header; version and date zero.
+/// Stored records only, in PyTorch's dialect: sizes and CRC in the descriptor and the directory, not in the local
+/// header; version and date zero.
 class Zip {
  public:
   Zip(Output& out, std::string prefix) : out_(out), prefix_(std::move(prefix)) {}
@@ -83,8 +85,10 @@ void Zip::end(std::uint64_t size, std::uint32_t crc) {
   put_le<std::uint32_t>(descriptor, crc);
   const bool wide = size >= all_ones;
   for (int twice = 0; twice < 2; ++twice) {
-    if (wide) put_le<std::uint64_t>(descriptor, size);
-    else put_le<std::uint32_t>(descriptor, static_cast<std::uint32_t>(size));
+    if (wide)
+      put_le<std::uint64_t>(descriptor, size);
+    else
+      put_le<std::uint32_t>(descriptor, static_cast<std::uint32_t>(size));
   }
   out_.append(descriptor);
 }

@@ -31,22 +31,26 @@ bool converts(const Job& job) { return job.bytes_written != job.bytes_read; }
 void add_memory_yardsticks(Table& table, const Job& job) {
   const std::string_view pages = job.reused ? "resident" : "fresh";
   const bool streams = converts(job) || job.transposed;
-  if (!streams) table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", job, true));
-  else table.rows.push_back(yardstick_row(fmt::format("stream into {} huge pages", pages), "stream", job, true));
+  if (!streams)
+    table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", job, true));
+  else
+    table.rows.push_back(yardstick_row(fmt::format("stream into {} huge pages", pages), "stream", job, true));
 }
 
 void add_device_yardsticks(Table& table, Job job) {
   for (const DirectShape& shape : direct_shapes) {
     job.depth = shape.depth;
     job.block_bytes = shape.block_bytes;
-    table.rows.push_back(yardstick_row(fmt::format("{} {} x {} KiB", shape.subject, shape.depth, shape.block_bytes >> 10), shape.subject, job, true));
+    table.rows.push_back(yardstick_row(
+        fmt::format("{} {} x {} KiB", shape.subject, shape.depth, shape.block_bytes >> 10), shape.subject, job, true));
   }
 }
 
 void add_file_yardsticks(Table& table, const Job& job) {
   table.rows.push_back(yardstick_row("mmap and touch", "mmap-touch", job));
   table.rows.push_back(yardstick_row("read() loop", "read", job));
-  if (job.threads > 1) table.rows.push_back(yardstick_row(fmt::format("read() loops, {} threads", job.threads), "read-threads", job));
+  if (job.threads > 1)
+    table.rows.push_back(yardstick_row(fmt::format("read() loops, {} threads", job.threads), "read-threads", job));
 }
 
 void add_heft(Table& table, const Settings& settings, Job job) {
@@ -71,9 +75,13 @@ std::string question_for(CacheState state, const Job& job) {
 }
 
 Table table_for(const Target& target, const Settings& settings, CacheState state, const Job& job) {
-  Table table{fmt::format("materialize: {}, {}, {}{}, into {} memory", target.label, name(state), job.dtype.empty() ? "as stored" : "to " + job.dtype,
-                          job.transposed ? " transposed" : "", job.reused ? "reused" : "fresh"),
-              question_for(state, job), state, files_of(target.path), {}};
+  Table table{fmt::format("materialize: {}, {}, {}{}, into {} memory", target.label, name(state),
+                          job.dtype.empty() ? "as stored" : "to " + job.dtype, job.transposed ? " transposed" : "",
+                          job.reused ? "reused" : "fresh"),
+              question_for(state, job),
+              state,
+              files_of(target.path),
+              {}};
   add_heft(table, settings, job);
   if (state == CacheState::warm) add_memory_yardsticks(table, job);
   if (state != CacheState::warm) add_device_yardsticks(table, job);
@@ -93,7 +101,11 @@ std::vector<Table> materialize_tables(const Target& target, const Settings& sett
   for (const CacheState state : settings.states) {
     for (const std::string& dtype : settings.dtypes) {
       for (const bool reused : settings.destinations) {
-        Job job = {.path = target.path.string(), .threads = settings.threads, .reused = reused, .dtype = dtype, .transposed = settings.transposed};
+        Job job = {.path = target.path.string(),
+                   .threads = settings.threads,
+                   .reused = reused,
+                   .dtype = dtype,
+                   .transposed = settings.transposed};
         const PlanSize size = size_of_plan(checkpoint, job);
         job.bytes_read = size.bytes_needed;
         job.bytes_written = dtype.empty() && !reused ? size.bytes_needed : size.room;
@@ -110,7 +122,11 @@ std::vector<Table> memory_tables(const Target& target, const Settings& settings)
   plain.forced_paths = false;
   const Job job = {.path = target.path.string(), .threads = settings.threads};
   for (const CacheState state : settings.states) {
-    Table table{fmt::format("memory: {}, {}", target.label, name(state)), "resident memory over the time of a whole load", state, files_of(target.path), {}};
+    Table table{fmt::format("memory: {}, {}", target.label, name(state)),
+                "resident memory over the time of a whole load",
+                state,
+                files_of(target.path),
+                {}};
     table.rows.push_back(heft_row("heft view of every tensor", "heft-view", job));
     add_heft(table, plain, job);
     table.rows.push_back(yardstick_row("read() loop", "read", job));

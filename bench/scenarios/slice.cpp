@@ -10,14 +10,17 @@ namespace bench {
 namespace {
 
 std::string remark_for(int dim, const PlanSize& size) {
-  return fmt::format("dim {}: {:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB", dim, static_cast<double>(size.bytes_needed) / 1e6,
-                     static_cast<double>(size.pages_needed) / 1e6);
+  return fmt::format("dim {}: {:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB", dim,
+                     static_cast<double>(size.bytes_needed) / 1e6, static_cast<double>(size.pages_needed) / 1e6);
 }
 
 Table table_for(const Target& target, const Settings& settings, const heft::Checkpoint& checkpoint, CacheState state) {
   Job job = {.path = target.path.string(), .threads = settings.threads};
   Table table{fmt::format("slice: {}, {}, rank {} of {}", target.label, name(state), job.tp_rank, job.tp_size),
-              "ratio 1: as slow as loading the whole; 8: an eighth of its time", state, files_of(target.path), {}};
+              "ratio 1: as slow as loading the whole; 8: an eighth of its time",
+              state,
+              files_of(target.path),
+              {}};
   table.rows.push_back(heft_row("heft, whole tensors", "heft-materialize", job));
   table.rows.back().reference = true;
   for (job.dim = 0; job.dim < 2; ++job.dim) {

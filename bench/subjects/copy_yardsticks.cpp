@@ -13,7 +13,8 @@ namespace bench {
 
 namespace {
 
-// The source is read round and round when the job is larger: it is far beyond any cache, and two copies of a large model need not fit.
+// The source is read round and round when the job is larger: it is far beyond any cache, and two copies of a large
+// model need not fit.
 constexpr std::uint64_t largest_source = std::uint64_t{1} << 30;
 
 struct Buffers {
@@ -39,7 +40,8 @@ void copy_run(const Buffers& b, std::uint64_t begin, std::uint64_t end) {
 Work prepare_memcpy(const Job& job) {
   auto buffers = make_buffers(job, job.bytes_read, job.bytes_read);
   return [buffers, threads = job.threads, bytes = job.bytes_read]() -> Outcome {
-    in_parallel(threads, bytes, HugeMemory::page, [&](std::uint64_t begin, std::uint64_t end) { copy_run(*buffers, begin, end); });
+    in_parallel(threads, bytes, HugeMemory::page,
+                [&](std::uint64_t begin, std::uint64_t end) { copy_run(*buffers, begin, end); });
     return {bytes, fmt::format("{} threads", threads)};
   };
 }
@@ -64,7 +66,8 @@ Work prepare_stream(const Job& job) {
   return [=, threads = job.threads, bytes = job.bytes_read]() -> Outcome {
     in_parallel(threads, steps, 1, [&](std::uint64_t begin, std::uint64_t end) {
       for (std::uint64_t i = begin; i < end; ++i)
-        stream({buffers->source.data() + i % source_steps * step.in, step.in}, {buffers->target.data() + i * step.out, step.out});
+        stream({buffers->source.data() + i % source_steps * step.in, step.in},
+               {buffers->target.data() + i * step.out, step.out});
     });
     return {bytes, fmt::format("{} threads, {} bytes out", threads, steps * step.out)};
   };

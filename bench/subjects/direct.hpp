@@ -7,9 +7,9 @@
 namespace bench {
 
 struct DirectRead {
-  int file = -1;                ///< Opened with O_DIRECT.
+  int file = -1;  ///< Opened with O_DIRECT.
   std::uint64_t size_bytes = 0;
-  std::byte* to = nullptr;      ///< On a multiple of 4096, with room for size_bytes rounded up to `block_bytes`.
+  std::byte* to = nullptr;        ///< On a multiple of 4096, with room for size_bytes rounded up to `block_bytes`.
   std::uint64_t block_bytes = 0;  ///< A multiple of 4096.
   unsigned depth = 1;
 };

@@ -37,11 +37,14 @@ class Ring {
     const int result = answer->res;
     io_uring_cqe_seen(&ring_, answer);
     if (result < 0) fail(result);
-    if (static_cast<std::uint64_t>(result) < std::min(read.block_bytes, read.size_bytes - offset)) throw std::runtime_error("io_uring: short read");
+    if (static_cast<std::uint64_t>(result) < std::min(read.block_bytes, read.size_bytes - offset))
+      throw std::runtime_error("io_uring: short read");
   }
 
  private:
-  [[noreturn]] static void fail(int error) { throw std::runtime_error(fmt::format("io_uring: {}", std::strerror(-error))); }
+  [[noreturn]] static void fail(int error) {
+    throw std::runtime_error(fmt::format("io_uring: {}", std::strerror(-error)));
+  }
   io_uring ring_ = {};
 };
 
@@ -52,7 +55,8 @@ void direct_uring(const DirectRead& read) {
   std::uint64_t asked = 0;
   unsigned in_flight = 0;
   while (asked < read.size_bytes || in_flight > 0) {
-    for (; in_flight < read.depth && asked < read.size_bytes; asked += read.block_bytes, ++in_flight) ring.ask(read, asked);
+    for (; in_flight < read.depth && asked < read.size_bytes; asked += read.block_bytes, ++in_flight)
+      ring.ask(read, asked);
     ring.take(read);
     --in_flight;
   }

@@ -1,4 +1,5 @@
-// Yardsticks of the device: the same files with O_DIRECT into one large buffer, with so many requests of so many bytes in flight.
+// Yardsticks of the device: the same files with O_DIRECT into one large buffer, with so many requests of so many bytes
+// in flight.
 #include <array>
 #include <atomic>
 #include <memory>
@@ -18,7 +19,8 @@ void read_block(const DirectRead& read, std::uint64_t offset) {
   const std::uint64_t wanted = std::min(read.block_bytes, read.size_bytes - offset);
   const ssize_t got = ::pread(read.file, read.to + offset, read.block_bytes, static_cast<off_t>(offset));
   if (got < static_cast<ssize_t>(wanted))
-    throw std::runtime_error(fmt::format("direct pread of {} bytes at {}: {}", wanted, offset, got < 0 ? std::strerror(errno) : "short read"));
+    throw std::runtime_error(fmt::format("direct pread of {} bytes at {}: {}", wanted, offset,
+                                         got < 0 ? std::strerror(errno) : "short read"));
 }
 
 using Reader = void (*)(const DirectRead&);
@@ -26,7 +28,8 @@ using Reader = void (*)(const DirectRead&);
 Work prepare(const Job& job, Reader reader) {
   auto files = files_of(job.path);
   std::uint64_t room = 0, bytes = 0;
-  for (const Extent& extent : files) room += (extent.bytes / job.block_bytes + 1) * job.block_bytes, bytes += extent.bytes;
+  for (const Extent& extent : files)
+    room += (extent.bytes / job.block_bytes + 1) * job.block_bytes, bytes += extent.bytes;
   auto target = std::make_shared<HugeMemory>(destination(room, job.reused, job.threads));
   return [=]() -> Outcome {
     std::byte* to = target->data();

@@ -37,7 +37,8 @@ void read_range(int file, std::byte* to, std::uint64_t begin, std::uint64_t end)
 std::uint64_t touch(const Extent& extent, unsigned threads) {
   const Descriptor file(extent.path);
   void* mapped = ::mmap(nullptr, extent.bytes, PROT_READ, MAP_SHARED, file.number(), 0);
-  if (mapped == MAP_FAILED) throw std::runtime_error(fmt::format("{}: mmap: {}", extent.path.string(), std::strerror(errno)));
+  if (mapped == MAP_FAILED)
+    throw std::runtime_error(fmt::format("{}: mmap: {}", extent.path.string(), std::strerror(errno)));
   std::atomic<std::uint64_t> sum = 0;
   in_parallel(threads, extent.bytes, HugeMemory::page, [&](std::uint64_t begin, std::uint64_t end) {
     const auto* bytes = static_cast<const volatile unsigned char*>(mapped);
@@ -75,11 +76,13 @@ Work prepare_read(const Job& job, unsigned threads) {
 Work prepare_read_one(const Job& job) { return prepare_read(job, 1); }
 Work prepare_read_all(const Job& job) { return prepare_read(job, job.threads); }
 
-// What opening cannot do without: fetch the header of every safetensors file, and every other small file, and look at each byte once.
+// What opening cannot do without: fetch the header of every safetensors file, and every other small file, and look at
+// each byte once.
 std::uint64_t header_bytes(const Extent& extent, int file) {
   if (extent.path.extension() != ".safetensors") return extent.bytes;
   std::uint64_t length = 0;  // little-endian, as are all hosts that heft runs on
-  if (::pread(file, &length, sizeof length, 0) != sizeof length) throw std::runtime_error(extent.path.string() + ": no header");
+  if (::pread(file, &length, sizeof length, 0) != sizeof length)
+    throw std::runtime_error(extent.path.string() + ": no header");
   return std::min(extent.bytes, length + sizeof length);
 }
 
@@ -98,8 +101,10 @@ Work prepare_headers(const Job& job) {
   };
 }
 
-constexpr std::array<Subject, 4> subjects = {
-    {{"mmap-touch", prepare_touch}, {"read", prepare_read_one}, {"read-threads", prepare_read_all}, {"headers", prepare_headers}}};
+constexpr std::array<Subject, 4> subjects = {{{"mmap-touch", prepare_touch},
+                                              {"read", prepare_read_one},
+                                              {"read-threads", prepare_read_all},
+                                              {"headers", prepare_headers}}};
 
 }  // namespace
 

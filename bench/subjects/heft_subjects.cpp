@@ -61,14 +61,18 @@ heft::Path path_from_name(std::string_view name) {
 }
 
 std::string describe(const heft::LoadStats& stats) {
-  std::string text = fmt::format("{} threads, ring {:.1f} MB;", stats.threads, static_cast<double>(stats.peak_ring_bytes) / 1e6);
+  std::string text =
+      fmt::format("{} threads, ring {:.1f} MB;", stats.threads, static_cast<double>(stats.peak_ring_bytes) / 1e6);
   for (const heft::PathUse& use : stats.paths)
-    fmt::format_to(std::back_inserter(text), " {} ({}) {:.1f} MB;", heft::name(use.path), heft::name(use.reason), static_cast<double>(use.bytes) / 1e6);
+    fmt::format_to(std::back_inserter(text), " {} ({}) {:.1f} MB;", heft::name(use.path), heft::name(use.reason),
+                   static_cast<double>(use.bytes) / 1e6);
   return text;
 }
 
 /// The caller's buffer that a plan writes into when the destination is reused.
-HugeMemory reused_buffer(const Job& job) { return job.reused ? destination(job.bytes_written, true, job.threads) : HugeMemory(); }
+HugeMemory reused_buffer(const Job& job) {
+  return job.reused ? destination(job.bytes_written, true, job.threads) : HugeMemory();
+}
 
 Work prepare_materialize(const Job& job) {
   struct State {
@@ -82,12 +86,15 @@ Work prepare_materialize(const Job& job) {
     const heft::LoadPlan plan = plan_for(heft::open(job.path), job, state->buffer.span());
     state->weights = heft::materialize(plan, options);
     const heft::LoadStats& stats = state->weights.stats();
-    return {stats.bytes_written, fmt::format("{} peak {:.1f} MB planned", describe(stats), static_cast<double>(plan.peak_bytes(options)) / 1e6)};
+    return {stats.bytes_written, fmt::format("{} peak {:.1f} MB planned", describe(stats),
+                                             static_cast<double>(plan.peak_bytes(options)) / 1e6)};
   };
 }
 
-constexpr std::array<Subject, 4> subjects = {
-    {{"heft-open", prepare_open}, {"heft-tree", prepare_tree}, {"heft-view", prepare_view}, {"heft-materialize", prepare_materialize}}};
+constexpr std::array<Subject, 4> subjects = {{{"heft-open", prepare_open},
+                                              {"heft-tree", prepare_tree},
+                                              {"heft-view", prepare_view},
+                                              {"heft-materialize", prepare_materialize}}};
 
 }  // namespace
 

@@ -37,7 +37,8 @@ void on_threads(unsigned count, F work) {
   if (failure) std::rethrow_exception(failure);
 }
 
-/// Runs work(begin, end) on `threads` threads, each with one run of [0, total), cut at multiples of `grain`. Throws as on_threads().
+/// Runs work(begin, end) on `threads` threads, each with one run of [0, total), cut at multiples of `grain`. Throws as
+/// on_threads().
 template <class F>
 void in_parallel(unsigned threads, std::uint64_t total, std::uint64_t grain, F work) {
   const std::uint64_t grains = (total + grain - 1) / grain;
@@ -59,7 +60,9 @@ class HugeMemory {
     ::madvise(data(), reserved_ - page, MADV_HUGEPAGE);
   }
   HugeMemory(HugeMemory&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)), reserved_(std::exchange(other.reserved_, 0)), size_(std::exchange(other.size_, 0)) {}
+      : base_(std::exchange(other.base_, nullptr)),
+        reserved_(std::exchange(other.reserved_, 0)),
+        size_(std::exchange(other.size_, 0)) {}
   HugeMemory& operator=(HugeMemory other) noexcept {
     std::swap(base_, other.base_), std::swap(reserved_, other.reserved_), std::swap(size_, other.size_);
     return *this;
@@ -76,7 +79,8 @@ class HugeMemory {
 
   /// Makes every page resident, with bytes that differ from zero.
   void prefault(unsigned threads) const {
-    in_parallel(threads, size_, page, [this](std::uint64_t begin, std::uint64_t end) { std::memset(data() + begin, 0x3c, end - begin); });
+    in_parallel(threads, size_, page,
+                [this](std::uint64_t begin, std::uint64_t end) { std::memset(data() + begin, 0x3c, end - begin); });
   }
 
  private:

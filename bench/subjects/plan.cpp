@@ -44,12 +44,15 @@ std::vector<Wanted> wanted(const heft::Checkpoint& checkpoint, const Job& job) {
 // Pages under the runs of a view that is cut along one dim of a packed tensor. Runs less than a page apart share pages.
 std::uint64_t pages_under(const heft::TensorView& view) {
   const std::uint64_t element = heft::element_bytes(view.dtype());
-  if (view.is_contiguous() || view.rank() != 2) return (view.offset() % page + view.size_bytes() + page - 1) / page * page;
+  if (view.is_contiguous() || view.rank() != 2)
+    return (view.offset() % page + view.size_bytes() + page - 1) / page * page;
   const auto rows = static_cast<std::uint64_t>(view.shape()[0]);
-  const std::uint64_t run = static_cast<std::uint64_t>(view.shape()[1]) * element, step = static_cast<std::uint64_t>(view.strides()[0]) * element;
+  const std::uint64_t run = static_cast<std::uint64_t>(view.shape()[1]) * element,
+                      step = static_cast<std::uint64_t>(view.strides()[0]) * element;
   std::uint64_t pages = 0, next = 0;
   for (std::uint64_t row = 0; row < rows; ++row) {
-    const std::uint64_t begin = view.offset() + row * step, first = std::max(next, begin / page), last = (begin + run - 1) / page;
+    const std::uint64_t begin = view.offset() + row * step, first = std::max(next, begin / page),
+                        last = (begin + run - 1) / page;
     if (last >= first) pages += last - first + 1;
     next = std::max(next, last + 1);
   }

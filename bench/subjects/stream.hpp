@@ -6,8 +6,9 @@
 
 namespace bench {
 
-/// Reads all of `in` and fills all of `out`, past the caches where the processor can (non-temporal stores). Both on multiples of 64 bytes, sizes
-/// multiples of 256, and one 1, 2 or 4 times the other. What is written depends on what is read, and is of no other use.
+/// Reads all of `in` and fills all of `out`, past the caches where the processor can (non-temporal stores). Both on
+/// multiples of 64 bytes, sizes multiples of 256, and one 1, 2 or 4 times the other. What is written depends on what is
+/// read, and is of no other use.
 void stream(std::span<const std::byte> in, std::span<std::byte> out) noexcept;
 
 }  // namespace bench

@@ -1,4 +1,5 @@
-// stream() with SSE2, which every x86-64 has. Sixteen-byte stores reach memory in whole cache lines just as wider ones do.
+// stream() with SSE2, which every x86-64 has. Sixteen-byte stores reach memory in whole cache lines just as wider ones
+// do.
 #include <emmintrin.h>
 
 #include "subjects/stream.hpp"
@@ -32,11 +33,16 @@ void stream(std::span<const std::byte> in, std::span<std::byte> out) noexcept {
   const auto* from = reinterpret_cast<const Word*>(in.data());
   auto* to = reinterpret_cast<Word*>(out.data());
   const std::size_t words_in = in.size() / sizeof(Word), words_out = out.size() / sizeof(Word);
-  if (words_out >= 4 * words_in) widen<4>(from, to, words_in);
-  else if (words_out >= 2 * words_in) widen<2>(from, to, words_in);
-  else if (words_out >= words_in) widen<1>(from, to, words_in);
-  else if (2 * words_out >= words_in) narrow<2>(from, to, words_out);
-  else narrow<4>(from, to, words_out);
+  if (words_out >= 4 * words_in)
+    widen<4>(from, to, words_in);
+  else if (words_out >= 2 * words_in)
+    widen<2>(from, to, words_in);
+  else if (words_out >= words_in)
+    widen<1>(from, to, words_in);
+  else if (2 * words_out >= words_in)
+    narrow<2>(from, to, words_out);
+  else
+    narrow<4>(from, to, words_out);
   _mm_sfence();
 }
 

@@ -1,4 +1,5 @@
-// bench/subjects/subject.hpp: a piece of work that is measured in a process of its own: something heft does, or a yardstick.
+// bench/subjects/subject.hpp: a piece of work that is measured in a process of its own: something heft does, or a
+// yardstick.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +16,19 @@ namespace bench {
 
 /// What to do it with. Every member comes from the command line of the child.
 struct Job {
-  std::string path = {};          ///< The checkpoint.
+  std::string path = {};  ///< The checkpoint.
   unsigned threads = 1;
-  std::uint64_t bytes_read = 0;   ///< For yardsticks: payload bytes to read ...
+  std::uint64_t bytes_read = 0;     ///< For yardsticks: payload bytes to read ...
   std::uint64_t bytes_written = 0;  ///< ... and to write; for heft: bytes of a reused destination.
-  bool reused = false;            ///< The destination is resident before the clock starts; else it is fresh memory.
-  std::string dtype = {};         ///< Convert to this; empty: as stored.
-  std::string via = "automatic";  ///< automatic, map, direct, read.
-  int dim = -1;                   ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
+  bool reused = false;              ///< The destination is resident before the clock starts; else it is fresh memory.
+  std::string dtype = {};           ///< Convert to this; empty: as stored.
+  std::string via = "automatic";    ///< automatic, map, direct, read.
+  int dim = -1;                     ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
   int tp_rank = 3;
   int tp_size = 8;
-  bool transposed = false;        ///< Matrices with their two dims exchanged.
+  bool transposed = false;                             ///< Matrices with their two dims exchanged.
   std::uint64_t block_bytes = std::uint64_t{1} << 20;  ///< For direct yardsticks: bytes in one request ...
-  unsigned depth = 8;             ///< ... and requests in flight.
+  unsigned depth = 8;                                  ///< ... and requests in flight.
 };
 
 /// What a subject says about its work.
