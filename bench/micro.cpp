@@ -2,32 +2,15 @@
 // allocate nothing.
 //
 // usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: best one of many tensors (heft-bench make deepseek-v3)
-#include <atomic>
-#include <cstdlib>
-#include <new>
-#include <optional>
+#include <exception>
 #include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "allocations.hpp"
 #include "heft/checkpoint.hpp"
-
-namespace {
-
-std::atomic<std::uint64_t> allocations = 0;
-
-}  // namespace
-
-// Counts what the program and the library allocate through the language.
-void* operator new(std::size_t bytes) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -59,10 +42,10 @@ Subject prepare(const char* path) {
 
 class AllocationCount {
  public:
-  explicit AllocationCount(benchmark::State& state) : state_(state), before_(allocations) {}
+  explicit AllocationCount(benchmark::State& state) : state_(state), before_(bench::allocation_count()) {}
   ~AllocationCount() {
-    state_.counters["allocations"] =
-        benchmark::Counter(static_cast<double>(allocations - before_), benchmark::Counter::kAvgIterations);
+    state_.counters["allocations"] = benchmark::Counter(static_cast<double>(bench::allocation_count() - before_),
+                                                        benchmark::Counter::kAvgIterations);
   }
   AllocationCount(const AllocationCount&) = delete;
   AllocationCount& operator=(const AllocationCount&) = delete;
@@ -109,6 +92,7 @@ void walk_tree(benchmark::State& state, const Subject& s) {
 }
 
 void list(benchmark::State& state, const Subject& s, std::string_view pattern) {
+  const AllocationCount count(state);
   for (auto _ : state)
     benchmark::DoNotOptimize(pattern.empty() ? s.checkpoint.tensors().count() : s.checkpoint.tensors(pattern).count());
   state.SetItemsProcessed(static_cast<std::int64_t>(s.names.size()) * state.iterations());
