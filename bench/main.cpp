@@ -1,0 +1,226 @@
+// heft-bench: the command line. One sub-command a question; see bench/README.md.
+#include <sched.h>
+
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "demo.hpp"
+#include "maker/cache.hpp"
+#include "scenarios/grow.hpp"
+#include "scenarios/scenarios.hpp"
+
+namespace bench {
+
+namespace {
+
+struct Options {
+  std::string model = "llama-3.2-1b", format = "safetensors", stored, size, cache = default_cache().string();
+  std::vector<std::string> states = {"warm", "cold", "half"}, dtypes = {""}, destinations = {"fresh", "reused"};
+  std::string largest = "1.6GB", json;
+  Settings settings;
+  Job job;
+  std::string subject;
+};
+
+unsigned available_threads() {
+  cpu_set_t set;
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 1;
+}
+
+Recipe recipe_of(const Options& o) {
+  Recipe recipe{o.model, {}, o.size.empty() ? 0 : parse_bytes(o.size)};
+  if (!o.stored.empty() && !(recipe.kind = kind_from_name(o.stored)))
+    throw std::runtime_error(fmt::format("cannot make tensors of '{}'", o.stored));
+  return recipe;
+}
+
+Target make_target(const Options& o, const Recipe& recipe) {
+  const std::filesystem::path path = checkpoint_in(o.cache, recipe, format_from_name(o.format));
+  return {path, path.filename().string()};
+}
+
+// A path when there is such a file, or when it is no model's name; else the model, made if need be.
+Target target_of(const Options& o) {
+  if (std::filesystem::exists(o.model)) return {o.model, std::filesystem::path(o.model).filename().string()};
+  if (!is_model_name(o.model) && o.model.find('/') != std::string::npos)
+    throw std::runtime_error(fmt::format("{}: no such file", o.model));
+  return make_target(o, recipe_of(o));
+}
+
+Settings settings_of(const Options& o) {
+  Settings s = o.settings;
+  s.states.clear();
+  for (const std::string& state : o.states) s.states.push_back(cache_state_from_name(state));
+  s.dtypes = o.dtypes;
+  for (std::string& dtype : s.dtypes)
+    if (dtype == "stored") dtype.clear();
+  s.destinations.clear();
+  for (const std::string& destination : o.destinations) s.destinations.push_back(destination == "reused");
+  return s;
+}
+
+void write_json(const std::string& path, const std::vector<Table>& tables) {
+  if (path.empty()) return;
+  JsonWriter out;
+  out.open('{').member("machine", machine()).key("tables").open('[');
+  for (const Table& table : tables) to_json(table, out);
+  out.close(']').close('}');
+  if (!(std::ofstream(path) << out.str() << '\n')) throw std::runtime_error(fmt::format("{}: cannot be written", path));
+}
+
+// A peer may fail; heft and the yardsticks may not.
+void refuse_failures(const std::vector<Table>& tables) {
+  for (const Table& table : tables)
+    for (const Row& row : table.rows)
+      if (row.party != Party::peer && !row.failure.empty() && !row.absent)
+        throw std::runtime_error(fmt::format("{}: {} failed: {}", table.title, row.label, row.failure));
+}
+
+void ask(const Options& o, std::vector<Table> tables) {
+  fmt::print("{}\n", machine());
+  for (Table& table : tables) {
+    run(table, o.settings.run);
+    conclude(table);
+    fmt::print("{}", to_text(table));
+    std::fflush(stdout);
+  }
+  write_json(o.json, tables);
+  refuse_failures(tables);
+}
+
+void ask_about_target(const Options& o, Scenario scenario) { ask(o, scenario(target_of(o), settings_of(o))); }
+
+void ask_memory(Options o) {
+  o.settings.run.keep_timeline = true;
+  o.settings.run.interval_seconds = 0.002;
+  o.settings.run.rounds = 1;
+  ask_about_target(o, memory_tables);
+}
+
+void ask_grow(const Options& o) {
+  std::vector<Table> tables;
+  for (const Recipe& recipe : growing_recipes(parse_bytes(o.largest)))
+    for (Table& table : grow_tables(make_target(o, recipe), settings_of(o))) tables.push_back(std::move(table));
+  ask(o, std::move(tables));
+}
+
+void make_checkpoint(const Options& o) {
+  const Target target = make_target(o, recipe_of(o));
+  fmt::print("{}\n", target.path.string());
+}
+
+void run_demo(const Options& o) {
+  if (o.model == "llama-3.2-1b" && !std::filesystem::exists(o.model))
+    fmt::print("Checkpoints are kept in {}\n", o.cache);
+  show(target_of(o).path, o.settings.threads);
+}
+
+void add_target(CLI::App& command, Options& o) {
+  command
+      .add_option("model", o.model,
+                  "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
+                      ", COUNTxBYTES")
+      ->capture_default_str();
+  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf")
+      ->capture_default_str();
+  command.add_option("--stored", o.stored, "Store real tensors as f32, f16, bf16, f8_e4m3 or f8_e5m2");
+  command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
+  command.add_option("--cache", o.cache, "Folder that keeps what was made")->capture_default_str();
+}
+
+void add_measuring(CLI::App& command, Options& o) {
+  command.add_option("--rounds", o.settings.run.rounds, "Rounds; medians are given")->capture_default_str();
+  command.add_option("--threads", o.settings.threads, "Threads of heft and of the yardsticks")->capture_default_str();
+  command.add_option("--state", o.states, "States of the page cache: warm, cold, half")
+      ->delimiter(',')
+      ->capture_default_str();
+  command.add_flag("!--no-peers", o.settings.peers, "Leave other loaders out");
+  command.add_flag("!--no-forced", o.settings.forced_paths, "Leave out the rows that force a path");
+  command.add_option("--python", o.settings.python, "Interpreter that has the peers' packages")->capture_default_str();
+  command.add_option("--json", o.json, "Write everything that was measured to this file");
+}
+
+CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* text,
+                       const std::function<void()>& action) {
+  CLI::App* command = app.add_subcommand(name, text);
+  add_target(*command, o);
+  add_measuring(*command, o);
+  command->callback(action);
+  return command;
+}
+
+void add_scenarios(CLI::App& app, Options& o) {
+  add_scenario(app, o, "open", "Time until every tensor is named", [&o] { ask_about_target(o, open_tables); });
+  add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { ask_about_target(o, view_tables); });
+  add_scenario(app, o, "slice", "One tensor parallel rank's part beside the whole",
+               [&o] { ask_about_target(o, slice_tables); });
+  add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { ask_memory(o); });
+  add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { ask_grow(o); })
+      ->add_option("--largest", o.largest, "Largest checkpoint to make")
+      ->capture_default_str();
+  CLI::App* materialize =
+      add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
+  materialize->add_option("--dtype", o.dtypes, "Convert to these; 'stored' is as it is")->delimiter(',');
+  materialize->add_option("--into", o.destinations, "fresh, reused")->delimiter(',')->capture_default_str();
+  materialize->add_flag("--transposed", o.settings.transposed, "Matrices with their dims exchanged");
+}
+
+// How the parent starts its children; not for people.
+void add_child(CLI::App& app, Options& o, int& status) {
+  CLI::App* child = app.add_subcommand("child", "")->group("");
+  child->add_option("subject", o.subject)->required();
+  child->add_option("--path", o.job.path);
+  child->add_option("--threads", o.job.threads);
+  child->add_option("--bytes-read", o.job.bytes_read);
+  child->add_option("--bytes-written", o.job.bytes_written);
+  child->add_option("--via", o.job.via);
+  child->add_option("--dim", o.job.dim);
+  child->add_option("--block", o.job.block_bytes);
+  child->add_option("--depth", o.job.depth);
+  child->add_option("--dtype", o.job.dtype);
+  child->add_flag("--reused", o.job.reused);
+  child->add_flag("--transposed", o.job.transposed);
+  child->callback([&o, &status] { status = run_subject(o.subject, o.job); });
+}
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Measures heft against what the machine can do, and against other loaders", "heft-bench");
+  app.require_subcommand(1);
+  Options o;
+  o.settings.threads = available_threads();
+  int status = 0;
+  add_scenarios(app, o);
+  CLI::App* make = app.add_subcommand("make", "Make a checkpoint and print its path");
+  add_target(*make, o);
+  make->callback([&o] { make_checkpoint(o); });
+  CLI::App* demo = app.add_subcommand("demo", "Inspect, slice and load one checkpoint");
+  add_target(*demo, o);
+  demo->add_option("--threads", o.settings.threads, "Threads")->capture_default_str();
+  demo->callback([&o] { run_demo(o); });
+  add_child(app, o, status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  return status;
+}
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a child that has ended is reported, not mourned
+  try {
+    return bench::run_command_line(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "heft-bench: {}\n", error.what());
+    return 2;
+  }
+}

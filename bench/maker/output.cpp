@@ -1,0 +1,98 @@
+#include "maker/output.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+namespace bench {
+
+namespace {
+
+constexpr std::size_t chunk_bytes = std::size_t{8} << 20;
+
+// splitmix64: any word of the sequence from its number alone.
+std::uint64_t random_word(std::uint64_t seed, std::uint64_t number) noexcept {
+  std::uint64_t z = seed + (number + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+std::uint64_t seed_of(std::string_view name) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
+
+}  // namespace
+
+void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept {
+  const std::size_t words = out.size() / 8;
+  for (std::size_t i = 0; i < words; ++i) {
+    const std::uint64_t word = random_word(seed, first_word + i) & mask;
+    std::memcpy(out.data() + i * 8, &word, 8);
+  }
+  const std::uint64_t last = random_word(seed, first_word + words) & mask;
+  std::memcpy(out.data() + words * 8, &last, out.size() % 8);
+}
+
+Output::Output(std::filesystem::path path, Progress& progress)
+    : path_(std::move(path)), progress_(progress), buffer_(chunk_bytes) {
+  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file_ < 0) fail("cannot create");
+}
+
+Output::~Output() {
+  if (file_ >= 0) ::close(file_);
+  if (!whole_) ::unlink(path_.c_str());
+}
+
+void Output::fail(std::string_view what) const {
+  throw std::runtime_error(fmt::format("{}: {}: {}", path_.string(), what, std::strerror(errno)));
+}
+
+void Output::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) fail("cannot write");
+    offset += static_cast<std::uint64_t>(wrote);
+    bytes = bytes.subspan(static_cast<std::size_t>(wrote));
+  }
+}
+
+void Output::append(std::span<const std::byte> bytes) {
+  write_at(position_, bytes);
+  position_ += bytes.size();
+}
+
+void Output::patch(std::uint64_t offset, std::span<const std::byte> bytes) { write_at(offset, bytes); }
+
+std::uint32_t Output::append_payload(const Tensor& tensor) {
+  const std::uint64_t total = tensor.bytes(), seed = seed_of(tensor.name), mask = info(tensor.kind).finite_mask;
+  std::uint32_t crc = 0;
+  for (std::uint64_t done = 0; done < total;) {
+    const std::span part = std::span(buffer_).first(std::min<std::uint64_t>(chunk_bytes, total - done));
+    fill_random(part, seed, done / 8, mask);
+    crc = libdeflate_crc32(crc, part.data(), part.size());
+    append(part);
+    done += part.size();
+    progress_.add(part.size());
+  }
+  return crc;
+}
+
+void Output::commit() {
+  if (::ftruncate(file_, static_cast<off_t>(position_)) != 0) fail("cannot set the size");
+  if (::fdatasync(file_) != 0) fail("cannot be made durable");
+  whole_ = true;
+}
+
+}  // namespace bench

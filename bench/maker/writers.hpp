@@ -1,0 +1,23 @@
+// bench/maker/writers.hpp: one function a file format that checkpoints are made in.
+#pragma once
+
+#include <filesystem>
+
+#include "maker/model.hpp"
+#include "progress.hpp"
+
+namespace bench {
+
+/// One safetensors file at `path`; or, for a model of several shards, a folder with an index, as on Hugging Face.
+void write_safetensors(const Model& model, const std::filesystem::path& path, Progress& progress);
+
+/// What torch.save(state_dict) writes today: a zip archive with `data.pkl` and one record a storage.
+void write_torch_zip(const Model& model, const std::filesystem::path& path, Progress& progress);
+
+/// What torch.save wrote before version 1.6: five pickles, then the storages.
+void write_torch_legacy(const Model& model, const std::filesystem::path& path, Progress& progress);
+
+/// GGUF version 3, tensors as they are (no quantization), in row-major order with ggml's reversed dims.
+void write_gguf(const Model& model, const std::filesystem::path& path, Progress& progress);
+
+}  // namespace bench

@@ -1,0 +1,139 @@
+// A whole load, in each state of the page cache, into fresh and into reused memory, as stored and converted.
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "heft/checkpoint.hpp"
+#include "scenarios/scenarios.hpp"
+#include "subjects/plan.hpp"
+
+namespace bench {
+
+namespace {
+
+struct DirectShape {
+  std::string_view subject;
+  unsigned depth;
+  std::uint64_t block_bytes;
+};
+
+// Depths and blocks among which every local device seen so far has its best; the fastest in the run is the reference.
+constexpr std::array<DirectShape, 6> direct_shapes = {{{"direct-pread", 4, 4u << 20},
+                                                       {"direct-pread", 16, 1u << 20},
+                                                       {"direct-uring", 4, 4u << 20},
+                                                       {"direct-uring", 16, 1u << 20},
+                                                       {"direct-uring", 32, 512u << 10},
+                                                       {"direct-uring", 64, 256u << 10}}};
+
+bool converts(const Job& job) { return job.bytes_written != job.bytes_read; }
+
+void add_memory_yardsticks(Table& table, const Job& job) {
+  const std::string_view pages = job.reused ? "resident" : "fresh";
+  const bool streams = converts(job) || job.transposed;
+  if (!streams)
+    table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", job, true));
+  else
+    table.rows.push_back(yardstick_row(fmt::format("stream into {} huge pages", pages), "stream", job, true));
+}
+
+void add_device_yardsticks(Table& table, Job job) {
+  for (const DirectShape& shape : direct_shapes) {
+    job.depth = shape.depth;
+    job.block_bytes = shape.block_bytes;
+    table.rows.push_back(yardstick_row(
+        fmt::format("{} {} x {} KiB", shape.subject, shape.depth, shape.block_bytes >> 10), shape.subject, job, true));
+  }
+}
+
+void add_file_yardsticks(Table& table, const Job& job) {
+  table.rows.push_back(yardstick_row("mmap and touch", "mmap-touch", job));
+  table.rows.push_back(yardstick_row("read() loop", "read", job));
+  if (job.threads > 1)
+    table.rows.push_back(yardstick_row(fmt::format("read() loops, {} threads", job.threads), "read-threads", job));
+}
+
+void add_heft(Table& table, const Settings& settings, Job job) {
+  table.rows.push_back(heft_row("heft", "heft-materialize", job));
+  if (!settings.forced_paths) return;
+  for (const std::string_view via : {"map", "direct", "read"}) {
+    job.via = via;
+    Row row = heft_row(fmt::format("heft, path {}", via), "heft-materialize", job);
+    row.reference = table.state == CacheState::half;  // no yardstick knows this state; the best forced path does
+    table.rows.push_back(std::move(row));
+  }
+}
+
+std::string question_for(CacheState state, const Job& job) {
+  switch (state) {
+    case CacheState::cold: return "ratio 1: as fast as the best O_DIRECT loop over the same files";
+    case CacheState::half: return "ratio 1: as fast as the best of heft's own paths when forced";
+    case CacheState::warm: break;
+  }
+  return converts(job) || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out, past the caches"
+                                         : "ratio 1: as fast as memcpy of as many bytes by as many threads";
+}
+
+Table table_for(const Target& target, const Settings& settings, CacheState state, const Job& job) {
+  Table table{fmt::format("materialize: {}, {}, {}{}, into {} memory", target.label, name(state),
+                          job.dtype.empty() ? "as stored" : "to " + job.dtype, job.transposed ? " transposed" : "",
+                          job.reused ? "reused" : "fresh"),
+              question_for(state, job),
+              state,
+              files_of(target.path),
+              {}};
+  add_heft(table, settings, job);
+  if (state == CacheState::warm) add_memory_yardsticks(table, job);
+  if (state != CacheState::warm) add_device_yardsticks(table, job);
+  if (state == CacheState::half)
+    for (Row& row : table.rows) row.reference = row.reference && row.party == Party::heft;
+  add_file_yardsticks(table, job);
+  if (!job.reused && !job.transposed)
+    for (Row& row : peer_rows(target, settings, "load", job.dtype)) table.rows.push_back(std::move(row));
+  return table;
+}
+
+}  // namespace
+
+std::vector<Table> materialize_tables(const Target& target, const Settings& settings) {
+  std::vector<Table> tables;
+  const heft::Checkpoint checkpoint = heft::open(target.path);
+  for (const CacheState state : settings.states) {
+    for (const std::string& dtype : settings.dtypes) {
+      for (const bool reused : settings.destinations) {
+        Job job = {.path = target.path.string(),
+                   .threads = settings.threads,
+                   .reused = reused,
+                   .dtype = dtype,
+                   .transposed = settings.transposed};
+        const PlanSize size = size_of_plan(checkpoint, job);
+        job.bytes_read = size.bytes_needed;
+        job.bytes_written = dtype.empty() && !reused ? size.bytes_needed : size.room;
+        tables.push_back(table_for(target, settings, state, job));
+      }
+    }
+  }
+  return tables;
+}
+
+std::vector<Table> memory_tables(const Target& target, const Settings& settings) {
+  std::vector<Table> tables;
+  Settings plain = settings;
+  plain.forced_paths = false;
+  const Job job = {.path = target.path.string(), .threads = settings.threads};
+  for (const CacheState state : settings.states) {
+    Table table{fmt::format("memory: {}, {}", target.label, name(state)),
+                "resident memory over the time of a whole load",
+                state,
+                files_of(target.path),
+                {}};
+    table.rows.push_back(heft_row("heft view of every tensor", "heft-view", job));
+    add_heft(table, plain, job);
+    table.rows.push_back(yardstick_row("read() loop", "read", job));
+    for (Row& row : peer_rows(target, settings, "load")) table.rows.push_back(std::move(row));
+    tables.push_back(std::move(table));
+  }
+  return tables;
+}
+
+}  // namespace bench

@@ -1,0 +1,113 @@
+// Yardsticks of files: what a program pays that maps and touches, or reads, without any tensor in mind.
+#include <sys/mman.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "harness/descriptor.hpp"
+#include "subjects/memory.hpp"
+#include "subjects/subject.hpp"
+
+namespace bench {
+
+namespace {
+
+constexpr std::uint64_t read_block = std::uint64_t{16} << 20;
+
+std::uint64_t total_bytes(const std::vector<Extent>& files) {
+  std::uint64_t sum = 0;
+  for (const Extent& file : files) sum += file.bytes;
+  return sum;
+}
+
+void read_range(int file, std::byte* to, std::uint64_t begin, std::uint64_t end) {
+  while (begin < end) {
+    const ssize_t got = ::pread(file, to, std::min(read_block, end - begin), static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw std::runtime_error(fmt::format("pread: {}", got == 0 ? "end of file" : std::strerror(errno)));
+    begin += static_cast<std::uint64_t>(got);
+    to += got;
+  }
+}
+
+// One byte a page, and their sum, which nobody can leave out.
+std::uint64_t touch(const Extent& extent, unsigned threads) {
+  const Descriptor file(extent.path);
+  void* mapped = ::mmap(nullptr, extent.bytes, PROT_READ, MAP_SHARED, file.number(), 0);
+  if (mapped == MAP_FAILED)
+    throw std::runtime_error(fmt::format("{}: mmap: {}", extent.path.string(), std::strerror(errno)));
+  std::atomic<std::uint64_t> sum = 0;
+  in_parallel(threads, extent.bytes, HugeMemory::page, [&](std::uint64_t begin, std::uint64_t end) {
+    const auto* bytes = static_cast<const volatile unsigned char*>(mapped);
+    std::uint64_t mine = 0;
+    for (std::uint64_t at = begin; at < end; at += 4096) mine += bytes[at];
+    sum += mine;
+  });
+  ::munmap(mapped, extent.bytes);
+  return sum;
+}
+
+Work prepare_touch(const Job& job) {
+  return [files = files_of(job.path), threads = job.threads]() -> Outcome {
+    std::uint64_t sum = 0;
+    for (const Extent& file : files) sum += touch(file, threads);
+    return {total_bytes(files), fmt::format("{} threads, sum {}", threads, sum)};
+  };
+}
+
+Work prepare_read(const Job& job, unsigned threads) {
+  auto files = files_of(job.path);
+  auto target = std::make_shared<HugeMemory>(destination(total_bytes(files), job.reused, job.threads));
+  return [files, target, threads]() -> Outcome {
+    std::byte* to = target->data();
+    for (const Extent& extent : files) {
+      const Descriptor file(extent.path);
+      in_parallel(threads, extent.bytes, HugeMemory::page,
+                  [&](std::uint64_t begin, std::uint64_t end) { read_range(file.number(), to + begin, begin, end); });
+      to += extent.bytes;
+    }
+    return {target->size_bytes(), fmt::format("{} threads", threads)};
+  };
+}
+
+Work prepare_read_one(const Job& job) { return prepare_read(job, 1); }
+Work prepare_read_all(const Job& job) { return prepare_read(job, job.threads); }
+
+// What opening cannot do without: fetch the header of every safetensors file, and every other small file, and look at
+// each byte once.
+std::uint64_t header_bytes(const Extent& extent, int file) {
+  if (extent.path.extension() != ".safetensors") return extent.bytes;
+  std::uint64_t length = 0;  // little-endian, as are all hosts that heft runs on
+  if (::pread(file, &length, sizeof length, 0) != sizeof length)
+    throw std::runtime_error(extent.path.string() + ": no header");
+  return std::min(extent.bytes, length + sizeof length);
+}
+
+Work prepare_headers(const Job& job) {
+  return [files = files_of(job.path)]() -> Outcome {
+    std::vector<std::byte> buffer;
+    std::uint64_t bytes = 0, quotes = 0;
+    for (const Extent& extent : files) {
+      const Descriptor file(extent.path);
+      buffer.resize(header_bytes(extent, file.number()));
+      read_range(file.number(), buffer.data(), 0, buffer.size());
+      bytes += buffer.size();
+      quotes += static_cast<std::uint64_t>(std::count(buffer.begin(), buffer.end(), std::byte{'"'}));
+    }
+    return {bytes, fmt::format("{} quotes in {} files", quotes, files.size())};
+  };
+}
+
+constexpr std::array<Subject, 4> subjects = {{{"mmap-touch", prepare_touch},
+                                              {"read", prepare_read_one},
+                                              {"read-threads", prepare_read_all},
+                                              {"headers", prepare_headers}}};
+
+}  // namespace
+
+std::span<const Subject> file_yardsticks() noexcept { return subjects; }
+
+}  // namespace bench

@@ -1,0 +1,89 @@
+#include "subjects/plan.hpp"
+
+#include <stdexcept>
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace bench {
+
+namespace {
+
+constexpr std::uint64_t alignment = 64, page = 4096;
+
+struct Wanted {
+  heft::TensorView view;
+  heft::DType dtype;
+  [[nodiscard]] std::uint64_t bytes() const { return heft::bytes_for(dtype, view.shape()); }
+  [[nodiscard]] std::uint64_t room() const { return (bytes() + alignment - 1) / alignment * alignment; }
+};
+
+bool is_real(const heft::TensorView& view) { return heft::info(view.dtype()).category == heft::DTypeCategory::real; }
+
+heft::DType target_of(const heft::TensorView& view, const Job& job) {
+  if (job.dtype.empty() || !is_real(view)) return view.dtype();
+  const auto dtype = heft::dtype_from_name(job.dtype);
+  if (!dtype) throw std::runtime_error(fmt::format("no dtype '{}'", job.dtype));
+  return *dtype;
+}
+
+std::vector<Wanted> wanted(const heft::Checkpoint& checkpoint, const Job& job) {
+  std::vector<Wanted> out;
+  for (heft::TensorView view : checkpoint.tensors()) {
+    const heft::DType dtype = target_of(view, job);
+    if (job.dim >= 0) {
+      if (view.rank() < 2) continue;  // norms and biases are replicated, and too small to matter
+      view = view.shard(static_cast<std::size_t>(job.dim), job.tp_rank, job.tp_size);
+    }
+    if (job.transposed && view.rank() == 2) view = view.transpose(0, 1);
+    out.push_back({std::move(view), dtype});
+  }
+  return out;
+}
+
+// Pages under the runs of a view that is cut along one dim of a packed tensor. Runs less than a page apart share pages.
+std::uint64_t pages_under(const heft::TensorView& view) {
+  const std::uint64_t element = heft::element_bytes(view.dtype());
+  if (view.is_contiguous() || view.rank() != 2)
+    return (view.offset() % page + view.size_bytes() + page - 1) / page * page;
+  const auto rows = static_cast<std::uint64_t>(view.shape()[0]);
+  const std::uint64_t run = static_cast<std::uint64_t>(view.shape()[1]) * element,
+                      step = static_cast<std::uint64_t>(view.strides()[0]) * element;
+  std::uint64_t pages = 0, next = 0;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::uint64_t begin = view.offset() + row * step, first = std::max(next, begin / page),
+                        last = (begin + run - 1) / page;
+    if (last >= first) pages += last - first + 1;
+    next = std::max(next, last + 1);
+  }
+  return pages * page;
+}
+
+}  // namespace
+
+heft::LoadPlan plan_for(const heft::Checkpoint& checkpoint, const Job& job, std::span<std::byte> buffer) {
+  heft::LoadPlan plan;
+  for (Wanted& w : wanted(checkpoint, job)) {
+    if (!job.reused) {
+      plan.add(std::move(w.view), w.dtype);
+      continue;
+    }
+    const std::uint64_t bytes = w.bytes(), room = w.room();
+    plan.add(std::move(w.view), w.dtype, buffer.first(bytes));
+    buffer = buffer.subspan(room);
+  }
+  return plan;
+}
+
+PlanSize size_of_plan(const heft::Checkpoint& checkpoint, const Job& job) {
+  PlanSize size;
+  for (const Wanted& w : wanted(checkpoint, job)) {
+    size.bytes_needed += w.view.size_bytes();
+    size.bytes_written += w.bytes();
+    size.room += w.room();
+    if (job.dim >= 0) size.pages_needed += pages_under(w.view);
+  }
+  return size;
+}
+
+}  // namespace bench

@@ -1,0 +1,62 @@
+// bench/subjects/subject.hpp: a piece of work that is measured in a process of its own: something heft does, or a
+// yardstick.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/page_cache.hpp"
+
+namespace bench {
+
+/// What to do it with. Every member comes from the command line of the child.
+struct Job {
+  std::string path = {};  ///< The checkpoint.
+  unsigned threads = 1;
+  std::uint64_t bytes_read = 0;     ///< For yardsticks: payload bytes to read ...
+  std::uint64_t bytes_written = 0;  ///< ... and to write; for heft: bytes of a reused destination.
+  bool reused = false;              ///< The destination is resident before the clock starts; else it is fresh memory.
+  std::string dtype = {};           ///< Convert to this; empty: as stored.
+  std::string via = "automatic";    ///< automatic, map, direct, read.
+  int dim = -1;                     ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
+  int tp_rank = 3;
+  int tp_size = 8;
+  bool transposed = false;                             ///< Matrices with their two dims exchanged.
+  std::uint64_t block_bytes = std::uint64_t{1} << 20;  ///< For direct yardsticks: bytes in one request ...
+  unsigned depth = 8;                                  ///< ... and requests in flight.
+};
+
+/// What a subject says about its work.
+struct Outcome {
+  std::uint64_t bytes = 0;
+  std::string note;
+};
+
+/// The work between "go" and "done". What it captures lives until "bye".
+using Work = std::function<Outcome()>;
+
+/// What the machine, or this build, cannot do: the row is listed as absent with these words.
+struct Absent : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Subject {
+  std::string_view name;
+  Work (*prepare)(const Job& job);  ///< Set-up that is not measured; reads nothing of the checkpoint's payload.
+};
+
+/// The tables that the files of this folder hold.
+std::span<const Subject> copy_yardsticks() noexcept;
+std::span<const Subject> file_yardsticks() noexcept;
+std::span<const Subject> direct_yardsticks() noexcept;
+std::span<const Subject> heft_subjects() noexcept;
+
+/// The child's side of harness/child.hpp. Returns the exit status.
+int run_subject(std::string_view name, const Job& job);
+
+}  // namespace bench
