@@ -285,7 +285,8 @@ void BindLog::collect_unused() {
     const Child at = std::move(left.back());
     left.pop_back();
     if (subtrees.contains(at.key)) continue;
-    if (!is_container(at.record) || at.record.count() == 0) {
+    // An empty container holds nothing that a field could want.
+    if (!is_container(at.record)) {
       if (!applied.contains(at.key)) report_.unused.push_back(at.key);
       continue;
     }
