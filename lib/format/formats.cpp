@@ -18,6 +18,8 @@ constinit const std::array in_order{
     &torch_legacy_format,
     &torch_tar_format,
     &pickle_format,
+    // No magic: a small version and a name that ends where its length says.
+    &ctranslate2_format,
     // No magic: a plausible length and a '{' after it. Below every magic.
     &safetensors_format,
     // Any text that begins with '{'. Last.

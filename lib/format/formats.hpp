@@ -12,6 +12,7 @@ extern const Format torch_zip_format;
 extern const Format torch_legacy_format;
 extern const Format torch_tar_format;
 extern const Format pickle_format;
+extern const Format ctranslate2_format;
 extern const Format safetensors_format;
 extern const Format index_json_format;
 
