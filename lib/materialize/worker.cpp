@@ -158,17 +158,16 @@ class Worker {
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
     if (chunk.range.end <= window_.end) return true;
     give_up_window(source);
-    window_ = chunk.range;
-    if (chunk.sparse) {
-      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
-        if (!mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file())) return false;
-      return true;
+    Range window = chunk.range;
+    for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
+      if (next->sparse || next->range.begin > window.end + Grain{}.gap || next->range.end > window.begin + mapped_window) break;
+      window.end = std::max(window.end, next->range.end);
     }
-    for (const Chunk* next = &chunk + 1; next != layout_.chunks.data() + batch.last; ++next) {
-      if (next->sparse || next->range.begin > window_.end + Grain{}.gap || next->range.end > window_.begin + mapped_window) break;
-      window_.end = std::max(window_.end, next->range.end);
-    }
-    return mmap::populate(source.mapped().subspan(window_.begin, window_.size()), *source.file());
+    const std::vector<Range> ranges = chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{window};
+    for (const Range& range : ranges)
+      if (!mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file())) return false;
+    window_ = window;
+    return true;
   }
 
   // Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.

@@ -1,0 +1,217 @@
+// Loads over system calls that fail: every failure is one Error, on every path, and leaves nothing behind.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "heft/materialize.hpp"
+#include "heft/stream.hpp"
+#include "support/faulty_syscalls.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+namespace {
+
+using namespace heft;
+using test::Call;
+using test::Fault;
+using test::FaultPlan;
+
+constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+
+// 24 MB: some large tensors, of which half are converted, and many small ones of odd sizes.
+std::string model() {
+  test::SafetensorsBuilder file;
+  for (int i = 0; i < 5; ++i) file.add("large." + std::to_string(i), "BF16", {1024, 2048}, test::pattern(4u << 20, static_cast<std::uint32_t>(i)));
+  for (int i = 0; i < 500; ++i) file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, static_cast<std::uint32_t>(i)));
+  return file.build();
+}
+
+LoadPlan plan_of(const Checkpoint& checkpoint) {
+  LoadPlan plan;
+  bool convert = false;
+  for (const TensorView& view : checkpoint.tensors()) plan.add(view, (convert = !convert) ? DType::f32 : view.dtype());
+  return plan;
+}
+
+void check_whole(const Checkpoint& checkpoint, const Weights& weights) {
+  for (const TensorView& view : checkpoint.tensors()) {
+    const Tensor& tensor = weights[view.name()];
+    if (tensor.dtype() != view.dtype()) continue;
+    const Bytes expected = view.bytes();
+    REQUIRE(std::memcmp(tensor.bytes().data(), expected.data(), expected.size_bytes()) == 0);
+  }
+}
+
+// A destination that counts what becomes of it.
+class CountingDestination final : public Destination {
+ public:
+  std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
+    memory = std::make_shared<std::vector<std::byte>>(size_bytes + 64);
+    const auto address = reinterpret_cast<std::uintptr_t>(memory->data());
+    return std::span(*memory).subspan((64 - address % 64) % 64, size_bytes);
+  }
+  std::shared_ptr<const void> finish() override {
+    ++finished;
+    return memory;
+  }
+  void abandon() noexcept override { ++abandoned; }
+
+  std::shared_ptr<std::vector<std::byte>> memory;
+  int finished = 0;
+  int abandoned = 0;
+};
+
+struct Case {
+  const char* what;
+  Path path;
+  Fault fault;
+  ErrorCode code;
+};
+
+}  // namespace
+
+TEST_CASE("faults: a device that fails, a file that ends and memory that runs out are one Error, whenever they come") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  const Case cases[] = {
+      {"read: EIO", Path::read, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
+      {"read: the file ends", Path::read, {.call = Call::pread, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
+      {"map: EIO", Path::map, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
+      {"map: ENOMEM", Path::map, {.call = Call::madvise, .os_error = ENOMEM, .advice = MADV_POPULATE_READ}, ErrorCode::out_of_memory},
+      {"direct: EIO", Path::direct, {.call = Call::ring_read, .os_error = EIO}, ErrorCode::io},
+      {"direct: the file ends", Path::direct, {.call = Call::ring_read, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
+      {"automatic: EIO in the mapping", Path::automatic, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
+  };
+  for (const Case& each : cases)
+    for (const std::uint64_t skip : {0, 1, 3})
+      for (const unsigned threads : {1u, 3u}) {
+        INFO(each.what, ", after ", skip, ", threads ", threads);
+        Fault fault = each.fault;
+        fault.skip = fault.ends_at ? 0 : skip;
+        const auto destination = std::make_shared<CountingDestination>();
+        const FaultPlan faults({fault});
+        const Error error = test::thrown_by([&] { (void)materialize(plan, {.threads = threads, .path = each.path, .destination = destination}); });
+        CHECK(error.code() == each.code);
+        CHECK(error.path() == (folder.path() / "model.safetensors").string());
+        CHECK(destination->abandoned == 1);
+        CHECK(destination->finished == 0);
+      }
+}
+
+TEST_CASE("faults: short reads, interruptions and refusals of what is optional change nothing but the path") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  const std::vector<std::pair<const char*, Fault>> harmless = {
+      {"short preads", {.call = Call::pread, .times = 40, .at_most = 5000}},
+      {"interrupted preads", {.call = Call::pread, .times = 3, .os_error = EINTR}},
+      {"short direct reads", {.call = Call::ring_read, .times = 9, .at_most = 8192}},
+      {"direct reads to be tried again", {.call = Call::ring_read, .times = 4, .os_error = EAGAIN}},
+      {"no io_uring", {.call = Call::ring_open, .os_error = EPERM}},
+      {"no registered buffers", {.call = Call::ring_register_buffers, .os_error = ENOMEM}},
+      {"no registered files", {.call = Call::ring_register_files, .os_error = EOPNOTSUPP}},
+      {"no MADV_POPULATE_READ", {.call = Call::madvise, .os_error = EINVAL, .advice = MADV_POPULATE_READ}},
+      {"no lease", {.call = Call::lease, .os_error = EAGAIN}},
+      {"no O_DIRECT", {.call = Call::openat, .os_error = EINVAL}},
+  };
+  for (const auto& [what, fault] : harmless)
+    for (const Path path : every_path) {
+      INFO(what, ", path ", name(path));
+      const FaultPlan faults({fault});
+      const Weights weights = materialize(plan, {.threads = 2, .path = path});
+      check_whole(checkpoint, weights);
+      CHECK(weights.stats().bytes_read == plan.bytes_read());
+    }
+}
+
+TEST_CASE("faults: what took another path than asked says so") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  const auto only_use = [&](Path path) {
+    const Weights weights = materialize(plan, {.path = path});
+    REQUIRE(weights.stats().paths.size() == 1);
+    CHECK(weights.stats().fallbacks > 0);
+    return weights.stats().paths[0];
+  };
+  {
+    const FaultPlan faults({{.call = Call::lease, .os_error = EAGAIN}});
+    CHECK(only_use(Path::map).reason == PathReason::no_lease);
+  }
+  {
+    const FaultPlan faults({{.call = Call::madvise, .os_error = EINVAL, .advice = MADV_POPULATE_READ}});
+    CHECK(only_use(Path::map).reason == PathReason::no_populate);
+  }
+  {
+    const FaultPlan faults({{.call = Call::openat, .os_error = EINVAL}});
+    CHECK(only_use(Path::direct).reason == PathReason::no_direct);
+  }
+}
+
+TEST_CASE("faults: a file truncated by another process in the middle of a load is an Error, or the load came first") {
+  const test::TempFolder folder;
+  const std::string bytes = model();
+  for (const Path path : every_path)
+    for (int round = 0; round < 4; ++round) {
+      const auto file = folder.write("model.safetensors", bytes);
+      const Checkpoint checkpoint = open(file);
+      const LoadPlan plan = plan_of(checkpoint);
+      std::thread truncating;
+      std::atomic<bool> begun = false;
+      const auto begin = [&](const Progress&) {
+        if (!begun.exchange(true)) truncating = std::thread([&] { std::filesystem::resize_file(file, 4096); });
+      };
+      try {
+        (void)materialize(plan, {.threads = 2, .progress = begin, .path = path});
+      } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::changed_on_disk);
+      }
+      if (truncating.joinable()) truncating.join();
+    }
+}
+
+TEST_CASE("faults: a destination that throws, at any time, fails the load with what it threw") {
+  class Throwing final : public Destination {
+   public:
+    explicit Throwing(bool early) : early_(early) {}
+    std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
+      if (early_) throw std::runtime_error("no room");
+      memory_.resize(size_bytes);
+      return memory_;
+    }
+    std::shared_ptr<const void> finish() override { throw std::runtime_error("not yet"); }
+    void abandon() noexcept override {}
+
+   private:
+    bool early_;
+    std::vector<std::byte> memory_;
+  };
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  CHECK_THROWS_WITH_AS((void)materialize(plan, {.destination = std::make_shared<Throwing>(true)}), "no room", std::runtime_error);
+  CHECK_THROWS_WITH_AS((void)materialize(plan, {.destination = std::make_shared<Throwing>(false)}), "not yet", std::runtime_error);
+}
+
+TEST_CASE("faults: a stream passes the failure on, once") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const FaultPlan faults({{.call = Call::pread, .skip = 5, .os_error = EIO}});
+  TensorStream all = stream(plan_of(checkpoint), {.path = Path::read}, 8u << 20);
+  CHECK(test::thrown_by([&] { while (all.next()) {} }).code() == ErrorCode::io);
+  CHECK_FALSE(all.next().has_value());
+}
