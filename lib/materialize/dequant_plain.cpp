@@ -96,8 +96,7 @@ void nvfp4(Block block, float* y) noexcept {
 }
 
 float e8m0_half(std::uint8_t code) noexcept {
-  const std::uint32_t subnormal = 0x0020'0000u << code;
-  return std::bit_cast<float>(code < 2 ? subnormal : static_cast<std::uint32_t>(code - 1) << 23);
+  return std::bit_cast<float>(code < 2 ? 0x0020'0000u << code : static_cast<std::uint32_t>(code - 1) << 23);
 }
 
 float ue4m3_half(std::uint8_t code) noexcept {

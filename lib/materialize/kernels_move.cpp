@@ -125,7 +125,8 @@ void Swap(std::size_t width, const std::byte* from, std::byte* to, std::size_t c
     case 2: return swap_lanes<std::uint16_t>(from, to, count);
     case 4: return swap_lanes<std::uint32_t>(from, to, count);
     case 8: return swap_lanes<std::uint64_t>(from, to, count);
-    default: std::memcpy(to, from, count * width);
+    default:
+      if (count > 0) std::memcpy(to, from, count * width);  // an empty range may be null
   }
 }
 

@@ -58,7 +58,7 @@ void check_bytes(const TensorView& view, const Tensor& tensor) {
   INFO(tensor.name());
   const Bytes expected = view.bytes();
   REQUIRE(tensor.bytes().size() == expected.size_bytes());
-  CHECK(std::memcmp(tensor.bytes().data(), expected.data(), expected.size_bytes()) == 0);
+  CHECK(std::ranges::equal(tensor.bytes(), expected.span()));
 }
 
 std::uint64_t sum_of(const std::vector<PathUse>& paths) {
