@@ -6,12 +6,14 @@
 // The map decides: a shard may hold tensors that it does not mention, and only those it names are loaded. File names are what the file says,
 // not yet judged: the record room takes plain names in the same folder only.
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "core/name_table.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/json.hpp"
@@ -27,9 +29,11 @@ constexpr std::uint64_t usual_entry_bytes = 96;  // of a tensor in the index of 
 // weight_map: tensor name to file name.
 class MapReader {
  public:
-  MapReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
-      : document_(document), limits_(limits), catalog_(catalog), names_(expected) {
-    catalog.located.reserve(expected);
+  // `text` is the document's.
+  MapReader(json::Document& document, const Bytes& text, const Limits& limits, Catalog& catalog)
+      : document_(document), limits_(limits), catalog_(catalog), names_(text.size_bytes() / usual_entry_bytes) {
+    catalog.located.reserve(text.size_bytes() / usual_entry_bytes);
+    catalog.kept.push_back(text);
   }
 
   void read(json::Value& map) {
@@ -47,9 +51,18 @@ class MapReader {
 
  private:
   void locate(const json::Key& key, json::Value& file) {
-    const std::string_view name = catalog_.arena.store(key.text);
-    if (!names_.add(name).fresh) document_.fail(ErrorCode::ambiguous, "weight_map: the name is there twice", key.at);
+    const std::string_view name = kept(key.text);
+    const auto name_of = [this](std::uint32_t number) { return catalog_.located[number].name; };
+    if (names_.add(name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "weight_map: the name is there twice", key.at);
     catalog_.located.push_back({name, shard(file)});
+  }
+
+  // A name lies in the text, which the catalog keeps, unless it was written with escapes.
+  [[nodiscard]] std::string_view kept(std::string_view name) {
+    const std::span<const std::byte> text = catalog_.kept.back().span();
+    const auto* from = reinterpret_cast<const std::byte*>(name.data());
+    const bool inside = !std::less<>()(from, text.data()) && std::less<>()(from, text.data() + text.size());
+    return inside ? name : catalog_.arena.store(name);
   }
 
   // Neighbours mostly share a shard.
@@ -68,7 +81,7 @@ class MapReader {
   json::Document& document_;
   const Limits& limits_;
   Catalog& catalog_;
-  NameTable names_;
+  core::NameTable names_;  // of catalog_.located
   NameTable shards_;
 };
 
@@ -82,12 +95,13 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   catalog.format = index_json_format.name;
   const Limits& limits = options.limits;
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");
-  json::Document document(input.read(0, input.size_bytes()), 0, limits);
+  const Bytes text = input.read(0, input.size_bytes());
+  json::Document document(text, 0, limits);
   bool has_map = false;
   document.members([&](const json::Key& key, json::Value& value) {
     if (key.is("weight_map")) {
       if (std::exchange(has_map, true)) document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
-      MapReader(document, input.size_bytes() / usual_entry_bytes, limits, catalog).read(value);
+      MapReader(document, text, limits, catalog).read(value);
     } else if (key.is("metadata")) {
       if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
       catalog.metadata = add_nodes(document, value, "metadata", catalog);

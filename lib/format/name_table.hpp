@@ -8,39 +8,42 @@
 #include <utility>
 #include <vector>
 
+#include "core/name_table.hpp"
+
 namespace heft::format {
 
-/// Names in the order in which they were first met. Names come from files, so somebody may have chosen them to collide: the hash is keyed
-/// with a random number, which changes nothing but the order of probing.
+/// Names in the order in which they were first met. The table keeps views, not copies.
 class NameTable {
+  [[nodiscard]] auto name_of() const noexcept {
+    return [this](std::uint32_t number) { return names_[number]; };
+  }
+
  public:
   /// `expected` names fit without growing; a guess is good enough.
-  explicit NameTable(std::size_t expected = 0);
+  explicit NameTable(std::size_t expected = 0) : places_(expected) { names_.reserve(expected); }
 
   struct Place {
     std::uint32_t index;  ///< The name's number: how many other names were met before it.
     bool fresh;           ///< It was not there.
   };
-  /// Looks `name` up and adds it if it is not there. The table keeps the view, not a copy. Holds up to 2^32 - 2 names.
-  Place add(std::string_view name);
+  /// Looks `name` up and adds it if it is not there. Holds up to 2^31 names.
+  Place add(std::string_view name) {
+    const std::uint32_t known = places_.add(name, name_of());
+    if (known != places_.none) return {known, false};
+    names_.push_back(name);
+    return {static_cast<std::uint32_t>(names_.size() - 1), true};
+  }
 
-  [[nodiscard]] std::optional<std::uint32_t> find(std::string_view name) const noexcept;
+  [[nodiscard]] std::optional<std::uint32_t> find(std::string_view name) const noexcept {
+    const std::uint32_t known = places_.find(name, name_of());
+    return known == places_.none ? std::nullopt : std::optional(known);
+  }
 
   [[nodiscard]] const std::vector<std::string_view>& names() const& noexcept { return names_; }
   [[nodiscard]] std::vector<std::string_view> take_names() && noexcept { return std::move(names_); }
 
  private:
-  struct Slot {
-    std::uint32_t hash = 0;
-    std::uint32_t number = 0;  // index + 1; 0: empty
-  };
-  [[nodiscard]] std::uint32_t hash(std::string_view name) const noexcept;
-  // The slot that holds the name, or the empty one where it belongs.
-  [[nodiscard]] std::size_t slot(std::string_view name, std::uint32_t code) const noexcept;
-  void grow();
-
-  std::uint64_t key_;
-  std::vector<Slot> slots_;  // a power of two, at most half full
+  core::NameTable places_;
   std::vector<std::string_view> names_;
 };
 

@@ -26,6 +26,7 @@
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
+#include "core/name_table.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/json.hpp"
@@ -102,7 +103,7 @@ class HeaderReader {
   json::Document& document_;
   const Limits& limits_;
   Catalog& catalog_;
-  NameTable names_;
+  core::NameTable names_;  // of catalog_.tensors
   std::vector<Extent> extents_;
   TensorEntry entry_;  // the tensor that is being read
   Extent extent_;
@@ -156,7 +157,8 @@ void HeaderReader::tensor(const json::Key& key, json::Value& value) {
     document_.fail(ErrorCode::corrupt, fmt::format("expected a member '{}', found none", missing), value.at());
   }
   entry_.name = catalog_.arena.store(key.text);
-  if (!names_.add(entry_.name).fresh) document_.fail(ErrorCode::ambiguous, "the name is declared twice", key.at);
+  const auto name_of = [this](std::uint32_t number) { return catalog_.tensors[number].name; };
+  if (names_.add(entry_.name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "the name is declared twice", key.at);
   catalog_.tensors.push_back(entry_);
   extents_.push_back(extent_);
 }

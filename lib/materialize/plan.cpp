@@ -101,7 +101,7 @@ void add_entry(State& state, PlanEntry entry, const AddTransfers& transfers) {
     transfers(number, strides);
     state.entries.push_back(std::move(entry));
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
-    if (state.names.add(state.entries.back().name, name_of) != engine::NameTable::none)
+    if (state.names.add(state.entries.back().name, name_of) != core::NameTable::none)
       throw refusal(ErrorCode::ambiguous, state.entries.back().name, "expected one tensor of that name in the plan, this is the second");
   } catch (...) {
     layout.transfers.resize(transfer_count);
@@ -250,6 +250,6 @@ LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> ent
 
 const std::vector<PlanEntry>& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
 const engine::Layout& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return plan.state_->layout; }
-const engine::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
+const core::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
 
 }  // namespace heft

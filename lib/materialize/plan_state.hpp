@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "heft/plan.hpp"
-#include "materialize/name_table.hpp"
+#include "core/name_table.hpp"
 #include "materialize/transfer.hpp"
 
 namespace heft::engine {
@@ -30,7 +30,7 @@ struct PlanAccess {
   static const std::vector<PlanEntry>& entries(const LoadPlan& plan) noexcept;
   /// Transfers only: not cut yet.
   static const Layout& transfers(const LoadPlan& plan) noexcept;
-  static const NameTable& names(const LoadPlan& plan) noexcept;
+  static const core::NameTable& names(const LoadPlan& plan) noexcept;
   static LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);
 };
 
@@ -41,7 +41,7 @@ namespace heft {
 struct LoadPlan::State {
   std::vector<engine::PlanEntry> entries;
   engine::Layout layout;
-  engine::NameTable names;
+  core::NameTable names;
 };
 
 }  // namespace heft

@@ -14,7 +14,7 @@ Weights::Weights(std::shared_ptr<const State> state) noexcept : state_(std::move
 const Tensor* Weights::find(std::string_view name) const& noexcept {
   const std::vector<Tensor>& tensors = state_->tensors;
   const std::uint32_t found = state_->names.find(name, [&](std::uint32_t position) { return std::string_view(tensors[position].name()); });
-  return found == engine::NameTable::none ? nullptr : &tensors[found];
+  return found == core::NameTable::none ? nullptr : &tensors[found];
 }
 
 const Tensor& Weights::operator[](std::string_view name) const& {
@@ -29,7 +29,7 @@ Weights::const_iterator Weights::end() const& noexcept { return state_->tensors.
 std::size_t Weights::count() const noexcept { return state_->tensors.size(); }
 const LoadStats& Weights::stats() const& noexcept { return state_->stats; }
 
-Weights engine::WeightsAccess::make(std::vector<Tensor> tensors, NameTable names, LoadStats stats) {
+Weights engine::WeightsAccess::make(std::vector<Tensor> tensors, core::NameTable names, LoadStats stats) {
   return Weights(std::make_shared<const Weights::State>(Weights::State{std::move(tensors), std::move(names), std::move(stats)}));
 }
 

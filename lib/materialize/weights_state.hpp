@@ -4,13 +4,13 @@
 #include <vector>
 
 #include "heft/weights.hpp"
-#include "materialize/name_table.hpp"
+#include "core/name_table.hpp"
 
 namespace heft {
 
 struct Weights::State {
   std::vector<Tensor> tensors;
-  engine::NameTable names;
+  core::NameTable names;
   LoadStats stats;
 };
 
@@ -20,7 +20,7 @@ namespace heft::engine {
 
 struct WeightsAccess {
   /// `names` has the tensors' names in their order.
-  static Weights make(std::vector<Tensor> tensors, NameTable names, LoadStats stats);
+  static Weights make(std::vector<Tensor> tensors, core::NameTable names, LoadStats stats);
 };
 
 }  // namespace heft::engine

@@ -33,11 +33,11 @@ TensorRange Checkpoint::tensors(std::string_view pattern) const {
 
 std::optional<TensorView> Checkpoint::find(std::string_view name) const noexcept {
   const std::uint32_t position = state_->find(name);
-  return position == record::NameIndex::none ? std::nullopt : std::optional(state_->view(position));
+  return position == core::NameIndex::none ? std::nullopt : std::optional(state_->view(position));
 }
 
 TensorView Checkpoint::tensor(std::string_view name) const {
-  if (const std::uint32_t position = state_->find(name); position != record::NameIndex::none) return state_->view(position);
+  if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none) return state_->view(position);
   std::vector<std::string_view> names;
   names.reserve(state_->entries.size());
   for (std::uint32_t position = 0; position < state_->entries.size(); ++position) names.push_back(state_->name(position));

@@ -47,13 +47,13 @@ void Derivation::skip(std::size_t number, std::string_view name) {
 
 void Derivation::require_distinct() const {
   const auto name_of = [&](std::uint32_t key) { return key < tensor_count() ? state_->names[key] : state_->values[key - tensor_count()].name; };
-  NameIndex index(key_count());
+  core::NameIndex index(key_count());
   for (std::uint32_t key = 0; key < key_count(); ++key) {
     if (key < tensor_count() && skipped_[key]) continue;
     const std::string_view name = name_of(key);
     const std::uint32_t other = index.insert(state_->hash(name), key, [&](std::uint32_t held) { return name_of(held) == name; });
     // A tensor and a value of one name were so in the original, and are told apart there too.
-    if (other == NameIndex::none || this->key(other) == this->key(key)) continue;
+    if (other == core::NameIndex::none || this->key(other) == this->key(key)) continue;
     throw Error(ErrorCode::ambiguous, fmt::format("two keys become this one: '{}' and '{}'", core::escaped(this->key(other)), core::escaped(this->key(key))),
                 {.path = state_->path, .tensor = std::string(name)});
   }

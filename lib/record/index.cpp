@@ -23,24 +23,24 @@ class Candidates {
       const auto count = static_cast<std::uint32_t>(state_.catalog(shard).tensors.size());
       for (std::uint32_t entry = 0; entry < count; ++entry) refs_.push_back({shard, entry});
     }
-    table_ = NameIndex(refs_.size());
+    table_ = core::NameIndex(refs_.size());
     for (std::uint32_t position = 0; position < refs_.size(); ++position)
       table_.insert(state_.hash(name(position)), position, [](std::uint32_t) { return false; });
     meant_.resize(refs_.size());
-    next_.resize(state_.shards.size(), {NameIndex::none, NameIndex::none, NameIndex::none, NameIndex::none});
+    next_.resize(state_.shards.size(), {core::NameIndex::none, core::NameIndex::none, core::NameIndex::none, core::NameIndex::none});
   }
 
   void mark(std::string_view name, std::uint32_t shard, const Shard& index) {
     std::uint32_t position = guess(name, shard);
-    if (position == NameIndex::none)
+    if (position == core::NameIndex::none)
       position = table_.find(state_.hash(name), [&](std::uint32_t held) { return refs_[held].shard == shard && this->name(held) == name; });
     next_[shard].front() = position + 1;
-    if (position != NameIndex::none && !meant_[position]) {
+    if (position != core::NameIndex::none && !meant_[position]) {
       meant_[position] = true;
       ++marked_;
       return;
     }
-    if (position != NameIndex::none)
+    if (position != core::NameIndex::none)
       throw Error(ErrorCode::ambiguous, "the index names it twice", {.path = index.file->path(), .tensor = std::string(name)});
     throw Error(ErrorCode::corrupt, fmt::format("the index says it is in {}, which does not have it", core::escaped(state_.shards[shard]->file->path(), 1000)),
                 {.path = index.file->path(), .tensor = std::string(name)});
@@ -77,7 +77,7 @@ class Candidates {
       }
     }
     std::rotate(recent.begin(), recent.end() - 1, recent.end());
-    return NameIndex::none;
+    return core::NameIndex::none;
   }
 
   [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept {
@@ -86,7 +86,7 @@ class Candidates {
 
   State& state_;
   std::vector<EntryRef> refs_;
-  NameIndex table_;
+  core::NameIndex table_;
   std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after those found last
   std::vector<bool> meant_;
   std::size_t marked_ = 0;

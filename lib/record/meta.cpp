@@ -111,7 +111,7 @@ class Merger {
   Merger(State& state, const Params& params) : state_(state), params_(params) {
     for (std::uint32_t part = 0; part < state_.shards.size(); ++part) {
       const auto& tensors = state_.catalog(part).tensors;
-      NameIndex names(tensors.size());
+      core::NameIndex names(tensors.size());
       for (std::uint32_t entry = 0; entry < tensors.size(); ++entry)
         names.insert(state_.hash(tensors[entry].name), entry, [](std::uint32_t) { return false; });
       names_.push_back(std::move(names));
@@ -153,7 +153,7 @@ class Merger {
     for (std::uint32_t part = 1; part < state_.shards.size(); ++part) {
       const auto& tensors = state_.catalog(part).tensors;
       const std::uint32_t entry = names_[part].find(state_.hash(first.name), [&](std::uint32_t held) { return tensors[held].name == first.name; });
-      if (entry == NameIndex::none) fail(part, first.name, "the first part has this tensor, this part has not");
+      if (entry == core::NameIndex::none) fail(part, first.name, "the first part has this tensor, this part has not");
       parts.push_back(state_.shards[part]->view(tensors[entry]));
     }
     return parts;
@@ -194,7 +194,7 @@ class Merger {
 
   State& state_;
   const Params& params_;
-  std::vector<NameIndex> names_;  // of each part
+  std::vector<core::NameIndex> names_;  // of each part
 };
 
 }  // namespace

@@ -52,11 +52,11 @@ bool State::is_pytorch() const noexcept {
 
 void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
-  index = NameIndex(entries.size());
+  index = core::NameIndex(entries.size());
   for (std::uint32_t position = 0; position < entries.size(); ++position) {
     const std::string_view name = this->name(position);
     const std::uint32_t other = index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
-    if (other == NameIndex::none) continue;
+    if (other == core::NameIndex::none) continue;
     const TensorView first = view(other);
     const TensorView second = view(position);
     throw Error(ErrorCode::ambiguous, fmt::format("the name is there twice: in {} and in {}", core::escaped(first.shard_path(), 1000), core::escaped(second.shard_path(), 1000)),

@@ -13,7 +13,8 @@
 #include "core/text.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/limits.hpp"
-#include "record/name_index.hpp"
+#include "core/name_hash.hpp"
+#include "core/name_index.hpp"
 #include "record/shard.hpp"
 #include "record/tree.hpp"
 
@@ -42,12 +43,12 @@ struct State : std::enable_shared_from_this<State> {
   std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names`; views with such names hold it.
   std::vector<std::string> notes;
   std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
-  NameHash hash;
-  NameIndex index;
+  core::NameHash hash;
+  core::NameIndex index;
 
   [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept;
   [[nodiscard]] TensorView view(std::uint32_t position) const;
-  /// The position of that flat name, or NameIndex::none.
+  /// The position of that flat name, or core::NameIndex::none.
   [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
   /// That of a shard, or of `params`.
   [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept {

@@ -217,7 +217,7 @@ std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) cons
   }
   if (leaf_of(id)) return {};
   const std::uint32_t node = find_child(static_cast<std::uint32_t>(id), key);
-  if (node != NameIndex::none) return node;
+  if (node != core::NameIndex::none) return node;
   return key.empty() && nodes_[id].leaf != format::none ? std::optional(own_leaf | id) : std::nullopt;
 }
 

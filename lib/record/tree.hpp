@@ -11,7 +11,7 @@
 
 #include "format/catalog.hpp"
 #include "heft/record.hpp"
-#include "record/name_index.hpp"
+#include "core/name_index.hpp"
 
 namespace heft::record {
 
@@ -101,7 +101,7 @@ class Tree {
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> children_;
   std::vector<LeafValue> values_;
-  NameIndex index_;  // by (parent, key)
+  core::NameIndex index_;  // by (parent, key)
 };
 
 }  // namespace heft::record

@@ -94,7 +94,7 @@ class Tree::Builder {
     const std::uint32_t held = tree_.index_.insert(tree_.state_.hash(key, parent), next, [&](std::uint32_t node) {
       return tree_.nodes_[node].parent == parent && tree_.nodes_[node].key() == key && node != root;
     });
-    if (held != NameIndex::none) return held;
+    if (held != core::NameIndex::none) return held;
     tree_.nodes_.push_back({.name = name.data(),
                             .key_begin = static_cast<std::uint32_t>(begin),
                             .key_end = static_cast<std::uint32_t>(end),
@@ -106,7 +106,7 @@ class Tree::Builder {
 
   void grow() {
     room_ = room_ == 0 ? tree_.state_.entries.size() + 64 : room_ * 2;
-    tree_.index_ = NameIndex(room_);
+    tree_.index_ = core::NameIndex(room_);
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node)
       tree_.index_.insert(tree_.state_.hash(tree_.nodes_[node].key(), tree_.nodes_[node].parent), node, [](std::uint32_t) { return false; });
   }

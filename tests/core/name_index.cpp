@@ -1,4 +1,5 @@
-#include "record/name_index.hpp"
+#include "core/name_hash.hpp"
+#include "core/name_index.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,8 +7,8 @@
 #include <string>
 #include <vector>
 
-using heft::record::NameHash;
-using heft::record::NameIndex;
+using heft::core::NameHash;
+using heft::core::NameIndex;
 
 TEST_CASE("name index: every name is found at its place, and no other") {
   for (const std::size_t count : {0u, 1u, 2u, 3u, 7u, 8u, 1000u, 70000u}) {
@@ -36,13 +37,12 @@ TEST_CASE("name index: names whose hashes collide are told apart") {
     CHECK(index.find(42, [&](std::uint32_t position) { return names[position] == names[i]; }) == i);
 }
 
-TEST_CASE("name hash: text, length and salt all count, and tables have keys of their own") {
+TEST_CASE("name hash: text, length and salt all count") {
   const NameHash hash;
   std::set<std::uint64_t> seen;
   std::string text;
   for (int i = 0; i < 100; ++i, text += '\0') seen.insert(hash(text));
   for (std::uint64_t salt = 1; salt < 100; ++salt) seen.insert(hash("x", salt));
   CHECK(seen.size() == 199);
-  CHECK(hash("x") == hash("x"));
-  CHECK(NameHash()("x") != NameHash()("x"));
+  CHECK(hash("x") == NameHash()("x"));
 }

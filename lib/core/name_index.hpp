@@ -1,26 +1,12 @@
-// record/name_index.hpp: flat names to positions: one open-addressing table of 32-bit slots, nothing allocated for a lookup.
+// core/name_index.hpp: flat names to positions: one open-addressing table of 32-bit slots, nothing allocated for a lookup.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 #include <vector>
 
-namespace heft::record {
-
-/// SipHash-1-3 keyed per table, so that a file cannot be made of names that collide.
-class NameHash {
- public:
-  /// Keys from the system's random source.
-  NameHash();
-  /// `salt` makes one key many: the hash of (salt, text).
-  [[nodiscard]] std::uint64_t operator()(std::string_view text, std::uint64_t salt = 0) const noexcept;
-
- private:
-  std::array<std::uint64_t, 2> key_;
-};
+namespace heft::core {
 
 /// Positions 0..count-1 by name. The names themselves live elsewhere: every call is given `name_of(position)`.
 ///
@@ -75,4 +61,4 @@ class NameIndex {
   std::uint32_t position_mask_ = 0;
 };
 
-}  // namespace heft::record
+}  // namespace heft::core

@@ -1,18 +1,22 @@
-// materialize/name_table.hpp: names to positions, for tables that grow.
+// core/name_table.hpp: names to positions, for tables that grow.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
-#include "record/name_index.hpp"
+#include "core/name_hash.hpp"
+#include "core/name_index.hpp"
 
-namespace heft::engine {
+namespace heft::core {
 
 /// Positions 0, 1, 2, ... by name; the names themselves live elsewhere, and every call is given `name_of(position)`.
 class NameTable {
  public:
-  static constexpr std::uint32_t none = record::NameIndex::none;
+  static constexpr std::uint32_t none = NameIndex::none;
+
+  /// `expected` names fit without growing; a guess is good enough.
+  explicit NameTable(std::size_t expected = 0) : index_(expected), room_(expected) {}
 
   /// Enters the next position and returns `none`; or returns the position that has that name already, and enters nothing.
   template <class NameOf>
@@ -35,15 +39,15 @@ class NameTable {
   template <class NameOf>
   void grow(const NameOf& name_of) {
     room_ = room_ == 0 ? 16 : 2 * room_;
-    index_ = record::NameIndex(room_);
+    index_ = NameIndex(room_);
     for (std::uint32_t position = 0; position < count_; ++position)
       index_.insert(hash_(name_of(position)), position, [](std::uint32_t) { return false; });
   }
 
-  record::NameHash hash_;
-  record::NameIndex index_;
+  NameHash hash_;
+  NameIndex index_;
   std::size_t count_ = 0;
   std::size_t room_ = 0;
 };
 
-}  // namespace heft::engine
+}  // namespace heft::core
