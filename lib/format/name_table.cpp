@@ -41,13 +41,14 @@ std::uint64_t load_short(const char* from, std::size_t size) noexcept {
 
 }  // namespace
 
-NameTable::NameTable(std::size_t expected) : slots_(std::bit_ceil(std::max<std::size_t>(expected, 16) * 2)) {
+NameTable::NameTable(std::size_t expected) {
   names_.reserve(expected);
   std::random_device random;
   key_ = (std::uint64_t{random()} << 32) | random();
+  widen(std::bit_ceil(std::max<std::size_t>(expected, 16) * 2));
 }
 
-std::uint32_t NameTable::hash(std::string_view name) const noexcept {
+std::uint64_t NameTable::hash(std::string_view name) const noexcept {
   const std::uint64_t key = key_ ^ odd_a;
   std::uint64_t state = key_ ^ name.size();
   const char* at = name.data();
@@ -56,42 +57,43 @@ std::uint32_t NameTable::hash(std::string_view name) const noexcept {
   // The last words may overlap each other.
   const std::uint64_t low = left > 8 ? load8(at) : load_short(at, left);
   const std::uint64_t high = left > 8 ? load8(at + left - 8) : 0;
-  return static_cast<std::uint32_t>(fold(fold(low ^ key, high ^ state ^ odd_b), key_ ^ odd_b));
+  return fold(fold(low ^ key, high ^ state ^ odd_b), key_ ^ odd_b);
 }
 
-std::size_t NameTable::slot(std::string_view name, std::uint32_t code) const noexcept {
+std::size_t NameTable::slot(std::string_view name, std::uint64_t code) const noexcept {
   const std::size_t mask = slots_.size() - 1;
-  std::size_t i = code & mask;
-  while (slots_[i].number != 0 && (slots_[i].hash != code || names_[slots_[i].number - 1] != name)) i = (i + 1) & mask;
-  return i;
+  const Slot wanted = tag(code);
+  for (std::size_t i = code & mask;; i = (i + 1) & mask) {
+    const Slot held = slots_[i];
+    if (held == 0 || ((held & ~number_mask_) == wanted && names_[(held & number_mask_) - 1] == name)) return i;
+  }
 }
 
 std::optional<std::uint32_t> NameTable::find(std::string_view name) const noexcept {
-  const std::uint32_t number = slots_[slot(name, hash(name))].number;
-  if (number == 0) return std::nullopt;
-  return number - 1;
+  const Slot held = slots_[slot(name, hash(name))];
+  if (held == 0) return std::nullopt;
+  return (held & number_mask_) - 1;
 }
 
 NameTable::Place NameTable::add(std::string_view name) {
-  if (names_.size() * 2 >= slots_.size()) grow();
-  const std::uint32_t code = hash(name);
+  if (names_.size() * 2 >= slots_.size()) widen(slots_.size() * 4);
+  const std::uint64_t code = hash(name);
   Slot& place = slots_[slot(name, code)];
-  if (place.number != 0) return {place.number - 1, false};
+  if (place != 0) return {(place & number_mask_) - 1, false};
   names_.push_back(name);
-  place = {code, static_cast<std::uint32_t>(names_.size())};
-  return {place.number - 1, true};
+  place = static_cast<Slot>(names_.size()) | tag(code);
+  return {static_cast<std::uint32_t>(names_.size() - 1), true};
 }
 
-void NameTable::grow() {
-  std::vector<Slot> wider(slots_.size() * 4);
-  const std::size_t mask = wider.size() - 1;
-  for (const Slot& slot : slots_) {
-    if (slot.number == 0) continue;
-    std::size_t i = slot.hash & mask;
-    while (wider[i].number != 0) i = (i + 1) & mask;
-    wider[i] = slot;
+void NameTable::widen(std::size_t slots) {
+  slots_.assign(slots, 0);
+  number_mask_ = static_cast<std::uint32_t>(slots - 1);  // numbers go up to half the slots
+  for (std::size_t index = 0; index < names_.size(); ++index) {
+    const std::uint64_t code = hash(names_[index]);
+    std::size_t i = code & (slots - 1);
+    while (slots_[i] != 0) i = (i + 1) & (slots - 1);
+    slots_[i] = static_cast<Slot>(index + 1) | tag(code);
   }
-  slots_ = std::move(wider);
 }
 
 }  // namespace heft::format

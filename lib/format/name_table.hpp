@@ -21,7 +21,7 @@ class NameTable {
     std::uint32_t index;  ///< The name's number: how many other names were met before it.
     bool fresh;           ///< It was not there.
   };
-  /// Looks `name` up and adds it if it is not there. The table keeps the view, not a copy. Holds up to 2^32 - 2 names.
+  /// Looks `name` up and adds it if it is not there. The table keeps the view, not a copy. Holds up to 2^31 names.
   Place add(std::string_view name);
 
   [[nodiscard]] std::optional<std::uint32_t> find(std::string_view name) const noexcept;
@@ -30,17 +30,18 @@ class NameTable {
   [[nodiscard]] std::vector<std::string_view> take_names() && noexcept { return std::move(names_); }
 
  private:
-  struct Slot {
-    std::uint32_t hash = 0;
-    std::uint32_t number = 0;  // index + 1; 0: empty
-  };
-  [[nodiscard]] std::uint32_t hash(std::string_view name) const noexcept;
+  // A slot holds a name's number + 1 and, in the bits above `number_mask_`, bits of its hash: probes seldom look at other names. 0: empty.
+  using Slot = std::uint32_t;
+
+  [[nodiscard]] std::uint64_t hash(std::string_view name) const noexcept;
+  [[nodiscard]] Slot tag(std::uint64_t code) const noexcept { return static_cast<Slot>(code >> 32) & ~number_mask_; }
   // The slot that holds the name, or the empty one where it belongs.
-  [[nodiscard]] std::size_t slot(std::string_view name, std::uint32_t code) const noexcept;
-  void grow();
+  [[nodiscard]] std::size_t slot(std::string_view name, std::uint64_t code) const noexcept;
+  void widen(std::size_t slots);
 
   std::uint64_t key_;
   std::vector<Slot> slots_;  // a power of two, at most half full
+  std::uint32_t number_mask_ = 0;
   std::vector<std::string_view> names_;
 };
 
