@@ -47,37 +47,43 @@ def sparse_parts(tensor):
     return {"ccol_indices": tensor.ccol_indices(), "row_indices": tensor.row_indices(), "values": tensor.values()}
 
 
-def tensor_entries(tensor, path, found):
+def tensor_entries(tensor, path, found, describe):
     if tensor.is_quantized:
-        entry = dense(tensor.int_repr())
+        entry = describe(tensor.int_repr())
         entry["dtype"] = {torch.qint8: "qi8", torch.quint8: "qu8", torch.qint32: "qi32"}[tensor.dtype]
         found[path + ".int_repr"] = entry
         if tensor.qscheme() == torch.per_channel_affine:
-            found[path + ".scales"] = dense(tensor.q_per_channel_scales())
-            found[path + ".zero_points"] = dense(tensor.q_per_channel_zero_points())
+            found[path + ".scales"] = describe(tensor.q_per_channel_scales())
+            found[path + ".zero_points"] = describe(tensor.q_per_channel_zero_points())
+    elif tensor.is_nested:
+        parts = {"buffer": tensor.values(), "sizes": tensor._nested_tensor_size(), "strides": tensor._nested_tensor_strides(),
+                 "offsets": tensor._nested_tensor_storage_offsets()}
+        for name, part in parts.items():
+            found[f"{path}.{name}"] = describe(part)
     elif tensor.layout != torch.strided:
         for name, part in sparse_parts(tensor).items():
-            found[f"{path}.{name}"] = dense(part)
+            found[f"{path}.{name}"] = describe(part)
     elif tensor.is_meta:
         found[path] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape)}
     else:
-        found[path] = dense(tensor)
+        found[path] = describe(tensor)
 
 
-def walk(value, path, found):
+def walk(value, path, found, describe=dense):
+    """Fills `found` with what describe() says of each tensor, under heft's names."""
     stem = path + "." if path else ""
     if isinstance(value, torch.Tensor):
-        tensor_entries(value, path or "tensor", found)
+        tensor_entries(value, path or "tensor", found, describe)
     elif isinstance(value, torch.nn.Module):
-        walk(value.state_dict(), path, found)
+        walk(value.state_dict(), path, found, describe)
     elif isinstance(value, numpy.ndarray):
         found[path] = {"dtype": NUMPY_DTYPES[value.dtype.name], "shape": list(value.shape), "bytes": value.tobytes().hex()}
     elif isinstance(value, dict):
         for key, item in value.items():
-            walk(item, stem + str(key), found)
+            walk(item, stem + str(key), found, describe)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            walk(item, stem + str(index), found)
+            walk(item, stem + str(index), found, describe)
 
 
 def ramp(dtype, count=6):
