@@ -29,7 +29,7 @@ std::uint64_t packed_size(const TensorView& view, DType dtype) {
 
 // A stride of 0 costs a file nothing, and would cost us whatever it declares.
 void refuse_repetition(const TensorView& view) {
-  for (const Piece& piece : view.pieces()) refuse_repetition(piece.view);
+  for (const Piece& piece : view.pieces()) refuse_repetition(piece.part);
   if (!view.pieces().empty() || view.size_bytes() <= std::max(view.storage_bytes(), LoadPlan::max_repeated_bytes)) return;
   throw refusal(ErrorCode::limit_exceeded, view.name(),
                 fmt::format("{} bytes, made of a storage of {} by repeating elements, are over the limit max_repeated_bytes of {}", view.size_bytes(),

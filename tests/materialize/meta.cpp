@@ -119,7 +119,8 @@ TEST_CASE("meta: 2 and 8 parts materialize to exactly the whole, whichever way t
           const Weights found = load(merged, {.threads = 2, .path = path});
           for (const Part& part : cut.parts) {
             INFO(part.name);
-            CHECK(merged.tensor(part.name).shape() == cut.whole.tensor(part.name).shape());
+            const TensorView made = merged.tensor(part.name);
+            CHECK(made.shape() == Shape(std::span(part.shape)));
             CHECK(same_bytes(found[part.name], expected[part.name]));
           }
         }
@@ -141,7 +142,8 @@ TEST_CASE("meta: a rank's shard of every tensor needs its own part and no other"
     one.add(shard);
     all.add(view);
   }
-  CHECK(one.bytes_read() == bytes);
+  CHECK(one.bytes_read() >= bytes);
+  CHECK(one.bytes_read() <= std::filesystem::file_size(cut.path() / part_name(mine)));  // and what lies between its tensors
   // The others' bytes are gone; whoever needs them must fail, and this rank does not.
   for (int rank = 0; rank < ranks; ++rank)
     if (rank != mine) std::filesystem::resize_file(cut.path() / part_name(rank), 0);
