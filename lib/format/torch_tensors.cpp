@@ -351,19 +351,25 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
 // ---- checks
 
 std::uint64_t storage_bytes(const StorageUse& use, std::uint64_t count) {
-  const DTypeInfo& row = info(use.dtype);
-  const std::uint64_t blocks = count / row.block_elements + (count % row.block_elements != 0);
-  return core::mul_or_throw(blocks, row.block_bytes, "the size of a storage");
+  // PyTorch's own unit for elements of under a byte is the byte.
+  return core::mul_or_throw(count, info(use.dtype).block_bytes, "the size of a storage");
 }
 
 namespace {
+
+/// Other programs count the elements of under a byte.
+bool counts_elements(const StorageUse& use, std::uint64_t size) {
+  const DTypeInfo& row = info(use.dtype);
+  const std::uint64_t blocks = use.count / row.block_elements + (use.count % row.block_elements != 0);
+  return row.block_elements > 1 && core::checked_mul(blocks, row.block_bytes) == size;
+}
 
 void check_storage(const TorchObjects& objects, const StorageUse& use) {
   const TorchStorage& storage = objects.storages[use.storage];
   if (!storage.placed)
     throw Error(ErrorCode::corrupt, fmt::format("{}: no bytes for storage '{}'", objects.what, core::escaped(use.key)));
   const std::uint64_t expected = storage_bytes(use, use.count);
-  if (expected != storage.size)
+  if (expected != storage.size && !counts_elements(use, storage.size))
     throw Error(ErrorCode::corrupt,
                 fmt::format("{}: storage '{}': expected {} elements of {} in {} bytes, found {} bytes", objects.what,
                             core::escaped(use.key), use.count, info(use.dtype).name, expected, storage.size),

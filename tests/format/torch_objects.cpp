@@ -136,6 +136,20 @@ TEST_CASE("torch objects: quantized tensors are their integers beside their para
           }).code() == ErrorCode::corrupt);
 }
 
+TEST_CASE("torch objects: a storage of four-bit integers is counted in bytes, as PyTorch does, or in elements") {
+  const auto file = [](int count) {
+    return file_of(
+        call("torch._utils", "_rebuild_tensor_v2",
+             {storage("QUInt4x2Storage", "0", count), integer(0), integers({8, 4}), integers({4, 1}), "\x89", "N"}));
+  };
+  for (const int count : {16, 32, 31}) {
+    INFO(count);
+    CHECK(elements_of(open_bytes(file(count)), open_bytes(file(count)).tensors.at(0), file(count)) == floats);
+  }
+  for (const int count : {15, 17, 30, 33})
+    CHECK(thrown_by([&] { return open_bytes(file(count)); }).code() == ErrorCode::corrupt);
+}
+
 TEST_CASE("torch objects: sparse, nested and meta tensors are their parts") {
   const std::string coo = call("torch._utils", "_rebuild_sparse_tensor",
                                {call("torch.serialization", "_get_layout", {text("torch.sparse_coo")}),

@@ -5,8 +5,8 @@
 
 For each file: the names, dtypes and shapes of `heft ls --json` and the SHA-256 of `heft hash` against what torch.load gives, and the scalars of
 `heft tree --json` against those beside the tensors. TorchScript archives are opened by torch.jit.load and compared with their state_dict; heft may
-list more attributes. weights_only=True is tried first; a file that needs more is refused unless --trust is given, for then PyTorch runs what it says.
-The exit status is 1 when anything differs.
+list more attributes. weights_only=True is tried first; a file that needs more is left out unless --trust is given, for then PyTorch runs what it says.
+The exit status is 1 when anything differs or PyTorch does not load a file.
 """
 import argparse
 import hashlib
@@ -17,11 +17,11 @@ import sys
 
 import torch
 
-from make_fixtures import DTYPES, raw_bytes, walk
+from make_fixtures import facts, raw_bytes, walk
 
 
 def digest(tensor):
-    return {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "sha256": hashlib.sha256(raw_bytes(tensor)).hexdigest()}
+    return facts(tensor) | {"sha256": hashlib.sha256(raw_bytes(tensor)).hexdigest()}
 
 
 def load(path, trust):
@@ -33,12 +33,15 @@ def load(path, trust):
             return torch.jit.load(path, map_location="cpu").state_dict(), False
         except RuntimeError:
             if not trust:
-                raise SystemExit(f"{path}: {str(refusal).splitlines()[0]} (--trust runs it)")
+                raise refusal
     return torch.load(path, map_location="cpu", weights_only=False), True
 
 
 def run(heft, *words):
-    return subprocess.run([heft, *map(str, words)], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([heft, *map(str, words)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    return done.stdout
 
 
 def found_by_heft(heft, path):
@@ -95,12 +98,19 @@ def differing_scalars(found, expected):
 
 
 def compare(heft, path, trust):
-    value, is_whole = load(path, trust)
+    try:
+        value, is_whole = load(path, trust)
+    except Exception as error:
+        print(f"{path}: PyTorch does not load it: {str(error).splitlines()[0]}")
+        return False
     tensors, scalars, tree = {}, {}, {}
     walk(value, "", tensors, digest)
     python_scalars(value, "", scalars)
-    json_scalars(json.loads(run(heft, "tree", "--json", path)), "", tree)
-    differences = [*differing_tensors(found_by_heft(heft, path), tensors, is_whole), *differing_scalars(tree, scalars)]
+    try:
+        json_scalars(json.loads(run(heft, "tree", "--json", path)), "", tree)
+        differences = [*differing_tensors(found_by_heft(heft, path), tensors, is_whole), *differing_scalars(tree, scalars)]
+    except RuntimeError as refusal:
+        differences = [str(refusal)]
     for difference in differences[:20]:
         print(f"{path}: {difference}", file=sys.stderr)
     verdict = f"{len(differences)} DIFFER" if differences else "equal"
