@@ -21,10 +21,6 @@ Cursor::Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::
   require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
-std::string_view Cursor::text(std::uint64_t size, std::string_view what) {
-  return {reinterpret_cast<const char*>(next(size, what)), static_cast<std::size_t>(size)};
-}
-
 std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
   // Looks for the LF in what is at hand first; only a line that crosses a chunk costs a copy of its begin.
   for (std::uint64_t look = std::min<std::uint64_t>(remaining(), 256);; look = std::min(remaining(), look * 4)) {

@@ -42,7 +42,9 @@ class Cursor {
   std::span<const std::byte> take(std::uint64_t size, std::string_view what) {
     return {next(size, what), static_cast<std::size_t>(size)};
   }
-  std::string_view text(std::uint64_t size, std::string_view what);
+  std::string_view text(std::uint64_t size, std::string_view what) {
+    return {reinterpret_cast<const char*>(next(size, what)), static_cast<std::size_t>(size)};
+  }
   /// The bytes up to the next LF, which is consumed and not returned; at most `limit` bytes before it.
   std::string_view line(std::uint64_t limit, std::string_view what);
   /// Passes over `size` bytes without reading them.

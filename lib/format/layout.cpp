@@ -27,9 +27,8 @@ void require_unique_names(std::span<const TensorEntry> tensors) {
 }
 
 void sort_by_place(std::vector<TensorEntry>& tensors) {
-  std::ranges::sort(tensors, {}, [](const TensorEntry& tensor) {
-    return std::tuple(tensor.member, tensor.begin, tensor.name);
-  });
+  const auto place = [](const TensorEntry& tensor) { return std::tuple(tensor.member, tensor.begin, tensor.name); };
+  if (!std::ranges::is_sorted(tensors, {}, place)) std::ranges::sort(tensors, {}, place);
 }
 
 void require_disjoint(std::span<const TensorEntry> tensors) {

@@ -8,6 +8,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/catalog.hpp"
 #include "format/pickle_machine.hpp"
 
 namespace heft::format {
@@ -102,6 +103,13 @@ void PickleMachine::op_unicode_line() {
 void PickleMachine::push_bytes(std::uint64_t size) {
   const std::uint64_t at = cursor_.offset();
   push(add_bytes(take(size), at));
+}
+
+void PickleMachine::op_byte_array() {
+  op_bytes64();
+  PickleValue& value = pickle_.values[top()];
+  value.variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
+  value.unhashable = true;
 }
 
 void PickleMachine::push_tuple(std::size_t size) {
@@ -209,6 +217,7 @@ void PickleMachine::op_persistent() {
   value.count = offset();
   value.first = pop();
   push(add(value));
+  ++pickle_.persistent_count;
 }
 
 void PickleMachine::op_refused() {
@@ -233,7 +242,7 @@ constexpr std::array<PickleMachine::Operation, 256> PickleMachine::make_table() 
       set('V', &PickleMachine::op_unicode_line);
   set('U', &PickleMachine::op_string8), set('T', &PickleMachine::op_string32), set('S', &PickleMachine::op_string_line);
   set('C', &PickleMachine::op_bytes8), set('B', &PickleMachine::op_bytes32), set(0x8e, &PickleMachine::op_bytes64),
-      set(0x96, &PickleMachine::op_bytes64);
+      set(0x96, &PickleMachine::op_byte_array);
   set(']', &PickleMachine::op_empty_list), set('a', &PickleMachine::op_append), set('e', &PickleMachine::op_appends),
       set('l', &PickleMachine::op_list);
   set(')', &PickleMachine::op_empty_tuple), set('t', &PickleMachine::op_tuple), set(0x85, &PickleMachine::op_tuple1),

@@ -44,8 +44,8 @@ enum class PickleKind : std::uint8_t {
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
 struct PickleValue {
   PickleKind kind = PickleKind::null;
-  std::uint8_t variant = 0;  ///< What format/torch_objects knows about it (a NodeVariant); 0 from read_pickle().
-  bool unhashable = false;   ///< list, dict, set, and tuples that hold one: no keys.
+  std::uint8_t variant = 0;  ///< What is known about it beyond its kind, a NodeVariant: from read_pickle() `plain` or `byte_array`.
+  bool unhashable = false;   ///< list, dict, set, bytearray, and tuples that hold one: no keys.
   std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers: items; dict: pairs. global: index in globals.
                              ///< call, persistent: opcode's offset.
   union {
@@ -85,6 +85,7 @@ struct Pickle {
   std::vector<PickleGlobal> globals;  ///< Each name once.
   std::vector<PickleBlob> blobs;
   std::uint32_t root = null;
+  std::uint32_t persistent_count = 0;  ///< Values that were made persistent objects.
   std::uint64_t begin = 0;  ///< Offset of the pickle in the Input.
   std::uint64_t end = 0;    ///< Offset of the byte after STOP.
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::uint64_t max_line_bytes = 1u << 20;
 constexpr std::uint32_t small_integers = 256;
-constexpr std::uint64_t max_expected_values = 1u << 20;
+constexpr std::uint64_t max_expected_values = 1u << 22;
 // A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
 // one entry.
 constexpr std::uint64_t memo_slack = 4096;
@@ -35,9 +35,8 @@ void PickleMachine::require_bytes(std::uint64_t size) const {
                       fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
 }
 
-std::string_view PickleMachine::take(std::uint64_t size) {
-  if (size > 8) require_bytes(size);  // shorter operands are within the check that run() makes for each opcode
-  return cursor_.text(size, what_);
+void PickleMachine::stack_is_full(std::size_t size) const {
+  core::require_limit(size + 1, limits_.pickle_stack, fmt::format("stack of {}", what_), "pickle_stack", opcode_at_);
 }
 
 std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, what_); }
@@ -45,11 +44,12 @@ std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, wha
 // ---- values
 
 void PickleMachine::add_constants() {
-  // A guess at what the bytes at hand will make; address space only, until it is used.
+  // What a state dict of that many bytes makes, with some to spare; address space only, until it is used.
   const auto expected =
-      static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 16, max_expected_values));
+      static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 12, max_expected_values));
   pickle_.values.reserve(expected);
-  pickle_.items.reserve(expected * 2);
+  pickle_.items.reserve(expected * 3);
+  memo_.reserve(expected);
   PickleValue boolean;
   boolean.kind = PickleKind::boolean;
   boolean.integer = 1;
@@ -194,24 +194,6 @@ void PickleMachine::require_keys(std::span<const std::uint32_t> items, std::size
 }
 
 // ---- stack and memo
-
-void PickleMachine::push(std::uint32_t value) {
-  if (stack_.size() >= limits_.pickle_stack)
-    core::require_limit(stack_.size() + 1, limits_.pickle_stack, fmt::format("stack of {}", what_), "pickle_stack",
-                        opcode_at_);
-  stack_.push_back(value);
-}
-
-std::uint32_t PickleMachine::pop() {
-  const std::uint32_t value = top();
-  stack_.pop_back();
-  return value;
-}
-
-std::uint32_t PickleMachine::top() const {
-  if (stack_.size() <= fence()) corrupt("the stack is empty");
-  return stack_.back();
-}
 
 std::span<const std::uint32_t> PickleMachine::above_mark() const {
   if (marks_.empty()) corrupt("no MARK on the stack");

@@ -40,7 +40,11 @@ class PickleMachine {
   [[noreturn]] void corrupt(std::string_view finding) const { fail(ErrorCode::corrupt, finding); }
   [[noreturn]] void wrong_kind(std::string_view operation, std::string_view expected, std::uint32_t found) const;
   void require_bytes(std::uint64_t size) const;
-  std::string_view take(std::uint64_t size);
+  void stack_is_full(std::size_t size) const;
+  std::string_view take(std::uint64_t size) {
+    if (size > 8) require_bytes(size);  // shorter operands are within the check that run() makes for each opcode
+    return cursor_.text(size, what_);
+  }
   std::string_view line();
   template <class T>
   T little() {
@@ -66,9 +70,21 @@ class PickleMachine {
 
   // The stack.
   std::size_t fence() const noexcept { return marks_.empty() ? 0 : marks_.back(); }
-  void push(std::uint32_t value);
-  std::uint32_t pop();
-  std::uint32_t top() const;
+  void push(std::uint32_t value) {
+    if (stack_.size() >= limits_.pickle_stack) [[unlikely]]
+      stack_is_full(stack_.size());
+    stack_.push_back(value);
+  }
+  std::uint32_t pop() {
+    const std::uint32_t value = top();
+    stack_.pop_back();
+    return value;
+  }
+  std::uint32_t top() const {
+    if (stack_.size() <= fence()) [[unlikely]]
+      corrupt("the stack is empty");
+    return stack_.back();
+  }
   std::span<const std::uint32_t> above_mark() const;
   void drop_mark();
   void replace_marked(std::uint32_t value);
@@ -108,6 +124,7 @@ class PickleMachine {
   void op_bytes8() { push_bytes(little<std::uint8_t>()); }
   void op_bytes32() { push_bytes(little<std::uint32_t>()); }
   void op_bytes64() { push_bytes(little<std::uint64_t>()); }
+  void op_byte_array();
   void op_empty_list() { push(add_container(PickleKind::list, {})); }
   void op_empty_tuple() { push(Pickle::empty_tuple); }
   void op_empty_dict() { push(add_container(PickleKind::dict, {})); }

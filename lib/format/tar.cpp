@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -15,6 +17,8 @@ namespace {
 
 constexpr std::uint64_t block_bytes = 512;
 constexpr std::size_t max_members = 1024;
+constexpr std::uint64_t max_pax_bytes = 64u << 10;
+constexpr std::string_view posix_magic{"ustar\0", 6};  // GNU's has a blank for the NUL, and no prefix
 
 [[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
   throw Error(code, std::move(sentence), {.offset = offset});
@@ -49,14 +53,67 @@ void require_checksum(std::string_view header, std::uint64_t offset) {
     fail(ErrorCode::corrupt, fmt::format("expected a tar header with checksum {}, found {}", expected, sum), offset);
 }
 
+/// Keys of a PAX header that say when a file was made, whose it was, and in which letters: nothing that changes what is read.
+bool is_harmless(std::string_view key) noexcept {
+  static constexpr std::array<std::string_view, 9> keys{"atime", "charset", "comment", "ctime", "gid",
+                                                        "gname", "mtime",   "uid",     "uname"};
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
+}
+
+/// A PAX header is lines of "length key=value\n", where the length counts all of the line.
+void require_harmless(std::string_view lines, std::uint64_t offset) {
+  while (!lines.empty()) {
+    std::size_t length = 0;
+    const auto [end, error] = std::from_chars(lines.data(), lines.data() + lines.size(), length);
+    const auto digits = static_cast<std::size_t>(end - lines.data());
+    if (error != std::errc() || length > lines.size() || length < digits + 2 || lines[digits] != ' ' ||
+        lines[length - 1] != '\n')
+      fail(ErrorCode::corrupt, "expected lines of 'length key=value' in a PAX header of a tar", offset);
+    const std::string_view line = lines.substr(digits + 1, length - digits - 2);
+    const std::string_view key = line.substr(0, line.find('='));
+    if (!is_harmless(key))
+      fail(ErrorCode::unsupported, fmt::format("a PAX header of the tar sets '{}'", core::escaped(key)), offset);
+    lines.remove_prefix(length);
+  }
+}
+
+bool is_pax(char type) noexcept { return type == 'x' || type == 'g'; }
+
+void check_pax(const core::Input& input, const TarMember& header) {
+  core::require_limit(header.size, max_pax_bytes, "size of a PAX header", "64 KiB", header.begin);
+  const Bytes lines = input.read(header.begin, header.size);
+  require_harmless({reinterpret_cast<const char*>(lines.data()), static_cast<std::size_t>(lines.size_bytes())},
+                   header.begin);
+}
+
 void require_plain(std::string_view name, char type, std::uint64_t offset) {
-  if (type == 'x' || type == 'g' || type == 'L' || type == 'K' || type == 'S')
+  if (type == 'L' || type == 'K' || type == 'S')
     fail(ErrorCode::unsupported, fmt::format("tar member '{}' is an extension of type '{}'", core::escaped(name), type),
          offset);
   if (type != '0' && type != '\0')
     fail(ErrorCode::refused, fmt::format("tar member '{}' is no plain file", core::escaped(name)), offset);
   if (name.empty() || name.find('/') != name.npos || name == "..")
     fail(ErrorCode::refused, fmt::format("tar member '{}' is no plain name", core::escaped(name)), offset);
+}
+
+/// The member whose header this is, at `at`. Its type and name are not looked at yet.
+TarMember read_header(std::string_view header, std::uint64_t at) {
+  require_checksum(header, at);
+  TarMember member{std::string(field(header, 0, 100)), at + block_bytes, 0};
+  if (header.substr(257, posix_magic.size()) == posix_magic && header[345] != '\0')
+    member.name = fmt::format("{}/{}", field(header, 345, 155), member.name);
+  if (header[124] & '\x80') fail(ErrorCode::unsupported, "tar members over 8 GiB", at);
+  member.size = octal(field(header, 124, 12), at, "a tar member's size");
+  return member;
+}
+
+void add_member(std::vector<TarMember>& members, TarMember member, std::uint64_t at) {
+  const bool twice =
+      std::any_of(members.begin(), members.end(), [&](const TarMember& other) { return other.name == member.name; });
+  if (twice)
+    fail(ErrorCode::ambiguous, fmt::format("two tar members have the name '{}'", core::escaped(member.name)), at);
+  core::require_limit(members.size() + 1, max_members, "number of tar members", "1024 members", at);
+  members.push_back(std::move(member));
 }
 
 }  // namespace
@@ -68,22 +125,19 @@ std::vector<TarMember> read_tar(const core::Input& input) {
     const Bytes block = input.read(at, block_bytes);
     const std::string_view header(reinterpret_cast<const char*>(block.data()), block_bytes);
     if (header.find_first_not_of('\0') == header.npos) return members;
-    require_checksum(header, at);
-    TarMember member{std::string(field(header, 0, 100)), at + block_bytes, 0};
-    if (header[124] & '\x80') fail(ErrorCode::unsupported, "tar members over 8 GiB", at);
-    member.size = octal(field(header, 124, 12), at, "a tar member's size");
-    if (header[156] != '5') {  // a folder holds nothing
-      require_plain(member.name, header[156], at);
-      core::require_inside(member.begin, member.size, input.size_bytes(),
-                           fmt::format("tar member '{}'", core::escaped(member.name)));
-      const auto twin = std::find_if(members.begin(), members.end(),
-                                     [&](const TarMember& other) { return other.name == member.name; });
-      if (twin != members.end())
-        fail(ErrorCode::ambiguous, fmt::format("two tar members have the name '{}'", core::escaped(member.name)), at);
-      core::require_limit(members.size() + 1, max_members, "number of tar members", "1024 members", at);
-      members.push_back(member);
+    TarMember member = read_header(header, at);
+    const std::uint64_t next =
+        core::add_or_throw(member.begin, core::align_up(member.size, block_bytes), "a tar member");
+    core::require_inside(member.begin, member.size, input.size_bytes(),
+                         fmt::format("tar member '{}'", core::escaped(member.name)));
+    const char type = header[156];
+    if (is_pax(type)) {
+      check_pax(input, member);
+    } else if (type != '5') {  // a folder holds nothing
+      require_plain(member.name, type, at);
+      add_member(members, std::move(member), at);
     }
-    at = core::add_or_throw(member.begin, core::align_up(member.size, block_bytes), "a tar member");
+    at = next;
   }
 }
 

@@ -23,7 +23,7 @@ struct TarMember {
 /// The plain files of the archive, in order.
 ///
 /// Throws Error{corrupt} for a broken header, Error{refused} for links, devices and names that climb,
-/// Error{unsupported} for extensions that change a name or size, Error{ambiguous} for a name that is there twice,
+/// Error{unsupported} for extensions that change a name or size (PAX headers of times and owners are passed over), Error{ambiguous} for a name that is there twice,
 /// Error{limit_exceeded} for over 1024 members.
 std::vector<TarMember> read_tar(const core::Input& input);
 

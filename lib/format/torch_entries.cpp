@@ -32,7 +32,9 @@ void TorchEntries::adopt_storage(std::uint32_t value) {
   tensor.dtype_name = use.dtype_name;
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   tensor.rank = 1;
-  const std::uint64_t count = use.is_view ? use.view_count : use.count;
+  const DTypeInfo& row = info(tensor.dtype);
+  const std::uint64_t size = objects_.storages[use.storage].size;
+  const std::uint64_t count = use.is_view ? use.view_count : size / row.block_bytes * row.block_elements;
   objects_.dims.insert(objects_.dims.end(), {static_cast<std::int64_t>(count), 1});
   pickled.kind = PickleKind::tensor;
   pickled.first = objects_.tensors.size();

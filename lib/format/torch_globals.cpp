@@ -171,6 +171,10 @@ KnownGlobal known_global(const PickleGlobal& global) noexcept {
     if (const KnownGlobal found = torch_dtype(global.name); found.meaning != unknown) return found;
   }
   if (global.module == "torch" || global.module == "torch.cuda") return legacy_class(global.name);
+  // Classes of sparse tensors are named beside the parts, never called.
+  if ((global.module == "torch.sparse" || global.module == "torch.cuda.sparse") &&
+      legacy_class(global.name).meaning == tensor_class)
+    return {inert};
   return {};
 }
 

@@ -58,6 +58,10 @@ void TorchResolver::run() {
   known_.reserve(pickle_.globals.size());
   for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
   if (options_.strict_globals) refuse_unknown_globals();
+  // As a rule each mention of a storage is a tensor's of its own.
+  objects_.uses.reserve(pickle_.persistent_count);
+  objects_.tensors.reserve(pickle_.persistent_count);
+  objects_.dims.reserve(std::size_t{pickle_.persistent_count} * 4);
   const auto count = static_cast<std::uint32_t>(pickle_.values.size());
   for (std::uint32_t value = 0; value < count; ++value) {
     current_ = value;

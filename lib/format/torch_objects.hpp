@@ -85,8 +85,8 @@ TorchObjects interpret(Pickle pickle, const ReadOptions& options, std::string_vi
 /// that it lies inside its storage. Throws Error{corrupt}.
 void check_tensors(const TorchObjects& objects, const Limits& limits);
 
-/// Bytes of `count` elements of a storage of that class, rounded up to whole bytes. Throws Error{corrupt} when that
-/// does not fit.
+/// Bytes of a storage of that class which PyTorch says has `count` elements; elements of under a byte it counts in
+/// bytes. Throws Error{corrupt} when that does not fit.
 std::uint64_t storage_bytes(const StorageUse& use, std::uint64_t count);
 
 /// The dotted path from the root to `value`, for sentences; empty when there is none or it is the root.

@@ -72,6 +72,7 @@ class TorchResolver {
   void rebuild_from_state(std::uint32_t value, const KnownGlobal& known, Arguments state);
   void rebuild_meta(const TorchCall& call);
   void rebuild_quantized(const TorchCall& call);
+  void require_channels(std::uint32_t integers, std::span<const std::uint32_t, 3> quantizer) const;
   bool rebuild_sparse(const TorchCall& call);
   void read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) const;
   KnownGlobal dtype_value(std::uint32_t value) const;

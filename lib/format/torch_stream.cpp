@@ -41,7 +41,8 @@ std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uin
         offset);
   storage.begin = offset + sizeof(std::int64_t);
   storage.size = storage_bytes(use, use.count);
-  core::require_inside(storage.begin, storage.size, end, fmt::format("storage '{}'", core::escaped(use.key)));
+  if (!core::inside(storage.begin, storage.size, end))
+    core::require_inside(storage.begin, storage.size, end, fmt::format("storage '{}'", core::escaped(use.key)));
   storage.placed = true;
   return storage.begin + storage.size;
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <utility>
 
@@ -17,6 +18,15 @@ namespace {
 
 bool is_key_character(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
+}
+
+/// The number that `key` spells as PyTorch does, in decimal without leading zeros, when it is below `bound`.
+std::optional<std::size_t> key_number(std::string_view key, std::size_t bound) noexcept {
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
+  if (error != std::errc() || end != key.data() + key.size() || number >= bound) return std::nullopt;
+  if (key.front() == '0' && key.size() > 1) return std::nullopt;
+  return number;
 }
 
 /// A nested _rebuild_from_type_v2 has another function inside; deeper nesting than this is nobody's and stays opaque.
@@ -54,14 +64,28 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   return use;
 }
 
-/// Gives every use its storage: one for each key.
+/// Gives every use its storage: one for each key. PyTorch numbers the keys of a zip, so that most find their storage
+/// without hashing.
 void TorchResolver::group_storages() {
-  NameTable keys(objects_.uses.size());
+  std::vector<TorchStorage>& storages = objects_.storages;
+  storages.reserve(objects_.uses.size());
+  std::vector<std::uint32_t> numbered(objects_.uses.size(), none);
+  NameTable named;
+  std::vector<std::uint32_t> by_name;  // storages of the keys in `named`
   for (std::uint32_t i = 0; i < objects_.uses.size(); ++i) {
     StorageUse& use = objects_.uses[i];
-    const NameTable::Place place = keys.add(use.key);
-    if (place.fresh) objects_.storages.push_back({.key = use.key, .use = i});
-    use.storage = place.index;
+    const std::optional<std::size_t> number = key_number(use.key, numbered.size());
+    std::uint32_t* place = number ? &numbered[*number] : nullptr;
+    if (place == nullptr) {
+      const NameTable::Place named_place = named.add(use.key);
+      if (named_place.fresh) by_name.push_back(none);
+      place = &by_name[named_place.index];
+    }
+    if (*place == none) {
+      *place = static_cast<std::uint32_t>(storages.size());
+      storages.push_back({.key = use.key, .use = i});
+    }
+    use.storage = *place;
   }
 }
 
@@ -205,6 +229,21 @@ void TorchResolver::rebuild_meta(const TorchCall& call) {
   make_tensor(call.value, tensor);
 }
 
+/// Scales, zero points and axis: one number of each for every index along the axis.
+void TorchResolver::require_channels(std::uint32_t integers, std::span<const std::uint32_t, 3> quantizer) const {
+  const TorchTensor& tensor = objects_.tensors[static_cast<std::size_t>(pickle_[integers].first)];
+  const std::uint64_t axis = natural(quantizer[2], "the axis of a quantizer");
+  if (axis >= tensor.rank) corrupt(fmt::format("a quantizer along axis {} of a tensor of {} sizes", axis, tensor.rank));
+  const std::int64_t channels = objects_.dims[tensor.dims + static_cast<std::size_t>(axis)];
+  for (const std::uint32_t part : quantizer.first<2>()) {
+    if (pickle_.kind(part) != PickleKind::tensor)
+      corrupt("expected the scales and zero points of a quantizer as tensors");
+    const TorchTensor& numbers = objects_.tensors[static_cast<std::size_t>(pickle_[part].first)];
+    if (numbers.rank != 1 || objects_.dims[numbers.dims] != channels)
+      corrupt(fmt::format("expected scales and zero points for {} channels, found other sizes", channels));
+  }
+}
+
 /// (storage, offset, size, stride, (qscheme, scale, zero point) or (qscheme, scales, zero points, axis), ...): the
 /// integers as a tensor, the parameters beside it. Nothing is dequantized here.
 void TorchResolver::rebuild_quantized(const TorchCall& call) {
@@ -219,6 +258,7 @@ void TorchResolver::rebuild_quantized(const TorchCall& call) {
   payload.value = integers;
   rebuild(payload, 0, std::nullopt);
   const bool by_channel = parts.size() == 4;
+  if (by_channel) require_channels(integers, std::span(parts).subspan<1, 3>());
   std::vector<std::pair<std::string_view, std::uint32_t>> entries{
       {"int_repr", integers},
       {"qscheme", parts[0]},
@@ -240,8 +280,9 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
   const bool by_columns = word == "torch.sparse_csc" || word == "torch.sparse_bsc";
   if (word == "torch.sparse_coo") {
     if (parts.size() < 3) corrupt("expected a sparse tensor of indices, values and size");
-    const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{
-        {{"layout", layout}, {"size", parts[2]}, {"indices", parts[0]}, {"values", parts[1]}}};
+    std::vector<std::pair<std::string_view, std::uint32_t>> entries{
+        {"layout", layout}, {"size", parts[2]}, {"indices", parts[0]}, {"values", parts[1]}};
+    if (parts.size() > 3) entries.emplace_back("is_coalesced", parts[3]);
     make_record(call.value, NodeVariant::sparse, entries);
     return true;
   }
@@ -310,19 +351,25 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
 // ---- checks
 
 std::uint64_t storage_bytes(const StorageUse& use, std::uint64_t count) {
-  const DTypeInfo& row = info(use.dtype);
-  const std::uint64_t blocks = count / row.block_elements + (count % row.block_elements != 0);
-  return core::mul_or_throw(blocks, row.block_bytes, "the size of a storage");
+  // PyTorch's own unit for elements of under a byte is the byte.
+  return core::mul_or_throw(count, info(use.dtype).block_bytes, "the size of a storage");
 }
 
 namespace {
+
+/// Other programs count the elements of under a byte.
+bool counts_elements(const StorageUse& use, std::uint64_t size) {
+  const DTypeInfo& row = info(use.dtype);
+  const std::uint64_t blocks = use.count / row.block_elements + (use.count % row.block_elements != 0);
+  return row.block_elements > 1 && core::checked_mul(blocks, row.block_bytes) == size;
+}
 
 void check_storage(const TorchObjects& objects, const StorageUse& use) {
   const TorchStorage& storage = objects.storages[use.storage];
   if (!storage.placed)
     throw Error(ErrorCode::corrupt, fmt::format("{}: no bytes for storage '{}'", objects.what, core::escaped(use.key)));
   const std::uint64_t expected = storage_bytes(use, use.count);
-  if (expected != storage.size)
+  if (expected != storage.size && !counts_elements(use, storage.size))
     throw Error(ErrorCode::corrupt,
                 fmt::format("{}: storage '{}': expected {} elements of {} in {} bytes, found {} bytes", objects.what,
                             core::escaped(use.key), use.count, info(use.dtype).name, expected, storage.size),

@@ -50,19 +50,34 @@ class Walk {
     std::size_t name_bytes;  // of the name above this frame's edges
   };
 
+  // A value with children, once the survey has reached it. All others are leaves, of which nothing need be remembered.
+  struct Spot {
+    std::uint32_t value;
+    std::uint32_t height = 0;  // edges to the deepest descendant
+    std::uint64_t leaves = 0;  // names that it stands for, saturated
+    bool closed = false;
+    bool leads_to_tensor = false;
+    bool on_path = false;
+  };
+
   std::uint32_t choose_root() const;
   std::uint32_t edge_count(std::uint32_t value) const;
   Edge edge(std::uint32_t value, std::uint32_t position) const;
   void survey(std::uint32_t root);
-  void open(std::uint32_t value, std::vector<Frame>& stack);
-  void close(std::uint32_t value);
+  void reach(std::uint32_t value, std::vector<Frame>& stack);
+  void close(Spot& spot);
   void mark_tensor_paths();
   void count_leaves(std::uint32_t root);
   void list(std::uint32_t root);
   void visit(const Edge& edge, std::vector<Frame>& stack);
-  void emit(std::uint32_t value);
+  void emit(std::uint32_t value, std::string_view name);
   void append_part(const Edge& edge, bool first);
+  std::string_view stored_name(const Edge& edge);
   bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
+  bool is_spot(std::uint32_t value) const { return value != Pickle::absent && spot_of_[value] != none; }
+  Spot& spot(std::uint32_t value) { return spots_[spot_of_[value]]; }
+  const Spot& spot(std::uint32_t value) const { return spots_[spot_of_[value]]; }
+  bool holds_tensors(std::uint32_t value) const { return is_spot(value) && spot(value).leads_to_tensor; }
 
   Catalog& catalog_;
   TorchObjects& objects_;
@@ -72,13 +87,9 @@ class Walk {
   TorchNodes nodes_;
   const TorchPlace& place_;
 
-  enum class State : std::uint8_t { unseen, open, closed };
-  std::vector<State> state_;
-  std::vector<bool> leads_to_tensor_;
-  std::vector<std::uint32_t> height_;  // of each value: edges to its deepest descendant
-  std::vector<std::uint32_t> closed_;  // values, each after its children
-  std::vector<std::uint64_t> leaves_;  // names that a value stands for, saturated
-  std::vector<bool> on_path_;
+  std::vector<std::uint32_t> spot_of_;  // of each value; `none` for leaves and what the root does not reach
+  std::vector<Spot> spots_;
+  std::vector<std::uint32_t> closed_;  // spots, each after its children
   std::string name_;
   std::uint64_t visits_ = 0;
 };
@@ -143,64 +154,66 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
 
 /// Each value once, children before parents.
 void Walk::survey(std::uint32_t root) {
-  const std::size_t count = pickle_.values.size();
-  state_.assign(count, State::unseen);
-  height_.assign(count, 0);
+  spot_of_.assign(pickle_.values.size(), none);
   std::vector<Frame> stack;
-  open(root, stack);
+  reach(root, stack);
   while (!stack.empty()) {
     Frame& frame = stack.back();
     const auto children = pickle_.children(frame.value);
     if (frame.next == children.size()) {
-      close(frame.value);
+      close(spot(frame.value));
       stack.pop_back();
       continue;
     }
     const std::uint32_t child = children[frame.next++];
-    if (child != Pickle::absent && state_[child] == State::unseen) open(child, stack);
+    if (child != Pickle::absent && !is_spot(child)) reach(child, stack);
   }
 }
 
-void Walk::open(std::uint32_t value, std::vector<Frame>& stack) {
+void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
   if (pickle_.kind(value) == PickleKind::persistent) entries_.adopt_storage(value);
-  state_[value] = State::open;
+  if (pickle_.children(value).empty()) return;
+  spot_of_[value] = static_cast<std::uint32_t>(spots_.size());
+  spots_.push_back({value});
   stack.push_back({value, 0, 0});
 }
 
-void Walk::close(std::uint32_t value) {
-  for (const std::uint32_t child : pickle_.children(value))
-    if (child != Pickle::absent && state_[child] == State::closed)
-      height_[value] = std::max(height_[value], height_[child] + 1);
-  core::require_limit(height_[value], options_.limits.record_depth, "nesting of records", "record_depth");
-  state_[value] = State::closed;
-  closed_.push_back(value);
+void Walk::close(Spot& spot) {
+  for (const std::uint32_t child : pickle_.children(spot.value)) {
+    if (child == Pickle::absent || (is_spot(child) && !this->spot(child).closed)) continue;
+    spot.height = std::max(spot.height, is_spot(child) ? this->spot(child).height + 1 : 1);
+  }
+  core::require_limit(spot.height, options_.limits.record_depth, "nesting of records", "record_depth");
+  spot.closed = true;
+  closed_.push_back(spot_of_[spot.value]);
 }
 
 /// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
 void Walk::mark_tensor_paths() {
-  leads_to_tensor_.assign(pickle_.values.size(), false);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>>
-      parents;  // (child, parent), of children that are containers or tensors
-  for (const std::uint32_t value : closed_)
-    for (const std::uint32_t child : pickle_.children(value))
-      if (child != Pickle::absent && (is_leaf_tensor(child) || !pickle_.children(child).empty()))
-        parents.emplace_back(child, value);
-  std::vector<std::uint32_t> first(pickle_.values.size() + 1, 0);
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> parents;  // (child, parent), both spots
+  std::vector<std::uint32_t> todo;
+  for (const std::uint32_t at : closed_) {
+    for (const std::uint32_t child : pickle_.children(spots_[at].value)) {
+      if (is_spot(child))
+        parents.emplace_back(spot_of_[child], at);
+      else if (child != Pickle::absent && is_leaf_tensor(child))
+        spots_[at].leads_to_tensor = true;
+    }
+    if (spots_[at].leads_to_tensor) todo.push_back(at);
+  }
+  std::vector<std::uint32_t> first(spots_.size() + 1, 0);
   for (const auto& [child, parent] : parents) ++first[child + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
   std::vector<std::uint32_t> by_child(parents.size());
   std::vector<std::uint32_t> at(first.begin(), first.end() - 1);
   for (const auto& [child, parent] : parents) by_child[at[child]++] = parent;
-  std::vector<std::uint32_t> todo;
-  for (const std::uint32_t value : closed_)
-    if (is_leaf_tensor(value)) todo.push_back(value);
-  for (const std::uint32_t value : todo) leads_to_tensor_[value] = true;
   while (!todo.empty()) {
-    const std::uint32_t value = todo.back();
+    const std::uint32_t child = todo.back();
     todo.pop_back();
-    for (std::uint32_t i = first[value]; i < first[value + 1]; ++i) {
-      if (leads_to_tensor_[by_child[i]]) continue;
-      leads_to_tensor_[by_child[i]] = true;
+    for (std::uint32_t i = first[child]; i < first[child + 1]; ++i) {
+      Spot& parent = spots_[by_child[i]];
+      if (parent.leads_to_tensor) continue;
+      parent.leads_to_tensor = true;
       todo.push_back(by_child[i]);
     }
   }
@@ -208,19 +221,23 @@ void Walk::mark_tensor_paths() {
 
 /// How many names there will be, before any is made: a few shared lists can stand for more than memory holds.
 void Walk::count_leaves(std::uint32_t root) {
-  leaves_.assign(pickle_.values.size(), 0);
-  for (const std::uint32_t value : closed_) {
-    const std::uint32_t edges = edge_count(value);
-    std::uint64_t leaves = edges == 0 ? 1 : 0;
+  for (const std::uint32_t at : closed_) {
+    Spot& counted = spots_[at];
+    const std::uint32_t edges = edge_count(counted.value);
     for (std::uint32_t i = 0; i < edges; ++i) {
-      const std::uint32_t child = edge(value, i).child;
+      const std::uint32_t child = edge(counted.value, i).child;
       if (child == Pickle::absent) continue;
-      const std::uint64_t more = leads_to_tensor_[child] ? leaves_[child] : 1;
-      leaves = core::checked_add(leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
+      const std::uint64_t more = holds_tensors(child) ? spot(child).leaves : 1;
+      counted.leaves = core::checked_add(counted.leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
     }
-    leaves_[value] = leaves;
   }
-  core::require_limit(leaves_[root], options_.limits.tensors, "names of tensors and values", "tensors");
+  if (!is_spot(root)) return;
+  const std::uint64_t leaves = spot(root).leaves;
+  core::require_limit(leaves, options_.limits.tensors, "names of tensors and values", "tensors");
+  // As a rule they are as many tensors, none under two names.
+  catalog_.tensors.reserve(catalog_.tensors.size() +
+                           std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
+  catalog_.dims.reserve(catalog_.dims.size() + objects_.dims.size() / 2);
 }
 
 void Walk::append_part(const Edge& edge, bool first) {
@@ -237,45 +254,52 @@ void Walk::append_part(const Edge& edge, bool first) {
   core::require_limit(name_.size(), options_.limits.name_bytes, "length of a name", "name_bytes");
 }
 
-void Walk::emit(std::uint32_t value) {
-  const std::string_view stored = catalog_.arena.store(name_);
+/// The name so far, where it stays. A key at the top is a name as the pickle holds it, and the pickle is kept.
+std::string_view Walk::stored_name(const Edge& edge) {
+  const std::string_view key = edge.key == Pickle::absent ? std::string_view() : pickle_.text(edge.key);
+  return key.size() == name_.size() ? key : catalog_.arena.store(name_);
+}
+
+void Walk::emit(std::uint32_t value, std::string_view name) {
   if (is_leaf_tensor(value))
-    entries_.add(stored, pickle_[value].first);
+    entries_.add(name, pickle_[value].first);
   else
-    catalog_.values.push_back({stored, nodes_.node_of(value)});
+    catalog_.values.push_back({name, nodes_.node_of(value)});
 }
 
 void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
   if (edge.child == Pickle::absent) return;
   core::require_limit(++visits_, options_.limits.record_visits, "edges walked to tensors", "record_visits");
-  if (on_path_[edge.child]) return;  // an object that contains itself
+  const bool inner = holds_tensors(edge.child);
+  if (inner && spot(edge.child).on_path) return;  // an object that contains itself
   const std::size_t above = name_.size();
   append_part(edge, stack.size() == 1 && place_.prefix.empty());
-  if (is_leaf_tensor(edge.child) || !leads_to_tensor_[edge.child]) {
-    emit(edge.child);
+  if (!inner) {
+    emit(edge.child, stored_name(edge));
     name_.resize(above);
     return;
   }
   if (pickle_.kind(edge.child) == PickleKind::call && pickle_.part(pickle_[edge.child], call_items) == Pickle::absent)
     catalog_.values.push_back({catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child)});
-  on_path_[edge.child] = true;
+  spot(edge.child).on_path = true;
   stack.push_back({edge.child, 0, above});
 }
 
 void Walk::list(std::uint32_t root) {
   name_ = place_.prefix;
   const bool container = pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set;
-  if (!container && (is_leaf_tensor(root) || !leads_to_tensor_[root])) {
-    append_part({root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"}, name_.empty());
-    return emit(root);
+  if (!container && !holds_tensors(root)) {
+    const Edge whole{root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"};
+    append_part(whole, name_.empty());
+    return emit(root, stored_name(whole));
   }
-  on_path_.assign(pickle_.values.size(), false);
-  on_path_[root] = true;
+  if (!is_spot(root)) return;  // an empty container
+  spot(root).on_path = true;
   std::vector<Frame> stack{{root, 0, name_.size()}};
   while (!stack.empty()) {
     const std::uint32_t value = stack.back().value;
     if (stack.back().next == edge_count(value)) {
-      on_path_[value] = false;
+      spot(value).on_path = false;
       name_.resize(stack.back().name_bytes);
       stack.pop_back();
       continue;
@@ -306,7 +330,8 @@ void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& op
 void finish(Catalog& catalog) {
   NameTable names(catalog.tensors.size() + catalog.values.size());
   const auto add = [&](std::string_view name) {
-    if (!names.add(name).fresh) throw Error(ErrorCode::ambiguous, "two records have this name", {.tensor = std::string(name)});
+    if (!names.add(name).fresh)
+      throw Error(ErrorCode::ambiguous, "two records have this name", {.tensor = std::string(name)});
   };
   for (const TensorEntry& tensor : catalog.tensors) add(tensor.name);
   for (const Value& value : catalog.values) add(value.name);

@@ -132,11 +132,12 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
   for (const TorchStorage& storage : objects.storages) {
     name.resize(stem);
     name += storage.key;
-    const std::uint32_t entry = zip_.find(name);
+    const std::uint32_t entry = zip_.find(name, entries.empty() ? 0 : entries.back() + 1);
     if (entry == none) continue;  // check_tensors() says which tensor lacks it
     entries.push_back(entry);
   }
   locate(input_, zip_, entries);
+  catalog_.checksums.reserve(catalog_.checksums.size() + entries.size());
   std::size_t next = 0;
   for (TorchStorage& storage : objects.storages) {
     if (next == entries.size() || zip_.entries[entries[next]].name.substr(stem) != storage.key) continue;

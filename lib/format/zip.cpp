@@ -44,7 +44,8 @@ constexpr std::uint32_t saturated32 = 0xFFFFFFFF;
 
 // Headers nearer than this are fetched with one read: copying the bytes between costs less than another system call.
 constexpr std::uint64_t near_bytes = 4096;
-constexpr std::uint64_t window_bytes = 1u << 20;
+// And no more than this at once: what a core's cache holds, and what the allocator takes from memory it already has.
+constexpr std::uint64_t window_bytes = 64u << 10;
 
 [[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
   ErrorPlace place;
@@ -314,7 +315,8 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::uint32_t ZipDirectory::find(std::string_view name) const {
+std::uint32_t ZipDirectory::find(std::string_view name, std::uint32_t guess) const {
+  if (guess < entries.size() && entries[guess].name == name) return guess;
   const std::optional<std::uint32_t> place = has_capitals(name) ? names.find(lower(name)) : names.find(name);
   return place && entries[*place].name == name ? *place : none;
 }
@@ -345,9 +347,10 @@ ZipDirectory read_zip(const core::Input& input, const Limits& limits) {
 
 void locate(const core::Input& input, ZipDirectory& directory, std::span<const std::uint32_t> used) {
   std::vector<std::uint32_t> order(used.begin(), used.end());
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+  const auto by_header = [&](std::uint32_t a, std::uint32_t b) {
     return directory.entries[a].header < directory.entries[b].header;
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), by_header)) std::sort(order.begin(), order.end(), by_header);
   const auto header_end = [&](const ZipEntry& entry) {
     return entry.header + local_bytes + entry.name.size();
   };  // inside, by check_bounds

@@ -46,8 +46,9 @@ struct ZipDirectory {
   std::vector<ZipEntry> entries;  ///< In the directory's order.
   std::uint64_t begin = 0;        ///< Offset of the central directory, the end of all data.
 
-  /// Index of the entry with exactly that name, or `none` of format/catalog.hpp.
-  [[nodiscard]] std::uint32_t find(std::string_view name) const;
+  /// Index of the entry with exactly that name, or `none` of format/catalog.hpp. `guess` is looked at first: who asks for
+  /// many names as a rule asks in the directory's order.
+  [[nodiscard]] std::uint32_t find(std::string_view name, std::uint32_t guess = 0) const;
 
   NameTable names;     ///< Of the names in lower case, in the order of entries.
   core::Arena folded;  ///< Those that have capitals.

@@ -27,6 +27,15 @@ std::uint64_t packed_size(const TensorView& view, DType dtype) {
   return dtype == DType::unknown ? view.size_bytes() : bytes_for(dtype, view.shape());
 }
 
+// A stride of 0 costs a file nothing, and would cost us whatever it declares.
+void refuse_repetition(const TensorView& view) {
+  for (const Piece& piece : view.pieces()) refuse_repetition(piece.part);
+  if (!view.pieces().empty() || view.size_bytes() <= std::max(view.storage_bytes(), LoadPlan::max_repeated_bytes)) return;
+  throw refusal(ErrorCode::limit_exceeded, view.name(),
+                fmt::format("{} bytes, made of a storage of {} by repeating elements, are over the limit max_repeated_bytes of {}", view.size_bytes(),
+                            view.storage_bytes(), LoadPlan::max_repeated_bytes));
+}
+
 // A buffer with strides: every element inside, no two at one place.
 void require_layout(const PlanEntry& entry, const Strides& strides) {
   const auto refuse = [&](std::string sentence) { return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence)); };
@@ -119,6 +128,7 @@ void LoadPlan::add(TensorView view) {
 }
 
 void LoadPlan::add(TensorView view, DType dtype) {
+  refuse_repetition(view);
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
   add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
     engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
@@ -159,7 +169,10 @@ void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::
   if (dim >= shape.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a dim of {}, found dim {}", to_string(shape), dim));
   require_shapes(name, views, dim);
   shape[dim] = 0;
-  for (const TensorView& view : views) shape[dim] += view.shape()[dim];
+  for (const TensorView& view : views) {
+    refuse_repetition(view);
+    shape[dim] += view.shape()[dim];
+  }
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
   add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
     std::int64_t first = 0;

@@ -11,6 +11,7 @@
 
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
+#include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -66,6 +67,27 @@ std::uint64_t sum_of(const std::vector<PathUse>& paths) {
 }
 
 }  // namespace
+
+TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond it only into the caller's buffer") {
+  const test::TempFolder folder;
+  const auto expanded = [&](std::int64_t count) {
+    using namespace test::pickle;
+    const std::string size = tuple({"\x8a\x08" + test::little(static_cast<std::uint64_t>(count), 8)});
+    const std::string object = call("torch._utils", "_rebuild_tensor_v2", {storage("ByteStorage", "0", 1), integer(0), size, integers({0}), "\x89", "N"});
+    return open(folder.write("m.pt", torch_file(object, {"x"}))).tensor("tensor");
+  };
+  CHECK(materialize(expanded(1000)).size_bytes() == 1000);
+  const std::int64_t terabyte = std::int64_t{1} << 40;
+  LoadPlan plan;
+  const Error error = test::thrown_by([&] { plan.add(expanded(terabyte)); });
+  CHECK(error.code() == ErrorCode::limit_exceeded);
+  CHECK(error.sentence().find("max_repeated_bytes") != std::string::npos);
+  CHECK(test::thrown_by([&] { return materialize(expanded(terabyte)); }).code() == ErrorCode::limit_exceeded);
+  CHECK(test::thrown_by([&] { plan.add(expanded(terabyte), DType::u8, {}); }).code() == ErrorCode::out_of_range);
+  const std::vector<TensorView> both{expanded(terabyte), expanded(terabyte)};
+  CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::limit_exceeded);
+  CHECK(plan.count() == 0);
+}
 
 TEST_CASE("materialize: every tensor of a file arrives, on every path, with one thread and with several") {
   const test::TempFolder folder;

@@ -48,6 +48,16 @@ TEST_CASE("open: what is not there, is empty or is of no known format says so wi
   CHECK(error.sentence().find("6e 6f 20 77") != std::string::npos);
 }
 
+TEST_CASE("open: files that are known and not read are called by their names") {
+  const TempFolder folder;
+  for (const auto& [head, words] : {std::pair<std::string, const char*>{"PYTORCH1", "preview release"}, {"PK\x05\x06" + std::string(18, '\0'), "empty zip"},
+                                    {"\x89HDF\r\n\x1a\n", "HDF5"}, {"NRUB\x01", "Burn"}, {"tjgg\x03", "GGJT"}}) {
+    const Error error = thrown_by([&] { return open(folder.write("stranger", head)); });
+    CHECK(error.code() == ErrorCode::unrecognized);
+    CHECK(error.sentence().find(words) != std::string::npos);
+  }
+}
+
 TEST_CASE("open: errors of a format carry the path of its file") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", test::safetensors_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", "x"));

@@ -110,6 +110,23 @@ TEST_CASE("torch records: checksums are compared when asked, stored and deflated
   CHECK(deflated.tensor("net.0.weight").bytes().size_bytes() == 16);
 }
 
+TEST_CASE("torch records: an index of pytorch_model.bin shards is one checkpoint, opened by file and by folder") {
+  const TempFolder folder;
+  folder.write("pytorch_model-00001-of-00002.bin", TorchBuilder().tensor("a", "FloatStorage", {2}, packed<float>({1, 2})).build());
+  folder.write("pytorch_model-00002-of-00002.bin", TorchBuilder().tensor("b", "HalfStorage", {1}, packed<std::uint16_t>({0x3C00})).value("epoch", pickled_int(3)).build());
+  const auto index = folder.write("pytorch_model.bin.index.json",
+                                  R"({"metadata": {"total_size": 10}, "weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}})");
+  for (const auto& path : {index, folder.path()}) {
+    const Checkpoint checkpoint = open(path);
+    CHECK(checkpoint.shards().size() == 2);
+    CHECK(checkpoint.tensors().count() == 2);
+    CHECK(checkpoint.tensor("a").as<float>()[1] == 2);
+    const TensorView second = checkpoint.tensor("b");
+    CHECK(second.shard_path().ends_with("00002-of-00002.bin"));
+    CHECK(checkpoint.root()["epoch"].integer() == 3);
+  }
+}
+
 namespace {
 
 struct Layer {

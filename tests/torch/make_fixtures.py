@@ -24,7 +24,12 @@ DTYPES = {
 }
 LEGACY_DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
                  torch.uint8, torch.bool, torch.complex64, torch.complex128]
-NUMPY_DTYPES = {"float32": "f32", "float64": "f64", "int64": "i64", "uint8": "u8", "bool": "bool"}
+# Types without arithmetic: PyTorch has only views of bytes in them.
+RARE_DTYPES = {
+    torch.float4_e2m1fn_x2: "f4_e2m1", torch.bits8: "bits8", torch.bits16: "bits16", torch.bits1x8: "bits1x8", torch.bits2x4: "bits2x4",
+    torch.bits4x2: "bits4x2",
+}
+QUANTIZED_DTYPES = {torch.qint8: "qi8", torch.quint8: "qu8", torch.qint32: "qi32", torch.quint4x2: "qu4x2"}
 
 
 def raw_bytes(tensor):
@@ -35,8 +40,16 @@ def raw_bytes(tensor):
     return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+def facts(tensor):
+    """The dtype and the shape as heft says them: it counts the elements of float4, PyTorch the bytes that hold two."""
+    shape = list(tensor.shape)
+    if tensor.dtype == torch.float4_e2m1fn_x2:
+        shape[-1] *= 2
+    return {"dtype": (DTYPES | RARE_DTYPES)[tensor.dtype], "shape": shape}
+
+
 def dense(tensor):
-    return {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "bytes": raw_bytes(tensor).hex()}
+    return facts(tensor) | {"bytes": raw_bytes(tensor).hex()}
 
 
 def sparse_parts(tensor):
@@ -47,37 +60,44 @@ def sparse_parts(tensor):
     return {"ccol_indices": tensor.ccol_indices(), "row_indices": tensor.row_indices(), "values": tensor.values()}
 
 
-def tensor_entries(tensor, path, found):
+def tensor_entries(tensor, path, found, describe):
     if tensor.is_quantized:
-        entry = dense(tensor.int_repr())
-        entry["dtype"] = {torch.qint8: "qi8", torch.quint8: "qu8", torch.qint32: "qi32"}[tensor.dtype]
-        found[path + ".int_repr"] = entry
-        if tensor.qscheme() == torch.per_channel_affine:
-            found[path + ".scales"] = dense(tensor.q_per_channel_scales())
-            found[path + ".zero_points"] = dense(tensor.q_per_channel_zero_points())
+        # Four bits at a time, the integers of the rows follow each other in the storage.
+        packed = tensor.dtype == torch.quint4x2
+        integers = torch.tensor([], dtype=torch.uint8).set_(tensor.untyped_storage()) if packed else tensor.int_repr()
+        found[path + ".int_repr"] = describe(integers) | {"dtype": QUANTIZED_DTYPES[tensor.dtype], "shape": list(tensor.shape)}
+        if tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams):
+            found[path + ".scales"] = describe(tensor.q_per_channel_scales())
+            found[path + ".zero_points"] = describe(tensor.q_per_channel_zero_points())
+    elif tensor.is_nested:
+        parts = {"buffer": tensor.values(), "sizes": tensor._nested_tensor_size(), "strides": tensor._nested_tensor_strides(),
+                 "offsets": tensor._nested_tensor_storage_offsets()}
+        for name, part in parts.items():
+            found[f"{path}.{name}"] = describe(part)
     elif tensor.layout != torch.strided:
         for name, part in sparse_parts(tensor).items():
-            found[f"{path}.{name}"] = dense(part)
+            found[f"{path}.{name}"] = describe(part)
     elif tensor.is_meta:
-        found[path] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape)}
+        found[path] = facts(tensor)
     else:
-        found[path] = dense(tensor)
+        found[path] = describe(tensor)
 
 
-def walk(value, path, found):
+def walk(value, path, found, describe=dense):
+    """Fills `found` with what describe() says of each tensor, under heft's names."""
     stem = path + "." if path else ""
     if isinstance(value, torch.Tensor):
-        tensor_entries(value, path or "tensor", found)
+        tensor_entries(value, path or "tensor", found, describe)
     elif isinstance(value, torch.nn.Module):
-        walk(value.state_dict(), path, found)
+        walk(value.state_dict(), path, found, describe)
     elif isinstance(value, numpy.ndarray):
-        found[path] = {"dtype": NUMPY_DTYPES[value.dtype.name], "shape": list(value.shape), "bytes": value.tobytes().hex()}
+        found[path] = describe(torch.from_numpy(numpy.ascontiguousarray(value)))
     elif isinstance(value, dict):
         for key, item in value.items():
-            walk(item, stem + str(key), found)
+            walk(item, stem + str(key), found, describe)
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
-            walk(item, stem + str(index), found)
+            walk(item, stem + str(index), found, describe)
 
 
 def ramp(dtype, count=6):
@@ -157,11 +177,21 @@ def cases():
     quantized = {"tensor": torch.quantize_per_tensor(torch.tensor([0.0, 1.0, 2.0]), 0.1, 3, torch.quint8),
                  "channel": torch.quantize_per_channel(torch.ones(2, 2), torch.tensor([0.1, 0.2]).double(), torch.tensor([0, 1]), 0, torch.qint8)}
     yield "quantized.pt", quantized, {}
+    yield "rare.pt", rare(), {}
 
 
 def sparse():
     matrix = torch.tensor([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0]])
     return {"coo": matrix.to_sparse(), "csr": matrix.to_sparse_csr(), "csc": matrix.to_sparse_csc()}
+
+
+def rare():
+    bytes_of_six = torch.arange(0x30, 0x36, dtype=torch.uint8)
+    matrix = torch.tensor([[0.0, 1.0, 0.0, 0.0], [2.0, 0.0, 3.0, 0.0]])
+    four_bits = torch.quantize_per_channel(torch.arange(16.0).reshape(4, 4), torch.tensor([1.0, 1.0, 2.0, 2.0]), torch.zeros(4), 0, torch.quint4x2)
+    return {**{name: bytes_of_six.view(dtype) for dtype, name in RARE_DTYPES.items()}, "bsr": matrix.to_sparse_bsr((1, 2)),
+            "bsc": matrix.to_sparse_bsc((1, 2)), "nested": torch.nested.nested_tensor([torch.ones(2, 3), torch.zeros(1, 3)]),
+            "qu4x2": four_bits, "qi32": torch.quantize_per_tensor(torch.tensor([1.0, -2.0]), 0.5, 0, torch.qint32)}
 
 
 def main():

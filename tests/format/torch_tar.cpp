@@ -1,0 +1,158 @@
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "format/formats.hpp"
+#include "heft/error.hpp"
+#include "support/catalog_checks.hpp"
+#include "support/pickle_builder.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/thrown.hpp"
+#include "torch_reading.hpp"
+
+using namespace heft;
+using namespace heft::test;
+using namespace heft::test::pickle;
+
+namespace {
+
+struct Member {
+  std::string name;
+  std::string content;
+  char type = '0';
+  std::string prefix = {};
+};
+
+std::string octal(std::uint64_t value, int digits) {
+  std::string text;
+  for (; digits > 0; --digits, value /= 8) text.insert(text.begin(), static_cast<char>('0' + value % 8));
+  return text;
+}
+
+std::string header(const Member& member) {
+  std::string block(512, '\0');
+  block.replace(0, member.name.size(), member.name);
+  block.replace(124, 11, octal(member.content.size(), 11));
+  block[156] = member.type;
+  block.replace(257, 8,
+                std::string("ustar\0"
+                            "00",
+                            8));
+  block.replace(345, member.prefix.size(), member.prefix);
+  block.replace(148, 8, 8, ' ');
+  std::uint64_t sum = 0;
+  for (const char c : block) sum += static_cast<unsigned char>(c);
+  return block.replace(148, 8, octal(sum, 6) + std::string("\0 ", 2));
+}
+
+std::string tar(const std::vector<Member>& members) {
+  std::string file;
+  for (const Member& member : members) {
+    file += header(member) + member.content;
+    file.resize((file.size() + 511) / 512 * 512);
+  }
+  return file + std::string(1024, '\0');
+}
+
+std::string pickled(const std::string& object) { return proto() + object + "."; }
+
+/// Two tensors that share one storage of four floats, the second through a view of it: as PyTorch wrote in 2016.
+std::vector<Member> members() {
+  const std::string floats = packed<float>({1, 2, 3, 4});
+  const std::string storages =
+      pickled(integer(1)) + pickled(tuple({integer(10), text("cpu"), global("torch", "FloatStorage")})) + little(4, 8) +
+      floats + pickled(list({tuple({integer(11), integer(10), integer(1), integer(3)})}));
+  const auto entry = [](int key, int storage, int size, int offset) {
+    return pickled(tuple({integer(key), integer(storage), global("torch", "FloatTensor")})) + little(1, 4) +
+           little(0, 4) + little(static_cast<std::uint64_t>(size), 8) + little(1, 8) +
+           little(static_cast<std::uint64_t>(offset), 8);
+  };
+  return {{"sys_info", pickled(dict({text("protocol_version"), integer(1000)}))},
+          {"storages", storages},
+          {"tensors", pickled(integer(2)) + entry(100, 10, 4, 0) + entry(101, 11, 2, 1)},
+          {"pickle", pickled(dict({text("whole"), integer(100) + "Q", text("part"), integer(101) + "Q"}))}};
+}
+
+Member pax(const std::string& line, char type = 'x') {
+  // The length counts its own digits; these lines are all of two.
+  return {"PaxHeaders/x", std::to_string(line.size() + 4) + " " + line + "\n", type};
+}
+
+std::string with(const Member& extra) {
+  std::vector<Member> all = members();
+  all.insert(all.begin() + 1, extra);
+  return tar(all);
+}
+
+struct Hostile {
+  const char* what;
+  std::string file;
+  ErrorCode code;
+  const char* words;
+};
+
+std::string without(std::string_view name) {
+  std::vector<Member> all = members();
+  std::erase_if(all, [&](const Member& member) { return member.name == name; });
+  return tar(all);
+}
+
+std::string changed(std::size_t at, char to) {
+  std::string file = tar(members());
+  file[at] = to;
+  return file;
+}
+
+}  // namespace
+
+TEST_CASE("torch tar: tensors of the table, and views of storages, are found by their keys") {
+  const std::string file = tar(members());
+  const format::Catalog catalog = open_bytes(file);
+  CHECK(catalog.format == "torch-tar");
+  CHECK(elements_of(catalog, tensor_of(catalog, "whole"), file) == packed<float>({1, 2, 3, 4}));
+  CHECK(elements_of(catalog, tensor_of(catalog, "part"), file) == packed<float>({3, 4}));
+  CHECK(tensor_of(catalog, "whole").begin == tensor_of(catalog, "part").begin);
+}
+
+TEST_CASE("torch tar: headers of times and owners are passed over") {
+  for (const char* line : {"mtime=1476000000.25", "uid=12345678", "uname=somebody"}) {
+    INFO(std::string(line));
+    CHECK(is_read(format::torch_tar_format, with(pax(line))));
+  }
+  CHECK(is_read(format::torch_tar_format, with(pax("charset=BINARY", 'g'))));
+}
+
+TEST_CASE("torch tar: hostile archives are refused in words") {
+  const std::vector<Hostile> rows = {
+      {"no pickle", without("pickle"), ErrorCode::corrupt, "'pickle'"},
+      {"no storages", without("storages"), ErrorCode::corrupt, "'storages'"},
+      {"a member twice", with({"pickle", "N."}), ErrorCode::ambiguous, "two tar members"},
+      {"a link", with({"x", "", '2'}), ErrorCode::refused, "no plain file"},
+      {"a device", with({"x", "", '3'}), ErrorCode::refused, "no plain file"},
+      {"a name that climbs", with({"../x", ""}), ErrorCode::refused, "no plain name"},
+      {"a name in a prefix", with({"x", "", '0', "folder"}), ErrorCode::refused, "no plain name"},
+      {"a long name of GNU's", with({"././@LongLink", "x", 'L'}), ErrorCode::unsupported, "extension"},
+      {"a path by PAX", with(pax("path=../../x")), ErrorCode::unsupported, "'path'"},
+      {"a size by PAX", with(pax("size=99999")), ErrorCode::unsupported, "'size'"},
+      {"a PAX line that is none", with({"x", "99 mtime=1\n", 'x'}), ErrorCode::corrupt, "length key=value"},
+      {"a wrong checksum", changed(0, 'S'), ErrorCode::corrupt, "checksum"},
+      {"a size of letters", changed(130, 'x'), ErrorCode::corrupt, ""},
+      {"no end", tar(members()).substr(0, 512), ErrorCode::corrupt, ""},
+  };
+  for (const Hostile& row : rows) {
+    INFO(std::string(row.what));
+    const Error error = thrown_by([&] { return read_bytes(format::torch_tar_format, row.file); });
+    INFO(std::string(error.what()));
+    CHECK(name(error.code()) == name(row.code));
+    CHECK(error.sentence().find(row.words) != std::string::npos);
+  }
+}
+
+TEST_CASE("torch tar: a prefix is refused unless only padding is gone, and a flipped bit is refused or harmless") {
+  const std::string file = tar(members());
+  // The two empty blocks at the end are one more than needed.
+  CHECK(readable_prefixes(format::torch_tar_format, file) == 512);
+  flip_every_bit(format::torch_tar_format, file, file.size());
+}
