@@ -19,7 +19,7 @@ namespace bench {
 namespace {
 
 struct Options {
-  std::string model = "llama-3.2-1b", format = "safetensors", stored, size, cache = default_cache().string();
+  std::string model = "llama-3.2-1b", format, stored, size, cache = default_cache().string();
   std::vector<std::string> states = {"warm", "cold", "half"}, dtypes = {""}, destinations = {"fresh", "reused"};
   std::string largest = "1.6GB", json;
   Settings settings;
@@ -40,7 +40,8 @@ Recipe recipe_of(const Options& o) {
 }
 
 Target make_target(const Options& o, const Recipe& recipe) {
-  const std::filesystem::path path = checkpoint_in(o.cache, recipe, format_from_name(o.format));
+  const std::optional<Format> format = o.format.empty() ? std::nullopt : std::optional(format_from_name(o.format));
+  const std::filesystem::path path = checkpoint_in(o.cache, recipe, format);
   return {path, path.filename().string()};
 }
 
@@ -126,9 +127,9 @@ void add_target(CLI::App& command, Options& o) {
                   "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
                       ", COUNTxBYTES")
       ->capture_default_str();
-  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf")
-      ->capture_default_str();
-  command.add_option("--stored", o.stored, "Store real tensors as f32, f16, bf16, f8_e4m3 or f8_e5m2");
+  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf; else as published");
+  command.add_option("--stored", o.stored,
+                     "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
   command.add_option("--cache", o.cache, "Folder that keeps what was made")->capture_default_str();
 }

@@ -99,6 +99,7 @@ void list(benchmark::State& state, const Subject& s, std::string_view pattern) {
 }
 
 void open_again(benchmark::State& state, const Subject& s) {
+  const AllocationCount count(state);
   for (auto _ : state) benchmark::DoNotOptimize(heft::open(s.checkpoint.path()).tensors().count());
 }
 

@@ -36,6 +36,14 @@ std::string file_name(const Recipe& recipe, bool folder, const FormatRow& format
   return folder ? name : fmt::format("{}{}", name, format.extension);
 }
 
+void refuse_blocks(const Model& model, const FormatRow& format) {
+  for (const Shard& shard : model.shards)
+    for (const Tensor& t : shard)
+      if (format.name != "gguf" && info(t.kind).block_elements > 1)
+        throw std::runtime_error(
+            fmt::format("{}: {} is a block type, which gguf alone has", t.name, info(t.kind).name));
+}
+
 void check_space(const fs::path& folder, std::uint64_t bytes) {
   const std::uint64_t wanted =
       bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and some air for the rest of the machine
@@ -77,9 +85,11 @@ fs::path default_cache() {
   return fs::path(home != nullptr ? home : "/tmp") / ".cache" / "heft-bench";
 }
 
-fs::path checkpoint_in(const fs::path& cache, const Recipe& recipe, Format format) {
+fs::path checkpoint_in(const fs::path& cache, const Recipe& recipe, std::optional<Format> wanted) {
   const Model model = make_model(recipe);
+  const Format format = wanted ? *wanted : format_from_name(model.format);
   const FormatRow& row = formats[static_cast<std::size_t>(format)];
+  refuse_blocks(model, row);
   if (model.sparse && format != Format::safetensors)
     throw std::runtime_error(fmt::format("{} is made as safetensors only: its payload is not stored", recipe.model));
   std::error_code error;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,7 +20,8 @@ std::filesystem::path default_cache();
 
 /// Path of that checkpoint in `cache`: made now when it is not there, with a progress bar. It appears whole or not at
 /// all. Throws std::runtime_error when the recipe names no model, the folder cannot be written, or the disk has not the
-/// space.
-std::filesystem::path checkpoint_in(const std::filesystem::path& cache, const Recipe& recipe, Format format);
+/// space. Without a format it is made as it is published.
+std::filesystem::path checkpoint_in(const std::filesystem::path& cache, const Recipe& recipe,
+                                    std::optional<Format> format);
 
 }  // namespace bench

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "maker/gguf_metadata.hpp"
 #include "maker/output.hpp"
 #include "maker/writers.hpp"
 
@@ -16,13 +17,9 @@ constexpr std::uint64_t alignment = 32;
 constexpr std::uint64_t padded(std::uint64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 std::uint32_t ggml_type(const Tensor& t) {
-  switch (t.kind) {
-    case Kind::f32: return 0;
-    case Kind::f16: return 1;
-    case Kind::i64: return 27;
-    case Kind::bf16: return 30;
-    default: throw std::runtime_error(fmt::format("{}: GGUF has no type {}", t.name, info(t.kind).name));
-  }
+  const KindInfo& kind = info(t.kind);
+  if (kind.ggml == KindInfo::none) throw std::runtime_error(fmt::format("{}: GGUF has no type {}", t.name, kind.name));
+  return kind.ggml;
 }
 
 void put_string(std::vector<std::byte>& out, std::string_view text) {
@@ -41,15 +38,13 @@ void put_info(std::vector<std::byte>& out, const Tensor& t, std::uint64_t offset
 }  // namespace
 
 void write_gguf(const Model& model, const std::filesystem::path& path, Progress& progress) {
-  constexpr std::uint32_t text_type = 8;
+  const GgufMetadata metadata = gguf_metadata(model);
   std::vector<std::byte> head;
   put_text(head, "GGUF");
   put_le<std::uint32_t>(head, 3);
   put_le<std::uint64_t>(head, model.tensor_count());
-  put_le<std::uint64_t>(head, 1);
-  put_string(head, "general.architecture");
-  put_le<std::uint32_t>(head, text_type);
-  put_string(head, "llama");
+  put_le<std::uint64_t>(head, metadata.pairs);
+  head.insert(head.end(), metadata.bytes.begin(), metadata.bytes.end());
   std::uint64_t offset = 0;
   for (const Shard& shard : model.shards) {
     for (const Tensor& t : shard) {

@@ -15,14 +15,38 @@ namespace bench {
 
 namespace {
 
-constexpr std::array<KindInfo, 6> kinds = {{
-    {"bf16", "BF16", "BFloat16Storage", 2, 0xbfff'bfff'bfff'bfff},
-    {"f16", "F16", "HalfStorage", 2, 0xbfff'bfff'bfff'bfff},
-    {"f32", "F32", "FloatStorage", 4, 0xbfff'ffff'bfff'ffff},
-    {"f8_e4m3", "F8_E4M3", "Float8_e4m3fnStorage", 1, 0xbfbf'bfbf'bfbf'bfbf},
-    {"f8_e5m2", "F8_E5M2", "Float8_e5m2Storage", 1, 0xbfbf'bfbf'bfbf'bfbf},
-    {"i64", "I64", "LongStorage", 8, 0x0000'0000'7fff'ffff},
-}};
+constexpr auto kinds = std::to_array<KindInfo>({
+    {"bf16", "BF16", "BFloat16Storage", 30, 2, 1, 0xbfff'bfff'bfff'bfff},
+    {"f16", "F16", "HalfStorage", 1, 2, 1, 0xbfff'bfff'bfff'bfff},
+    {"f32", "F32", "FloatStorage", 0, 4, 1, 0xbfff'ffff'bfff'ffff},
+    {"f8_e4m3", "F8_E4M3", "Float8_e4m3fnStorage", KindInfo::none, 1, 1, 0xbfbf'bfbf'bfbf'bfbf},
+    {"f8_e5m2", "F8_E5M2", "Float8_e5m2Storage", KindInfo::none, 1, 1, 0xbfbf'bfbf'bfbf'bfbf},
+    {"i64", "I64", "LongStorage", 27, 8, 1, 0x0000'0000'7fff'ffff},
+    {.name = "q4_0", .ggml = 2, .bytes = 18, .block_elements = 32, .scales = {1, KindInfo::none}},
+    {.name = "q4_1", .ggml = 3, .bytes = 20, .block_elements = 32, .scales = {1, 3}},
+    {.name = "q5_0", .ggml = 6, .bytes = 22, .block_elements = 32, .scales = {1, KindInfo::none}},
+    {.name = "q5_1", .ggml = 7, .bytes = 24, .block_elements = 32, .scales = {1, 3}},
+    {.name = "q8_0", .ggml = 8, .bytes = 34, .block_elements = 32, .scales = {1, KindInfo::none}},
+    {.name = "q2_k", .ggml = 10, .bytes = 84, .block_elements = 256, .scales = {81, 83}},
+    {.name = "q3_k", .ggml = 11, .bytes = 110, .block_elements = 256, .scales = {109, KindInfo::none}},
+    {.name = "q4_k", .ggml = 12, .bytes = 144, .block_elements = 256, .scales = {1, 3}},
+    {.name = "q5_k", .ggml = 13, .bytes = 176, .block_elements = 256, .scales = {1, 3}},
+    {.name = "q6_k", .ggml = 14, .bytes = 210, .block_elements = 256, .scales = {209, KindInfo::none}},
+    {.name = "iq2_xxs", .ggml = 16, .bytes = 66, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq2_xs", .ggml = 17, .bytes = 74, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq2_s", .ggml = 22, .bytes = 82, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq3_xxs", .ggml = 18, .bytes = 98, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq3_s", .ggml = 21, .bytes = 110, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq1_s", .ggml = 19, .bytes = 50, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "iq1_m", .ggml = 29, .bytes = 56, .block_elements = 256, .scales = {55, KindInfo::none}},
+    {.name = "iq4_nl", .ggml = 20, .bytes = 18, .block_elements = 32, .scales = {1, KindInfo::none}},
+    {.name = "iq4_xs", .ggml = 23, .bytes = 136, .block_elements = 256, .scales = {1, KindInfo::none}},
+    {.name = "tq1_0", .ggml = 34, .bytes = 54, .block_elements = 256, .scales = {53, KindInfo::none}},
+    {.name = "tq2_0", .ggml = 35, .bytes = 66, .block_elements = 256, .scales = {65, KindInfo::none}},
+    {.name = "mxfp4", .ggml = 39, .bytes = 17, .block_elements = 32, .scales = {0, KindInfo::none}},
+    {.name = "nvfp4", .ggml = 40, .bytes = 36, .block_elements = 64},
+});
+static_assert(kinds.size() == static_cast<std::size_t>(Kind::nvfp4) + 1);
 
 constexpr LlamaShape llama_1b = {16, 2048, 8192, 512, 128256, true};
 constexpr LlamaShape llama_8b = {32, 4096, 14336, 1024, 128256, false};
@@ -34,13 +58,16 @@ struct Published {
   std::size_t shards;
   std::string_view pattern;
   bool sparse;
+  std::string_view format = "safetensors";
+  std::uint64_t vocabulary = 0;
 };
 
 constexpr std::string_view usual_pattern = "model-{:05}-of-{:05}.safetensors";
 
-constexpr std::array<Published, 5> published = {{
+constexpr std::array<Published, 6> published = {{
     {"llama-3.2-1b", [] { return llama(llama_1b); }, 1, usual_pattern, false},
     {"llama-3-8b", [] { return llama(llama_8b); }, 4, usual_pattern, false},
+    {"llama-3-8b-q4_k_m", [] { return llama_q4_k_m(llama_8b); }, 1, "", false, "gguf", llama_8b.vocabulary},
     {"resnet-152", resnet_152, 1, usual_pattern, false},
     {"llama-3.1-405b", [] { return llama(llama_405b); }, 191, usual_pattern, true},
     {"deepseek-v3", deepseek_v3, 163, "model-{:05}-of-{:06}.safetensors", true},
@@ -93,9 +120,16 @@ void scale(std::vector<Tensor>& tensors, std::uint64_t size_bytes) {
   }
 }
 
+// Vectors stay what they are beside blocks, as llama.cpp leaves norms and biases.
+bool can_store_as(const Tensor& t, Kind kind) {
+  if (t.kind == Kind::i64) return false;
+  const std::int64_t block = info(kind).block_elements;
+  return block == 1 || (t.shape.size() >= 2 && t.shape.back() % block == 0);
+}
+
 void store_as(std::vector<Tensor>& tensors, Kind kind) {
   for (Tensor& t : tensors)
-    if (t.kind != Kind::i64) t.kind = kind;
+    if (can_store_as(t, kind)) t.kind = kind;
 }
 
 // Consecutive tensors into shards of about equal bytes, none empty.
@@ -180,8 +214,12 @@ Model make_model(const Recipe& recipe) {
   if (recipe.size_bytes != 0) scale(tensors, recipe.size_bytes);
   // A scaled copy of a sparse model is meant to be stored.
   const bool sparse = row != nullptr && row->sparse && recipe.size_bytes == 0;
-  return {recipe.model, split(std::move(tensors), row != nullptr ? row->shards : 1),
-          std::string(row != nullptr ? row->pattern : usual_pattern), sparse};
+  Model model{recipe.model, split(std::move(tensors), row != nullptr ? row->shards : 1),
+              std::string(row != nullptr ? row->pattern : usual_pattern), sparse};
+  if (row == nullptr) return model;
+  model.format = row->format;
+  model.vocabulary = row->vocabulary;
+  return model;
 }
 
 std::uint64_t parse_bytes(std::string_view text) {

@@ -31,6 +31,12 @@ std::uint64_t seed_of(std::string_view name) noexcept {
   return hash;
 }
 
+// Takes the top exponent bit of every block's scales.
+void make_finite(std::span<std::byte> blocks, const KindInfo& kind) noexcept {
+  for (const std::uint32_t scale : kind.scales)
+    for (std::size_t at = scale; at < blocks.size(); at += kind.bytes) blocks[at] &= std::byte{0xBF};
+}
+
 }  // namespace
 
 void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept {
@@ -76,11 +82,14 @@ void Output::append(std::span<const std::byte> bytes) {
 void Output::patch(std::uint64_t offset, std::span<const std::byte> bytes) { write_at(offset, bytes); }
 
 std::uint32_t Output::append_payload(const Tensor& tensor) {
-  const std::uint64_t total = tensor.bytes(), seed = seed_of(tensor.name), mask = info(tensor.kind).finite_mask;
+  const KindInfo& kind = info(tensor.kind);
+  const std::uint64_t total = tensor.bytes(), seed = seed_of(tensor.name);
+  const std::uint64_t step = chunk_bytes / (8 * kind.bytes) * (8 * kind.bytes);  // whole words and whole blocks
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < total;) {
-    const std::span part = std::span(buffer_).first(std::min<std::uint64_t>(chunk_bytes, total - done));
-    fill_random(part, seed, done / 8, mask);
+    const std::span part = std::span(buffer_).first(std::min(step, total - done));
+    fill_random(part, seed, done / 8, kind.finite_mask);
+    make_finite(part, kind);
     crc = libdeflate_crc32(crc, part.data(), part.size());
     append(part);
     done += part.size();

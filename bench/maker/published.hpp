@@ -15,6 +15,9 @@ struct LlamaShape {
 /// Meta's Llama 3 family as on Hugging Face.
 std::vector<Tensor> llama(const LlamaShape& shape);
 
+/// The same as llama.cpp's `llama-quantize ... Q4_K_M` leaves it: its names, and its mixture of Q4_K, Q6_K and f32.
+std::vector<Tensor> llama_q4_k_m(const LlamaShape& shape);
+
 /// DeepSeek-V3: 61 layers of latent attention, 58 with 256 routed experts, one multi-token-prediction layer; fp8 with
 /// scales of 128 x 128 blocks.
 std::vector<Tensor> deepseek_v3();

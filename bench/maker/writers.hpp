@@ -17,7 +17,7 @@ void write_torch_zip(const Model& model, const std::filesystem::path& path, Prog
 /// What torch.save wrote before version 1.6: five pickles, then the storages.
 void write_torch_legacy(const Model& model, const std::filesystem::path& path, Progress& progress);
 
-/// GGUF version 3, tensors as they are (no quantization), in row-major order with ggml's reversed dims.
+/// GGUF version 3, in row-major order with ggml's reversed dims. Blocks are random ones: nothing is quantized.
 void write_gguf(const Model& model, const std::filesystem::path& path, Progress& progress);
 
 }  // namespace bench

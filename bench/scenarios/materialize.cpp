@@ -31,10 +31,11 @@ bool converts(const Job& job) { return job.bytes_written != job.bytes_read; }
 void add_memory_yardsticks(Table& table, const Job& job) {
   const std::string_view pages = job.reused ? "resident" : "fresh";
   const bool streams = converts(job) || job.transposed;
-  if (!streams)
-    table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", job, true));
-  else
+  if (streams)
     table.rows.push_back(yardstick_row(fmt::format("stream into {} huge pages", pages), "stream", job, true));
+  Job copy = job;
+  copy.bytes_read = converts(job) ? job.bytes_written : job.bytes_read;
+  table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", copy, !streams));
 }
 
 void add_device_yardsticks(Table& table, Job job) {

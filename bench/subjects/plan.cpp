@@ -18,10 +18,14 @@ struct Wanted {
   [[nodiscard]] std::uint64_t room() const { return (bytes() + alignment - 1) / alignment * alignment; }
 };
 
-bool is_real(const heft::TensorView& view) { return heft::info(view.dtype()).category == heft::DTypeCategory::real; }
+// What --dtype means: reals, and blocks of reals.
+bool converts(const heft::TensorView& view) {
+  const heft::DTypeCategory category = heft::info(view.dtype()).category;
+  return category == heft::DTypeCategory::real || category == heft::DTypeCategory::block;
+}
 
 heft::DType target_of(const heft::TensorView& view, const Job& job) {
-  if (job.dtype.empty() || !is_real(view)) return view.dtype();
+  if (job.dtype.empty() || !converts(view)) return view.dtype();
   const auto dtype = heft::dtype_from_name(job.dtype);
   if (!dtype) throw std::runtime_error(fmt::format("no dtype '{}'", job.dtype));
   return *dtype;

@@ -53,6 +53,8 @@ void declare(CLI::App& app, TreeCommand& c) {
   CLI::App& command = *app.add_subcommand("tree", "Show the record tree with the size of every subtree");
   add_path(command, c);
   command.add_option("--depth", c.depth, "Show no more than N levels")->type_name("N");
+  command.add_flag("--metadata", c.metadata,
+                   "Show the metadata instead: GGUF's keys and values, safetensors' __metadata__");
   add_json(command, c);
 }
 

@@ -22,6 +22,7 @@ struct ListCommand {
 struct TreeCommand {
   std::string path;
   std::optional<std::size_t> depth;
+  bool metadata = false;  ///< Of the metadata instead of the tensors.
   bool json = false;
   OpenOptions open = {};
 };

@@ -12,7 +12,7 @@ namespace {
 
 // Shared and cyclic subtrees of pickles unfold without end on paper: a printed tree stops here and says so.
 constexpr std::uint64_t most_nodes = 4'000'000;
-constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text
+constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text; the root shows all
 
 bool is_container(const Record& record) {
   return record.kind() == RecordKind::list || record.kind() == RecordKind::map || record.kind() == RecordKind::opaque;
@@ -122,7 +122,7 @@ void print_text(const Record& root, std::size_t depth, Terminal& terminal) {
   std::vector<Frame> frames;
   std::uint64_t nodes = 0;
   terminal.out << text_line(root) << '\n';
-  if (is_container(root) && depth > 0) frames.push_back({root, 0, children_shown(root)});
+  if (is_container(root) && depth > 0) frames.push_back({root, 0, root.count()});
   while (!frames.empty()) {
     Frame& frame = frames.back();
     const std::string indent(frames.size() * 2, ' ');
@@ -143,8 +143,11 @@ void print_text(const Record& root, std::size_t depth, Terminal& terminal) {
 int run(const TreeCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open(command.path, command.open);
   const std::size_t depth = command.depth.value_or(SIZE_MAX);
-  if (command.json) print_json(checkpoint.root(), depth, terminal);
-  else print_text(checkpoint.root(), depth, terminal);
+  const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
+  if (command.json)
+    print_json(root, depth, terminal);
+  else
+    print_text(root, depth, terminal);
   return yes;
 }
 

@@ -245,10 +245,8 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 
   TensorReader reader(wire, options.limits, catalog);
   reader.read_descriptions(tensors);
-  if (tensors > 0) {
-    const std::uint64_t alignment = read_alignment(catalog);
-    reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
-  }
+  const std::uint64_t alignment = read_alignment(catalog);
+  if (tensors > 0) reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
   read_split(catalog, options);
   catalog.kept = cursor.release();
   return catalog;

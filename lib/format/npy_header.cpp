@@ -175,12 +175,35 @@ DType plain_type(char kind, std::uint64_t size) noexcept {
   return DType::unknown;
 }
 
+// The bytes of a type that the package ml_dtypes adds to NumPy and names by a word; 0: none of those.
+std::uint64_t bytes_of_added_type(std::string_view name) noexcept {
+  static constexpr std::string_view of_a_byte[] = {"float8_e3m4",
+                                                   "float8_e4m3",
+                                                   "float8_e4m3b11fnuz",
+                                                   "float8_e4m3fn",
+                                                   "float8_e4m3fnuz",
+                                                   "float8_e5m2",
+                                                   "float8_e5m2fnuz",
+                                                   "float8_e8m0fnu",
+                                                   "float4_e2m1fn",
+                                                   "float6_e2m3fn",
+                                                   "float6_e3m2fn",
+                                                   "int4",
+                                                   "uint4",
+                                                   "int2",
+                                                   "uint2"};
+  if (name == "bfloat16") return 2;
+  return std::ranges::find(of_a_byte, name) == std::end(of_a_byte) ? 0 : 1;
+}
+
 // Byte order, kind, number: '<f4', '|S3', '>M8[D]'. Types that heft has no values for keep their text and their size.
 ItemType Literal::item_type(std::string_view text) const {
-  ItemType type{.text = text};
+  ItemType type{.size_bytes = bytes_of_added_type(text), .text = text};
+  if (type.size_bytes > 0) return type;
   std::string_view rest = text;
   if (!rest.empty() && std::string_view("<>|=").find(rest.front()) != rest.npos) {
     type.big_endian = rest.front() == '>';
+    type.native = rest.front() == '=';
     rest.remove_prefix(1);
   }
   const char kind = rest.empty() ? '\0' : rest.front();
@@ -299,6 +322,9 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of items, {} are there", entry.size, available),
                 {.tensor = std::string(name), .offset = begin});
   if (entry.size < available) catalog.notes.push_back(fmt::format("{} bytes after '{}'", available - entry.size, core::escaped(name)));
+  if (header.type.native)
+    catalog.notes.push_back(fmt::format(
+        "the byte order of '{}' is that of the machine that wrote it: taken as little-endian", core::escaped(name)));
   if (header.fortran_order && header.shape.size() > 1) {
     catalog.set_dims(entry, header.shape, fortran_strides(header.shape));
   } else {

@@ -16,6 +16,7 @@ namespace heft::format::npy {
 struct ItemType {
   DType dtype = DType::unknown;
   bool big_endian = false;
+  bool native = false;  ///< '=': in the order of the machine that wrote, which is not said; taken as little-endian.
   std::uint64_t size_bytes = 0;
   std::string_view text;  ///< As the file has it; points into the cursor's chunks.
 };

@@ -10,6 +10,7 @@
 #include "heft/element.hpp"
 #include "heft/error.hpp"
 #include "materialize/dequant.hpp"
+#include "materialize/kernels_dequant.hpp"
 
 namespace heft::engine {
 namespace {
@@ -200,10 +201,12 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
 
 void Conversion::run(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
   if (count * to_bytes_ < shortest_streamed) store = Store::cached;
+  const bool decodes = has_block_kernel(from_, to_);
   const bool one_kernel = step_ == Step::copy || (to_ == DType::f32 && has_narrow_kernel(from_)) ||
-                          (from_ == DType::f32 && store == Store::cached && has_narrow_kernel(to_));
+                          (store == Store::cached && ((from_ == DType::f32 && has_narrow_kernel(to_)) || decodes));
   if (one_kernel && !touches_bits()) return convert(from, to, count, store);
-  const std::size_t tile_units = tile_scalars / (std::size_t{scalars_} * unit_elements_);
+  const std::size_t tile_units =
+      decodes ? tile_bytes / to_bytes_ : tile_scalars / (std::size_t{scalars_} * unit_elements_);
   while (count > 0) {
     const std::size_t now = std::min(count, tile_units);
     run_tile(from, to, now, store);
@@ -238,12 +241,21 @@ void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t cou
   }
 }
 
+// Past the caches in the order in which blocks hold their elements would write lines in halves: by way of a tile.
+void Conversion::decode(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
+  if (store == Store::cached) return decode_blocks(from_, to_, from, count, to);
+  Tile tile;
+  decode_blocks(from_, to_, from, count, tile.bytes);
+  copy_run(tile.bytes, to, count * to_bytes_, store);
+}
+
 void Conversion::convert(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
   switch (step_) {
     case Step::copy: return copy_run(from, to, count * from_bytes_, store);
     case Step::integer: return convert_integers(from_, to_, from, to, count);
     case Step::real: return convert_reals(from_scalar_, to_scalar_, from, to, count * scalars_, store);
     case Step::dequantize: {
+      if (has_block_kernel(from_, to_)) return decode(from, to, count, store);
       alignas(64) float floats[tile_scalars];
       if (from_ == DType::f4_e2m1) unpack_f4(from, floats, count);
       else dequantize(from_, from, count, floats);

@@ -49,6 +49,7 @@ class Conversion {
   void run_tile(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept;
   void mend_bits(const std::byte* from, std::byte* to, std::size_t count) const noexcept;
   void convert(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept;
+  void decode(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept;
 
   DType from_ = DType::unknown;
   DType to_ = DType::unknown;

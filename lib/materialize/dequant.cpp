@@ -64,7 +64,8 @@ const BlockType* find(DType dtype) noexcept {
 bool can_dequantize(DType dtype) noexcept { return find(dtype) != nullptr; }
 
 void dequantize(DType dtype, const std::byte* blocks, std::size_t block_count, float* out) noexcept {
-  if (has_block_kernel(dtype)) return decode_blocks(dtype, blocks, block_count, out);
+  if (has_block_kernel(dtype, DType::f32))
+    return decode_blocks(dtype, DType::f32, blocks, block_count, reinterpret_cast<std::byte*>(out));
   dequantize_scalar(dtype, blocks, block_count, out);
 }
 

@@ -229,7 +229,9 @@ std::vector<Hostile> hostile_files() {
   using enum ErrorCode;
   const GgufBuilder n;
   const std::uint64_t huge = UINT64_MAX;
-  GgufBuilder twice, twins, overlap, misplaced, inner_nul, wrong_alignment, odd_alignment, zero_alignment;
+  GgufBuilder twice, twins, overlap, misplaced, inner_nul, wrong_alignment, odd_alignment, zero_alignment,
+      lone_alignment;
+  GgufBuilder no_number, text_count, negative_number, many_parts;
   twice.text("k", "v").text("k", "w");
   twins.tensor("a", {1}, f32, "aaaa").tensor("a", {1}, f32, "bbbb");
   overlap.tensor("a", {16}, f32, std::string(64, 'a')).tensor("b", {1}, f32, "bbbb", 32);
@@ -238,6 +240,13 @@ std::vector<Hostile> hostile_files() {
   wrong_alignment.pair("general.alignment", GgufValue::u64, n.number(std::uint64_t{32})).tensor("a", {1}, f32, "aaaa");
   odd_alignment.pair("general.alignment", GgufValue::u32, n.number(3u)).tensor("a", {1}, f32, "aaaa");
   zero_alignment.pair("general.alignment", GgufValue::u32, n.number(0u)).tensor("a", {1}, f32, "aaaa");
+  lone_alignment.pair("general.alignment", GgufValue::u32, n.number(48u));
+  no_number.pair("split.count", GgufValue::u16, n.number(std::uint16_t{3}));
+  text_count.text("split.count", "3");
+  negative_number.pair("split.count", GgufValue::i32, n.number(std::int32_t{3}))
+      .pair("split.no", GgufValue::i32, n.number(std::int32_t{-1}));
+  many_parts.pair("split.count", GgufValue::u64, n.number(huge / 4))
+      .pair("split.no", GgufValue::u16, n.number(std::uint16_t{0}));
   return {
       {"only the magic", "GGUF", corrupt, "version"},
       {"version 0", "GGUF" + n.number(0u), unsupported, "version 0"},
@@ -245,8 +254,9 @@ std::vector<Hostile> hostile_files() {
       {"more tensors than bytes", GgufBuilder().declare(huge, {}).build(), limit_exceeded, "tensors"},
       {"tensors that cannot follow", GgufBuilder().declare(1000, {}).build(), corrupt, "number of tensors is 1000"},
       {"more pairs than bytes", GgufBuilder().declare({}, huge).build(), corrupt, "key-value pairs"},
-      {"key longer than the file", "GGUF" + n.number(3u) + n.length(0) + n.length(1) + n.length(1000) + std::string(40, 'k'),
-       corrupt, "metadata key"},
+      {"key longer than the file",
+       "GGUF" + n.number(3u) + n.length(0) + n.length(1) + n.length(1000) + std::string(40, 'k'), corrupt,
+       "metadata key"},
       {"key of 2^64-1 bytes", "GGUF" + n.number(3u) + n.length(0) + n.length(1) + n.length(huge) + std::string(40, 'k'),
        corrupt, "metadata key"},
       {"empty key", one_pair("", GgufValue::u8, "x").build(), corrupt, "empty"},
@@ -255,16 +265,19 @@ std::vector<Hostile> hostile_files() {
       {"boolean of 2", one_pair("k", GgufValue::boolean, "\x02").build(), corrupt, "boolean is 2"},
       {"array of 2^64-1 bytes", one_pair("k", GgufValue::array, n.array_head(GgufValue::u8, huge)).build(), corrupt,
        "array elements"},
-      {"array of 2^61 strings", one_pair("k", GgufValue::array, n.array_head(GgufValue::string, 1ull << 61)).build(), corrupt,
-       "array elements"},
+      {"array of 2^61 strings", one_pair("k", GgufValue::array, n.array_head(GgufValue::string, 1ull << 61)).build(),
+       corrupt, "array elements"},
       {"arrays 65 deep", one_pair("k", GgufValue::array, nested(65)).build(), limit_exceeded, "metadata_depth"},
-      {"arrays 100,000 deep", one_pair("k", GgufValue::array, nested(100'000)).build(), limit_exceeded, "metadata_depth"},
+      {"arrays 100,000 deep", one_pair("k", GgufValue::array, nested(100'000)).build(), limit_exceeded,
+       "metadata_depth"},
       {"rank 5", one_tensor("a", {1, 1, 1, 1, 1}, f32).build(), corrupt, "rank 5"},
-      {"rank 2^32-1", "GGUF" + n.number(3u) + n.length(1) + n.length(0) + n.string("a") + n.number(UINT32_MAX) + std::string(64, 0),
+      {"rank 2^32-1",
+       "GGUF" + n.number(3u) + n.length(1) + n.length(0) + n.string("a") + n.number(UINT32_MAX) + std::string(64, 0),
        corrupt, "rank 4294967295"},
       {"dim of 2^63", one_tensor("a", {1ull << 63}, f32).build(), corrupt, "63 bits"},
       {"dims whose product wraps", one_tensor("a", {1ull << 32, 1ull << 32}, f32).build(), corrupt, "'a'"},
-      {"dims whose product wraps to what is there", one_tensor("a", {1ull << 62, 4, 4, 1}, f32).build(), corrupt, "'a'"},
+      {"dims whose product wraps to what is there", one_tensor("a", {1ull << 62, 4, 4, 1}, f32).build(), corrupt,
+       "'a'"},
       {"huge dims beside a zero", one_tensor("a", {1ull << 62, 1ull << 62, 0}, f32).build(), corrupt, "'a'"},
       {"a row of half a block", one_tensor("a", {16, 2}, q4_0).build(), corrupt, "'a'"},
       {"data past the end", one_tensor("a", {17}, f32).build(), corrupt, "past the file's"},
@@ -278,6 +291,12 @@ std::vector<Hostile> hostile_files() {
       {"alignment of another type", wrong_alignment.build(), corrupt, "general.alignment"},
       {"alignment of 3", odd_alignment.build(), corrupt, "general.alignment"},
       {"alignment of 0", zero_alignment.build(), corrupt, "general.alignment"},
+      {"alignment of 48 in a file without tensors", lone_alignment.build(), corrupt, "general.alignment"},
+      {"a part of three without its number", no_number.build(), corrupt,
+       "split.no is expected to be under split.count"},
+      {"a number of parts that is a text", text_count.build(), corrupt, "split.count is expected to be an integer"},
+      {"part -1", negative_number.build(), corrupt, "split.no is expected to be an integer"},
+      {"2^62 parts", many_parts.build(), limit_exceeded, "parts"},
   };
 }
 
