@@ -43,7 +43,7 @@ enum class SaveFormat : std::uint8_t {
   /// As the path ends: ".safetensors", ".npz", ".gguf"; a folder and ".safetensors.index.json" mean safetensors too.
   by_suffix,
   safetensors,
-  npz,   ///< As numpy.savez writes it, but the arrays' data lie at multiples of 64 bytes.
+  npz,   ///< As numpy.savez writes it, but the arrays' data lie at multiples of 64 bytes. At least one tensor.
   gguf,  ///< Version 3, little-endian, data at multiples of general.alignment.
 };
 
