@@ -23,8 +23,13 @@
 namespace heft {
 namespace detail {
 
-// Which family a type belongs to decides how it is read (field_reader.hpp) and written (field_writer.hpp); a new family is
-// a trait here and a branch in each of the two.
+// Which family a type belongs to decides how it is read (field_reader.hpp) and written (field_writer.hpp); a new family
+// is a trait here and a branch in each of the two.
+//
+//   TensorField   TensorView, Slice<T>                          views of the file: nothing is read or copied
+//   HasEmpty      vector, map<string, T>, numbers, string       may be empty where BindOptions say so
+//   Described     structs with describe()                       recursion, by name
+//   the rest      array, optional, variant, Record
 //
 // True for the standard containers that a field may be, whatever they hold: a vector of what bind() cannot fill does
 // not compile where it is bound.

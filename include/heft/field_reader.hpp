@@ -3,6 +3,26 @@
 //
 //   bind() -> read_value(root) -> describe(FieldReader) -> f("name", member) -> finish() -> read_value(child) -> ...
 //
+//   field          where its key is there              where it is missing
+//   TensorView     the view, shape and dtype checked   a failure
+//   Slice<T>       as<T>()                             a failure
+//   number, bool   the value, in range                 0 if Missing::use_default, else a failure
+//   std::string    the text                            metadata of that path; "" if use_default, else a failure
+//   vector, map    all elements                        empty if use_default, else a failure
+//   array          its N elements                      a failure
+//   struct         its fields                          a failure
+//   variant        the alternative                     a failure
+//   Record         the subtree, whatever it is         a failure
+//   optional       its value; empty for a null         empty
+//
+// A field with otherwise() takes that value instead of a failure or an empty one. What fails, fails as
+//
+//   not_found      a key that is missing, or the tag of a variant
+//   type_mismatch  another kind, dtype or shape; a list with gaps; no alternative that fits
+//   out_of_range   a number that does not fit, a list longer or shorter than its array, a tag of an unknown word
+//   misaligned     a slice whose bytes the file does not align
+//   ambiguous      two of the field's names at once, two spellings of one index
+//
 // One function for each kind of field, chosen at compile time by read_value(). None of them throws for what the record
 // holds: failures go to the BindLog, and the target then keeps the value it had, or part of a new one: bind() fills a
 // copy, and gives it to the caller only when nothing failed.
@@ -42,15 +62,15 @@ class FieldReader {
   /// Both outlive the reader.
   FieldReader(BindLog& log, const Record& record) noexcept : log_(log), record_(record) {}
 
-  /// A field of the struct. `name` is borrowed until the statement ends, `target` is the member itself. A type that bind()
-  /// cannot fill is a compile error that says so.
+  /// A field of the struct. `name` is borrowed until the statement ends, `target` is the member itself. A type that
+  /// bind() cannot fill is a compile error that says so.
   template <class T>
   Field<FieldReader, T> operator()(std::string_view name, T& target) {
     return {*this, name, target};
   }
 
-  /// What Field's destructor calls, once all is said of the field: reads the child of that name or alias, else does what
-  /// absent() says. A record that has two of the names has failed already and is not read.
+  /// What Field's destructor calls, once all is said of the field: reads the child of that name or alias, else does
+  /// what absent() says. A record that has two of the names has failed already and is not read.
   template <class T>
   void finish(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
     static_assert(Bindable<T>, "bind() cannot fill a field of this type");
@@ -87,8 +107,8 @@ class FieldReader {
   const Record& record_;
 };
 
-/// A view as it is, or a slice: strict as TensorView::as<T>(), whose errors (type_mismatch, misaligned) become
-/// failures.
+/// Nothing of the payload is read: pages are touched when the caller does. A view as it is, or a slice: strict as
+/// TensorView::as<T>(), whose errors (type_mismatch, misaligned) become failures.
 template <class T>
 void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   auto view = log.tensor(record, field);
@@ -104,8 +124,9 @@ void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
-/// A number that fits T: of the record's kind, or the element of a tensor of one element, which is the only payload that
-/// binding reads. Integers out of T's range are out_of_range, a real is type_mismatch for them; a bool takes booleans only. A double that goes into a float is rounded; beyond a float's range it fails.
+/// A number that fits T: of the record's kind, or the element of a tensor of one element, which is the only payload
+/// that binding reads. Integers out of T's range are out_of_range, a real is type_mismatch for them; a bool takes
+/// booleans only. A double that goes into a float is rounded; beyond a float's range it fails.
 template <class T>
 void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   using Limits = std::numeric_limits<T>;
@@ -120,8 +141,9 @@ void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
-/// A vector takes the list's length, an array demands its own. Elements that are there already are filled in place, so
-/// that what describe() does not mention stays.
+/// A list, element by element; the path of each ends in its own key ("layers.3"), which for a list with gaps is the
+/// number that the file says and not the element's. A vector takes the list's length, an array demands its own.
+/// Elements that are there already are filled in place, so that what describe() does not mention stays.
 template <class T>
 void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   const std::size_t before = log.failures();
@@ -140,8 +162,8 @@ void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T
   }
 }
 
-/// All children of a list or map by their keys ("0", "1", ... of a list); what the map held goes. The failure of one child
-/// does not keep the others from being read: the report names all.
+/// All children of a list or map by their keys ("0", "1", ... of a list); what the map held goes. The failure of one
+/// child does not keep the others from being read: the report names all.
 template <class T>
 void read_map(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   target.clear();
@@ -169,9 +191,9 @@ bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field
   }
 }
 
-/// The alternative that the tag names, or the first that fits: only views are tried, a subtree is never copied. A variant
-/// whose field says neither, or names too few alternatives, fails with out_of_range: that is the describer's mistake. Keys
-/// that a failed try has used count as unused again.
+/// The alternative that the tag names, or the first that fits: only views are tried, a subtree is never copied. A
+/// variant whose field says neither, or names too few alternatives, fails with out_of_range: that is the describer's
+/// mistake. Keys that a failed try has used count as unused again.
 template <class... T>
 void read_variant(BindLog& log, const Record& record, const FieldSpec& field, std::variant<T...>& target) {
   if (!field.first_that_fits) {
@@ -187,7 +209,9 @@ void read_variant(BindLog& log, const Record& record, const FieldSpec& field, st
   log.fail(ErrorCode::type_mismatch, "none of the " + std::to_string(sizeof...(T)) + " alternatives fits");
 }
 
-/// A null is what PyTorch writes for a parameter that is not there (`bias=False`).
+/// A value that is there must be right: an optional whose record has the wrong kind or shape is a failure, not empty,
+/// and an optional struct that lacks one of its keys fails as that struct does. A null is what PyTorch writes for a
+/// parameter that is not there (`bias=False`).
 template <class T>
 void read_optional(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   if (record.kind() == RecordKind::null) return target.reset(), log.take_subtree();

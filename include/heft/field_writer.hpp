@@ -54,8 +54,10 @@ namespace detail {
   return path.empty() ? std::string(key) : path + '.' + std::string(key);
 }
 
-/// Adds what `value` holds, under `path`. The value is not changed: the reference is not const because describe()
-/// serves both directions.
+/// Adds what `value` holds, under `path`. Throws Error{out_of_range} for a view that was never set, a slice that does
+/// not fill its declared shape, a tag without a name for the alternative; Error{limit_exceeded} for a Record whose
+/// lists are shared beyond Limits::record_visits; what a writing adapter throws. The value is not changed: the
+/// reference is not const because describe() serves both directions.
 template <class T>
 void write_value(FieldList& list, const std::string& path, const FieldSpec& field, T& value);
 
@@ -89,6 +91,7 @@ using Stored = std::conditional_t<
     std::conditional_t<std::is_floating_point_v<T>, std::conditional_t<sizeof(T) == 4, float, double>,
                        std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>>;
 
+/// A copy of the number; it is the one case in which saving a struct copies what the struct holds.
 template <class T>
 void write_number(FieldList& list, const std::string& path, const FieldSpec& field, T value) {
   const auto stored = static_cast<Stored<T>>(value);

@@ -115,6 +115,19 @@ Checkpoint scalar(std::string_view dtype, std::string_view payload, const std::v
 
 namespace {
 
+struct Settings {
+  std::uint8_t layers = 0;
+  float rate = 0;
+  std::string arch;
+  std::vector<int> sizes;
+  void describe(auto& f) {
+    f("layers", layers);
+    f("rate", rate);
+    f("arch", arch);
+    f("sizes", sizes);
+  }
+};
+
 struct Single {
   float x = 0;
   void describe(auto& f) { f("x", x).from_integer(); }
@@ -164,6 +177,7 @@ TEST_CASE("bind: a missing key names its full path and the nearest keys, and not
   CHECK(report.missing == std::vector<std::string>{"layers.0.up"});
   CHECK(report.unused == std::vector<std::string>{"layers.0.upp.weight"});
   CHECK(report.to_string().find("1 missing:\n  layers.0.up") != std::string::npos);
+  CHECK(report.to_string().find("1 errors:\n  layers.0.up: missing (did you mean 'upp'?)") != std::string::npos);
 }
 
 TEST_CASE("bind: a report says how many there are, and the first ten of each list") {
@@ -174,6 +188,16 @@ TEST_CASE("bind: a report says how many there are, and the first ten of each lis
   CHECK(report.to_string().starts_with("failed: 0 applied\n1 missing:\n  x\n15 unused:\n  k10\n"));
   CHECK(report.to_string().find("\n  k19\n  ...\n1 errors:\n  x: missing") != std::string::npos);
   CHECK(report.to_string().find("k20") == std::string::npos);
+}
+
+TEST_CASE("bind: a report shows beside a missing name the unused one that it may have been meant to be") {
+  Settings settings;
+  const LoadReport report =
+      try_bind(checkpoint_of({"layerz", "other"}).root(), settings, {.missing = Missing::use_default});
+  CHECK(report.ok());
+  CHECK(report.to_string() ==
+        "ok: 0 applied\n4 missing:\n  layers (did you mean 'layerz'?)\n  rate\n  arch\n  sizes\n2 unused:\n  layerz\n  "
+        "other");
 }
 
 TEST_CASE("bind: two fields that read one storage get views of the same bytes") {
@@ -452,19 +476,6 @@ struct Layer {
 struct Net {
   std::vector<Layer> net;
   void describe(auto& f) { f("layers", net); }
-};
-
-struct Settings {
-  std::uint8_t layers = 0;
-  float rate = 0;
-  std::string arch;
-  std::vector<int> sizes;
-  void describe(auto& f) {
-    f("layers", layers);
-    f("rate", rate);
-    f("arch", arch);
-    f("sizes", sizes);
-  }
 };
 
 }  // namespace
