@@ -15,8 +15,8 @@
 
 namespace heft {
 
-/// Gives the view to use in place of the one it is given: renamed(), transposed, cast_on_load()... It must not depend on what it was given before,
-/// and may be called from several threads. An empty Adapter changes nothing.
+/// Gives the view to use in place of the one it is given: renamed(), transposed, cast_on_load()... It must not depend
+/// on what it was given before, and may be called from several threads. An empty Adapter changes nothing.
 using Adapter = std::function<TensorView(TensorView)>;
 
 /// `first`, then `second` on what it gave.
@@ -29,8 +29,8 @@ using Adapter = std::function<TensorView(TensorView)>;
 /// What a module is. heft has no modules: the caller says, by the names of their keys.
 enum class ModuleKind : std::uint8_t { other, linear, batch_norm, layer_norm, group_norm, rms_norm, instance_norm };
 
-/// Patterns of module paths ("model.layers.*.mlp.*_proj", as Checkpoint::tensors() takes them) and the kind that each stands for. The first that
-/// matches decides; none: ModuleKind::other. A value; copies share the compiled patterns.
+/// Patterns of module paths ("model.layers.*.mlp.*_proj", as Checkpoint::tensors() takes them) and the kind that each
+/// stands for. The first that matches decides; none: ModuleKind::other. A value; copies share the compiled patterns.
 class HEFT_API ModuleKinds {
  public:
   ModuleKinds() noexcept;
@@ -44,21 +44,23 @@ class HEFT_API ModuleKinds {
   std::vector<std::shared_ptr<const Row>> rows_;
 };
 
-/// PyTorch's layout to Burn's: the two-dimensional `weight` of a linear module is transposed, `weight` and `bias` of batch, layer, group and
-/// RMS norms become `gamma` and `beta`. (Instance norms keep theirs.)
+/// PyTorch's layout to Burn's: the two-dimensional `weight` of a linear module is transposed, `weight` and `bias` of
+/// batch, layer, group and RMS norms become `gamma` and `beta`. (Instance norms keep theirs.)
 [[nodiscard]] HEFT_API Adapter pytorch_to_row_major_linear(ModuleKinds modules);
 
 /// Which tensors half_precision() converts.
 struct HalfPrecision {
   DType to = DType::f16;              ///< f16: f32 tensors become f16. f32: f16 tensors become f32.
   std::vector<std::string> patterns;  ///< Only tensors whose name matches one of these; empty: all.
-  ModuleKinds modules;                ///< Parameters of batch norms stay as they are: a running_var underflows in f16.
+  /// Parameters of batch norms stay as they are: a running_var underflows in f16. So do, whatever stands here,
+  /// running_mean and running_var.
+  ModuleKinds modules;
 };
 /// Throws Error{out_of_range} unless `to` is f16 or f32, or for a pattern that does not compile.
 [[nodiscard]] HEFT_API Adapter half_precision(HalfPrecision options);
 
-/// Every tensor of real numbers is wanted as `dtype`; integers, booleans, complex numbers and blocks pass. Throws Error{out_of_range} unless
-/// `dtype` is a plain real type.
+/// Every tensor of real numbers is wanted as `dtype`; integers, booleans, complex numbers and blocks pass. Throws
+/// Error{out_of_range} unless `dtype` is a plain real type.
 [[nodiscard]] HEFT_API Adapter cast_floats(DType dtype);
 
 /// A choice of tensors: those that any of its conditions holds for. Without a condition it chooses nothing.
@@ -76,9 +78,9 @@ class HEFT_API Filter {
   std::vector<std::function<bool(const TensorView&)>> conditions_;
 };
 
-/// The checkpoint as `adapter` shows it, and of that what `filter` chooses: names, shapes and wanted dtypes are the adapter's. What the filter drops
-/// is `skipped` in the LoadReport of a bind(). Nothing is read or copied. Throws Error{ambiguous} naming both originals when two keys become
-/// one, and whatever the adapter throws.
+/// The checkpoint as `adapter` shows it, and of that what `filter` chooses: names, shapes and wanted dtypes are the
+/// adapter's. What the filter drops is `skipped` in the LoadReport of a bind(). Nothing is read or copied. Throws
+/// Error{ambiguous} naming both originals when two keys become one, and whatever the adapter throws.
 [[nodiscard]] HEFT_API Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter);
 [[nodiscard]] HEFT_API Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter, const Filter& filter);
 

@@ -13,8 +13,9 @@
 //   Norm norm;
 //   heft::LoadReport report = heft::bind(checkpoint.root()["model"]["norm"], norm);
 //
-// Fields may be: TensorView, Slice<T>, Record, bool, integers, float, double, std::string, structs with describe(), and std::optional,
-// std::vector, std::array, std::map<std::string, ...> and std::variant of these. Views are bound, not elements: nothing is copied.
+// Fields may be: TensorView, Slice<T>, Record, bool, integers, float, double, std::string, structs with describe(), and
+// std::optional, std::vector, std::array, std::map<std::string, ...> and std::variant of these. Views are bound, not
+// elements: nothing is copied.
 //
 //   field                     record
 //   TensorView                a tensor of any dtype; .shape() and .dtype() demand one
@@ -38,6 +39,9 @@
 #include <utility>
 #include <vector>
 
+#include "heft/bind_log.hpp"
+#include "heft/bind_options.hpp"
+#include "heft/bindable.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/field_reader.hpp"
 #include "heft/field_writer.hpp"
@@ -46,8 +50,9 @@
 
 namespace heft {
 
-/// Fills `into` from `from`; what the fields do not mention stays. Gives the report, and leaves `into` as it was when report.ok() is false.
-/// T is copied once: its views cost a reference count each. A T that cannot be copied is made anew.
+/// Fills `into` from `from`; what the fields do not mention stays. Gives the report, and leaves `into` as it was when
+/// report.ok() is false. T is copied once: its views cost a reference count each. A T that cannot be copied is made
+/// anew.
 template <Bindable T>
 LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}) {
   BindLog log(from, options);
@@ -61,12 +66,12 @@ LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}
   return report;
 }
 
-/// The same; throws the first failure as an Error (not_found for a missing key, type_mismatch, out_of_range, misaligned, ambiguous) whose sentence
-/// ends with how many more there are.
+/// The same; throws the first failure as an Error (not_found for a missing key, type_mismatch, out_of_range,
+/// misaligned, ambiguous) whose sentence ends with how many more there are.
 template <Bindable T>
 LoadReport bind(const Record& from, T& into, const BindOptions& options = {}) {
   LoadReport report = try_bind(from, into, options);
-  if (!report.ok()) BindLog::throw_first(report);
+  if (!report.ok()) BindLog::throw_first(report, from);
   return report;
 }
 
@@ -75,9 +80,10 @@ LoadReport bind(const Checkpoint& from, T& into, const BindOptions& options = {}
   return bind(from.root(), into, options);
 }
 
-/// The fields of `from` under their own names (not their aliases), in the order described. A Slice is saved with the shape that .shape()
-/// declares, else with one dim; an optional that holds nothing is left out. Throws Error{out_of_range} for a TensorView that was never set, or
-/// a Slice that does not fill its declared shape. `from` is not changed: describe() is not const because it serves both directions.
+/// The fields of `from` under their own names (not their aliases), in the order described. A Slice is saved with the
+/// shape that .shape() declares, else with one dim; an optional that holds nothing is left out. Throws
+/// Error{out_of_range} for a TensorView that was never set, or a Slice that does not fill its declared shape. `from` is
+/// not changed: describe() is not const because it serves both directions.
 template <Bindable T>
 [[nodiscard]] FieldList fields_of(const T& from, const std::string& prefix = {}) {
   FieldList list;

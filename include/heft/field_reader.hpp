@@ -1,137 +1,76 @@
-// heft/field_reader.hpp: how the fields of a struct are filled from a record. Used through bind.hpp.
+// heft/field_reader.hpp: how the fields of a struct are filled from a record. Used through bind.hpp, which says what
+// each type takes.
+//
+//   bind() -> read_value(root) -> describe(FieldReader) -> f("name", member) -> finish() -> read_value(child) -> ...
+//
+//   field          where its key is there              where it is missing
+//   TensorView     the view, shape and dtype checked   a failure
+//   Slice<T>       as<T>()                             a failure
+//   number, bool   the value, in range                 0 if Missing::use_default, else a failure
+//   std::string    the text                            metadata of that path; "" if use_default, else a failure
+//   vector, map    all elements                        empty if use_default, else a failure
+//   array          its N elements                      a failure
+//   struct         its fields                          a failure
+//   variant        the alternative                     a failure
+//   Record         the subtree, whatever it is         a failure
+//   optional       its value; empty for a null         empty
+//
+// A field with otherwise() takes that value instead of a failure or an empty one. What fails, fails as
+//
+//   not_found      a key that is missing, or the tag of a variant
+//   type_mismatch  another kind, dtype or shape; a list with gaps; no alternative that fits
+//   out_of_range   a number that does not fit, a list longer or shorter than its array, a tag of an unknown word
+//   misaligned     a slice whose bytes the file does not align
+//   ambiguous      two of the field's names at once, two spellings of one index
+//
+// One function for each kind of field, chosen at compile time by read_value(). None of them throws for what the record
+// holds: failures go to the BindLog, and the target then keeps the value it had, or part of a new one: bind() fills a
+// copy, and gives it to the caller only when nothing failed.
 #pragma once
 
-#include <cmath>
-#include <cstdint>
+#include <cstddef>
 #include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include "heft/bind_log.hpp"
+#include "heft/bindable.hpp"
+#include "heft/error.hpp"
 #include "heft/field.hpp"
-#include "heft/load_report.hpp"
 #include "heft/record.hpp"
 
-namespace heft {
+namespace heft::detail {
 
-/// Whether keys that no field wants are a failure.
-enum class Strict : std::uint8_t { no, yes };
-
-/// What a missing key is, for fields that are neither optional nor have a default.
-enum class Missing : std::uint8_t {
-  refuse,       ///< A failure.
-  use_default,  ///< An empty vector, map or string, or 0; still a failure for tensors, structs, arrays and variants. Reported as missing.
-};
-
-/// Whether a vector is filled from a map whose keys are numbers with gaps (PyTorch's Sequential), in their order.
-enum class Gaps : std::uint8_t {
-  by_format,  ///< close for PyTorch's files, refuse for all others.
-  refuse,
-  close,
-};
-
-/// What bind() can be asked.
-struct BindOptions {
-  Strict strict = Strict::no;
-  Missing missing = Missing::refuse;
-  Gaps gaps = Gaps::by_format;
-};
-
-/// Reads values out of records and keeps the report. Failures are collected, not thrown: what could not be read is an empty optional. One thread.
-class HEFT_API BindLog {
- public:
-  /// A child and the key that led to it.
-  struct Child {
-    std::string key;
-    Record record;
-  };
-  /// While it lives, paths in the report end in `key`.
-  class Scope {
-   public:
-    Scope(BindLog& log, std::string_view key) : log_(log), size_(log.path_.size()) {
-      if (size_ != 0) log_.path_ += '.';
-      log_.path_ += key;
-    }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-    ~Scope() { log_.path_.resize(size_); }
-
-   private:
-    BindLog& log_;
-    std::size_t size_;
-  };
-
-  BindLog(Record root, const BindOptions& options);
-
-  [[nodiscard]] const BindOptions& options() const noexcept { return options_; }
-  /// The child that the field means, by its name or an alias. Nothing when there is none, or when there are two, which is a failure.
-  [[nodiscard]] std::optional<Child> find(const Record& container, const FieldSpec& field);
-  void missing(const Record& container, const FieldSpec& field, bool is_failure);
-  void fail(ErrorCode code, std::string sentence);
-  /// Failures so far: a read that added none has succeeded.
-  [[nodiscard]] std::size_t failures() const noexcept { return report_.errors.size(); }
-  /// Forgets everything since, for trying alternatives.
-  struct Mark {
-    std::size_t applied, missing, errors, subtrees;
-  };
-  [[nodiscard]] Mark mark() const noexcept;
-  void forget(const Mark& since);
-
-  /// The value of a leaf, which counts as applied.
-  [[nodiscard]] std::optional<TensorView> tensor(const Record& record, const FieldSpec& field);
-  [[nodiscard]] std::optional<bool> boolean(const Record& record);
-  [[nodiscard]] std::optional<std::int64_t> integer(const Record& record, std::int64_t least, std::int64_t most);
-  [[nodiscard]] std::optional<std::uint64_t> natural(const Record& record, std::uint64_t most);
-  [[nodiscard]] std::optional<double> real(const Record& record, double most, bool from_integer);
-  [[nodiscard]] std::optional<std::string> text(const Record& record);
-  /// The text that the checkpoint's metadata has under the current path and the field's name.
-  [[nodiscard]] std::optional<std::string> metadata_text(const FieldSpec& field);
-  /// Everything under the record counts as applied.
-  void take_subtree();
-  /// Children of a list in order; of a map of numbers where gaps may be closed. A failure for anything else.
-  [[nodiscard]] std::vector<Child> elements(const Record& record);
-  /// Children of a list or map with their keys.
-  [[nodiscard]] std::vector<Child> pairs(const Record& record);
-  /// False, and a failure, unless the record has children to be fields.
-  [[nodiscard]] bool has_fields(const Record& record);
-  /// Which of the field's alternatives the record's tag names.
-  [[nodiscard]] std::optional<std::size_t> alternative(const Record& record, const FieldSpec& field, std::size_t count);
-
-  /// The report, with what was left over.
-  [[nodiscard]] LoadReport finish();
-  [[noreturn]] static void throw_first(const LoadReport& report);
-
- private:
-  struct Scalar;
-  [[nodiscard]] std::optional<Scalar> scalar(const Record& record, std::string_view expected);
-  [[nodiscard]] bool closes_gaps() const;
-  void collect_unused();
-  void apply() { report_.applied.push_back(path_); }
-
-  Record root_;
-  BindOptions options_;
-  std::string path_;
-  LoadReport report_;
-  std::vector<std::string> subtrees_;  // paths of records that were taken whole
-};
-
-namespace detail {
-
+/// Fills `target` from `record`; the log's path is the record's. Structs, containers, optionals and variants recur into
+/// their parts with the same FieldSpec for all elements: `f("experts", experts).shape({4, 8})` demands the shape of
+/// each.
 template <class T>
 void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& target);
 
-/// The engine that describe() is given for reading.
+/// The engine that describe() is given for reading: `f("name", member)` finds the key in one record.
+///
+/// One is made for each struct that is met, on the stack; it keeps nothing but whose fields are read. Not for several
+/// threads, nor is the BindLog behind it.
 class FieldReader {
  public:
   static constexpr bool reads = true;
+  /// Both outlive the reader.
   FieldReader(BindLog& log, const Record& record) noexcept : log_(log), record_(record) {}
 
+  /// A field of the struct. `name` is borrowed until the statement ends, `target` is the member itself. A type that
+  /// bind() cannot fill is a compile error that says so.
   template <class T>
-  Field<FieldReader, T> operator()(std::string_view name, T& target) { return {*this, name, target}; }
+  Field<FieldReader, T> operator()(std::string_view name, T& target) {
+    return {*this, name, target};
+  }
 
+  /// What Field's destructor calls, once all is said of the field: reads the child of that name or alias, else does
+  /// what absent() says. A record that has two of the names has failed already and is not read.
   template <class T>
   void finish(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
     static_assert(Bindable<T>, "bind() cannot fill a field of this type");
@@ -145,22 +84,22 @@ class FieldReader {
   }
 
  private:
+  // In this order: text from the metadata, the field's own default, an empty optional, an empty value where BindOptions
+  // allows, a failure.
   template <class T>
   void absent(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
-    constexpr bool has_empty = is_vector<T> || is_map<T> || Number<T> || std::is_same_v<T, std::string>;
     if constexpr (std::is_same_v<T, std::string>) {
       if (auto text = log_.metadata_text(field)) return void(target = *std::move(text));
     }
-    if (otherwise) {
-      target = *std::move(otherwise);
-    } else if constexpr (is_optional<T>) {
+    if (otherwise) return void(target = *std::move(otherwise));
+    if constexpr (is_optional<T>) {
       target.reset();
-    } else if constexpr (has_empty) {
-      const bool is_failure = log_.options().missing == Missing::refuse;
-      log_.missing(record_, field, is_failure);
-      if (!is_failure) target = T{};
     } else {
-      log_.missing(record_, field, true);
+      const bool is_failure = !HasEmpty<T> || log_.options().missing == Missing::refuse;
+      log_.missing(record_, field, is_failure);
+      if constexpr (HasEmpty<T>) {
+        if (!is_failure) target = T{};
+      }
     }
   }
 
@@ -168,6 +107,8 @@ class FieldReader {
   const Record& record_;
 };
 
+/// Nothing of the payload is read: pages are touched when the caller does. A view as it is, or a slice: strict as
+/// TensorView::as<T>(), whose errors (type_mismatch, misaligned) become failures.
 template <class T>
 void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   auto view = log.tensor(record, field);
@@ -183,6 +124,9 @@ void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
+/// A number that fits T: of the record's kind, or the element of a tensor of one element, which is the only payload
+/// that binding reads. Integers out of T's range are out_of_range, a real is type_mismatch for them; a bool takes
+/// booleans only. A double that goes into a float is rounded; beyond a float's range it fails.
 template <class T>
 void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   using Limits = std::numeric_limits<T>;
@@ -197,6 +141,9 @@ void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
+/// A list, element by element; the path of each ends in its own key ("layers.3"), which for a list with gaps is the
+/// number that the file says and not the element's. A vector takes the list's length, an array demands its own.
+/// Elements that are there already are filled in place, so that what describe() does not mention stays.
 template <class T>
 void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   const std::size_t before = log.failures();
@@ -204,7 +151,8 @@ void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T
   if (log.failures() != before) return;
   if constexpr (is_vector<T>) target.resize(elements.size());
   if (elements.size() != target.size())
-    return log.fail(ErrorCode::out_of_range, "expected a list of " + std::to_string(target.size()) + ", found " + std::to_string(elements.size()));
+    return log.fail(ErrorCode::out_of_range, "expected a list of " + std::to_string(target.size()) + ", found " +
+                                                 std::to_string(elements.size()));
   for (std::size_t i = 0; i < elements.size(); ++i) {
     const BindLog::Scope scope(log, elements[i].key);
     // vector<bool> has no elements to refer to.
@@ -214,6 +162,8 @@ void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T
   }
 }
 
+/// All children of a list or map by their keys ("0", "1", ... of a list); what the map held goes. The failure of one
+/// child does not keep the others from being read: the report names all.
 template <class T>
 void read_map(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   target.clear();
@@ -223,9 +173,11 @@ void read_map(BindLog& log, const Record& record, const FieldSpec& field, T& tar
   }
 }
 
-/// Alternative number `index`, into a value of its own that replaces the target when it could be read.
+/// Alternative number `index`, into a value of its own that replaces the target when it could be read. True when it
+/// could.
 template <std::size_t I, class... T>
-bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field, std::size_t index, std::variant<T...>& target) {
+bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field, std::size_t index,
+                      std::variant<T...>& target) {
   if constexpr (I < sizeof...(T)) {
     if (I != index) return read_alternative<I + 1>(log, record, field, index, target);
     std::variant_alternative_t<I, std::variant<T...>> value{};
@@ -239,13 +191,16 @@ bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field
   }
 }
 
+/// The alternative that the tag names, or the first that fits: only views are tried, a subtree is never copied. A
+/// variant whose field says neither, or names too few alternatives, fails with out_of_range: that is the describer's
+/// mistake. Keys that a failed try has used count as unused again.
 template <class... T>
 void read_variant(BindLog& log, const Record& record, const FieldSpec& field, std::variant<T...>& target) {
   if (!field.first_that_fits) {
-    if (const auto index = log.alternative(record, field, sizeof...(T))) read_alternative<0>(log, record, field, *index, target);
+    if (const auto index = log.alternative(record, field, sizeof...(T)))
+      read_alternative<0>(log, record, field, *index, target);
     return;
   }
-  // Only views are tried: a subtree is never copied.
   const BindLog::Mark mark = log.mark();
   for (std::size_t index = 0; index < sizeof...(T); ++index) {
     if (read_alternative<0>(log, record, field, index, target)) return;
@@ -254,9 +209,20 @@ void read_variant(BindLog& log, const Record& record, const FieldSpec& field, st
   log.fail(ErrorCode::type_mismatch, "none of the " + std::to_string(sizeof...(T)) + " alternatives fits");
 }
 
+/// A value that is there must be right: an optional whose record has the wrong kind or shape is a failure, not empty,
+/// and an optional struct that lacks one of its keys fails as that struct does. A null is what PyTorch writes for a
+/// parameter that is not there (`bias=False`).
+template <class T>
+void read_optional(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
+  if (record.kind() == RecordKind::null) return target.reset(), log.take_subtree();
+  typename T::value_type value = target ? *std::move(target) : typename T::value_type{};
+  read_value(log, record, field, value);
+  target = std::move(value);
+}
+
 template <class T>
 void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
-  if constexpr (std::is_same_v<T, TensorView> || is_slice<T>) {
+  if constexpr (TensorField<T>) {
     read_tensor(log, record, field, target);
   } else if constexpr (Number<T>) {
     read_number(log, record, field, target);
@@ -266,10 +232,7 @@ void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& t
     target = record;
     log.take_subtree();
   } else if constexpr (is_optional<T>) {
-    if (record.kind() == RecordKind::null) return target.reset(), log.take_subtree();
-    typename T::value_type value = target ? *std::move(target) : typename T::value_type{};
-    read_value(log, record, field, value);
-    target = std::move(value);
+    read_optional(log, record, field, target);
   } else if constexpr (is_vector<T> || is_array<T>) {
     read_elements(log, record, field, target);
   } else if constexpr (is_map<T>) {
@@ -283,5 +246,4 @@ void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& t
   }
 }
 
-}  // namespace detail
-}  // namespace heft
+}  // namespace heft::detail

@@ -3,6 +3,9 @@
 
 #include "heft/adapter.hpp"
 #include "heft/bind.hpp"
+#include "heft/bind_log.hpp"
+#include "heft/bind_options.hpp"
+#include "heft/bindable.hpp"
 #include "heft/bytes.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/destination.hpp"

@@ -25,7 +25,7 @@ struct HEFT_API LoadReport {
   std::vector<BindError> errors;     ///< Failures, "missing" among them. Empty: the struct was filled.
 
   [[nodiscard]] bool ok() const noexcept { return errors.empty(); }
-  /// For people: the counts, and the first ten of each list.
+  /// For people: the counts, and the first ten of each list; beside a missing name the nearest of the unused ones.
   [[nodiscard]] std::string to_string() const;
 };
 

@@ -25,10 +25,11 @@ HEFT_API std::string_view name(RecordKind kind) noexcept;
 
 /// A node of the tree: a container, a tensor, or a scalar of a pickle or of metadata. It holds the tree it belongs to.
 ///
-/// The tree is made of flat names split at dots: "layers.0.weight" is reached as root["layers"][0]["weight"]. A container is a list when all
-/// its keys are the numbers 0..n-1 and it is not the root, else a map; keys keep the order of the file. A name that is both a leaf and a
-/// prefix ("a" and "a.b") makes a map whose own leaf stays reachable by its flat name in the Checkpoint, and as child "" of the map.
-/// Lookups with keys that hold dots work too, as the flat name relative to this node.
+/// The tree is made of flat names split at dots: "layers.0.weight" is reached as root["layers"][0]["weight"]. A
+/// container is a list when all its keys are the numbers 0..n-1 and it is not the root, else a map; keys keep the order
+/// of the file. A name that is both a leaf and a prefix ("a" and "a.b") makes a map whose own leaf stays reachable by
+/// its flat name in the Checkpoint, and as child "" of the map. Lookups with keys that hold dots work too, as the flat
+/// name relative to this node.
 ///
 /// A value; two words. Const members may be called from several threads.
 class HEFT_API Record {
@@ -44,13 +45,16 @@ class HEFT_API Record {
 
   /// Number of children of a list, map or opaque; 0 for the rest.
   [[nodiscard]] std::size_t count() const noexcept;
-  /// Child of a map by key, of a list by its number as text. Throws Error{not_found} naming the full path of the missing key and the nearest
-  /// keys; Error{type_mismatch} when this is no container.
+  /// Child of a map by key, of a list by its number as text. Throws Error{not_found} naming the full path of the
+  /// missing key and the nearest keys; Error{type_mismatch} when this is no container.
   [[nodiscard]] Record operator[](std::string_view key) const;
   /// Child of a list (or of a map with that number as a key). Throws as above.
   [[nodiscard]] Record operator[](std::size_t index) const;
   [[nodiscard]] Record operator[](int index) const;
-  /// As operator[], but nothing when it is not there or this is no container.
+  /// As operator[], but nothing when it is not there or this is no container. Where a name is both a leaf and a prefix
+  /// ("a" and "a.b"), find("a") is the map that holds "b", and find("") of that map the leaf; a list with a key that is
+  /// no number is a map, its keys as they are spelled. Every tensor is also found by its flat name from the root,
+  /// whatever the tree looks like.
   [[nodiscard]] std::optional<Record> find(std::string_view key) const noexcept;
   /// Child `position` < count() in order, and its key (a number as text, for lists). Throws Error{out_of_range}.
   [[nodiscard]] Record child(std::size_t position) const;

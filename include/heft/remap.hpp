@@ -18,16 +18,17 @@ struct Renamed {
   std::string was;
 };
 
-/// A list of (pattern, replacement). For every key, each pattern in order is tried on the name that the ones before have made, and all its
-/// matches are replaced; a pattern that matches nothing is no error.
+/// A list of (pattern, replacement). For every key, each pattern in order is tried on the name that the ones before
+/// have made, and all its matches are replaced; a pattern that matches nothing is no error.
 ///
 ///   heft::Remapping names;
 ///   names.add("^module\\.", "").add("(.*)\\.gamma$", "$1.weight");
 ///   heft::Checkpoint renamed = heft::remap(checkpoint, names);
 ///
-/// Patterns are RE2's (linear time, no look-around, no back-references); groups are named (?<name>...) or (?P<name>...). In a replacement, $1
-/// and ${1} are groups by number, $name and ${name} by name (without braces the longest run of [0-9A-Za-z_] is the name, so write ${1}a), $$ is
-/// a dollar sign; a group that the pattern does not have is empty.
+/// Patterns are RE2's (linear time, no look-around, no back-references); groups are named (?<name>...) or
+/// (?P<name>...). In a replacement, $1 and ${1} are groups by number, $name and ${name} by name (without braces the
+/// longest run of [0-9A-Za-z_] is the name, so write ${1}a), $$ is a dollar sign; a group that the pattern does not
+/// have is empty.
 ///
 /// A value; copies share the compiled patterns. Const members may be called from several threads.
 class HEFT_API Remapping {
@@ -38,8 +39,8 @@ class HEFT_API Remapping {
 
   /// The name that `name` becomes.
   [[nodiscard]] std::string operator()(std::string_view name) const;
-  /// What becomes of every key of the checkpoint, in file order: for finding out why a key is not where it should be. Collisions are shown,
-  /// not refused.
+  /// What becomes of every key of the checkpoint: tensors in file order, then the values that are no tensors. For
+  /// finding out why a key is not where it should be: collisions are shown, not refused. Lists are not renumbered here.
   [[nodiscard]] std::vector<Renamed> trace(const Checkpoint& checkpoint) const;
   [[nodiscard]] bool empty() const noexcept { return rules_.empty(); }
 
@@ -55,11 +56,13 @@ enum class Indices : std::uint8_t {
   contiguous,  ///< The numbers seen after the same prefix are sorted and renumbered from 0; lists in lists each for themselves.
 };
 
-/// The checkpoint under new keys: names are remapped, then lists renumbered. Nothing is read or copied; views of the result hold what they need.
+/// The checkpoint under new keys: names are remapped, then lists renumbered. Nothing is read or copied; views of the
+/// result hold what they need.
 ///
-/// `exempt` are patterns (as Checkpoint::tensors() takes) for prefixes of lists whose gaps are real: "model.layers". Values that are no tensors
-/// are renamed too. Throws Error{ambiguous} naming both originals when two keys become one ("00" and "0" are one index), Error{out_of_range}
-/// for a pattern in `exempt` that does not compile.
+/// `exempt` are patterns (as Checkpoint::tensors() takes) for prefixes of lists whose gaps are real: "model.layers".
+/// Their numbers stay as they are spelled. Values that are no tensors are renamed too. Throws Error{ambiguous} naming
+/// both originals when two keys become one ("00" and "0" are one index), Error{out_of_range} for a pattern in `exempt`
+/// that does not compile.
 [[nodiscard]] HEFT_API Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indices indices = Indices::by_format,
                                         const std::vector<std::string>& exempt = {});
 

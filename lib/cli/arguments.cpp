@@ -101,16 +101,26 @@ void declare(CLI::App& app, LoadCommand& c) {
 }
 
 void declare(CLI::App& app, ConvertCommand& c) {
-  CLI::App& command = *app.add_subcommand("convert", "Write a checkpoint anew as safetensors: other dtype, names, shards");
+  CLI::App& command = *app.add_subcommand(
+      "convert", "Write a checkpoint anew, as safetensors, npz or GGUF: other dtype, names, shards");
   command.add_option("SRC", c.source, "A checkpoint: a file, a folder or an index")->required()->type_name("");
-  command.add_option("DST", c.destination, "The file to write or replace, NAME.safetensors; may be SRC")->required()->type_name("");
+  command
+      .add_option("DST", c.destination,
+                  "What to write or replace, and as what: NAME.safetensors, NAME.npz, NAME.gguf, a folder or "
+                  "NAME.safetensors.index.json; may be SRC")
+      ->required()
+      ->type_name("");
   add_open_options(command, c);
   add_select(command, c);
   command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype")->type_name("T");
   command.add_option("--remap", c.remap, "Rename: a regular expression and what replaces its matches, $1 for its groups; may be repeated")
       ->type_name("'PATTERN=>REPLACEMENT'")
       ->allow_extra_args(false);
-  command.add_option("--shard-size", c.shard_size, "Most bytes of tensors in a file, such as 5GB; more are written as shards with an index")->type_name("SIZE");
+  command
+      .add_option(
+          "--shard-size", c.shard_size,
+          "Most bytes of tensors in a file, such as 5GB; more are written as shards with an index (safetensors only)")
+      ->type_name("SIZE");
   add_json(command, c);
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 namespace heft::core {
 
@@ -45,6 +46,14 @@ void store_le(std::byte* to, T value) noexcept {
   std::memcpy(to, &value, sizeof value);
   if constexpr (std::endian::native == std::endian::big)
     for (std::size_t i = 0; i < sizeof(T) / 2; ++i) std::swap(to[i], to[sizeof(T) - 1 - i]);
+}
+
+/// Appends `value` to `bytes`, little-endian.
+template <class T>
+void append_le(std::string& bytes, T value) {
+  std::byte stored[sizeof(T)];
+  store_le(stored, value);
+  bytes.append(reinterpret_cast<const char*>(stored), sizeof stored);
 }
 
 }  // namespace heft::core

@@ -255,12 +255,11 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 }  // namespace
 }  // namespace gguf
 
-
 const Format gguf_format = {
     .name = "gguf",
     .suffixes = ".gguf",
     .reads = "versions 1 to 3, both byte orders, splits; 35 tensor types, others as raw bytes",
-    .writes = "",
+    .writes = "version 3: plain types converted, block types as they are; metadata kept",
     .matches = gguf::matches,
     .read = gguf::read,
 };

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "core/checked.hpp"
 #include "core/cursor.hpp"
+#include "core/endian.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format::gguf {
@@ -18,6 +20,12 @@ struct Dialect {
   /// Bytes of a count, a length or a dim: version 1 had 32 bits for them.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return version == 1 ? 4 : 8; }
 };
+
+/// Appends a string as versions 2 and 3 have it, little-endian.
+inline void append_string(std::string& bytes, std::string_view text) {
+  core::append_le(bytes, static_cast<std::uint64_t>(text.size()));
+  bytes += text;
+}
 
 /// Reads one file's numbers and strings from a cursor, which must outlive it.
 class Wire {

@@ -10,11 +10,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "core/endian.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
@@ -23,7 +25,20 @@ namespace heft::format::npy {
 namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
-constexpr int max_depth = 32;  // structured types in structured types
+constexpr std::uint64_t alignment = 64;  // of the items, when heft writes
+constexpr int max_depth = 32;            // structured types in structured types
+
+// Types whose values heft has: by kind and bytes.
+struct TypeRow {
+  char kind;
+  std::uint64_t size;
+  DType dtype;
+};
+constexpr TypeRow types[] = {
+    {'b', 1, DType::boolean}, {'i', 1, DType::i8},  {'i', 2, DType::i16}, {'i', 4, DType::i32},   {'i', 8, DType::i64},
+    {'u', 1, DType::u8},      {'u', 2, DType::u16}, {'u', 4, DType::u32}, {'u', 8, DType::u64},   {'f', 2, DType::f16},
+    {'f', 4, DType::f32},     {'f', 8, DType::f64}, {'c', 8, DType::c64}, {'c', 16, DType::c128},
+};
 
 /// Reads the header's literal. Recursion is bounded by max_depth.
 class Literal {
@@ -158,19 +173,8 @@ void Literal::skip_field_name() {
   expect(')');
 }
 
-// A type whose values heft has: by kind and bytes.
 DType plain_type(char kind, std::uint64_t size) noexcept {
-  struct Row {
-    char kind;
-    std::uint64_t size;
-    DType dtype;
-  };
-  static constexpr Row rows[] = {
-      {'b', 1, DType::boolean}, {'i', 1, DType::i8},  {'i', 2, DType::i16}, {'i', 4, DType::i32},  {'i', 8, DType::i64},
-      {'u', 1, DType::u8},      {'u', 2, DType::u16}, {'u', 4, DType::u32}, {'u', 8, DType::u64},  {'f', 2, DType::f16},
-      {'f', 4, DType::f32},     {'f', 8, DType::f64}, {'c', 8, DType::c64}, {'c', 16, DType::c128},
-  };
-  for (const Row& row : rows)
+  for (const TypeRow& row : types)
     if (row.kind == kind && row.size == size) return row.dtype;
   return DType::unknown;
 }
@@ -312,6 +316,25 @@ Header read_header(core::Cursor& cursor, const Limits& limits) {
   Header header = Literal(cursor.text(length, "the header"), begin, limits).read();
   header.data = cursor.offset();
   return header;
+}
+
+std::string head_of(DType dtype, const Shape& shape) {
+  const auto* row = std::ranges::find(types, dtype, &TypeRow::dtype);
+  if (row == std::end(types))
+    throw Error(ErrorCode::unsupported,
+                fmt::format("numpy has no dtype for {}; convert it to another (f32, say)", name(dtype)));
+  const std::string_view order = row->size == 1 ? "|" : "<";
+  const std::string_view comma = shape.rank() == 1 ? "," : "";
+  std::string header = fmt::format("{{'descr': '{}{}{}', 'fortran_order': False, 'shape': ({}{}), }}", order, row->kind,
+                                   row->size, fmt::join(shape.span(), ", "), comma);
+  const std::uint64_t before = magic.size() + 2 + 2;  // magic, version 1.0, length
+  const std::uint64_t end = core::align_up(before + header.size() + 1, alignment);
+  header.append(end - before - header.size() - 1, ' ') += '\n';
+
+  std::string head(magic);
+  head += {'\x01', '\0'};
+  core::append_le(head, static_cast<std::uint16_t>(header.size()));
+  return head + header;
 }
 
 TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name) {

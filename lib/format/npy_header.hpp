@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "format/catalog.hpp"
 #include "heft/dtype.hpp"
 #include "heft/limits.hpp"
+#include "heft/shape.hpp"
 
 namespace heft::format::npy {
 
@@ -28,12 +30,16 @@ struct Header {
   std::uint64_t data = 0;  ///< Offset of the first item in the cursor's Input.
 };
 
-/// Reads magic, version and header from the cursor's place. Throws Error{corrupt, unsupported, limit_exceeded, ambiguous}, and
-/// Error{refused} for arrays of Python objects, which are pickles.
+/// Reads magic, version and header from the cursor's place. Throws Error{corrupt, unsupported, limit_exceeded,
+/// ambiguous}, and Error{refused} for arrays of Python objects, which are pickles.
 Header read_header(core::Cursor& cursor, const Limits& limits);
 
-/// The tensor that a header describes; its bytes are `available` bytes from `begin` on (in the file, or in `member`). The entry's name is the
-/// caller's to set. Adds a note when bytes follow the array.
+/// Magic, version 1.0 and header of a packed array, as NumPy writes them: the items that follow begin at a multiple of
+/// 64. The shape has at most 64 dims. Throws Error{unsupported} for a dtype that NumPy lacks.
+std::string head_of(DType dtype, const Shape& shape);
+
+/// The tensor that a header describes; its bytes are `available` bytes from `begin` on (in the file, or in `member`).
+/// The entry's name is the caller's to set. Adds a note when bytes follow the array.
 TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name);
 
 }  // namespace heft::format::npy

@@ -131,7 +131,7 @@ const Format npz_format = {
     .name = "npz",
     .suffixes = ".npz",
     .reads = "members stored or deflated, as npy; other members as bytes",
-    .writes = "",
+    .writes = "stored members, npy version 1.0",
     .matches = npz::matches,
     .read = npz::read,
 };

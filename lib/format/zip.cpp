@@ -14,33 +14,16 @@
 #include "core/text.hpp"
 #include "format/catalog.hpp"
 #include "format/inflate.hpp"
+#include "format/zip_layout.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
 namespace {
 
-constexpr std::uint32_t local_signature = 0x04034b50;
-constexpr std::uint32_t central_signature = 0x02014b50;
-constexpr std::uint32_t end_signature = 0x06054b50;
-constexpr std::uint32_t zip64_end_signature = 0x06064b50;
-constexpr std::uint32_t zip64_locator_signature = 0x07064b50;
+using namespace zip;
 
-constexpr std::uint64_t local_bytes = 30;
-constexpr std::uint64_t central_bytes = 46;
-constexpr std::uint64_t end_bytes = 22;
-constexpr std::uint64_t locator_bytes = 20;
-constexpr std::uint64_t zip64_end_bytes = 56;
 constexpr std::uint64_t max_comment_bytes = 0xFFFF;
 constexpr std::uint64_t min_descriptor_bytes = 12;  // without its optional signature
-
-constexpr std::uint16_t flag_encrypted = 1u << 0;
-constexpr std::uint16_t flag_descriptor = 1u << 3;
-constexpr std::uint16_t flag_patched = 1u << 5;
-constexpr std::uint16_t flag_strong_encryption = 1u << 6;
-constexpr std::uint16_t flag_masked = 1u << 13;
-
-constexpr std::uint16_t saturated16 = 0xFFFF;
-constexpr std::uint32_t saturated32 = 0xFFFFFFFF;
 
 // Headers nearer than this are fetched with one read: copying the bytes between costs less than another system call.
 constexpr std::uint64_t near_bytes = 4096;
@@ -181,7 +164,7 @@ void read_zip64_extra(ZipEntry& entry, std::span<const std::byte> extra) {
     if (size > extra.size() - 4) fail(ErrorCode::corrupt, entry, "an extra field is longer than the extra fields");
     std::span<const std::byte> field = extra.subspan(4, size);
     extra = extra.subspan(4 + size);
-    if (id != 0x0001) continue;
+    if (id != zip64_extra) continue;
     for (std::uint64_t* value : {&entry.full_size, &entry.size, &entry.header}) {
       if (*value != saturated32) continue;
       if (field.size() < 8) fail(ErrorCode::corrupt, entry, "the zip64 extra field lacks a size or offset");

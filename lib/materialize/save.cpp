@@ -18,21 +18,17 @@
 #include "core/text.hpp"
 #include "format/blueprint.hpp"
 #include "heft/error.hpp"
+#include "materialize/save_layout.hpp"
 #include "materialize/save_parts.hpp"
 #include "materialize/save_payloads.hpp"
 #include "mmap/scratch_file.hpp"
+#include "record/leaf_walk.hpp"
 
 namespace heft {
 namespace engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-SaveFormat format_of(const std::filesystem::path& path, SaveFormat asked) {
-  if (asked != SaveFormat::by_suffix) return asked;
-  if (path.extension() == ".safetensors") return SaveFormat::safetensors;
-  throw Error(ErrorCode::unsupported, "expected a path that ends in .safetensors to say the format", {.path = path.string()});
-}
 
 // A file of the new checkpoint, complete but for its name.
 struct Ready {
@@ -42,15 +38,16 @@ struct Ready {
 
 class Save {
  public:
-  Save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) : items_(items), path_(path), options_(options) {}
+  Save(std::span<const SaveItem> items, SaveTarget target, const SaveOptions& options)
+      : items_(items), target_(std::move(target)), options_(options) {}
 
   SaveReport run() {
     const auto begin = Clock::now();
-    static_cast<void>(format_of(path_, options_.format));
     require_convertible(items_);
     plan();
-    folder_ = mmap::Folder::open(path_.has_parent_path() ? path_.parent_path().string() : ".");
-    if (groups_.size() == 1) replace_file();
+    folder_ = mmap::Folder::open(target_.path.has_parent_path() ? target_.path.parent_path().string() : ".");
+    if (groups_.size() == 1 && !target_.indexed)
+      replace_file();
     else replace_shards();
     report_.tied = tied_items(items_);
     report_.tensors = items_.size();
@@ -62,12 +59,12 @@ class Save {
   // Every refusal is here, before the destination's folder is looked at.
   void plan() {
     groups_ = groups_of(items_, options_.shard_bytes);
-    const format::TextMetadata metadata = text_metadata(options_.keep_metadata, options_.metadata, report_.notes);
+    const SaveLayout layout = layout_of(target_.format, items_, options_, report_.notes);
     for (const std::span<const SaveItem> group : groups_) {
       std::vector<format::Declaration> tensors;
       tensors.reserve(group.size());
       for (const SaveItem& item : group) tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
-      blueprints_.push_back(format::safetensors_blueprint(tensors, metadata));
+      blueprints_.push_back(layout(tensors));
       for (const format::Payload& payload : blueprints_.back().payloads) report_.tensor_bytes += payload.size;
     }
     if (groups_.size() > 1) require_names_once();
@@ -84,7 +81,7 @@ class Save {
   }
 
   void replace_file() {
-    const std::string name = path_.filename().string();
+    const std::string name = target_.path.filename().string();
     Ready ready = write(0, name);
     publish(ready);
     settle();
@@ -93,7 +90,7 @@ class Save {
   }
 
   void replace_shards() {
-    const SaveNames names = shard_names(*folder_, path_.filename().string(), groups_.size());
+    const SaveNames names = shard_names(*folder_, target_.path.filename().string(), groups_.size());
     std::vector<Ready> shards;
     shards.reserve(groups_.size());
     for (std::size_t i = 0; i < groups_.size(); ++i) shards.push_back(write(i, names.shards[i]));
@@ -159,7 +156,7 @@ class Save {
   void remove(const std::string& name) {
     if (!folder_->has_file(name)) return;
     mmap::remove_file(*folder_, name);
-    report_.removed.push_back((path_.parent_path() / name).string());
+    report_.removed.push_back((target_.path.parent_path() / name).string());
   }
 
   void advance(std::uint64_t bytes) {
@@ -168,7 +165,7 @@ class Save {
   }
 
   std::span<const SaveItem> items_;
-  const std::filesystem::path& path_;
+  SaveTarget target_;
   const SaveOptions& options_;
   std::vector<std::span<const SaveItem>> groups_;
   std::vector<format::Blueprint> blueprints_;  // parallel to groups_
@@ -183,28 +180,16 @@ struct Found {
   std::size_t others = 0;
 };
 
-// Iterative, for trees as deep as Limits::record_depth.
 Found tensors_under(const Record& root) {
-  struct Step {
-    Record record;
-    std::string path;
-    std::size_t next = 0;
-  };
   Found found;
-  std::vector<Step> stack = {{root, "", 0}};
-  while (!stack.empty()) {
-    Step& top = stack.back();
-    if (top.next == top.record.count()) {
-      stack.pop_back();
-      continue;
-    }
-    const Record child = top.record.child(top.next);
-    const std::string key = top.record.key(top.next++);
-    std::string path = top.path.empty() ? key : key.empty() ? top.path : top.path + '.' + key;
-    if (child.kind() == RecordKind::tensor) found.items.emplace_back(child.tensor().renamed(std::move(path)));
-    else if (child.kind() == RecordKind::map || child.kind() == RecordKind::list) stack.push_back({child, std::move(path), 0});
-    else ++found.others;
+  record::LeafWalk walk(root, "");
+  for (record::Leaf leaf; walk.next(leaf);) {
+    if (leaf.record.kind() == RecordKind::tensor)
+      found.items.emplace_back(leaf.record.tensor().renamed(leaf.path));
+    else if (!record::is_container(leaf.record))
+      ++found.others;
   }
+  walk.require_whole();
   return found;
 }
 
@@ -212,7 +197,7 @@ Found tensors_under(const Record& root) {
 }  // namespace engine
 
 SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) {
-  return engine::Save(items, path, options).run();
+  return engine::Save(items, engine::target_of(path, options), options).run();
 }
 
 SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path, const SaveOptions& options) {

@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <compare>
-#include <optional>
 #include <random>
 #include <tuple>
 
-#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/plan.hpp"
 #include "record/view_access.hpp"
@@ -39,28 +37,6 @@ std::vector<std::string> shards_of(const mmap::Folder& folder, const std::string
     return {};  // a damaged checkpoint may be replaced as well; what its shards were, nobody knows
   }
   return names;
-}
-
-// A value of metadata as text, or nothing for what has no such form.
-std::optional<std::string> text_of(const Record& value) {
-  switch (value.kind()) {
-    case RecordKind::text: return core::is_utf8(value.text()) ? std::optional(std::string(value.text())) : std::nullopt;
-    case RecordKind::boolean: return value.boolean() ? "true" : "false";
-    case RecordKind::real: return fmt::format("{}", value.real());
-    case RecordKind::integer: break;
-    default: return std::nullopt;
-  }
-  try {
-    return fmt::format("{}", value.integer());
-  } catch (const Error&) {
-    return fmt::format("{}", value.natural());  // above 2^63
-  }
-}
-
-void put(format::TextMetadata& metadata, std::string key, std::string value) {
-  const auto there = std::ranges::find(metadata, key, &std::pair<std::string, std::string>::first);
-  if (there == metadata.end()) metadata.emplace_back(std::move(key), std::move(value));
-  else there->second = std::move(value);
 }
 
 std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
@@ -103,18 +79,6 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
   while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(fmt::format("{}-{:08x}", stem_of(name), random()), suffix_of(name), count);
   names.old = shards_of(folder, names.index);
   return names;
-}
-
-format::TextMetadata text_metadata(const Record& kept, std::span<const std::pair<std::string, std::string>> added, std::vector<std::string>& notes) {
-  format::TextMetadata metadata;
-  std::size_t left_out = 0;
-  for (std::size_t i = 0; i < kept.count(); ++i) {
-    if (auto text = text_of(kept.child(i))) metadata.emplace_back(kept.key(i), std::move(*text));
-    else ++left_out;
-  }
-  if (left_out != 0) notes.push_back(fmt::format("{} metadata values are not kept: safetensors has texts only", left_out));
-  for (const auto& [key, value] : added) put(metadata, key, value);
-  return metadata;
 }
 
 std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items) {

@@ -1,4 +1,5 @@
-// materialize/save_parts.hpp: what saving decides before anything is written: which tensors share a file, what files are called, what metadata stays.
+// materialize/save_parts.hpp: what saving decides before anything is written: which tensors share a file and what files
+// are called.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include "format/blueprint.hpp"
 #include "heft/save.hpp"
 #include "mmap/file.hpp"
 
 namespace heft::engine {
 
-/// Neighbouring items in groups of at most `most_bytes` as written (0: one group); an item larger than that is a group of its own. At least one group.
+/// Neighbouring items in groups of at most `most_bytes` as written (0: one group); an item larger than that is a group
+/// of its own. At least one group.
 std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes);
 
 /// Names of a checkpoint's files in their folder.
@@ -26,9 +27,6 @@ struct SaveNames {
 
 /// Names for `count` shards of `name` ("model.safetensors"), none of which exists in the folder.
 SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count);
-
-/// What safetensors' header keeps of `kept` under the pairs `added`, and a note on what it does not.
-format::TextMetadata text_metadata(const Record& kept, std::span<const std::pair<std::string, std::string>> added, std::vector<std::string>& notes);
 
 /// {name, name of the first item that views the same bytes in the same layout}, for each item that is not the first.
 std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items);

@@ -27,6 +27,12 @@ bool has_gamma_and_beta(ModuleKind kind) noexcept {
   return kind == ModuleKind::batch_norm || kind == ModuleKind::layer_norm || kind == ModuleKind::group_norm || kind == ModuleKind::rms_norm;
 }
 
+// Statistics that a norm keeps over batches; nothing else has parameters of these names.
+bool is_running_statistic(std::string_view name) noexcept {
+  const std::string_view parameter = split_last(name).second;
+  return parameter == "running_mean" || parameter == "running_var";
+}
+
 bool unchanged(const TensorView& before, const TensorView& after) noexcept {
   return before.name() == after.name() && before.shape() == after.shape() && before.strides() == after.strides() &&
          before.dtype() == after.dtype() && before.wanted_dtype() == after.wanted_dtype() && before.pieces().data() == after.pieces().data() &&
@@ -83,9 +89,11 @@ Adapter half_precision(HalfPrecision options) {
   Filter chosen;
   for (const std::string& pattern : options.patterns) chosen.matching(pattern);
   const DType from = options.to == DType::f16 ? DType::f32 : DType::f16;
-  return [from, to = options.to, all = options.patterns.empty(), chosen = std::move(chosen), modules = std::move(options.modules)](TensorView view) {
-    const bool converts = view.wanted_dtype() == from && (all || chosen(view)) && modules.of_parameter(view.name()) != ModuleKind::batch_norm;
-    return converts ? view.cast_on_load(to) : view;
+  return [from, to = options.to, all = options.patterns.empty(), chosen = std::move(chosen),
+          modules = std::move(options.modules)](TensorView view) {
+    const bool spared =
+        is_running_statistic(view.name()) || modules.of_parameter(view.name()) == ModuleKind::batch_norm;
+    return view.wanted_dtype() == from && (all || chosen(view)) && !spared ? view.cast_on_load(to) : view;
   };
 }
 

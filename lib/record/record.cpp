@@ -29,9 +29,17 @@ std::string with_article(RecordKind kind) {
 
 std::string where(const std::string& path) { return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path)); }
 
+// The file or folder that was opened.
+std::string file_of(const Record& record) {
+  const record::State* state = record::RecordAccess::state(record);
+  return state == nullptr ? std::string() : state->path;
+}
+
 [[noreturn]] void fail_kind(const Record& record, std::string_view expected) {
   const std::string path = record.path();
-  throw Error(ErrorCode::type_mismatch, fmt::format("expected {}, {} is {}", expected, where(path), with_article(record.kind())), {.tensor = path});
+  throw Error(ErrorCode::type_mismatch,
+              fmt::format("expected {}, {} is {}", expected, where(path), with_article(record.kind())),
+              {.path = file_of(record), .tensor = path});
 }
 
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
@@ -42,12 +50,14 @@ std::string where(const std::string& path) { return path.empty() ? "the root" : 
   const std::vector<std::string_view> names(keys.begin(), keys.end());
   const std::string path = record.path();
   const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : core::did_you_mean(key, names);
-  throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint), {.tensor = joined(path, key)});
+  throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
+              {.path = file_of(record), .tensor = joined(path, key)});
 }
 
 [[noreturn]] void fail_range(const Record& record, std::string_view expected) {
   const std::string path = record.path();
-  throw Error(ErrorCode::out_of_range, fmt::format("expected {}, {} does not fit", expected, where(path)), {.tensor = path});
+  throw Error(ErrorCode::out_of_range, fmt::format("expected {}, {} does not fit", expected, where(path)),
+              {.path = file_of(record), .tensor = path});
 }
 
 }  // namespace
@@ -88,13 +98,17 @@ Record Record::operator[](int index) const {
 
 Record Record::child(std::size_t position) const {
   if (position >= count())
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position), {.tensor = path()});
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position),
+                {.path = file_of(*this), .tensor = path()});
   return Record(tree_, tree_->child(node_, position));
 }
 
 std::string Record::key(std::size_t position) const {
   if (position >= count())
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position), {.tensor = path()});
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position),
+                {.path = file_of(*this), .tensor = path()});
   return tree_->key(node_, position);
 }
 

@@ -13,6 +13,7 @@
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/derive.hpp"
+#include "record/list_number.hpp"
 #include "record/pattern.hpp"
 
 namespace heft {
@@ -140,18 +141,14 @@ std::string Remapping::operator()(std::string_view name) const {
 }
 
 std::vector<Renamed> Remapping::trace(const Checkpoint& checkpoint) const {
+  const record::Derivation keys(checkpoint);
   std::vector<Renamed> pairs;
-  for (const TensorView& tensor : checkpoint.tensors()) pairs.push_back({(*this)(tensor.name()), std::string(tensor.name())});
+  for (std::size_t key = 0; key < keys.key_count(); ++key)
+    pairs.push_back({(*this)(keys.key(key)), std::string(keys.key(key))});
   return pairs;
 }
 
 namespace {
-
-std::optional<std::uint64_t> list_number(std::string_view part) noexcept {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), number);
-  return error == std::errc() && end == part.data() + part.size() && !part.empty() ? std::optional(number) : std::nullopt;
-}
 
 // Calls each(prefix, part) for every numeric part of a name that is not its first.
 template <class Each>
@@ -159,7 +156,7 @@ void for_each_number(std::string_view name, const Each& each) {
   for (std::size_t dot = name.find('.'); dot != std::string_view::npos;) {
     const std::size_t next = name.find('.', dot + 1);
     const std::string_view part = name.substr(dot + 1, next == std::string_view::npos ? next : next - dot - 1);
-    if (const auto number = list_number(part)) each(name.substr(0, dot), part, *number);
+    if (const auto number = record::list_number(part)) each(name.substr(0, dot), part, *number);
     dot = next;
   }
 }
@@ -168,13 +165,16 @@ void for_each_number(std::string_view name, const Each& each) {
 class Renumbering {
  public:
   Renumbering(const std::vector<std::string>& names, const std::vector<std::string>& exempt) {
-    for (const std::string& pattern : exempt) exempt_.emplace_back(pattern);
+    std::vector<record::Pattern> kept;
+    for (const std::string& pattern : exempt) kept.emplace_back(pattern);
     for (const std::string& name : names)
       for_each_number(name, [&](std::string_view prefix, std::string_view, std::uint64_t number) { lists_[prefix].try_emplace(number, 0); });
+    std::erase_if(lists_, [&](const auto& list) {
+      return std::ranges::any_of(kept, [&](const record::Pattern& pattern) { return pattern.matches(list.first); });
+    });
     for (auto& [prefix, numbers] : lists_) {
       std::uint64_t next = 0;
-      const bool keep = is_exempt(prefix);
-      for (auto& [was, now] : numbers) now = keep ? was : next++;
+      for (auto& [was, now] : numbers) now = next++;
     }
   }
 
@@ -182,20 +182,17 @@ class Renumbering {
     std::string out;
     std::size_t copied = 0;
     for_each_number(name, [&](std::string_view prefix, std::string_view part, std::uint64_t number) {
+      const auto list = lists_.find(prefix);
+      if (list == lists_.end()) return;  // exempt: its numbers stay as they are spelled
       const auto begin = static_cast<std::size_t>(part.data() - name.data());
       out.append(name, copied, begin - copied);
-      out += fmt::to_string(lists_.at(prefix).at(number));
+      out += fmt::to_string(list->second.at(number));
       copied = begin + part.size();
     });
     return out.append(name, copied);
   }
 
  private:
-  [[nodiscard]] bool is_exempt(std::string_view prefix) const {
-    return std::any_of(exempt_.begin(), exempt_.end(), [&](const record::Pattern& pattern) { return pattern.matches(prefix); });
-  }
-
-  std::vector<record::Pattern> exempt_;
   std::unordered_map<std::string_view, std::map<std::uint64_t, std::uint64_t>> lists_;  // prefixes are parts of the names given
 };
 

@@ -1,12 +1,12 @@
 #include "record/tree.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "record/list_number.hpp"
 #include "record/state.hpp"
 
 namespace heft::record {
@@ -85,10 +85,8 @@ std::string child_key(const Catalog& catalog, const format::Node& node, std::siz
 
 // The number that a list's key spells, if it is below `count`.
 std::optional<std::size_t> position_of(std::string_view key, std::size_t count) noexcept {
-  std::size_t number = 0;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
-  if (error != std::errc() || end != key.data() + key.size() || number >= count) return {};
-  return number;
+  const auto number = list_number(key);
+  return number && *number < count ? std::optional<std::size_t>(*number) : std::nullopt;
 }
 
 std::optional<std::size_t> find_in(const Catalog& catalog, const format::Node& node, std::string_view key) noexcept {

@@ -1,12 +1,11 @@
 #include <doctest/doctest.h>
 
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "format/blueprint.hpp"
 #include "format/formats.hpp"
-#include "format/reading.hpp"
+#include "format/planned_file.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
@@ -15,14 +14,6 @@ using heft::format::Declaration;
 using heft::format::safetensors_blueprint;
 
 namespace {
-
-// The file that the blueprint describes, each payload filled with its tensor's position.
-std::string image(const Blueprint& file) {
-  std::string bytes(file.size_bytes, '\0');
-  for (const auto& text : file.texts) std::memcpy(bytes.data() + text.offset, text.bytes.data(), text.bytes.size());
-  for (const auto& payload : file.payloads) std::memset(bytes.data() + payload.offset, static_cast<int>(payload.tensor), payload.size);
-  return bytes;
-}
 
 std::vector<std::string> names_in_order(const Blueprint& file, const std::vector<Declaration>& tensors) {
   std::vector<std::string> names;
@@ -62,7 +53,7 @@ TEST_CASE("safetensors blueprint: heft reads back names, dtypes, shapes and meta
   }
   CHECK(tensors.size() == 22);
   const Blueprint file = safetensors_blueprint(tensors, {{"format", "pt"}, {"note \"quoted\"", "line\nnext \x01 é"}});
-  const format::Catalog catalog = test::read(format::safetensors_format, image(file));
+  const format::Catalog catalog = test::read(format::safetensors_format, file);
   REQUIRE(catalog.tensors.size() == tensors.size());
   for (std::size_t i = 0; i < catalog.tensors.size(); ++i) {
     const Declaration& declared = tensors[file.payloads[i].tensor];
@@ -76,12 +67,12 @@ TEST_CASE("safetensors blueprint: heft reads back names, dtypes, shapes and meta
 TEST_CASE("safetensors blueprint: a file of no tensors is a file") {
   const Blueprint file = safetensors_blueprint({}, {});
   CHECK(file.size_bytes % 64 == 0);
-  CHECK(test::read(format::safetensors_format, image(file)).tensors.empty());
+  CHECK(test::read(format::safetensors_format, file).tensors.empty());
 }
 
 TEST_CASE("safetensors blueprint: names are data, whatever they hold") {
   const std::vector<Declaration> tensors = {{"", DType::u8, Shape{1}}, {"../a/\"b\"\\", DType::u8, Shape{1}}, {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
-  const format::Catalog catalog = test::read(format::safetensors_format, image(safetensors_blueprint(tensors, {})));
+  const format::Catalog catalog = test::read(format::safetensors_format, safetensors_blueprint(tensors, {}));
   REQUIRE(catalog.tensors.size() == 3);
   CHECK(catalog.tensors[1].name == "../a/\"b\"\\");
   CHECK(catalog.tensors[2].name == std::string_view("nul\0nul", 7));

@@ -12,47 +12,22 @@
 
 #include "format/blueprint.hpp"
 #include "materialize/save_payloads.hpp"
-#include "mmap/file.hpp"
+#include "materialize/save_support.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
+using test::check_equal;
+using test::in_memory;
+using test::names_in;
+using test::numbered;
+using test::packed_bytes;
 
 namespace {
 
 namespace fs = std::filesystem;
-
-TensorView in_memory(std::string name, DType dtype, Shape shape, std::uint32_t seed = 1) {
-  const std::string bytes = test::pattern(bytes_for(dtype, shape), seed);
-  return TensorView::over(std::move(name), dtype, std::move(shape), Bytes::copy_of(std::as_bytes(std::span(bytes))));
-}
-
-TensorView counting(std::string name, Shape shape) {
-  std::vector<float> values(shape.element_count());
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 65536);
-  return TensorView::over(std::move(name), DType::f32, std::move(shape), Bytes::copy_of(std::as_bytes(std::span(values))));
-}
-
-std::string packed_bytes(const TensorView& view, DType dtype) {
-  const Tensor tensor = materialize(view, dtype);
-  return {reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size()};
-}
-
-// Every item is in the checkpoint, alone, with its dtype, shape and bytes.
-void check_equal(const Checkpoint& saved, std::span<const SaveItem> items) {
-  CHECK(saved.tensors().count() == items.size());
-  for (const SaveItem& item : items) {
-    CAPTURE(std::string(item.view.name()));
-    const TensorView found = saved.tensor(item.view.name());
-    CHECK(found.dtype() == item.dtype);
-    CHECK(found.shape() == item.view.shape());
-    CHECK((packed_bytes(found, item.dtype) == packed_bytes(item.view, item.dtype)));
-  }
-}
-
-std::vector<std::string> names(const fs::path& folder) { return mmap::Folder::open(folder.string())->names(); }
 
 void check_round_trip(const std::vector<SaveItem>& items) {
   const test::TempFolder folder;
@@ -63,7 +38,7 @@ void check_round_trip(const std::vector<SaveItem>& items) {
   REQUIRE(report.files.size() == 1);
   CHECK(report.files[0].path == path.string());
   CHECK(report.files[0].size_bytes == fs::file_size(path));
-  CHECK(names(folder.path()) == std::vector<std::string>{"model.safetensors"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"model.safetensors"});
 }
 
 std::uint64_t anonymous_bytes() {
@@ -102,27 +77,33 @@ TEST_CASE("save: scalars, empty tensors and a file without tensors come back") {
 }
 
 TEST_CASE("save: views are packed: transposed, sliced, broken into pieces") {
-  const TensorView base = counting("base", Shape{6, 8});
-  const TensorView whole = TensorView::over_pieces("pieces", Shape{12, 8}, {{base, Dims{0, 0}}, {counting("other", Shape{6, 8}), Dims{6, 0}}});
+  const TensorView base = numbered("base", Shape{6, 8});
+  const TensorView whole = TensorView::over_pieces("pieces", Shape{12, 8},
+                                                   {{base, Dims{0, 0}}, {numbered("other", Shape{6, 8}), Dims{6, 0}}});
   check_round_trip({SaveItem(base), SaveItem(base.transpose(0, 1).renamed("transposed")), SaveItem(base.slice(1, 2, 5).renamed("columns")),
                     SaveItem(base.shard(0, 1, 3).renamed("rows")), SaveItem(whole), SaveItem(whole.slice(0, 4, 9).renamed("across"))});
 }
 
 TEST_CASE("save: tensors are converted to the dtype asked for") {
-  check_round_trip({SaveItem(counting("a", Shape{5, 3}), DType::bf16), SaveItem(counting("b", Shape{7}), DType::f16),
-                    SaveItem(counting("c", Shape{4, 4}).transpose(0, 1), DType::f64)});
+  check_round_trip({SaveItem(numbered("a", Shape{5, 3}), DType::bf16), SaveItem(numbered("b", Shape{7}), DType::f16),
+                    SaveItem(numbered("c", Shape{4, 4}).transpose(0, 1), DType::f64)});
 }
 
 TEST_CASE("save: tensors larger than the buffers are written in parts") {
-  const TensorView large = counting("large", Shape{3, 1500, 2000});  // 36 MB; one index of dim 0 does not fit a buffer after widening
+  const TensorView large =
+      numbered("large", Shape{3, 1500, 2000});  // 36 MB; one index of dim 0 does not fit a buffer after widening
   check_round_trip({SaveItem(large), SaveItem(large.renamed("wide"), DType::f64), SaveItem(large.transpose(1, 2).renamed("turned"), DType::bf16),
                     SaveItem(in_memory("flat", DType::u8, Shape{40'000'000})), SaveItem(in_memory("small", DType::u8, Shape{3}))});
 }
 
 TEST_CASE("save: chunks follow each other in the file and in the tensor, whatever the shape") {
-  const std::vector<SaveItem> items = {SaveItem(counting("a", Shape{3, 5, 7})), SaveItem(counting("b", Shape{100})), SaveItem(counting("c", Shape{})),
-                                       SaveItem(counting("d", Shape{0, 3})),    SaveItem(counting("e", Shape{1, 1, 64}), DType::bf16),
-                                       SaveItem(in_memory("f", DType::f4_e2m1, Shape{3, 6})), SaveItem(in_memory("odd", DType::f4_e2m1, Shape{2, 3}))};
+  const std::vector<SaveItem> items = {SaveItem(numbered("a", Shape{3, 5, 7})),
+                                       SaveItem(numbered("b", Shape{100})),
+                                       SaveItem(numbered("c", Shape{})),
+                                       SaveItem(numbered("d", Shape{0, 3})),
+                                       SaveItem(numbered("e", Shape{1, 1, 64}), DType::bf16),
+                                       SaveItem(in_memory("f", DType::f4_e2m1, Shape{3, 6})),
+                                       SaveItem(in_memory("odd", DType::f4_e2m1, Shape{2, 3}))};
   std::vector<format::Declaration> declared;
   for (const SaveItem& item : items) declared.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
   const format::Blueprint file = format::safetensors_blueprint(declared, {});
@@ -216,7 +197,7 @@ TEST_CASE("save: the tensors under a record are named from it, those of a load b
 
 TEST_CASE("save: tied weights are written both, and named") {
   const test::TempFolder folder;
-  const TensorView embed = counting("embed", Shape{4, 2});
+  const TensorView embed = numbered("embed", Shape{4, 2});
   const SaveReport report = save(std::vector<SaveItem>{SaveItem(embed), SaveItem(embed.slice(0, 0, 2).renamed("part")), SaveItem(embed.renamed("head"))},
                                  folder.path() / "a.safetensors");
   CHECK(report.tied == std::vector<std::pair<std::string, std::string>>{{"head", "embed"}});
@@ -227,14 +208,15 @@ TEST_CASE("save: refusals name the tensor and leave the folder as it was") {
   const test::TempFolder folder;
   const auto refused = [&](const std::vector<SaveItem>& items, const char* name = "a.safetensors", std::uint64_t shard_bytes = 0) {
     const Error error = test::thrown_by([&] { return save(items, folder.path() / name, {.shard_bytes = shard_bytes}); });
-    CHECK(names(folder.path()).empty());
+    CHECK(names_in(folder.path()).empty());
     return error;
   };
-  const TensorView x = counting("x", Shape{2});
+  const TensorView x = numbered("x", Shape{2});
   CHECK(refused({SaveItem(in_memory("blk", DType::q8_0, Shape{32}))}).tensor() == "blk");
   CHECK(refused({SaveItem(x, DType::i32)}).code() == ErrorCode::unsupported);
   CHECK(refused({SaveItem(x), SaveItem(x)}).code() == ErrorCode::ambiguous);
-  CHECK(refused({SaveItem(x), SaveItem(counting("y", Shape{2})), SaveItem(x)}, "a.safetensors", 8).code() == ErrorCode::ambiguous);
+  CHECK(refused({SaveItem(x), SaveItem(numbered("y", Shape{2})), SaveItem(x)}, "a.safetensors", 8).code() ==
+        ErrorCode::ambiguous);
   CHECK(refused({SaveItem(x)}, "a.bin").code() == ErrorCode::unsupported);
   CHECK(refused({SaveItem(x)}, "none/a.safetensors").code() == ErrorCode::not_found);
 }
@@ -242,7 +224,7 @@ TEST_CASE("save: refusals name the tensor and leave the folder as it was") {
 TEST_CASE("save: a stop and a throwing progress end it, and the old file stays") {
   const test::TempFolder folder;
   const fs::path path = folder.write("a.safetensors", std::string_view("old"));
-  const std::vector<SaveItem> items = {SaveItem(counting("x", Shape{2}))};
+  const std::vector<SaveItem> items = {SaveItem(numbered("x", Shape{2}))};
   std::stop_source stop;
   stop.request_stop();
   SaveOptions options;
@@ -252,16 +234,17 @@ TEST_CASE("save: a stop and a throwing progress end it, and the old file stays")
   options.progress = [](const Progress&) { throw std::runtime_error("mine"); };
   CHECK_THROWS_WITH(static_cast<void>(save(items, path, options)), "mine");
   CHECK(test::content_of(path) == "old");
-  CHECK(names(folder.path()).size() == 1);
+  CHECK(names_in(folder.path()).size() == 1);
 }
 
 TEST_CASE("save: shards follow the items' order and carry an index") {
   const test::TempFolder folder;
-  const std::vector<SaveItem> items = {SaveItem(counting("c", Shape{4})), SaveItem(counting("a", Shape{4})), SaveItem(counting("big", Shape{100})),
-                                       SaveItem(counting("d", Shape{1}))};
+  const std::vector<SaveItem> items = {SaveItem(numbered("c", Shape{4})), SaveItem(numbered("a", Shape{4})),
+                                       SaveItem(numbered("big", Shape{100})), SaveItem(numbered("d", Shape{1}))};
   const SaveReport report = save(items, folder.path() / "model.safetensors", {.shard_bytes = 40});
-  CHECK(names(folder.path()) == std::vector<std::string>{"model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
-                                                         "model-00003-of-00003.safetensors", "model.safetensors.index.json"});
+  CHECK(names_in(folder.path()) ==
+        std::vector<std::string>{"model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
+                                 "model-00003-of-00003.safetensors", "model.safetensors.index.json"});
   REQUIRE(report.files.size() == 4);
   CHECK(report.files[0].tensors == 2);
   CHECK(report.files[1].tensors == 1);
@@ -274,14 +257,15 @@ TEST_CASE("save: shards follow the items' order and carry an index") {
 
 TEST_CASE("save: what fits one shard is one file, without an index") {
   const test::TempFolder folder;
-  static_cast<void>(save(std::vector<SaveItem>{SaveItem(counting("c", Shape{4}))}, folder.path() / "model.safetensors", {.shard_bytes = 40}));
-  CHECK(names(folder.path()) == std::vector<std::string>{"model.safetensors"});
+  static_cast<void>(save(std::vector<SaveItem>{SaveItem(numbered("c", Shape{4}))}, folder.path() / "model.safetensors",
+                         {.shard_bytes = 40}));
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"model.safetensors"});
 }
 
 TEST_CASE("save: new shards never take the names of old ones, and old files go when nothing names them") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "model.safetensors";
-  const std::vector<SaveItem> first = {SaveItem(counting("a", Shape{4})), SaveItem(counting("b", Shape{4}))};
+  const std::vector<SaveItem> first = {SaveItem(numbered("a", Shape{4})), SaveItem(numbered("b", Shape{4}))};
   static_cast<void>(save(first, path));  // one file, which would hide an index
   static_cast<void>(save(first, path, {.shard_bytes = 16}));
   CHECK_FALSE(fs::exists(path));
@@ -289,7 +273,7 @@ TEST_CASE("save: new shards never take the names of old ones, and old files go w
   const std::vector<SaveItem> second = {SaveItem(old.tensor("b"), DType::bf16), SaveItem(old.tensor("a"), DType::bf16)};
   const SaveReport report = save(second, path, {.shard_bytes = 8});
   CHECK(report.removed.size() == 2);
-  CHECK(names(folder.path()).size() == 3);
+  CHECK(names_in(folder.path()).size() == 3);
   CHECK_FALSE(fs::exists(folder.path() / "model-00001-of-00002.safetensors"));
   check_equal(open(folder.path()), second);
   check_equal(old, first);

@@ -26,22 +26,23 @@ namespace {
 namespace fs = std::filesystem;
 
 // A checkpoint of two tensors of 64 bytes whose bytes are all `fill`.
-std::vector<SaveItem> filled(std::uint8_t fill) {
-  const std::vector<std::uint8_t> bytes(64, fill);
+std::vector<SaveItem> filled(std::int8_t fill) {
+  const std::vector<std::int8_t> bytes(64, fill);
   std::vector<SaveItem> items;
-  for (const char* name : {"a", "b"}) items.emplace_back(TensorView::over(name, DType::u8, Shape{64}, Bytes::copy_of(std::as_bytes(std::span(bytes)))));
+  for (const char* name : {"a", "b"})
+    items.emplace_back(TensorView::over(name, DType::i8, Shape{64}, Bytes::copy_of(std::as_bytes(std::span(bytes)))));
   return items;
 }
 
-// What the checkpoint in `folder` is filled with. Fails the test when it is not whole.
-int fill_of(const fs::path& folder) {
-  const Checkpoint checkpoint = open(folder);
+// What a checkpoint is filled with. Fails the test when it is not whole.
+int fill_of(const Checkpoint& checkpoint) {
   CHECK(checkpoint.tensors().count() == 2);
+  CHECK(checkpoint.verify_checksums().empty());
   std::optional<int> fill;
   for (const TensorView& view : checkpoint.tensors()) {
     CHECK(view.shape() == Shape{64});
     for (std::int64_t i = 0; i < 64; ++i) {
-      const int value = view.read<std::uint8_t>(i);
+      const int value = view.read<std::int8_t>(i);
       if (!fill) fill = value;
       CHECK(value == *fill);
     }
@@ -54,35 +55,57 @@ constexpr std::uint64_t in_one_file = 0;
 
 struct Case {
   const char* what;
+  const char* file;
   std::uint64_t old_shard_bytes;
   std::uint64_t new_shard_bytes;
 };
 constexpr Case cases[] = {
-    {"a file over a file", in_one_file, in_one_file},
-    {"shards over shards", in_shards, in_shards},
-    {"shards over a file", in_one_file, in_shards},
-    {"a file over shards", in_shards, in_one_file},
+    {"a file over a file", "model.safetensors", in_one_file, in_one_file},
+    {"shards over shards", "model.safetensors", in_shards, in_shards},
+    {"shards over a file", "model.safetensors", in_one_file, in_shards},
+    {"a file over shards", "model.safetensors", in_shards, in_one_file},
+    {"an npz over an npz", "model.npz", in_one_file, in_one_file},
+    {"a GGUF over a GGUF", "model.gguf", in_one_file, in_one_file},
 };
 
-void save_filled(const fs::path& folder, std::uint8_t fill, std::uint64_t shard_bytes) {
+void save_filled(const fs::path& folder, const Case& row, std::int8_t fill, std::uint64_t shard_bytes) {
   SaveOptions options;
   options.shard_bytes = shard_bytes;
   options.threads = 1;
-  static_cast<void>(save(filled(fill), folder / "model.safetensors", options));
+  static_cast<void>(save(filled(fill), folder / row.file, options));
+}
+
+// Of what whoever looks for the checkpoint finds: safetensors by their folder, for there may be an index.
+int fill_in(const fs::path& folder, const Case& row) {
+  return fill_of(open(fs::path(row.file).extension() == ".safetensors" ? folder : folder / row.file));
 }
 
 // A process that saves and is killed at call number `call`. True when it was, false when it finished before.
-bool killed_at(std::uint64_t call, const fs::path& folder, std::uint64_t shard_bytes) {
+bool killed_at(std::uint64_t call, const fs::path& folder, const Case& row) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true});
-    save_filled(folder, 2, shard_bytes);
+    save_filled(folder, row, 2, row.new_shard_bytes);
     ::_exit(0);
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   return WIFSIGNALED(status);
+}
+
+// A killed process leaves, as save.hpp says, hidden files that say whose they were, and shards; one that finished
+// leaves nothing.
+void check_remains(const fs::path& folder, bool killed) {
+  std::size_t scratch = 0;
+  for (const std::string& name : mmap::Folder::open(folder.string())->names()) {
+    CAPTURE(name);
+    const bool is_scratch = name.find(".heft-") != name.npos;
+    CHECK((is_scratch ? name.starts_with(".model") : name.starts_with("model")));
+    if (is_scratch) CHECK(name.size() == name.find(".heft-") + 6 + 16);
+    scratch += is_scratch;
+  }
+  CHECK(scratch <= (killed ? 3u : 0u));  // two shards and an index
 }
 
 }  // namespace
@@ -99,47 +122,61 @@ TEST_CASE("save: killed at any call it leaves the old checkpoint whole or the ne
     for (bool killed = true; killed; ++call) {
       CAPTURE(call);
       const test::TempFolder folder;
-      save_filled(folder.path(), 1, row.old_shard_bytes);
-      killed = killed_at(call, folder.path(), row.new_shard_bytes);
-      const int fill = fill_of(folder.path());
+      save_filled(folder.path(), row, 1, row.old_shard_bytes);
+      killed = killed_at(call, folder.path(), row);
+      const int fill = fill_in(folder.path(), row);
       CHECK((fill == 1 || fill == 2));
       if (new_seen) CHECK(fill == 2);  // once the new one is there it stays
       new_seen = new_seen || fill == 2;
       if (!killed) CHECK(fill == 2);
+      check_remains(folder.path(), killed);
+      save_filled(folder.path(), row, 3, row.new_shard_bytes);
+      CHECK(fill_in(folder.path(), row) == 3);
     }
     CHECK(new_seen);
     CHECK(call > 8);
   }
 }
 
-TEST_CASE("save: a failure of any call before the new checkpoint is in place leaves the old one, and nothing else") {
-  for (const Case& row : cases) {
-    for (const WriteCall kind : {WriteCall::create, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync, WriteCall::close, WriteCall::rename}) {
-      for (std::uint64_t skip = 0; skip < 3; ++skip) {
-        CAPTURE(row.what);
-        CAPTURE(static_cast<int>(kind));
-        CAPTURE(skip);
-        const test::TempFolder folder;
-        save_filled(folder.path(), 1, row.old_shard_bytes);
-        const auto before = mmap::Folder::open(folder.path().string())->names();
-        bool failed = false;
-        try {
-          const WriteFaultPlan plan({.call = kind, .skip = skip, .times = 1, .os_error = ENOSPC});
-          save_filled(folder.path(), 2, row.new_shard_bytes);
-        } catch (const Error& error) {
-          failed = true;
-          CHECK(error.code() == ErrorCode::io);
-          CHECK(error.os_error() == ENOSPC);
-          CHECK(error.path().starts_with(folder.path().string()));
-        }
-        const int fill = fill_of(folder.path());
-        // The last fsync is of the folder, after the new checkpoint took its place: it stays, and the error says it may not survive a power failure.
-        if (!failed) CHECK(fill == 2);
-        if (failed && kind != WriteCall::fsync) {
-          CHECK(fill == 1);
-          CHECK(mmap::Folder::open(folder.path().string())->names() == before);
-        }
-      }
-    }
+namespace {
+
+// A save of which call number `skip` of a kind fails: the old checkpoint stays, and nothing else.
+void check_failure(const Case& row, WriteCall kind, std::uint64_t skip, int os_error) {
+  const test::TempFolder folder;
+  save_filled(folder.path(), row, 1, row.old_shard_bytes);
+  const auto before = mmap::Folder::open(folder.path().string())->names();
+  bool failed = false;
+  try {
+    const WriteFaultPlan plan({.call = kind, .skip = skip, .times = 1, .os_error = os_error});
+    save_filled(folder.path(), row, 2, row.new_shard_bytes);
+  } catch (const Error& error) {
+    failed = true;
+    CHECK(error.code() == ErrorCode::io);
+    CHECK(error.os_error() == os_error);
+    CHECK(error.path().starts_with(folder.path().string()));
   }
+  const int fill = fill_in(folder.path(), row);
+  // The last fsync is of the folder, after the new checkpoint took its place: it stays, and the error says it may not
+  // survive a power failure.
+  if (!failed) CHECK(fill == 2);
+  if (failed && kind != WriteCall::fsync) {
+    CHECK(fill == 1);
+    CHECK(mmap::Folder::open(folder.path().string())->names() == before);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("save: a failure of any call before the new checkpoint is in place leaves the old one, and nothing else") {
+  for (const Case& row : cases)
+    for (const WriteCall kind : {WriteCall::create, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync,
+                                 WriteCall::close, WriteCall::rename})
+      for (std::uint64_t skip = 0; skip < 4; ++skip)
+        for (const int os_error : {ENOSPC, EIO, EDQUOT}) {
+          CAPTURE(row.what);
+          CAPTURE(static_cast<int>(kind));
+          CAPTURE(skip);
+          CAPTURE(os_error);
+          check_failure(row, kind, skip, os_error);
+        }
 }

@@ -77,6 +77,10 @@ TEST_CASE("adapter: half precision is a wish that only loading fulfils, and spar
   CHECK(dtypes.at("fc.weight") == DType::f16);
   CHECK(dtypes.at("norm.running_var") == DType::f32);
   CHECK(dtypes.at("norm.num_batches_tracked") == DType::i64);
+  // Running statistics are spared even when nobody says what the modules are.
+  const auto unknown = wanted(adapt(net(), half_precision({.to = DType::f16, .patterns = {}, .modules = {}})));
+  CHECK(unknown.at("norm.weight") == DType::f16);
+  CHECK(unknown.at("norm.running_var") == DType::f32);
   const auto full = wanted(adapt(net(), half_precision({.to = DType::f32, .patterns = {}, .modules = {}})));
   CHECK(full.at("small") == DType::f32);
   const auto chosen = wanted(adapt(net(), half_precision({.to = DType::f16, .patterns = {"fc.b*"}, .modules = {}})));

@@ -16,6 +16,7 @@
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
+#include "support/torch_builder.hpp"
 
 using namespace heft;
 using test::checkpoint_of;
@@ -112,6 +113,37 @@ Checkpoint scalar(std::string_view dtype, std::string_view payload, const std::v
 
 }  // namespace
 
+namespace {
+
+struct Settings {
+  std::uint8_t layers = 0;
+  float rate = 0;
+  std::string arch;
+  std::vector<int> sizes;
+  void describe(auto& f) {
+    f("layers", layers);
+    f("rate", rate);
+    f("arch", arch);
+    f("sizes", sizes);
+  }
+};
+
+struct Single {
+  float x = 0;
+  void describe(auto& f) { f("x", x).from_integer(); }
+};
+
+struct Tied {
+  TensorView embedding;
+  TensorView head;
+  void describe(auto& f) {
+    f("embedding", embedding);
+    f("head", head);
+  }
+};
+
+}  // namespace
+
 TEST_CASE("bind: a struct of structs is filled with views, and outlives the checkpoint") {
   Model model;
   {
@@ -138,12 +170,81 @@ TEST_CASE("bind: a missing key names its full path and the nearest keys, and not
   const Error error = thrown_by([&] { return bind(checkpoint, model); });
   CHECK(error.code() == ErrorCode::not_found);
   CHECK(error.tensor() == "layers.0.up");
+  CHECK(error.path().ends_with("m.safetensors"));
   CHECK(error.sentence() == "missing (did you mean 'upp'?)");
   CHECK(model.layers.size() == 7);
   const LoadReport report = try_bind(checkpoint.root(), model);
   CHECK(report.missing == std::vector<std::string>{"layers.0.up"});
   CHECK(report.unused == std::vector<std::string>{"layers.0.upp.weight"});
   CHECK(report.to_string().find("1 missing:\n  layers.0.up") != std::string::npos);
+  CHECK(report.to_string().find("1 errors:\n  layers.0.up: missing (did you mean 'upp'?)") != std::string::npos);
+}
+
+TEST_CASE("bind: a report says how many there are, and the first ten of each list") {
+  std::vector<std::string> names;
+  for (int i = 10; i < 25; ++i) names.push_back("k" + std::to_string(i));
+  One<TensorView> one;
+  const LoadReport report = try_bind(checkpoint_of(names).root(), one);
+  CHECK(report.to_string().starts_with("failed: 0 applied\n1 missing:\n  x\n15 unused:\n  k10\n"));
+  CHECK(report.to_string().find("\n  k19\n  ...\n1 errors:\n  x: missing") != std::string::npos);
+  CHECK(report.to_string().find("k20") == std::string::npos);
+}
+
+TEST_CASE("bind: a report shows beside a missing name the unused one that it may have been meant to be") {
+  Settings settings;
+  const LoadReport report =
+      try_bind(checkpoint_of({"layerz", "other"}).root(), settings, {.missing = Missing::use_default});
+  CHECK(report.ok());
+  CHECK(report.to_string() ==
+        "ok: 0 applied\n4 missing:\n  layers (did you mean 'layerz'?)\n  rate\n  arch\n  sizes\n2 unused:\n  layerz\n  "
+        "other");
+}
+
+TEST_CASE("bind: two fields that read one storage get views of the same bytes") {
+  Tied tied;
+  // As PyTorch ties weights: one storage, two tensors.
+  const TempFolder folder;
+  const std::string shared = test::pickled_tensor("0", "FloatStorage", {2, 2});
+  const Checkpoint checkpoint =
+      open(folder.write("m.pt", test::TorchBuilder()
+                                    .tensor("embedding", "FloatStorage", {2, 2}, std::string(16, 'x'))
+                                    .value("head", shared)
+                                    .build()));
+  CHECK(bind(checkpoint, tied, {.strict = Strict::yes}).applied.size() == 2);
+  CHECK(tied.head.shares_storage_with(tied.embedding));
+  const Bytes head = tied.head.bytes();
+  const Bytes embedding = tied.embedding.bytes();
+  CHECK(head.data() == embedding.data());
+}
+
+TEST_CASE("bind: a null is an empty optional, as PyTorch writes a parameter that is not there, and no tensor") {
+  const TempFolder folder;
+  const test::TorchBuilder builder =
+      test::TorchBuilder().tensor("x.weight", "FloatStorage", {1}, "abcd").value("x.bias", "N");
+  const Checkpoint checkpoint = open(folder.write("m.pt", builder.build()));
+  const auto [report, linear] = bind_one<Linear>(checkpoint, {.strict = Strict::yes});
+  CHECK(report.ok());
+  CHECK_FALSE(linear.bias.has_value());
+  CHECK(code_of<TensorView>(open(folder.write("n.pt", test::TorchBuilder().value("x", "N").build()))) ==
+        ErrorCode::type_mismatch);
+}
+
+TEST_CASE("bind: a record whose lists are shared a million times over is taken, and the walk over it ends") {
+  // x = [a, a], a = [b, b], ... 20 deep: few objects, a million paths
+  std::string pickle = test::pickled_int(1);
+  for (int depth = 0; depth < 20; ++depth)
+    pickle = "](" + pickle + "q" + static_cast<char>(depth) + "h" + static_cast<char>(depth) + "e";
+  const TempFolder folder;
+  test::ZipBuilder zip;
+  zip.add("archive/data.pkl", "\x80\x02" + test::pickled_dict({{"x", pickle}}) + ".").add("archive/version", "3\n");
+  OpenOptions options;
+  options.limits.record_visits = 10'000;
+  const Checkpoint bomb = open(folder.write("m.pt", zip.build()), options);
+  One<Record> one;
+  CHECK(bind(bomb, one).ok());
+  CHECK(thrown_by([&] { return fields_of(one); }).code() == ErrorCode::limit_exceeded);
+  One<std::optional<TensorView>> other;
+  CHECK_FALSE(try_bind(bomb.root(), other).ok());
 }
 
 TEST_CASE("bind: keys that no field wants are reported, and refused when strict") {
@@ -241,6 +342,18 @@ TEST_CASE("bind: a real takes an integer only when asked and exact") {
   CHECK(try_bind(opened(builder(3)).root(), demanding).ok());
   CHECK(demanding.rate == 3.0);
   CHECK(!try_bind(opened(builder((std::int64_t{1} << 53) + 1)).root(), demanding).ok());
+  CHECK(try_bind(opened(builder(std::int64_t{1} << 60)).root(), demanding).ok());  // exact, however large
+  CHECK(demanding.rate == 0x1p60);
+  CHECK(try_bind(opened(builder(INT64_MIN)).root(), demanding).ok());
+  CHECK(demanding.rate == -0x1p63);
+}
+
+TEST_CASE("bind: what a float takes from an integer is exact in a float") {
+  Single single;
+  CHECK(try_bind(scalar("I64", test::packed<std::int64_t>({1 << 25})).root(), single).ok());
+  CHECK(single.x == 0x1p25f);
+  CHECK(!try_bind(scalar("I64", test::packed<std::int64_t>({(1 << 25) + 1})).root(), single).ok());
+  CHECK(!try_bind(scalar("U64", test::packed<std::uint64_t>({UINT64_MAX})).root(), single).ok());
 }
 
 TEST_CASE("bind: arrays want their length, vectors any, and gaps only where they are closed") {
@@ -363,19 +476,6 @@ struct Layer {
 struct Net {
   std::vector<Layer> net;
   void describe(auto& f) { f("layers", net); }
-};
-
-struct Settings {
-  std::uint8_t layers = 0;
-  float rate = 0;
-  std::string arch;
-  std::vector<int> sizes;
-  void describe(auto& f) {
-    f("layers", layers);
-    f("rate", rate);
-    f("arch", arch);
-    f("sizes", sizes);
-  }
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
+#include "support/torch_builder.hpp"
 
 using namespace heft;
 using test::checkpoint_of;
@@ -111,6 +112,17 @@ TEST_CASE("remap: trace() shows what becomes of every key, collisions too") {
   CHECK(trace[1].was == "b.w");
 }
 
+TEST_CASE("remap: trace() shows keys that are no tensors too") {
+  const test::TempFolder folder;
+  test::TorchBuilder builder;
+  builder.value("epoch", test::pickled_int(3)).tensor("net.w", "FloatStorage", {1}, "abcd");
+  const std::vector<Renamed> trace = Remapping().add("^", "x.").trace(open(folder.write("m.pt", builder.build())));
+  REQUIRE(trace.size() == 2);
+  CHECK(trace[0].was == "net.w");
+  CHECK(trace[1].was == "epoch");
+  CHECK(trace[1].now == "x.epoch");
+}
+
 TEST_CASE("remap: lists with gaps are renumbered, each under its own prefix") {
   const Checkpoint checkpoint = checkpoint_of({"fc.0.w", "fc.2.w", "fc.4.w", "x.3.y.7.w", "x.3.y.10.w", "x.5.y.2.w", "9.w"});
   const Checkpoint now = remap(checkpoint, {}, Indices::contiguous);
@@ -126,6 +138,9 @@ TEST_CASE("remap: prefixes can be exempt from renumbering") {
   CHECK(names_of(remap(checkpoint, {}, Indices::contiguous, {"layers"})) == std::vector<std::string>{"layers.10.fc.0.w", "layers.20.fc.0.w"});
   CHECK(names_of(remap(checkpoint, {}, Indices::contiguous, {"re:.*"})) == names_of(checkpoint));
   CHECK(thrown_by([&] { return remap(checkpoint, {}, Indices::contiguous, {"["}); }).code() == ErrorCode::out_of_range);
+  // Their numbers stay as they are spelled, and two spellings are two keys.
+  const Checkpoint spelled = checkpoint_of({"layers.007.w", "layers.7.w"});
+  CHECK(names_of(remap(spelled, {}, Indices::contiguous, {"layers"})) == names_of(spelled));
 }
 
 TEST_CASE("remap: leading zeros are read, and two spellings of one index collide") {
@@ -134,4 +149,15 @@ TEST_CASE("remap: leading zeros are read, and two spellings of one index collide
   const Error error = thrown_by([&] { return remap(twice, {}, Indices::contiguous); });
   CHECK(error.code() == ErrorCode::ambiguous);
   CHECK(error.sentence().find("'l.00' and 'l.0'") != std::string::npos);
+}
+
+TEST_CASE("remap: lists of PyTorch's files are renumbered unless the caller says no, after the names were remapped") {
+  const test::TempFolder folder;
+  test::TorchBuilder builder;
+  for (const char* name : {"old.0.w", "old.2.w", "old.4.w"}) builder.tensor(name, "FloatStorage", {1}, "abcd");
+  const Checkpoint checkpoint = open(folder.write("m.pt", builder.build()));
+  CHECK(names_of(remap(checkpoint, {})) == std::vector<std::string>{"old.0.w", "old.1.w", "old.2.w"});
+  CHECK(names_of(remap(checkpoint, {}, Indices::keep)) == std::vector<std::string>{"old.0.w", "old.2.w", "old.4.w"});
+  CHECK(names_of(remap(checkpoint, Remapping().add("^old", "new"), Indices::by_format, {"new"})) ==
+        std::vector<std::string>{"new.0.w", "new.2.w", "new.4.w"});
 }

@@ -41,13 +41,20 @@ std::string pickled_dict(const std::vector<std::pair<std::string, std::string>>&
   return pickle + "u";
 }
 
-TorchBuilder& TorchBuilder::tensor(std::string_view name, std::string_view storage, const std::vector<std::int64_t>& shape, std::string payload) {
+std::string pickled_tensor(std::string_view key, std::string_view storage, const std::vector<std::int64_t>& shape) {
   std::int64_t count = 1;
   for (const std::int64_t dim : shape) count *= dim;
   std::string pickle = "ctorch._utils\n_rebuild_tensor_v2\n((" + pickled_text("storage");
-  pickle += "ctorch\n" + std::string(storage) + "\n" + pickled_text(std::to_string(storages_.size())) + pickled_text("cpu");
+  pickle += "ctorch\n" + std::string(storage) + "\n" + pickled_text(key) + pickled_text("cpu");
   pickle += pickled_int(static_cast<std::int32_t>(count)) + "tQ" + pickled_int(0) + tuple_of(shape) + tuple_of(packed_strides(shape));
-  pickle += "\x89" "ccollections\nOrderedDict\n)RtR";
+  return pickle +
+         "\x89"
+         "ccollections\nOrderedDict\n)RtR";
+}
+
+TorchBuilder& TorchBuilder::tensor(std::string_view name, std::string_view storage,
+                                   const std::vector<std::int64_t>& shape, std::string payload) {
+  std::string pickle = pickled_tensor(std::to_string(storages_.size()), storage, shape);
   storages_.push_back(std::move(payload));
   return value(name, std::move(pickle));
 }

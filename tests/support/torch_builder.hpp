@@ -19,6 +19,11 @@ namespace heft::test {
 [[nodiscard]] std::string pickled_list(const std::vector<std::string>& items);
 [[nodiscard]] std::string pickled_dict(const std::vector<std::pair<std::string, std::string>>& pairs);
 
+/// A packed tensor over all of the storage of that key, which a TorchBuilder numbers "0", "1", ... in the order of its
+/// tensors.
+[[nodiscard]] std::string pickled_tensor(std::string_view key, std::string_view storage,
+                                         const std::vector<std::int64_t>& shape);
+
 /// A dict of tensors and other values, in the order added. Each tensor has a storage of its own.
 class TorchBuilder {
  public:

@@ -1,0 +1,63 @@
+#include "record/leaf_walk.hpp"
+
+#include <utility>
+
+#include "heft/error.hpp"
+#include "heft/limits.hpp"
+#include "record/record_access.hpp"
+#include "record/state.hpp"
+
+namespace heft::record {
+namespace {
+
+Limits limits_of(const Record& root) noexcept {
+  const State* state = RecordAccess::state(root);
+  return state == nullptr ? Limits{} : state->limits;
+}
+
+// A leaf beside the children of its own name has the key "": its path is its container's.
+std::string joined(const std::string& path, const std::string& key) {
+  if (key.empty() || path.empty()) return path + key;
+  return path + '.' + key;
+}
+
+}  // namespace
+
+bool is_container(const Record& record) noexcept {
+  const RecordKind kind = record.kind();
+  return kind == RecordKind::list || kind == RecordKind::map || kind == RecordKind::opaque;
+}
+
+LeafWalk::LeafWalk(const Record& root, std::string path, std::function<bool(const std::string&)> prune)
+    : left_{{{std::move(path), root}, 0}},
+      prune_(std::move(prune)),
+      visits_left_(limits_of(root).record_visits),
+      most_depth_(limits_of(root).record_depth) {}
+
+bool LeafWalk::next(Leaf& into) {
+  while (!left_.empty()) {
+    Step step = std::move(left_.back());
+    left_.pop_back();
+    into = std::move(step.leaf);
+    if (prune_ && prune_(into.path)) continue;
+    const std::size_t count = is_container(into.record) ? into.record.count() : 0;
+    if (count == 0) return true;
+    if (step.depth == most_depth_ || visits_left_ < count) {
+      was_cut_ = true;
+      continue;
+    }
+    visits_left_ -= count;
+    for (std::size_t position = count; position-- > 0;)
+      left_.push_back({{joined(into.path, into.record.key(position)), into.record.child(position)}, step.depth + 1});
+  }
+  return false;
+}
+
+void LeafWalk::require_whole() const {
+  if (was_cut_)
+    throw Error(
+        ErrorCode::limit_exceeded,
+        "more records than the limit record_visits allows, or deeper ones than record_depth; or one holds itself");
+}
+
+}  // namespace heft::record

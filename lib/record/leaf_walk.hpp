@@ -1,0 +1,50 @@
+// record/leaf_walk.hpp: the leaves under a record, one by one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "heft/record.hpp"
+
+namespace heft::record {
+
+/// A record without children, or an empty container, and the path that led to it.
+struct Leaf {
+  std::string path;
+  Record record;
+};
+
+/// Walks depth first, in the order of keys. Paths are built on the way, which is cheaper than asking each leaf for its
+/// own.
+///
+/// Containers of a pickle may be shared, or hold themselves: the walk goes no deeper than the checkpoint's
+/// Limits::record_depth and ends after record_visits; was_cut() then says so.
+class LeafWalk {
+ public:
+  /// Containers for whose path `prune` says true are passed over.
+  LeafWalk(const Record& root, std::string path, std::function<bool(const std::string&)> prune = {});
+  /// False after the last.
+  bool next(Leaf& into);
+  [[nodiscard]] bool was_cut() const noexcept { return was_cut_; }
+  /// Throws Error{limit_exceeded} when the walk was cut.
+  void require_whole() const;
+
+ private:
+  struct Step {
+    Leaf leaf;
+    std::uint64_t depth = 0;
+  };
+
+  std::vector<Step> left_;
+  std::function<bool(const std::string&)> prune_;
+  std::uint64_t visits_left_;
+  std::uint64_t most_depth_;
+  bool was_cut_ = false;
+};
+
+/// True for what has children: lists, maps, opaque records.
+[[nodiscard]] bool is_container(const Record& record) noexcept;
+
+}  // namespace heft::record
