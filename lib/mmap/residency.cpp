@@ -42,12 +42,11 @@ void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t s
                 at(file, 0, offset));
 }
 
-// Calls `visit` with the flags of consecutive runs of pages.
+// Calls `visit` with the flags of consecutive runs of the pages around `mapped`.
 template <class Visit>
-void for_each_run(const File& file, std::uint64_t offset, std::uint64_t size, Visit visit) {
-  const Bytes mapped = map(borrowed(file), offset, size);
+void for_each_run(const File& file, std::uint64_t offset, std::span<const std::byte> mapped, Visit visit) {
   const std::size_t page = sys::page_size();
-  auto left = pages_around(mapped.span(), page);
+  auto left = pages_around(mapped, page);
   Flags flags;
   while (!left.empty()) {
     const auto run = left.first(std::min(left.size(), pages_a_call * page));
@@ -62,25 +61,29 @@ constexpr bool is_resident(unsigned char flag) noexcept { return (flag & 1) != 0
 
 }  // namespace
 
-Residency residency(const File& file, std::uint64_t offset, std::uint64_t size) {
-  require_inside_file(file, offset, size);
+Residency residency(std::span<const std::byte> mapped, const File& file) {
   const std::uint64_t page = sys::page_size();
-  Residency found;
-  if (size != 0) found.pages = (offset % page + size + page - 1) / page;
-  found.known = is_told(file);
+  Residency found{.pages = pages_around(mapped, page).size() / page, .known = is_told(file)};
   if (!found.known) return found;
-  for_each_run(file, offset, size, [&](std::span<const unsigned char> flags) {
+  for_each_run(file, 0, mapped, [&](std::span<const unsigned char> flags) {
     found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
   });
   return found;
+}
+
+Residency residency(const File& file, std::uint64_t offset, std::uint64_t size) {
+  require_inside_file(file, offset, size);
+  const Bytes mapped = map(borrowed(file), offset, size);
+  return residency(mapped.span(), file);
 }
 
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   require_inside_file(file, offset, size);
   if (!is_told(file))
     throw Error(ErrorCode::unsupported, "the kernel tells which pages are in memory only to who owns or may write the file", at(file, 0, offset));
+  const Bytes mapped = map(borrowed(file), offset, size);
   std::vector<bool> pages;
-  for_each_run(file, offset, size, [&](std::span<const unsigned char> flags) {
+  for_each_run(file, offset, mapped.span(), [&](std::span<const unsigned char> flags) {
     std::transform(flags.begin(), flags.end(), std::back_inserter(pages), is_resident);
   });
   return pages;

@@ -25,6 +25,9 @@ struct Residency {
 /// common where weights belong to root and the server does not. Throws Error{out_of_range, io, out_of_memory}.
 Residency residency(const File& file, std::uint64_t offset, std::uint64_t size);
 
+/// The same for a range of a mapping of the file that the caller has, without making one.
+Residency residency(std::span<const std::byte> mapped, const File& file);
+
 /// The same, one flag per page, in order. Throws also Error{unsupported} where it is not known.
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size);
 
