@@ -168,7 +168,12 @@ void add_scenarios(CLI::App& app, Options& o) {
       add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
   materialize->add_option("--dtype", o.dtypes, "Convert to these; 'stored' is as it is")->delimiter(',');
   materialize->add_option("--into", o.destinations, "fresh, reused")->delimiter(',')->capture_default_str();
-  materialize->add_flag("--transposed", o.settings.transposed, "Matrices with their dims exchanged");
+  materialize
+      ->add_option("--cut", o.settings.cuts, "whole, transposed, dim0, dim1: what of each matrix (dims: one rank of 8)")
+      ->delimiter(',')
+      ->capture_default_str();
+  materialize->add_flag_callback(
+      "--transposed", [&o] { o.settings.cuts = {"transposed"}; }, "As --cut transposed");
 }
 
 // How the parent starts its children; not for people.

@@ -58,9 +58,12 @@ Pages pages_of(const Extent& extent) {
           state.size()};
 }
 
+bool is_whole(const Pages& pages) { return pages.resident == pages.all; }
+
 void bring_file(CacheState state, const Extent& extent) {
   const Descriptor file(extent.path);
-  if (state != CacheState::warm) drop(file);
+  // Warm is what reading from begin to end makes: pages that came one by one, as `half` leaves them, are slower to map and to copy.
+  if (state != CacheState::warm || !is_whole(pages_of(extent))) drop(file);
   if (state == CacheState::warm) read_range(file, 0, extent.bytes);
   if (state != CacheState::half) return;
   ::posix_fadvise(file.number(), 0, 0, POSIX_FADV_RANDOM);  // no readahead over the edges of a stripe

@@ -25,8 +25,11 @@ struct Settings {
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
   std::vector<bool> destinations = {false, true};  ///< Reused or not.
   bool forced_paths = true;                        ///< Also with MaterializeOptions::path.
-  bool transposed = false;
+  std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names that set_cut() takes.
 };
+
+/// "whole", "transposed" (their dims exchanged), "dim0" and "dim1" (one rank of 8 along it), set in `job`. Throws for others.
+void set_cut(Job& job, const std::string& name);
 
 /// A way to ask: makes tables, runs none.
 using Scenario = std::vector<Table> (*)(const Target& target, const Settings& settings);

@@ -77,17 +77,19 @@ HugeMemory reused_buffer(const Job& job) {
 Work prepare_materialize(const Job& job) {
   struct State {
     HugeMemory buffer;
+    heft::LoadPlan plan;
     heft::Weights weights;
   };
   auto state = std::make_shared<State>();
   state->buffer = reused_buffer(job);
   const heft::MaterializeOptions options = {.threads = job.threads, .path = path_from_name(job.via)};
   return [state, job, options]() -> Outcome {
-    const heft::LoadPlan plan = plan_for(heft::open(job.path), job, state->buffer.span());
-    state->weights = heft::materialize(plan, options);
-    const heft::LoadStats& stats = state->weights.stats();
-    return {stats.bytes_written, fmt::format("{} peak {:.1f} MB planned", describe(stats),
-                                             static_cast<double>(plan.peak_bytes(options)) / 1e6)};
+    state->plan = plan_for(heft::open(job.path), job, state->buffer.span());
+    state->weights = heft::materialize(state->plan, options);
+    return {state->weights.stats().bytes_written, {}, [state, options] {
+              return fmt::format("{} peak {:.1f} MB planned", describe(state->weights.stats()),
+                                 static_cast<double>(state->plan.peak_bytes(options)) / 1e6);
+            }};
   };
 }
 

@@ -35,7 +35,7 @@ void measure(const Work& work) {
   const Clock::time_point begin = Clock::now();
   const Outcome outcome = work();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  say(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes, outcome.note));
+  say(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes, outcome.note + (outcome.remark ? outcome.remark() : std::string())));
   hear("bye");
 }
 

@@ -35,6 +35,7 @@ struct Job {
 struct Outcome {
   std::uint64_t bytes = 0;
   std::string note;
+  std::function<std::string()> remark = {};  ///< More words, asked for once the clock has stopped.
 };
 
 /// The work between "go" and "done". What it captures lives until "bye".
