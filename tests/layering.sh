@@ -28,6 +28,7 @@ declare -A wrapped=(
   [re2/]='lib/record/(pattern|remap)\.cpp'
   [hwy/]='lib/materialize/kernels[a-z_0-9]*(-inl)?\.(cpp|hpp|h)'
   [liburing]='lib/mmap/ring_uring\.cpp'
+  [numa.h]='lib/materialize/numa_libnuma\.cpp'
   [CLI/]='lib/cli/.*'
   [openssl/]='lib/cli/.*'
   [sys/mman]='lib/(mmap|materialize)/.*'

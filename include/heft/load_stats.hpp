@@ -14,13 +14,13 @@ enum class Path : std::uint8_t {
   /// Chosen per byte range by what is in the page cache. Never the value of a PathUse.
   automatic,
   /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the file from
+  /// shrinking. Best for what is resident.
   map,
-              ///< shrinking. Best for what is resident.
   /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
   direct,
   /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Where mappings, leases or
+  /// O_DIRECT are not to be had, and for what is resident on its way to far memory.
   read,
-              ///< O_DIRECT are not to be had.
 };
 
 /// "automatic", "map", "direct", "read".
@@ -44,6 +44,8 @@ enum class PathReason : std::uint8_t {
   no_populate,
   /// The file system or the sandbox refuses O_DIRECT.
   no_direct,
+  /// The bytes go to far memory, which may keep a copy out of a mapping waiting for longer than a file's size can be held.
+  far_destination,
 };
 
 /// The reason's name as it is spelt in the source.

@@ -23,32 +23,37 @@ struct Progress {
 
 /// What materialize() and stream() can be asked. The defaults suit a laptop and a server.
 struct MaterializeOptions {
-  /// Threads that work, the calling one included. 0: as many as this process may run on, at most 16 (memory bandwidth is spent by then). A load too
-  /// small to gain by it uses fewer; LoadStats says how many.
+  /// Threads that work, the calling one included. 0: as many as there are processors that this process may run on, at
+  /// most 16 (memory bandwidth is spent by then), less those that other loads of this process keep busy meanwhile, at
+  /// least one. A load too small to gain by it uses fewer; LoadStats says how many. Where there are several NUMA
+  /// nodes (and heft was built with libnuma), threads keep to one each while they work.
   unsigned threads = 0;
-  /// Called now and then, from any worker but never from two at once, and a last time with bytes_done == bytes_total. Keep it short: a worker waits.
-  /// What it throws ends the load and comes out of materialize().
+  /// Called now and then, from any worker but never from two at once, and a last time with bytes_done == bytes_total.
+  /// Keep it short: a worker waits. What it throws ends the load and comes out of materialize().
   std::function<void(const Progress&)> progress = {};
   /// A stop request ends the load soon, with Error{cancelled}.
   std::stop_token stop = {};
   /// Forces one path for every range that can take it. LoadStats::paths says which did not and why.
   Path path = Path::automatic;
-  /// Bound on staging memory: windows of the mapping and buffers of reads, for all threads together. At least 1 MiB a thread is used.
+  /// Bound on staging memory: windows of the mapping and buffers of reads, for all threads together. At least 1 MiB a
+  /// thread is used.
   std::uint64_t ring_bytes = 32u << 20;
   /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
   std::uint64_t alignment = 64;
-  /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that are read once.
+  /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that
+  /// are read once.
   bool drop_page_cache = false;
-  /// Where tensors live that were added without a buffer. Null: a host arena of huge pages. Must not be shared by two loads.
+  /// Where tensors live that were added without a buffer. Null: a host arena of huge pages. Must not be shared by two
+  /// loads.
   std::shared_ptr<Destination> destination = {};
 };
 
-/// Executes the plan. Either every tensor is there, or an Error is thrown and nothing is left behind (the caller's buffers, if any, hold
-/// unspecified bytes).
+/// Executes the plan. Either every tensor is there, or an Error is thrown and nothing is left behind (the caller's
+/// buffers, if any, hold unspecified bytes).
 ///
-/// Throws Error{cancelled, changed_on_disk, io, out_of_memory, out_of_range}, with path, tensor and offset where they are known. A file that another
-/// process truncates meanwhile is Error{changed_on_disk}, never a signal. All threads have ended when it returns or throws. May be called from
-/// several threads at once, with one plan too.
+/// Throws Error{cancelled, changed_on_disk, io, out_of_memory, out_of_range}, with path, tensor and offset where they
+/// are known. A file that another process truncates meanwhile is Error{changed_on_disk}, never a signal. All threads
+/// have ended when it returns or throws. May be called from several threads at once, with one plan too.
 [[nodiscard]] HEFT_API Weights materialize(const LoadPlan& plan, const MaterializeOptions& options = {});
 
 /// One view, as it is or converted: see LoadPlan for what converts. Throws as the plan and as above.

@@ -1,4 +1,5 @@
-// heft/stream.hpp: a load one tensor at a time, with a bound on memory: for hashing, converting, saving, pushing elsewhere.
+// heft/stream.hpp: a load one tensor at a time, with a bound on memory: for hashing, converting, saving, pushing
+// elsewhere.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +17,10 @@ namespace heft {
 ///
 ///   for (const heft::Tensor& t : heft::stream(plan)) hash(t.bytes());
 ///
-/// Each Tensor owns its memory: keep it and it stays. Memory of tensors that were let go is used again for later ones. At most
-/// `in_flight_bytes` of tensors are finished or being filled ahead of the consumer (one tensor at least, whatever its size). Dropping the stream
-/// early stops the workers and reads nothing more.
+/// Each Tensor owns its memory: keep it and it stays, and with it the tensors that were loaded together with it, a
+/// quarter of the bound at most (or one larger tensor). Memory of tensors that were let go is used again for later
+/// ones. At most `in_flight_bytes` of tensors are finished or being filled ahead of the consumer (one tensor at
+/// least, whatever its size). Dropping the stream early stops the workers and reads nothing more.
 ///
 /// Not copyable. One thread consumes.
 class HEFT_API TensorStream {
@@ -50,7 +52,8 @@ class HEFT_API TensorStream {
   /// Stops the workers and waits for them.
   ~TensorStream();
 
-  /// The next tensor, or nothing after the last. Waits for it. Throws what the load throws, once; after that there is nothing more.
+  /// The next tensor, or nothing after the last. Waits for it. Throws what the load throws, once; after that there is
+  /// nothing more.
   [[nodiscard]] std::optional<Tensor> next();
 
   /// Single pass: begin() takes the first tensor. Valid while the stream lives and is not moved.
@@ -70,8 +73,9 @@ class HEFT_API TensorStream {
   std::optional<Tensor> current_;
 };
 
-/// Starts loading the plan's tensors in file order (by shard and offset of their first byte). Options as for materialize(); `destination` must be
-/// null: Error{unsupported}. An entry with the caller's buffer is filled there and its Tensor says so.
+/// Starts loading the plan's tensors in file order (by shard and offset of their first byte). Options as for
+/// materialize(); `destination` must be null: Error{unsupported}. An entry with the caller's buffer is filled there
+/// and its Tensor says so.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {}, std::uint64_t in_flight_bytes = 256u << 20);
 
 }  // namespace heft

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,15 +19,17 @@ namespace heft {
 
 /// A materialized tensor: dtype, shape, and aligned bytes in the host's byte order that no file backs.
 ///
-/// It owns its memory together with the other tensors of the same load: the load's arena is freed when the last Tensor (or Slice, or Weights)
-/// of it goes. For a tensor that was loaded into the caller's buffer the caller owns the memory, and keeps it alive.
+/// It owns its memory together with the other tensors of the same load: the load's arena is freed when the last
+/// Tensor (or Slice, or Weights) of it goes. For a tensor that was loaded into the caller's buffer the caller owns
+/// the memory, and keeps it alive.
 ///
 /// A value; copies share the memory. Const members may be called from several threads.
 class HEFT_API Tensor {
  public:
   Tensor() noexcept = default;
   /// `bytes` holds the elements at `strides`. The library makes Tensors; programs have no need to.
-  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes) noexcept;
+  /// For far memory `bytes` has no span but the owner.
+  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> far_offset = {}) noexcept;
 
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }
   const std::string& name() const&& = delete;
@@ -40,15 +43,20 @@ class HEFT_API Tensor {
   /// Bytes of the tensor packed row-major.
   [[nodiscard]] std::uint64_t size_bytes() const;
   [[nodiscard]] bool is_contiguous() const noexcept;
+  /// Where the tensor begins, in bytes, in the memory of a far Destination; nothing for tensors in memory that this
+  /// process reads. A far tensor has no bytes(), and as(), slice() and view() throw Error{unsupported}; the owner of
+  /// owned_bytes() is what Destination::finish() gave.
+  [[nodiscard]] std::optional<std::uint64_t> far_offset() const noexcept { return far_offset_; }
 
-  /// The memory: packed bytes, or the caller's whole buffer when it has strides of its own. Borrowed: valid while this Tensor (or a copy) lives.
+  /// The memory: packed bytes, or the caller's whole buffer when it has strides of its own. Borrowed: valid while
+  /// this Tensor (or a copy) lives.
   [[nodiscard]] std::span<const std::byte> bytes() const& noexcept { return bytes_.span(); }
   std::span<const std::byte> bytes() const&& = delete;
   /// The memory with its owner.
   [[nodiscard]] const Bytes& owned_bytes() const& noexcept { return bytes_; }
 
-  /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous; Error{misaligned} when the
-  /// caller's buffer does not lie on alignof(T).
+  /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous;
+  /// Error{misaligned} when the caller's buffer does not lie on alignof(T).
   template <Element T>
   [[nodiscard]] std::span<const T> as() const& {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
@@ -63,17 +71,19 @@ class HEFT_API Tensor {
     return Slice<T>({reinterpret_cast<const T*>(run.data()), run.size() / sizeof(T)}, bytes_.owner());
   }
 
-  /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner. Throws Error{type_mismatch}
-  /// unless contiguous.
+  /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner.
+  /// Throws Error{type_mismatch} unless contiguous.
   [[nodiscard]] TensorView view() const;
 
  private:
+  void require_near() const;
   [[nodiscard]] std::span<const std::byte> typed_bytes(DType wanted, std::size_t alignment) const;
 
   std::string name_;
   Shape shape_;
   Strides strides_;
   Bytes bytes_;
+  std::optional<std::uint64_t> far_offset_;
   DType dtype_ = DType::unknown;
 };
 

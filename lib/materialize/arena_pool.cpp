@@ -6,24 +6,29 @@
 namespace heft::engine {
 namespace {
 
-// Enough for the groups that a stream has under way; more would be memory that nobody uses.
-constexpr std::size_t most_free = 4;
-
 bool fits(const Arena& arena, std::uint64_t size_bytes, std::uint64_t alignment) {
   const std::span<std::byte> memory = arena.span();
-  return memory.size() >= size_bytes && memory.size() / 2 <= size_bytes && reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0;
+  return memory.size() >= size_bytes && memory.size() / 2 <= size_bytes &&
+         reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0;
 }
 
 }  // namespace
+
+ArenaPool::ArenaPool(std::size_t most_free, std::uint64_t most_bytes) : most_free_(most_free), most_bytes_(most_bytes) {
+  free_.reserve(most_free);
+}
 
 std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t alignment) {
   std::shared_ptr<Arena> arena;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(free_.begin(), free_.end(), [&](const auto& each) { return fits(*each, size_bytes, alignment); });
+    const auto found =
+        std::find_if(free_.begin(), free_.end(), [&](const auto& each) { return fits(*each, size_bytes, alignment); });
     if (found != free_.end()) arena = std::move(*found);
-    if (found != free_.end()) free_.erase(found);
-    else if (!free_.empty()) free_.erase(free_.begin());
+    if (found != free_.end())
+      free_.erase(found);
+    else if (!free_.empty())
+      free_.erase(free_.begin());
   }
   if (!arena) arena = Arena::allocate(size_bytes, alignment);
   Arena* const memory = arena.get();
@@ -32,10 +37,12 @@ std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t a
           }};
 }
 
+// Within the capacity that the list has.
 void ArenaPool::give_back(std::shared_ptr<Arena> arena) noexcept {
   const std::lock_guard lock(mutex_);
-  if (free_.capacity() == 0) free_.reserve(most_free);
-  if (free_.size() < most_free) free_.push_back(std::move(arena));
+  std::uint64_t bytes = arena->span().size();
+  for (const auto& each : free_) bytes += each->span().size();
+  if (free_.size() < most_free_ && bytes <= most_bytes_) free_.push_back(std::move(arena));
 }
 
 std::span<std::byte> PooledDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {

@@ -1,4 +1,5 @@
-// materialize/arena_pool.hpp: arenas that are used again: memory that has been touched once is three times as fast to fill.
+// materialize/arena_pool.hpp: arenas that are used again: memory that has been touched once is three times as fast to
+// fill.
 #pragma once
 
 #include <cstddef>
@@ -11,16 +12,21 @@
 
 namespace heft::engine {
 
-/// Arenas that were let go, kept for the next load as long as the pool lives. All members may be called from any thread.
+/// Arenas that were let go, kept for the next load as long as the pool lives. All members may be called from any
+/// thread.
 class ArenaPool : public std::enable_shared_from_this<ArenaPool> {
  public:
-  /// Memory of at least `size_bytes`: one that was let go, when one is large enough and not much too large; else a fresh one, and one that was let
-  /// go is freed for it. It comes back when its last owner goes.
+  /// Keeps at most `most_free` that nobody uses, of at most `most_bytes` together.
+  ArenaPool(std::size_t most_free, std::uint64_t most_bytes);
+  /// Memory of at least `size_bytes`: one that was let go, when one is large enough and not much too large; else a
+  /// fresh one, and one that was let go is freed for it. It comes back when its last owner goes.
   std::shared_ptr<Arena> take(std::uint64_t size_bytes, std::uint64_t alignment);
 
  private:
   void give_back(std::shared_ptr<Arena> arena) noexcept;
 
+  const std::size_t most_free_;
+  const std::uint64_t most_bytes_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Arena>> free_;
 };

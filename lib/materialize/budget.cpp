@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
 #include "materialize/arena.hpp"
 #include "materialize/plan_state.hpp"
+#include "materialize/trail.hpp"
 #include "materialize/workers.hpp"
 
 namespace heft::engine {
@@ -17,38 +19,64 @@ namespace {
 constexpr unsigned most_threads = 16;
 // A thread costs some 50 microseconds to start and to end: what is copied in that time is not worth one.
 constexpr std::uint64_t bytes_worth_a_thread = 4u << 20;
-// Of each thread: its stack, a window of a mapping, small change.
+// Of each thread: its stack, small change.
 constexpr std::uint64_t thread_overhead = 512u << 10;
+// A window of a mapping, with the huge pages that it begins and ends in.
+constexpr std::uint64_t window_footprint = (4u << 20) + 2 * Arena::huge_page;
 constexpr std::uint64_t smallest_ring = 1u << 20;
 constexpr std::uint64_t page = 4096;
+// Tensors of this size are given up to a page, so that direct reads need no copy.
+constexpr std::uint64_t worth_a_phase = 1u << 20;
 
 // Sizes add up to what a machine cannot have before they add up to what 64 bits cannot hold.
 constexpr std::uint64_t most_memory = std::uint64_t{1} << 62;
 
-std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) noexcept { return (value + alignment - 1) / alignment * alignment; }
+std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) noexcept {
+  return (value + alignment - 1) / alignment * alignment;
+}
 
-void place_entries(const LoadPlan& plan, std::uint64_t alignment, Budget& budget) {
+// Where an entry wants to begin, modulo `block`, so that the device can write its bytes where they belong: where they
+// begin in their file.
+std::optional<std::uint64_t> wanted_phase(const Layout& layout, const Transfer& transfer, std::uint64_t alignment) {
+  if (!transfer.plain || transfer.to != 0 || transfer.from % alignment != 0 ||
+      layout.sources[transfer.source]->file() == nullptr)
+    return std::nullopt;
+  return transfer.from % page;
+}
+
+void place_entries(const LoadPlan& plan, const Layout& layout, std::uint64_t alignment, Budget& budget) {
   const std::vector<PlanEntry>& entries = PlanAccess::entries(plan);
   budget.offsets.reserve(entries.size());
-  for (const PlanEntry& entry : entries) {
+  auto transfer = layout.transfers.begin();  // they lie in the order of their entries
+  for (std::uint32_t number = 0; number < entries.size(); ++number) {
+    const PlanEntry& entry = entries[number];
+    while (transfer != layout.transfers.end() && transfer->entry < number) ++transfer;
+    if (!entry.has_buffer && entry.size_bytes >= worth_a_phase && transfer != layout.transfers.end())
+      if (const auto phase = wanted_phase(layout, *transfer, alignment))
+        budget.arena_bytes += (*phase + page - budget.arena_bytes % page) % page;
     budget.offsets.push_back(budget.arena_bytes);
     if (!entry.has_buffer) budget.arena_bytes = aligned(budget.arena_bytes + entry.size_bytes, alignment);
     if (entry.size_bytes > most_memory || budget.arena_bytes > most_memory)
-      throw Error(ErrorCode::out_of_memory, fmt::format("expected a plan that fits memory, it comes to more than {} bytes", most_memory), {.path = {}, .tensor = entry.name});
+      throw Error(ErrorCode::out_of_memory,
+                  fmt::format("expected a plan that fits memory, it comes to more than {} bytes", most_memory),
+                  {.path = {}, .tensor = entry.name});
   }
 }
 
 unsigned threads_for(const Layout& layout, const MaterializeOptions& options) {
   const std::uint64_t bytes = std::max(layout.bytes_read, layout.bytes_written);
-  const std::uint64_t worth = std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(layout.batches.size(), 1));
+  const std::uint64_t worth =
+      std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(layout.batches.size(), 1));
   const unsigned asked = options.threads == 0 ? usable_threads(most_threads) : options.threads;
   return static_cast<unsigned>(std::min<std::uint64_t>(asked, worth));
 }
 
 std::uint64_t table_bytes(const LoadPlan& plan, const Layout& layout) {
-  const std::uint64_t cut = layout.axes.capacity() * sizeof(Axis) + layout.transfers.capacity() * sizeof(Transfer) + layout.parts.capacity() * sizeof(Part) +
-                            layout.chunks.capacity() * sizeof(Chunk) + layout.batches.capacity() * sizeof(Batch);
-  const std::uint64_t names = PlanAccess::names(plan).size_bytes() + plan.count() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
+  const std::uint64_t cut = layout.axes.capacity() * sizeof(Axis) + layout.transfers.capacity() * sizeof(Transfer) +
+                            layout.parts.capacity() * sizeof(Part) + layout.chunks.capacity() * sizeof(Chunk) +
+                            layout.batches.capacity() * sizeof(Batch);
+  const std::uint64_t names = PlanAccess::names(plan).size_bytes() +
+                              plan.count() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
   return cut + names;
 }
 
@@ -58,6 +86,32 @@ std::uint64_t inflated_bytes(const Layout& layout, unsigned threads) {
   for (const auto& source : layout.sources)
     if (source->file() == nullptr && source->mapped().empty()) largest = std::max(largest, source->size_bytes());
   return largest * (threads + 1);
+}
+
+// A registered buffer of io_uring holds no more.
+constexpr std::uint64_t largest_ring = 1u << 30;
+
+void size_rings(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
+  budget.staging_bytes = std::max<std::uint64_t>(layout.largest_staged, Grain{}.staged);
+  const std::uint64_t least = layout.largest_staged + 2 * largest_direct_alignment;
+  const std::uint64_t share = options.ring_bytes / budget.threads;
+  budget.ring_bytes = aligned(std::clamp(std::max(share, smallest_ring), least, std::max(least, largest_ring)), page);
+}
+
+void size_slots(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
+  budget.far_ring_bytes = aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), page);
+  budget.slot_bytes = aligned(std::max(direct_slice + 2 * largest_direct_alignment, layout.largest_filled), page);
+  const std::uint64_t bound = std::min(options.ring_bytes, largest_ring);
+  budget.slots = std::max<std::size_t>(bound / budget.slot_bytes, 2 * budget.threads);
+  budget.slots_a_worker = budget.slots / budget.threads - 1;
+}
+
+// Whether a destination is far is known only once it was asked for memory: until then it may be either.
+std::uint64_t ring_footprint(const MaterializeOptions& options, const Budget& budget) noexcept {
+  const std::uint64_t near = budget.threads * Arena::footprint(budget.ring_bytes);
+  const std::uint64_t far =
+      budget.threads * Arena::footprint(budget.far_ring_bytes) + Arena::footprint(budget.slots * budget.slot_bytes);
+  return options.destination ? std::max(near, far) : near;
 }
 
 }  // namespace
@@ -70,15 +124,18 @@ Layout cut_plan(const LoadPlan& plan) {
 
 Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
   if (!std::has_single_bit(options.alignment))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected an alignment that is a power of two, found {}", options.alignment));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected an alignment that is a power of two, found {}", options.alignment));
   Budget budget;
-  place_entries(plan, options.alignment, budget);
+  place_entries(plan, layout, options.alignment, budget);
   budget.threads = threads_for(layout, options);
-  budget.staging_bytes = std::max<std::uint64_t>(layout.largest_staged, Grain{}.staged);
-  const std::uint64_t share = std::max(options.ring_bytes / budget.threads, smallest_ring);
-  budget.ring_bytes = aligned(std::max(share, layout.largest_staged + 2 * largest_direct_alignment), page);
-  const std::uint64_t a_thread = Arena::footprint(budget.staging_bytes) + Arena::footprint(budget.ring_bytes) + Grain{}.plain + thread_overhead;
-  budget.peak_bytes = Arena::footprint(budget.arena_bytes) + budget.threads * a_thread + table_bytes(plan, layout) + inflated_bytes(layout, budget.threads);
+  size_rings(layout, options, budget);
+  size_slots(layout, options, budget);
+  const std::uint64_t a_thread = Arena::footprint(budget.staging_bytes) + window_footprint + thread_overhead;
+  budget.peak_bytes = Arena::footprint(budget.arena_bytes) + budget.threads * a_thread +
+                      ring_footprint(options, budget) + table_bytes(plan, layout) +
+                      inflated_bytes(layout, budget.threads);
+  if (options.drop_page_cache) budget.peak_bytes += Trail::table_bytes(layout);
   return budget;
 }
 

@@ -9,20 +9,36 @@
 
 namespace heft::engine {
 
-/// The plan's transfers, cut with the one Grain there is: so that what a plan says of itself does not depend on options.
+/// The plan's transfers, cut with the one Grain there is: so that what a plan says of itself does not depend on
+/// options.
 Layout cut_plan(const LoadPlan& plan);
 
 /// Files that ask for coarser direct reads than this are read through the page cache. In bytes.
 inline constexpr std::uint64_t largest_direct_alignment = 64u << 10;
 
+/// Plain chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but for
+/// the first and the last.
+inline constexpr std::uint64_t direct_slice = 1u << 20;
+
 /// Where a load's memory goes. In bytes.
 struct Budget {
   unsigned threads = 1;
-  std::vector<std::uint64_t> offsets;  ///< Of each entry in the arena; of those with the caller's buffer: unused.
-  std::uint64_t arena_bytes = 0;       ///< All that heft places.
-  std::uint64_t staging_bytes = 0;     ///< Each worker's buffer for chunks that are read before they are converted or gathered.
-  std::uint64_t ring_bytes = 0;        ///< Each worker's ring of direct reads.
-  std::uint64_t peak_bytes = 0;        ///< Everything together, all threads.
+  /// Of each entry in the arena; of those with the caller's buffer: unused.
+  std::vector<std::uint64_t> offsets;
+  /// All that heft places.
+  std::uint64_t arena_bytes = 0;
+  /// Each worker's buffer for chunks that are read before they are converted or gathered.
+  std::uint64_t staging_bytes = 0;
+  /// Each worker's ring of direct reads; when there are slots, only what is converted or gathered goes through one.
+  std::uint64_t ring_bytes = 0;
+  std::uint64_t far_ring_bytes = 0;
+  /// Of each slot for what is handed over to far memory, and how many there are for all workers together.
+  std::uint64_t slot_bytes = 0;
+  std::size_t slots = 0;
+  /// Most slots that a worker's direct reads may hold, so that there is one left for each worker to land in.
+  std::size_t slots_a_worker = 0;
+  /// Everything together, all threads.
+  std::uint64_t peak_bytes = 0;
 };
 
 /// Throws Error{out_of_range} for options that make no sense, Error{out_of_memory} when the sum does not fit 63 bits.

@@ -18,11 +18,15 @@ std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uin
 // Cuts one transfer. Cuts lie on multiples of the grain in the source, so that transfers of the same bytes are cut at the same places.
 class Cutter {
  public:
-  Cutter(Layout& layout, std::uint32_t number, const Grain& grain)
-      : layout_(layout), number_(number), transfer_(layout.transfers[number]), axes_(std::span(layout.axes).subspan(transfer_.axes, transfer_.rank)) {
-    spans_.assign(transfer_.rank + 1, layout.conversions[transfer_.conversion].from_bytes());
+  Cutter(Layout& layout, std::uint32_t number, const Grain& grain) noexcept
+      : layout_(layout),
+        number_(number),
+        transfer_(layout.transfers[number]),
+        axes_(std::span(layout.axes).subspan(transfer_.axes, transfer_.rank)) {
+    spans_[transfer_.rank] = layout.conversions[transfer_.conversion].from_bytes();
     for (std::size_t level = transfer_.rank; level-- > 0;)
-      spans_[level] = spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
+      spans_[level] =
+          spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
     grain_ = transfer_.plain ? grain.plain : turns_rows() ? transposed_grain(grain) : grain.staged;
   }
 
@@ -30,11 +34,14 @@ class Cutter {
 
  private:
   [[nodiscard]] bool turns_rows() const noexcept {
-    return std::any_of(axes_.begin(), axes_.end() - 1, [&](const Axis& axis) { return axis.to_step != 0 && std::abs(axis.to_step) < std::abs(axes_.back().to_step); });
+    return std::any_of(axes_.begin(), axes_.end() - 1, [&](const Axis& axis) {
+      return axis.to_step != 0 && std::abs(axis.to_step) < std::abs(axes_.back().to_step);
+    });
   }
 
   [[nodiscard]] std::uint64_t transposed_grain(const Grain& grain) const noexcept {
-    return std::clamp(transposed_rows * as_bytes(axes_[axes_.size() - 2].from_step), grain.transposed, largest_transposed);
+    return std::clamp(transposed_rows * as_bytes(axes_[axes_.size() - 2].from_step), grain.transposed,
+                      largest_transposed);
   }
 
   void cut(std::uint32_t level, std::uint64_t from, std::int64_t to) {
@@ -42,7 +49,8 @@ class Cutter {
     const bool last = level + 1 == axes_.size();
     if (spans_[level] <= grain_) return emit(level, from, to, axis.count);
     if (last || spans_[level + 1] <= grain_) return cut_axis(level, from, to);
-    for (std::int64_t i = 0; i < axis.count; ++i) cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
+    for (std::int64_t i = 0; i < axis.count; ++i)
+      cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
   }
 
   void cut_axis(std::uint32_t level, std::uint64_t from, std::int64_t to) {
@@ -59,15 +67,18 @@ class Cutter {
   }
 
   void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
-    const std::uint64_t end = from + static_cast<std::uint64_t>(count - 1) * as_bytes(axes_[level].from_step) + spans_[level + 1];
-    layout_.parts.push_back({.from = from, .from_end = end, .to = to, .count = count, .transfer = number_, .level = level});
+    const std::uint64_t end =
+        from + static_cast<std::uint64_t>(count - 1) * as_bytes(axes_[level].from_step) + spans_[level + 1];
+    layout_.parts.push_back(
+        {.from = from, .from_end = end, .to = to, .count = count, .transfer = number_, .level = level});
   }
 
   Layout& layout_;
   std::uint32_t number_;
   const Transfer& transfer_;
   std::span<const Axis> axes_;
-  std::vector<std::uint64_t> spans_;  // bytes of the source from the first unit to the last, of the axes from a level on
+  std::uint64_t
+      spans_[most_axes + 1];  // bytes of the source from the first unit to the last, of the axes from a level on
   std::uint64_t grain_ = 0;
 };
 
@@ -77,7 +88,8 @@ void sort_parts(Layout& layout) {
     const std::uint32_t b_source = layout.transfers[b.transfer].source;
     return a_source != b_source ? a_source < b_source : a.from != b.from ? a.from < b.from : a.transfer < b.transfer;
   };
-  if (!std::is_sorted(layout.parts.begin(), layout.parts.end(), before)) std::sort(layout.parts.begin(), layout.parts.end(), before);
+  if (!std::is_sorted(layout.parts.begin(), layout.parts.end(), before))
+    std::sort(layout.parts.begin(), layout.parts.end(), before);
 }
 
 // The number of trailing axes that make one run when gaps up to `gap` are filled, and the bytes of that run.
@@ -88,24 +100,29 @@ std::pair<std::size_t, std::uint64_t> inner_run(const Layout& layout, const Part
   while (inner < axes.size()) {
     const std::size_t level = axes.size() - inner - 1;
     if (as_bytes(axes[level].from_step) > run + gap) break;
-    run += static_cast<std::uint64_t>((level == 0 ? part.count : axes[level].count) - 1) * as_bytes(axes[level].from_step);
+    run +=
+        static_cast<std::uint64_t>((level == 0 ? part.count : axes[level].count) - 1) * as_bytes(axes[level].from_step);
     ++inner;
   }
   return {inner, run};
 }
 
-void add_ranges(std::vector<Range>& ranges, std::span<const Axis> axes, std::int64_t count, std::uint64_t from, std::uint64_t run) {
+void add_ranges(std::vector<Range>& ranges, std::span<const Axis> axes, std::int64_t count, std::uint64_t from,
+                std::uint64_t run) {
   if (axes.empty()) return ranges.push_back({from, from + run});
   for (std::int64_t i = 0; i < count; ++i)
-    add_ranges(ranges, axes.subspan(1), axes.size() > 1 ? axes[1].count : 1, from + static_cast<std::uint64_t>(i) * as_bytes(axes[0].from_step), run);
+    add_ranges(ranges, axes.subspan(1), axes.size() > 1 ? axes[1].count : 1,
+               from + static_cast<std::uint64_t>(i) * as_bytes(axes[0].from_step), run);
 }
 
 void merge_ranges(std::vector<Range>& ranges, std::uint64_t gap) {
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
   std::size_t kept = 0;
   for (const Range& range : ranges) {
-    if (kept > 0 && range.begin <= ranges[kept - 1].end + gap) ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
-    else ranges[kept++] = range;
+    if (kept > 0 && range.begin <= ranges[kept - 1].end + gap)
+      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
+    else
+      ranges[kept++] = range;
   }
   ranges.resize(kept);
 }
@@ -121,7 +138,11 @@ class Grouper {
       const Transfer& transfer = layout_.transfers[part.transfer];
       if (i == 0 || !joins(part, transfer)) {
         close();
-        chunk_ = {.range = {part.from, part.from_end}, .first = i, .last = i, .source = transfer.source, .plain = transfer.plain};
+        chunk_ = {.range = {part.from, part.from_end},
+                  .first = i,
+                  .last = i,
+                  .source = transfer.source,
+                  .plain = transfer.plain};
       }
       chunk_.plain = chunk_.plain && transfer.plain && (chunk_.first == i || part.from >= chunk_.range.end);
       chunk_.sparse = chunk_.sparse || inner_run(layout_, part, grain_.gap).first < layout_.axes_of(part).size();
@@ -150,8 +171,14 @@ class Grouper {
       for (const Range& range : needed_ranges(layout_, chunk_, grain_.gap)) layout_.bytes_read += range.size();
     else
       layout_.bytes_read += chunk_.range.size();
-    if (!chunk_.plain) layout_.largest_staged = std::max(layout_.largest_staged, chunk_.range.size());
+    if (!chunk_.plain) note_staged();
     layout_.chunks.push_back(chunk_);
+  }
+
+  void note_staged() {
+    layout_.largest_staged = std::max(layout_.largest_staged, chunk_.range.size());
+    for (const Part& part : layout_.parts_of(chunk_))
+      layout_.largest_filled = std::max(layout_.largest_filled, layout_.written_by(part));
   }
 
   void make_batches() {
@@ -176,6 +203,7 @@ class Grouper {
 }  // namespace
 
 void cut(Layout& layout, const Grain& grain) {
+  layout.parts.reserve(layout.transfers.size());
   for (std::uint32_t number = 0; number < layout.transfers.size(); ++number) Cutter(layout, number, grain).run();
   sort_parts(layout);
   Grouper(layout, grain).run();

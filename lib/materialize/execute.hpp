@@ -8,8 +8,10 @@
 
 namespace heft::engine {
 
-/// What materialize(plan, options) does.
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options);
+class ArenaPool;
+
+/// What materialize(plan, options) does. `rings`, if any, keeps the memory of direct reads for the next load.
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPool* rings = nullptr);
 
 /// A plan of those of `plan`'s entries, in that order.
 LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);

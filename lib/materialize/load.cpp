@@ -1,11 +1,13 @@
 #include "materialize/load.hpp"
 
 #include <algorithm>
+#include <stop_token>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
+#include "materialize/landing.hpp"
 #include "materialize/plan_state.hpp"
 
 namespace heft::engine {
@@ -17,33 +19,75 @@ constexpr std::uint64_t report_bytes = 16u << 20;
 }  // namespace
 
 void add_use(std::vector<PathUse>& uses, const PathUse& use) {
-  const auto same = std::find_if(uses.begin(), uses.end(), [&](const PathUse& other) { return other.path == use.path && other.reason == use.reason; });
-  if (same != uses.end()) same->bytes += use.bytes;
-  else uses.push_back(use);
+  const auto same = std::find_if(uses.begin(), uses.end(), [&](const PathUse& other) {
+    return other.path == use.path && other.reason == use.reason;
+  });
+  if (same != uses.end())
+    same->bytes += use.bytes;
+  else
+    uses.push_back(use);
 }
 
-Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget, const MaterializeOptions& options)
-    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)) {}
+Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
+           const MaterializeOptions& options, Destination* far, ArenaPool* rings)
+    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), rings_(rings) {
+  if (far != nullptr) handover_.emplace(*far, budget.offsets, Slots::make(budget.slot_bytes, budget.slots));
+  if (options.drop_page_cache) trail_.emplace(layout);
+}
 
 void Load::run() {
   const auto begin = std::chrono::steady_clock::now();
   check_stop();
-  stats_.threads = run_workers(budget_.threads, [this](unsigned) {
-    try {
-      work(*this);
-    } catch (...) {
-      failure_.capture();
-    }
-  });
+  work_all();
+  if (trail_) stats_.dropped_bytes += trail_->give_up_all();
   failure_.rethrow();
   report(true);
   stats_.bytes_written = written_.load(std::memory_order_relaxed);
   stats_.ranges = layout_.chunks.size();
+  if (handover_) stats_.peak_ring_bytes += handover_->slots().peak_bytes();
   stats_.load_seconds = seconds_since(begin);
 }
 
-std::string_view Load::tensor_of(const Chunk& chunk) const {
-  return plan_.name(layout_.transfer(layout_.parts[chunk.first]).entry);
+void Load::work_all() {
+  const auto close = [this] {
+    if (handover_) handover_->slots().close();
+  };
+  const std::stop_callback stopped(options_.stop, close);
+  const ProcessorShare share(budget_.threads, options_.threads == 0);
+  stats_.threads = run_workers(share.threads(), [&](unsigned) {
+    try {
+      work(*this);
+    } catch (...) {
+      failure_.capture();
+      close();
+    }
+  });
+}
+
+std::shared_ptr<Arena> Load::take_ring() const {
+  const std::uint64_t size = handover_ ? budget_.far_ring_bytes : budget_.ring_bytes;
+  return rings_ == nullptr ? Arena::allocate(size, Arena::huge_page) : rings_->take(size, Arena::huge_page);
+}
+
+Run Load::straight_run(const Chunk& chunk, std::uint64_t at) const {
+  const std::span<const Part> parts = layout_.parts_of(chunk);
+  auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= at; });
+  if (part->from > at) return {};
+  std::byte* const base = target(*part).base;
+  Run run{.to = base == nullptr ? nullptr : base + part->to + (at - part->from), .size = part->from_end - at};
+  for (++part; run.to != nullptr && part != parts.end() && part->from == at + run.size; ++part) {
+    std::byte* const next = target(*part).base;
+    if (next == nullptr || next + part->to != run.to + run.size) break;
+    run.size += part->from_end - part->from;
+  }
+  return run;
+}
+
+std::string_view Load::tensor_of(const Chunk& chunk, std::uint64_t at) const {
+  const std::span<const Part> parts = layout_.parts_of(chunk);
+  const auto holding =
+      std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.from <= at && at < part.from_end; });
+  return plan_.name(layout_.transfer(holding == parts.end() ? parts.front() : *holding).entry);
 }
 
 const Batch* Load::next_batch() noexcept {
@@ -54,7 +98,8 @@ const Batch* Load::next_batch() noexcept {
 
 void Load::check_stop() const {
   if (options_.stop.stop_requested())
-    throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes", written_.load(std::memory_order_relaxed), layout_.bytes_written));
+    throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes",
+                                                  written_.load(std::memory_order_relaxed), layout_.bytes_written));
 }
 
 void Load::advance(std::uint64_t written) {
@@ -66,8 +111,10 @@ void Load::advance(std::uint64_t written) {
 void Load::report(bool last) {
   if (!options_.progress) return;
   std::unique_lock lock(progress_mutex_, std::defer_lock);
-  if (last) lock.lock();
-  else if (!lock.try_lock()) return;
+  if (last)
+    lock.lock();
+  else if (!lock.try_lock())
+    return;
   const std::uint64_t done = written_.load(std::memory_order_relaxed);
   if (!last && (done <= reported_ || done == layout_.bytes_written)) return;
   reported_ = done;
@@ -92,6 +139,13 @@ std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t source) {
   // Whoever waits for the file goes on as soon as the last worker that still copies from it has let go.
   if (*lease && (*lease)->is_broken()) lease->reset();
   return *lease;
+}
+
+void deliver(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
+  if (load.handover() != nullptr)
+    load.advance(load.handover()->land(load, chunk, range, bytes));
+  else
+    land(load, chunk, range, bytes);
 }
 
 void Load::add_stats(const LoadStats& share) {

@@ -13,7 +13,10 @@
 #include <vector>
 
 #include "heft/materialize.hpp"
+#include "materialize/arena_pool.hpp"
 #include "materialize/budget.hpp"
+#include "materialize/handover.hpp"
+#include "materialize/trail.hpp"
 #include "materialize/transfer.hpp"
 #include "materialize/workers.hpp"
 #include "mmap/direct.hpp"
@@ -22,10 +25,16 @@
 
 namespace heft::engine {
 
-/// Where the tensors of a load go.
+/// Where a tensor of a load goes.
 struct Target {
-  std::byte* base = nullptr;        ///< The entry's memory; null for far memory.
+  std::byte* base = nullptr;  ///< The entry's memory; null for far memory.
   Store store = Store::cached;
+};
+
+/// Bytes of a source on their way to bytes of the destination, unchanged and without a gap.
+struct Run {
+  std::byte* to = nullptr;  ///< Null: far memory, or none of the source's bytes begin here.
+  std::uint64_t size = 0;
 };
 
 /// Seconds between now and `since`.
@@ -41,8 +50,10 @@ void add_use(std::vector<PathUse>& uses, const PathUse& use);
 /// Threads: all members may be called from any worker.
 class Load {
  public:
-  /// `targets` has one for each entry of `plan`; `layout` is the plan's, cut.
-  Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget, const MaterializeOptions& options);
+  /// `targets` has one for each entry of `plan`; `layout` is the plan's, cut. `far` is the destination when it gives
+  /// no memory, else null; `rings` is null, or outlives this.
+  Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
+       const MaterializeOptions& options, Destination* far, ArenaPool* rings = nullptr);
 
   /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended.
   void run();
@@ -53,8 +64,16 @@ class Load {
   [[nodiscard]] const Budget& budget() const noexcept { return budget_; }
   [[nodiscard]] const MaterializeOptions& options() const noexcept { return options_; }
   [[nodiscard]] Target target(const Part& part) const noexcept { return targets_[layout_.transfer(part).entry]; }
-  /// Name of the tensor that a chunk's first part belongs to, for errors.
-  [[nodiscard]] std::string_view tensor_of(const Chunk& chunk) const;
+  /// The run that begins with a plain chunk's byte `at`; of size 0 when `at` lies in a gap.
+  [[nodiscard]] Run straight_run(const Chunk& chunk, std::uint64_t at) const;
+  /// The way to far memory; null when the destination's memory can be written to.
+  [[nodiscard]] Handover* handover() noexcept { return handover_ ? &*handover_ : nullptr; }
+  /// Memory for a worker's ring of direct reads.
+  [[nodiscard]] std::shared_ptr<Arena> take_ring() const;
+  /// What the load brings into the page cache; null when that may stay.
+  [[nodiscard]] const Trail* trail() const noexcept { return trail_ ? &*trail_ : nullptr; }
+  /// Name of the tensor that byte `at` of a chunk belongs to, or of the chunk's first one: for errors.
+  [[nodiscard]] std::string_view tensor_of(const Chunk& chunk, std::uint64_t at) const;
 
   /// The next batch to work on; null when there is none left, or when the load has failed.
   [[nodiscard]] const Batch* next_batch() noexcept;
@@ -62,26 +81,32 @@ class Load {
   void check_stop() const;
   /// `written` more bytes of the destination are there.
   void advance(std::uint64_t written);
-  /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that are no files.
+  /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that
+  /// are no files.
   [[nodiscard]] const std::vector<std::shared_ptr<const mmap::DirectFile>>& direct_files();
-  /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for no longer than it takes to copy a
-  /// batch, the mapping may be touched. Null where it is not to be had, and from when somebody wants to write to the file.
+  /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for
+  /// no longer than it takes to copy a batch, the mapping may be touched. Null where it is not to be had, and from
+  /// when somebody wants to write to the file.
   [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(std::uint32_t source);
   /// Adds a worker's share.
   void add_stats(const LoadStats& share);
 
  private:
   void report(bool last);
+  void work_all();
 
   const LoadPlan& plan_;
   const Layout& layout_;
   const Budget& budget_;
   const MaterializeOptions& options_;
   std::vector<Target> targets_;
+  ArenaPool* const rings_;
   std::once_flag direct_once_;
   std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
   std::mutex lease_mutex_;
   std::vector<std::optional<std::shared_ptr<const mmap::Lease>>> leases_;  // unset: not asked for yet
+  std::optional<Handover> handover_;
+  std::optional<Trail> trail_;
   FirstFailure failure_;
   std::atomic<std::size_t> next_ = 0;
   std::atomic<std::uint64_t> written_ = 0;
@@ -90,6 +115,10 @@ class Load {
   std::mutex stats_mutex_;
   LoadStats stats_;
 };
+
+/// Puts fetched bytes where they belong, in memory or on their way to far memory, and reports progress: see land() in
+/// landing.hpp.
+void deliver(Load& load, const Chunk& chunk, Range range, const std::byte* bytes);
 
 /// One worker of `load`, until there is nothing left to do. Throws what went wrong.
 void work(Load& load);

@@ -21,9 +21,10 @@ std::string_view name(PathReason reason) noexcept {
     case PathReason::access_read: return "access_read";
     case PathReason::no_lease: return "no_lease";
     case PathReason::no_populate: return "no_populate";
-    case PathReason::no_direct: break;
+    case PathReason::no_direct: return "no_direct";
+    case PathReason::far_destination: break;
   }
-  return "no_direct";
+  return "far_destination";
 }
 
 }  // namespace heft

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,11 +22,19 @@ namespace {
 // Results that fit the last-level cache may stay in it.
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
-// Gives the memory up unless the load came to its end.
+// A destination's memory: given up unless the load came to its end.
 class Placed {
  public:
   Placed(Destination& destination, std::uint64_t size_bytes, std::uint64_t alignment) : destination_(destination) {
     if (size_bytes != 0) memory_ = destination.allocate(size_bytes, alignment);
+    is_far_ = size_bytes != 0 && memory_.empty();
+    if (is_far_ || size_bytes == 0) return;
+    try {
+      require_room(size_bytes, alignment);
+    } catch (...) {
+      destination.abandon();
+      throw;
+    }
   }
   ~Placed() {
     if (!finished_) destination_.abandon();
@@ -33,56 +42,88 @@ class Placed {
   Placed(const Placed&) = delete;
   Placed& operator=(const Placed&) = delete;
 
+  /// Null for far memory, and when nothing was allocated.
   [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
+  [[nodiscard]] bool is_far() const noexcept { return is_far_; }
   std::shared_ptr<const void> finish() {
-    std::shared_ptr<const void> owner = destination_.finish();
-    finished_ = true;
-    return owner;
+    finished_ = true;  // one of the two is called, even if this one throws
+    return destination_.finish();
   }
 
  private:
+  void require_room(std::uint64_t size_bytes, std::uint64_t alignment) const {
+    if (memory_.size() < size_bytes)
+      throw Error(ErrorCode::out_of_range,
+                  fmt::format("expected {} bytes of the destination, it gave {}", size_bytes, memory_.size()));
+    if (reinterpret_cast<std::uintptr_t>(memory_.data()) % alignment != 0)
+      throw Error(ErrorCode::misaligned,
+                  fmt::format("expected memory of the destination on a multiple of {}, it is not", alignment));
+  }
+
   Destination& destination_;
   std::span<std::byte> memory_;
+  bool is_far_ = false;
   bool finished_ = false;
 };
 
-std::vector<Target> targets_of(const std::vector<PlanEntry>& entries, const Budget& budget, std::byte* arena, bool fresh, std::uint64_t written) {
+std::vector<Target> targets_of(const std::vector<PlanEntry>& entries, const Budget& budget, std::byte* arena,
+                               bool fresh, std::uint64_t written) {
   const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
   std::vector<Target> targets;
   targets.reserve(entries.size());
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    targets.push_back(entries[i].has_buffer ? Target{entries[i].into.data(), large} : Target{arena + budget.offsets[i], fresh ? Store::cached : large});
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i].has_buffer)
+      targets.push_back({entries[i].into.data(), large});
+    else
+      targets.push_back({arena == nullptr ? nullptr : arena + budget.offsets[i], fresh ? Store::cached : large});
+  }
   return targets;
 }
 
-std::vector<Tensor> tensors_of(const std::vector<PlanEntry>& entries, const Budget& budget, const std::byte* arena, const std::shared_ptr<const void>& owner) {
+Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_t> far_offset) {
+  Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), far_offset);
+}
+
+std::vector<Tensor> tensors_of(const std::vector<PlanEntry>& entries, const Budget& budget, const Placed& placed,
+                               const std::shared_ptr<const void>& owner) {
   std::vector<Tensor> tensors;
   tensors.reserve(entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const PlanEntry& entry = entries[i];
-    Bytes bytes = entry.has_buffer ? Bytes(entry.into, nullptr) : Bytes({arena + budget.offsets[i], static_cast<std::size_t>(entry.size_bytes)}, owner);
-    tensors.emplace_back(entry.name, entry.dtype, entry.shape, entry.strides ? *entry.strides : Strides::contiguous(entry.shape), std::move(bytes));
+    const auto size = static_cast<std::size_t>(entry.size_bytes);
+    if (entry.has_buffer)
+      tensors.push_back(tensor_of(entry, Bytes(entry.into, nullptr), {}));
+    else if (placed.is_far())
+      tensors.push_back(tensor_of(entry, Bytes({}, owner), budget.offsets[i]));
+    else
+      tensors.push_back(tensor_of(entry,
+                                  Bytes(size == 0 ? std::span<const std::byte>()
+                                                  : std::span<const std::byte>(placed.data() + budget.offsets[i], size),
+                                        owner),
+                                  {}));
   }
   return tensors;
 }
 
 }  // namespace
 
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options) {
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPool* rings) {
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<PlanEntry>& entries = PlanAccess::entries(plan);
   const Layout layout = cut_plan(plan);
   const Budget budget = budget_for(plan, layout, options);
   HostDestination host;
   Placed placed(options.destination ? *options.destination : host, budget.arena_bytes, options.alignment);
-  Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written), budget, options);
+  Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written),
+            budget, options, placed.is_far() ? options.destination.get() : nullptr, rings);
   const double plan_seconds = seconds_since(begin);
   load.run();
   const std::shared_ptr<const void> owner = placed.finish();
   LoadStats stats = load.stats();
   stats.arena_bytes = budget.arena_bytes;
   stats.plan_seconds = plan_seconds;
-  std::vector<Tensor> tensors = tensors_of(entries, budget, placed.data(), owner);
+  std::vector<Tensor> tensors = tensors_of(entries, budget, placed, owner);
   stats.seconds = seconds_since(begin);
   return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
 }
@@ -109,7 +150,9 @@ void add_stats(LoadStats& sum, const LoadStats& load) {
 
 Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options); }
 
-Tensor materialize(const TensorView& view, const MaterializeOptions& options) { return materialize(view, view.wanted_dtype(), options); }
+Tensor materialize(const TensorView& view, const MaterializeOptions& options) {
+  return materialize(view, view.wanted_dtype(), options);
+}
 
 Tensor materialize(const TensorView& view, DType dtype, const MaterializeOptions& options) {
   LoadPlan plan;

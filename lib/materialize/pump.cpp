@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "heft/error.hpp"
 #include "materialize/landing.hpp"
 
@@ -13,9 +11,11 @@ namespace {
 
 constexpr unsigned queue_depth = 64;
 // Plain chunks are read in requests of this size: several are in flight in the smallest ring that suits the machine.
-constexpr std::uint64_t slice_bytes = 1u << 20;
+constexpr std::uint64_t slice_bytes = direct_slice;
 // A device reads this many bytes sooner than it starts another request.
 constexpr std::uint64_t direct_gap = 32u << 10;
+// Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
+constexpr std::uint64_t worth_a_request = 256u << 10;
 
 Range aligned_to(Range range, std::uint64_t alignment) noexcept {
   return {range.begin / alignment * alignment, (range.end + alignment - 1) / alignment * alignment};
@@ -24,8 +24,9 @@ Range aligned_to(Range range, std::uint64_t alignment) noexcept {
 }  // namespace
 
 DirectPump::DirectPump(Load& load, LoadStats& share)
-    : load_(load), share_(share), memory_(Arena::allocate(load.budget().ring_bytes, Arena::huge_page)), numbers_(load.layout().sources.size()) {
-  mmap::DirectSetup setup{.files = {}, .buffers = {memory_->span()}, .depth = queue_depth};
+    : load_(load), share_(share), ring_(load.take_ring()), numbers_(load.layout().sources.size()) {
+  mmap::DirectSetup setup{.files = {}, .buffers = {ring_->span()}, .depth = queue_depth};
+  if (load.handover() != nullptr) setup.buffers.push_back(load.handover()->slots().memory());
   const auto& files = load.direct_files();
   for (std::size_t source = 0; source < files.size(); ++source) {
     numbers_[source] = setup.files.size();
@@ -34,85 +35,171 @@ DirectPump::DirectPump(Load& load, LoadStats& share)
   queue_ = mmap::DirectQueue::open(std::move(setup));
 }
 
-DirectPump::~DirectPump() = default;
+// Nobody may take a slot, or the destination's memory, for his own while the device still writes to it.
+DirectPump::~DirectPump() { queue_.reset(); }
 
 void DirectPump::feed(const Chunk& chunk) {
-  const Range range = chunk.range;
-  if (!chunk.plain) return send(chunk, range, aligned_requests(chunk, range));
+  if (chunk.plain) return feed_plain(chunk);
+  const std::vector<Range> requests = requests_for(chunk);
+  send({.chunk = &chunk, .range = chunk.range, .aligned = {requests.front().begin, requests.back().end}}, requests);
+}
+
+std::uint64_t DirectPump::alignment_of(const Chunk& chunk) const {
+  return load_.direct_files()[chunk.source]->offset_alignment();
+}
+
+// Long runs go straight to where they belong, but for a head and a tail of less than a block; what lies between does
+// not.
+void DirectPump::feed_plain(const Chunk& chunk) {
+  std::uint64_t fed = chunk.range.begin;
+  std::uint64_t seen = fed;
+  for (const Part& part : load_.layout().parts_of(chunk)) {
+    if (part.from < seen) continue;
+    const Run run = load_.straight_run(chunk, part.from);
+    seen = part.from + run.size;
+    const Range straight = straight_part(chunk, part.from, run);
+    if (straight.size() == 0) continue;
+    feed_aligned(chunk, {fed, straight.begin});
+    feed_straight(chunk, straight, run.to + (straight.begin - part.from));
+    fed = straight.end;
+  }
+  feed_aligned(chunk, {fed, chunk.range.end});
+}
+
+// The whole blocks of a run, if their places are such that the device can write there.
+Range DirectPump::straight_part(const Chunk& chunk, std::uint64_t at, const Run& run) const {
+  if (run.to == nullptr || run.size < worth_a_request) return {};
+  const std::uint64_t block = alignment_of(chunk);
+  const Range inside{(at + block - 1) / block * block, (at + run.size) / block * block};
+  const auto address = reinterpret_cast<std::uintptr_t>(run.to) + (inside.begin - at);
+  return address % load_.direct_files()[chunk.source]->memory_alignment() == 0 ? inside : Range{};
+}
+
+void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
-    // Slices end on multiples of their size, so that only the first and the last one of a chunk are read with a margin.
-    const std::uint64_t end = std::min(range.end, (begin / slice_bytes + 1) * slice_bytes);
-    send(chunk, {begin, end}, aligned_requests(chunk, {begin, end}));
-    begin = end;
+    const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
+    send({.chunk = &chunk, .range = slice, .aligned = slice, .memory = to + (begin - range.begin), .straight = true},
+         {slice});
+    begin = slice.end;
   }
 }
 
-std::vector<Range> DirectPump::aligned_requests(const Chunk& chunk, Range range) const {
-  const std::uint64_t alignment = load_.direct_files()[chunk.source]->offset_alignment();
-  if (!chunk.sparse) return {aligned_to(range, alignment)};
+void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
+  for (std::uint64_t begin = range.begin; begin < range.end;) {
+    // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
+    const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
+    const Range aligned = aligned_to(slice, alignment_of(chunk));
+    send({.chunk = &chunk, .range = slice, .aligned = aligned}, {aligned});
+    begin = slice.end;
+  }
+}
+
+std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
+  const std::uint64_t alignment = alignment_of(chunk);
+  if (!chunk.sparse) return {aligned_to(chunk.range, alignment)};
   std::vector<Range> requests;
   for (const Range& needed : needed_ranges(load_.layout(), chunk, direct_gap)) {
     const Range aligned = aligned_to(needed, alignment);
-    if (!requests.empty() && aligned.begin <= requests.back().end) requests.back().end = aligned.end;
-    else requests.push_back(aligned);
+    if (!requests.empty() && aligned.begin <= requests.back().end)
+      requests.back().end = aligned.end;
+    else
+      requests.push_back(aligned);
   }
   return requests;
 }
 
-void DirectPump::send(const Chunk& chunk, Range range, const std::vector<Range>& requests) {
-  const Range aligned{requests.front().begin, requests.back().end};
-  const std::uint64_t at = make_room(aligned.size(), std::min<std::size_t>(requests.size(), queue_depth));
-  flights_.push_back({.chunk = &chunk, .range = range, .aligned = aligned, .at = at, .outstanding = 0});
+void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
+  await_room(std::min<std::size_t>(requests.size(), queue_depth));
+  if (flight.memory == nullptr) place(flight);
+  const Chunk& chunk = *flight.chunk;
+  const std::uint64_t needed = chunk.plain ? flight.range.size() : needed_bytes(load_.layout(), chunk);
+  flights_.push_back(std::move(flight));
   const std::uint64_t token = first_token_ + flights_.size() - 1;
   std::uint64_t asked = 0;
   for (const Range& request : requests) {
     while (queue_->in_flight() == queue_depth) await_request();
-    const std::span<std::byte> into = memory_->span().subspan(at + (request.begin - aligned.begin), request.size());
-    queue_->submit(numbers_[chunk.source], request.begin, into, token);
-    ++flights_.back().outstanding;
+    Flight& sent = flights_.back();
+    queue_->submit(numbers_[chunk.source], request.begin,
+                   {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
+    ++sent.outstanding;
     asked += request.size();
   }
-  const std::uint64_t needed = chunk.plain ? range.size() : needed_bytes(load_.layout(), chunk);
   share_.over_read += asked - needed;
-  share_.peak_ring_bytes = std::max(share_.peak_ring_bytes, used_);
 }
 
-// Space for `size` bytes in one run of the ring, behind the newest flight, or at its begin when the end is too near.
-std::uint64_t DirectPump::make_room(std::uint64_t size, std::size_t requests) {
-  const std::uint64_t capacity = memory_->span().size();
-  for (;;) {
-    if (flights_.empty()) head_ = used_ = 0;
-    const bool wraps = head_ + size > capacity;
-    const std::uint64_t skipped = wraps ? capacity - head_ : 0;
-    if (used_ + skipped + size <= capacity && queue_->in_flight() + requests <= queue_depth) {
-      used_ += skipped + size;
-      const std::uint64_t at = wraps ? 0 : head_;
-      head_ = at + size;
-      return at;
-    }
-    land_oldest();
+// Memory to read into: a slot for what goes on to far memory as it is; else a piece of the ring behind the newest, or
+// at its begin when the end is too near.
+void DirectPump::place(Flight& flight) {
+  const Budget& budget = load_.budget();
+  if (load_.handover() != nullptr && flight.chunk->plain) {
+    while (slots_held_ == budget.slots_a_worker) land_oldest();
+    flight.slot = load_.handover()->take_slot();
+    flight.memory = flight.slot.get();
+    ++slots_held_;
+    return;
+  }
+  const std::uint64_t capacity = ring_->span().size();
+  const std::uint64_t size = flight.aligned.size();
+  for (;; land_oldest()) {
+    if (head_ == tail_) head_ = tail_ = 0;
+    const std::uint64_t at = head_ % capacity;
+    const std::uint64_t begin = at + size > capacity ? head_ + capacity - at : head_;
+    if (begin + size - tail_ > capacity) continue;
+    flight.memory = ring_->span().data() + begin % capacity;
+    head_ = flight.ring_end = begin + size;
+    share_.peak_ring_bytes = std::max(share_.peak_ring_bytes, head_ - tail_);
+    return;
   }
 }
 
+void DirectPump::await_room(std::size_t requests) {
+  while (queue_->in_flight() + requests > queue_depth) land_oldest();
+}
+
+// The request that failed need not be the oldest one's.
 void DirectPump::await_request() {
-  const mmap::DirectCompletion done = queue_->wait();
-  Flight& flight = flights_[done.token - first_token_];
-  --flight.outstanding;
+  try {
+    const mmap::DirectCompletion done = queue_->wait();
+    --flights_[done.token - first_token_].outstanding;
+  } catch (const Error& error) {
+    const std::uint64_t at = error.offset().value_or(0);
+    for (const Flight& flight : flights_) {
+      const bool holds = flight.aligned.begin <= at && at < flight.aligned.end;
+      if (holds && load_.layout().sources[flight.chunk->source]->path() == error.path())
+        throw error.with_tensor(load_.tensor_of(*flight.chunk, at));
+    }
+    throw;
+  }
 }
 
 void DirectPump::land_oldest() {
-  const auto begin = std::chrono::steady_clock::now();
-  while (flights_.front().outstanding > 0) await_request();
-  share_.worker_fetch_seconds += seconds_since(begin);
-  const Flight flight = flights_.front();
-  load_.check_stop();
-  const auto fetched = std::chrono::steady_clock::now();
-  land(load_, *flight.chunk, flight.range, memory_->span().data() + flight.at + (flight.range.begin - flight.aligned.begin));
-  share_.worker_copy_seconds += seconds_since(fetched);
+  const Flight& oldest = flights_.front();
+  try {
+    const auto begin = std::chrono::steady_clock::now();
+    while (oldest.outstanding > 0) await_request();
+    share_.worker_fetch_seconds += seconds_since(begin);
+    load_.check_stop();
+    const auto fetched = std::chrono::steady_clock::now();
+    land(oldest);
+    share_.worker_copy_seconds += seconds_since(fetched);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled) throw;
+    throw error.with_path(load_.layout().sources[oldest.chunk->source]->path())
+        .with_tensor(load_.tensor_of(*oldest.chunk, oldest.range.begin));
+  }
+  if (oldest.slot) --slots_held_;
+  if (oldest.ring_end != 0) tail_ = oldest.ring_end;
   flights_.pop_front();
   ++first_token_;
-  // What lies between this flight and the next one, skipped at a wrap or not, is free now.
-  used_ = flights_.empty() ? 0 : (head_ + memory_->span().size() - flights_.front().at - 1) % memory_->span().size() + 1;
+}
+
+void DirectPump::land(const Flight& flight) {
+  if (flight.straight) return load_.advance(flight.range.size());
+  const std::byte* const bytes = flight.memory + (flight.range.begin - flight.aligned.begin);
+  if (flight.slot)
+    load_.advance(load_.handover()->hand_over(load_, *flight.chunk, flight.range, bytes, flight.slot));
+  else
+    deliver(load_, *flight.chunk, flight.range, bytes);
 }
 
 void DirectPump::flush() { queue_->flush(); }

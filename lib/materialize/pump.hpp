@@ -1,4 +1,5 @@
-// materialize/pump.hpp: direct reads, many in flight, through a ring of memory.
+// materialize/pump.hpp: direct reads, many in flight: straight to where bytes belong, where alignment allows, else
+// through a ring of memory.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 namespace heft::engine {
 
-/// One worker's direct reads. Chunks are fed in, their ranges are read into the ring while earlier ones are landed, and leave in the order in
-/// which they came.
+/// One worker's direct reads. Chunks are fed in, their ranges are read while earlier ones are landed, and leave in
+/// the order in which they came.
 class DirectPump {
  public:
   /// `share` is the worker's, and outlives the pump.
@@ -22,7 +23,8 @@ class DirectPump {
   DirectPump(const DirectPump&) = delete;
   DirectPump& operator=(const DirectPump&) = delete;
 
-  /// Reads the chunk, whose file has direct access. Lands earlier chunks when the ring is full. Throws what reading throws.
+  /// Reads the chunk, whose file has direct access. Lands earlier chunks when the ring is full. Throws what reading
+  /// and landing throw, with the path and the tensor of the chunk that failed.
   void feed(const Chunk& chunk);
   /// Sends what was fed, without waiting: before a pause in which the worker does other things.
   void flush();
@@ -30,30 +32,43 @@ class DirectPump {
   void drain();
 
  private:
-  // Bytes under way: what is being read, and where it lies in the ring.
+  // Bytes under way: what is being read, and where to.
   struct Flight {
     const Chunk* chunk = nullptr;
-    Range range;               // of the source: what lands
-    Range aligned;             // of the source: what the ring holds room for
-    std::uint64_t at = 0;      // in the ring
-    unsigned outstanding = 0;  // requests not finished
+    Range range;    // of the source: what lands
+    Range aligned;  // of the source: what `memory` has room for
+    std::byte* memory = nullptr;
+    bool straight = false;       // `memory` is where the bytes belong
+    Slots::Slot slot = {};       // holds `memory`, on its way to far memory
+    std::uint64_t ring_end = 0;  // in the ring, when `memory` is a piece of it; else 0
+    unsigned outstanding = 0;    // requests not finished
   };
 
-  void send(const Chunk& chunk, Range range, const std::vector<Range>& requests);
-  std::uint64_t make_room(std::uint64_t size, std::size_t requests);
+  [[nodiscard]] std::uint64_t alignment_of(const Chunk& chunk) const;
+  [[nodiscard]] Range straight_part(const Chunk& chunk, std::uint64_t at, const Run& run) const;
+  void feed_plain(const Chunk& chunk);
+  void feed_straight(const Chunk& chunk, Range range, std::byte* to);
+  void feed_aligned(const Chunk& chunk, Range range);
+  void send(Flight flight, const std::vector<Range>& requests);
+  void place(Flight& flight);
+  void await_room(std::size_t requests);
   void land_oldest();
+  void land(const Flight& flight);
   void await_request();
-  [[nodiscard]] std::vector<Range> aligned_requests(const Chunk& chunk, Range range) const;
+  [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
 
   Load& load_;
   LoadStats& share_;
-  std::shared_ptr<Arena> memory_;
+  std::shared_ptr<Arena> ring_;
   std::vector<std::size_t> numbers_;  // of each source in the queue's list of files
   std::unique_ptr<mmap::DirectQueue> queue_;
-  std::deque<Flight> flights_;        // oldest first
-  std::uint64_t first_token_ = 0;     // of flights_.front()
-  std::uint64_t head_ = 0;            // where the ring's next bytes go
-  std::uint64_t used_ = 0;            // bytes of the ring between the oldest flight's begin and head_, what a wrap left unused included
+  std::deque<Flight> flights_;     // oldest first
+  std::uint64_t first_token_ = 0;  // of flights_.front()
+  // Bytes of the ring count on and on: byte n lies at n % size. Between tail and head they are in use, what a wrap
+  // left out included.
+  std::uint64_t head_ = 0;
+  std::uint64_t tail_ = 0;
+  std::size_t slots_held_ = 0;  // by flights
 };
 
 }  // namespace heft::engine

@@ -21,8 +21,11 @@ namespace {
 
 // A group of tensors is loaded as one: large enough to keep the workers busy, small enough that several fit the bound.
 constexpr std::uint64_t groups_in_flight = 4;
+// Rings of direct reads kept from one group to the next: one of each worker.
+constexpr std::size_t most_rings = 64;
 
-// Entries in the order of their first byte: sources as the plan came to them, then offsets. Those without bytes come first.
+// Entries in the order of their first byte: sources as the plan came to them, then offsets. Those without bytes come
+// first.
 std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
   using Place = std::pair<std::uint32_t, std::uint64_t>;
   constexpr Place nowhere{0xFFFFFFFF, 0};
@@ -103,7 +106,8 @@ class Belt {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Item> ready_;
-  std::uint64_t ahead_ = 0;  // bytes of groups that are being loaded, are ready, or that the consumer is not through with
+  std::uint64_t ahead_ =
+      0;  // bytes of groups that are being loaded, are ready, or that the consumer is not through with
   std::uint64_t given_ = 0;
   bool stopped_ = false;
   bool ended_ = false;
@@ -116,7 +120,12 @@ class Belt {
 // The loader's thread and what it works on. Destroying it stops the loader and waits for it.
 struct TensorStream::State {
   State(LoadPlan whole, const MaterializeOptions& how, std::uint64_t in_flight_bytes)
-      : plan(std::move(whole)), options(how), order(file_order(plan)), group_bytes(in_flight_bytes / groups_in_flight), belt(in_flight_bytes),
+      : plan(std::move(whole)),
+        options(how),
+        order(file_order(plan)),
+        group_bytes(in_flight_bytes / groups_in_flight),
+        pool(std::make_shared<engine::ArenaPool>(groups_in_flight, in_flight_bytes)),
+        belt(in_flight_bytes),
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
     if (how.progress)
@@ -149,7 +158,7 @@ struct TensorStream::State {
 
   void load_group(const LoadPlan& group) {
     options.destination = std::make_shared<engine::PooledDestination>(pool);
-    belt.put(engine::execute(group, options), group.bytes_written());
+    belt.put(engine::execute(group, options, rings.get()), group.bytes_written());
     loaded += group.bytes_written();
   }
 
@@ -165,7 +174,8 @@ struct TensorStream::State {
   MaterializeOptions options;
   std::vector<std::uint32_t> order;
   std::uint64_t group_bytes;
-  std::shared_ptr<engine::ArenaPool> pool = std::make_shared<engine::ArenaPool>();
+  std::shared_ptr<engine::ArenaPool> pool;
+  std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(most_rings, std::uint64_t{1} << 30);
   std::uint64_t loaded = 0;  // bytes of finished groups
   Belt belt;
   std::stop_source stop;

@@ -8,10 +8,15 @@
 
 namespace heft {
 
-Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes) noexcept
-    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), dtype_(dtype) {}
+Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> far_offset) noexcept
+    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), far_offset_(far_offset), dtype_(dtype) {}
 
 std::uint64_t Tensor::size_bytes() const { return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_); }
+
+void Tensor::require_near() const {
+  if (far_offset_)
+    throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination", {.path = {}, .tensor = name_});
+}
 
 bool Tensor::is_contiguous() const noexcept {
   std::int64_t expected = 1;
@@ -24,6 +29,7 @@ bool Tensor::is_contiguous() const noexcept {
 }
 
 std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
+  require_near();
   const auto refuse = [&](ErrorCode code, std::string sentence) { return Error(code, std::move(sentence), {.path = {}, .tensor = name_}); };
   if (dtype_ != wanted) throw refuse(ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", heft::name(wanted), heft::name(dtype_)));
   if (!is_contiguous())
@@ -35,6 +41,7 @@ std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignme
 }
 
 TensorView Tensor::view() const {
+  require_near();
   if (!is_contiguous())
     throw Error(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)),
                 {.path = {}, .tensor = name_});

@@ -26,25 +26,30 @@ std::uint32_t index_of(std::vector<Item>& items, const Same& same, Item item) {
 }
 
 std::uint32_t source_index(Layout& layout, const std::shared_ptr<const record::Source>& source) {
-  if (!layout.sources.empty() && layout.sources.back() == source) return static_cast<std::uint32_t>(layout.sources.size() - 1);
-  const auto [at, is_new] = layout.source_numbers.try_emplace(source.get(), static_cast<std::uint32_t>(layout.sources.size()));
+  if (!layout.sources.empty() && layout.sources.back() == source)
+    return static_cast<std::uint32_t>(layout.sources.size() - 1);
+  const auto [at, is_new] =
+      layout.source_numbers.try_emplace(source.get(), static_cast<std::uint32_t>(layout.sources.size()));
   if (is_new) layout.sources.push_back(source);
   return at->second;
 }
 
 Conversion conversion_of(const TensorView& view, DType to_type) {
   try {
-    return Conversion::find(view.dtype(), to_type,
-                            {.swapped = view.is_swapped(), .conjugated = view.is_conjugated(), .negated = view.is_negated()});
+    return Conversion::find(
+        view.dtype(), to_type,
+        {.swapped = view.is_swapped(), .conjugated = view.is_conjugated(), .negated = view.is_negated()});
   } catch (const Error& error) {
     throw error.with_path(view.shard_path()).with_tensor(view.name());
   }
 }
 
 // One axis over the packed units of the whole view.
-std::vector<Axis> flat_axis(const TensorView& view, const Conversion& conversion) {
+Axis flat_axis(const TensorView& view, const Conversion& conversion) {
   const std::uint64_t units = view.size_bytes() / conversion.from_bytes();
-  return {{.count = static_cast<std::int64_t>(units), .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()}};
+  return {.count = static_cast<std::int64_t>(units),
+          .from_step = conversion.from_bytes(),
+          .to_step = conversion.to_bytes()};
 }
 
 bool is_packed(const Shape& shape, std::span<const std::int64_t> strides) {
@@ -61,17 +66,21 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
   const std::int64_t to_bytes = conversion.to_bytes() / (unit / to_unit);
   std::vector<Axis> axes;
   const auto require_whole = [&](bool whole) {
-    if (!whole) throw refusal(ErrorCode::unsupported, view, fmt::format("expected whole blocks of {} along the last dim", name(view.dtype())));
+    if (!whole)
+      throw refusal(ErrorCode::unsupported, view,
+                    fmt::format("expected whole blocks of {} along the last dim", name(view.dtype())));
   };
-  require_whole(unit == 1 || (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && placement.strides.back() == 1));
+  require_whole(unit == 1 ||
+                (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && placement.strides.back() == 1));
   require_whole(placement.first % to_unit == 0);
   for (std::size_t dim = 0; dim < view.rank(); ++dim) {
     const bool along_blocks = unit > 1 && dim + 1 == view.rank();
     require_whole(!along_blocks || view.shape()[dim] % unit == 0);
     require_whole(along_blocks || (view.strides()[dim] % unit == 0 && placement.strides[dim] % to_unit == 0));
-    axes.push_back({.count = along_blocks ? view.shape()[dim] / unit : view.shape()[dim],
-                    .from_step = along_blocks ? conversion.from_bytes() : view.strides()[dim] / unit * conversion.from_bytes(),
-                    .to_step = along_blocks ? conversion.to_bytes() : placement.strides[dim] / to_unit * to_bytes});
+    axes.push_back(
+        {.count = along_blocks ? view.shape()[dim] / unit : view.shape()[dim],
+         .from_step = along_blocks ? conversion.from_bytes() : view.strides()[dim] / unit * conversion.from_bytes(),
+         .to_step = along_blocks ? conversion.to_bytes() : placement.strides[dim] / to_unit * to_bytes});
   }
   return axes;
 }
@@ -92,7 +101,8 @@ void normalize(std::vector<Axis>& axes, Transfer& transfer) {
   for (std::size_t i = 0; i < axes.size(); ++i) {
     Axis* const outer = kept == 0 ? nullptr : &axes[kept - 1];
     const Axis& inner = axes[i];
-    if (outer != nullptr && outer->from_step == inner.from_step * inner.count && outer->to_step == inner.to_step * inner.count)
+    if (outer != nullptr && outer->from_step == inner.from_step * inner.count &&
+        outer->to_step == inner.to_step * inner.count)
       *outer = {.count = outer->count * inner.count, .from_step = inner.from_step, .to_step = inner.to_step};
     else
       axes[kept++] = inner;
@@ -104,50 +114,72 @@ void normalize(std::vector<Axis>& axes, Transfer& transfer) {
 std::uint64_t span_of(std::span<const Axis> axes, const Conversion& conversion) {
   std::uint64_t span = conversion.from_bytes();
   for (const Axis& axis : axes)
-    span = core::add_or_throw(span, core::mul_or_throw(static_cast<std::uint64_t>(axis.count - 1), static_cast<std::uint64_t>(axis.from_step),
-                                                       "bytes of a view"), "bytes of a view");
+    span = core::add_or_throw(span,
+                              core::mul_or_throw(static_cast<std::uint64_t>(axis.count - 1),
+                                                 static_cast<std::uint64_t>(axis.from_step), "bytes of a view"),
+                              "bytes of a view");
   return span;
 }
 
-void add_stored(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type, const Placement& placement) {
-  const Conversion conversion = conversion_of(view, to_type);
-  Transfer transfer;
-  transfer.entry = entry;
-  transfer.from = ViewAccess::first_byte(view);
-  const bool flat = view.is_contiguous() && (is_packed(view.shape(), placement.strides) || view.dtype() == DType::unknown);
-  std::vector<Axis> axes = flat ? flat_axis(view, conversion) : axes_by_dim(view, conversion, placement);
-  const std::int64_t to_unit = conversion.from() == conversion.to() ? conversion.unit_elements() : 1;
-  transfer.to = placement.first / to_unit * static_cast<std::int64_t>(info(to_type).block_bytes);
-  normalize(axes, transfer);
-  if (axes.empty()) axes.push_back({.count = 1, .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()});
-  if (axes.size() > most_axes)
-    throw refusal(ErrorCode::unsupported, view, fmt::format("expected at most {} dims with strides of their own, found {}", most_axes, axes.size()));
+// Adds the transfer, whose axes these are, once it is known to lie in its source.
+void put(Layout& layout, Transfer transfer, const TensorView& view, std::span<const Axis> axes,
+         const Conversion& conversion) {
   const auto& source = ViewAccess::source(view);
   if (!source || !core::inside(transfer.from, span_of(axes, conversion), source->size_bytes()))
-    throw refusal(ErrorCode::corrupt, view, fmt::format("expected a view inside its {} bytes of storage", source ? source->size_bytes() : 0));
-  transfer.plain = axes.size() == 1 && conversion.is_copy() && axes[0].from_step == conversion.from_bytes() && axes[0].to_step == conversion.to_bytes();
+    throw refusal(ErrorCode::corrupt, view,
+                  fmt::format("expected a view inside its {} bytes of storage", source ? source->size_bytes() : 0));
+  transfer.plain = axes.size() == 1 && conversion.is_copy() && axes[0].from_step == conversion.from_bytes() &&
+                   axes[0].to_step == conversion.to_bytes();
   transfer.source = source_index(layout, source);
-  transfer.conversion = index_of(layout.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
+  transfer.conversion = index_of(
+      layout.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
   transfer.axes = static_cast<std::uint32_t>(layout.axes.size());
   transfer.rank = static_cast<std::uint32_t>(axes.size());
   layout.axes.insert(layout.axes.end(), axes.begin(), axes.end());
   layout.transfers.push_back(transfer);
 }
 
+void add_stored(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type,
+                const Placement& placement) {
+  const Conversion conversion = conversion_of(view, to_type);
+  const std::int64_t to_unit = conversion.from() == conversion.to() ? conversion.unit_elements() : 1;
+  Transfer transfer;
+  transfer.entry = entry;
+  transfer.from = ViewAccess::first_byte(view);
+  transfer.to = placement.first / to_unit * static_cast<std::int64_t>(info(to_type).block_bytes);
+  // Most tensors by far are of this kind: no list of axes is made for them.
+  if (view.is_contiguous() && (is_packed(view.shape(), placement.strides) || view.dtype() == DType::unknown)) {
+    const Axis axis = flat_axis(view, conversion);
+    return put(layout, transfer, view, {&axis, 1}, conversion);
+  }
+  std::vector<Axis> axes = axes_by_dim(view, conversion, placement);
+  normalize(axes, transfer);
+  if (axes.empty())
+    axes.push_back({.count = 1, .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()});
+  if (axes.size() > most_axes)
+    throw refusal(ErrorCode::unsupported, view,
+                  fmt::format("expected at most {} dims with strides of their own, found {}", most_axes, axes.size()));
+  put(layout, transfer, view, axes, conversion);
+}
+
 }  // namespace
+
+std::uint64_t Layout::written_by(const Part& part) const noexcept {
+  std::uint64_t units = static_cast<std::uint64_t>(part.count);
+  for (const Axis& axis : axes_of(part).subspan(1)) units *= static_cast<std::uint64_t>(axis.count);
+  return units * conversion(part).to_bytes();
+}
 
 std::uint64_t Layout::written_by(const Chunk& chunk) const noexcept {
   std::uint64_t bytes = 0;
-  for (std::uint32_t i = chunk.first; i < chunk.last; ++i) {
-    std::uint64_t units = static_cast<std::uint64_t>(parts[i].count);
-    for (const Axis& axis : axes_of(parts[i]).subspan(1)) units *= static_cast<std::uint64_t>(axis.count);
-    bytes += units * conversion(parts[i]).to_bytes();
-  }
+  for (const Part& part : parts_of(chunk)) bytes += written_by(part);
   return bytes;
 }
 
-void add_transfers(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type, const Placement& placement) {
-  if (!view.has_data()) throw refusal(ErrorCode::unsupported, view, "expected bytes to load, this is a meta tensor and has none");
+void add_transfers(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type,
+                   const Placement& placement) {
+  if (!view.has_data())
+    throw refusal(ErrorCode::unsupported, view, "expected bytes to load, this is a meta tensor and has none");
   if (std::find(view.shape().begin(), view.shape().end(), 0) != view.shape().end()) {
     (void)conversion_of(view, to_type);
     return;

@@ -90,6 +90,7 @@ struct Layout {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t largest_staged = 0;  ///< Bytes of the largest chunk that needs staging; 0: none does.
+  std::uint64_t largest_filled = 0;  ///< Bytes that the largest part of such a chunk writes.
 
   [[nodiscard]] const Transfer& transfer(const Part& part) const noexcept { return transfers[part.transfer]; }
   [[nodiscard]] const Conversion& conversion(const Part& part) const noexcept { return conversions[transfer(part).conversion]; }
@@ -98,7 +99,9 @@ struct Layout {
     const Transfer& whole = transfer(part);
     return std::span(axes).subspan(whole.axes + part.level, whole.rank - part.level);
   }
-  /// Bytes that the parts of a chunk write.
+  [[nodiscard]] std::span<const Part> parts_of(const Chunk& chunk) const noexcept { return std::span(parts).subspan(chunk.first, chunk.last - chunk.first); }
+  /// Bytes that a part, or the parts of a chunk, write.
+  [[nodiscard]] std::uint64_t written_by(const Part& part) const noexcept;
   [[nodiscard]] std::uint64_t written_by(const Chunk& chunk) const noexcept;
 };
 

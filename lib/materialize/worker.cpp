@@ -15,13 +15,11 @@
 namespace heft::engine {
 namespace {
 
-// Residency is asked for by samples: a few pages every so many bytes.
-constexpr std::uint64_t sample_step = 2u << 20;
-constexpr std::uint64_t sample_bytes = 64u << 10;
+// Residency is asked for by samples: some pages every so many bytes. Each batch is asked about: what is found out
+// about one says nothing about the next, which a load that was broken off, or another rank's, may have left out.
+constexpr std::uint64_t sample_step = 512u << 10;
+constexpr std::uint64_t sample_bytes = 32u << 10;
 constexpr double mostly = 0.9;
-// What was found resident is taken to go on so for as many batches, unless entering its pages takes longer than pages that are there do.
-constexpr unsigned batches_trusted = 8;
-constexpr double seconds_a_resident_byte = 1e-3 / (1u << 20);
 // Parts of a plain chunk shorter than this come through a buffer, many to a read.
 constexpr std::uint64_t worth_a_read = 16u << 10;
 // What passes through a buffer stays in the second-level cache.
@@ -56,11 +54,22 @@ class Worker {
         fetch(batch, chunk, choice);
       } catch (const Error& error) {
         if (error.code() == ErrorCode::cancelled) throw;
-        throw error.with_path(layout_.sources[chunk.source]->path()).with_tensor(load_.tensor_of(chunk));
+        throw error.with_path(layout_.sources[chunk.source]->path())
+            .with_tensor(load_.tensor_of(chunk, error.offset().value_or(chunk.range.begin)));
       }
     }
-    give_up_window(*layout_.sources[layout_.chunks[batch.first].source]);
+    leave(batch, choice);
+  }
+
+  // What the batch brought into memory goes: out of this process's mapping, and out of the page cache if that was
+  // asked for.
+  void leave(const Batch& batch, const Choice& choice) {
+    const std::uint32_t source = layout_.chunks[batch.first].source;
+    give_up_window(*layout_.sources[source]);
     lease_.reset();
+    if (load_.trail() == nullptr || choice.path == Path::direct) return;
+    share_.dropped_bytes += load_.trail()->give_up(
+        source, {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end});
   }
 
   [[nodiscard]] bool can_direct(std::uint32_t source) { return load_.direct_files()[source] != nullptr; }
@@ -77,35 +86,40 @@ class Worker {
     switch (load_.options().path) {
       case Path::map: return asked_map(source);
       case Path::read: return {Path::read, PathReason::asked};
-      case Path::direct: return can_direct(source) ? Choice{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
+      case Path::direct:
+        return can_direct(source) ? Choice{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
       case Path::automatic: break;
     }
-    if (trusted_ > 0) --trusted_;
-    else if (looks_resident(*from.file(), {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end})) trusted_ = batches_trusted;
-    else return cold_choice(source);
+    if (!looks_resident(from, {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end}))
+      return cold_choice(source);
     return {can_map(source) ? Path::map : Path::read, PathReason::resident};
   }
 
   [[nodiscard]] bool can_map(std::uint32_t source) {
-    if (layout_.sources[source]->mapped().empty()) return false;
+    if (layout_.sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
     lease_ = load_.lease(source);
     return lease_ != nullptr;
   }
 
   [[nodiscard]] Choice asked_map(std::uint32_t source) {
     if (layout_.sources[source]->mapped().empty()) return fallback(PathReason::access_read);
+    if (load_.handover() != nullptr) return fallback(PathReason::far_destination);
     return can_map(source) ? Choice{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
   }
 
   [[nodiscard]] Choice cold_choice(std::uint32_t source) {
-    return can_direct(source) ? Choice{Path::direct, PathReason::not_resident} : Choice{Path::read, PathReason::no_direct};
+    return can_direct(source) ? Choice{Path::direct, PathReason::not_resident}
+                              : Choice{Path::read, PathReason::no_direct};
   }
 
-  [[nodiscard]] bool looks_resident(const mmap::File& file, Range range) {
+  [[nodiscard]] bool looks_resident(const record::Source& source, Range range) {
+    const mmap::File& file = *source.file();
     std::uint64_t pages = 0;
     std::uint64_t resident = 0;
     for (std::uint64_t at = range.begin; at < range.end; at += sample_step) {
-      const mmap::Residency sample = mmap::residency(file, at, std::min(sample_bytes, range.end - at));
+      const std::uint64_t size = std::min(sample_bytes, range.end - at);
+      const mmap::Residency sample = source.mapped().empty() ? mmap::residency(file, at, size)
+                                                             : mmap::residency(source.mapped().subspan(at, size), file);
       if (!sample.known) return probe_by_reading(file, range);
       pages += sample.pages;
       resident += sample.resident;
@@ -138,7 +152,7 @@ class Worker {
     const auto begin = std::chrono::steady_clock::now();
     const Bytes bytes = source.bytes(chunk.range.begin, chunk.range.size());
     const auto fetched = std::chrono::steady_clock::now();
-    land(load_, chunk, chunk.range, bytes.span().data());
+    deliver(load_, chunk, chunk.range, bytes.span().data());
     share_.worker_fetch_seconds += std::chrono::duration<double>(fetched - begin).count();
     share_.worker_copy_seconds += seconds_since(fetched);
     count({Path::map, PathReason::in_memory}, needed_bytes(layout_, chunk));
@@ -147,20 +161,21 @@ class Worker {
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Choice& choice) {
     const auto begin = std::chrono::steady_clock::now();
     if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
-    const double seconds = seconds_since(begin);
-    share_.worker_fetch_seconds += seconds;
-    if (seconds > seconds_a_resident_byte * static_cast<double>(window_.size())) trusted_ = 0;
+    share_.worker_fetch_seconds += seconds_since(begin);
     land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);
     count(choice, needed_bytes(layout_, chunk));
   }
 
-  // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the kernel cannot.
+  // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
+  // kernel cannot.
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
     if (chunk.range.end <= window_.end) return true;
     give_up_window(source);
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
-      if (next->sparse || next->range.begin > window.end + Grain{}.gap || next->range.end > window.begin + mapped_window) break;
+      if (next->sparse || next->range.begin > window.end + Grain{}.gap ||
+          next->range.end > window.begin + mapped_window)
+        break;
       window.end = std::max(window.end, next->range.end);
     }
     const std::vector<Range> ranges = chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{window};
@@ -172,7 +187,8 @@ class Worker {
 
   // Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
   void give_up_window(const record::Source& source) {
-    if (window_.end != 0) mmap::drop(mmap::pages_around(source.mapped().subspan(window_.begin, window_.size()), mmap::sys::page_size()));
+    if (window_.end != 0)
+      mmap::drop(mmap::pages_around(source.mapped().subspan(window_.begin, window_.size()), mmap::sys::page_size()));
     window_ = {};
   }
 
@@ -185,58 +201,68 @@ class Worker {
   void read(const mmap::File& file, Range range, std::byte* into) {
     const auto begin = std::chrono::steady_clock::now();
     file.read(range.begin, {into, range.size()});
-    const double seconds = seconds_since(begin);
-    share_.worker_fetch_seconds += seconds;
-    if (seconds > seconds_a_resident_byte * static_cast<double>(range.size())) trusted_ = 0;
+    share_.worker_fetch_seconds += seconds_since(begin);
   }
 
   void take_read(const Chunk& chunk, const mmap::File& file, const Choice& choice) {
-    if (chunk.plain) read_plain(chunk, file);
-    else read_staged(chunk, file);
+    if (chunk.plain)
+      read_plain(chunk, file);
+    else
+      read_staged(chunk, file);
     count(choice, needed_bytes(layout_, chunk));
   }
 
   void read_staged(const Chunk& chunk, const mmap::File& file) {
     const std::span<std::byte> buffer = staging();
-    if (!chunk.sparse) read(file, chunk.range, buffer.data());
+    if (!chunk.sparse)
+      read(file, chunk.range, buffer.data());
     else
-      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap)) read(file, range, buffer.data() + (range.begin - chunk.range.begin));
+      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
+        read(file, range, buffer.data() + (range.begin - chunk.range.begin));
     land_timed(chunk, chunk.range, buffer.data());
   }
 
-  // Straight to where the bytes belong, as far as parts go on where the last one ended on both sides; through the buffer where that is not far.
+  // Straight to where the bytes belong, as far as parts go on where the last one ended on both sides; through the
+  // buffer where that is not far.
   void read_plain(const Chunk& chunk, const mmap::File& file) {
     for (std::uint64_t at = chunk.range.begin; at < chunk.range.end;) {
-      const Run run = straight_run(chunk, at);
-      const bool straight = run.size >= worth_a_read;
-      const Range range{at, std::min(chunk.range.end, at + (straight ? run.size : buffer_window))};
-      std::byte* const into = straight ? run.to : staging().data();
-      read(file, range, into);
-      if (straight) load_.advance(range.size());
-      else land_timed(chunk, range, into);
-      at = range.end;
+      const Run run = load_.straight_run(chunk, at);
+      const bool far = load_.handover() != nullptr && run.to == nullptr;
+      if (far)
+        at = read_far(chunk, file, at);
+      else if (run.size >= worth_a_read)
+        at = read_straight(chunk, file, at, run);
+      else
+        at = read_window(chunk, file, at);
     }
   }
 
-  struct Run {
-    std::byte* to = nullptr;
-    std::uint64_t size = 0;
-  };
+  std::uint64_t read_straight(const Chunk& chunk, const mmap::File& file, std::uint64_t at, const Run& run) {
+    const Range range{at, std::min(chunk.range.end, at + run.size)};
+    read(file, range, run.to);
+    load_.advance(range.size());
+    return range.end;
+  }
 
-  // The destination of the plain chunk's bytes from `at` on, as far as it is one run; none when `at` lies in a gap.
-  [[nodiscard]] Run straight_run(const Chunk& chunk, std::uint64_t at) const {
-    const std::span<const Part> parts = std::span(layout_.parts).subspan(chunk.first, chunk.last - chunk.first);
-    auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= at; });
-    if (part->from > at) return {};
-    Run run{.to = load_.target(*part).base + part->to + (at - part->from), .size = part->from_end - at};
-    for (++part; part != parts.end() && part->from == at + run.size && load_.target(*part).base + part->to == run.to + run.size; ++part)
-      run.size += part->from_end - part->from;
-    return run;
+  std::uint64_t read_window(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
+    const Range range{at, std::min(chunk.range.end, at + buffer_window)};
+    read(file, range, staging().data());
+    land_timed(chunk, range, staging().data());
+    return range.end;
+  }
+
+  // Into a slot, which is what far memory is given.
+  std::uint64_t read_far(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
+    const Slots::Slot slot = load_.handover()->take_slot();
+    const Range range{at, std::min(chunk.range.end, at + load_.budget().slot_bytes)};
+    read(file, range, slot.get());
+    load_.advance(load_.handover()->hand_over(load_, chunk, range, slot.get(), slot));
+    return range.end;
   }
 
   void land_timed(const Chunk& chunk, Range range, const std::byte* bytes) {
     const auto begin = std::chrono::steady_clock::now();
-    land(load_, chunk, range, bytes);
+    deliver(load_, chunk, range, bytes);
     share_.worker_copy_seconds += seconds_since(begin);
   }
 
@@ -251,7 +277,6 @@ class Worker {
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
   std::shared_ptr<const mmap::Lease> lease_;  // held while a batch is copied from a mapping
-  unsigned trusted_ = 0;                      // batches that need no asking whether they are resident
   Range window_;                              // of the mapping, populated; empty: none
 };
 

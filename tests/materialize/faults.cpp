@@ -9,6 +9,8 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "heft/stream.hpp"
+#include "support/destinations.hpp"
 #include "support/faulty_syscalls.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -31,11 +34,16 @@ using test::FaultPlan;
 
 constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
 
-// 24 MB: some large tensors, of which half are converted, and many small ones of odd sizes.
-std::string model() {
+// 24 MB: some large tensors, of which half are converted, and many small ones of odd sizes. Where the payload begins
+// on a page, direct reads of what is not converted go straight to where it belongs.
+std::string model(std::size_t alignment = 8) {
   test::SafetensorsBuilder file;
-  for (int i = 0; i < 5; ++i) file.add("large." + std::to_string(i), "BF16", {1024, 2048}, test::pattern(4u << 20, static_cast<std::uint32_t>(i)));
-  for (int i = 0; i < 500; ++i) file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, static_cast<std::uint32_t>(i)));
+  file.align(alignment);
+  for (int i = 0; i < 5; ++i)
+    file.add("large." + std::to_string(i), "BF16", {1024, 2048},
+             test::pattern(4u << 20, static_cast<std::uint32_t>(i)));
+  for (int i = 0; i < 500; ++i)
+    file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, static_cast<std::uint32_t>(i)));
   return file.build();
 }
 
@@ -55,24 +63,10 @@ void check_whole(const Checkpoint& checkpoint, const Weights& weights) {
   }
 }
 
-// A destination that counts what becomes of it.
-class CountingDestination final : public Destination {
- public:
-  std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
-    memory = std::make_shared<std::vector<std::byte>>(size_bytes + 64);
-    const auto address = reinterpret_cast<std::uintptr_t>(memory->data());
-    return std::span(*memory).subspan((64 - address % 64) % 64, size_bytes);
-  }
-  std::shared_ptr<const void> finish() override {
-    ++finished;
-    return memory;
-  }
-  void abandon() noexcept override { ++abandoned; }
-
-  std::shared_ptr<std::vector<std::byte>> memory;
-  int finished = 0;
-  int abandoned = 0;
-};
+std::shared_ptr<test::WatchedDestination> destination_of(bool far) {
+  if (far) return std::make_shared<test::FarDestination>();
+  return std::make_shared<test::NearDestination>();
+}
 
 struct Case {
   const char* what;
@@ -85,42 +79,63 @@ struct Case {
 
 TEST_CASE("faults: a device that fails, a file that ends and memory that runs out are one Error, whenever they come") {
   const test::TempFolder folder;
-  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);
   const Case cases[] = {
       {"read: EIO", Path::read, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
       {"read: the file ends", Path::read, {.call = Call::pread, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
       {"map: EIO", Path::map, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
-      {"map: ENOMEM", Path::map, {.call = Call::madvise, .os_error = ENOMEM, .advice = MADV_POPULATE_READ}, ErrorCode::out_of_memory},
+      {"map: ENOMEM",
+       Path::map,
+       {.call = Call::madvise, .os_error = ENOMEM, .advice = MADV_POPULATE_READ},
+       ErrorCode::out_of_memory},
+      {"direct: EIO without io_uring", Path::direct, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
+      {"direct: the ring takes no more", Path::direct, {.call = Call::ring_submit, .os_error = EBADF}, ErrorCode::io},
       {"direct: EIO", Path::direct, {.call = Call::ring_read, .os_error = EIO}, ErrorCode::io},
-      {"direct: the file ends", Path::direct, {.call = Call::ring_read, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
-      {"automatic: EIO in the mapping", Path::automatic, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
+      {"direct: the file ends",
+       Path::direct,
+       {.call = Call::ring_read, .ends_at = 9'000'000},
+       ErrorCode::changed_on_disk},
+      {"automatic: EIO in the mapping",
+       Path::automatic,
+       {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ},
+       ErrorCode::io},
   };
   for (const Case& each : cases)
     for (const std::uint64_t skip : {0, 1, 3})
-      for (const unsigned threads : {1u, 3u}) {
-        INFO(each.what, ", after ", skip, ", threads ", threads);
-        Fault fault = each.fault;
-        fault.skip = fault.ends_at ? 0 : skip;
-        const auto destination = std::make_shared<CountingDestination>();
-        const FaultPlan faults({fault});
-        const Error error = test::thrown_by([&] { (void)materialize(plan, {.threads = threads, .path = each.path, .destination = destination}); });
-        CHECK(error.code() == each.code);
-        CHECK(error.path() == (folder.path() / "model.safetensors").string());
-        CHECK(destination->abandoned == 1);
-        CHECK(destination->finished == 0);
-      }
+      for (const unsigned threads : {1u, 3u})
+        for (const bool far : {false, true}) {
+          if (far && each.fault.call == Call::madvise) continue;  // far memory is not filled from mappings
+          INFO(each.what, ", after ", skip, ", threads ", threads, ", far ", far);
+          std::vector<Fault> faults(1, each.fault);
+          faults[0].skip = faults[0].ends_at ? 0 : skip;
+          if (each.path == Path::direct && each.fault.call == Call::pread)
+            faults.push_back({.call = Call::ring_open, .os_error = EPERM});
+          const auto destination = destination_of(far);
+          const FaultPlan planned(faults);
+          const Error error = test::thrown_by(
+              [&] { (void)materialize(plan, {.threads = threads, .path = each.path, .destination = destination}); });
+          CHECK(error.code() == each.code);
+          CHECK(error.path() == (folder.path() / "model.safetensors").string());
+          CHECK_FALSE(error.tensor().empty());
+          CHECK(destination->abandoned == 1);
+          CHECK(destination->finished == 0);
+        }
 }
 
 TEST_CASE("faults: short reads, interruptions and refusals of what is optional change nothing but the path") {
   const test::TempFolder folder;
-  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
-  const LoadPlan plan = plan_of(checkpoint);
+  const Checkpoint checkpoints[] = {open(folder.write("model.safetensors", model())),
+                                    open(folder.write("aligned.safetensors", model(4096)))};
   const std::vector<std::pair<const char*, Fault>> harmless = {
       {"short preads", {.call = Call::pread, .times = 40, .at_most = 5000}},
       {"interrupted preads", {.call = Call::pread, .times = 3, .os_error = EINTR}},
       {"short direct reads", {.call = Call::ring_read, .times = 9, .at_most = 8192}},
       {"direct reads to be tried again", {.call = Call::ring_read, .times = 4, .os_error = EAGAIN}},
+      {"interrupted direct reads", {.call = Call::ring_read, .times = 4, .os_error = EINTR}},
+      {"direct reads that the device refuses", {.call = Call::ring_read, .times = 7, .os_error = EINVAL}},
+      {"requests to be sent again", {.call = Call::ring_submit, .times = 5, .os_error = EAGAIN}},
+      {"no advice on what to give up", {.call = Call::posix_fadvise, .os_error = EINVAL}},
       {"no io_uring", {.call = Call::ring_open, .os_error = EPERM}},
       {"no registered buffers", {.call = Call::ring_register_buffers, .os_error = ENOMEM}},
       {"no registered files", {.call = Call::ring_register_files, .os_error = EOPNOTSUPP}},
@@ -129,13 +144,21 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
       {"no O_DIRECT", {.call = Call::openat, .os_error = EINVAL}},
   };
   for (const auto& [what, fault] : harmless)
-    for (const Path path : every_path) {
-      INFO(what, ", path ", name(path));
-      const FaultPlan faults({fault});
-      const Weights weights = materialize(plan, {.threads = 2, .path = path});
-      check_whole(checkpoint, weights);
-      CHECK(weights.stats().bytes_read == plan.bytes_read());
-    }
+    for (const Path path : every_path)
+      for (const Checkpoint& checkpoint : checkpoints)
+        for (const bool far : {false, true}) {
+          INFO(what, ", path ", name(path), ", far ", far, ", aligned ", &checkpoint == &checkpoints[1]);
+          const LoadPlan plan = plan_of(checkpoint);
+          const auto destination = far ? std::make_shared<test::FarDestination>() : nullptr;
+          const FaultPlan faults({fault});
+          const Weights weights =
+              materialize(plan, {.threads = 2, .path = path, .drop_page_cache = true, .destination = destination});
+          if (far)
+            CHECK(destination->bytes_taken() == plan.bytes_written());
+          else
+            check_whole(checkpoint, weights);
+          CHECK(weights.stats().bytes_read == plan.bytes_read());
+        }
 }
 
 TEST_CASE("faults: what took another path than asked says so") {
@@ -184,27 +207,37 @@ TEST_CASE("faults: a file truncated by another process in the middle of a load i
     }
 }
 
-TEST_CASE("faults: a destination that throws, at any time, fails the load with what it threw") {
-  class Throwing final : public Destination {
-   public:
-    explicit Throwing(bool early) : early_(early) {}
-    std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
-      if (early_) throw std::runtime_error("no room");
-      memory_.resize(size_bytes);
-      return memory_;
+TEST_CASE("faults: progress that throws, or asks to stop, ends the load on every path, far or near") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
+  const LoadPlan plan = plan_of(checkpoint);
+  for (const Path path : every_path)
+    for (const bool far : {false, true}) {
+      INFO("path ", name(path), ", far ", far);
+      const auto thrown = destination_of(far);
+      const auto fail = [](const Progress&) { throw std::runtime_error("enough"); };
+      CHECK_THROWS_WITH_AS(
+          (void)materialize(plan, {.threads = 2, .progress = fail, .path = path, .destination = thrown}), "enough",
+          std::runtime_error);
+      CHECK(thrown->abandoned == 1);
+      std::stop_source stop;
+      const auto stopped = destination_of(far);
+      const auto ask = [&](const Progress&) { stop.request_stop(); };
+      const MaterializeOptions options{
+          .threads = 2, .progress = ask, .stop = stop.get_token(), .path = path, .destination = stopped};
+      CHECK(test::thrown_by([&] { (void)materialize(plan, options); }).code() == ErrorCode::cancelled);
+      CHECK(stopped->abandoned == 1);
     }
-    std::shared_ptr<const void> finish() override { throw std::runtime_error("not yet"); }
-    void abandon() noexcept override {}
+}
 
-   private:
-    bool early_;
-    std::vector<std::byte> memory_;
-  };
+TEST_CASE("faults: page cache that nobody may ask about is left alone") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  CHECK_THROWS_WITH_AS((void)materialize(plan, {.destination = std::make_shared<Throwing>(true)}), "no room", std::runtime_error);
-  CHECK_THROWS_WITH_AS((void)materialize(plan, {.destination = std::make_shared<Throwing>(false)}), "not yet", std::runtime_error);
+  const FaultPlan faults({{.call = Call::faccess, .os_error = EACCES}});
+  const Weights weights = materialize(plan, {.path = Path::read, .drop_page_cache = true});
+  CHECK(weights.stats().dropped_bytes == 0);
+  CHECK(faults.calls(Call::posix_fadvise) == 0);
 }
 
 TEST_CASE("faults: a stream passes the failure on, once") {
@@ -212,6 +245,9 @@ TEST_CASE("faults: a stream passes the failure on, once") {
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const FaultPlan faults({{.call = Call::pread, .skip = 5, .os_error = EIO}});
   TensorStream all = stream(plan_of(checkpoint), {.path = Path::read}, 8u << 20);
-  CHECK(test::thrown_by([&] { while (all.next()) {} }).code() == ErrorCode::io);
+  CHECK(test::thrown_by([&] {
+          while (all.next()) {
+          }
+        }).code() == ErrorCode::io);
   CHECK_FALSE(all.next().has_value());
 }

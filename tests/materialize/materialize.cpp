@@ -2,15 +2,20 @@
 
 #include <doctest/doctest.h>
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
+#include "materialize/workers.hpp"
+#include "support/fixtures.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -24,7 +29,9 @@ constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::r
 
 std::string numbers(std::size_t count, int scale) {
   std::vector<bf16> values;
-  for (std::size_t i = 0; i < count; ++i) values.emplace_back(static_cast<float>(static_cast<int>(i * 2654435761u >> 20) % 509 - 254) * static_cast<float>(scale));
+  for (std::size_t i = 0; i < count; ++i)
+    values.emplace_back(static_cast<float>(static_cast<int>(i * 2654435761u >> 20) % 509 - 254) *
+                        static_cast<float>(scale));
   return test::packed(values);
 }
 
@@ -49,7 +56,9 @@ std::vector<float> elements(const TensorView& view) {
     std::int64_t at[3] = {0, 0, 0};
     std::int64_t rest = static_cast<std::int64_t>(i);
     for (std::size_t dim = 0; dim < view.rank(); ++dim) at[dim] = rest / steps[dim], rest %= steps[dim];
-    const bf16 value = view.rank() == 1 ? view.read<bf16>(at[0]) : view.rank() == 2 ? view.read<bf16>(at[0], at[1]) : view.read<bf16>(at[0], at[1], at[2]);
+    const bf16 value = view.rank() == 1   ? view.read<bf16>(at[0])
+                       : view.rank() == 2 ? view.read<bf16>(at[0], at[1])
+                                          : view.read<bf16>(at[0], at[1], at[2]);
     values[i] = static_cast<float>(value);
   }
   return values;
@@ -62,8 +71,14 @@ void check_bytes(const TensorView& view, const Tensor& tensor) {
   CHECK(std::ranges::equal(tensor.bytes(), expected.span()));
 }
 
+unsigned threads_of(const LoadPlan& plan, unsigned asked) {
+  const Weights weights = materialize(plan, {.threads = asked});
+  return weights.stats().threads;
+}
+
 std::uint64_t sum_of(const std::vector<PathUse>& paths) {
-  return std::accumulate(paths.begin(), paths.end(), std::uint64_t{0}, [](std::uint64_t sum, const PathUse& use) { return sum + use.bytes; });
+  return std::accumulate(paths.begin(), paths.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const PathUse& use) { return sum + use.bytes; });
 }
 
 }  // namespace
@@ -140,7 +155,8 @@ TEST_CASE("materialize: slices, shards, transposes and steps are gathered and co
       CHECK(std::equal(expected.begin(), expected.end(), found.begin(), found.end()));
       const std::span<const bf16> packed = same[view.name()].as<bf16>();
       REQUIRE(packed.size() == expected.size());
-      CHECK(std::equal(expected.begin(), expected.end(), packed.begin(), [](float a, bf16 b) { return a == static_cast<float>(b); }));
+      CHECK(std::equal(expected.begin(), expected.end(), packed.begin(),
+                       [](float a, bf16 b) { return a == static_cast<float>(b); }));
     }
     CHECK(same.stats().bytes_read == plan.bytes_read());
     CHECK(same.stats().bytes_written == plan.bytes_written());
@@ -182,13 +198,47 @@ TEST_CASE("materialize: what several tensors of the plan read is read once") {
   }
 }
 
+TEST_CASE(
+    "materialize: all ranks' parts, fused and separate, and a tensor that each has, come from one reading of the "
+    "file") {
+  test::SafetensorsBuilder file;
+  for (const char* name : {"q", "k", "v"})
+    file.add(name, "BF16", {512, 1024}, test::pattern(1u << 20, static_cast<std::uint32_t>(name[0])));
+  file.add("norm", "BF16", {1024}, test::pattern(2048, 9));
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", file.build()));
+  const std::vector<TensorView> qkv = {checkpoint.tensor("q"), checkpoint.tensor("k"), checkpoint.tensor("v")};
+  for (const std::size_t dim : {0, 1}) {
+    LoadPlan plan;
+    plan.concat("qkv", qkv, 0);
+    for (int rank = 0; rank < 8; ++rank) {
+      const std::string of_rank = " of rank " + std::to_string(rank);
+      for (const TensorView& view : qkv) plan.add(view.shard(dim, rank, 8).renamed(std::string(view.name()) + of_rank));
+      plan.add(checkpoint.tensor("norm").renamed("norm" + of_rank), DType::f32);
+    }
+    CHECK(plan.bytes_read() == 3 * (1u << 20) + 2048);
+    for (const Path path : every_path) {
+      INFO("dim ", dim, " path ", name(path));
+      const Weights weights = materialize(plan, {.threads = 2, .path = path});
+      CHECK(weights.stats().bytes_read == plan.bytes_read());
+      const Bytes rows = qkv[2].shard(0, 5, 8).bytes();
+      CHECK(std::ranges::equal(weights["qkv"].bytes().subspan((1024 + 320) * 2048, rows.size_bytes()), rows.span()));
+      const std::vector<float> part = elements(qkv[1].shard(dim, 6, 8));
+      const std::span<const bf16> found = weights["k of rank 6"].as<bf16>();
+      CHECK(std::equal(part.begin(), part.end(), found.begin(),
+                       [](float a, bf16 b) { return a == static_cast<float>(b) || a != a; }));
+    }
+  }
+}
+
 TEST_CASE("materialize: concat and stack write several views into one tensor") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const TensorView wide = checkpoint.tensor("wide");
   const std::vector<TensorView> rows = {wide.slice(0, 100, 300), wide.slice(0, 0, 50)};
   const std::vector<TensorView> columns = {wide.slice(1, 4000, 5000), wide.slice(1, 0, 333)};
-  const std::vector<TensorView> experts = {checkpoint.tensor("small.3"), checkpoint.tensor("small.1"), checkpoint.tensor("small.399")};
+  const std::vector<TensorView> experts = {checkpoint.tensor("small.3"), checkpoint.tensor("small.1"),
+                                           checkpoint.tensor("small.399")};
   LoadPlan plan;
   plan.concat("rows", rows, 0);
   plan.concat("columns", columns, 1, DType::f32);
@@ -286,7 +336,79 @@ TEST_CASE("materialize: progress never goes back and ends at the whole; what it 
   CHECK(calls > 2);
   CHECK(last == plan.bytes_written());
   CHECK(total == plan.bytes_written());
-  CHECK_THROWS_AS((void)materialize(plan, {.threads = 2, .progress = [](const Progress&) { throw std::runtime_error("enough"); }}), std::runtime_error);
+  CHECK_THROWS_AS(
+      (void)materialize(plan, {.threads = 2, .progress = [](const Progress&) { throw std::runtime_error("enough"); }}),
+      std::runtime_error);
+}
+
+TEST_CASE("materialize: direct reads go straight to where bytes belong, but for what lies beside whole blocks") {
+  test::SafetensorsBuilder file;
+  file.align(4096);
+  file.add("whole", "U8", {3 << 20}, test::pattern(3u << 20));
+  file.add("tail", "U8", {(2 << 20) + 1536}, test::pattern((2u << 20) + 1536, 2));
+  file.add("short", "U8", {64 * 9}, test::pattern(64 * 9, 3));
+  file.add("head", "U8", {5 << 20}, test::pattern(5u << 20, 4));
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", file.build()));
+  LoadPlan one;
+  one.add(checkpoint.tensor("whole"));
+  LoadPlan all;
+  for (const TensorView& view : checkpoint.tensors()) all.add(view);
+  for (const unsigned threads : {1u, 2u}) {
+    const Weights whole = materialize(one, {.threads = threads, .path = Path::direct});
+    const Weights every = materialize(all, {.threads = threads, .path = Path::direct});
+    check_bytes(checkpoint.tensor("whole"), whole["whole"]);
+    for (const TensorView& view : checkpoint.tensors()) check_bytes(view, every[view.name()]);
+    if (whole.stats().fallbacks != 0) return test::skip("no O_DIRECT here");
+    CHECK(whole.stats().peak_ring_bytes == 0);
+    CHECK(whole.stats().over_read == 0);
+    CHECK(every.stats().peak_ring_bytes <= 4 * 65536);
+    CHECK(every.stats().over_read <= 8 * 4096);
+    CHECK(every.stats().bytes_read == all.bytes_read());
+  }
+}
+
+TEST_CASE("materialize: loads that run at once share the processors, unless they are told how many to use") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  for (int i = 0; i < 12; ++i) plan.add(checkpoint.tensor("wide").renamed(std::to_string(i)), DType::f64);
+  const unsigned alone = threads_of(plan, 0);
+  std::optional<unsigned> beside;
+  std::optional<unsigned> asked;
+  const Weights outer = materialize(plan, {.progress = [&](const Progress&) {
+                                      if (beside) return;
+                                      beside = threads_of(plan, 0);
+                                      asked = threads_of(plan, 2);
+                                    }});
+  CHECK(outer.stats().threads == alone);
+  CHECK(asked == 2u);
+  REQUIRE(beside.has_value());
+  // Of at most 16 threads, the first load takes all that there are; what is left of more is for the second.
+  const unsigned processors = engine::usable_threads(1u << 20);
+  CHECK(*beside == std::clamp(processors - std::min(processors, alone), 1u, alone));
+  CHECK(threads_of(plan, 0) == alone);
+}
+
+TEST_CASE("materialize: a load runs where the calling thread may, and leaves it there") {
+  ::cpu_set_t before;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  ::cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  LoadPlan plan;
+  for (const TensorView& view : checkpoint.tensors()) plan.add(view);
+  CHECK(engine::usable_threads(16) == 1);
+  CHECK(threads_of(plan, 0) == 1);
+  CHECK(threads_of(plan, 2) == 2);
+  ::cpu_set_t after;
+  REQUIRE(::sched_getaffinity(0, sizeof after, &after) == 0);
+  CHECK(CPU_EQUAL(&one, &after));
+  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
 TEST_CASE("materialize: a stop request ends the load with an Error") {
@@ -297,11 +419,13 @@ TEST_CASE("materialize: a stop request ends the load with an Error") {
   for (const Path path : every_path) {
     std::stop_source before;
     before.request_stop();
-    CHECK(test::thrown_by([&] { (void)materialize(plan, {.stop = before.get_token(), .path = path}); }).code() == ErrorCode::cancelled);
+    CHECK(test::thrown_by([&] { (void)materialize(plan, {.stop = before.get_token(), .path = path}); }).code() ==
+          ErrorCode::cancelled);
     std::stop_source during;
     const auto stop = [&](const Progress&) { during.request_stop(); };
-    CHECK(test::thrown_by([&] { (void)materialize(plan, {.threads = 2, .progress = stop, .stop = during.get_token(), .path = path}); }).code() ==
-          ErrorCode::cancelled);
+    CHECK(test::thrown_by([&] {
+            (void)materialize(plan, {.threads = 2, .progress = stop, .stop = during.get_token(), .path = path});
+          }).code() == ErrorCode::cancelled);
   }
 }
 

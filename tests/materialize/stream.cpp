@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,7 +27,8 @@ constexpr int tensors = 40;
 // Forty tensors of 1 MB.
 std::string model() {
   test::SafetensorsBuilder file;
-  for (int i = 0; i < tensors; ++i) file.add("t" + std::to_string(i), "F32", {500, 500}, test::pattern(1'000'000, static_cast<std::uint32_t>(i + 1)));
+  for (int i = 0; i < tensors; ++i)
+    file.add("t" + std::to_string(i), "F32", {500, 500}, test::pattern(1'000'000, static_cast<std::uint32_t>(i + 1)));
   return file.build();
 }
 
@@ -83,9 +87,7 @@ TEST_CASE("stream: memory that was let go is used again") {
 TEST_CASE("stream: a consumer that stops early, or never begins, leaves nothing running") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
-  {
-    const TensorStream untouched = stream(plan_backwards(checkpoint), {}, 2'000'000);
-  }
+  { const TensorStream untouched = stream(plan_backwards(checkpoint), {}, 2'000'000); }
   TensorStream some = stream(plan_backwards(checkpoint), {}, 4'000'000);
   CHECK(some.next()->name() == "t0");
   CHECK(some.next()->name() == "t1");
@@ -101,16 +103,42 @@ TEST_CASE("stream: a stop request, a failing callback and a forbidden option are
   TensorStream stopped = stream(plan_backwards(checkpoint), {.stop = stop.get_token()}, 2'000'000);
   CHECK(stopped.next().has_value());
   stop.request_stop();
-  CHECK(test::thrown_by([&] { while (stopped.next()) {} }).code() == ErrorCode::cancelled);
+  CHECK(test::thrown_by([&] {
+          while (stopped.next()) {
+          }
+        }).code() == ErrorCode::cancelled);
   CHECK_FALSE(stopped.next().has_value());
   std::uint64_t last = 0;
-  TensorStream reported = stream(plan_backwards(checkpoint), {.progress = [&](const Progress& progress) {
-                                                                CHECK(progress.bytes_total == tensors * 1'000'000);
-                                                                CHECK(progress.bytes_done >= last);
-                                                                last = progress.bytes_done;
-                                                              }}, 4'000'000);
-  while (reported.next()) {}
+  TensorStream reported = stream(plan_backwards(checkpoint),
+                                 {.progress =
+                                      [&](const Progress& progress) {
+                                        CHECK(progress.bytes_total == tensors * 1'000'000);
+                                        CHECK(progress.bytes_done >= last);
+                                        last = progress.bytes_done;
+                                      }},
+                                 4'000'000);
+  while (reported.next()) {
+  }
   CHECK(last == tensors * 1'000'000);
+}
+
+TEST_CASE("stream: what the consumer throws ends the stream, and nothing of it stays behind") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  std::atomic<std::uint64_t> done = 0;
+  const MaterializeOptions options{.threads = 2,
+                                   .progress = [&](const Progress& progress) { done = progress.bytes_done; }};
+  CHECK_THROWS_AS(
+      [&] {
+        for (const Tensor& tensor : stream(plan_backwards(checkpoint), options, 4'000'000))
+          if (tensor.name() == "t2") throw std::runtime_error("enough");
+      }(),
+      std::runtime_error);
+  // The workers have ended: nothing more is read.
+  const std::uint64_t then = done;
+  CHECK(then <= 3'000'000 + 4'000'000);
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  CHECK(done == then);
 }
 
 TEST_CASE("stream: an empty plan streams nothing") {
