@@ -8,8 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "format/formats.hpp"
-#include "heft/error.hpp"
 #include "support/fixtures.hpp"
 #include "torch_reading.hpp"
 
