@@ -61,6 +61,7 @@ struct TorchObjects {
   std::vector<TorchStorage> storages;  ///< One for each key.
   std::vector<TorchTensor> tensors;
   std::vector<std::int64_t> dims;
+  std::vector<std::uint32_t> with_attributes;  ///< Values that are tensors and carried attributes, which are left out.
 };
 
 /// A tensor of a tar's table: its persistent id is a bare key, and what it is stands outside the pickle.

@@ -60,6 +60,9 @@ class TorchResolver {
 
   // torch_tensors.cpp
   bool rewrite_tensor(TorchCall call);
+  bool rewrite_plain_tensor(const TorchCall& call);
+  bool unwrap(TorchCall& call, bool& has_attributes) const;
+  bool holds_entries(std::uint32_t state) const;
   void make_tabled_tensor(std::uint32_t value, std::uint32_t key);
   void group_storages();
   StorageUse read_storage_id(Arguments id) const;

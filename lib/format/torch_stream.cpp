@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
+#include "format/name_table.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -51,19 +52,15 @@ std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, st
                               TorchObjects& objects) {
   if (keys.kind(keys.root) != PickleKind::list)
     fail(ErrorCode::corrupt, "expected the storages' keys as a list", keys.begin);
-  std::vector<std::uint32_t> by_key(objects.storages.size());
-  for (std::uint32_t i = 0; i < by_key.size(); ++i) by_key[i] = i;
-  const auto key_of = [&](std::uint32_t storage) { return objects.storages[storage].key; };
-  std::sort(by_key.begin(), by_key.end(), [&](std::uint32_t a, std::uint32_t b) { return key_of(a) < key_of(b); });
+  NameTable by_key(objects.storages.size());  // each storage has a key of its own
+  for (const TorchStorage& storage : objects.storages) by_key.add(storage.key);
   SparseReader reader(input, end);
   for (const std::uint32_t item : keys.children(keys.root)) {
     if (keys.kind(item) != PickleKind::text)
       fail(ErrorCode::corrupt, "expected the storages' keys as texts", keys.begin);
     const std::string_view key = keys.text(item);
-    const auto found =
-        std::lower_bound(by_key.begin(), by_key.end(), key,
-                         [&](std::uint32_t storage, std::string_view wanted) { return key_of(storage) < wanted; });
-    if (found == by_key.end() || key_of(*found) != key)
+    const std::optional<std::uint32_t> found = by_key.find(key);
+    if (!found)
       fail(ErrorCode::corrupt, fmt::format("storage '{}' is nobody's", core::escaped(key)), offset);
     TorchStorage& storage = objects.storages[*found];
     if (storage.placed)

@@ -298,19 +298,42 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
   return true;
 }
 
-/// What a call that rebuilds a tensor stands for; false when it stays opaque.
-bool TorchResolver::rewrite_tensor(TorchCall call) {
+bool TorchResolver::holds_entries(std::uint32_t state) const {
+  if (state == Pickle::absent) return false;
+  if (is_dict(state)) return pickle_[state].count != 0;
+  const Arguments parts = pickle_.kind(state) == PickleKind::tuple ? pickle_.children(state) : Arguments();
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](std::uint32_t part) { return is_dict(part) && pickle_[part].count != 0; });
+}
+
+/// From (function, type, arguments, state) to the call that makes the tensor, function(*arguments). The type and the
+/// state, which are attributes, are Python's. False when the function is no name.
+bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
   for (int wrapped = 0; call.known.meaning == Meaning::rebuild_from_type; ++wrapped) {
-    // (function, type, arguments, state): the tensor that function(*arguments) makes. Its type and attributes are
-    // Python's.
     require_arguments(call, 3);
     const PickleValue& function = pickle_[call.arguments[0]];
     if (wrapped == max_wrapped || function.kind != PickleKind::global ||
         pickle_.kind(call.arguments[2]) != PickleKind::tuple)
       return false;
+    has_attributes |= call.arguments.size() > 3 && holds_entries(call.arguments[3]);
     call.known = known_[function.count];
     call.arguments = pickle_.children(call.arguments[2]);
   }
+  // (tensor, requires_grad, hooks, state)
+  has_attributes |=
+      call.known.meaning == Meaning::rebuild_parameter && call.arguments.size() > 3 && holds_entries(call.arguments[3]);
+  return true;
+}
+
+/// What a call that rebuilds a tensor stands for; false when it stays opaque.
+bool TorchResolver::rewrite_tensor(TorchCall call) {
+  bool has_attributes = false;
+  if (!unwrap(call, has_attributes) || !rewrite_plain_tensor(call)) return false;
+  if (has_attributes) objects_.with_attributes.push_back(call.value);
+  return true;
+}
+
+bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
   const Arguments arguments = call.arguments;
   switch (call.known.meaning) {
     case Meaning::rebuild_tensor: require_arguments(call, 4), rebuild(call, 0, std::nullopt); return true;

@@ -20,6 +20,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::size_t max_listed_keys = 20;
+constexpr std::size_t max_noted_tensors = 8;
 
 /// An edge of the tree that names are made of: to a child, by a key's value, a position or a word.
 struct Edge {
@@ -317,10 +318,22 @@ void Walk::run() {
   list(root);
 }
 
+void note_attributes(Catalog& catalog, const TorchObjects& objects) {
+  for (std::size_t i = 0; i < objects.with_attributes.size(); ++i) {
+    if (i == max_noted_tensors) {
+      catalog.notes.push_back(fmt::format("and those of {} more tensors", objects.with_attributes.size() - i));
+      return;
+    }
+    catalog.notes.push_back(fmt::format("tensor '{}': the attributes that its Python object had are left out",
+                                        core::escaped(path_to(objects.pickle, objects.with_attributes[i]))));
+  }
+}
+
 }  // namespace
 
 void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& options, const TorchPlace& place) {
   Walk(catalog, objects, options, place).run();
+  note_attributes(catalog, objects);
   for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
   // The decoded strings live as long as the Catalog: an owner without bytes of its own.
   catalog.kept.emplace_back(std::span<const std::byte>(),

@@ -97,6 +97,13 @@ TEST_CASE("torch golden: shared storages stay shared") {
   }
 }
 
+TEST_CASE("torch golden: attributes of a tensor's Python object are left out, and noted") {
+  const format::Catalog catalog = open_bytes(read_file(golden() / "subclass.pt"));
+  REQUIRE(catalog.notes.size() == 1);
+  CHECK(catalog.notes[0].find("'tagged'") != std::string::npos);
+  CHECK(open_bytes(read_file(golden() / "training.pt")).notes.empty());
+}
+
 TEST_CASE("torch golden: values beside tensors keep their types") {
   const std::string file = read_file(golden() / "nested.protocol4.pt");
   const format::Catalog catalog = open_bytes(file);
