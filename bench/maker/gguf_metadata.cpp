@@ -66,11 +66,12 @@ class Writer {
   GgufMetadata out_;
 };
 
-// 2 to 11 letters; half of them begin with the sign that byte-level tokenizers have for a space.
+// 1 to 8 letters; half of them begin with the sign that byte-level tokenizers have for a space. All in all as many
+// bytes as the published tokenizer has.
 std::string word(std::uint64_t number) {
   std::uint64_t bits = (number + 1) * 0x9e3779b97f4a7c15;
   std::string letters = bits >> 63 != 0 ? "\xC4\xA0" : "";
-  for (std::uint64_t i = 0; i < 2 + number % 10; ++i, bits = bits * 6364136223846793005 + 1)
+  for (std::uint64_t i = 0; i < 1 + number % 8; ++i, bits = bits * 6364136223846793005 + 1)
     letters += static_cast<char>('a' + (bits >> 33) % 26);
   return letters;
 }

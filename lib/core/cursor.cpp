@@ -52,6 +52,8 @@ std::vector<Bytes> Cursor::release() noexcept {
 
 const std::byte* Cursor::refill(std::uint64_t size, std::string_view what) {
   require_inside(offset_, size, end_, what);
+  // Who has read to the end of a chunk will read on: a tokenizer's strings are many small reads otherwise.
+  if (limit_ != nullptr && chunk_bytes_ < largest_chunk_bytes) chunk_bytes_ = std::min(2 * chunk_bytes_, largest_chunk_bytes);
   const std::uint64_t fetched = std::min(std::max(size, chunk_bytes_), remaining());
   chunks_.push_back(input_.read(offset_, fetched));
   at_ = chunks_.back().span().data();

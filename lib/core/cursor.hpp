@@ -16,11 +16,13 @@ namespace heft::core {
 /// Reads a region of an Input from its begin to its end. Numbers and spans are checked against what remains; a declared length is never
 /// allocated, only compared.
 ///
-/// Bytes come in chunks of at least `chunk_bytes` (fewer at the end), each read once. Spans that take() gives stay valid while the chunks
+/// Bytes come in chunks of at least `chunk_bytes` (fewer at the end), each read once; where chunks follow each other without
+/// a gap, each is twice as large, to largest_chunk_bytes. Spans that take() gives stay valid while the chunks
 /// live: release() hands them over, so that names can point into them. A memory Input is not copied.
 class Cursor {
  public:
   static constexpr std::uint64_t default_chunk_bytes = 256u << 10;
+  static constexpr std::uint64_t largest_chunk_bytes = 2u << 20;
 
   /// The region [begin, end) of `input`, which must outlive the cursor. Throws Error{corrupt} unless begin <= end <= size.
   Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes = default_chunk_bytes);

@@ -1,6 +1,8 @@
 #include "format/catalog.hpp"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/checked.hpp"
 #include "heft/error.hpp"
@@ -44,6 +46,30 @@ std::span<const std::int64_t> Catalog::sizes(const TensorEntry& entry) const noe
 std::span<const std::int64_t> Catalog::strides(const TensorEntry& entry) const noexcept {
   if ((entry.flags & strided) == 0) return {};
   return std::span(dims).subspan(std::size_t{entry.dims} + entry.rank, entry.rank);
+}
+
+Node Catalog::node(std::uint32_t number) const noexcept {
+  if (!is_packed(number)) return nodes[number];
+  const auto next = std::ranges::upper_bound(packed, number, {}, &PackedList::first);
+  const PackedList& list = *(next - 1);
+  return list.elements->element(number - list.first);
+}
+
+std::uint32_t Catalog::child(const Node& container, std::uint64_t position) const noexcept {
+  if ((container.first & packed_list) != 0) return static_cast<std::uint32_t>(container.first + position);
+  return children[container.first + position];
+}
+
+Node Catalog::add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count) {
+  const std::uint32_t first = packed.empty() ? first_packed : packed.back().first + packed.back().count;
+  core::require_limit(count, none - first, "the number of elements of packed lists", "32-bit indices");
+  Node list;
+  list.kind = NodeKind::list;
+  list.count = static_cast<std::uint32_t>(count);
+  list.first = packed_list | first;
+  // An empty list has no node of its own.
+  if (count > 0) packed.push_back({first, list.count, std::move(elements)});
+  return list;
 }
 
 std::uint32_t Catalog::add_node(Node node) {

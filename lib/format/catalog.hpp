@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -86,6 +87,26 @@ struct Node {
 };
 // opaque: children are [name (text "module.name"), arguments, state]; absent ones are null nodes.
 
+/// The scalars of a list, as they lie in kept memory: made into nodes when they are asked for, since a tokenizer has half
+/// a million. Immutable.
+class PackedElements {
+ public:
+  virtual ~PackedElements() = default;
+  [[nodiscard]] virtual Node element(std::uint32_t index) const noexcept = 0;
+  /// What it holds beside the kept memory.
+  [[nodiscard]] virtual std::uint64_t table_bytes() const noexcept = 0;
+};
+
+/// Its elements are the nodes [first, first + count), numbered from first_packed on. Node::first of such a list is
+/// packed_list | first, and none of them is in Catalog::children.
+struct PackedList {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+  std::shared_ptr<const PackedElements> elements;
+};
+inline constexpr std::uint32_t first_packed = std::uint32_t{1} << 31;
+inline constexpr std::uint64_t packed_list = std::uint64_t{1} << 63;
+
 /// A leaf of the record tree that is no tensor: a path and the node that hangs there (which may be a whole container).
 struct Value {
   std::string_view name;  ///< Flat name, dotted, like a tensor's.
@@ -109,7 +130,8 @@ struct Catalog {
   std::vector<Checksum> checksums;       ///< Compared only when asked; members check themselves when they are inflated.
 
   std::vector<Node> nodes;
-  std::vector<std::uint32_t> children;   ///< Node indices.
+  std::vector<std::uint32_t> children;   ///< Node numbers.
+  std::vector<PackedList> packed;        ///< By their first node.
   std::vector<Value> values;             ///< Leaves that are no tensors, in the file's order.
   std::uint32_t metadata = none;         ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
 
@@ -128,7 +150,17 @@ struct Catalog {
   [[nodiscard]] std::span<const std::int64_t> sizes(const TensorEntry& entry) const noexcept;
   [[nodiscard]] std::span<const std::int64_t> strides(const TensorEntry& entry) const noexcept;  ///< Empty when packed.
 
+  /// A node by its number, be it of `nodes` or of a packed list.
+  [[nodiscard]] Node node(std::uint32_t number) const noexcept;
+  /// The number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
+  [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
+  [[nodiscard]] bool is_packed(std::uint32_t number) const noexcept {
+    return !packed.empty() && number >= first_packed;
+  }
+
   std::uint32_t add_node(Node node);
+  /// A list node over `count` elements, which is in no table yet.
+  [[nodiscard]] Node add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count);
   std::uint32_t add_text(std::string_view text);  ///< `text` must already live in `arena` or `kept`.
   std::uint32_t add_integer(std::int64_t value);
   /// A list, map (pairs flattened) or opaque node over `items`.

@@ -1,6 +1,7 @@
 #include "format/gguf_metadata.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -8,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "core/endian.hpp"
 #include "core/text.hpp"
 #include "format/layout.hpp"
 #include "heft/error.hpp"
@@ -15,8 +17,29 @@
 namespace heft::format::gguf {
 namespace {
 
-constexpr std::uint64_t expected_values = 1u << 20;
 constexpr std::uint32_t last_type = static_cast<std::uint32_t>(ValueType::f64);
+
+// ---- values ----
+
+// The finer kind that a record shows; texts, arrays and booleans have only one.
+NodeVariant variant_of(ValueType type) noexcept {
+  switch (type) {
+    case ValueType::u8: return NodeVariant::u8;
+    case ValueType::i8: return NodeVariant::i8;
+    case ValueType::u16: return NodeVariant::u16;
+    case ValueType::i16: return NodeVariant::i16;
+    case ValueType::u32: return NodeVariant::u32;
+    case ValueType::i32: return NodeVariant::i32;
+    case ValueType::u64: return NodeVariant::u64;
+    case ValueType::i64: return NodeVariant::i64;
+    case ValueType::f32: return NodeVariant::f32;
+    case ValueType::f64: return NodeVariant::f64;
+    case ValueType::boolean:
+    case ValueType::string:
+    case ValueType::array: break;
+  }
+  return NodeVariant::plain;
+}
 
 // A value becomes a node of its own kind; nothing is widened beyond what Node holds exactly.
 Node to_node(std::int64_t value) noexcept {
@@ -49,6 +72,42 @@ Node to_node(std::string_view text) noexcept {
   return node;
 }
 
+Node to_boolean(std::uint8_t value) noexcept {
+  Node node = to_node(std::int64_t{value});
+  node.kind = NodeKind::boolean;
+  return node;
+}
+
+template <class T>
+T number_at(const std::byte* at, bool big_endian) noexcept {
+  return big_endian ? core::load_be<T>(at) : core::load_le<T>(at);
+}
+
+/// A number or a boolean as it lies in the file.
+Node scalar_at(const std::byte* at, ValueType type, bool big_endian) noexcept {
+  switch (type) {
+    case ValueType::u8: return to_node(std::int64_t{number_at<std::uint8_t>(at, big_endian)});
+    case ValueType::i8: return to_node(std::int64_t{number_at<std::int8_t>(at, big_endian)});
+    case ValueType::u16: return to_node(std::int64_t{number_at<std::uint16_t>(at, big_endian)});
+    case ValueType::i16: return to_node(std::int64_t{number_at<std::int16_t>(at, big_endian)});
+    case ValueType::u32: return to_node(std::int64_t{number_at<std::uint32_t>(at, big_endian)});
+    case ValueType::i32: return to_node(std::int64_t{number_at<std::int32_t>(at, big_endian)});
+    case ValueType::u64: return to_node(number_at<std::uint64_t>(at, big_endian));
+    case ValueType::i64: return to_node(number_at<std::int64_t>(at, big_endian));
+    case ValueType::f32: return to_node(double{number_at<float>(at, big_endian)});
+    case ValueType::f64: return to_node(number_at<double>(at, big_endian));
+    case ValueType::boolean: return to_boolean(number_at<std::uint8_t>(at, big_endian));
+    case ValueType::string:
+    case ValueType::array: break;
+  }
+  return {};
+}
+
+Node with_variant(Node node, ValueType type) noexcept {
+  node.variant = variant_of(type);
+  return node;
+}
+
 /// The fewest bytes a value of that type takes.
 std::uint64_t least_bytes(ValueType type, const Dialect& dialect) noexcept {
   switch (type) {
@@ -68,6 +127,68 @@ std::uint64_t least_bytes(ValueType type, const Dialect& dialect) noexcept {
   }
   return 1;
 }
+
+// ---- arrays ----
+
+/// Numbers and booleans have one width.
+class Numbers final : public PackedElements {
+ public:
+  Numbers(std::span<const std::byte> bytes, ValueType type, std::uint64_t width, bool big_endian) noexcept
+      : data_(bytes.data()), type_(type), width_(width), big_endian_(big_endian) {}
+
+  [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    return with_variant(scalar_at(data_ + index * width_, type_, big_endian_), type_);
+  }
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept override { return sizeof *this; }
+
+ private:
+  const std::byte* data_;
+  ValueType type_;
+  std::uint64_t width_;
+  bool big_endian_;
+};
+
+/// Strings follow each other, each after its length. Some are marked, so that few must be passed over to find one.
+class Strings final : public PackedElements {
+ public:
+  explicit Strings(Dialect dialect) noexcept : dialect_(dialect) {}
+
+  void add(std::uint32_t index, std::string_view text) {
+    // A string that does not follow the one before lies in another chunk.
+    if (index % step == 0 || text.data() != next_) marks_.push_back({text.data(), text.size(), index});
+    next_ = text.data() + text.size() + dialect_.length_bytes();
+  }
+  [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    const Mark& mark = *(std::ranges::upper_bound(marks_, index, {}, &Mark::index) - 1);
+    std::string_view text(mark.text, mark.size);
+    for (std::uint32_t i = mark.index; i < index; ++i) text = following(text);
+    return to_node(text);
+  }
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept override {
+    return sizeof *this + marks_.capacity() * sizeof(Mark);
+  }
+
+ private:
+  static constexpr std::uint32_t step = 32;
+
+  struct Mark {
+    const char* text;
+    std::uint64_t size;
+    std::uint32_t index;
+  };
+
+  [[nodiscard]] std::string_view following(std::string_view text) const noexcept {
+    const char* const at = text.data() + text.size();
+    const auto* const length = reinterpret_cast<const std::byte*>(at);
+    const std::uint64_t size = dialect_.version == 1 ? number_at<std::uint32_t>(length, dialect_.big_endian)
+                                                     : number_at<std::uint64_t>(length, dialect_.big_endian);
+    return {at + dialect_.length_bytes(), static_cast<std::size_t>(size)};
+  }
+
+  Dialect dialect_;
+  std::vector<Mark> marks_;
+  const char* next_ = nullptr;  // where the string after the last one begins
+};
 
 /// Arrays of arrays are read with a list of the open ones instead of recursion: the depth is the file's choice.
 class MetadataReader {
@@ -89,12 +210,9 @@ class MetadataReader {
   void read_array(std::uint32_t node);
   void open_array(std::uint32_t node);
   void make_list(std::uint32_t node, std::uint64_t count);
-  void append_scalars(ValueType type, std::uint64_t count);
-  template <class T, class Wide>
-  void append_numbers(ValueType type, std::uint64_t count);
-  void append_strings(std::uint64_t count);
-  void append_booleans(std::uint64_t count);
-  void append(Node node, ValueType type);
+  [[nodiscard]] Node read_scalar(ValueType type);
+  [[nodiscard]] std::shared_ptr<const PackedElements> read_elements(ValueType type, std::uint64_t count);
+  void require_booleans(std::span<const std::byte> bytes) const;
   ValueType read_type();
   void count_items(std::uint64_t more);
   void require_unique_keys(std::span<const std::uint32_t> pairs) const;
@@ -108,10 +226,6 @@ class MetadataReader {
 
 void MetadataReader::read(std::uint64_t pairs) {
   wire_.require_room(pairs, wire_.dialect().length_bytes() + 5, "the number of key-value pairs");
-  // A tokenizer has half a million values: growing the tables would touch twice the memory. Reserved and unused, they cost none.
-  const std::uint64_t expected = std::min(wire_.remaining(), expected_values);
-  catalog_.nodes.reserve(catalog_.nodes.size() + expected);
-  catalog_.children.reserve(catalog_.children.size() + expected);
   std::vector<std::uint32_t> nodes;
   for (std::uint64_t i = 0; i < pairs; ++i) {
     count_items(1);
@@ -132,13 +246,9 @@ std::uint32_t MetadataReader::read_key() {
 
 std::uint32_t MetadataReader::read_value() {
   const ValueType type = read_type();
-  const auto node = static_cast<std::uint32_t>(catalog_.nodes.size());
-  if (type != ValueType::array) {
-    append_scalars(type, 1);
-  } else {
-    append({}, type);
-    read_array(node);
-  }
+  if (type != ValueType::array) return catalog_.add_node(read_scalar(type));
+  const std::uint32_t node = catalog_.add_node({});
+  read_array(node);
   return node;
 }
 
@@ -159,9 +269,12 @@ void MetadataReader::open_array(std::uint32_t node) {
   const ValueType type = read_type();
   const std::uint64_t count = wire_.count(least_bytes(type, wire_.dialect()), "the number of array elements");
   count_items(count);
-  make_list(node, count);
-  if (type != ValueType::array) return append_scalars(type, count);
+  if (type != ValueType::array) {
+    catalog_.nodes[node] = catalog_.add_packed(read_elements(type, count), count);
+    return;
+  }
   core::require_limit(open_.size() + 2, limits_.metadata_depth, "the depth of nested arrays", "metadata_depth", at);
+  make_list(node, count);
   const auto first = static_cast<std::uint32_t>(catalog_.nodes.size());
   catalog_.nodes.resize(first + count);
   open_.push_back({first, static_cast<std::uint32_t>(first + count)});
@@ -179,69 +292,31 @@ void MetadataReader::make_list(std::uint32_t node, std::uint64_t count) {
   list.first = first_child;
 }
 
-void MetadataReader::append_scalars(ValueType type, std::uint64_t count) {
-  switch (type) {
-    case ValueType::u8: return append_numbers<std::uint8_t, std::int64_t>(type, count);
-    case ValueType::i8: return append_numbers<std::int8_t, std::int64_t>(type, count);
-    case ValueType::u16: return append_numbers<std::uint16_t, std::int64_t>(type, count);
-    case ValueType::i16: return append_numbers<std::int16_t, std::int64_t>(type, count);
-    case ValueType::u32: return append_numbers<std::uint32_t, std::int64_t>(type, count);
-    case ValueType::i32: return append_numbers<std::int32_t, std::int64_t>(type, count);
-    case ValueType::u64: return append_numbers<std::uint64_t, std::uint64_t>(type, count);
-    case ValueType::i64: return append_numbers<std::int64_t, std::int64_t>(type, count);
-    case ValueType::f32: return append_numbers<float, double>(type, count);
-    case ValueType::f64: return append_numbers<double, double>(type, count);
-    case ValueType::boolean: return append_booleans(count);
-    case ValueType::string: return append_strings(count);
-    case ValueType::array: return;
+Node MetadataReader::read_scalar(ValueType type) {
+  if (type == ValueType::string) return to_node(wire_.string("a metadata string"));
+  const auto bytes = wire_.take(least_bytes(type, wire_.dialect()), "a metadata value");
+  if (type == ValueType::boolean) require_booleans(bytes);
+  return with_variant(scalar_at(bytes.data(), type, wire_.dialect().big_endian), type);
+}
+
+std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType type, std::uint64_t count) {
+  if (type == ValueType::string) {
+    auto strings = std::make_shared<Strings>(wire_.dialect());
+    for (std::uint32_t i = 0; i < count; ++i) strings->add(i, wire_.string("a metadata string"));
+    return strings;
   }
-}
-
-// The finer kind that a record shows; texts, arrays and booleans have only one.
-NodeVariant variant_of(ValueType type) noexcept {
-  switch (type) {
-    case ValueType::u8: return NodeVariant::u8;
-    case ValueType::i8: return NodeVariant::i8;
-    case ValueType::u16: return NodeVariant::u16;
-    case ValueType::i16: return NodeVariant::i16;
-    case ValueType::u32: return NodeVariant::u32;
-    case ValueType::i32: return NodeVariant::i32;
-    case ValueType::u64: return NodeVariant::u64;
-    case ValueType::i64: return NodeVariant::i64;
-    case ValueType::f32: return NodeVariant::f32;
-    case ValueType::f64: return NodeVariant::f64;
-    case ValueType::boolean:
-    case ValueType::string:
-    case ValueType::array: break;
-  }
-  return NodeVariant::plain;
-}
-
-template <class T, class Wide>
-void MetadataReader::append_numbers(ValueType type, std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) append(to_node(Wide{wire_.number<T>("a metadata value")}), type);
-}
-
-void MetadataReader::append_strings(std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) append(to_node(wire_.string("a metadata string")), ValueType::string);
+  const std::uint64_t width = least_bytes(type, wire_.dialect());
+  const auto bytes = wire_.take(count * width, "the elements of an array");  // counted against what remains
+  if (type == ValueType::boolean) require_booleans(bytes);
+  return std::make_shared<Numbers>(bytes, type, width, wire_.dialect().big_endian);
 }
 
 // ggml takes any other byte for true, candle refuses it, and the specification calls it invalid.
-void MetadataReader::append_booleans(std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t at = wire_.offset();
-    const auto value = wire_.number<std::uint8_t>("a metadata value");
-    if (value > 1)
-      throw Error(ErrorCode::corrupt, fmt::format("a boolean is {}, expected 0 or 1", value), {.offset = at});
-    Node node = to_node(std::int64_t{value});
-    node.kind = NodeKind::boolean;
-    append(node, ValueType::boolean);
-  }
-}
-
-void MetadataReader::append(Node node, ValueType type) {
-  node.variant = variant_of(type);
-  catalog_.nodes.push_back(node);
+void MetadataReader::require_booleans(std::span<const std::byte> bytes) const {
+  const auto wrong = std::ranges::find_if(bytes, [](std::byte byte) { return std::to_integer<unsigned>(byte) > 1; });
+  if (wrong == bytes.end()) return;
+  throw Error(ErrorCode::corrupt, fmt::format("a boolean is {}, expected 0 or 1", std::to_integer<unsigned>(*wrong)),
+              {.offset = wire_.offset() - static_cast<std::uint64_t>(bytes.end() - wrong)});
 }
 
 ValueType MetadataReader::read_type() {
@@ -254,7 +329,7 @@ ValueType MetadataReader::read_type() {
 }
 
 void MetadataReader::count_items(std::uint64_t more) {
-  // Node indices have 32 bits, and a pair takes two nodes: a raised limit must not make them wrap.
+  // Node numbers have 32 bits, half of them for packed elements: a raised limit must not make them wrap.
   const std::uint64_t limit = std::min<std::uint64_t>(limits_.metadata_items, none / 4);
   items_ += more;  // both are at most the file's size
   core::require_limit(items_, limit, "the number of metadata values", "metadata_items", wire_.offset());

@@ -13,8 +13,8 @@ namespace heft::format::gguf {
 /// The type word before a value; kept as Node::variant.
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-/// Reads `pairs` key-value pairs and makes them Catalog::metadata. Texts point into the cursor's chunks; elements of an array are
-/// neighbours in Catalog::nodes.
+/// Reads `pairs` key-value pairs and makes them Catalog::metadata. Texts and the elements of arrays stay in the cursor's
+/// chunks, which must be kept with the catalog.
 void read_metadata(Wire& wire, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
 
 /// The value of `key` in Catalog::metadata, or null.

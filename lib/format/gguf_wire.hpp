@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -54,6 +55,9 @@ class Wire {
     if (size > max_string_bytes) [[unlikely]] refuse_string(size, what);
     return cursor_.text(size, what);
   }
+
+  /// The next `size` bytes, contiguous in one of the cursor's chunks.
+  std::span<const std::byte> take(std::uint64_t size, std::string_view what) { return cursor_.take(size, what); }
 
   /// A key or a tensor's name. Files of 2023 ended them with NULs; a NUL inside would be another name to a reader in C.
   std::string_view name(std::string_view what);

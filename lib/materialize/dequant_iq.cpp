@@ -8,18 +8,11 @@
 //   iq3_s    f16 d | 64 x u8 vector of 4 | 8 x bit 8 of eight vectors | 32 x u8 signs | 4 x two scale nibbles
 //   iq1_s    f16 d | 32 x u8 vector | 8 x u16: 4 x bits 8 to 10, 3 bits of scale, sign of delta
 //   iq1_m    32 x u8 vector | 16 x (two x bits 8 to 10, sign of delta) | 4 x u16: 4 x 3 bits of scale, 4 bits of the f16 d
-#include <bit>
-
 #include "materialize/dequant_scalar.hpp"
 #include "materialize/dequant_tables.hpp"
 
 namespace heft::engine::scalar {
 namespace {
-
-/// Seven signs are stored; the eighth makes their number even.
-std::uint32_t eight_signs(std::uint32_t seven) noexcept {
-  return seven | static_cast<std::uint32_t>(std::popcount(seven) & 1) << 7;
-}
 
 /// `count` elements of a vector of unsigned bytes, each with its sign.
 void signed_vector(float scale, std::uint64_t vector, std::uint32_t signs, int count, float* y) noexcept {
@@ -36,11 +29,6 @@ void moved_vector(float scale, std::uint64_t vector, float delta, float* y) noex
     y[j] = scale * (static_cast<float>(element) + delta);
   }
 }
-
-constexpr float iq1_delta = 0.125f;
-
-/// d * (2 s + 1) of three bits s.
-float odd_scale(float d, std::uint32_t bits) noexcept { return d * static_cast<float>(2 * (bits & 7) + 1); }
 
 }  // namespace
 
@@ -112,11 +100,9 @@ void iq1_s(Block block, float* y) noexcept {
 }
 
 void iq1_m(Block block, float* y) noexcept {
-  const auto scales = [block](int i) { return std::uint32_t{u16_at(block + 48 + 2 * i)}; };
-  const std::uint32_t d_bits = scales(0) >> 12 | (scales(1) >> 8 & 0xF0) | (scales(2) >> 4 & 0xF00) | (scales(3) & 0xF000);
-  const float d = f16_to_f32(static_cast<std::uint16_t>(d_bits));
+  const float d = iq1_m_d(block);
   for (int pair = 0; pair < 16; ++pair) {  // 16 elements share a scale, 8 a delta
-    const float dl = odd_scale(d, scales(pair / 4) >> (3 * (pair % 4)));
+    const float dl = odd_scale(d, iq1_m_scales(block, pair / 4) >> (3 * (pair % 4)));
     for (int l = 0; l < 2; ++l, y += 8) {
       const std::uint32_t high = block[32 + pair] >> (4 * l);
       moved_vector(dl, iq1s_grid[block[2 * pair + l] | (high & 7) << 8], high & 8 ? -iq1_delta : iq1_delta, y);

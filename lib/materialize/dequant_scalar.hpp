@@ -91,4 +91,24 @@ inline int iq4_xs_scale(Block block, int i) noexcept {
   return (low | high << 4) - 32;
 }
 
+/// Seven signs are stored; the eighth makes their number even.
+constexpr std::uint32_t eight_signs(std::uint32_t seven) noexcept {
+  return seven | static_cast<std::uint32_t>(std::popcount(seven) & 1) << 7;
+}
+
+/// What IQ1_S and IQ1_M add to, or take from, the elements of a vector.
+inline constexpr float iq1_delta = 0.125f;
+
+/// d * (2 s + 1) of three bits s.
+constexpr float odd_scale(float d, std::uint32_t bits) noexcept { return d * static_cast<float>(2 * (bits & 7) + 1); }
+
+/// The u16 number `i` (0 to 3) of an IQ1_M block: 12 bits of scales, then 4 of the f16 that is common to all.
+inline std::uint32_t iq1_m_scales(Block block, int i) noexcept { return u16_at(block + 48 + 2 * i); }
+inline float iq1_m_d(Block block) noexcept {
+  const auto nibble = [block](int i) { return (iq1_m_scales(block, i) >> 12) << (4 * i); };
+  const std::uint32_t bits = nibble(0) | nibble(1) | nibble(2) | nibble(3);
+  const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(bits), static_cast<std::uint8_t>(bits >> 8)};
+  return f16_at(bytes);
+}
+
 }  // namespace heft::engine::scalar

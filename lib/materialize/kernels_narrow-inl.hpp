@@ -1,6 +1,8 @@
-// materialize/kernels_narrow-inl.hpp: vectors of f32 from and to the codes of narrower floats, for the kernels of one SIMD target.
+// materialize/kernels_narrow-inl.hpp: vectors of f32 from and to the codes of narrower floats, for the kernels of one
+// SIMD target.
 //
-// Included once for each target, after hwy/highway.h, by the files that foreach_target.h compiles; hence no #pragma once.
+// Included once for each target, after hwy/highway.h, by the files that foreach_target.h compiles; hence no #pragma
+// once.
 #if defined(HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP
 #undef HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP

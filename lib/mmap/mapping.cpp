@@ -80,6 +80,7 @@ int flag_of(Advice advice) noexcept {
     case Advice::sequential: return MADV_SEQUENTIAL;
     case Advice::random: return MADV_RANDOM;
     case Advice::will_need: return MADV_WILLNEED;
+    case Advice::huge_pages: return MADV_HUGEPAGE;
     case Advice::normal: break;
   }
   return MADV_NORMAL;

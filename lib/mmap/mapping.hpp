@@ -19,8 +19,8 @@ Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t 
 Bytes map(std::shared_ptr<const File> file);
 
 /// Advice to the kernel about mapped pages; ignored where it is not known. Ranges need no alignment and are widened to whole pages, except
-/// for `drop`, which is narrowed.
-enum class Advice : std::uint8_t { normal, sequential, random, will_need };
+/// for `drop`, which is narrowed. `huge_pages` is for memory of one's own, before it is touched.
+enum class Advice : std::uint8_t { normal, sequential, random, will_need, huge_pages };
 void advise(std::span<const std::byte> mapped, Advice advice) noexcept;
 
 /// Makes the range readable without further faults: MADV_POPULATE_READ (Linux 5.14); reports what a touch would raise as SIGBUS.

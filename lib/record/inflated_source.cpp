@@ -44,7 +44,10 @@ class InflatedSource final : public Source {
   [[nodiscard]] Bytes inflate() const {
     const std::string what = fmt::format("record '{}'", core::escaped(member_.name));
     try {
-      const Bytes deflated = packed_->bytes(member_.begin, member_.size);
+      // Read, not mapped: a file that shrinks meanwhile is an Error then and no signal, and its pages are not held.
+      const mmap::File* const file = packed_->file();
+      const Bytes deflated = file != nullptr ? read_bytes(*file, member_.begin, member_.size)
+                                             : packed_->bytes(member_.begin, member_.size);
       Bytes all = format::inflate(deflated.span(), member_.full_size, format::deflate_max_ratio, what);
       if (member_.crc32 != 0 && format::crc32(all.span()) != member_.crc32)
         throw Error(ErrorCode::corrupt, fmt::format("{}: its checksum is not the one the directory declares", what));

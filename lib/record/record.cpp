@@ -119,8 +119,7 @@ TensorView Record::tensor() const {
 
 bool Record::boolean() const {
   if (kind() != RecordKind::boolean) fail_kind(*this, "a boolean");
-  const format::Catalog* catalog = nullptr;
-  return tree_->value(node_, &catalog)->integer != 0;
+  return tree_->value(node_)->integer != 0;
 }
 
 std::int64_t Record::integer() const {
@@ -139,9 +138,8 @@ std::uint64_t Record::natural() const {
 }
 
 double Record::real() const {
-  const format::Catalog* catalog = nullptr;
-  const format::Node* node = tree_ ? tree_->value(node_, &catalog) : nullptr;
-  if (node != nullptr && node->kind == NodeKind::real) return node->real;
+  const std::optional<format::Node> node = record::RecordAccess::node(*this);
+  if (node && node->kind == NodeKind::real) return node->real;
   if (kind() != RecordKind::integer) fail_kind(*this, "a real");
   const auto whole = record::integer_of(*node);
   const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
@@ -152,27 +150,21 @@ double Record::real() const {
 
 std::string_view Record::text() const {
   if (kind() != RecordKind::text) fail_kind(*this, "text");
-  const format::Catalog* catalog = nullptr;
-  const format::Node* node = tree_->value(node_, &catalog);
-  return {node->text, node->count};
+  const format::Node node = *tree_->value(node_);
+  return {node.text, node.count};
 }
 
 Bytes Record::bytes() const {
   if (kind() != RecordKind::bytes && kind() != RecordKind::integer) fail_kind(*this, "bytes");
-  const format::Catalog* catalog = nullptr;
-  const format::Node* node = tree_->value(node_, &catalog);
+  const format::Node node = *tree_->value(node_);
   // An integer of 64 bits lies in its node; a longer one is a run of bytes of the file, which is all that can be said of it here.
-  if (kind() == RecordKind::integer && node->count == 0) fail_kind(*this, "bytes");
-  return {std::as_bytes(std::span(node->text, node->count)), tree_};
+  if (kind() == RecordKind::integer && node.count == 0) fail_kind(*this, "bytes");
+  return {std::as_bytes(std::span(node.text, node.count)), tree_};
 }
 
 std::string_view Record::class_name() const {
   if (kind() != RecordKind::opaque) fail_kind(*this, "an opaque record");
-  const format::Catalog* catalog = nullptr;
-  const format::Node* node = tree_->value(node_, &catalog);
-  if (node->count == 0) return {};
-  const format::Node& name = catalog->nodes[catalog->children[node->first]];
-  return name.kind == NodeKind::text ? std::string_view(name.text, name.count) : std::string_view();
+  return tree_->class_name(node_);
 }
 
 std::uint64_t Record::tensor_count() const { return tree_ ? tree_->totals(node_).tensors : 0; }

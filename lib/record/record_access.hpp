@@ -11,10 +11,9 @@ namespace heft::record {
 struct RecordAccess {
   /// Null for a record that belongs to no checkpoint.
   static const State* state(const Record& record) noexcept { return record.tree_ ? &record.tree_->state() : nullptr; }
-  /// The node of a catalog that the record stands for; null for containers made of names and for tensors.
-  static const format::Node* node(const Record& record) noexcept {
-    const format::Catalog* catalog = nullptr;
-    return record.tree_ ? record.tree_->value(record.node_, &catalog) : nullptr;
+  /// The node of a catalog that the record stands for; nothing for containers made of names and for tensors.
+  static std::optional<format::Node> node(const Record& record) noexcept {
+    return record.tree_ ? record.tree_->value(record.node_) : std::nullopt;
   }
   /// Root of the metadata of the checkpoint that the record belongs to.
   static Record metadata(const Record& record) {

@@ -21,6 +21,7 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
                         capacity_bytes(catalog.members) + capacity_bytes(catalog.checksums) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
                         capacity_bytes(catalog.values) + capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) +
                         catalog.arena.size_bytes();
+  for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
   return bytes;
 }

@@ -24,10 +24,10 @@ std::uint32_t child_count(const format::Node& node) noexcept {
   return is_container(node.kind) ? node.count : 0;
 }
 
-// Index in Catalog::nodes of child `position`; a map's is the value of its pair, an opaque's comes after its name.
+// Number of the node of child `position`; a map's is the value of its pair, an opaque's comes after its name.
 std::uint32_t child_node(const Catalog& catalog, const format::Node& node, std::size_t position) noexcept {
   const std::uint64_t step = node.kind == NodeKind::map ? 2 * position + 1 : node.kind == NodeKind::opaque ? position + 1 : position;
-  return catalog.children[node.first + step];
+  return catalog.child(node, step);
 }
 
 const format::Node& key_node(const Catalog& catalog, const format::Node& map, std::size_t position) noexcept {
@@ -116,8 +116,8 @@ std::string path_between(const Catalog& catalog, std::uint32_t from, std::uint32
       continue;
     }
     const std::uint32_t child = child_node(catalog, node, step.next++);
-    if (entered[child]) continue;
-    entered[child] = true;
+    if (catalog.is_packed(child) ? child != to : entered[child]) continue;
+    if (!catalog.is_packed(child)) entered[child] = true;
     steps.push_back({child, 0});
   }
   std::string path;
@@ -136,7 +136,7 @@ struct Tree::InValue {
   std::uint32_t value = 0;
   std::uint32_t node = 0;
 
-  [[nodiscard]] const format::Node& get() const noexcept { return catalog->nodes[node]; }
+  [[nodiscard]] format::Node get() const noexcept { return catalog->node(node); }
   [[nodiscard]] NodeId id_of(std::uint32_t other) const noexcept { return in_value | NodeId{value} << 32 | other; }
 };
 
@@ -158,11 +158,16 @@ Tree::InValue Tree::resolve(NodeId id) const noexcept {
   return {&state_.catalog(values_[value].shard), value, values_[value].node};
 }
 
-const format::Node* Tree::value(NodeId id, const Catalog** catalog) const noexcept {
+std::optional<format::Node> Tree::value(NodeId id) const noexcept {
   const InValue at = resolve(id);
-  if (at.catalog == nullptr) return nullptr;
-  *catalog = at.catalog;
-  return &at.get();
+  return at.catalog == nullptr ? std::nullopt : std::optional(at.get());
+}
+
+std::string_view Tree::class_name(NodeId id) const noexcept {
+  const InValue at = resolve(id);
+  if (at.catalog == nullptr || at.get().count == 0) return {};
+  const format::Node name = at.catalog->node(at.catalog->child(at.get(), 0));
+  return name.kind == NodeKind::text ? std::string_view(name.text, name.count) : std::string_view();
 }
 
 RecordKind Tree::kind(NodeId id) const noexcept {
@@ -269,10 +274,11 @@ Tree::Totals Tree::totals_in_value(InValue at) const {
   Totals last;
   while (!steps.empty()) {
     Step& step = steps.back();
-    const format::Node& node = at.catalog->nodes[step.node];
+    const format::Node node = at.catalog->node(step.node);
     if (step.next == 0) known[step.node] = {};
     if (node.kind == NodeKind::tensor) step.sum = {1, tensor(at.id_of(step.node)).size_bytes()};
-    if (step.next == child_count(node)) {
+    const bool holds_scalars = node.kind == NodeKind::list && (node.first & format::packed_list) != 0;
+    if (holds_scalars || step.next == child_count(node)) {
       last = known[step.node] = step.sum;
       steps.pop_back();
       if (!steps.empty()) steps.back().sum = {saturating_add(steps.back().sum.tensors, last.tensors), saturating_add(steps.back().sum.bytes, last.bytes)};

@@ -53,8 +53,10 @@ class Tree {
   [[nodiscard]] std::optional<NodeId> find(NodeId id, std::string_view key) const noexcept;
   /// The view of a tensor node; the caller has looked at kind().
   [[nodiscard]] TensorView tensor(NodeId id) const;
-  /// The node of a catalog that the id stands for, and the catalog; null for containers of the trie and for tensors.
-  [[nodiscard]] const format::Node* value(NodeId id, const format::Catalog** catalog) const noexcept;
+  /// The node of a catalog that the id stands for; nothing for containers of the trie and for tensors.
+  [[nodiscard]] std::optional<format::Node> value(NodeId id) const noexcept;
+  /// "module.name" of an opaque node; empty when it is no text.
+  [[nodiscard]] std::string_view class_name(NodeId id) const noexcept;
 
   struct Totals {
     std::uint64_t tensors = 0;

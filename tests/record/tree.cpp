@@ -5,6 +5,8 @@
 
 #include "heft/checkpoint.hpp"
 #include "record/support.hpp"
+#include "support/gguf_builder.hpp"
+#include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
@@ -158,4 +160,32 @@ TEST_CASE("tree: tens of thousands of siblings are found without a search throug
   CHECK(root.count() == 30000);
   for (const std::string& name : names) REQUIRE(root[name].path() == name);
   for (std::size_t i = 0; i < root.count(); ++i) REQUIRE(root.child(i).path() == names[i]);
+}
+
+TEST_CASE("tree: arrays of metadata are lists whose elements are records, and the element knows its path") {
+  const test::TempFolder folder;
+  test::GgufBuilder file;
+  const auto number = [&](auto value) { return file.number(value); };
+  file.pair("words", test::GgufValue::array,
+            file.array_head(test::GgufValue::string, 3) + file.string("a") + file.string("") + file.string("the"))
+      .pair("halves", test::GgufValue::array, file.array_head(test::GgufValue::f32, 2) + number(0.5F) + number(-1.5F))
+      .pair("nested", test::GgufValue::array,
+            file.array_head(test::GgufValue::array, 2) + file.array_head(test::GgufValue::u64, 1) + number(UINT64_MAX) +
+                file.array_head(test::GgufValue::boolean, 2) + number(std::uint8_t{1}) + number(std::uint8_t{0}))
+      .pair("none", test::GgufValue::array, file.array_head(test::GgufValue::string, 0));
+  const Record metadata = open(folder.write("m.gguf", file.build())).metadata();
+  CHECK(metadata["words"].kind() == RecordKind::list);
+  CHECK(metadata["words"].count() == 3);
+  CHECK(metadata["words"][2].text() == "the");
+  CHECK(metadata["words"][1].text().empty());
+  CHECK(metadata["words.2"].path() == "words.2");
+  CHECK(metadata["halves"][1].real() == -1.5);
+  CHECK(metadata["halves"][1].detail() == "f32");
+  CHECK(metadata["nested"][0][0].natural() == UINT64_MAX);
+  CHECK(metadata["nested"][1][0].boolean());
+  CHECK_FALSE(metadata["nested"][1][1].boolean());
+  CHECK(metadata["nested"][1][1].path() == "nested.1.1");
+  CHECK(metadata["none"].count() == 0);
+  CHECK(metadata["words"].tensor_count() == 0);
+  CHECK(thrown_by([&] { return metadata["words"][3]; }).code() == ErrorCode::not_found);
 }

@@ -1,6 +1,7 @@
 // What must hold for the Catalog of any file, and ways to break a file. For tests and fuzz targets: a broken promise is a std::logic_error.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -37,6 +38,8 @@ class SoundCatalog {
     for (const format::Member& member : catalog_.members) require_range(member.begin, member.size, file_size_, "a member");
     for (const format::Node& node : catalog_.nodes) check_node(node);
     for (const std::uint32_t child : catalog_.children) require(child < catalog_.nodes.size(), "a child that is no node");
+    for (const format::PackedList& list : catalog_.packed)
+      for (std::uint32_t i = 0; i < list.count; ++i) check_node(catalog_.node(list.first + i));
     for (const format::Value& value : catalog_.values) require(value.node < catalog_.nodes.size(), "a value that is no node");
     if (catalog_.metadata != format::none)
       require(catalog_.nodes.at(catalog_.metadata).kind == format::NodeKind::map, "metadata that is no map");
@@ -73,11 +76,21 @@ class SoundCatalog {
       case text:
       case bytes: return touch({node.text, node.count});
       case list:
+        if ((node.first & format::packed_list) != 0) return check_packed(node);
+        [[fallthrough]];
       case opaque: return require_range(node.first, node.count, catalog_.children.size(), "items outside the table");
       case map: return require_range(node.first, 2 * std::uint64_t{node.count}, catalog_.children.size(), "pairs outside the table");
       case tensor: return require(node.tensor < catalog_.tensors.size(), "a node of no tensor");
       default: return;
     }
+  }
+
+  void check_packed(const format::Node& list) {
+    if (list.count == 0) return;
+    const auto known = [&](const format::PackedList& packed) {
+      return catalog_.child(list, 0) == packed.first && list.count == packed.count;
+    };
+    require(std::ranges::any_of(catalog_.packed, known), "a packed list that is in no table");
   }
 
   const format::Catalog& catalog_;
