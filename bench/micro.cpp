@@ -1,5 +1,5 @@
-// What single calls cost: lookup by name, a view cut and typed, a walk of the tree, a glob. And that the first two
-// allocate nothing.
+// What single calls cost: lookup by name, a view cut and typed, a walk of the tree, a glob, a struct bound. And that
+// the first two allocate nothing.
 //
 // usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: best one of many tensors (heft-bench make deepseek-v3)
 #include <exception>
@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "allocations.hpp"
+#include "bind_subject.hpp"
 #include "heft/checkpoint.hpp"
 
 namespace {
@@ -103,6 +104,17 @@ void open_again(benchmark::State& state, const Subject& s) {
   for (auto _ : state) benchmark::DoNotOptimize(heft::open(s.checkpoint.path()).tensors().count());
 }
 
+// A struct of 292 tensors filled with views.
+void bind_llama(benchmark::State& state) {
+  const heft::Checkpoint checkpoint = bench::tiny_llama();
+  const heft::Record root = checkpoint.root();
+  const AllocationCount count(state);
+  for (auto _ : state) {
+    bench::Llama llama;
+    if (heft::bind(root, llama).applied.size() != bench::llama_tensors) return state.SkipWithError("not all was bound");
+  }
+}
+
 void add_benchmarks(const Subject& s) {
   benchmark::RegisterBenchmark("lookup by full name", [&s](benchmark::State& state) { lookup(state, s); });
   benchmark::RegisterBenchmark("shard, then as<bf16>", [&s](benchmark::State& state) { slice_and_type(state, s); });
@@ -110,6 +122,7 @@ void add_benchmarks(const Subject& s) {
   benchmark::RegisterBenchmark("glob *.q_*.weight", [&s](benchmark::State& state) { list(state, s, "*.q_*.weight"); });
   benchmark::RegisterBenchmark(
       "regex", [&s](benchmark::State& state) { list(state, s, R"(re:model\.layers\.[0-9]+\.mlp\..*)"); });
+  benchmark::RegisterBenchmark("bind of 292 tensors", bind_llama)->Unit(benchmark::kMicrosecond);
   benchmark::RegisterBenchmark("open", [&s](benchmark::State& state) {
     open_again(state, s);
   })->Unit(benchmark::kMillisecond);
