@@ -47,8 +47,14 @@ struct Limits {
   std::uint64_t record_visits = 50'000'000;
   /// Key-value pairs and array elements of GGUF, MessagePack and CBOR metadata.
   std::uint64_t metadata_items = 16u << 20;
-  /// Nesting of those.
+  /// Texts and byte strings of MessagePack, which are copied: one, and all of a file.
+  std::uint64_t metadata_bytes = 256u << 20;
+  /// Nesting of MessagePack, CBOR and GGUF metadata.
   std::uint64_t metadata_depth = 64;
+  /// CBOR metadata of a burnpack file; Burn's own cap.
+  std::uint64_t burnpack_metadata_bytes = 100u << 20;
+  /// Numbers of value lists of an old Burn record, in bytes as they lie in memory.
+  std::uint64_t value_list_bytes = std::uint64_t{4} << 30;
   /// Header of a .npy file.
   std::uint64_t npy_header_bytes = 64u << 10;
 };

@@ -28,7 +28,7 @@ enum TensorFlag : std::uint8_t {
 
 /// One tensor: a view of a storage, which is a byte range of the file or of an inflated member. 56 bytes.
 struct TensorEntry {
-  std::string_view name;          ///< Flat name, dotted; points into the Catalog's arena or kept bytes.
+  std::string_view name = {};     ///< Flat name, dotted; points into the Catalog's arena or kept bytes.
   std::uint64_t begin = 0;        ///< Byte offset of the storage in the file (in the inflated member, if `member` is set).
   std::uint64_t size = 0;         ///< Bytes of the storage. Tensors with equal (member, begin, size) share it.
   std::uint64_t first = 0;        ///< Elements from the storage's begin to the tensor's element 0.
@@ -40,13 +40,14 @@ struct TensorEntry {
   std::uint8_t flags = 0;
 };
 
-/// Bytes of the file that must be inflated before they can be used (a deflated record of a zip).
+/// Bytes that do not lie in the file as they are used: to be inflated (a deflated record of a zip), or made by the format.
 struct Member {
   std::uint64_t begin = 0;       ///< Offset of the compressed bytes in the file.
   std::uint64_t size = 0;        ///< Compressed bytes.
   std::uint64_t full_size = 0;   ///< Inflated bytes, exactly.
   std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
-  std::string_view name;
+  std::string_view name = {};
+  Bytes made = {};               ///< The bytes themselves, where the format packed them from numbers of the file; then begin and size are 0.
 };
 
 /// Bytes of the file whose checksum the file declares: a stored record of a zip.
@@ -107,6 +108,13 @@ struct PackedList {
 inline constexpr std::uint32_t first_packed = std::uint32_t{1} << 31;
 inline constexpr std::uint64_t packed_list = std::uint64_t{1} << 63;
 
+/// A tensor whose elements lie in several runs of bytes: the parts are one after the other in row-major order, each of rank 1.
+struct Joined {
+  TensorEntry whole;             ///< Name, dims and dtype; its range is empty.
+  std::uint32_t first_part = 0;  ///< Index in Catalog::parts.
+  std::uint32_t part_count = 0;
+};
+
 /// A leaf of the record tree that is no tensor: a path and the node that hangs there (which may be a whole container).
 struct Value {
   std::string_view name;  ///< Flat name, dotted, like a tensor's.
@@ -124,6 +132,8 @@ struct Catalog {
   std::string_view format;               ///< The descriptor's name: "safetensors".
   std::string detail;                    ///< For people: "GGUF v3, big-endian"; may be empty.
   std::vector<TensorEntry> tensors;      ///< In file order: by (member, begin); of those that begin together, the empty ones first, or by name.
+  std::vector<Joined> joined;            ///< Listed after `tensors`.
+  std::vector<TensorEntry> parts;        ///< Of joined tensors; not tensors of their own.
   std::vector<std::int64_t> dims;        ///< Sizes, then strides where flagged, of all tensors.
   std::vector<std::string_view> type_names;
   std::vector<Member> members;

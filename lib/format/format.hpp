@@ -24,7 +24,7 @@ struct ReadOptions {
   bool big_endian_default = false; ///< PyTorch zips without a `byteorder` record: take them as big-endian.
 };
 
-/// One row of the list in formats.cpp. Errors that read() throws carry tensor and offset; the record room adds the path.
+/// One row of the list in formats.inc. Errors that read() throws carry tensor and offset; the record room adds the path.
 struct Format {
   std::string_view name;      ///< "safetensors"
   std::string_view suffixes;  ///< Usual file name endings, for people: ".safetensors"

@@ -1,19 +1,12 @@
-// format/formats.hpp: every format's descriptor. Each is defined last in its own .cpp and listed in formats.cpp.
+// format/formats.hpp: every format's descriptor, declared from the one list in formats.inc.
 #pragma once
 
 #include "format/format.hpp"
 
 namespace heft::format {
 
-extern const Format gguf_format;
-extern const Format npy_format;
-extern const Format npz_format;
-extern const Format torch_zip_format;
-extern const Format torch_legacy_format;
-extern const Format torch_tar_format;
-extern const Format pickle_format;
-extern const Format ctranslate2_format;
-extern const Format safetensors_format;
-extern const Format index_json_format;
+#define HEFT_FORMAT(name) extern const Format name##_format;
+#include "format/formats.inc"
+#undef HEFT_FORMAT
 
 }  // namespace heft::format

@@ -26,6 +26,16 @@ void require_unique_names(std::span<const TensorEntry> tensors) {
     throw Error(ErrorCode::ambiguous, "two tensors have this name", {.tensor = std::string(*twin)});
 }
 
+void require_unique_names(const Catalog& catalog) {
+  std::vector<std::string_view> names;
+  names.reserve(catalog.tensors.size() + catalog.joined.size() + catalog.values.size());
+  for (const TensorEntry& tensor : catalog.tensors) names.push_back(tensor.name);
+  for (const Joined& tensor : catalog.joined) names.push_back(tensor.whole.name);
+  for (const Value& value : catalog.values) names.push_back(value.name);
+  if (const auto twin = duplicate(std::move(names)))
+    throw Error(ErrorCode::ambiguous, "two tensors or values have this name", {.tensor = std::string(*twin)});
+}
+
 void sort_by_place(std::vector<TensorEntry>& tensors) {
   const auto place = [](const TensorEntry& tensor) { return std::tuple(tensor.member, tensor.begin, tensor.name); };
   if (!std::ranges::is_sorted(tensors, {}, place)) std::ranges::sort(tensors, {}, place);

@@ -16,6 +16,9 @@ std::optional<std::string_view> duplicate(std::vector<std::string_view> names);
 /// Throws Error{ambiguous} when two tensors have one name.
 void require_unique_names(std::span<const TensorEntry> tensors);
 
+/// The same for the Catalog's tensors and values together.
+void require_unique_names(const Catalog& catalog);
+
 /// Puts tensors in the Catalog's order: by member, begin, name.
 void sort_by_place(std::vector<TensorEntry>& tensors);
 

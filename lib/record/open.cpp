@@ -13,6 +13,7 @@
 #include "heft/error.hpp"
 #include "record/folder.hpp"
 #include "record/index.hpp"
+#include "record/join.hpp"
 #include "record/meta.hpp"
 #include "record/parallel.hpp"
 #include "record/state.hpp"
@@ -129,8 +130,14 @@ class Opener {
     for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard) {
       const auto count = static_cast<std::uint32_t>(state_->catalog(shard).tensors.size());
       for (std::uint32_t entry = 0; entry < count; ++entry) state_->entries.push_back({shard, entry});
+      for (const format::Joined& joined : state_->catalog(shard).joined) add_joined(*state_->shards[shard], joined);
     }
     state_->index_names();
+  }
+
+  void add_joined(const Shard& shard, const format::Joined& joined) {
+    state_->entries.push_back({EntryRef::made, static_cast<std::uint32_t>(state_->made.size())});
+    state_->made.push_back(join_runs(shard, joined));
   }
 
   void add_values() {

@@ -88,7 +88,8 @@ std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, 
   shard->source = file_source(file, std::move(mapping), shard->catalog);
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();
-    for (const format::Member& member : members) shard->members.push_back(inflated_source(shard->source, member, last));
+    for (const format::Member& member : members)
+      shard->members.push_back(member.made.empty() ? inflated_source(shard->source, member, last) : memory_source(member.made, shard->source));
   }
   shard->file = std::move(file);
   return shard;

@@ -50,12 +50,12 @@ class FileSource final : public Source {
 
 class MemorySource final : public Source {
  public:
-  explicit MemorySource(Bytes bytes) noexcept : bytes_(std::move(bytes)) {}
+  MemorySource(Bytes bytes, std::shared_ptr<const Source> origin) noexcept : bytes_(std::move(bytes)), origin_(std::move(origin)) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
   [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return bytes_.span(); }
-  [[nodiscard]] std::string_view path() const noexcept override { return {}; }
+  [[nodiscard]] std::string_view path() const noexcept override { return origin_ ? origin_->path() : std::string_view(); }
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return bytes_.subrange(offset, size); }
 
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
@@ -65,6 +65,7 @@ class MemorySource final : public Source {
 
  private:
   Bytes bytes_;
+  std::shared_ptr<const Source> origin_;
 };
 
 }  // namespace
@@ -74,7 +75,9 @@ std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file
   return std::make_shared<FileSource>(std::move(file), std::move(mapping), std::move(catalog));
 }
 
-std::shared_ptr<const Source> memory_source(Bytes bytes) { return std::make_shared<MemorySource>(std::move(bytes)); }
+std::shared_ptr<const Source> memory_source(Bytes bytes, std::shared_ptr<const Source> origin) {
+  return std::make_shared<MemorySource>(std::move(bytes), std::move(origin));
+}
 
 namespace {
 

@@ -45,8 +45,8 @@ class Source {
 std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file, Bytes mapping,
                                           std::shared_ptr<const format::Catalog> catalog);
 
-/// Memory that somebody owns.
-std::shared_ptr<const Source> memory_source(Bytes bytes);
+/// Memory that somebody owns. `origin` is what its bytes were made from, if anything: it is kept, and its path is theirs.
+std::shared_ptr<const Source> memory_source(Bytes bytes, std::shared_ptr<const Source> origin = nullptr);
 
 /// The inflated record that was used last, of all records of one file. Its methods may be called from several threads.
 class LastInflated {

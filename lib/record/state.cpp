@@ -23,6 +23,7 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
                         catalog.arena.size_bytes();
   for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
+  for (const format::Member& member : catalog.members) bytes += member.made.size_bytes();
   return bytes;
 }
 

@@ -31,6 +31,11 @@ TEST_CASE("formats: a file is recognized by its first bytes") {
   CHECK(recognized(test::SafetensorsBuilder().add("a", "U8", {}, "a").build()) == &format::safetensors_format);
   CHECK(recognized(R"({"weight_map": {}})") == &format::index_json_format);
   CHECK(recognized("\n {}") == &format::index_json_format);
+  CHECK(recognized("NRUB\x01") == &format::burnpack_format);
+  CHECK(recognized("\x82\xA8metadata\x80\xA4item\x80") == &format::burn_record_format);
+  CHECK(recognized("\x1F\x8B\x08") == &format::burn_record_format);
+  CHECK(recognized("\x81\xA1w\xC0") == &format::flax_format);
+  CHECK(recognized("7z\xBC\xAF\x27\x1C") == &format::refused_format);
   CHECK(recognized("") == nullptr);
   CHECK(recognized("hello") == nullptr);
 }

@@ -35,6 +35,8 @@ class SoundCatalog {
 
   void check() {
     for (const format::TensorEntry& tensor : catalog_.tensors) check_tensor(tensor);
+    for (const format::TensorEntry& part : catalog_.parts) check_tensor(part);
+    for (const format::Joined& joined : catalog_.joined) check_joined(joined);
     for (const format::Member& member : catalog_.members) require_range(member.begin, member.size, file_size_, "a member");
     for (const format::Node& node : catalog_.nodes) check_node(node);
     for (const std::uint32_t child : catalog_.children) require(child < catalog_.nodes.size(), "a child that is no node");
@@ -68,6 +70,15 @@ class SoundCatalog {
     if (tensor.dtype == DType::unknown) require(tensor.type_name < catalog_.type_names.size(), "a type without a name");
     else if ((tensor.flags & (format::strided | format::no_data)) == 0 && tensor.first == 0)
       require(bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor))) <= tensor.size, "a tensor larger than its storage");
+  }
+
+  void check_joined(const format::Joined& joined) {
+    touch(joined.whole.name);
+    require_range(joined.first_part, joined.part_count, catalog_.parts.size(), "parts outside the table");
+    std::uint64_t elements = 0;
+    for (std::uint32_t part = 0; part < joined.part_count; ++part)
+      elements += static_cast<std::uint64_t>(catalog_.sizes(catalog_.parts[joined.first_part + part])[0]);
+    require(elements == Shape(catalog_.sizes(joined.whole)).element_count(), "parts that are not the whole");
   }
 
   void check_node(const format::Node& node) {
