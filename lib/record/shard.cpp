@@ -17,30 +17,11 @@ namespace {
 
 std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
 
-struct Stranger {
-  std::string_view magic;
-  std::string_view name;
-};
-
-// Files that one meets among weights, and that no format here reads: their names say more than their bytes.
-constexpr std::array<Stranger, 8> strangers{{{"PYTORCH1", "a preview release's PyTorch archive"},
-                                             {"PK\x05\x06", "an empty zip archive"},
-                                             {"\x89HDF\r\n\x1a\n", "HDF5"},
-                                             {"NRUB", "a Burn pack"},
-                                             {"lmgg", "GGML, older than GGUF"},
-                                             {"fmgg", "GGMF, older than GGUF"},
-                                             {"tjgg", "GGJT, older than GGUF"},
-                                             {"algg", "GGLA, older than GGUF"}}};
-
 [[noreturn]] void fail_unrecognized(const mmap::File& file) {
   if (file.size_bytes() == 0) throw Error(ErrorCode::unrecognized, "expected model weights, the file is empty", {.path = file.path()});
   std::array<std::byte, 8> head{};
   const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
   file.read(0, {head.data(), size});
-  const std::string_view text(reinterpret_cast<const char*>(head.data()), size);
-  for (const Stranger& stranger : strangers)
-    if (text.starts_with(stranger.magic))
-      throw Error(ErrorCode::unrecognized, fmt::format("expected a format heft reads, found {}", stranger.name), {.path = file.path()});
   std::string hex;
   for (std::size_t i = 0; i < size; ++i) hex += fmt::format("{}{:02x}", i == 0 ? "" : " ", std::to_integer<unsigned>(head[i]));
   throw Error(ErrorCode::unrecognized, fmt::format("expected a format heft reads, the first bytes are {}", hex), {.path = file.path()});
