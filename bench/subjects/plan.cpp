@@ -1,7 +1,6 @@
 #include "subjects/plan.hpp"
 
 #include <stdexcept>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,8 +30,9 @@ heft::DType target_of(const heft::TensorView& view, const Job& job) {
   return *dtype;
 }
 
-std::vector<Wanted> wanted(const heft::Checkpoint& checkpoint, const Job& job) {
-  std::vector<Wanted> out;
+// Calls `visit` with each tensor as it is wanted. No list is made of them: it would be on heft's clock.
+template <class Visit>
+void for_each_wanted(const heft::Checkpoint& checkpoint, const Job& job, const Visit& visit) {
   for (heft::TensorView view : checkpoint.tensors()) {
     const heft::DType dtype = target_of(view, job);
     if (job.dim >= 0) {
@@ -40,9 +40,8 @@ std::vector<Wanted> wanted(const heft::Checkpoint& checkpoint, const Job& job) {
       view = view.shard(static_cast<std::size_t>(job.dim), job.tp_rank, job.tp_size);
     }
     if (job.transposed && view.rank() == 2) view = view.transpose(0, 1);
-    out.push_back({std::move(view), dtype});
+    visit(Wanted{std::move(view), dtype});
   }
-  return out;
 }
 
 // Pages under the runs of a view that is cut along one dim of a packed tensor. Runs less than a page apart share pages.
@@ -67,26 +66,23 @@ std::uint64_t pages_under(const heft::TensorView& view) {
 
 heft::LoadPlan plan_for(const heft::Checkpoint& checkpoint, const Job& job, std::span<std::byte> buffer) {
   heft::LoadPlan plan;
-  for (Wanted& w : wanted(checkpoint, job)) {
-    if (!job.reused) {
-      plan.add(std::move(w.view), w.dtype);
-      continue;
-    }
+  for_each_wanted(checkpoint, job, [&](Wanted w) {
+    if (!job.reused) return plan.add(std::move(w.view), w.dtype);
     const std::uint64_t bytes = w.bytes(), room = w.room();
     plan.add(std::move(w.view), w.dtype, buffer.first(bytes));
     buffer = buffer.subspan(room);
-  }
+  });
   return plan;
 }
 
 PlanSize size_of_plan(const heft::Checkpoint& checkpoint, const Job& job) {
   PlanSize size;
-  for (const Wanted& w : wanted(checkpoint, job)) {
+  for_each_wanted(checkpoint, job, [&](const Wanted& w) {
     size.bytes_needed += w.view.size_bytes();
     size.bytes_written += w.bytes();
     size.room += w.room();
     if (job.dim >= 0) size.pages_needed += pages_under(w.view);
-  }
+  });
   return size;
 }
 
