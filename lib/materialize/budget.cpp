@@ -45,7 +45,7 @@ std::optional<std::uint64_t> wanted_phase(const Layout& layout, const Transfer& 
 }
 
 void place_entries(const LoadPlan& plan, const Layout& layout, std::uint64_t alignment, Budget& budget) {
-  const std::vector<PlanEntry>& entries = PlanAccess::entries(plan);
+  const PlanEntries& entries = PlanAccess::entries(plan);
   budget.offsets.reserve(entries.size());
   auto transfer = layout.transfers.begin();  // they lie in the order of their entries
   for (std::uint32_t number = 0; number < entries.size(); ++number) {

@@ -66,7 +66,7 @@ class Placed {
   bool finished_ = false;
 };
 
-std::vector<Target> targets_of(const std::vector<PlanEntry>& entries, const Budget& budget, std::byte* arena,
+std::vector<Target> targets_of(const PlanEntries& entries, const Budget& budget, std::byte* arena,
                                bool fresh, std::uint64_t written) {
   const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
   std::vector<Target> targets;
@@ -85,7 +85,7 @@ Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_
   return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), far_offset);
 }
 
-std::vector<Tensor> tensors_of(const std::vector<PlanEntry>& entries, const Budget& budget, const Placed& placed,
+std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget, const Placed& placed,
                                const std::shared_ptr<const void>& owner) {
   std::vector<Tensor> tensors;
   tensors.reserve(entries.size());
@@ -110,7 +110,7 @@ std::vector<Tensor> tensors_of(const std::vector<PlanEntry>& entries, const Budg
 
 Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPool* rings) {
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<PlanEntry>& entries = PlanAccess::entries(plan);
+  const PlanEntries& entries = PlanAccess::entries(plan);
   const Layout layout = cut_plan(plan);
   const Budget budget = budget_for(plan, layout, options);
   HostDestination host;

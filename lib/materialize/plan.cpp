@@ -150,7 +150,7 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, cons
     if (strides == Strides::contiguous(view.shape())) return add(std::move(view), dtype, into);
     throw refusal(ErrorCode::unsupported, view.name(), fmt::format("expected packed strides for {}, found {}", heft::name(dtype), to_string(strides)));
   }
-  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = strides,
+  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = std::make_shared<const Strides>(strides),
                   .size_bytes = packed_size(view, dtype), .into = into, .has_buffer = true};
   if (entry.size_bytes != 0) require_layout(entry, strides);
   add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& to) {
@@ -209,7 +209,7 @@ std::size_t LoadPlan::count() const noexcept { return state_->entries.size(); }
 
 namespace {
 
-const PlanEntry& entry_at(const std::vector<PlanEntry>& entries, std::size_t position) {
+const PlanEntry& entry_at(const engine::PlanEntries& entries, std::size_t position) {
   if (position >= entries.size())
     throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} planned tensors, found number {}", entries.size(), position));
   return entries[position];
@@ -261,7 +261,7 @@ LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::u
 
 LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) { return PlanAccess::select(plan, entries); }
 
-const std::vector<PlanEntry>& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
+const engine::PlanEntries& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
 const engine::Layout& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return plan.state_->layout; }
 const core::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
 

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <deque>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,15 +21,18 @@ struct PlanEntry {
   std::string name = {};
   DType dtype = DType::unknown;
   Shape shape = {};
-  std::optional<Strides> strides = {};  ///< Of the caller's buffer, when they are not the packed ones.
+  std::shared_ptr<const Strides> strides = {};  ///< Of the caller's buffer, when they are not the packed ones; else null.
   std::uint64_t size_bytes = 0;      ///< Packed.
   std::span<std::byte> into = {};    ///< The caller's buffer; no data: the load allocates.
   bool has_buffer = false;
 };
 
+/// Not in one run: a plan grows by many, and what a run outgrows is memory that is touched twice.
+using PlanEntries = std::deque<PlanEntry>;
+
 /// The key to a LoadPlan's state.
 struct PlanAccess {
-  static const std::vector<PlanEntry>& entries(const LoadPlan& plan) noexcept;
+  static const PlanEntries& entries(const LoadPlan& plan) noexcept;
   /// Transfers only: not cut yet.
   static const Layout& transfers(const LoadPlan& plan) noexcept;
   static const core::NameTable& names(const LoadPlan& plan) noexcept;
@@ -39,7 +44,7 @@ struct PlanAccess {
 namespace heft {
 
 struct LoadPlan::State {
-  std::vector<engine::PlanEntry> entries;
+  engine::PlanEntries entries;
   engine::Layout layout;
   core::NameTable names;
 };
