@@ -40,8 +40,9 @@ struct MaterializeOptions {
   std::uint64_t ring_bytes = 32u << 20;
   /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
   std::uint64_t alignment = 64;
-  /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that
-  /// are read once.
+  /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that are
+  /// read once. Nothing is given up where the kernel keeps from this process what was there (it tells who owns the file,
+  /// or may write to it), nor pages that are mapped or dirty. LoadStats::dropped_bytes says how much it was.
   bool drop_page_cache = false;
   /// Where tensors live that were added without a buffer. Null: a host arena of huge pages. Must not be shared by two
   /// loads.

@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <exception>
+#include <span>
 
 #include "heft/error.hpp"
+#include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
 #include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
 
-// The kernel reads ahead by no more than this: its window is at most a large folio.
-constexpr std::uint64_t read_ahead = 4u << 20;
+// The kernel reads ahead by less than this: two windows of the device's setting (128 KiB to 8 MiB are usual), rounded
+// to large folios.
+constexpr std::uint64_t read_ahead = 32u << 20;
 
 // A chunk, and what may be read ahead around it; nothing for a source that is no file.
 Range reach_of(const Layout& layout, const Chunk& chunk) noexcept {
@@ -30,6 +34,13 @@ std::vector<Range> reaches(const Layout& layout) {
     range = range.size() == 0 ? more : Range{std::min(range.begin, more.begin), std::max(range.end, more.end)};
   }
   return ranges;
+}
+
+// Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the cache.
+void unmap(const record::Source& source, Range range) noexcept {
+  const std::span<const std::byte> mapped = source.mapped();
+  if (mapped.size() < range.end) return;
+  mmap::drop(mmap::pages_around(mapped.subspan(range.begin, range.size()), mmap::sys::page_size()));
 }
 
 Range whole_pages(Range range, std::uint64_t page) noexcept {
@@ -101,6 +112,7 @@ std::uint64_t Trail::give_up_all() const noexcept {
                             : Range{near.begin, std::max(near.end, reach_of(layout_, chunk).end)};
     const Chunk* const next = i + 1 < layout_.chunks.size() ? &chunk + 1 : nullptr;
     if (next != nullptr && next->source == chunk.source && reach_of(layout_, *next).begin <= near.end) continue;
+    unmap(*layout_.sources[chunk.source], near);
     dropped += give_up(chunk.source, near);
     near = {};
   }

@@ -40,6 +40,16 @@ LoadPlan plan_of(const Checkpoint& checkpoint, DType dtype, bool turned) {
   return plan;
 }
 
+bool can_measure() {
+  if (test::memory_is_shadowed())
+    test::skip("a sanitizer shadows memory");
+  else if (!test::reset_peak())
+    test::skip("the kernel does not set a peak back");
+  else
+    return true;
+  return false;
+}
+
 // Most memory that `work` had in use beyond what there was before.
 template <class Work>
 std::uint64_t peak_of(const Work& work) {
@@ -78,7 +88,7 @@ bool can_be_dropped(const std::string& path) {
 }  // namespace
 
 TEST_CASE("footprint: a load stays under the peak its plan states, and near its destination, on every path") {
-  if (test::memory_is_shadowed()) return test::skip("a sanitizer shadows memory");
+  if (!can_measure()) return;
   const test::TempFolder folder;
   const std::string path = folder.write("model.safetensors", model()).string();
   const Checkpoint checkpoint = open(path);
@@ -105,7 +115,7 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
 }
 
 TEST_CASE("footprint: a load into the caller's memory takes its ring and little more") {
-  if (test::memory_is_shadowed()) return test::skip("a sanitizer shadows memory");
+  if (!can_measure()) return;
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   std::vector<std::byte> memory(64'000'000);
@@ -122,7 +132,7 @@ TEST_CASE("footprint: a load into the caller's memory takes its ring and little 
 }
 
 TEST_CASE("footprint: a load into far memory takes its slots and little more") {
-  if (test::memory_is_shadowed()) return test::skip("a sanitizer shadows memory");
+  if (!can_measure()) return;
   class Nowhere final : public Destination {
    public:
     std::span<std::byte> allocate(std::uint64_t, std::uint64_t) override { return {}; }
@@ -143,7 +153,7 @@ TEST_CASE("footprint: a load into far memory takes its slots and little more") {
 }
 
 TEST_CASE("footprint: a stream keeps to its bound") {
-  if (test::memory_is_shadowed()) return test::skip("a sanitizer shadows memory");
+  if (!can_measure()) return;
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   constexpr std::uint64_t bound = 16u << 20;
@@ -178,6 +188,24 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
       if (way == Path::map || way == Path::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
       if (way == Path::direct) CHECK(weights.stats().dropped_bytes == 0);
     }
+}
+
+TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
+  const test::TempFolder folder;
+  const std::string path = folder.write("model.safetensors", model()).string();
+  if (!can_be_dropped(path)) return;
+  for (const Path way : {Path::map, Path::read}) {
+    INFO("path ", name(way));
+    bring(path, 1u << 20);
+    const Checkpoint checkpoint = open(path);
+    const std::vector<bool> before = resident(path);
+    TensorStream all =
+        stream(plan_of(checkpoint, DType::bf16, false), {.path = way, .drop_page_cache = true}, 16u << 20);
+    while (all.next()) {
+    }
+    CHECK(resident(path) == before);
+    CHECK(all.stats().dropped_bytes > 0);
+  }
 }
 
 TEST_CASE("footprint: without being asked a load leaves what it read in the page cache, and counts nothing") {
