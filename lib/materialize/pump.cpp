@@ -133,6 +133,7 @@ void DirectPump::place(Flight& flight) {
   const Budget& budget = load_.budget();
   if (load_.handover() != nullptr && flight.chunk->plain) {
     while (slots_held_ == budget.slots_a_worker) land_oldest();
+    flush();  // the device is to have work while a slot is waited for
     flight.slot = load_.handover()->take_slot();
     flight.memory = flight.slot.get();
     ++slots_held_;

@@ -32,6 +32,28 @@ struct Choice {
   PathReason reason;
 };
 
+// Pages of a mapping that are being copied from; given up when that is over, however it ends.
+class Window {
+ public:
+  ~Window() { give_up(); }
+  void set(std::span<const std::byte> mapped, Range range) noexcept {
+    mapped_ = mapped.subspan(range.begin, range.size());
+    end_ = range.end;
+  }
+  /// Whether the window has the bytes before `end`, of those that come in order.
+  [[nodiscard]] bool reaches(std::uint64_t end) const noexcept { return end <= end_; }
+  /// Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
+  void give_up() noexcept {
+    mmap::drop(mmap::pages_around(mapped_, mmap::sys::page_size()));
+    mapped_ = {};
+    end_ = 0;
+  }
+
+ private:
+  std::span<const std::byte> mapped_;
+  std::uint64_t end_ = 0;
+};
+
 class Worker {
  public:
   explicit Worker(Load& load) noexcept : load_(load), layout_(load.layout()) {}
@@ -44,19 +66,20 @@ class Worker {
 
  private:
   void take(const Batch& batch) {
-    const Choice choice = choose(batch);
-    if (pump_ && choice.path != Path::direct) pump_->flush();
-    window_ = {};
-    for (std::uint32_t i = batch.first; i < batch.last; ++i) {
-      const Chunk& chunk = layout_.chunks[i];
-      load_.check_stop();
-      try {
-        fetch(batch, chunk, choice);
-      } catch (const Error& error) {
-        if (error.code() == ErrorCode::cancelled) throw;
-        throw error.with_path(layout_.sources[chunk.source]->path())
-            .with_tensor(load_.tensor_of(chunk, error.offset().value_or(chunk.range.begin)));
+    std::uint32_t number = batch.first;
+    Choice choice{};
+    try {
+      choice = choose(batch);
+      if (pump_ && choice.path != Path::direct) pump_->flush();
+      for (; number < batch.last; ++number) {
+        load_.check_stop();
+        fetch(batch, layout_.chunks[number], choice);
       }
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::cancelled) throw;
+      const Chunk& chunk = layout_.chunks[number];
+      throw error.with_path(layout_.sources[chunk.source]->path())
+          .with_tensor(load_.tensor_of(chunk, error.offset().value_or(chunk.range.begin)));
     }
     leave(batch, choice);
   }
@@ -65,7 +88,7 @@ class Worker {
   // asked for.
   void leave(const Batch& batch, const Choice& choice) {
     const std::uint32_t source = layout_.chunks[batch.first].source;
-    give_up_window(*layout_.sources[source]);
+    window_.give_up();
     lease_.reset();
     if (load_.trail() == nullptr || choice.path == Path::direct) return;
     share_.dropped_bytes += load_.trail()->give_up(
@@ -169,8 +192,8 @@ class Worker {
   // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
   // kernel cannot.
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
-    if (chunk.range.end <= window_.end) return true;
-    give_up_window(source);
+    if (window_.reaches(chunk.range.end)) return true;
+    window_.give_up();
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
       if (next->sparse || next->range.begin > window.end + Grain{}.gap ||
@@ -178,18 +201,14 @@ class Worker {
         break;
       window.end = std::max(window.end, next->range.end);
     }
+    window_.set(source.mapped(), window);
     const std::vector<Range> ranges = chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{window};
-    for (const Range& range : ranges)
-      if (!mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file())) return false;
-    window_ = window;
-    return true;
-  }
-
-  // Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
-  void give_up_window(const record::Source& source) {
-    if (window_.end != 0)
-      mmap::drop(mmap::pages_around(source.mapped().subspan(window_.begin, window_.size()), mmap::sys::page_size()));
-    window_ = {};
+    const auto enter = [&](const Range& range) {
+      return mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file());
+    };
+    const bool entered = std::all_of(ranges.begin(), ranges.end(), enter);
+    if (!entered) window_.give_up();
+    return entered;
   }
 
   void take_direct(const Chunk& chunk, PathReason reason) {
@@ -277,7 +296,7 @@ class Worker {
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
   std::shared_ptr<const mmap::Lease> lease_;  // held while a batch is copied from a mapping
-  Range window_;                              // of the mapping, populated; empty: none
+  Window window_;
 };
 
 }  // namespace
