@@ -36,7 +36,8 @@ std::vector<Range> reaches(const Layout& layout) {
   return ranges;
 }
 
-// Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the cache.
+// Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the
+// cache.
 void unmap(const record::Source& source, Range range) noexcept {
   const std::span<const std::byte> mapped = source.mapped();
   if (mapped.size() < range.end) return;
