@@ -70,7 +70,7 @@ TEST_CASE("cursor: small steps do not cost a read each") {
   const CountingInput input(numbered(100'000));
   Cursor cursor(input, 0, 100'000, 10'000);
   for (int i = 0; i < 100'000; ++i) cursor.u8("byte");
-  CHECK(input.reads == 10);
+  CHECK(input.reads == 4);  // of 10, 20, 40 and 30 thousand bytes: chunks grow
   CHECK(input.bytes == 100'000);
 }
 
