@@ -8,10 +8,10 @@
 
 namespace heft::engine {
 
-class ArenaPool;
+struct Shared;
 
-/// What materialize(plan, options) does. `rings`, if any, keeps the memory of direct reads for the next load.
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPool* rings = nullptr);
+/// What materialize(plan, options) does, as one of the loads that share something, or alone.
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared);
 
 /// A plan of those of `plan`'s entries, in that order.
 LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);

@@ -29,10 +29,12 @@ void add_use(std::vector<PathUse>& uses, const PathUse& use) {
 }
 
 Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
-           const MaterializeOptions& options, Destination* far, ArenaPool* rings)
-    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), rings_(rings) {
+           const MaterializeOptions& options, Destination* far, const Shared& shared)
+    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), shared_(shared) {
   if (far != nullptr) handover_.emplace(*far, budget.offsets, Slots::make(budget.slot_bytes, budget.slots));
-  if (options.drop_page_cache) trail_.emplace(layout);
+  if (!options.drop_page_cache) return;
+  if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(layout);
+  trail_.emplace(layout, shared.before == nullptr ? own_before_ : *shared.before);
 }
 
 void Load::run() {
@@ -66,7 +68,7 @@ void Load::work_all() {
 
 std::shared_ptr<Arena> Load::take_ring() const {
   const std::uint64_t size = handover_ ? budget_.far_ring_bytes : budget_.ring_bytes;
-  return rings_ == nullptr ? Arena::allocate(size, Arena::huge_page) : rings_->take(size, Arena::huge_page);
+  return shared_.rings == nullptr ? Arena::allocate(size, Arena::huge_page) : shared_.rings->take(size, Arena::huge_page);
 }
 
 Run Load::straight_run(const Chunk& chunk, std::uint64_t at) const {

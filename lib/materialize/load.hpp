@@ -45,15 +45,21 @@ struct Run {
 /// Adds to the entry of the same path and reason.
 void add_use(std::vector<PathUse>& uses, const PathUse& use);
 
+/// What loads that belong together share; each may be null, and outlives them.
+struct Shared {
+  ArenaPool* rings = nullptr;            ///< Keeps the memory of direct reads for the next load.
+  const PageSnapshot* before = nullptr;  ///< What was in the page cache before the first of them.
+};
+
 /// Everything that the workers of a load share. Outlives them.
 ///
 /// Threads: all members may be called from any worker.
 class Load {
  public:
   /// `targets` has one for each entry of `plan`; `layout` is the plan's, cut. `far` is the destination when it gives
-  /// no memory, else null; `rings` is null, or outlives this.
+  /// no memory, else null.
   Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
-       const MaterializeOptions& options, Destination* far, ArenaPool* rings = nullptr);
+       const MaterializeOptions& options, Destination* far, const Shared& shared);
 
   /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended.
   void run();
@@ -100,12 +106,13 @@ class Load {
   const Budget& budget_;
   const MaterializeOptions& options_;
   std::vector<Target> targets_;
-  ArenaPool* const rings_;
+  const Shared shared_;
   std::once_flag direct_once_;
   std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
   std::mutex lease_mutex_;
   std::vector<std::optional<std::shared_ptr<const mmap::Lease>>> leases_;  // unset: not asked for yet
   std::optional<Handover> handover_;
+  PageSnapshot own_before_;  // empty when it is shared, or not wanted
   std::optional<Trail> trail_;
   FirstFailure failure_;
   std::atomic<std::size_t> next_ = 0;

@@ -108,7 +108,7 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget,
 
 }  // namespace
 
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPool* rings) {
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
   const Layout layout = cut_plan(plan);
@@ -116,7 +116,7 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options, ArenaPo
   HostDestination host;
   Placed placed(options.destination ? *options.destination : host, budget.arena_bytes, options.alignment);
   Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written),
-            budget, options, placed.is_far() ? options.destination.get() : nullptr, rings);
+            budget, options, placed.is_far() ? options.destination.get() : nullptr, shared);
   const double plan_seconds = seconds_since(begin);
   load.run();
   const std::shared_ptr<const void> owner = placed.finish();
@@ -148,7 +148,7 @@ void add_stats(LoadStats& sum, const LoadStats& load) {
 
 }  // namespace engine
 
-Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options); }
+Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options, {}); }
 
 Tensor materialize(const TensorView& view, const MaterializeOptions& options) {
   return materialize(view, view.wanted_dtype(), options);

@@ -13,6 +13,7 @@
 #include "heft/error.hpp"
 #include "materialize/arena_pool.hpp"
 #include "materialize/execute.hpp"
+#include "materialize/load.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/workers.hpp"
 
@@ -132,6 +133,7 @@ struct TensorStream::State {
       options.progress = [this, report = how.progress, total = plan.bytes_written()](const Progress& group) {
         report({.bytes_done = loaded + group.bytes_done, .bytes_total = total});
       };
+    if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
     loader = engine::start_thread([this] { load(); });
   }
 
@@ -158,7 +160,7 @@ struct TensorStream::State {
 
   void load_group(const LoadPlan& group) {
     options.destination = std::make_shared<engine::PooledDestination>(pool);
-    belt.put(engine::execute(group, options, rings.get()), group.bytes_written());
+    belt.put(engine::execute(group, options, {rings.get(), &before}), group.bytes_written());
     loaded += group.bytes_written();
   }
 
@@ -176,7 +178,8 @@ struct TensorStream::State {
   std::uint64_t group_bytes;
   std::shared_ptr<engine::ArenaPool> pool;
   std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(most_rings, std::uint64_t{1} << 30);
-  std::uint64_t loaded = 0;  // bytes of finished groups
+  engine::PageSnapshot before;  // of the stream: what one group read ahead is new to the next one too
+  std::uint64_t loaded = 0;     // bytes of finished groups
   Belt belt;
   std::stop_source stop;
   std::stop_callback<std::function<void()>> caller_stop;

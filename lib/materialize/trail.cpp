@@ -4,7 +4,6 @@
 #include <exception>
 #include <span>
 
-#include "heft/error.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
@@ -12,29 +11,6 @@
 
 namespace heft::engine {
 namespace {
-
-// The kernel reads ahead by less than this: two windows of the device's setting (128 KiB to 8 MiB are usual), rounded
-// to large folios.
-constexpr std::uint64_t read_ahead = 32u << 20;
-
-// A chunk, and what may be read ahead around it; nothing for a source that is no file.
-Range reach_of(const Layout& layout, const Chunk& chunk) noexcept {
-  const mmap::File* const file = layout.sources[chunk.source]->file();
-  if (file == nullptr) return {};
-  return {chunk.range.begin - std::min(chunk.range.begin, read_ahead),
-          std::min(file->size_bytes(), chunk.range.end + read_ahead)};
-}
-
-// Of each source, all that its chunks reach.
-std::vector<Range> reaches(const Layout& layout) {
-  std::vector<Range> ranges(layout.sources.size());
-  for (const Chunk& chunk : layout.chunks) {
-    Range& range = ranges[chunk.source];
-    const Range more = reach_of(layout, chunk);
-    range = range.size() == 0 ? more : Range{std::min(range.begin, more.begin), std::max(range.end, more.end)};
-  }
-  return ranges;
-}
 
 // Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the
 // cache.
@@ -55,21 +31,7 @@ std::uint64_t resident_bytes(const mmap::File& file, Range range, std::uint64_t 
 
 }  // namespace
 
-Trail::Trail(const Layout& layout) : layout_(layout) {
-  const std::uint64_t page = mmap::sys::page_size();
-  for (std::uint32_t source = 0; const Range& range : reaches(layout)) {
-    Pages& pages = before_.emplace_back();
-    const mmap::File* const file = layout.sources[source++]->file();
-    if (range.size() == 0) continue;
-    try {
-      pages = {range.begin / page * page, mmap::resident_pages(*file, range.begin, range.size())};
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::unsupported) throw;
-    }
-  }
-}
-
-std::uint64_t Trail::drop_new(const mmap::File& file, const Pages& before, Range range) const {
+std::uint64_t Trail::drop_new(const mmap::File& file, const PageSnapshot::Pages& before, Range range) const {
   const std::uint64_t page = mmap::sys::page_size();
   range = whole_pages(range, page);
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
@@ -98,7 +60,7 @@ std::uint64_t Trail::give_up(std::uint32_t source, Range range) const noexcept {
   const mmap::File* const file = layout_.sources[source]->file();
   if (file == nullptr || range.size() == 0) return 0;
   try {
-    return drop_new(*file, before_[source], range);
+    return drop_new(*file, before_.of(*layout_.sources[source]), range);
   } catch (const std::exception&) {
     return 0;
   }
@@ -123,7 +85,7 @@ std::uint64_t Trail::give_up_all() const noexcept {
 std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : layout.sources)
-    if (source->file() != nullptr) bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(Pages) + 64;
+    if (source->file() != nullptr) bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
   return bytes;
 }
 
