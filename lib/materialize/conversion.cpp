@@ -144,6 +144,12 @@ void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_
 void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept {
   if (from_type == DType::f32) return floats_to(to_type, from, to, count, store);
   if (to_type == DType::f32 && from_type != DType::f64) return widen_run(from_type, from, to, count, store);
+  if (has_recode_kernel(from_type, to_type)) {
+    if (store == Store::cached) return recode_run(from_type, to_type, from, to, count);
+    Tile recoded;
+    recode_run(from_type, to_type, from, recoded.bytes, count);
+    return copy_run(recoded.bytes, to, count * info(to_type).block_bytes, store);
+  }
   Tile floats;
   if (from_type != DType::f64) widen_run(from_type, from, floats.bytes, count, Store::cached);
   else if (to_type == DType::f32) demote_doubles<rounded>(from, floats.bytes, count);

@@ -8,14 +8,17 @@ namespace heft::engine {
 namespace {
 
 // Fewest rows that a transposed part has, so that what it writes comes in runs of this many elements; as far as this much memory allows.
-constexpr std::uint64_t transposed_rows = 64;
+constexpr std::uint64_t transposed_rows = 128;
+// Rows of transposed parts come in multiples of these, for whole cache lines to write.
+constexpr std::uint64_t line_elements = 64;
 constexpr std::uint64_t largest_transposed = 8u << 20;
 // One read has at most this many places to write to (IOV_MAX), with room for the gaps between them.
 constexpr std::uint32_t most_plain_parts = 500;
 
 std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
 
-// Cuts one transfer. Cuts lie on multiples of the grain in the source, so that transfers of the same bytes are cut at the same places.
+// Cuts one transfer. Cuts lie on multiples of the grain in the source, so that transfers of the same bytes are cut at the same places; those of rows
+// that become columns lie on multiples of a line's elements instead, counted from the first row.
 class Cutter {
  public:
   Cutter(Layout& layout, std::uint32_t number, const Grain& grain) noexcept
@@ -27,7 +30,8 @@ class Cutter {
     for (std::size_t level = transfer_.rank; level-- > 0;)
       spans_[level] =
           spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
-    grain_ = transfer_.plain ? grain.plain : turns_rows() ? transposed_grain(grain) : grain.staged;
+    turned_ = !transfer_.plain && turns_rows();
+    grain_ = transfer_.plain ? grain.plain : turned_ ? transposed_grain(grain) : grain.staged;
   }
 
   void run() { cut(0, transfer_.from, transfer_.to); }
@@ -58,12 +62,15 @@ class Cutter {
     const std::uint64_t step = as_bytes(axis.from_step);
     for (std::int64_t done = 0; done < axis.count;) {
       const std::uint64_t begin = from + static_cast<std::uint64_t>(done) * step;
-      const std::uint64_t line = (begin / grain_ + 1) * grain_;
-      const auto fitting = step == 0 ? axis.count : static_cast<std::int64_t>((line - begin + step - 1) / step);
-      const std::int64_t count = std::min(axis.count - done, fitting);
+      const std::int64_t count = step == 0 ? axis.count : std::min(axis.count - done, static_cast<std::int64_t>(steps_to_cut(begin, step)));
       emit(level, begin, to + done * axis.to_step, count);
       done += count;
     }
+  }
+
+  [[nodiscard]] std::uint64_t steps_to_cut(std::uint64_t begin, std::uint64_t step) const noexcept {
+    if (turned_ && grain_ / step >= line_elements) return grain_ / step / line_elements * line_elements;
+    return ((begin / grain_ + 1) * grain_ - begin + step - 1) / step;
   }
 
   void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
@@ -80,6 +87,7 @@ class Cutter {
   std::uint64_t
       spans_[most_axes + 1];  // bytes of the source from the first unit to the last, of the axes from a level on
   std::uint64_t grain_ = 0;
+  bool turned_ = false;
 };
 
 void sort_parts(Layout& layout) {

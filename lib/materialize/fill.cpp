@@ -9,9 +9,11 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// A transposed block: a cache line of each of many rows.
+// A turned block lies packed in the second-level cache, its rows a line further apart than they are long: at powers of two they would share few
+// places there. As many rows as make a run to write of two lines or more.
 constexpr std::size_t line = 64;
-constexpr std::size_t turned_rows = 256;
+constexpr std::size_t turned_rows = 128;
+constexpr std::size_t turned_bytes = 64u << 10;
 
 // Visits every index of the outer axes and gives `row` the places that the indices lead to.
 template <class Row>
@@ -44,25 +46,71 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
   }
 }
 
-// Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each of many rows is turned in the cache, where it
-// gives runs that can be converted and written as they are.
-void run_turned(const Conversion& conversion, const Axis& rows, const Axis& columns, const std::byte* from, std::byte* to, Store store) noexcept {
-  const std::size_t width = conversion.from_bytes();
-  const auto in_line = static_cast<std::int64_t>(line / width);
-  alignas(64) std::byte turned[line * turned_rows];
-  for (std::int64_t r = 0; r < rows.count; r += turned_rows) {
-    const std::int64_t row_count = std::min<std::int64_t>(turned_rows, rows.count - r);
-    const std::size_t pitch = static_cast<std::size_t>(row_count) * width;
-    for (std::int64_t c = 0; c < columns.count; c += in_line) {
-      const std::int64_t column_count = std::min(in_line, columns.count - c);
-      transpose_block(width, from + r * rows.from_step + c * columns.from_step, static_cast<std::size_t>(rows.from_step), turned, pitch,
-                      static_cast<std::size_t>(row_count), static_cast<std::size_t>(column_count));
-      for (std::int64_t j = 0; j < column_count; ++j)
-        conversion.run(turned + static_cast<std::size_t>(j) * pitch, to + r * rows.to_step + (c + j) * columns.to_step,
-                       static_cast<std::size_t>(row_count), store);
+// Rows of the source, `pitch` bytes apart, that will be wanted soon, on their way to the second-level cache.
+void fetch_rows(const std::byte* from, std::int64_t pitch, std::size_t rows, std::size_t size) noexcept {
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t at = 0; at < size; at += line) __builtin_prefetch(from + static_cast<std::int64_t>(r) * pitch + static_cast<std::int64_t>(at), 0, 2);
+}
+
+// Two axes at once: `rows` is packed in the destination, `columns` in the source. Blocks are converted into a packed copy, row by row; a line of each
+// of its rows at a time is turned in the first-level cache, and leaves as runs of whole lines. Meanwhile the next block is fetched: its rows are too
+// many and too short for what the processor foresees by itself.
+class Turn {
+ public:
+  Turn(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
+      : conversion_(conversion), rows_(rows), columns_(columns), store_(store), width_(conversion.to_bytes()),
+        block_rows_(width_ == 1 ? turned_rows : turned_rows / 2),
+        block_columns_(turned_bytes / block_rows_ / std::max<std::size_t>(width_, conversion.from_bytes())),
+        pitch_(block_columns_ * width_ + line) {}
+
+  void run(const std::byte* from, std::byte* to) noexcept {
+    for (std::size_t r = 0; r < count(rows_); r += block_rows_)
+      for (std::size_t c = 0; c < count(columns_); c += block_columns_) run_block(from, to, r, c);
+  }
+
+ private:
+  static std::size_t count(const Axis& axis) noexcept { return static_cast<std::size_t>(axis.count); }
+  [[nodiscard]] std::size_t rows_from(std::size_t r) const noexcept { return std::min(block_rows_, count(rows_) - r); }
+  [[nodiscard]] std::size_t columns_from(std::size_t c) const noexcept { return std::min(block_columns_, count(columns_) - c); }
+  [[nodiscard]] std::ptrdiff_t from_offset(std::size_t r, std::size_t c) const noexcept {
+    return static_cast<std::int64_t>(r) * rows_.from_step + static_cast<std::int64_t>(c) * columns_.from_step;
+  }
+
+  void run_block(const std::byte* from, std::byte* to, std::size_t r, std::size_t c) noexcept {
+    const std::size_t rows = rows_from(r);
+    const std::size_t columns = columns_from(c);
+    for (std::size_t i = 0; i < rows; ++i) conversion_.run(from + from_offset(r + i, c), packed_ + i * pitch_, columns, Store::cached);
+    const bool wraps = c + block_columns_ >= count(columns_);
+    const std::size_t next_r = wraps ? r + block_rows_ : r;
+    const std::size_t next_c = wraps ? 0 : c + block_columns_;
+    const std::size_t next_rows = next_r < count(rows_) ? rows_from(next_r) : 0;
+    const std::size_t in_line = line / width_;
+    const std::size_t fetched = (block_rows_ * in_line + block_columns_ - 1) / block_columns_;  // rows at each step
+    for (std::size_t at = 0, row = 0; at < columns; at += in_line, row += fetched) {
+      if (row < next_rows)
+        fetch_rows(from + from_offset(next_r + row, next_c), rows_.from_step, std::min(fetched, next_rows - row), columns_from(next_c) * conversion_.from_bytes());
+      turn_line(to + static_cast<std::int64_t>(r) * rows_.to_step + static_cast<std::int64_t>(c + at) * columns_.to_step, at, rows, std::min(in_line, columns - at));
     }
   }
-}
+
+  void turn_line(std::byte* to, std::size_t at, std::size_t rows, std::size_t columns) noexcept {
+    const std::size_t run = rows * width_;
+    transpose_block(width_, packed_ + at * width_, pitch_, turned_, run, rows, columns);
+    if (columns_.to_step >= 0) return copy_rows(turned_, run, to, static_cast<std::size_t>(columns_.to_step), columns, run, store_);
+    for (std::size_t i = 0; i < columns; ++i) copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
+  }
+
+  const Conversion& conversion_;
+  const Axis rows_;
+  const Axis columns_;
+  const Store store_;
+  const std::size_t width_;
+  const std::size_t block_rows_;
+  const std::size_t block_columns_;
+  const std::size_t pitch_;
+  alignas(line) std::byte packed_[turned_bytes + turned_rows * line];
+  alignas(line) std::byte turned_[turned_rows * line];
+};
 
 bool can_turn(std::size_t width) noexcept { return width == 1 || width == 2 || width == 4 || width == 8; }
 
@@ -81,13 +129,12 @@ void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::in
       conversion.run(row_from, row_to, static_cast<std::size_t>(inner.count), store);
     });
   Axis* const packed_rows = std::find_if(own, own + rank - 1, [&](const Axis& axis) { return axis.to_step == conversion.to_bytes(); });
-  if (from_packed && packed_rows != own + rank - 1 && can_turn(conversion.from_bytes())) {
+  if (from_packed && packed_rows != own + rank - 1 && can_turn(conversion.to_bytes())) {
     const Axis rows = *packed_rows;
     std::copy(packed_rows + 1, own + rank, packed_rows);
     --rank;
-    return for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) {
-      run_turned(conversion, rows, inner, row_from, row_to, store);
-    });
+    Turn turn(conversion, rows, inner, store);
+    return for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) { turn.run(row_from, row_to); });
   }
   for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) { run_strided(conversion, inner, row_from, row_to); });
 }

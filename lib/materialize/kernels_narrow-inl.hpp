@@ -45,6 +45,12 @@ template <class CodeType, int Mantissa, int Bias, std::uint32_t Largest, std::ui
           bool NegativeZero>
 struct SmallFloat {
   using Code = CodeType;
+  static constexpr int mantissa = Mantissa;
+  static constexpr int bias = Bias;
+  static constexpr std::uint32_t largest = Largest;
+  static constexpr std::uint32_t overflow = Overflow;
+  static constexpr std::uint32_t nan = Nan;
+  static constexpr bool negative_zero = NegativeZero;
   static constexpr int sign_shift = 32 - 8 * static_cast<int>(sizeof(Code));
   static constexpr std::uint32_t code_sign = f32_sign >> sign_shift;
 

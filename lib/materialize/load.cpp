@@ -105,6 +105,7 @@ void Load::check_stop() const {
 }
 
 void Load::advance(std::uint64_t written) {
+  finish_stores(Store::streaming);
   const std::uint64_t before = written_.fetch_add(written, std::memory_order_relaxed);
   if (options_.progress && before / report_bytes != (before + written) / report_bytes) report(false);
 }

@@ -105,6 +105,43 @@ TEST_CASE("kernels: values, middles between values and random floats narrow to t
   }
 }
 
+TEST_CASE("kernels: every code of every narrow type becomes the f16 and the bf16 that element.hpp gives") {
+  for (const DType from : narrow_types)
+    for (const DType to : {DType::f16, DType::bf16}) {
+      const std::vector<std::byte> codes = all_codes(from);
+      const std::size_t count = codes.size() / info(from).block_bytes;
+      INFO(name(from), " to ", name(to));
+      test::on_every_target([&] {
+        std::vector<std::byte> recoded(count * 2);
+        engine::recode_run(from, to, codes.data(), recoded.data(), count);
+        std::size_t wrong = 0;
+        for (std::uint32_t code = 0; code < count; ++code) {
+          const float expected = widened(to, narrowed(to, widened(from, code)));
+          wrong += !same_value(widened(to, code_at(to, recoded, code)), expected);
+        }
+        CHECK(wrong == 0);
+      });
+    }
+}
+
+TEST_CASE("kernels: recoded runs of any length write what they should and nothing beside it") {
+  const std::vector<std::byte> codes = all_codes(DType::f8_e4m3);
+  test::on_every_target([&] {
+    for (std::size_t count = 0; count < 100; ++count)
+      for (const DType to : {DType::f16, DType::bf16}) {
+        std::vector<std::byte> target(2 * count + 64, std::byte{0x5A});
+        engine::recode_run(DType::f8_e4m3, to, codes.data() + 1, target.data() + 1, count);
+        for (std::size_t i = 0; i < count; ++i) {
+          std::uint16_t code;
+          std::memcpy(&code, target.data() + 1 + 2 * i, 2);
+          REQUIRE(same_value(widened(to, code), widened(DType::f8_e4m3, static_cast<std::uint32_t>(i + 1))));
+        }
+        CHECK(target[0] == std::byte{0x5A});
+        CHECK(std::all_of(target.begin() + static_cast<std::ptrdiff_t>(2 * count + 1), target.end(), [](std::byte b) { return b == std::byte{0x5A}; }));
+      }
+  });
+}
+
 TEST_CASE("kernels: runs of any length at any alignment write what they should and nothing beside it") {
   std::vector<std::byte> source(4 * 300);
   std::mt19937 random(11);
@@ -168,7 +205,7 @@ TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges"
   for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 31 >> 3);
   test::on_every_target([&] {
     for (const std::size_t width : {1, 2, 4, 8})
-      for (const std::size_t rows : {1, 4, 16, 37})
+      for (const std::size_t rows : {1, 4, 16, 37, 40})
         for (const std::size_t columns : {1, 8, 17, 64}) {
           const std::size_t to_pitch = rows * width + 3;
           std::vector<std::byte> target(columns * to_pitch, std::byte{0x5A});
