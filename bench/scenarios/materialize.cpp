@@ -27,15 +27,13 @@ constexpr std::array<DirectShape, 6> direct_shapes = {{{"direct-pread", 4, 4u <<
                                                        {"direct-uring", 32, 512u << 10},
                                                        {"direct-uring", 64, 256u << 10}}};
 
-bool converts(const Job& job) { return job.bytes_written != job.bytes_read; }
-
 void add_memory_yardsticks(Table& table, const Job& job) {
   const std::string_view pages = job.reused ? "resident" : "fresh";
-  const bool streams = converts(job) || job.transposed;
+  const bool streams = job.converts || job.transposed;
   if (streams)
     table.rows.push_back(yardstick_row(fmt::format("stream into {} huge pages", pages), "stream", job, true));
   Job copy = job;
-  copy.bytes_read = converts(job) ? job.bytes_written : job.bytes_read;
+  copy.bytes_read = job.converts ? job.bytes_written : job.bytes_read;
   table.rows.push_back(yardstick_row(fmt::format("memcpy into {} huge pages", pages), "memcpy", copy, !streams));
 }
 
@@ -74,7 +72,7 @@ std::string question_for(CacheState state, const Job& job) {
     case CacheState::half: return "ratio 1: as fast as the best of heft's own paths when forced";
     case CacheState::warm: break;
   }
-  return converts(job) || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out, past the caches"
+  return job.converts || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out, past the caches"
                                          : "ratio 1: as fast as memcpy of as many bytes by as many threads";
 }
 
@@ -112,6 +110,7 @@ Table table_for(const Target& target, const Settings& settings, CacheState state
 Table table_for(const Target& target, const Settings& settings, const heft::Checkpoint& checkpoint, CacheState state,
                 Job job) {
   const PlanSize size = size_of_plan(checkpoint, job);
+  job.converts = size.converts;
   job.bytes_read = size.bytes_needed;
   job.bytes_written = job.dtype.empty() && !job.reused ? size.bytes_needed : size.room;
   Table table = table_for(target, settings, state, job);

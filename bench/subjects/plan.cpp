@@ -80,6 +80,7 @@ PlanSize size_of_plan(const heft::Checkpoint& checkpoint, const Job& job) {
   for_each_wanted(checkpoint, job, [&](const Wanted& w) {
     size.bytes_needed += w.view.size_bytes();
     size.bytes_written += w.bytes();
+    size.converts = size.converts || w.dtype != w.view.dtype();
     size.room += w.room();
     if (job.dim >= 0) size.pages_needed += pages_under(w.view);
   });

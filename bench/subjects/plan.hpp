@@ -19,6 +19,7 @@ heft::LoadPlan plan_for(const heft::Checkpoint& checkpoint, const Job& job, std:
 struct PlanSize {
   std::uint64_t bytes_needed = 0;   ///< Source bytes of the tensors wanted.
   std::uint64_t bytes_written = 0;  ///< As converted.
+  bool converts = false;            ///< Some tensor's dtype changes.
   std::uint64_t room = 0;           ///< Bytes of a buffer for all of them.
   std::uint64_t pages_needed =
       0;  ///< Bytes of the 4 KiB pages that hold what is needed; for tensor parallel jobs only.

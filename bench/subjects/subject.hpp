@@ -20,6 +20,7 @@ struct Job {
   unsigned threads = 1;
   std::uint64_t bytes_read = 0;     ///< For yardsticks: payload bytes to read ...
   std::uint64_t bytes_written = 0;  ///< ... and to write; for heft: bytes of a reused destination.
+  bool converts = false;            ///< For the choice of yardsticks: some tensor's dtype changes.
   bool reused = false;              ///< The destination is resident before the clock starts; else it is fresh memory.
   std::string dtype = {};           ///< Convert to this; empty: as stored.
   std::string via = "automatic";    ///< automatic, map, direct, read.

@@ -1,6 +1,7 @@
 #include "heft/plan.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
 #include <utility>
 
@@ -83,6 +84,12 @@ void require_shapes(std::string_view name, std::span<const TensorView> views, st
   for (const TensorView& view : views)
     if (!same_but_for(first, view.shape(), except))
       throw refusal(ErrorCode::out_of_range, name, fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first), to_string(view.shape()), view.name()));
+}
+
+// Empty tensors may declare dims whose sum does not fit.
+std::int64_t sum_of_dims(std::string_view name, std::int64_t sum, std::int64_t dim) {
+  if (dim > INT64_MAX - sum) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected dims whose sum is below 2^63, found {} and {}", sum, dim));
+  return sum + dim;
 }
 
 }  // namespace
@@ -171,7 +178,7 @@ void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::
   shape[dim] = 0;
   for (const TensorView& view : views) {
     refuse_repetition(view);
-    shape[dim] += view.shape()[dim];
+    shape[dim] = sum_of_dims(name, shape[dim], view.shape()[dim]);
   }
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
   add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
@@ -193,6 +200,7 @@ void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::s
   const Shape& part = views.front().shape();
   if (dim > part.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
   require_shapes(name, views, no_dim);
+  for (const TensorView& view : views) refuse_repetition(view);
   std::vector<std::int64_t> dims(part.begin(), part.end());
   dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
   const Shape shape{std::span<const std::int64_t>(dims)};

@@ -101,6 +101,15 @@ TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond 
   CHECK(test::thrown_by([&] { plan.add(expanded(terabyte), DType::u8, {}); }).code() == ErrorCode::out_of_range);
   const std::vector<TensorView> both{expanded(terabyte), expanded(terabyte)};
   CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::limit_exceeded);
+  CHECK(test::thrown_by([&] { plan.stack("both", both, 0); }).code() == ErrorCode::limit_exceeded);
+  CHECK(plan.count() == 0);
+}
+
+TEST_CASE("materialize: empty tensors whose dims do not add up within 63 bits are refused") {
+  const TensorView vast = TensorView::over("vast", DType::u8, Shape{INT64_MAX, 0}, {});
+  const std::vector<TensorView> both{vast, vast};
+  LoadPlan plan;
+  CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::out_of_range);
   CHECK(plan.count() == 0);
 }
 
