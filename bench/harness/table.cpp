@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <random>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -137,9 +139,15 @@ void run(Table& table, const RunOptions& options) {
   if (table.state) watch.before_go = [&table] { bring_to(*table.state, table.files); };
   const unsigned warm_up = table.state ? 0 : 1;  // nothing prepares the page cache, so a round that does not count does
   Progress progress(table.title, (warm_up + options.rounds) * table.rows.size());
+  // Each round has an order of its own: what a run leaves behind (memory that the host has just backed, or taken back)
+  // meets another row every time.
+  std::vector<std::size_t> order(table.rows.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::mt19937 random;  // the same orders in every run of the bench
   for (unsigned round = 0; round < warm_up + options.rounds; ++round) {
-    for (Row& row : table.rows) {
-      run_row(row, watch, round >= warm_up);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::size_t number : order) {
+      run_row(table.rows[number], watch, round >= warm_up);
       progress.add(1);
     }
   }

@@ -43,7 +43,18 @@ TensorView State::view(std::uint32_t position) const {
 }
 
 std::uint32_t State::find(std::string_view wanted) const noexcept {
-  return index.find(hash(wanted), [&](std::uint32_t position) { return name(position) == wanted; });
+  return index.find(hash(wanted), [&](std::uint32_t position) {
+    prefetch_dims(position);
+    return name(position) == wanted;
+  });
+}
+
+// Whoever looks a name up makes a view of what it finds: its dims are on their way while the names are compared.
+void State::prefetch_dims(std::uint32_t position) const noexcept {
+  const EntryRef at = entries[position];
+  if (at.shard == EntryRef::made) return;
+  const format::Catalog& from = catalog(at.shard);
+  __builtin_prefetch(from.dims.data() + from.tensors[at.entry].dims);
 }
 
 bool State::is_pytorch() const noexcept {

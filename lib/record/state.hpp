@@ -69,6 +69,8 @@ struct State : std::enable_shared_from_this<State> {
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 
  private:
+  void prefetch_dims(std::uint32_t position) const noexcept;
+
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
   mutable std::once_flag tree_once_;
   mutable std::once_flag metadata_once_;
