@@ -142,19 +142,23 @@ struct TensorStream::State {
     belt.stop();
   }
 
-  void load() noexcept {
+  // The loader has let go of a failure before the consumer can have it: one thread at a time holds an exception.
+  void load() noexcept { belt.end(load_groups()); }
+
+  // What went wrong, or null.
+  std::exception_ptr load_groups() noexcept {
     try {
       const std::span<const std::uint32_t> all(order);
       for (std::size_t begin = 0; begin < all.size();) {
         const std::size_t count = count_of_group(begin);
         const LoadPlan group = engine::select(plan, all.subspan(begin, count));
-        if (!belt.await_room(group.bytes_written())) return;
+        if (!belt.await_room(group.bytes_written())) break;
         load_group(group);
         begin += count;
       }
-      belt.end(nullptr);
+      return nullptr;
     } catch (...) {
-      belt.end(std::current_exception());
+      return std::current_exception();
     }
   }
 
