@@ -21,8 +21,11 @@ constexpr unsigned most_threads = 16;
 constexpr std::uint64_t bytes_worth_a_thread = 4u << 20;
 // Of each thread: its stack, small change.
 constexpr std::uint64_t thread_overhead = 512u << 10;
-// A window of a mapping, with the huge pages that it begins and ends in.
-constexpr std::uint64_t window_footprint = (4u << 20) + 2 * Arena::huge_page;
+// Windows of all threads together, as far as each holds a chunk: giving one up interrupts every processor that the
+// process runs on, so they are to be few.
+constexpr std::uint64_t all_windows = 16u << 20;
+constexpr std::uint64_t smallest_window = 4u << 20;
+constexpr std::uint64_t largest_window = 8u << 20;
 constexpr std::uint64_t smallest_ring = 1u << 20;
 constexpr std::uint64_t page = 4096;
 // Tensors of this size are given up to a page, so that direct reads need no copy.
@@ -131,6 +134,9 @@ Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeO
   budget.threads = threads_for(layout, options);
   size_rings(layout, options, budget);
   size_slots(layout, options, budget);
+  budget.window_bytes = std::clamp(all_windows / budget.threads, smallest_window, largest_window);
+  // A window also holds the rest of the huge pages that it begins and ends in.
+  const std::uint64_t window_footprint = budget.window_bytes + 2 * Arena::huge_page;
   const std::uint64_t a_thread = Arena::footprint(budget.staging_bytes) + window_footprint + thread_overhead;
   budget.peak_bytes = Arena::footprint(budget.arena_bytes) + budget.threads * a_thread +
                       ring_footprint(options, budget) + table_bytes(plan, layout) +

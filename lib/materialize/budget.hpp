@@ -29,6 +29,8 @@ struct Budget {
   std::uint64_t arena_bytes = 0;
   /// Each worker's buffer for chunks that are read before they are converted or gathered.
   std::uint64_t staging_bytes = 0;
+  /// Most that each worker enters of a mapping at once.
+  std::uint64_t window_bytes = 0;
   /// Each worker's ring of direct reads; when there are slots, only what is converted or gathered goes through one.
   std::uint64_t ring_bytes = 0;
   std::uint64_t far_ring_bytes = 0;

@@ -131,25 +131,18 @@ void promote_floats(const std::byte* from, std::byte* to, std::size_t count) noe
 
 void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_t count, Store store) noexcept {
   if (to_type == DType::f32) return copy_run(floats, to, count * sizeof(float), store);
-  if (store == Store::cached) {
-    if (to_type == DType::f64) return promote_floats(floats, to, count);
-    return narrow_run(to_type, floats, to, count);
-  }
-  Tile tile;
-  floats_to(to_type, floats, tile.bytes, count, Store::cached);
-  copy_run(tile.bytes, to, count * info(to_type).block_bytes, store);
+  if (to_type != DType::f64) return narrow_run(to_type, floats, to, count, store);
+  if (store == Store::cached) return promote_floats(floats, to, count);
+  Tile doubles;
+  promote_floats(floats, doubles.bytes, count);
+  copy_run(doubles.bytes, to, count * sizeof(double), store);
 }
 
-// At most tile_scalars.
+// At most tile_scalars where there is no kernel for it.
 void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept {
   if (from_type == DType::f32) return floats_to(to_type, from, to, count, store);
   if (to_type == DType::f32 && from_type != DType::f64) return widen_run(from_type, from, to, count, store);
-  if (has_recode_kernel(from_type, to_type)) {
-    if (store == Store::cached) return recode_run(from_type, to_type, from, to, count);
-    Tile recoded;
-    recode_run(from_type, to_type, from, recoded.bytes, count);
-    return copy_run(recoded.bytes, to, count * info(to_type).block_bytes, store);
-  }
+  if (has_recode_kernel(from_type, to_type)) return recode_run(from_type, to_type, from, to, count, store);
   Tile floats;
   if (from_type != DType::f64) widen_run(from_type, from, floats.bytes, count, Store::cached);
   else if (to_type == DType::f32) demote_doubles<rounded>(from, floats.bytes, count);
@@ -209,7 +202,8 @@ void Conversion::run(const std::byte* from, std::byte* to, std::size_t count, St
   if (count * to_bytes_ < shortest_streamed) store = Store::cached;
   const bool decodes = has_block_kernel(from_, to_);
   const bool one_kernel = step_ == Step::copy || (to_ == DType::f32 && has_narrow_kernel(from_)) ||
-                          (store == Store::cached && ((from_ == DType::f32 && has_narrow_kernel(to_)) || decodes));
+                          (from_ == DType::f32 && has_narrow_kernel(to_)) || has_recode_kernel(from_, to_) ||
+                          (store == Store::cached && decodes);
   if (one_kernel && !touches_bits()) return convert(from, to, count, store);
   const std::size_t tile_units =
       decodes ? tile_bytes / to_bytes_ : tile_scalars / (std::size_t{scalars_} * unit_elements_);

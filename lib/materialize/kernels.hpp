@@ -33,12 +33,13 @@ void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std
 /// `count` elements of `from_type` (has_narrow_kernel) to f32: exact.
 void widen_run(DType from_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept;
 /// `count` elements of f32 to `to_type` (has_narrow_kernel), rounded.
-void narrow_run(DType to_type, const std::byte* from, std::byte* to, std::size_t count) noexcept;
+void narrow_run(DType to_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept;
 
 /// True for pairs that recode_run knows: f16, bf16 and the f8 kinds to f16 and bf16.
 [[nodiscard]] bool has_recode_kernel(DType from_type, DType to_type) noexcept;
 /// `count` elements of one narrow type to another (has_recode_kernel), rounded, without a stop at f32 in memory.
-void recode_run(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count) noexcept;
+void recode_run(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count,
+                Store store) noexcept;
 
 /// `count` elements of `width` (1, 2, 4 or 8) bytes with their bytes reversed.
 void swap_run(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept;

@@ -152,16 +152,22 @@ struct Single {
   using Code = float;
 };
 
+// As codes: a vector of as many.
 template <class Float>
-HWY_INLINE void store_as(VecF value, typename Float::Code* to) {
+HWY_INLINE auto narrowed(VecF value) {
   using Code = typename Float::Code;
   const hn::Rebind<Code, F32> codes;
   if constexpr (hwy::IsSame<Code, float>())
-    hn::StoreU(value, codes, to);
+    return value;
   else if constexpr (hwy::IsSame<Code, hwy::float16_t>())
-    hn::StoreU(hn::DemoteTo(codes, value), codes, to);
+    return hn::DemoteTo(codes, value);
   else
-    hn::StoreU(hn::DemoteTo(codes, hn::BitCast(I32(), Float::narrow(value))), codes, to);
+    return hn::DemoteTo(codes, hn::BitCast(I32(), Float::narrow(value)));
+}
+
+template <class Float>
+HWY_INLINE void store_as(VecF value, typename Float::Code* to) {
+  hn::StoreU(narrowed<Float>(value), hn::Rebind<typename Float::Code, F32>(), to);
 }
 
 }  // namespace

@@ -24,8 +24,6 @@ constexpr double mostly = 0.9;
 constexpr std::uint64_t worth_a_read = 16u << 10;
 // What passes through a buffer stays in the second-level cache.
 constexpr std::uint64_t buffer_window = 128u << 10;
-// Pages of a mapping are entered and given up by the huge page, where the page cache has such.
-constexpr std::uint64_t mapped_window = 4u << 20;
 
 struct Choice {
   Path path;
@@ -197,7 +195,7 @@ class Worker {
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
       if (next->sparse || next->range.begin > window.end + Grain{}.gap ||
-          next->range.end > window.begin + mapped_window)
+          next->range.end > window.begin + load_.budget().window_bytes)
         break;
       window.end = std::max(window.end, next->range.end);
     }

@@ -91,15 +91,17 @@ TEST_CASE("kernels: values, middles between values and random floats narrow to t
     std::vector<std::uint32_t> expected;
     for (const float value : values) expected.push_back(narrowed(type, value));
     test::on_every_target([&] {
-      std::vector<std::byte> codes(values.size() * info(type).block_bytes);
-      engine::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size());
-      INFO(name(type));
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::uint32_t code = code_at(type, codes, i);
-        const bool both_nan = std::isnan(widened(type, expected[i])) && std::isnan(widened(type, code));
-        if (code == expected[i] || both_nan) continue;
-        INFO("value ", values[i], " bits ", std::bit_cast<std::uint32_t>(values[i]));
-        REQUIRE(code == expected[i]);
+      for (const Store store : {Store::cached, Store::streaming}) {
+        std::vector<std::byte> codes(values.size() * info(type).block_bytes);
+        engine::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size(), store);
+        INFO(name(type));
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          const std::uint32_t code = code_at(type, codes, i);
+          const bool both_nan = std::isnan(widened(type, expected[i])) && std::isnan(widened(type, code));
+          if (code == expected[i] || both_nan) continue;
+          INFO("value ", values[i], " bits ", std::bit_cast<std::uint32_t>(values[i]));
+          REQUIRE(code == expected[i]);
+        }
       }
     });
   }
@@ -112,33 +114,40 @@ TEST_CASE("kernels: every code of every narrow type becomes the f16 and the bf16
       const std::size_t count = codes.size() / info(from).block_bytes;
       INFO(name(from), " to ", name(to));
       test::on_every_target([&] {
-        std::vector<std::byte> recoded(count * 2);
-        engine::recode_run(from, to, codes.data(), recoded.data(), count);
-        std::size_t wrong = 0;
-        for (std::uint32_t code = 0; code < count; ++code) {
-          const float expected = widened(to, narrowed(to, widened(from, code)));
-          wrong += !same_value(widened(to, code_at(to, recoded, code)), expected);
+        for (const Store store : {Store::cached, Store::streaming}) {
+          std::vector<std::byte> recoded(count * 2);
+          engine::recode_run(from, to, codes.data(), recoded.data(), count, store);
+          std::size_t wrong = 0;
+          for (std::uint32_t code = 0; code < count; ++code) {
+            const float expected = widened(to, narrowed(to, widened(from, code)));
+            wrong += !same_value(widened(to, code_at(to, recoded, code)), expected);
+          }
+          CHECK(wrong == 0);
         }
-        CHECK(wrong == 0);
       });
     }
 }
 
-TEST_CASE("kernels: recoded runs of any length write what they should and nothing beside it") {
+TEST_CASE("kernels: recoded runs of any length at any alignment write what they should and nothing beside it") {
   const std::vector<std::byte> codes = all_codes(DType::f8_e4m3);
+  const auto check = [&](DType to, Store store, std::size_t lead, std::size_t count) {
+    std::vector<std::byte> target(2 * count + lead + 64, std::byte{0x5A});
+    engine::recode_run(DType::f8_e4m3, to, codes.data() + 1, target.data() + lead, count, store);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::uint16_t code;
+      std::memcpy(&code, target.data() + lead + 2 * i, 2);
+      REQUIRE(same_value(widened(to, code), widened(DType::f8_e4m3, static_cast<std::uint32_t>(i + 1))));
+    }
+    const auto untouched = [](std::byte b) { return b == std::byte{0x5A}; };
+    const auto end = target.begin() + static_cast<std::ptrdiff_t>(2 * count + lead);
+    CHECK(std::all_of(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(lead), untouched));
+    CHECK(std::all_of(end, target.end(), untouched));
+  };
   test::on_every_target([&] {
-    for (std::size_t count = 0; count < 100; ++count)
-      for (const DType to : {DType::f16, DType::bf16}) {
-        std::vector<std::byte> target(2 * count + 64, std::byte{0x5A});
-        engine::recode_run(DType::f8_e4m3, to, codes.data() + 1, target.data() + 1, count);
-        for (std::size_t i = 0; i < count; ++i) {
-          std::uint16_t code;
-          std::memcpy(&code, target.data() + 1 + 2 * i, 2);
-          REQUIRE(same_value(widened(to, code), widened(DType::f8_e4m3, static_cast<std::uint32_t>(i + 1))));
-        }
-        CHECK(target[0] == std::byte{0x5A});
-        CHECK(std::all_of(target.begin() + static_cast<std::ptrdiff_t>(2 * count + 1), target.end(), [](std::byte b) { return b == std::byte{0x5A}; }));
-      }
+    for (const std::size_t lead : {0, 1, 2, 6})
+      for (std::size_t count = 0; count < 200; ++count)
+        for (const Store store : {Store::cached, Store::streaming})
+          for (const DType to : {DType::f16, DType::bf16}) check(to, store, lead, count);
   });
 }
 
