@@ -9,11 +9,12 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// A turned block lies packed in the second-level cache, its rows a line further apart than they are long: at powers of two they would share few
-// places there. As many rows as make a run to write of two lines or more.
+// A block that is turned lies in the second-level cache, beside the next one that is being fetched. As many rows as make
+// a run to write of two lines or more. Where rows are converted first, they lie packed a line further apart than they
+// are long: at powers of two they would share few places of the cache.
 constexpr std::size_t line = 64;
 constexpr std::size_t turned_rows = 128;
-constexpr std::size_t turned_bytes = 64u << 10;
+constexpr std::size_t turned_bytes = 32u << 10;
 
 // Visits every index of the outer axes and gives `row` the places that the indices lead to.
 template <class Row>
@@ -52,9 +53,10 @@ void fetch_rows(const std::byte* from, std::int64_t pitch, std::size_t rows, std
     for (std::size_t at = 0; at < size; at += line) __builtin_prefetch(from + static_cast<std::int64_t>(r) * pitch + static_cast<std::int64_t>(at), 0, 2);
 }
 
-// Two axes at once: `rows` is packed in the destination, `columns` in the source. Blocks are converted into a packed copy, row by row; a line of each
-// of its rows at a time is turned in the first-level cache, and leaves as runs of whole lines. Meanwhile the next block is fetched: its rows are too
-// many and too short for what the processor foresees by itself.
+// Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a time
+// is turned in the first-level cache, and leaves as runs of whole lines: from where the rows lie, or, where elements are
+// not just copied, from a packed copy of the block that was converted row by row. Meanwhile the next block is fetched: its
+// rows are too many and too short for what the processor foresees by itself.
 class Turn {
  public:
   Turn(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
@@ -76,10 +78,23 @@ class Turn {
     return static_cast<std::int64_t>(r) * rows_.from_step + static_cast<std::int64_t>(c) * columns_.from_step;
   }
 
+  // A block of elements as they shall be, and how far apart its rows are.
+  struct Block {
+    const std::byte* rows;
+    std::size_t pitch;
+  };
+
+  [[nodiscard]] Block convert(const std::byte* from, std::size_t rows, std::size_t columns) noexcept {
+    if (conversion_.is_copy() && rows_.from_step >= 0) return {from, static_cast<std::size_t>(rows_.from_step)};
+    for (std::size_t i = 0; i < rows; ++i)
+      conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns, Store::cached);
+    return {packed_, pitch_};
+  }
+
   void run_block(const std::byte* from, std::byte* to, std::size_t r, std::size_t c) noexcept {
     const std::size_t rows = rows_from(r);
     const std::size_t columns = columns_from(c);
-    for (std::size_t i = 0; i < rows; ++i) conversion_.run(from + from_offset(r + i, c), packed_ + i * pitch_, columns, Store::cached);
+    const Block block = convert(from + from_offset(r, c), rows, columns);
     const bool wraps = c + block_columns_ >= count(columns_);
     const std::size_t next_r = wraps ? r + block_rows_ : r;
     const std::size_t next_c = wraps ? 0 : c + block_columns_;
@@ -88,16 +103,21 @@ class Turn {
     const std::size_t fetched = (block_rows_ * in_line + block_columns_ - 1) / block_columns_;  // rows at each step
     for (std::size_t at = 0, row = 0; at < columns; at += in_line, row += fetched) {
       if (row < next_rows)
-        fetch_rows(from + from_offset(next_r + row, next_c), rows_.from_step, std::min(fetched, next_rows - row), columns_from(next_c) * conversion_.from_bytes());
-      turn_line(to + static_cast<std::int64_t>(r) * rows_.to_step + static_cast<std::int64_t>(c + at) * columns_.to_step, at, rows, std::min(in_line, columns - at));
+        fetch_rows(from + from_offset(next_r + row, next_c), rows_.from_step, std::min(fetched, next_rows - row),
+                   columns_from(next_c) * conversion_.from_bytes());
+      std::byte* const turned = to + static_cast<std::int64_t>(r) * rows_.to_step +
+                                static_cast<std::int64_t>(c + at) * columns_.to_step;
+      turn_line({block.rows + at * width_, block.pitch}, turned, rows, std::min(in_line, columns - at));
     }
   }
 
-  void turn_line(std::byte* to, std::size_t at, std::size_t rows, std::size_t columns) noexcept {
+  void turn_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
     const std::size_t run = rows * width_;
-    transpose_block(width_, packed_ + at * width_, pitch_, turned_, run, rows, columns);
-    if (columns_.to_step >= 0) return copy_rows(turned_, run, to, static_cast<std::size_t>(columns_.to_step), columns, run, store_);
-    for (std::size_t i = 0; i < columns; ++i) copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
+    transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns);
+    if (columns_.to_step >= 0)
+      return copy_rows(turned_, run, to, static_cast<std::size_t>(columns_.to_step), columns, run, store_);
+    for (std::size_t i = 0; i < columns; ++i)
+      copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
   }
 
   const Conversion& conversion_;

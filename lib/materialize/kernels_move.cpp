@@ -37,6 +37,7 @@ void CopyStreaming(const std::byte* from, std::byte* to, std::size_t size) {
     hn::Stream(c, d, target + i + 2 * lanes);
     hn::Stream(e, d, target + i + 3 * lanes);
   }
+  for (; i + lanes <= size; i += lanes) hn::Stream(hn::LoadU(d, source + i), d, target + i);
   std::memcpy(to + i, from + i, size - i);
 }
 
@@ -92,20 +93,15 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
   swap_elements<sizeof(Lane)>(from + i * sizeof(Lane), to + i * sizeof(Lane), count - i);
 }
 
-// n columns of n rows, n elements in 16 bytes, or of twice as many rows, whose lower and upper half fill the halves of 32 bytes:
-// log2(n) times, vectors i and i + n/2 are interleaved, in each 16 bytes for themselves, into vectors 2i and 2i + 1.
-template <class Lane, std::size_t halves>
+// n columns of n rows, n elements in 16 bytes: log2(n) times, vectors i and i + n/2 are interleaved into vectors 2i and
+// 2i + 1. Of more rows at once, more would lie in the same places of the first-level cache.
+template <class Lane>
 HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch) {
   constexpr std::size_t n = 16 / sizeof(Lane);
-  const hn::FixedTag<Lane, n> d_half;
-  const hn::FixedTag<Lane, n * halves> d;
-  const auto load = [&](std::size_t row) { return hn::LoadU(d_half, reinterpret_cast<const Lane*>(from + row * from_pitch)); };
+  const hn::FixedTag<Lane, n> d;
   hn::Vec<decltype(d)> rows[n];
   hn::Vec<decltype(d)> mixed[n];
-  for (std::size_t i = 0; i < n; ++i) {
-    if constexpr (halves == 2) rows[i] = hn::Combine(d, load(i + n), load(i));
-    else rows[i] = load(i);
-  }
+  for (std::size_t i = 0; i < n; ++i) rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_pitch));
   for (std::size_t step = 1; step < n; step *= 2) {
     for (std::size_t i = 0; i < n / 2; ++i) {
       mixed[2 * i] = hn::InterleaveLower(d, rows[i], rows[i + n / 2]);
@@ -116,25 +112,14 @@ HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, st
   for (std::size_t i = 0; i < n; ++i) hn::StoreU(rows[i], d, reinterpret_cast<Lane*>(to + i * to_pitch));
 }
 
-// As many whole tiles as there are in a block; what they cover ends at the returned row.
-template <class Lane, std::size_t halves>
-std::size_t transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t begin, std::size_t rows, std::size_t columns) {
-  constexpr std::size_t n = 16 / sizeof(Lane);
-  std::size_t r = begin;
-  for (; r + n * halves <= rows; r += n * halves)
-    for (std::size_t c = 0; c + n <= columns; c += n)
-      transpose_tile<Lane, halves>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane), to_pitch);
-  return r;
-}
-
 template <class Lane>
 void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t columns) {
   constexpr std::size_t n = 16 / sizeof(Lane);
-  std::size_t whole_rows = 0;
-  // Vectors of 64 bytes give nothing more: the tile waits for memory, not for shuffles.
-  if constexpr (HWY_MAX_BYTES >= 32) whole_rows = transpose_tiles<Lane, 2>(from, from_pitch, to, to_pitch, 0, rows, columns);
-  whole_rows = transpose_tiles<Lane, 1>(from, from_pitch, to, to_pitch, whole_rows, rows, columns);
+  const std::size_t whole_rows = rows / n * n;
   const std::size_t whole_columns = columns / n * n;
+  for (std::size_t r = 0; r < whole_rows; r += n)
+    for (std::size_t c = 0; c < whole_columns; c += n)
+      transpose_tile<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane), to_pitch);
   transpose_elements<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch, whole_rows, columns - whole_columns);
   transpose_elements<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch, rows - whole_rows, columns);
 }
