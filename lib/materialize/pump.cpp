@@ -17,6 +17,14 @@ constexpr std::uint64_t direct_gap = 32u << 10;
 // Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
 constexpr std::uint64_t worth_a_request = 256u << 10;
 
+// Appends a request, or lengthens the last one where nothing worth leaving out lies between.
+void add_request(std::vector<Range>& requests, Range request, std::uint64_t gap) {
+  if (!requests.empty() && request.begin <= requests.back().end + gap)
+    requests.back().end = std::max(requests.back().end, request.end);
+  else
+    requests.push_back(request);
+}
+
 Range aligned_to(Range range, std::uint64_t alignment) noexcept {
   return {range.begin / alignment * alignment, (range.end + alignment - 1) / alignment * alignment};
 }
@@ -38,10 +46,32 @@ DirectPump::DirectPump(Load& load, LoadStats& share)
 // Nobody may take a slot, or the destination's memory, for his own while the device still writes to it.
 DirectPump::~DirectPump() { queue_.reset(); }
 
-void DirectPump::feed(const Chunk& chunk) {
-  if (chunk.plain) return feed_plain(chunk);
-  const std::vector<Range> requests = requests_for(chunk);
-  send({.chunk = &chunk, .range = chunk.range, .aligned = {requests.front().begin, requests.back().end}}, requests);
+std::size_t DirectPump::feed(std::span<const Chunk> chunks) {
+  const Chunk& first = chunks.front();
+  if (first.plain) {
+    feed_plain(first);
+    return 1;
+  }
+  std::vector<Range> requests = requests_for(first);
+  std::size_t count = 1;
+  while (count < chunks.size() && join(requests, chunks[count])) ++count;
+  send({.chunks = chunks.first(count),
+        .range = {first.range.begin, requests.back().end},
+        .aligned = {requests.front().begin, requests.back().end}},
+       requests);
+  return count;
+}
+
+// Adds the requests of a chunk to those of the ones before it, or nothing if they are too far or would be too many.
+bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
+  if (chunk.plain) return false;
+  const std::vector<Range> more = requests_for(chunk);
+  const std::uint64_t most = std::min<std::uint64_t>(slice_bytes, ring_->span().size() / 4);
+  const bool is_far = more.front().begin > requests.back().end + direct_gap;
+  const bool is_large = std::max(more.back().end, requests.back().end) > requests.front().begin + most;
+  if (is_far || is_large || requests.size() + more.size() > queue_depth / 2) return false;
+  for (const Range& request : more) add_request(requests, request, direct_gap);
+  return true;
 }
 
 std::uint64_t DirectPump::alignment_of(const Chunk& chunk) const {
@@ -78,7 +108,7 @@ Range DirectPump::straight_part(const Chunk& chunk, std::uint64_t at, const Run&
 void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
-    send({.chunk = &chunk, .range = slice, .aligned = slice, .memory = to + (begin - range.begin), .straight = true},
+    send({.chunks = {&chunk, 1}, .range = slice, .aligned = slice, .memory = to + (begin - range.begin), .straight = true},
          {slice});
     begin = slice.end;
   }
@@ -89,7 +119,7 @@ void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
     // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
     const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
     const Range aligned = aligned_to(slice, alignment_of(chunk));
-    send({.chunk = &chunk, .range = slice, .aligned = aligned}, {aligned});
+    send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned}, {aligned});
     begin = slice.end;
   }
 }
@@ -98,28 +128,30 @@ std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
   const std::uint64_t alignment = alignment_of(chunk);
   if (!chunk.sparse) return {aligned_to(chunk.range, alignment)};
   std::vector<Range> requests;
-  for (const Range& needed : needed_ranges(load_.layout(), chunk, direct_gap)) {
-    const Range aligned = aligned_to(needed, alignment);
-    if (!requests.empty() && aligned.begin <= requests.back().end)
-      requests.back().end = aligned.end;
-    else
-      requests.push_back(aligned);
-  }
+  for (const Range& needed : needed_ranges(load_.layout(), chunk, direct_gap))
+    add_request(requests, aligned_to(needed, alignment), 0);
   return requests;
+}
+
+std::uint64_t DirectPump::needed_by(const Flight& flight) const {
+  if (flight.chunks.front().plain) return flight.range.size();
+  std::uint64_t sum = 0;
+  for (const Chunk& chunk : flight.chunks) sum += needed_bytes(load_.layout(), chunk);
+  return sum;
 }
 
 void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
   await_room(std::min<std::size_t>(requests.size(), queue_depth));
   if (flight.memory == nullptr) place(flight);
-  const Chunk& chunk = *flight.chunk;
-  const std::uint64_t needed = chunk.plain ? flight.range.size() : needed_bytes(load_.layout(), chunk);
+  const std::uint64_t needed = needed_by(flight);
+  const std::size_t file = numbers_[flight.chunks.front().source];
   flights_.push_back(std::move(flight));
   const std::uint64_t token = first_token_ + flights_.size() - 1;
   std::uint64_t asked = 0;
   for (const Range& request : requests) {
     while (queue_->in_flight() == queue_depth) await_request();
     Flight& sent = flights_.back();
-    queue_->submit(numbers_[chunk.source], request.begin,
+    queue_->submit(file, request.begin,
                    {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
     ++sent.outstanding;
     asked += request.size();
@@ -131,7 +163,7 @@ void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
 // at its begin when the end is too near.
 void DirectPump::place(Flight& flight) {
   const Budget& budget = load_.budget();
-  if (load_.handover() != nullptr && flight.chunk->plain) {
+  if (load_.handover() != nullptr && flight.chunks.front().plain) {
     while (slots_held_ == budget.slots_a_worker) land_oldest();
     flush();  // the device is to have work while a slot is waited for
     flight.slot = load_.handover()->take_slot();
@@ -157,6 +189,14 @@ void DirectPump::await_room(std::size_t requests) {
   while (queue_->in_flight() + requests > queue_depth) land_oldest();
 }
 
+// What went wrong with byte `at` of a flight, with the file and the tensor that it is of.
+Error DirectPump::about(const Error& error, const Flight& flight, std::uint64_t at) const {
+  const auto reaches = [&](const Chunk& chunk) { return at < chunk.range.end; };
+  const auto found = std::find_if(flight.chunks.begin(), flight.chunks.end(), reaches);
+  const Chunk& chunk = found == flight.chunks.end() ? flight.chunks.back() : *found;
+  return error.with_path(load_.layout().sources[chunk.source]->path()).with_tensor(load_.tensor_of(chunk, at));
+}
+
 // The request that failed need not be the oldest one's.
 void DirectPump::await_request() {
   try {
@@ -166,8 +206,8 @@ void DirectPump::await_request() {
     const std::uint64_t at = error.offset().value_or(0);
     for (const Flight& flight : flights_) {
       const bool holds = flight.aligned.begin <= at && at < flight.aligned.end;
-      if (holds && load_.layout().sources[flight.chunk->source]->path() == error.path())
-        throw error.with_tensor(load_.tensor_of(*flight.chunk, at));
+      if (holds && load_.layout().sources[flight.chunks.front().source]->path() == error.path())
+        throw about(error, flight, at);
     }
     throw;
   }
@@ -185,8 +225,7 @@ void DirectPump::land_oldest() {
     share_.worker_copy_seconds += seconds_since(fetched);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::cancelled) throw;
-    throw error.with_path(load_.layout().sources[oldest.chunk->source]->path())
-        .with_tensor(load_.tensor_of(*oldest.chunk, oldest.range.begin));
+    throw about(error, oldest, error.offset().value_or(oldest.range.begin));
   }
   if (oldest.slot) --slots_held_;
   if (oldest.ring_end != 0) tail_ = oldest.ring_end;
@@ -196,11 +235,14 @@ void DirectPump::land_oldest() {
 
 void DirectPump::land(const Flight& flight) {
   if (flight.straight) return load_.advance(flight.range.size());
-  const std::byte* const bytes = flight.memory + (flight.range.begin - flight.aligned.begin);
+  const auto fetched = [&](const Range& range) { return flight.memory + (range.begin - flight.aligned.begin); };
+  const Chunk& first = flight.chunks.front();
   if (flight.slot)
-    load_.advance(load_.handover()->hand_over(load_, *flight.chunk, flight.range, bytes, flight.slot));
+    load_.advance(load_.handover()->hand_over(load_, first, flight.range, fetched(flight.range), flight.slot));
+  else if (first.plain)
+    deliver(load_, first, flight.range, fetched(flight.range));
   else
-    deliver(load_, *flight.chunk, flight.range, bytes);
+    for (const Chunk& chunk : flight.chunks) deliver(load_, chunk, chunk.range, fetched(chunk.range));
 }
 
 void DirectPump::flush() { queue_->flush(); }

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "heft/error.hpp"
 #include "materialize/arena.hpp"
 #include "materialize/load.hpp"
 #include "mmap/direct.hpp"
@@ -23,9 +25,10 @@ class DirectPump {
   DirectPump(const DirectPump&) = delete;
   DirectPump& operator=(const DirectPump&) = delete;
 
-  /// Reads the chunk, whose file has direct access. Lands earlier chunks when the ring is full. Throws what reading
-  /// and landing throw, with the path and the tensor of the chunk that failed.
-  void feed(const Chunk& chunk);
+  /// Reads the first of `chunks`, neighbours in one file that has direct access, and as many of the others as go into
+  /// the same requests; says how many these are, the first included. Lands earlier chunks when the ring is full. Throws
+  /// what reading and landing throw, with the path and the tensor of the chunk that failed.
+  std::size_t feed(std::span<const Chunk> chunks);
   /// Sends what was fed, without waiting: before a pause in which the worker does other things.
   void flush();
   /// Lands everything that was fed.
@@ -34,9 +37,9 @@ class DirectPump {
  private:
   // Bytes under way: what is being read, and where to.
   struct Flight {
-    const Chunk* chunk = nullptr;
-    Range range;    // of the source: what lands
-    Range aligned;  // of the source: what `memory` has room for
+    std::span<const Chunk> chunks;  // one, or several that are converted or gathered, which land one after the other
+    Range range;                    // of the source: what lands
+    Range aligned;                  // of the source: what `memory` has room for
     std::byte* memory = nullptr;
     bool straight = false;       // `memory` is where the bytes belong
     Slots::Slot slot = {};       // holds `memory`, on its way to far memory
@@ -56,6 +59,9 @@ class DirectPump {
   void land(const Flight& flight);
   void await_request();
   [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
+  bool join(std::vector<Range>& requests, const Chunk& chunk) const;
+  [[nodiscard]] std::uint64_t needed_by(const Flight& flight) const;
+  [[nodiscard]] Error about(const Error& error, const Flight& flight, std::uint64_t at) const;
 
   Load& load_;
   LoadStats& share_;

@@ -69,9 +69,9 @@ class Worker {
     try {
       choice = choose(batch);
       if (pump_ && choice.path != Path::direct) pump_->flush();
-      for (; number < batch.last; ++number) {
+      while (number < batch.last) {
         load_.check_stop();
-        fetch(batch, layout_.chunks[number], choice);
+        number += fetch(batch, layout_.chunks[number], choice);
       }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
@@ -154,14 +154,18 @@ class Worker {
     return mmap::read_resident(file, range.begin, into) == into.size();
   }
 
-  void fetch(const Batch& batch, const Chunk& chunk, const Choice& choice) {
+  // Fetches a chunk, and those of the batch that come with it: how many that was.
+  std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Choice& choice) {
     const record::Source& source = *layout_.sources[chunk.source];
-    if (source.file() == nullptr) return take_memory(chunk, source);
-    switch (choice.path) {
-      case Path::map: return take_mapped(batch, chunk, source, choice);
-      case Path::direct: return take_direct(chunk, choice.reason);
-      default: return take_read(chunk, *source.file(), choice);
-    }
+    if (source.file() == nullptr)
+      take_memory(chunk, source);
+    else if (choice.path == Path::map)
+      take_mapped(batch, chunk, source, choice);
+    else if (choice.path == Path::direct)
+      return take_direct(batch, chunk, choice.reason);
+    else
+      take_read(chunk, *source.file(), choice);
+    return 1;
   }
 
   void count(const Choice& choice, std::uint64_t bytes) {
@@ -209,10 +213,12 @@ class Worker {
     return entered;
   }
 
-  void take_direct(const Chunk& chunk, PathReason reason) {
+  std::uint32_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
     if (!pump_) pump_.emplace(load_, share_);
-    pump_->feed(chunk);
-    count({Path::direct, reason}, needed_bytes(layout_, chunk));
+    const std::span<const Chunk> rest(&chunk, layout_.chunks.data() + batch.last);
+    const std::size_t fed = pump_->feed(rest);
+    for (const Chunk& each : rest.first(fed)) count({Path::direct, reason}, needed_bytes(layout_, each));
+    return static_cast<std::uint32_t>(fed);
   }
 
   void read(const mmap::File& file, Range range, std::byte* into) {
