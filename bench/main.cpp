@@ -191,6 +191,7 @@ void add_child(CLI::App& app, Options& o, int& status) {
   child->add_option("--dtype", o.job.dtype);
   child->add_flag("--reused", o.job.reused);
   child->add_flag("--transposed", o.job.transposed);
+  child->add_flag("--planned", o.job.planned);
   child->callback([&o, &status] { status = run_subject(o.subject, o.job); });
 }
 

@@ -26,6 +26,7 @@ std::vector<std::string> command_for(std::string_view subject, const Job& job) {
   if (!job.dtype.empty()) add("--dtype", job.dtype);
   if (job.reused) words.emplace_back("--reused");
   if (job.transposed) words.emplace_back("--transposed");
+  if (job.planned) words.emplace_back("--planned");
   return words;
 }
 

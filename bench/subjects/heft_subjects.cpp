@@ -1,4 +1,5 @@
-// What heft is measured at. Everything between open() and the last byte is on the clock.
+// What heft is measured at. Everything between open() and the last byte is on the clock, unless a job says that opening
+// and planning were done before.
 #include <array>
 #include <memory>
 
@@ -83,8 +84,10 @@ Work prepare_materialize(const Job& job) {
   auto state = std::make_shared<State>();
   state->buffer = reused_buffer(job);
   const heft::MaterializeOptions options = {.threads = job.threads, .path = path_from_name(job.via)};
-  return [state, job, options]() -> Outcome {
-    state->plan = plan_for(heft::open(job.path), job, state->buffer.span());
+  const auto plan = [state, job] { state->plan = plan_for(heft::open(job.path), job, state->buffer.span()); };
+  if (job.planned) plan();
+  return [state, job, options, plan]() -> Outcome {
+    if (!job.planned) plan();
     state->weights = heft::materialize(state->plan, options);
     return {state->weights.stats().bytes_written, {}, [state, options] {
               return fmt::format("{} peak {:.1f} MB planned", describe(state->weights.stats()),

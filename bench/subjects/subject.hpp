@@ -28,6 +28,7 @@ struct Job {
   int tp_rank = 3;
   int tp_size = 8;
   bool transposed = false;                             ///< Matrices with their two dims exchanged.
+  bool planned = false;                                ///< heft has opened and planned before the clock starts.
   std::uint64_t block_bytes = std::uint64_t{1} << 20;  ///< For direct yardsticks: bytes in one request ...
   unsigned depth = 8;                                  ///< ... and requests in flight.
 };
