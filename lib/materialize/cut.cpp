@@ -15,8 +15,7 @@ constexpr std::uint64_t largest_transposed = 8u << 20;
 // One read has at most this many places to write to (IOV_MAX), with room for the gaps between them.
 constexpr std::uint32_t most_plain_parts = 500;
 
-// As far as batches of this size allow, a load has so many of them.
-constexpr std::uint64_t fewest_batches = 8;
+constexpr std::uint64_t part_of_rest = 8;
 constexpr std::uint64_t smallest_batch = 2u << 20;
 
 // How much work bytes are that are read and written: windows of a mapping are sized by what is read, time goes by both.
@@ -196,23 +195,28 @@ class Grouper {
       layout_.largest_filled = std::max(layout_.largest_filled, layout_.written_by(part));
   }
 
-  // Small loads are cut finer, for each thread to get its share.
-  [[nodiscard]] std::uint64_t batch_bytes() const noexcept {
-    return std::clamp(weight(layout_.bytes_read, layout_.bytes_written) / fewest_batches, smallest_batch, grain_.batch);
+  // Of what is left, a batch is a small part: threads then end at about the same time, and small loads have enough of
+  // them for each thread.
+  [[nodiscard]] std::uint64_t batch_bytes(std::uint64_t left) const noexcept {
+    return std::clamp(left / part_of_rest, smallest_batch, grain_.batch);
   }
 
   void make_batches() {
-    const std::uint64_t full = batch_bytes();
+    std::uint64_t left = weight(layout_.bytes_read, layout_.bytes_written);
     std::uint64_t bytes = 0;
+    std::uint64_t full = 0;
     for (std::uint32_t i = 0; i < layout_.chunks.size(); ++i) {
       const Chunk& chunk = layout_.chunks[i];
       const bool fits = i > 0 && bytes < full && chunk.source == layout_.chunks[i - 1].source;
       if (!fits) {
         layout_.batches.push_back({i, i});
+        full = batch_bytes(left);
         bytes = 0;
       }
       layout_.batches.back().last = i + 1;
-      bytes += weight(chunk.range.size(), layout_.written_by(chunk));
+      const std::uint64_t more = weight(chunk.range.size(), layout_.written_by(chunk));
+      bytes += more;
+      left -= std::min(left, more);
     }
   }
 

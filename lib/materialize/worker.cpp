@@ -17,7 +17,7 @@ namespace {
 
 // Residency is asked for by samples: some pages every so many bytes. Each batch is asked about: what is found out
 // about one says nothing about the next, which a load that was broken off, or another rank's, may have left out.
-constexpr std::uint64_t sample_step = 512u << 10;
+constexpr std::uint64_t sample_step = 1u << 20;
 constexpr std::uint64_t sample_bytes = 32u << 10;
 constexpr double mostly = 0.9;
 // Parts of a plain chunk shorter than this come through a buffer, many to a read.
