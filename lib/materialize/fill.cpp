@@ -66,16 +66,29 @@ class Turn {
         pitch_(block_columns_ * width_ + line) {}
 
   void run(const std::byte* from, std::byte* to) noexcept {
+    into_line_ = columns_into_line(from);
     for (std::size_t r = 0; r < count(rows_); r += block_rows_)
-      for (std::size_t c = 0; c < count(columns_); c += block_columns_) run_block(from, to, r, c);
+      for (std::size_t c = 0; c < count(columns_); c += columns_from(c)) run_block(from, to, r, c);
   }
 
  private:
   static std::size_t count(const Axis& axis) noexcept { return static_cast<std::size_t>(axis.count); }
   [[nodiscard]] std::size_t rows_from(std::size_t r) const noexcept { return std::min(block_rows_, count(rows_) - r); }
-  [[nodiscard]] std::size_t columns_from(std::size_t c) const noexcept { return std::min(block_columns_, count(columns_) - c); }
+  [[nodiscard]] std::size_t in_line() const noexcept { return line / width_; }
+  // Blocks, and the steps through them, end where lines of the source end, for no line to be fetched twice.
+  [[nodiscard]] std::size_t columns_from(std::size_t c) const noexcept {
+    return std::min(block_columns_ - (c + into_line_) % block_columns_, count(columns_) - c);
+  }
   [[nodiscard]] std::ptrdiff_t from_offset(std::size_t r, std::size_t c) const noexcept {
     return static_cast<std::int64_t>(r) * rows_.from_step + static_cast<std::int64_t>(c) * columns_.from_step;
+  }
+
+  [[nodiscard]] bool turns_in_place() const noexcept { return conversion_.is_copy() && rows_.from_step >= 0; }
+  // How far into a line the first column lies; 0 where it does not matter, or rows differ in it.
+  [[nodiscard]] std::size_t columns_into_line(const std::byte* from) const noexcept {
+    const std::size_t bytes = reinterpret_cast<std::uintptr_t>(from) % line;
+    const bool same_in_all = static_cast<std::size_t>(rows_.from_step) % line == 0 && bytes % width_ == 0;
+    return turns_in_place() && same_in_all ? bytes / width_ : 0;
   }
 
   // A block of elements as they shall be, and how far apart its rows are.
@@ -85,7 +98,7 @@ class Turn {
   };
 
   [[nodiscard]] Block convert(const std::byte* from, std::size_t rows, std::size_t columns) noexcept {
-    if (conversion_.is_copy() && rows_.from_step >= 0) return {from, static_cast<std::size_t>(rows_.from_step)};
+    if (turns_in_place()) return {from, static_cast<std::size_t>(rows_.from_step)};
     for (std::size_t i = 0; i < rows; ++i)
       conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns, Store::cached);
     return {packed_, pitch_};
@@ -95,19 +108,21 @@ class Turn {
     const std::size_t rows = rows_from(r);
     const std::size_t columns = columns_from(c);
     const Block block = convert(from + from_offset(r, c), rows, columns);
-    const bool wraps = c + block_columns_ >= count(columns_);
+    const bool wraps = c + columns >= count(columns_);
     const std::size_t next_r = wraps ? r + block_rows_ : r;
-    const std::size_t next_c = wraps ? 0 : c + block_columns_;
+    const std::size_t next_c = wraps ? 0 : c + columns;
     const std::size_t next_rows = next_r < count(rows_) ? rows_from(next_r) : 0;
-    const std::size_t in_line = line / width_;
-    const std::size_t fetched = (block_rows_ * in_line + block_columns_ - 1) / block_columns_;  // rows at each step
-    for (std::size_t at = 0, row = 0; at < columns; at += in_line, row += fetched) {
+    const std::size_t fetched = (block_rows_ * in_line() + block_columns_ - 1) / block_columns_;  // rows at each step
+    std::size_t row = 0;
+    for (std::size_t at = 0; at < columns; row += fetched) {
       if (row < next_rows)
         fetch_rows(from + from_offset(next_r + row, next_c), rows_.from_step, std::min(fetched, next_rows - row),
                    columns_from(next_c) * conversion_.from_bytes());
       std::byte* const turned = to + static_cast<std::int64_t>(r) * rows_.to_step +
                                 static_cast<std::int64_t>(c + at) * columns_.to_step;
-      turn_line({block.rows + at * width_, block.pitch}, turned, rows, std::min(in_line, columns - at));
+      const std::size_t step = std::min(in_line() - (c + at + into_line_) % in_line(), columns - at);
+      turn_line({block.rows + at * width_, block.pitch}, turned, rows, step);
+      at += step;
     }
   }
 
@@ -128,6 +143,7 @@ class Turn {
   const std::size_t block_rows_;
   const std::size_t block_columns_;
   const std::size_t pitch_;
+  std::size_t into_line_ = 0;
   alignas(line) std::byte packed_[turned_bytes + turned_rows * line];
   alignas(line) std::byte turned_[turned_rows * line];
 };
