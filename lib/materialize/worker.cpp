@@ -184,9 +184,11 @@ class Worker {
   }
 
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Choice& choice) {
-    const auto begin = std::chrono::steady_clock::now();
-    if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
-    share_.worker_fetch_seconds += seconds_since(begin);
+    if (!window_.reaches(chunk.range.end)) {
+      const auto begin = std::chrono::steady_clock::now();
+      if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
+      share_.worker_fetch_seconds += seconds_since(begin);
+    }
     land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);
     count(choice, needed_bytes(layout_, chunk));
   }
@@ -194,7 +196,6 @@ class Worker {
   // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
   // kernel cannot.
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
-    if (window_.reaches(chunk.range.end)) return true;
     window_.give_up();
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
