@@ -51,6 +51,7 @@ class Candidates {
     if (marked_ == refs_.size()) {
       state_.entries = std::move(refs_);
       state_.index = std::move(table_);
+      state_.list_names();
       return;
     }
     state_.entries.reserve(marked_);

@@ -30,7 +30,7 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
 }  // namespace
 
 std::string_view State::name(std::uint32_t position) const noexcept {
-  if (!names.empty()) return names[position];
+  if (position < names.size()) return names[position];
   const EntryRef at = entries[position];
   return at.shard == EntryRef::made ? made[at.entry].name() : catalog(at.shard).tensors[at.entry].name;
 }
@@ -38,23 +38,24 @@ std::string_view State::name(std::uint32_t position) const noexcept {
 TensorView State::view(std::uint32_t position) const {
   const EntryRef at = entries[position];
   TensorView view = at.shard == EntryRef::made ? made[at.entry] : shards[at.shard]->view(catalog(at.shard).tensors[at.entry]);
-  if (!names.empty()) ViewAccess::set_name(view, names[position], name_arena);
+  if (name_arena) ViewAccess::set_name(view, names[position], name_arena);
   return view;
 }
 
 std::uint32_t State::find(std::string_view wanted) const noexcept {
   return index.find(hash(wanted), [&](std::uint32_t position) {
-    prefetch_dims(position);
-    return name(position) == wanted;
+    prefetch_entry(position);
+    return names[position] == wanted;
   });
 }
 
-// Whoever looks a name up makes a view of what it finds: its dims are on their way while the names are compared.
-void State::prefetch_dims(std::uint32_t position) const noexcept {
+// Whoever looks a name up makes a view of what it finds: it is on its way while the names are compared.
+void State::prefetch_entry(std::uint32_t position) const noexcept {
   const EntryRef at = entries[position];
   if (at.shard == EntryRef::made) return;
-  const format::Catalog& from = catalog(at.shard);
-  __builtin_prefetch(from.dims.data() + from.tensors[at.entry].dims);
+  const format::TensorEntry* const entry = catalog(at.shard).tensors.data() + at.entry;
+  __builtin_prefetch(entry);
+  __builtin_prefetch(reinterpret_cast<const std::byte*>(entry + 1) - 1);
 }
 
 bool State::is_pytorch() const noexcept {
@@ -63,8 +64,16 @@ bool State::is_pytorch() const noexcept {
   return !shards.empty();
 }
 
+void State::list_names() {
+  if (name_arena) return;
+  names.clear();
+  names.reserve(entries.size());
+  for (std::uint32_t position = 0; position < entries.size(); ++position) names.push_back(name(position));
+}
+
 void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
+  list_names();
   index = core::NameIndex(entries.size());
   for (std::uint32_t position = 0; position < entries.size(); ++position) {
     const std::string_view name = this->name(position);

@@ -39,8 +39,8 @@ struct State : std::enable_shared_from_this<State> {
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
   std::vector<LeafValue> values;                  ///< The leaves that are no tensors.
   std::vector<TensorView> made;
-  std::vector<std::string_view> names;            ///< Parallel to `entries` where names are not the files' own; else empty.
-  std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names`; views with such names hold it.
+  std::vector<std::string_view> names;            ///< Parallel to `entries`: found at one step from a slot of the index.
+  std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names` where they are not the files' own; views hold it.
   std::vector<std::string> notes;
   std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
   core::NameHash hash;
@@ -57,7 +57,9 @@ struct State : std::enable_shared_from_this<State> {
 
   /// True when every shard is PyTorch's: lists with gaps are what its modules leave behind.
   [[nodiscard]] bool is_pytorch() const noexcept;
-  /// Fills `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
+  /// Fills `names` from `entries`, unless they have been given.
+  void list_names();
+  /// Fills `names` and `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
   void index_names();
   /// Fills `infos` from `shards` and `entries`.
   void describe_shards();
@@ -69,7 +71,7 @@ struct State : std::enable_shared_from_this<State> {
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 
  private:
-  void prefetch_dims(std::uint32_t position) const noexcept;
+  void prefetch_entry(std::uint32_t position) const noexcept;
 
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
   mutable std::once_flag tree_once_;
