@@ -153,6 +153,7 @@ std::vector<Table> memory_tables(const Target& target, const Settings& settings)
                 {}};
     table.rows.push_back(heft_row("heft view of every tensor", "heft-view", job));
     add_heft(table, plain, job);
+    table.rows.push_back(heft_row("heft, streamed by the layer", "heft-layers", job));
     table.rows.push_back(yardstick_row("read() loop", "read", job));
     for (Row& row : peer_rows(target, settings, "load")) table.rows.push_back(std::move(row));
     tables.push_back(std::move(table));

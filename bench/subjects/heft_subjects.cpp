@@ -1,12 +1,16 @@
 // What heft is measured at. Everything between open() and the last byte is on the clock, unless a job says that opening
 // and planning were done before.
+#include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
+#include <numeric>
 
 #include <fmt/format.h>
 
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
+#include "heft/stream.hpp"
 #include "subjects/memory.hpp"
 #include "subjects/plan.hpp"
 #include "subjects/subject.hpp"
@@ -96,10 +100,75 @@ Work prepare_materialize(const Job& job) {
   };
 }
 
-constexpr std::array<Subject, 4> subjects = {{{"heft-open", prepare_open},
+// The words of a name before what comes after the layer's number: "model.layers.7"; of a tensor of no layer, its name.
+std::string_view layer_of(std::string_view name) {
+  constexpr std::string_view mark = "layers.";
+  const std::size_t at = name.find(mark);
+  return at == std::string_view::npos ? name : name.substr(0, name.find('.', at + mark.size()));
+}
+
+// Larger tensors go by in blocks of rows.
+std::vector<heft::TensorView> blocks_of(const heft::TensorView& view) {
+  constexpr std::uint64_t largest = std::uint64_t{256} << 20;
+  const std::uint64_t count = (view.size_bytes() + largest - 1) / largest;
+  if (count <= 1 || view.rank() == 0) return {view};
+  std::vector<heft::TensorView> blocks;
+  for (std::uint64_t i = 0; i < count; ++i)
+    blocks.push_back(view.shard(0, static_cast<std::int64_t>(i), static_cast<std::int64_t>(count), heft::Uneven::last_short));
+  return blocks;
+}
+
+using Layer = std::vector<heft::TensorView>;
+
+std::vector<Layer> layers_of(const heft::Checkpoint& checkpoint) {
+  std::map<std::string_view, Layer> by_name;
+  for (const heft::TensorView& view : checkpoint.tensors()) by_name[layer_of(view.name())].push_back(view);
+  std::vector<Layer> layers;
+  for (auto& [name, layer] : by_name) {
+    if (layer.size() > 1)
+      layers.push_back(std::move(layer));
+    else
+      for (heft::TensorView& block : blocks_of(layer.front())) layers.push_back({std::move(block)});
+  }
+  return layers;
+}
+
+std::uint64_t room_of(const heft::TensorView& view) { return (view.size_bytes() + 63) / 64 * 64; }
+
+std::uint64_t room_of(const Layer& layer) {
+  return std::accumulate(layer.begin(), layer.end(), std::uint64_t{0},
+                         [](std::uint64_t sum, const heft::TensorView& view) { return sum + room_of(view); });
+}
+
+heft::LoadPlan plan_of(const Layer& layer, std::span<std::byte> into) {
+  heft::LoadPlan plan;
+  for (const heft::TensorView& view : layer) {
+    plan.add(view, view.dtype(), into.first(view.size_bytes()));
+    into = into.subspan(room_of(view));
+  }
+  return plan;
+}
+
+// What an inference server does that sends one layer after another to where it computes: all into the same memory.
+Work prepare_layers(const Job& job) {
+  auto buffer = std::make_shared<HugeMemory>();
+  return [buffer, job]() -> Outcome {
+    const std::vector<Layer> layers = layers_of(heft::open(job.path));
+    std::uint64_t largest = 0, bytes = 0;
+    for (const Layer& layer : layers) largest = std::max(largest, room_of(layer));
+    *buffer = HugeMemory(largest);
+    for (const Layer& layer : layers)
+      for (const heft::Tensor& tensor : heft::stream(plan_of(layer, buffer->span()), {.threads = job.threads}))
+        bytes += tensor.size_bytes();
+    return {bytes, fmt::format("{} layers and blocks, the largest of {} bytes", layers.size(), largest)};
+  };
+}
+
+constexpr std::array<Subject, 5> subjects = {{{"heft-open", prepare_open},
                                               {"heft-tree", prepare_tree},
                                               {"heft-view", prepare_view},
-                                              {"heft-materialize", prepare_materialize}}};
+                                              {"heft-materialize", prepare_materialize},
+                                              {"heft-layers", prepare_layers}}};
 
 }  // namespace
 
