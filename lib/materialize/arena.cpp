@@ -55,6 +55,13 @@ Arena::~Arena() {
   else ::operator delete(mapping_, std::align_val_t{heap_alignment});
 }
 
+void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t first = (begin + Arena::huge_page - 1) / Arena::huge_page * Arena::huge_page;
+  const std::uintptr_t last = (begin + size_bytes) / Arena::huge_page * Arena::huge_page;
+  if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+
 std::span<std::byte> HostDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
   arena_ = Arena::allocate(size_bytes, alignment);
   return arena_->span();

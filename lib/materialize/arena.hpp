@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "heft/destination.hpp"
 
@@ -34,6 +35,16 @@ class Arena {
   std::size_t mapped_;  // 0: the memory is the heap's
   std::span<std::byte> span_;
 };
+
+/// Asks for huge pages under memory that nobody has touched yet: for the whole ones that lie inside it.
+void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept;
+
+/// Room for a table of `count` rows: one that is large costs a page fault for every 2 MiB then, not for every 4 KiB.
+template <class Row>
+void reserve_huge(std::vector<Row>& table, std::size_t count) {
+  table.reserve(count);
+  ask_huge_pages(table.data(), table.capacity() * sizeof(Row));
+}
 
 /// The destination there is when the caller names none.
 class HostDestination final : public Destination {

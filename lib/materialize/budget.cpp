@@ -120,7 +120,12 @@ std::uint64_t ring_footprint(const MaterializeOptions& options, const Budget& bu
 }  // namespace
 
 Layout cut_plan(const LoadPlan& plan) {
-  Layout layout = PlanAccess::transfers(plan);
+  const Layout& uncut = PlanAccess::transfers(plan);
+  Layout layout;
+  reserve_huge(layout.axes, uncut.axes.size());
+  reserve_huge(layout.transfers, uncut.transfers.size());
+  reserve_huge(layout.parts, uncut.transfers.size());
+  layout = uncut;
   cut(layout, Grain{});
   return layout;
 }

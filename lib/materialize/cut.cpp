@@ -228,7 +228,6 @@ class Grouper {
 }  // namespace
 
 void cut(Layout& layout, const Grain& grain) {
-  layout.parts.reserve(layout.transfers.size());
   for (std::uint32_t number = 0; number < layout.transfers.size(); ++number) Cutter(layout, number, grain).run();
   sort_parts(layout);
   Grouper(layout, grain).run();

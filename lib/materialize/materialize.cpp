@@ -70,7 +70,7 @@ std::vector<Target> targets_of(const PlanEntries& entries, const Budget& budget,
                                bool fresh, std::uint64_t written) {
   const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
   std::vector<Target> targets;
-  targets.reserve(entries.size());
+  reserve_huge(targets, entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (entries[i].has_buffer)
       targets.push_back({entries[i].into.data(), large});
@@ -88,7 +88,7 @@ Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_
 std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget, const Placed& placed,
                                const std::shared_ptr<const void>& owner) {
   std::vector<Tensor> tensors;
-  tensors.reserve(entries.size());
+  reserve_huge(tensors, entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const PlanEntry& entry = entries[i];
     const auto size = static_cast<std::size_t>(entry.size_bytes);
