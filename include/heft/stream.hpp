@@ -22,20 +22,25 @@ namespace heft {
 /// ones. At most `in_flight_bytes` of tensors are finished or being filled ahead of the consumer (one tensor at
 /// least, whatever its size). Dropping the stream early stops the workers and reads nothing more.
 ///
-/// Not copyable. One thread consumes.
+/// Not copyable. One thread consumes: no two members may be called at once, from whatever threads. Tensors that it gave
+/// are free of it, and outlive it.
 class HEFT_API TensorStream {
  public:
   class HEFT_API iterator {
    public:
+    /// Input iterators: one pass, all copies are the same place. Only a past-the-end one may be compared.
     using iterator_category = std::input_iterator_tag;
     using value_type = Tensor;
     using difference_type = std::ptrdiff_t;
     using pointer = const Tensor*;
     using reference = Tensor&;
 
+    /// Past the end.
     iterator() noexcept = default;
+    /// The tensor taken last, which the consumer may move from. Valid until the next ++.
     Tensor& operator*() const noexcept { return *stream_->current_; }
     const Tensor* operator->() const noexcept { return &*stream_->current_; }
+    /// Takes the next one: waits and throws as next().
     iterator& operator++() { stream_->advance(); return *this; }
     void operator++(int) { stream_->advance(); }
     friend bool operator==(const iterator& at, std::default_sentinel_t) noexcept { return at.done(); }
@@ -47,16 +52,18 @@ class HEFT_API TensorStream {
     TensorStream* stream_ = nullptr;
   };
 
+  /// The one moved from may only be destroyed or assigned to. Iterators stay with it, and are lost.
   TensorStream(TensorStream&&) noexcept;
   TensorStream& operator=(TensorStream&&) noexcept;
-  /// Stops the workers and waits for them.
+  /// Stops the workers and waits for what they are reading just now. Never throws: a failure that nobody has taken is
+  /// dropped.
   ~TensorStream();
 
   /// The next tensor, or nothing after the last. Waits for it. Throws what the load throws, once; after that there is
   /// nothing more.
   [[nodiscard]] std::optional<Tensor> next();
 
-  /// Single pass: begin() takes the first tensor. Valid while the stream lives and is not moved.
+  /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is not moved.
   [[nodiscard]] iterator begin() { advance(); return iterator(this); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
@@ -75,7 +82,8 @@ class HEFT_API TensorStream {
 
 /// Starts loading the plan's tensors in file order (by shard and offset of their first byte). Options as for
 /// materialize(); `destination` must be null: Error{unsupported}. An entry with the caller's buffer is filled there
-/// and its Tensor says so.
+/// and its Tensor says so. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream or the
+/// caller's, not rings and windows: LoadPlan::peak_bytes() says what a load takes beside them.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {}, std::uint64_t in_flight_bytes = 256u << 20);
 
 }  // namespace heft

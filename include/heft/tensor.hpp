@@ -26,22 +26,28 @@ namespace heft {
 /// A value; copies share the memory. Const members may be called from several threads.
 class HEFT_API Tensor {
  public:
+  /// No name, DType::unknown, rank 0, no memory.
   Tensor() noexcept = default;
   /// `bytes` holds the elements at `strides`. The library makes Tensors; programs have no need to.
   /// For far memory `bytes` has no span but the owner.
   Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> far_offset = {}) noexcept;
 
+  /// Its name in the plan. Borrowed, as what follows: valid while this Tensor lives.
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }
   const std::string& name() const&& = delete;
+  /// What the plan asked for; the view's own unless converted.
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
+  /// In elements, outermost first.
   [[nodiscard]] const Shape& shape() const& noexcept { return shape_; }
   const Shape& shape() const&& = delete;
   /// Steps in elements: packed row-major, unless the plan gave the caller's buffer other strides.
   [[nodiscard]] const Strides& strides() const& noexcept { return strides_; }
   const Strides& strides() const&& = delete;
+  /// Product of the dims.
   [[nodiscard]] std::uint64_t element_count() const { return shape_.element_count(); }
   /// Bytes of the tensor packed row-major.
   [[nodiscard]] std::uint64_t size_bytes() const;
+  /// True when the elements lie in one run, row-major: dims of 1 may have any stride.
   [[nodiscard]] bool is_contiguous() const noexcept;
   /// Where the tensor begins, in bytes, in the memory of a far Destination; nothing for tensors in memory that this
   /// process reads. A far tensor has no bytes(), and as(), slice() and view() throw Error{unsupported}; the owner of
@@ -56,7 +62,7 @@ class HEFT_API Tensor {
   [[nodiscard]] const Bytes& owned_bytes() const& noexcept { return bytes_; }
 
   /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous;
-  /// Error{misaligned} when the caller's buffer does not lie on alignof(T).
+  /// Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a far tensor.
   template <Element T>
   [[nodiscard]] std::span<const T> as() const& {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
@@ -64,7 +70,7 @@ class HEFT_API Tensor {
   }
   template <Element T>
   std::span<const T> as() const&& = delete;
-  /// The same with the owner: outlives this Tensor.
+  /// The same with the owner, and the same errors: outlives this Tensor, unless the memory is the caller's.
   template <Element T>
   [[nodiscard]] Slice<T> slice() const {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
@@ -72,7 +78,7 @@ class HEFT_API Tensor {
   }
 
   /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner.
-  /// Throws Error{type_mismatch} unless contiguous.
+  /// Throws Error{type_mismatch} unless contiguous, Error{unsupported} for a far tensor.
   [[nodiscard]] TensorView view() const;
 
  private:

@@ -28,22 +28,24 @@ class HEFT_API Weights {
   /// No tensors.
   Weights();
 
-  /// By full name. Throws Error{not_found} naming the nearest names. Borrowed: valid while this Weights (or a copy) lives.
+  /// By full name: the view's, or what concat() and stack() were given. Constant time, nothing allocated. Throws Error{not_found} naming the
+  /// nearest names. Borrowed: valid while this Weights (or a copy) lives; copy the Tensor to keep it longer.
   [[nodiscard]] const Tensor& operator[](std::string_view name) const&;
   const Tensor& operator[](std::string_view name) const&& = delete;
-  /// By full name, or null. Borrowed as above.
+  /// By full name, or null where the plan had no such tensor. Borrowed as above.
   [[nodiscard]] const Tensor* find(std::string_view name) const& noexcept;
   const Tensor* find(std::string_view name) const&& = delete;
 
-  /// In the plan's order. Borrowed as above.
+  /// In the plan's order: tensor number i is what LoadPlan::name(i) named. Random access. Borrowed as above.
   [[nodiscard]] const_iterator begin() const& noexcept;
   [[nodiscard]] const_iterator end() const& noexcept;
   const_iterator begin() const&& = delete;
   const_iterator end() const&& = delete;
+  /// Number of tensors: the plan's.
   [[nodiscard]] std::size_t count() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return count() == 0; }
 
-  /// What the load did.
+  /// What the load did: bytes, paths and why, seconds. Borrowed as above.
   [[nodiscard]] const LoadStats& stats() const& noexcept;
   const LoadStats& stats() const&& = delete;
 
