@@ -29,11 +29,7 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
 
 }  // namespace
 
-std::string_view State::name(std::uint32_t position) const noexcept {
-  if (position < names.size()) return names[position];
-  const EntryRef at = entries[position];
-  return at.shard == EntryRef::made ? made[at.entry].name() : catalog(at.shard).tensors[at.entry].name;
-}
+std::string_view State::name(std::uint32_t position) const noexcept { return names[position]; }
 
 TensorView State::view(std::uint32_t position) const {
   const EntryRef at = entries[position];
@@ -68,7 +64,8 @@ void State::list_names() {
   if (name_arena) return;
   names.clear();
   names.reserve(entries.size());
-  for (std::uint32_t position = 0; position < entries.size(); ++position) names.push_back(name(position));
+  for (const EntryRef at : entries)
+    names.push_back(at.shard == EntryRef::made ? made[at.entry].name() : catalog(at.shard).tensors[at.entry].name);
 }
 
 void State::index_names() {
