@@ -25,7 +25,7 @@ constexpr std::uint64_t thread_overhead = 512u << 10;
 // process runs on, so they are to be few.
 constexpr std::uint64_t all_windows = 16u << 20;
 constexpr std::uint64_t smallest_window = 4u << 20;
-constexpr std::uint64_t largest_window = 8u << 20;
+constexpr std::uint64_t largest_window = Grain{}.batch;  // no window reaches past its batch
 constexpr std::uint64_t smallest_ring = 1u << 20;
 constexpr std::uint64_t page = 4096;
 // Tensors of this size are given up to a page, so that direct reads need no copy.

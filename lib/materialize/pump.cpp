@@ -46,20 +46,22 @@ DirectPump::DirectPump(Load& load, LoadStats& share)
 // Nobody may take a slot, or the destination's memory, for his own while the device still writes to it.
 DirectPump::~DirectPump() { queue_.reset(); }
 
-std::size_t DirectPump::feed(std::span<const Chunk> chunks) {
+DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks) {
   const Chunk& first = chunks.front();
   if (first.plain) {
     feed_plain(first);
-    return 1;
+    return {1, first.range.size()};
   }
   std::vector<Range> requests = requests_for(first);
-  std::size_t count = 1;
-  while (count < chunks.size() && join(requests, chunks[count])) ++count;
-  send({.chunks = chunks.first(count),
+  Fed fed{1, needed_bytes(load_.layout(), first)};
+  for (; fed.chunks < chunks.size() && join(requests, chunks[fed.chunks]); ++fed.chunks)
+    fed.bytes += needed_bytes(load_.layout(), chunks[fed.chunks]);
+  send({.chunks = chunks.first(fed.chunks),
         .range = {first.range.begin, requests.back().end},
-        .aligned = {requests.front().begin, requests.back().end}},
+        .aligned = {requests.front().begin, requests.back().end},
+        .needed = fed.bytes},
        requests);
-  return count;
+  return fed;
 }
 
 // Adds the requests of a chunk to those of the ones before it, or nothing if they are too far or would be too many.
@@ -108,7 +110,12 @@ Range DirectPump::straight_part(const Chunk& chunk, std::uint64_t at, const Run&
 void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
-    send({.chunks = {&chunk, 1}, .range = slice, .aligned = slice, .memory = to + (begin - range.begin), .straight = true},
+    send({.chunks = {&chunk, 1},
+          .range = slice,
+          .aligned = slice,
+          .needed = slice.size(),
+          .memory = to + (begin - range.begin),
+          .straight = true},
          {slice});
     begin = slice.end;
   }
@@ -119,7 +126,7 @@ void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
     // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
     const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
     const Range aligned = aligned_to(slice, alignment_of(chunk));
-    send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned}, {aligned});
+    send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned, .needed = slice.size()}, {aligned});
     begin = slice.end;
   }
 }
@@ -133,17 +140,10 @@ std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
   return requests;
 }
 
-std::uint64_t DirectPump::needed_by(const Flight& flight) const {
-  if (flight.chunks.front().plain) return flight.range.size();
-  std::uint64_t sum = 0;
-  for (const Chunk& chunk : flight.chunks) sum += needed_bytes(load_.layout(), chunk);
-  return sum;
-}
-
 void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
   await_room(std::min<std::size_t>(requests.size(), queue_depth));
   if (flight.memory == nullptr) place(flight);
-  const std::uint64_t needed = needed_by(flight);
+  const std::uint64_t needed = flight.needed;
   const std::size_t file = numbers_[flight.chunks.front().source];
   flights_.push_back(std::move(flight));
   const std::uint64_t token = first_token_ + flights_.size() - 1;

@@ -25,10 +25,16 @@ class DirectPump {
   DirectPump(const DirectPump&) = delete;
   DirectPump& operator=(const DirectPump&) = delete;
 
+  /// Chunks that were fed, and the bytes that they need.
+  struct Fed {
+    std::size_t chunks = 0;
+    std::uint64_t bytes = 0;
+  };
+
   /// Reads the first of `chunks`, neighbours in one file that has direct access, and as many of the others as go into
-  /// the same requests; says how many these are, the first included. Lands earlier chunks when the ring is full. Throws
-  /// what reading and landing throw, with the path and the tensor of the chunk that failed.
-  std::size_t feed(std::span<const Chunk> chunks);
+  /// the same requests. Lands earlier chunks when the ring is full. Throws what reading and landing throw, with the path
+  /// and the tensor of the chunk that failed.
+  Fed feed(std::span<const Chunk> chunks);
   /// Sends what was fed, without waiting: before a pause in which the worker does other things.
   void flush();
   /// Lands everything that was fed.
@@ -40,6 +46,7 @@ class DirectPump {
     std::span<const Chunk> chunks;  // one, or several that are converted or gathered, which land one after the other
     Range range;                    // of the source: what lands
     Range aligned;                  // of the source: what `memory` has room for
+    std::uint64_t needed = 0;       // bytes that land, of those that are read
     std::byte* memory = nullptr;
     bool straight = false;       // `memory` is where the bytes belong
     Slots::Slot slot = {};       // holds `memory`, on its way to far memory
@@ -60,7 +67,6 @@ class DirectPump {
   void await_request();
   [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
   bool join(std::vector<Range>& requests, const Chunk& chunk) const;
-  [[nodiscard]] std::uint64_t needed_by(const Flight& flight) const;
   [[nodiscard]] Error about(const Error& error, const Flight& flight, std::uint64_t at) const;
 
   Load& load_;

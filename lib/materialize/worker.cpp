@@ -216,10 +216,9 @@ class Worker {
 
   std::uint32_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
     if (!pump_) pump_.emplace(load_, share_);
-    const std::span<const Chunk> rest(&chunk, layout_.chunks.data() + batch.last);
-    const std::size_t fed = pump_->feed(rest);
-    for (const Chunk& each : rest.first(fed)) count({Path::direct, reason}, needed_bytes(layout_, each));
-    return static_cast<std::uint32_t>(fed);
+    const DirectPump::Fed fed = pump_->feed({&chunk, layout_.chunks.data() + batch.last});
+    count({Path::direct, reason}, fed.bytes);
+    return static_cast<std::uint32_t>(fed.chunks);
   }
 
   void read(const mmap::File& file, Range range, std::byte* into) {
