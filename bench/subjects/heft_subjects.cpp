@@ -133,18 +133,17 @@ std::vector<Layer> layers_of(const heft::Checkpoint& checkpoint) {
   return layers;
 }
 
-std::uint64_t room_of(const heft::TensorView& view) { return (view.size_bytes() + 63) / 64 * 64; }
-
 std::uint64_t room_of(const Layer& layer) {
-  return std::accumulate(layer.begin(), layer.end(), std::uint64_t{0},
-                         [](std::uint64_t sum, const heft::TensorView& view) { return sum + room_of(view); });
+  return std::accumulate(
+      layer.begin(), layer.end(), std::uint64_t{0},
+      [](std::uint64_t sum, const heft::TensorView& view) { return sum + room_for(view.size_bytes()); });
 }
 
 heft::LoadPlan plan_of(const Layer& layer, std::span<std::byte> into) {
   heft::LoadPlan plan;
   for (const heft::TensorView& view : layer) {
     plan.add(view, view.dtype(), into.first(view.size_bytes()));
-    into = into.subspan(room_of(view));
+    into = into.subspan(room_for(view.size_bytes()));
   }
   return plan;
 }

@@ -8,13 +8,13 @@ namespace bench {
 
 namespace {
 
-constexpr std::uint64_t alignment = 64, page = 4096;
+constexpr std::uint64_t page = 4096;
 
 struct Wanted {
   heft::TensorView view;
   heft::DType dtype;
   [[nodiscard]] std::uint64_t bytes() const { return heft::bytes_for(dtype, view.shape()); }
-  [[nodiscard]] std::uint64_t room() const { return (bytes() + alignment - 1) / alignment * alignment; }
+  [[nodiscard]] std::uint64_t room() const { return room_for(bytes()); }
 };
 
 // What --dtype means: reals, and blocks of reals.

@@ -11,6 +11,9 @@
 
 namespace bench {
 
+/// Bytes between the begins of two tensors that lie in one buffer, of which the first has so many.
+constexpr std::uint64_t room_for(std::uint64_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+
 /// All tensors, or the part of every matrix that one rank of tensor parallelism needs; converted and transposed as the
 /// job says. Into `buffer` when it is not empty, one tensor after the other on multiples of 64 bytes.
 heft::LoadPlan plan_for(const heft::Checkpoint& checkpoint, const Job& job, std::span<std::byte> buffer);
