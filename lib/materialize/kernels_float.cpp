@@ -113,12 +113,23 @@ void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]
   cached(0, count);
 }
 
+// By halves: with vectors as long as a line, two loads for a store and each across two lines, a stream of them from
+// memory runs at 0.6 of its rate.
+HWY_INLINE VecF load_halves(const float* from) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::LoadU(F32(), from);
+#else
+  const hn::Half<F32> half;
+  return hn::Combine(F32(), hn::LoadU(half, from + hn::Lanes(half)), hn::LoadU(half, from));
+#endif
+}
+
 template <class Float>
 void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool streaming) {
   const auto* from = reinterpret_cast<const float*>(from_bytes);
   narrow_vectors<Float>(
       reinterpret_cast<typename Float::Code*>(to), count, streaming,
-      [&](std::size_t i) { return hn::LoadU(F32(), from + i); },
+      [&](std::size_t i) { return load_halves(from + i); },
       [&](std::size_t i, std::size_t few) {
         HWY_ALIGN float padded[HWY_MAX_BYTES / sizeof(float)] = {};
         std::memcpy(padded, from + i, few * sizeof *from);
