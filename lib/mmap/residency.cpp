@@ -62,19 +62,33 @@ constexpr bool is_resident(unsigned char flag) noexcept { return (flag & 1) != 0
 }  // namespace
 
 Residency residency(std::span<const std::byte> mapped, const File& file) {
-  const std::uint64_t page = sys::page_size();
-  Residency found{.pages = pages_around(mapped, page).size() / page, .known = is_told(file)};
-  if (!found.known) return found;
-  for_each_run(file, 0, mapped, [&](std::span<const unsigned char> flags) {
-    found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
-  });
-  return found;
+  return sampled_residency(mapped, file, {.step = mapped.size(), .bytes = mapped.size()});
 }
 
 Residency residency(const File& file, std::uint64_t offset, std::uint64_t size) {
   require_inside_file(file, offset, size);
   const Bytes mapped = map(borrowed(file), offset, size);
   return residency(mapped.span(), file);
+}
+
+Residency sampled_residency(const File& file, std::uint64_t offset, std::uint64_t size, Sampling sampling) {
+  require_inside_file(file, offset, size);
+  const Bytes mapped = map(borrowed(file), offset, size);
+  return sampled_residency(mapped.span(), file, sampling);
+}
+
+Residency sampled_residency(std::span<const std::byte> mapped, const File& file, Sampling sampling) {
+  const std::uint64_t page = sys::page_size();
+  Residency found{.known = is_told(file)};
+  for (std::uint64_t at = 0; at < mapped.size(); at += sampling.step) {
+    const auto sample = mapped.subspan(at, std::min(sampling.bytes, mapped.size() - at));
+    found.pages += pages_around(sample, page).size() / page;
+    if (!found.known) continue;
+    for_each_run(file, 0, sample, [&](std::span<const unsigned char> flags) {
+      found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
+    });
+  }
+  return found;
 }
 
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size) {

@@ -28,6 +28,16 @@ Residency residency(const File& file, std::uint64_t offset, std::uint64_t size);
 /// The same for a range of a mapping of the file that the caller has, without making one.
 Residency residency(std::span<const std::byte> mapped, const File& file);
 
+/// Which part of a range to ask about: the first `bytes` of every `step` bytes.
+struct Sampling {
+  std::uint64_t step = 1u << 20;
+  std::uint64_t bytes = 32u << 10;
+};
+
+/// As residency(), but only of the pages that the samples of the range touch.
+Residency sampled_residency(const File& file, std::uint64_t offset, std::uint64_t size, Sampling sampling);
+Residency sampled_residency(std::span<const std::byte> mapped, const File& file, Sampling sampling);
+
 /// The same, one flag per page, in order. Throws also Error{unsupported} where it is not known.
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size);
 

@@ -123,3 +123,19 @@ TEST_CASE("residency: read_resident copies what is in memory and stops before wh
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   CHECK(mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) < into.size());
 }
+
+TEST_CASE("residency: samples are the first bytes of every step, and the last one may be short") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(8 * megabyte));
+  CHECK(mmap::sampled_residency(*file, 0, 8 * megabyte, {.step = megabyte, .bytes = 2 * page}).pages == 16);
+  CHECK(mmap::sampled_residency(*file, 0, 2 * megabyte + 1, {.step = megabyte, .bytes = 2 * page}).pages == 5);
+  CHECK(mmap::sampled_residency(*file, 0, 0, {.step = megabyte, .bytes = page}).fraction() == 1.0);
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  std::string part(page, '\0');
+  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
+  for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page})
+    file->read(at, std::as_writable_bytes(std::span(part)));
+  const auto found = mmap::sampled_residency(*file, 0, 8 * megabyte, {.step = megabyte, .bytes = page});
+  CHECK(found.pages == 8);
+  CHECK(found.resident == 2);
+}
