@@ -11,15 +11,16 @@ namespace heft {
 
 /// A way for bytes to get from a file into memory.
 enum class Path : std::uint8_t {
-  /// Chosen per byte range by what is in the page cache. Never the value of a PathUse.
+  /// Chosen per byte range by what is in the page cache, and by how it lies there. Never the value of a PathUse.
   automatic,
   /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the file from
-  /// shrinking. Best for what is resident.
+  /// shrinking. Best for what is resident on huge pages and is copied or converted in order into memory that is there.
   map,
   /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
   direct,
-  /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Where mappings, leases or
-  /// O_DIRECT are not to be had, and for what is resident on its way to far memory.
+  /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for whatever else is
+  /// resident: on its way to fresh memory, in small pages, gathered or transposed, or going to far memory. And where mappings, leases or
+  /// O_DIRECT are not to be had.
   read,
 };
 
@@ -30,7 +31,7 @@ HEFT_API std::string_view name(Path path) noexcept;
 enum class PathReason : std::uint8_t {
   /// MaterializeOptions::path said so.
   asked,
-  /// The page cache holds it.
+  /// The page cache holds it: read, or mapped where that is faster.
   resident,
   /// The device has to be asked.
   not_resident,

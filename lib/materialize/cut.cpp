@@ -15,8 +15,9 @@ constexpr std::uint64_t largest_transposed = 8u << 20;
 // One read has at most this many places to write to (IOV_MAX), with room for the gaps between them.
 constexpr std::uint32_t most_plain_parts = 500;
 
+constexpr std::uint64_t huge_page = 2u << 20;
 constexpr std::uint64_t part_of_rest = 8;
-constexpr std::uint64_t smallest_batch = 2u << 20;
+constexpr std::uint64_t smallest_batch = huge_page;
 
 // How much work bytes are that are read and written: windows of a mapping are sized by what is read, time goes by both.
 std::uint64_t weight(std::uint64_t read, std::uint64_t written) noexcept { return std::max(read, written / 2); }
@@ -37,6 +38,7 @@ class Cutter {
       spans_[level] =
           spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
     turned_ = !transfer_.plain && turns_rows();
+    layout.transfers[number].turned = turned_;
     grain_ = transfer_.plain ? grain.plain : turned_ ? transposed_grain(grain) : grain.staged;
   }
 
@@ -57,10 +59,14 @@ class Cutter {
   void cut(std::uint32_t level, std::uint64_t from, std::int64_t to) {
     const Axis& axis = axes_[level];
     const bool last = level + 1 == axes_.size();
-    if (spans_[level] <= grain_) return emit(level, from, to, axis.count);
+    if (spans_[level] <= grain_ && !(last && crosses_cut(from, spans_[level]))) return emit(level, from, to, axis.count);
     if (last || spans_[level + 1] <= grain_) return cut_axis(level, from, to);
     for (std::int64_t i = 0; i < axis.count; ++i)
       cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
+  }
+
+  [[nodiscard]] bool crosses_cut(std::uint64_t from, std::uint64_t span) const noexcept {
+    return !turned_ && span > 0 && from / grain_ != (from + span - 1) / grain_;
   }
 
   void cut_axis(std::uint32_t level, std::uint64_t from, std::int64_t to) {
@@ -159,6 +165,7 @@ class Grouper {
                   .plain = transfer.plain};
       }
       chunk_.plain = chunk_.plain && transfer.plain && (chunk_.first == i || part.from >= chunk_.range.end);
+      chunk_.turned = chunk_.turned || transfer.turned;
       chunk_.sparse = chunk_.sparse || inner_run(layout_, part, grain_.gap).first < layout_.axes_of(part).size();
       chunk_.range.end = std::max(chunk_.range.end, part.from_end);
       chunk_.last = i + 1;
@@ -174,8 +181,9 @@ class Grouper {
     // The same bytes twice: fetched once, unless parts that overlap like scales would make one chunk of everything.
     if (part.from < chunk_.range.end) return part.from_end <= chunk_.range.end || size <= 2 * grain_.plain;
     if (part.from > chunk_.range.end + grain_.gap || transfer.plain != chunk_.plain) return false;
-    if (chunk_.plain) return size <= grain_.plain && chunk_.last - chunk_.first < most_plain_parts;
-    return size <= grain_.staged;
+    const std::uint64_t grain = chunk_.plain ? grain_.plain : grain_.staged;
+    if (size > grain || part.from / grain != chunk_.range.begin / grain) return false;
+    return !chunk_.plain || chunk_.last - chunk_.first < most_plain_parts;
   }
 
   void close() {
@@ -201,14 +209,20 @@ class Grouper {
     return std::clamp(left / part_of_rest, smallest_batch, grain_.batch);
   }
 
+  // A batch ends with a huge page of the file, the last one that it has room for: to give up a part of one, the kernel
+  // first splits its mapping, and interrupts every processor once more.
+  static bool ends_batch(const Chunk& last, const Chunk& next, std::uint64_t room) noexcept {
+    const bool enters_page = next.range.begin / huge_page != last.range.begin / huge_page;
+    return last.source != next.source || (enters_page && room < huge_page);
+  }
+
   void make_batches() {
     std::uint64_t left = weight(layout_.bytes_read, layout_.bytes_written);
     std::uint64_t bytes = 0;
     std::uint64_t full = 0;
     for (std::uint32_t i = 0; i < layout_.chunks.size(); ++i) {
       const Chunk& chunk = layout_.chunks[i];
-      const bool fits = i > 0 && bytes < full && chunk.source == layout_.chunks[i - 1].source;
-      if (!fits) {
+      if (i == 0 || bytes >= full || ends_batch(layout_.chunks[i - 1], chunk, full - bytes)) {
         layout_.batches.push_back({i, i});
         full = batch_bytes(left);
         bytes = 0;

@@ -41,6 +41,7 @@ struct Transfer {
                                 ///< through neighbouring bytes of the source. There is at least one.
   std::uint32_t rank = 1;       ///< Number of axes.
   bool plain = false;           ///< One run of bytes that is one run in the destination, unchanged.
+  bool turned = false;          ///< Rows of the source become columns. Set by cut().
 };
 
 /// A part of a transfer: all of its axes after `level`, and `count` steps of axis `level` itself.
@@ -67,6 +68,7 @@ struct Chunk {
   std::uint32_t last = 0;
   std::uint32_t source = 0;
   bool plain = false;           ///< All parts are plain and none overlap: the bytes may land where they belong, without staging.
+  bool turned = false;          ///< Some part's rows become columns.
   bool sparse = false;          ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() names the runs.
 };
 

@@ -1,4 +1,4 @@
-// One thread's part of a load: takes batches, chooses a path for each, and fetches and lands their chunks.
+// One thread's part of a load: takes batches, has a path chosen for each, and fetches and lands their chunks.
 #include <algorithm>
 #include <optional>
 
@@ -7,28 +7,18 @@
 #include "materialize/landing.hpp"
 #include "materialize/load.hpp"
 #include "materialize/pump.hpp"
+#include "materialize/route.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
-#include "mmap/residency.hpp"
 #include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
 
-// Residency is asked for by samples: some pages every so many bytes. Each batch is asked about: what is found out
-// about one says nothing about the next, which a load that was broken off, or another rank's, may have left out.
-constexpr std::uint64_t sample_step = 1u << 20;
-constexpr std::uint64_t sample_bytes = 32u << 10;
-constexpr double mostly = 0.9;
 // Parts of a plain chunk shorter than this come through a buffer, many to a read.
 constexpr std::uint64_t worth_a_read = 16u << 10;
 // What passes through a buffer stays in the second-level cache.
 constexpr std::uint64_t buffer_window = 128u << 10;
-
-struct Choice {
-  Path path;
-  PathReason reason;
-};
 
 // Pages of a mapping that are being copied from; given up when that is over, however it ends.
 class Window {
@@ -54,7 +44,7 @@ class Window {
 
 class Worker {
  public:
-  explicit Worker(Load& load) noexcept : load_(load), layout_(load.layout()) {}
+  explicit Worker(Load& load) noexcept : load_(load), layout_(load.layout()), router_(load, share_) {}
 
   void run() {
     while (const Batch* batch = load_.next_batch()) take(*batch);
@@ -65,13 +55,13 @@ class Worker {
  private:
   void take(const Batch& batch) {
     std::uint32_t number = batch.first;
-    Choice choice{};
+    Route route;
     try {
-      choice = choose(batch);
-      if (pump_ && choice.path != Path::direct) pump_->flush();
+      route = router_.choose(batch);
+      if (pump_ && route.path != Path::direct) pump_->flush();
       while (number < batch.last) {
         load_.check_stop();
-        number += fetch(batch, layout_.chunks[number], choice);
+        number += fetch(batch, layout_.chunks[number], route);
       }
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
@@ -79,98 +69,38 @@ class Worker {
       throw error.with_path(layout_.sources[chunk.source]->path())
           .with_tensor(load_.tensor_of(chunk, error.offset().value_or(chunk.range.begin)));
     }
-    leave(batch, choice);
+    leave(batch, route);
   }
 
   // What the batch brought into memory goes: out of this process's mapping, and out of the page cache if that was
   // asked for.
-  void leave(const Batch& batch, const Choice& choice) {
+  void leave(const Batch& batch, const Route& route) {
     const std::uint32_t source = layout_.chunks[batch.first].source;
     window_.give_up();
-    lease_.reset();
-    if (load_.trail() == nullptr || choice.path == Path::direct) return;
+    router_.leave();
+    if (load_.trail() == nullptr || route.path == Path::direct) return;
     share_.dropped_bytes += load_.trail()->give_up(
         source, {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end});
   }
 
-  [[nodiscard]] bool can_direct(std::uint32_t source) { return load_.direct_files()[source] != nullptr; }
-
-  [[nodiscard]] Choice fallback(PathReason reason) {
-    ++share_.fallbacks;
-    return {Path::read, reason};
-  }
-
-  [[nodiscard]] Choice choose(const Batch& batch) {
-    const std::uint32_t source = layout_.chunks[batch.first].source;
-    const record::Source& from = *layout_.sources[source];
-    if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
-    switch (load_.options().path) {
-      case Path::map: return asked_map(source);
-      case Path::read: return {Path::read, PathReason::asked};
-      case Path::direct:
-        return can_direct(source) ? Choice{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
-      case Path::automatic: break;
-    }
-    if (!looks_resident(from, {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end}))
-      return cold_choice(source);
-    return {can_map(source) ? Path::map : Path::read, PathReason::resident};
-  }
-
-  [[nodiscard]] bool can_map(std::uint32_t source) {
-    if (layout_.sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
-    lease_ = load_.lease(source);
-    return lease_ != nullptr;
-  }
-
-  [[nodiscard]] Choice asked_map(std::uint32_t source) {
-    if (layout_.sources[source]->mapped().empty()) return fallback(PathReason::access_read);
-    if (load_.handover() != nullptr) return fallback(PathReason::far_destination);
-    return can_map(source) ? Choice{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
-  }
-
-  [[nodiscard]] Choice cold_choice(std::uint32_t source) {
-    return can_direct(source) ? Choice{Path::direct, PathReason::not_resident}
-                              : Choice{Path::read, PathReason::no_direct};
-  }
-
-  [[nodiscard]] bool looks_resident(const record::Source& source, Range range) {
-    const mmap::File& file = *source.file();
-    std::uint64_t pages = 0;
-    std::uint64_t resident = 0;
-    for (std::uint64_t at = range.begin; at < range.end; at += sample_step) {
-      const std::uint64_t size = std::min(sample_bytes, range.end - at);
-      const mmap::Residency sample = source.mapped().empty() ? mmap::residency(file, at, size)
-                                                             : mmap::residency(source.mapped().subspan(at, size), file);
-      if (!sample.known) return probe_by_reading(file, range);
-      pages += sample.pages;
-      resident += sample.resident;
-    }
-    return static_cast<double>(resident) >= mostly * static_cast<double>(pages);
-  }
-
-  // The kernel tells about the page cache only who may write to the file; but anybody may read what is there.
-  [[nodiscard]] bool probe_by_reading(const mmap::File& file, Range range) {
-    const std::span<std::byte> into = staging().first(std::min(sample_bytes, range.size()));
-    return mmap::read_resident(file, range.begin, into) == into.size();
-  }
-
   // Fetches a chunk, and those of the batch that come with it: how many that was.
-  std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Choice& choice) {
+  std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Route& of_batch) {
     const record::Source& source = *layout_.sources[chunk.source];
+    const Route route = router_.of_chunk(chunk, of_batch);
     if (source.file() == nullptr)
       take_memory(chunk, source);
-    else if (choice.path == Path::map)
-      take_mapped(batch, chunk, source, choice);
-    else if (choice.path == Path::direct)
-      return take_direct(batch, chunk, choice.reason);
+    else if (route.path == Path::map)
+      take_mapped(batch, chunk, source, route);
+    else if (route.path == Path::direct)
+      return take_direct(batch, chunk, route.reason);
     else
-      take_read(chunk, *source.file(), choice);
+      take_read(chunk, *source.file(), route);
     return 1;
   }
 
-  void count(const Choice& choice, std::uint64_t bytes) {
+  void count(const Route& route, std::uint64_t bytes) {
     share_.bytes_read += bytes;
-    add_use(share_.paths, {.path = choice.path, .reason = choice.reason, .bytes = bytes});
+    add_use(share_.paths, {.path = route.path, .reason = route.reason, .bytes = bytes});
   }
 
   void take_memory(const Chunk& chunk, const record::Source& source) {
@@ -183,14 +113,14 @@ class Worker {
     count({Path::map, PathReason::in_memory}, needed_bytes(layout_, chunk));
   }
 
-  void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Choice& choice) {
+  void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
     if (!window_.reaches(chunk.range.end)) {
       const auto begin = std::chrono::steady_clock::now();
-      if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), fallback(PathReason::no_populate));
+      if (!populate(batch, chunk, source)) return take_read(chunk, *source.file(), router_.fallback(PathReason::no_populate));
       share_.worker_fetch_seconds += seconds_since(begin);
     }
     land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);
-    count(choice, needed_bytes(layout_, chunk));
+    count(route, needed_bytes(layout_, chunk));
   }
 
   // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
@@ -199,7 +129,7 @@ class Worker {
     window_.give_up();
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
-      if (next->sparse || next->range.begin > window.end + Grain{}.gap ||
+      if (next->sparse || next->turned != chunk.turned || next->range.begin > window.end + Grain{}.gap ||
           next->range.end > window.begin + load_.budget().window_bytes)
         break;
       window.end = std::max(window.end, next->range.end);
@@ -227,12 +157,12 @@ class Worker {
     share_.worker_fetch_seconds += seconds_since(begin);
   }
 
-  void take_read(const Chunk& chunk, const mmap::File& file, const Choice& choice) {
+  void take_read(const Chunk& chunk, const mmap::File& file, const Route& route) {
     if (chunk.plain)
       read_plain(chunk, file);
     else
       read_staged(chunk, file);
-    count(choice, needed_bytes(layout_, chunk));
+    count(route, needed_bytes(layout_, chunk));
   }
 
   void read_staged(const Chunk& chunk, const mmap::File& file) {
@@ -299,7 +229,7 @@ class Worker {
   LoadStats share_;
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
-  std::shared_ptr<const mmap::Lease> lease_;  // held while a batch is copied from a mapping
+  Router router_;
   Window window_;
 };
 

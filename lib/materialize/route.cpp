@@ -1,0 +1,122 @@
+#include "materialize/route.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <span>
+
+#include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
+#include "mmap/residency.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::engine {
+namespace {
+
+constexpr mmap::Sampling sampling{.step = 1u << 20, .bytes = 32u << 10};
+constexpr double mostly = 0.9;
+
+// How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a part
+// of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread copies 10
+// to 20 GB/s, so what is entered no faster than this is better read.
+constexpr std::uint64_t trial_bytes = 1u << 20;
+constexpr double cheap_bytes_a_second = 40e9;
+// A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found out
+// stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
+constexpr unsigned trust_in_cheap = 8;
+constexpr unsigned most_trust_in_dear = 16;
+
+Range range_of(const Layout& layout, const Batch& batch) noexcept {
+  return {layout.chunks[batch.first].range.begin, layout.chunks[batch.last - 1].range.end};
+}
+
+// The kernel tells about the page cache only who may write to the file; but anybody may read what is there.
+bool probe_by_reading(const mmap::File& file, Range range) {
+  std::array<std::byte, sampling.bytes> into;
+  const std::span<std::byte> sample = std::span(into).first(std::min(sampling.bytes, range.size()));
+  return mmap::read_resident(file, range.begin, sample) == sample.size();
+}
+
+}  // namespace
+
+Route Router::choose(const Batch& batch) {
+  const std::uint32_t source = load_.layout().chunks[batch.first].source;
+  const record::Source& from = *load_.layout().sources[source];
+  if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
+  if (load_.options().path != Path::automatic) return as_asked(source);
+  if (looks_resident(from, range_of(load_.layout(), batch))) return resident(batch, source);
+  return can_direct(source) ? Route{Path::direct, PathReason::not_resident} : Route{Path::read, PathReason::no_direct};
+}
+
+Route Router::as_asked(std::uint32_t source) {
+  const bool is_mapped = !load_.layout().sources[source]->mapped().empty();
+  switch (load_.options().path) {
+    case Path::map:
+      if (!is_mapped) return fallback(PathReason::access_read);
+      if (load_.handover() != nullptr) return fallback(PathReason::far_destination);
+      return can_map(source) ? Route{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
+    case Path::direct:
+      return can_direct(source) ? Route{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
+    default: return {Path::read, PathReason::asked};
+  }
+}
+
+Route Router::resident(const Batch& batch, std::uint32_t source) {
+  const Layout& layout = load_.layout();
+  const auto chunks = std::span(layout.chunks).subspan(batch.first, batch.last - batch.first);
+  const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
+  const bool maps = gains && can_map(source) && is_cheap_to_enter(*layout.sources[source], range_of(layout, batch));
+  return {maps ? Path::map : Path::read, PathReason::resident};
+}
+
+Route Router::of_chunk(const Chunk& chunk, const Route& of_batch) const noexcept {
+  const bool chosen = of_batch.path == Path::map && of_batch.reason == PathReason::resident;
+  return chosen && !gains_by_mapping(chunk) ? Route{Path::read, PathReason::resident} : of_batch;
+}
+
+Route Router::fallback(PathReason reason) noexcept {
+  ++share_.fallbacks;
+  return {Path::read, reason};
+}
+
+bool Router::can_map(std::uint32_t source) {
+  if (load_.layout().sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
+  lease_ = load_.lease(source);
+  return lease_ != nullptr;
+}
+
+bool Router::looks_resident(const record::Source& source, Range range) const {
+  const mmap::File& file = *source.file();
+  const mmap::Residency found =
+      source.mapped().empty() ? mmap::sampled_residency(file, range.begin, range.size(), sampling)
+                              : mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+  return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
+}
+
+// A copy is spared by what goes on in order and past the caches. Fresh memory is in the cache when the kernel has zeroed
+// it, and it is the kernel's own copy that finds it there soonest; rows that become columns, or lie apart, are better
+// picked out of a buffer near by.
+bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
+  if (chunk.sparse || chunk.turned) return false;
+  return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
+}
+
+bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
+  if (trusted_batches_ > 0) {
+    --trusted_batches_;
+    return cheap_to_enter_;
+  }
+  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, std::min(range.size(), trial_bytes)),
+                                        mmap::sys::page_size());
+  const auto begin = std::chrono::steady_clock::now();
+  const bool entered = mmap::populate(trial, *source.file());
+  const double seconds = seconds_since(begin);
+  share_.worker_fetch_seconds += seconds;
+  if (entered) mmap::drop(trial);
+  cheap_to_enter_ = entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
+  trust_in_dear_ = cheap_to_enter_ ? 0 : std::min(2 * trust_in_dear_ + 1, most_trust_in_dear);
+  trusted_batches_ = cheap_to_enter_ ? trust_in_cheap : trust_in_dear_;
+  return cheap_to_enter_;
+}
+
+}  // namespace heft::engine
