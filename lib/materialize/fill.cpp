@@ -9,9 +9,9 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// A block that is turned lies in the second-level cache, beside the next one that is being fetched. As many rows as make
-// a run to write of two lines or more. Where rows are converted first, they lie packed a line further apart than they
-// are long: at powers of two they would share few places of the cache.
+// As many rows are turned at once as make a run to write of two lines or more. Where they are converted first, a block of
+// them lies packed in the first-level cache, a line further apart than they are long: at powers of two they would share
+// few places of it.
 constexpr std::size_t line = 64;
 constexpr std::size_t turned_rows = 128;
 constexpr std::size_t turned_bytes = 32u << 10;
@@ -47,16 +47,9 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
   }
 }
 
-// Rows of the source, `pitch` bytes apart, that will be wanted soon, on their way to the second-level cache.
-void fetch_rows(const std::byte* from, std::int64_t pitch, std::size_t rows, std::size_t size) noexcept {
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t at = 0; at < size; at += line) __builtin_prefetch(from + static_cast<std::int64_t>(r) * pitch + static_cast<std::int64_t>(at), 0, 2);
-}
-
 // Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a time
-// is turned in the first-level cache, and leaves as runs of whole lines: from where the rows lie, or, where elements are
-// not just copied, from a packed copy of the block that was converted row by row. Meanwhile the next block is fetched: its
-// rows are too many and too short for what the processor foresees by itself.
+// is turned in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not just
+// copied, from a packed copy of the block that was converted row by row.
 class Turn {
  public:
   Turn(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
@@ -108,16 +101,7 @@ class Turn {
     const std::size_t rows = rows_from(r);
     const std::size_t columns = columns_from(c);
     const Block block = convert(from + from_offset(r, c), rows, columns);
-    const bool wraps = c + columns >= count(columns_);
-    const std::size_t next_r = wraps ? r + block_rows_ : r;
-    const std::size_t next_c = wraps ? 0 : c + columns;
-    const std::size_t next_rows = next_r < count(rows_) ? rows_from(next_r) : 0;
-    const std::size_t fetched = (block_rows_ * in_line() + block_columns_ - 1) / block_columns_;  // rows at each step
-    std::size_t row = 0;
-    for (std::size_t at = 0; at < columns; row += fetched) {
-      if (row < next_rows)
-        fetch_rows(from + from_offset(next_r + row, next_c), rows_.from_step, std::min(fetched, next_rows - row),
-                   columns_from(next_c) * conversion_.from_bytes());
+    for (std::size_t at = 0; at < columns;) {
       std::byte* const turned = to + static_cast<std::int64_t>(r) * rows_.to_step +
                                 static_cast<std::int64_t>(c + at) * columns_.to_step;
       const std::size_t step = std::min(in_line() - (c + at + into_line_) % in_line(), columns - at);
@@ -126,11 +110,18 @@ class Turn {
     }
   }
 
+  // Straight to where it belongs, unless what is streamed would not be whole lines.
+  [[nodiscard]] bool goes_straight(const std::byte* to) const noexcept {
+    const bool in_lines = reinterpret_cast<std::uintptr_t>(to) % line == 0 && columns_.to_step % std::int64_t{line} == 0;
+    return columns_.to_step >= 0 && (store_ == Store::cached || in_lines);
+  }
+
   void turn_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
+    const auto step = static_cast<std::size_t>(columns_.to_step);
+    if (goes_straight(to)) return transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
     const std::size_t run = rows * width_;
-    transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns);
-    if (columns_.to_step >= 0)
-      return copy_rows(turned_, run, to, static_cast<std::size_t>(columns_.to_step), columns, run, store_);
+    transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns, Store::cached);
+    if (columns_.to_step >= 0) return copy_rows(turned_, run, to, step, columns, run, store_);
     for (std::size_t i = 0; i < columns; ++i)
       copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
   }

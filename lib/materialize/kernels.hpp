@@ -44,9 +44,10 @@ void recode_run(DType from_type, DType to_type, const std::byte* from, std::byte
 /// `count` elements of `width` (1, 2, 4 or 8) bytes with their bytes reversed.
 void swap_run(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept;
 
-/// A block of `rows` x `columns` elements of `width` (1, 2, 4 or 8) bytes: element (r, c) of `from`, whose rows are `from_pitch` bytes apart, becomes
-/// element (c, r) of `to`, whose rows are `to_pitch` bytes apart.
-void transpose_block(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-                     std::size_t columns) noexcept;
+/// A block of `rows` x `columns` elements of `width` (1, 2, 4 or 8) bytes: element (r, c) of `from`, whose rows are
+/// `from_pitch` bytes apart, becomes element (c, r) of `to`, whose rows are `to_pitch` bytes apart. Streams only where
+/// `to` and its pitch are multiples of 64 bytes, and then but what fills whole vectors.
+void transpose_block(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to,
+                     std::size_t to_pitch, std::size_t rows, std::size_t columns, Store store) noexcept;
 
 }  // namespace heft::engine

@@ -65,7 +65,8 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
 }
 
 template <class Lane>
-void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t columns) {
+void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+                     std::size_t columns, bool) {
   transpose_elements<Lane>(from, from_pitch, to, to_pitch, rows, columns);
 }
 #else
@@ -93,15 +94,12 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
   swap_elements<sizeof(Lane)>(from + i * sizeof(Lane), to + i * sizeof(Lane), count - i);
 }
 
-// n columns of n rows, n elements in 16 bytes: log2(n) times, vectors i and i + n/2 are interleaved into vectors 2i and
-// 2i + 1. Of more rows at once, more would lie in the same places of the first-level cache.
-template <class Lane>
-HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch) {
+// n columns of n rows, n elements in 16 bytes, in each block of the vectors: log2(n) times, vectors i and i + n/2 are
+// interleaved into vectors 2i and 2i + 1.
+template <class Lane, class D, class V>
+HWY_INLINE void turn_in_blocks(D d, V (&rows)[16 / sizeof(Lane)]) {
   constexpr std::size_t n = 16 / sizeof(Lane);
-  const hn::FixedTag<Lane, n> d;
-  hn::Vec<decltype(d)> rows[n];
-  hn::Vec<decltype(d)> mixed[n];
-  for (std::size_t i = 0; i < n; ++i) rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_pitch));
+  V mixed[n];
   for (std::size_t step = 1; step < n; step *= 2) {
     for (std::size_t i = 0; i < n / 2; ++i) {
       mixed[2 * i] = hn::InterleaveLower(d, rows[i], rows[i + n / 2]);
@@ -109,19 +107,99 @@ HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, st
     }
     for (std::size_t i = 0; i < n; ++i) rows[i] = mixed[i];
   }
-  for (std::size_t i = 0; i < n; ++i) hn::StoreU(rows[i], d, reinterpret_cast<Lane*>(to + i * to_pitch));
 }
 
 template <class Lane>
-void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t columns) {
+HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch) {
+  constexpr std::size_t n = 16 / sizeof(Lane);
+  const hn::FixedTag<Lane, n> d;
+  hn::Vec<decltype(d)> rows[n];
+  for (std::size_t i = 0; i < n; ++i) rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_pitch));
+  turn_in_blocks<Lane>(d, rows);
+  for (std::size_t i = 0; i < n; ++i) hn::StoreU(rows[i], d, reinterpret_cast<Lane*>(to + i * to_pitch));
+}
+
+// What of a block is left when tiles of 16 bytes are done.
+template <class Lane>
+void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+                     std::size_t columns) {
   constexpr std::size_t n = 16 / sizeof(Lane);
   const std::size_t whole_rows = rows / n * n;
   const std::size_t whole_columns = columns / n * n;
   for (std::size_t r = 0; r < whole_rows; r += n)
     for (std::size_t c = 0; c < whole_columns; c += n)
-      transpose_tile<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane), to_pitch);
-  transpose_elements<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch, whole_rows, columns - whole_columns);
-  transpose_elements<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch, rows - whole_rows, columns);
+      transpose_tile<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane),
+                           to_pitch);
+  transpose_elements<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch,
+                           whole_rows, columns - whole_columns);
+  transpose_elements<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch,
+                           rows - whole_rows, columns);
+}
+
+// Blocks of 16 bytes in a vector; more than a line of it would go through two caches at once.
+constexpr std::size_t vector_blocks = HWY_MIN(HWY_MAX_BYTES, 64) / 16;
+
+// vectors[g] has blocks (g, 0), (g, 1), ... and shall have (0, g), (1, g), ...
+template <class D, class V>
+HWY_INLINE void transpose_blocks(D d, V (&vectors)[vector_blocks]) {
+  if constexpr (vector_blocks == 2) {
+    const V lower = hn::ConcatLowerLower(d, vectors[1], vectors[0]);
+    vectors[1] = hn::ConcatUpperUpper(d, vectors[1], vectors[0]);
+    vectors[0] = lower;
+  } else if constexpr (vector_blocks == 4) {
+    const V even_lower = hn::ConcatLowerLower(d, vectors[2], vectors[0]);
+    const V odd_lower = hn::ConcatLowerLower(d, vectors[3], vectors[1]);
+    const V even_upper = hn::ConcatUpperUpper(d, vectors[2], vectors[0]);
+    const V odd_upper = hn::ConcatUpperUpper(d, vectors[3], vectors[1]);
+    vectors[0] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_lower), even_lower);
+    vectors[1] = hn::OddEvenBlocks(odd_lower, hn::SwapAdjacentBlocks(even_lower));
+    vectors[2] = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(odd_upper), even_upper);
+    vectors[3] = hn::OddEvenBlocks(odd_upper, hn::SwapAdjacentBlocks(even_upper));
+  }
+}
+
+// A square of as many rows as a vector has lanes: first each block of 16 bytes for itself, of all blocks of a few rows at
+// once, then the blocks among each other. Each line is loaded once, and each vector that is stored is a run.
+template <class Lane>
+HWY_INLINE void transpose_square(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+                                 bool streaming) {
+  constexpr std::size_t n = 16 / sizeof(Lane);
+  const hn::FixedTag<Lane, n * vector_blocks> d;
+  using V = hn::Vec<decltype(d)>;
+  V turned[n][vector_blocks];
+  for (std::size_t g = 0; g < vector_blocks; ++g) {
+    V rows[n];
+    for (std::size_t i = 0; i < n; ++i)
+      rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + (g * n + i) * from_pitch));
+    turn_in_blocks<Lane>(d, rows);
+    for (std::size_t i = 0; i < n; ++i) turned[i][g] = rows[i];
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    transpose_blocks(d, turned[i]);
+    for (std::size_t g = 0; g < vector_blocks; ++g) {
+      auto* const run = reinterpret_cast<Lane*>(to + (g * n + i) * to_pitch);
+      if (streaming)
+        hn::Stream(turned[i][g], d, run);
+      else
+        hn::StoreU(turned[i][g], d, run);
+    }
+  }
+}
+
+template <class Lane>
+void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+                     std::size_t columns, bool streaming) {
+  constexpr std::size_t n = 16 / sizeof(Lane) * vector_blocks;
+  const std::size_t whole_rows = rows / n * n;
+  const std::size_t whole_columns = columns / n * n;
+  for (std::size_t c = 0; c < whole_columns; c += n)
+    for (std::size_t r = 0; r < whole_rows; r += n)
+      transpose_square<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane),
+                             to_pitch, streaming);
+  transpose_tiles<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch,
+                        whole_rows, columns - whole_columns);
+  transpose_tiles<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch,
+                        rows - whole_rows, columns);
 }
 #endif
 
@@ -135,13 +213,20 @@ void Swap(std::size_t width, const std::byte* from, std::byte* to, std::size_t c
   }
 }
 
-void Transpose(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-               std::size_t columns) {
+// Whether every run that is a whole vector, of whatever target, lies on a multiple of its size.
+bool can_stream(const std::byte* to, std::size_t to_pitch) {
+  constexpr std::size_t line = 64;
+  return reinterpret_cast<std::uintptr_t>(to) % line == 0 && to_pitch % line == 0;
+}
+
+void Transpose(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+               std::size_t rows, std::size_t columns, bool wants_streaming) {
+  const bool streaming = wants_streaming && can_stream(to, to_pitch);
   switch (width) {
-    case 1: return transpose_lanes<std::uint8_t>(from, from_pitch, to, to_pitch, rows, columns);
-    case 2: return transpose_lanes<std::uint16_t>(from, from_pitch, to, to_pitch, rows, columns);
-    case 4: return transpose_lanes<std::uint32_t>(from, from_pitch, to, to_pitch, rows, columns);
-    default: return transpose_lanes<std::uint64_t>(from, from_pitch, to, to_pitch, rows, columns);
+    case 1: return transpose_lanes<std::uint8_t>(from, from_pitch, to, to_pitch, rows, columns, streaming);
+    case 2: return transpose_lanes<std::uint16_t>(from, from_pitch, to, to_pitch, rows, columns, streaming);
+    case 4: return transpose_lanes<std::uint32_t>(from, from_pitch, to, to_pitch, rows, columns, streaming);
+    default: return transpose_lanes<std::uint64_t>(from, from_pitch, to, to_pitch, rows, columns, streaming);
   }
 }
 
@@ -176,9 +261,9 @@ void swap_run(std::size_t width, const std::byte* from, std::byte* to, std::size
   HWY_DYNAMIC_DISPATCH(Swap)(width, from, to, count);
 }
 
-void transpose_block(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-                     std::size_t columns) noexcept {
-  HWY_DYNAMIC_DISPATCH(Transpose)(width, from, from_pitch, to, to_pitch, rows, columns);
+void transpose_block(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to,
+                     std::size_t to_pitch, std::size_t rows, std::size_t columns, Store store) noexcept {
+  HWY_DYNAMIC_DISPATCH(Transpose)(width, from, from_pitch, to, to_pitch, rows, columns, store == Store::streaming);
 }
 
 }  // namespace heft::engine

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "heft/element.hpp"
@@ -208,22 +209,30 @@ TEST_CASE("kernels: a byte swap reverses the bytes of each element") {
   });
 }
 
-TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges") {
+TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges, streamed or not") {
   constexpr std::size_t pitch = 1000;
-  std::vector<std::byte> source(40 * pitch);
+  constexpr std::size_t line = 64;
+  std::vector<std::byte> source(130 * pitch);
   for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 31 >> 3);
+  const auto check = [&](std::size_t width, std::size_t rows, std::size_t columns, std::size_t to_pitch, engine::Store store) {
+    std::vector<std::byte> memory(columns * to_pitch + line, std::byte{0x5A});
+    const std::size_t into_line = reinterpret_cast<std::uintptr_t>(memory.data()) % line;
+    const std::span<std::byte> target = std::span(memory).subspan((line - into_line) % line, columns * to_pitch);
+    engine::transpose_block(width, source.data() + 1, pitch, target.data(), to_pitch, rows, columns, store);
+    engine::finish_stores(store);
+    std::vector<std::byte> expected(columns * to_pitch, std::byte{0x5A});
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < columns; ++c)
+        std::copy_n(source.data() + 1 + r * pitch + c * width, width, expected.data() + c * to_pitch + r * width);
+    CHECK(std::ranges::equal(target, expected));
+  };
   test::on_every_target([&] {
     for (const std::size_t width : {1, 2, 4, 8})
-      for (const std::size_t rows : {1, 4, 16, 37, 40})
-        for (const std::size_t columns : {1, 8, 17, 64}) {
-          const std::size_t to_pitch = rows * width + 3;
-          std::vector<std::byte> target(columns * to_pitch, std::byte{0x5A});
-          engine::transpose_block(width, source.data(), pitch, target.data(), to_pitch, rows, columns);
-          std::vector<std::byte> expected(columns * to_pitch, std::byte{0x5A});
-          for (std::size_t r = 0; r < rows; ++r)
-            for (std::size_t c = 0; c < columns; ++c)
-              std::copy_n(source.data() + r * pitch + c * width, width, expected.data() + c * to_pitch + r * width);
-          CHECK(target == expected);
-        }
+      for (const std::size_t rows : {1, 4, 16, 37, 64, 129})
+        for (const std::size_t columns : {1, 8, 17, 64, 97})
+          for (const engine::Store store : {engine::Store::cached, engine::Store::streaming}) {
+            check(width, rows, columns, rows * width + 3, store);
+            check(width, rows, columns, (rows * width + line - 1) / line * line, store);
+          }
   });
 }
