@@ -25,6 +25,8 @@ using namespace heft;
 
 constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
 constexpr std::uint64_t slack = 32u << 20;
+// Of what was in use before a load, this much may have been given back during it.
+constexpr std::uint64_t given_back = 4u << 20;
 
 // 64 MB in matrices of 8 MB.
 std::string model() {
@@ -108,7 +110,7 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
           CHECK(peak <= plan.peak_bytes(options));
           CHECK(peak <= plan.bytes_written() + options.ring_bytes + slack);
           CHECK(plan.peak_bytes(options) <= plan.bytes_written() + options.ring_bytes + slack);
-          CHECK(peak + (1u << 20) >= plan.bytes_written());
+          CHECK(peak + given_back >= plan.bytes_written());
           CHECK(stats.arena_bytes >= plan.bytes_written());
           CHECK(stats.peak_ring_bytes <= options.ring_bytes);
         }
