@@ -1,5 +1,6 @@
 // From transfers to parts, chunks and batches.
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 
 #include "materialize/transfer.hpp"
@@ -39,7 +40,7 @@ class Cutter {
           spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
     turned_ = !transfer_.plain && turns_rows();
     layout.transfers[number].turned = turned_;
-    grain_ = transfer_.plain ? grain.plain : turned_ ? transposed_grain(grain) : grain.staged;
+    grain_ = transfer_.plain ? grain.plain : turned_ ? transposed_grain(grain) : staged_grain(grain);
   }
 
   void run() { cut(0, transfer_.from, transfer_.to); }
@@ -49,6 +50,14 @@ class Cutter {
     return std::any_of(axes_.begin(), axes_.end() - 1, [&](const Axis& axis) {
       return axis.to_step != 0 && std::abs(axis.to_step) < std::abs(axes_.back().to_step);
     });
+  }
+
+  // What becomes larger is cut smaller: what a part writes has to fit a slot. By powers of two, for cuts of the same bytes
+  // to meet.
+  [[nodiscard]] std::uint64_t staged_grain(const Grain& grain) const noexcept {
+    const Conversion& conversion = layout_.conversions[transfer_.conversion];
+    const std::uint64_t from = conversion.from_bytes();
+    return grain.staged / std::bit_ceil((conversion.to_bytes() + from - 1) / from);
   }
 
   [[nodiscard]] std::uint64_t transposed_grain(const Grain& grain) const noexcept {
