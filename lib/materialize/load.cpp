@@ -40,6 +40,7 @@ Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targe
 void Load::run() {
   const auto begin = std::chrono::steady_clock::now();
   check_stop();
+  const NoReadAhead alone(trail());
   work_all();
   if (trail_) stats_.dropped_bytes += trail_->give_up_all();
   failure_.rethrow();

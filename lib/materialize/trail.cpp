@@ -82,6 +82,11 @@ std::uint64_t Trail::give_up_all() const noexcept {
   return dropped;
 }
 
+void Trail::set_read_ahead(bool wanted) const noexcept {
+  for (const auto& source : layout_.sources)
+    if (!before_.of(*source).resident.empty()) mmap::read_ahead(*source->file(), wanted);
+}
+
 std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : layout.sources)

@@ -24,6 +24,9 @@ class Trail {
   /// The same for all that the layout reads and what the kernel reads ahead of it: after the last read.
   std::uint64_t give_up_all() const noexcept;
 
+  /// Turns the kernel's reading ahead off and on again, for the files that give_up() knows about.
+  void set_read_ahead(bool wanted) const noexcept;
+
   /// Memory that the snapshot of `layout` takes.
   static std::uint64_t table_bytes(const Layout& layout) noexcept;
 
@@ -32,6 +35,23 @@ class Trail {
 
   const Layout& layout_;
   const PageSnapshot& before_;
+};
+
+/// No reading ahead while it lives: what is read ahead may arrive after its pages were given up.
+class NoReadAhead {
+ public:
+  /// Null: pages may stay, so nothing changes.
+  explicit NoReadAhead(const Trail* trail) noexcept : trail_(trail) {
+    if (trail_ != nullptr) trail_->set_read_ahead(false);
+  }
+  ~NoReadAhead() {
+    if (trail_ != nullptr) trail_->set_read_ahead(true);
+  }
+  NoReadAhead(const NoReadAhead&) = delete;
+  NoReadAhead& operator=(const NoReadAhead&) = delete;
+
+ private:
+  const Trail* trail_;
 };
 
 }  // namespace heft::engine

@@ -110,8 +110,8 @@ struct Layout {
 /// Sizes that cutting aims at, in bytes.
 struct Grain {
   std::uint64_t plain = 4u << 20;      ///< Read straight to where it belongs: large requests, whole huge pages.
-  std::uint64_t staged = 512u << 10;   ///< Fetched, then converted or gathered while still in the second-level cache.
-  std::uint64_t transposed = 512u << 10;///< Rows become columns: more rows make longer runs to write.
+  std::uint64_t staged = 512u << 10;      ///< Fetched, then converted or gathered while still in the second-level cache.
+  std::uint64_t transposed = 512u << 10;  ///< Rows become columns: more rows make longer runs to write.
   std::uint64_t gap = 4096;            ///< Gaps up to this are read over: less than a page costs more to leave out than to read.
   std::uint64_t batch = 8u << 20;      ///< Fetched, or half of what is written where that is more: as large as windows of a mapping are wanted.
 };

@@ -121,6 +121,10 @@ void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexce
   if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_WILLNEED);
 }
 
+void read_ahead(const File& file, bool wanted) noexcept {
+  sys::posix_fadvise(file.handle(), 0, 0, wanted ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
+}
+
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
   if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_DONTNEED);
 }

@@ -48,8 +48,11 @@ std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::ui
 std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<std::byte> into);
 
 /// Starts reading the range into the page cache (POSIX_FADV_WILLNEED); does not wait for the data, though it may for room in the device's
-/// queue. Neither of the two changes what reads see, so failures are not reported.
+/// queue. None of these changes what reads see, so failures are not reported.
 void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexcept;
+/// Whether buffered reads of the file, by whoever shares this descriptor, bring in more than they are asked for
+/// (POSIX_FADV_NORMAL, the state after opening) or not (POSIX_FADV_RANDOM).
+void read_ahead(const File& file, bool wanted) noexcept;
 /// Drops clean pages of the range from the page cache (POSIX_FADV_DONTNEED): pages that are dirty or mapped by any process stay, and so do
 /// those that the range covers in part (but for the end of the file). Part of a large folio may stay too.
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept;

@@ -87,6 +87,20 @@ bool can_be_dropped(const std::string& path) {
   return false;
 }
 
+// Nothing is there that was not, and what was there still is: but for some pages in a hundred, which a kernel that
+// reclaims what nobody uses may take at any time.
+void check_same_pages(const std::vector<bool>& before, const std::vector<bool>& after) {
+  REQUIRE(before.size() == after.size());
+  std::size_t come = 0;
+  std::size_t gone = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    come += !before[i] && after[i];
+    gone += before[i] && !after[i];
+  }
+  CHECK(come == 0);
+  CHECK(gone <= before.size() / 100);
+}
+
 }  // namespace
 
 TEST_CASE("footprint: a load stays under the peak its plan states, and near its destination, on every path") {
@@ -179,13 +193,13 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
   for (const std::uint64_t stripe : {std::uint64_t{0}, std::uint64_t{1} << 20})
     for (const Path way : every_path) {
       INFO("path ", name(way), " stripe ", stripe);
+      const Checkpoint checkpoint = open(path);  // which reads ahead
       bring(path, stripe);
-      const Checkpoint checkpoint = open(path);
       const std::vector<bool> before = resident(path);
       const Weights weights =
           materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .path = way, .drop_page_cache = true});
       const std::vector<bool> after = resident(path);
-      CHECK(before == after);
+      check_same_pages(before, after);
       const auto absent = static_cast<std::uint64_t>(std::count(before.begin(), before.end(), false));
       if (way == Path::map || way == Path::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
       if (way == Path::direct) CHECK(weights.stats().dropped_bytes == 0);
@@ -198,14 +212,14 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
   if (!can_be_dropped(path)) return;
   for (const Path way : {Path::map, Path::read}) {
     INFO("path ", name(way));
+    const Checkpoint checkpoint = open(path);  // which reads ahead
     bring(path, 1u << 20);
-    const Checkpoint checkpoint = open(path);
     const std::vector<bool> before = resident(path);
     TensorStream all =
         stream(plan_of(checkpoint, DType::bf16, false), {.path = way, .drop_page_cache = true}, 16u << 20);
     while (all.next()) {
     }
-    CHECK(resident(path) == before);
+    check_same_pages(before, resident(path));
     CHECK(all.stats().dropped_bytes > 0);
   }
 }
