@@ -103,7 +103,7 @@ void size_rings(const Layout& layout, const MaterializeOptions& options, Budget&
 
 void size_slots(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
   budget.far_ring_bytes = aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), page);
-  budget.slot_bytes = aligned(std::max(direct_slice + 2 * largest_direct_alignment, layout.largest_filled), page);
+  budget.slot_bytes = aligned(std::max(far_slice + 2 * largest_direct_alignment, layout.largest_filled), page);
   const std::uint64_t bound = std::min(options.ring_bytes, largest_ring);
   budget.slots = std::max<std::size_t>(bound / budget.slot_bytes, 2 * budget.threads);
   budget.slots_a_worker = budget.slots / budget.threads - 1;

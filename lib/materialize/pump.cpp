@@ -10,8 +10,6 @@ namespace heft::engine {
 namespace {
 
 constexpr unsigned queue_depth = 64;
-// Plain chunks are read in requests of this size: several are in flight in the smallest ring that suits the machine.
-constexpr std::uint64_t slice_bytes = direct_slice;
 // A device reads this many bytes sooner than it starts another request.
 constexpr std::uint64_t direct_gap = 32u << 10;
 // Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
@@ -32,7 +30,11 @@ Range aligned_to(Range range, std::uint64_t alignment) noexcept {
 }  // namespace
 
 DirectPump::DirectPump(Load& load, LoadStats& share)
-    : load_(load), share_(share), ring_(load.take_ring()), numbers_(load.layout().sources.size()) {
+    : load_(load),
+      share_(share),
+      slice_bytes_(load.handover() == nullptr ? direct_slice : far_slice),
+      ring_(load.take_ring()),
+      numbers_(load.layout().sources.size()) {
   mmap::DirectSetup setup{.files = {}, .buffers = {ring_->span()}, .depth = queue_depth};
   if (load.handover() != nullptr) setup.buffers.push_back(load.handover()->slots().memory());
   const auto& files = load.direct_files();
@@ -68,7 +70,7 @@ DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks) {
 bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
   if (chunk.plain) return false;
   const std::vector<Range> more = requests_for(chunk);
-  const std::uint64_t most = std::min<std::uint64_t>(slice_bytes, ring_->span().size() / 4);
+  const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_->span().size() / 4);
   const bool is_far = more.front().begin > requests.back().end + direct_gap;
   const bool is_large = std::max(more.back().end, requests.back().end) > requests.front().begin + most;
   if (is_far || is_large || requests.size() + more.size() > queue_depth / 2) return false;
@@ -109,7 +111,7 @@ Range DirectPump::straight_part(const Chunk& chunk, std::uint64_t at, const Run&
 
 void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
-    const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
+    const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
     send({.chunks = {&chunk, 1},
           .range = slice,
           .aligned = slice,
@@ -124,7 +126,7 @@ void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
 void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
-    const Range slice{begin, std::min(range.end, (begin / slice_bytes + 1) * slice_bytes)};
+    const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
     const Range aligned = aligned_to(slice, alignment_of(chunk));
     send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned, .needed = slice.size()}, {aligned});
     begin = slice.end;

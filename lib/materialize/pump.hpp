@@ -71,6 +71,7 @@ class DirectPump {
 
   Load& load_;
   LoadStats& share_;
+  const std::uint64_t slice_bytes_;
   std::shared_ptr<Arena> ring_;
   std::vector<std::size_t> numbers_;  // of each source in the queue's list of files
   std::unique_ptr<mmap::DirectQueue> queue_;
