@@ -20,7 +20,7 @@ constexpr double mostly = 0.9;
 // of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread copies 10
 // to 20 GB/s, so what is entered no faster than this is better read.
 constexpr std::uint64_t trial_bytes = 1u << 20;
-constexpr double cheap_bytes_a_second = 40e9;
+constexpr double cheap_bytes_a_second = 25e9;
 // A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found out
 // stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
 constexpr unsigned trust_in_cheap = 8;
@@ -101,6 +101,15 @@ bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
   return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
 }
 
+bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& file) {
+  const auto begin = std::chrono::steady_clock::now();
+  const bool entered = mmap::populate(trial, file);
+  const double seconds = seconds_since(begin);
+  share_.worker_fetch_seconds += seconds;
+  if (entered) mmap::drop(trial);
+  return entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
+}
+
 bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
   if (trusted_batches_ > 0) {
     --trusted_batches_;
@@ -108,12 +117,8 @@ bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
   }
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, std::min(range.size(), trial_bytes)),
                                         mmap::sys::page_size());
-  const auto begin = std::chrono::steady_clock::now();
-  const bool entered = mmap::populate(trial, *source.file());
-  const double seconds = seconds_since(begin);
-  share_.worker_fetch_seconds += seconds;
-  if (entered) mmap::drop(trial);
-  cheap_to_enter_ = entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
+  // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
+  cheap_to_enter_ = enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));
   trust_in_dear_ = cheap_to_enter_ ? 0 : std::min(2 * trust_in_dear_ + 1, most_trust_in_dear);
   trusted_batches_ = cheap_to_enter_ ? trust_in_cheap : trust_in_dear_;
   return cheap_to_enter_;

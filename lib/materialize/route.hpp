@@ -1,8 +1,10 @@
 // materialize/route.hpp: which path the bytes of a batch take, and why.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "heft/load_stats.hpp"
 #include "materialize/load.hpp"
@@ -44,6 +46,7 @@ class Router {
   bool can_map(std::uint32_t source);
   [[nodiscard]] bool looks_resident(const record::Source& source, Range range) const;
   [[nodiscard]] bool gains_by_mapping(const Chunk& chunk) const noexcept;
+  bool enters_cheaply(std::span<const std::byte> trial, const mmap::File& file);
   bool is_cheap_to_enter(const record::Source& source, Range range);
 
   Load& load_;
