@@ -134,12 +134,16 @@ void add_target(CLI::App& command, Options& o) {
   command.add_option("--cache", o.cache, "Folder that keeps what was made")->capture_default_str();
 }
 
+// Words between commas; the one that follows is the model.
+template <class List>
+void add_list(CLI::App& command, const char* name, List& list, const char* text) {
+  command.add_option(name, list, text)->delimiter(',')->allow_extra_args(false)->capture_default_str();
+}
+
 void add_measuring(CLI::App& command, Options& o) {
   command.add_option("--rounds", o.settings.run.rounds, "Rounds; medians are given")->capture_default_str();
   command.add_option("--threads", o.settings.threads, "Threads of heft and of the yardsticks")->capture_default_str();
-  command.add_option("--state", o.states, "States of the page cache: warm, cold, half")
-      ->delimiter(',')
-      ->capture_default_str();
+  add_list(command, "--state", o.states, "States of the page cache: warm, cold, half");
   command.add_flag("!--no-peers", o.settings.peers, "Leave other loaders out");
   command.add_flag("!--no-forced", o.settings.forced_paths, "Leave out the rows that force a path");
   command.add_option("--python", o.settings.python, "Interpreter that has the peers' packages")->capture_default_str();
@@ -166,12 +170,10 @@ void add_scenarios(CLI::App& app, Options& o) {
       ->capture_default_str();
   CLI::App* materialize =
       add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
-  materialize->add_option("--dtype", o.dtypes, "Convert to these; 'stored' is as it is")->delimiter(',');
-  materialize->add_option("--into", o.destinations, "fresh, reused")->delimiter(',')->capture_default_str();
-  materialize
-      ->add_option("--cut", o.settings.cuts, "whole, transposed, dim0, dim1: what of each matrix (dims: one rank of 8)")
-      ->delimiter(',')
-      ->capture_default_str();
+  add_list(*materialize, "--dtype", o.dtypes, "Convert to these; 'stored' is as it is");
+  add_list(*materialize, "--into", o.destinations, "fresh, reused");
+  add_list(*materialize, "--cut", o.settings.cuts,
+           "whole, transposed, dim0, dim1: what of each matrix (dims: one rank of 8)");
   materialize->add_flag_callback(
       "--transposed", [&o] { o.settings.cuts = {"transposed"}; }, "As --cut transposed");
 }
