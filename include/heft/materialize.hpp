@@ -36,8 +36,8 @@ struct MaterializeOptions {
   /// Forces one path for every range that can take it. LoadStats::paths says which did not and why.
   Path path = Path::automatic;
   /// Bound on staging memory: buffers of direct reads, for all threads together. At least 1 MiB a thread is used. It
-  /// also bounds what a device is asked for at once when bytes cannot go straight to where they belong: devices far away
-  /// may want more, and what fits the last-level cache is copied faster.
+  /// also bounds what a device is asked for at once when bytes cannot go straight to where they belong: devices far
+  /// away may want more, and what fits the last-level cache is copied faster.
   std::uint64_t ring_bytes = 16u << 20;
   /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
   std::uint64_t alignment = 64;

@@ -16,8 +16,8 @@ Layout cut_plan(const LoadPlan& plan);
 /// Files that ask for coarser direct reads than this are read through the page cache. In bytes.
 inline constexpr std::uint64_t largest_direct_alignment = 64u << 10;
 
-/// Plain chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but for
-/// the first and the last: as small as a device is still fast with, for many to be in flight in a ring that stays in the
+/// Plain chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but for the
+/// first and the last: as small as a device is still fast with, for many to be in flight in a ring that stays in the
 /// cache. On the way to far memory, where each is handed over by itself, they are larger.
 inline constexpr std::uint64_t direct_slice = 512u << 10;
 inline constexpr std::uint64_t far_slice = 1u << 20;

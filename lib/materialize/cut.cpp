@@ -52,8 +52,8 @@ class Cutter {
     });
   }
 
-  // What becomes larger is cut smaller: what a part writes has to fit a slot. By powers of two, for cuts of the same bytes
-  // to meet.
+  // What becomes larger is cut smaller: what a part writes has to fit a slot. By powers of two, for cuts of the same
+  // bytes to meet.
   [[nodiscard]] std::uint64_t staged_grain(const Grain& grain) const noexcept {
     const Conversion& conversion = layout_.conversions[transfer_.conversion];
     const std::uint64_t from = conversion.from_bytes();
@@ -68,7 +68,8 @@ class Cutter {
   void cut(std::uint32_t level, std::uint64_t from, std::int64_t to) {
     const Axis& axis = axes_[level];
     const bool last = level + 1 == axes_.size();
-    if (spans_[level] <= grain_ && !(last && crosses_cut(from, spans_[level]))) return emit(level, from, to, axis.count);
+    if (spans_[level] <= grain_ && !(last && crosses_cut(from, spans_[level])))
+      return emit(level, from, to, axis.count);
     if (last || spans_[level + 1] <= grain_) return cut_axis(level, from, to);
     for (std::int64_t i = 0; i < axis.count; ++i)
       cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
@@ -83,7 +84,8 @@ class Cutter {
     const std::uint64_t step = as_bytes(axis.from_step);
     for (std::int64_t done = 0; done < axis.count;) {
       const std::uint64_t begin = from + static_cast<std::uint64_t>(done) * step;
-      const std::int64_t count = step == 0 ? axis.count : std::min(axis.count - done, static_cast<std::int64_t>(steps_to_cut(begin, step)));
+      const std::int64_t count =
+          step == 0 ? axis.count : std::min(axis.count - done, static_cast<std::int64_t>(steps_to_cut(begin, step)));
       emit(level, begin, to + done * axis.to_step, count);
       done += count;
     }

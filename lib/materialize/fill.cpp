@@ -9,9 +9,9 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// As many rows are turned at once as make a run to write of two lines or more. Where they are converted first, a block of
-// them lies packed in the first-level cache, a line further apart than they are long: at powers of two they would share
-// few places of it.
+// As many rows are turned at once as make a run to write of two lines or more. Where they are converted first, a block
+// of them lies packed in the first-level cache, a line further apart than they are long: at powers of two they would
+// share few places of it.
 constexpr std::size_t line = 64;
 constexpr std::size_t turned_rows = 128;
 constexpr std::size_t turned_bytes = 32u << 10;
@@ -24,12 +24,15 @@ void for_each_row(std::span<const Axis> outer, const std::byte* from, std::byte*
     for_each_row(outer.subspan(1), from + i * outer[0].from_step, to + i * outer[0].to_step, row);
 }
 
-void gather(const std::byte* from, std::int64_t step, std::size_t width, std::size_t count, std::byte* packed) noexcept {
-  for (std::size_t i = 0; i < count; ++i) std::memcpy(packed + i * width, from + static_cast<std::int64_t>(i) * step, width);
+void gather(const std::byte* from, std::int64_t step, std::size_t width, std::size_t count,
+            std::byte* packed) noexcept {
+  for (std::size_t i = 0; i < count; ++i)
+    std::memcpy(packed + i * width, from + static_cast<std::int64_t>(i) * step, width);
 }
 
 void scatter(const std::byte* packed, std::size_t width, std::size_t count, std::byte* to, std::int64_t step) noexcept {
-  for (std::size_t i = 0; i < count; ++i) std::memcpy(to + static_cast<std::int64_t>(i) * step, packed + i * width, width);
+  for (std::size_t i = 0; i < count; ++i)
+    std::memcpy(to + static_cast<std::int64_t>(i) * step, packed + i * width, width);
 }
 
 // One row, packed on neither side or on one: through packed copies.
@@ -47,13 +50,17 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
   }
 }
 
-// Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a time
-// is turned in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not just
-// copied, from a packed copy of the block that was converted row by row.
+// Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a
+// time is turned in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not
+// just copied, from a packed copy of the block that was converted row by row.
 class Turn {
  public:
   Turn(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
-      : conversion_(conversion), rows_(rows), columns_(columns), store_(store), width_(conversion.to_bytes()),
+      : conversion_(conversion),
+        rows_(rows),
+        columns_(columns),
+        store_(store),
+        width_(conversion.to_bytes()),
         block_rows_(width_ == 1 ? turned_rows : turned_rows / 2),
         block_columns_(turned_bytes / block_rows_ / std::max<std::size_t>(width_, conversion.from_bytes())),
         pitch_(block_columns_ * width_ + line) {}
@@ -93,7 +100,8 @@ class Turn {
   [[nodiscard]] Block convert(const std::byte* from, std::size_t rows, std::size_t columns) noexcept {
     if (turns_in_place()) return {from, static_cast<std::size_t>(rows_.from_step)};
     for (std::size_t i = 0; i < rows; ++i)
-      conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns, Store::cached);
+      conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns,
+                      Store::cached);
     return {packed_, pitch_};
   }
 
@@ -102,8 +110,8 @@ class Turn {
     const std::size_t columns = columns_from(c);
     const Block block = convert(from + from_offset(r, c), rows, columns);
     for (std::size_t at = 0; at < columns;) {
-      std::byte* const turned = to + static_cast<std::int64_t>(r) * rows_.to_step +
-                                static_cast<std::int64_t>(c + at) * columns_.to_step;
+      std::byte* const turned =
+          to + static_cast<std::int64_t>(r) * rows_.to_step + static_cast<std::int64_t>(c + at) * columns_.to_step;
       const std::size_t step = std::min(in_line() - (c + at + into_line_) % in_line(), columns - at);
       turn_line({block.rows + at * width_, block.pitch}, turned, rows, step);
       at += step;
@@ -112,7 +120,8 @@ class Turn {
 
   // Straight to where it belongs, unless what is streamed would not be whole lines.
   [[nodiscard]] bool goes_straight(const std::byte* to) const noexcept {
-    const bool in_lines = reinterpret_cast<std::uintptr_t>(to) % line == 0 && columns_.to_step % std::int64_t{line} == 0;
+    const bool in_lines =
+        reinterpret_cast<std::uintptr_t>(to) % line == 0 && columns_.to_step % std::int64_t{line} == 0;
     return columns_.to_step >= 0 && (store_ == Store::cached || in_lines);
   }
 
@@ -143,7 +152,8 @@ bool can_turn(std::size_t width) noexcept { return width == 1 || width == 2 || w
 
 }  // namespace
 
-void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::int64_t count, const std::byte* from, std::byte* to, Store store) noexcept {
+void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::int64_t count, const std::byte* from,
+               std::byte* to, Store store) noexcept {
   Axis own[most_axes];  // the part's own: the first counts `count`
   std::size_t rank = std::copy(axes.begin(), axes.end(), own) - own;
   own[0].count = count;
@@ -155,15 +165,18 @@ void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::in
     return for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) {
       conversion.run(row_from, row_to, static_cast<std::size_t>(inner.count), store);
     });
-  Axis* const packed_rows = std::find_if(own, own + rank - 1, [&](const Axis& axis) { return axis.to_step == conversion.to_bytes(); });
+  Axis* const packed_rows =
+      std::find_if(own, own + rank - 1, [&](const Axis& axis) { return axis.to_step == conversion.to_bytes(); });
   if (from_packed && packed_rows != own + rank - 1 && can_turn(conversion.to_bytes())) {
     const Axis rows = *packed_rows;
     std::copy(packed_rows + 1, own + rank, packed_rows);
     --rank;
     Turn turn(conversion, rows, inner, store);
-    return for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) { turn.run(row_from, row_to); });
+    return for_each_row(outer(), from, to,
+                        [&](const std::byte* row_from, std::byte* row_to) { turn.run(row_from, row_to); });
   }
-  for_each_row(outer(), from, to, [&](const std::byte* row_from, std::byte* row_to) { run_strided(conversion, inner, row_from, row_to); });
+  for_each_row(outer(), from, to,
+               [&](const std::byte* row_from, std::byte* row_to) { run_strided(conversion, inner, row_from, row_to); });
 }
 
 }  // namespace heft::engine

@@ -26,7 +26,8 @@ void finish_stores(Store store) noexcept;
 void copy_run(const std::byte* from, std::byte* to, std::size_t size, Store store) noexcept;
 
 /// Copies `rows` rows of `size` bytes, which are `from_pitch` bytes apart and shall be `to_pitch` bytes apart.
-void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t size, Store store) noexcept;
+void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+               std::size_t size, Store store) noexcept;
 
 /// True for the types that widen_run and narrow_run know: f16, bf16, and the f8 kinds.
 [[nodiscard]] bool has_narrow_kernel(DType dtype) noexcept;

@@ -37,7 +37,8 @@ void widen_cached(const typename Float::Code* from, float* to, std::size_t count
 // Results that `vector(i)` makes and streams, `lanes` of them from number i on: aligned ones. Those before the first
 // aligned place and after the last are left to `cached(i, count)`.
 template <class Result, class Vector, class Cached>
-void stream_vectors(const Result* to, std::size_t count, std::size_t lanes, const Vector& vector, const Cached& cached) {
+void stream_vectors(const Result* to, std::size_t count, std::size_t lanes, const Vector& vector,
+                    const Cached& cached) {
   const std::size_t into_vector = reinterpret_cast<std::uintptr_t>(to) / sizeof *to % lanes;
   std::size_t i = into_vector == 0 ? 0 : HWY_MIN(count, lanes - into_vector);
   cached(0, i);
@@ -108,7 +109,8 @@ void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]
 #if HWY_TARGET != HWY_SCALAR
   const std::size_t lanes = hn::Lanes(F32()) * (sizeof(float) / sizeof *to);
   if (can_stream(to, streaming))
-    return stream_vectors(to, count, lanes, [&](std::size_t i) { stream_narrowed<Float>(to, i, vector); }, cached);
+    return stream_vectors(
+        to, count, lanes, [&](std::size_t i) { stream_narrowed<Float>(to, i, vector); }, cached);
 #endif
   cached(0, count);
 }
@@ -140,7 +142,8 @@ void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
 // Eight bits to sixteen in lanes of sixteen: every value of From is one of To, and the exponents of the normal ones fit.
 template <class From, int ToMantissa, int ToBias>
 struct Recoded {
-  static constexpr bool in_lanes = sizeof(typename From::Code) == 1 && (From::bias == ToBias || From::bias + From::mantissa <= ToBias);
+  static constexpr bool in_lanes =
+      sizeof(typename From::Code) == 1 && (From::bias == ToBias || From::bias + From::mantissa <= ToBias);
 
   static constexpr std::uint16_t subnormal(std::uint32_t magnitude) {
     if (magnitude == 0) return 0;
@@ -148,7 +151,8 @@ struct Recoded {
     int top = 0;
     while (magnitude >> (top + 1) != 0) ++top;
     const std::uint32_t exponent = static_cast<std::uint32_t>(ToBias + 1 - From::bias - From::mantissa + top);
-    return static_cast<std::uint16_t>((exponent << ToMantissa) | ((magnitude << (ToMantissa - top)) & ((1u << ToMantissa) - 1)));
+    return static_cast<std::uint16_t>((exponent << ToMantissa) |
+                                      ((magnitude << (ToMantissa - top)) & ((1u << ToMantissa) - 1)));
   }
 };
 
@@ -162,23 +166,29 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
   const hn::RebindToSigned<U16> signed_lanes;
   const hn::Repartition<std::uint8_t, U16> bytes;
   const auto set = [&](std::uint32_t bits) { return hn::Set(d, static_cast<std::uint16_t>(bits)); };
-  const auto less = [&](VecW a, VecW b) { return hn::RebindMask(d, hn::Lt(hn::BitCast(signed_lanes, a), hn::BitCast(signed_lanes, b))); };
-  HWY_ALIGN constexpr std::uint16_t subnormals[8] = {Result::subnormal(0), Result::subnormal(1), Result::subnormal(2), Result::subnormal(3),
-                                                     Result::subnormal(4), Result::subnormal(5), Result::subnormal(6), Result::subnormal(7)};
+  const auto less = [&](VecW a, VecW b) {
+    return hn::RebindMask(d, hn::Lt(hn::BitCast(signed_lanes, a), hn::BitCast(signed_lanes, b)));
+  };
+  HWY_ALIGN constexpr std::uint16_t subnormals[8] = {Result::subnormal(0), Result::subnormal(1), Result::subnormal(2),
+                                                     Result::subnormal(3), Result::subnormal(4), Result::subnormal(5),
+                                                     Result::subnormal(6), Result::subnormal(7)};
   constexpr std::uint32_t infinity = ((2u << (14 - ToMantissa)) - 1) << ToMantissa;
   constexpr std::uint32_t nan = infinity | (1u << (ToMantissa - 1));
   const VecW table = hn::LoadDup128(d, subnormals);
   const auto recoded = [&](VecW code) {
     const VecW magnitude = hn::And(code, set(0x7F));
-    const VecW normal = hn::Add(hn::ShiftLeft<ToMantissa - From::mantissa>(magnitude), set(static_cast<std::uint32_t>(ToBias - From::bias) << ToMantissa));
+    const VecW normal = hn::Add(hn::ShiftLeft<ToMantissa - From::mantissa>(magnitude),
+                                set(static_cast<std::uint32_t>(ToBias - From::bias) << ToMantissa));
     // Two neighbouring bytes of the table for each lane.
     const VecW twice = hn::ShiftLeft<1>(hn::And(magnitude, set(7)));
     const VecW places = hn::Or(hn::Or(twice, hn::ShiftLeft<8>(twice)), set(0x0100));
     const VecW subnormal = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(bytes, table), hn::BitCast(bytes, places)));
     VecW value = hn::IfThenElse(less(magnitude, set(1u << From::mantissa)), subnormal, normal);
     const VecW sign = hn::ShiftLeft<8>(hn::And(code, set(0x80)));
-    if constexpr (!From::negative_zero) return hn::IfThenElse(hn::Eq(code, set(From::nan)), set(nan), hn::Or(value, sign));
-    if constexpr (From::overflow > From::largest) value = hn::IfThenElse(hn::Eq(magnitude, set(From::overflow)), set(infinity), value);
+    if constexpr (!From::negative_zero)
+      return hn::IfThenElse(hn::Eq(code, set(From::nan)), set(nan), hn::Or(value, sign));
+    if constexpr (From::overflow > From::largest)
+      value = hn::IfThenElse(hn::Eq(magnitude, set(From::overflow)), set(infinity), value);
     return hn::Or(hn::IfThenElse(less(set(HWY_MAX(From::largest, From::overflow)), magnitude), set(nan), value), sign);
   };
   const hn::Rebind<std::uint8_t, U16> codes;
@@ -195,7 +205,8 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
     std::memcpy(to + begin + i, few, (some - i) * sizeof *to);
   };
   if (!can_stream(to, streaming)) return cached(0, count);
-  stream_vectors(to, count, lanes, [&](std::size_t i) { hn::Stream(vector(i), d, to + i); }, cached);
+  stream_vectors(
+      to, count, lanes, [&](std::size_t i) { hn::Stream(vector(i), d, to + i); }, cached);
 }
 #endif
 
@@ -236,8 +247,10 @@ void recode_to(DType type, const std::byte* from, std::byte* to, std::size_t cou
 }
 
 void Recode(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count, bool streaming) {
-  if (to_type == DType::f16) recode_to<Half, 10, 15>(from_type, from, to, count, streaming);
-  else recode_to<Bfloat, 7, 127>(from_type, from, to, count, streaming);
+  if (to_type == DType::f16)
+    recode_to<Half, 10, 15>(from_type, from, to, count, streaming);
+  else
+    recode_to<Bfloat, 7, 127>(from_type, from, to, count, streaming);
 }
 
 void Widen(DType type, const std::byte* from, std::byte* to, std::size_t count, bool streaming) {

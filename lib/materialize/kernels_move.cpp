@@ -41,7 +41,8 @@ void CopyStreaming(const std::byte* from, std::byte* to, std::size_t size) {
   std::memcpy(to + i, from + i, size - i);
 }
 
-void CopyRows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t size) {
+void CopyRows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+              std::size_t size) {
   for (std::size_t r = 0; r < rows; ++r) CopyStreaming(from + r * from_pitch, to + r * to_pitch, size);
 }
 
@@ -52,9 +53,11 @@ void swap_elements(const std::byte* from, std::byte* to, std::size_t count) {
 }
 
 template <class Lane>
-void transpose_elements(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t columns) {
+void transpose_elements(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+                        std::size_t rows, std::size_t columns) {
   for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t c = 0; c < columns; ++c) std::memcpy(to + c * to_pitch + r * sizeof(Lane), from + r * from_pitch + c * sizeof(Lane), sizeof(Lane));
+    for (std::size_t c = 0; c < columns; ++c)
+      std::memcpy(to + c * to_pitch + r * sizeof(Lane), from + r * from_pitch + c * sizeof(Lane), sizeof(Lane));
 }
 
 // The scalar target has vectors of one lane, in which there is nothing to shuffle.
@@ -65,8 +68,8 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
 }
 
 template <class Lane>
-void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-                     std::size_t columns, bool) {
+void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+                     std::size_t rows, std::size_t columns, bool) {
   transpose_elements<Lane>(from, from_pitch, to, to_pitch, rows, columns);
 }
 #else
@@ -87,8 +90,10 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
       hn::StoreU(hn::BitCast(d, pairs), d, target + i);
     } else {
       const auto quads = hn::RotateRight<16>(hn::BitCast(d32, pairs));
-      if constexpr (sizeof(Lane) == 4) hn::StoreU(hn::BitCast(d, quads), d, target + i);
-      else hn::StoreU(hn::BitCast(d, hn::Shuffle2301(quads)), d, target + i);
+      if constexpr (sizeof(Lane) == 4)
+        hn::StoreU(hn::BitCast(d, quads), d, target + i);
+      else
+        hn::StoreU(hn::BitCast(d, hn::Shuffle2301(quads)), d, target + i);
     }
   }
   swap_elements<sizeof(Lane)>(from + i * sizeof(Lane), to + i * sizeof(Lane), count - i);
@@ -121,8 +126,8 @@ HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, st
 
 // What of a block is left when tiles of 16 bytes are done.
 template <class Lane>
-void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-                     std::size_t columns) {
+void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+                     std::size_t rows, std::size_t columns) {
   constexpr std::size_t n = 16 / sizeof(Lane);
   const std::size_t whole_rows = rows / n * n;
   const std::size_t whole_columns = columns / n * n;
@@ -158,8 +163,8 @@ HWY_INLINE void transpose_blocks(D d, V (&vectors)[vector_blocks]) {
   }
 }
 
-// A square of as many rows as a vector has lanes: first each block of 16 bytes for itself, of all blocks of a few rows at
-// once, then the blocks among each other. Each line is loaded once, and each vector that is stored is a run.
+// A square of as many rows as a vector has lanes: first each block of 16 bytes for itself, of all blocks of a few rows
+// at once, then the blocks among each other. Each line is loaded once, and each vector that is stored is a run.
 template <class Lane>
 HWY_INLINE void transpose_square(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
                                  bool streaming) {
@@ -187,8 +192,8 @@ HWY_INLINE void transpose_square(const std::byte* from, std::size_t from_pitch, 
 }
 
 template <class Lane>
-void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
-                     std::size_t columns, bool streaming) {
+void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
+                     std::size_t rows, std::size_t columns, bool streaming) {
   constexpr std::size_t n = 16 / sizeof(Lane) * vector_blocks;
   const std::size_t whole_rows = rows / n * n;
   const std::size_t whole_columns = columns / n * n;
@@ -244,12 +249,16 @@ HWY_EXPORT(Swap);
 HWY_EXPORT(Transpose);
 
 void copy_run(const std::byte* from, std::byte* to, std::size_t size, Store store) noexcept {
-  if (store == Store::streaming && size >= shortest_streamed) HWY_DYNAMIC_DISPATCH(CopyStreaming)(from, to, size);
-  else std::memcpy(to, from, size);
+  if (store == Store::streaming && size >= shortest_streamed)
+    HWY_DYNAMIC_DISPATCH(CopyStreaming)(from, to, size);
+  else
+    std::memcpy(to, from, size);
 }
 
-void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows, std::size_t size, Store store) noexcept {
-  if (store == Store::streaming && size >= shortest_streamed) return HWY_DYNAMIC_DISPATCH(CopyRows)(from, from_pitch, to, to_pitch, rows, size);
+void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
+               std::size_t size, Store store) noexcept {
+  if (store == Store::streaming && size >= shortest_streamed)
+    return HWY_DYNAMIC_DISPATCH(CopyRows)(from, from_pitch, to, to_pitch, rows, size);
   for (std::size_t r = 0; r < rows; ++r) std::memcpy(to + r * to_pitch, from + r * from_pitch, size);
 }
 

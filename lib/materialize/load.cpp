@@ -69,7 +69,8 @@ void Load::work_all() {
 
 std::shared_ptr<Arena> Load::take_ring() const {
   const std::uint64_t size = handover_ ? budget_.far_ring_bytes : budget_.ring_bytes;
-  return shared_.rings == nullptr ? Arena::allocate(size, Arena::huge_page) : shared_.rings->take(size, Arena::huge_page);
+  return shared_.rings == nullptr ? Arena::allocate(size, Arena::huge_page)
+                                  : shared_.rings->take(size, Arena::huge_page);
 }
 
 Run Load::straight_run(const Chunk& chunk, std::uint64_t at) const {

@@ -153,8 +153,7 @@ void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
   for (const Range& request : requests) {
     while (queue_->in_flight() == queue_depth) await_request();
     Flight& sent = flights_.back();
-    queue_->submit(file, request.begin,
-                   {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
+    queue_->submit(file, request.begin, {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
     ++sent.outstanding;
     asked += request.size();
   }

@@ -16,13 +16,13 @@ namespace {
 constexpr mmap::Sampling sampling{.step = 1u << 20, .bytes = 32u << 10};
 constexpr double mostly = 0.9;
 
-// How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a part
-// of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread copies 10
-// to 20 GB/s, so what is entered no faster than this is better read.
+// How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a
+// part of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread
+// copies 10 to 20 GB/s, so what is entered no faster than this is better read.
 constexpr std::uint64_t trial_bytes = 1u << 20;
 constexpr double cheap_bytes_a_second = 25e9;
-// A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found out
-// stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
+// A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found
+// out stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
 constexpr unsigned trust_in_cheap = 8;
 constexpr unsigned most_trust_in_dear = 16;
 
@@ -66,6 +66,7 @@ Route Router::resident(const Batch& batch, std::uint32_t source) {
   const auto chunks = std::span(layout.chunks).subspan(batch.first, batch.last - batch.first);
   const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
   const bool maps = gains && can_map(source) && is_cheap_to_enter(*layout.sources[source], range_of(layout, batch));
+  if (!maps) lease_.reset();
   return {maps ? Path::map : Path::read, PathReason::resident};
 }
 
@@ -88,14 +89,15 @@ bool Router::can_map(std::uint32_t source) {
 bool Router::looks_resident(const record::Source& source, Range range) const {
   const mmap::File& file = *source.file();
   const mmap::Residency found =
-      source.mapped().empty() ? mmap::sampled_residency(file, range.begin, range.size(), sampling)
-                              : mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+      source.mapped().empty()
+          ? mmap::sampled_residency(file, range.begin, range.size(), sampling)
+          : mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
-// A copy is spared by what goes on in order and past the caches. Fresh memory is in the cache when the kernel has zeroed
-// it, and it is the kernel's own copy that finds it there soonest; rows that become columns, or lie apart, are better
-// picked out of a buffer near by.
+// A copy is spared by what goes on in order and past the caches. Fresh memory is in the cache when the kernel has just
+// zeroed it, and its own copy is there first; rows that become columns, or lie apart, are better picked out of a buffer
+// near by.
 bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
   if (chunk.sparse || chunk.turned) return false;
   return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
@@ -118,7 +120,8 @@ bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, std::min(range.size(), trial_bytes)),
                                         mmap::sys::page_size());
   // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
-  cheap_to_enter_ = enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));
+  cheap_to_enter_ =
+      enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));
   trust_in_dear_ = cheap_to_enter_ ? 0 : std::min(2 * trust_in_dear_ + 1, most_trust_in_dear);
   trusted_batches_ = cheap_to_enter_ ? trust_in_cheap : trust_in_dear_;
   return cheap_to_enter_;

@@ -90,7 +90,8 @@ void Trail::set_read_ahead(bool wanted) const noexcept {
 std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : layout.sources)
-    if (source->file() != nullptr) bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
+    if (source->file() != nullptr)
+      bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
   return bytes;
 }
 

@@ -38,7 +38,8 @@ std::shared_ptr<const File> borrowed(const File& file) noexcept { return {std::s
 
 void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t size) {
   if (!core::inside(offset, size, file.size_bytes()))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked about {}", file.size_bytes(), size),
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a range of its {} bytes, asked about {}", file.size_bytes(), size),
                 at(file, 0, offset));
 }
 
@@ -94,7 +95,9 @@ Residency sampled_residency(std::span<const std::byte> mapped, const File& file,
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   require_inside_file(file, offset, size);
   if (!is_told(file))
-    throw Error(ErrorCode::unsupported, "the kernel tells which pages are in memory only to who owns or may write the file", at(file, 0, offset));
+    throw Error(ErrorCode::unsupported,
+                "the kernel tells which pages are in memory only to who owns or may write the file",
+                at(file, 0, offset));
   const Bytes mapped = map(borrowed(file), offset, size);
   std::vector<bool> pages;
   for_each_run(file, offset, mapped.span(), [&](std::span<const unsigned char> flags) {
@@ -110,7 +113,9 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
     const std::int64_t got = sys::preadv2_nowait(file.handle(), offset + copied, into.subspan(copied));
     if (got == -EINTR) continue;
     if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == 0) break;
-    if (got < 0) throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()), at(file, static_cast<int>(-got), offset));
+    if (got < 0)
+      throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()),
+                  at(file, static_cast<int>(-got), offset));
     copied += static_cast<std::uint64_t>(got);
   }
   return copied;

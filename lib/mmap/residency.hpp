@@ -15,7 +15,9 @@ struct Residency {
   std::uint64_t pages = 0;     ///< Pages that the range touches.
   std::uint64_t resident = 0;  ///< Of those, in the page cache; 0 when that is not known.
   bool known = true;           ///< False: the kernel keeps it from this process, see residency().
-  [[nodiscard]] double fraction() const noexcept { return pages == 0 ? 1.0 : static_cast<double>(resident) / static_cast<double>(pages); }
+  [[nodiscard]] double fraction() const noexcept {
+    return pages == 0 ? 1.0 : static_cast<double>(resident) / static_cast<double>(pages);
+  }
 };
 
 /// Asks mincore about [offset, offset + size) of the file, through a mapping of its own. Pages are of sysconf(_SC_PAGESIZE) bytes. A snapshot:

@@ -18,7 +18,7 @@ namespace {
 using namespace heft;
 using engine::Store;
 
-constexpr DType narrow_types[] = {DType::f16,        DType::bf16,        DType::f8_e4m3, DType::f8_e5m2,
+constexpr DType narrow_types[] = {DType::f16,         DType::bf16,        DType::f8_e4m3, DType::f8_e5m2,
                                   DType::f8_e4m3fnuz, DType::f8_e5m2fnuz, DType::f8_e8m0};
 
 float widened(DType type, std::uint32_t code) {
@@ -40,23 +40,37 @@ std::uint32_t code_at(DType type, const std::vector<std::byte>& codes, std::size
   return code;
 }
 
-bool same_value(float a, float b) { return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b)); }
+bool same_value(float a, float b) {
+  return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b));
+}
 
 // Every code of the type, in order.
 std::vector<std::byte> all_codes(DType type) {
   const std::size_t width = info(type).block_bytes;
   std::vector<std::byte> codes(width << (8 * width));
-  for (std::uint32_t code = 0; code < codes.size() / width; ++code) std::memcpy(codes.data() + code * width, &code, width);
+  for (std::uint32_t code = 0; code < codes.size() / width; ++code)
+    std::memcpy(codes.data() + code * width, &code, width);
   return codes;
 }
 
 // What rounding can get wrong: every value of the type, the middles between neighbours, and what lies just beside them; and random bits.
 std::vector<float> hard_values(DType type) {
-  std::vector<float> values = {0.0F, -0.0F, INFINITY, -INFINITY, NAN, -NAN, 1e-45F, -1e-45F, 3.4e38F, -3.4e38F, std::bit_cast<float>(0x7F800001u)};
+  std::vector<float> values = {0.0F,
+                               -0.0F,
+                               INFINITY,
+                               -INFINITY,
+                               NAN,
+                               -NAN,
+                               1e-45F,
+                               -1e-45F,
+                               3.4e38F,
+                               -3.4e38F,
+                               std::bit_cast<float>(0x7F800001u)};
   const std::uint32_t codes = 1u << (8 * info(type).block_bytes);
   for (std::uint32_t code = 0; code < codes; ++code) {
     const float value = widened(type, code);
-    const float middle = static_cast<float>((static_cast<double>(value) + static_cast<double>(widened(type, (code + 1) % codes))) / 2);
+    const float middle =
+        static_cast<float>((static_cast<double>(value) + static_cast<double>(widened(type, (code + 1) % codes))) / 2);
     for (const float near : {value, middle}) {
       const auto bits = std::bit_cast<std::uint32_t>(near);
       for (const std::uint32_t beside : {bits - 1, bits, bits + 1}) values.push_back(std::bit_cast<float>(beside));
@@ -172,7 +186,8 @@ TEST_CASE("kernels: runs of any length at any alignment write what they should a
           }
           CHECK(std::count(target.data(), at, std::byte{0x5A}) == at - target.data());
           CHECK(at[4 * count] == std::byte{0x5A});
-          CHECK(std::all_of(at + 4 * count, target.data() + target.size(), [](std::byte b) { return b == std::byte{0x5A}; }));
+          CHECK(std::all_of(at + 4 * count, target.data() + target.size(),
+                            [](std::byte b) { return b == std::byte{0x5A}; }));
         }
   });
 }
@@ -203,7 +218,9 @@ TEST_CASE("kernels: a byte swap reverses the bytes of each element") {
         std::vector<std::byte> target(width * count);
         engine::swap_run(width, source.data(), target.data(), count);
         std::vector<std::byte> expected(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(width * count));
-        for (std::size_t i = 0; i < count; ++i) std::reverse(expected.begin() + static_cast<std::ptrdiff_t>(i * width), expected.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+        for (std::size_t i = 0; i < count; ++i)
+          std::reverse(expected.begin() + static_cast<std::ptrdiff_t>(i * width),
+                       expected.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
         CHECK(target == expected);
       }
   });
@@ -214,7 +231,8 @@ TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges,
   constexpr std::size_t line = 64;
   std::vector<std::byte> source(130 * pitch);
   for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 31 >> 3);
-  const auto check = [&](std::size_t width, std::size_t rows, std::size_t columns, std::size_t to_pitch, engine::Store store) {
+  const auto check = [&](std::size_t width, std::size_t rows, std::size_t columns, std::size_t to_pitch,
+                         engine::Store store) {
     std::vector<std::byte> memory(columns * to_pitch + line, std::byte{0x5A});
     const std::size_t into_line = reinterpret_cast<std::uintptr_t>(memory.data()) % line;
     const std::span<std::byte> target = std::span(memory).subspan((line - into_line) % line, columns * to_pitch);

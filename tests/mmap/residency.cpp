@@ -57,7 +57,8 @@ TEST_CASE("residency: a dropped file is not resident, a read range is, the rest 
   CHECK(flags.size() == 8 * megabyte / page);
   CHECK(flags[4 * megabyte / page]);
   CHECK_FALSE(flags[0]);
-  CHECK(static_cast<std::uint64_t>(std::count(flags.begin(), flags.end(), true)) == mmap::residency(*file, 0, 8 * megabyte).resident);
+  CHECK(static_cast<std::uint64_t>(std::count(flags.begin(), flags.end(), true)) ==
+        mmap::residency(*file, 0, 8 * megabyte).resident);
 }
 
 TEST_CASE("residency: prefetch brings a range in") {
@@ -65,7 +66,8 @@ TEST_CASE("residency: prefetch brings a range in") {
   const auto file = clean_file(folder, test::pattern(4 * megabyte));
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   mmap::prefetch(*file, megabyte, megabyte);
-  for (int tries = 0; tries < 500 && mmap::residency(*file, megabyte, megabyte).fraction() < 1; ++tries) ::usleep(10'000);
+  for (int tries = 0; tries < 500 && mmap::residency(*file, megabyte, megabyte).fraction() < 1; ++tries)
+    ::usleep(10'000);
   CHECK(mmap::residency(*file, megabyte, megabyte).fraction() == 1.0);
 }
 
@@ -107,7 +109,8 @@ TEST_CASE("residency: a range outside the file is out_of_range") {
   std::string one(1, '\0');
   CHECK(thrown_by([&] { return mmap::residency(*file, 0, 101); }).code() == ErrorCode::out_of_range);
   CHECK(thrown_by([&] { return mmap::resident_pages(*file, ~0ull, 2); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { return mmap::read_resident(*file, 100, std::as_writable_bytes(std::span(one))); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return mmap::read_resident(*file, 100, std::as_writable_bytes(std::span(one))); }).code() ==
+        ErrorCode::out_of_range);
 }
 
 TEST_CASE("residency: read_resident copies what is in memory and stops before what is not") {
@@ -118,7 +121,8 @@ TEST_CASE("residency: read_resident copies what is in memory and stops before wh
   const auto bytes = std::as_writable_bytes(std::span(into));
   file->read(0, bytes);
   into.assign(into.size(), '\0');
-  if (mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) == 0) return test::skip("no RWF_NOWAIT on this file system");
+  if (mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) == 0)
+    return test::skip("no RWF_NOWAIT on this file system");
   CHECK(into == content);
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   CHECK(mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) < into.size());
