@@ -14,13 +14,13 @@ enum class Path : std::uint8_t {
   /// Chosen per byte range by what is in the page cache, and by how it lies there. Never the value of a PathUse.
   automatic,
   /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the
-  /// file from shrinking. Best for what is resident on huge pages and is copied or converted in order into memory that
+  /// file from shrinking. Best for what is resident on huge pages and is converted in order, or copied into memory that
   /// is there.
   map,
   /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
   direct,
   /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for
-  /// whatever else is resident: on its way to fresh memory, in small pages, gathered or transposed, or going to far
+  /// whatever else is resident: copied into fresh memory, in small pages, gathered or transposed, or going to far
   /// memory. And where mappings, leases or O_DIRECT are not to be had.
   read,
 };

@@ -35,9 +35,10 @@ struct MaterializeOptions {
   std::stop_token stop = {};
   /// Forces one path for every range that can take it. LoadStats::paths says which did not and why.
   Path path = Path::automatic;
-  /// Bound on staging memory: buffers of direct reads, for all threads together. At least 1 MiB a thread is used. It
-  /// also bounds what a device is asked for at once when bytes cannot go straight to where they belong: devices far
-  /// away may want more, and what fits the last-level cache is copied faster.
+  /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to far memory
+  /// (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::peak_bytes() counts
+  /// what it comes to. It also bounds what a device is asked for at once when bytes cannot go straight to where they
+  /// belong: devices far away may want more, and what fits the last-level cache is copied faster.
   std::uint64_t ring_bytes = 16u << 20;
   /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
   std::uint64_t alignment = 64;

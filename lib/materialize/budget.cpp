@@ -96,15 +96,16 @@ constexpr std::uint64_t largest_ring = 1u << 30;
 
 void size_rings(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
   budget.staging_bytes = std::max<std::uint64_t>(layout.largest_staged, Grain{}.staged);
-  const std::uint64_t least = layout.largest_staged + 2 * largest_direct_alignment;
-  const std::uint64_t share = options.ring_bytes / budget.threads;
-  budget.ring_bytes = aligned(std::clamp(std::max(share, smallest_ring), least, std::max(least, largest_ring)), page);
+  const std::uint64_t least =
+      aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), Arena::huge_page);
+  const std::uint64_t share = options.ring_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  budget.ring_bytes = std::clamp(share, least, std::max(least, largest_ring));
 }
 
 void size_slots(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
   budget.far_ring_bytes = aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), page);
   budget.slot_bytes = aligned(std::max(far_slice + 2 * largest_direct_alignment, layout.largest_filled), page);
-  const std::uint64_t bound = std::min(options.ring_bytes, largest_ring);
+  const std::uint64_t bound = std::min(options.ring_bytes, largest_ring / 2) * (far_slice / direct_slice);
   budget.slots = std::max<std::size_t>(bound / budget.slot_bytes, 2 * budget.threads);
   budget.slots_a_worker = budget.slots / budget.threads - 1;
 }

@@ -18,7 +18,6 @@ constexpr std::uint32_t most_plain_parts = 500;
 
 constexpr std::uint64_t huge_page = 2u << 20;
 constexpr std::uint64_t part_of_rest = 8;
-constexpr std::uint64_t smallest_batch = huge_page;
 
 // How much work bytes are that are read and written: windows of a mapping are sized by what is read, time goes by both.
 std::uint64_t weight(std::uint64_t read, std::uint64_t written) noexcept { return std::max(read, written / 2); }
@@ -216,15 +215,21 @@ class Grouper {
 
   // Of what is left, a batch is a small part: threads then end at about the same time, and small loads have enough of
   // them for each thread.
-  [[nodiscard]] std::uint64_t batch_bytes(std::uint64_t left) const noexcept {
-    return std::clamp(left / part_of_rest, smallest_batch, grain_.batch);
+  [[nodiscard]] std::uint64_t batch_weight(std::uint64_t left, std::uint64_t page_weight) const noexcept {
+    return std::clamp(left / part_of_rest, std::clamp(page_weight, huge_page, grain_.batch), grain_.batch);
   }
 
   // A batch ends with a huge page of the file, the last one that it has room for: to give up a part of one, the kernel
   // first splits its mapping, and interrupts every processor once more.
-  static bool ends_batch(const Chunk& last, const Chunk& next, std::uint64_t room) noexcept {
+  static bool ends_batch(const Chunk& last, const Chunk& next, std::uint64_t room, std::uint64_t page_weight) noexcept {
     const bool enters_page = next.range.begin / huge_page != last.range.begin / huge_page;
-    return last.source != next.source || (enters_page && room < huge_page);
+    return last.source != next.source || (enters_page && room < page_weight);
+  }
+
+  // What a huge page weighs that is like this chunk.
+  static std::uint64_t weight_of_page(const Chunk& chunk, std::uint64_t chunk_weight) noexcept {
+    const double times = static_cast<double>(chunk_weight) / static_cast<double>(chunk.range.size());
+    return static_cast<std::uint64_t>(times * static_cast<double>(huge_page));
   }
 
   void make_batches() {
@@ -233,13 +238,14 @@ class Grouper {
     std::uint64_t full = 0;
     for (std::uint32_t i = 0; i < layout_.chunks.size(); ++i) {
       const Chunk& chunk = layout_.chunks[i];
-      if (i == 0 || bytes >= full || ends_batch(layout_.chunks[i - 1], chunk, full - bytes)) {
+      const std::uint64_t more = weight(chunk.range.size(), layout_.written_by(chunk));
+      const std::uint64_t page_weight = weight_of_page(chunk, more);
+      if (i == 0 || bytes >= full || ends_batch(layout_.chunks[i - 1], chunk, full - bytes, page_weight)) {
         layout_.batches.push_back({i, i});
-        full = batch_bytes(left);
+        full = batch_weight(left, page_weight);
         bytes = 0;
       }
       layout_.batches.back().last = i + 1;
-      const std::uint64_t more = weight(chunk.range.size(), layout_.written_by(chunk));
       bytes += more;
       left -= std::min(left, more);
     }

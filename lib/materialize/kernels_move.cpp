@@ -141,7 +141,7 @@ void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* t
                            rows - whole_rows, columns);
 }
 
-// Blocks of 16 bytes in a vector; more than a line of it would go through two caches at once.
+// Blocks of 16 bytes in a vector, which is no longer than a line.
 constexpr std::size_t vector_blocks = HWY_MIN(HWY_MAX_BYTES, 64) / 16;
 
 // vectors[g] has blocks (g, 0), (g, 1), ... and shall have (0, g), (1, g), ...

@@ -95,9 +95,9 @@ bool Router::looks_resident(const record::Source& source, Range range) const {
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
-// A copy is spared by what goes on in order and past the caches. Fresh memory is in the cache when the kernel has just
-// zeroed it, and its own copy is there first; rows that become columns, or lie apart, are better picked out of a buffer
-// near by.
+// The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in the
+// cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie apart, are
+// better picked out of a buffer near by.
 bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
   if (chunk.sparse || chunk.turned) return false;
   return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
@@ -113,11 +113,13 @@ bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& 
 }
 
 bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
+  // Of less, the call itself takes longer than the pages.
+  if (range.size() < trial_bytes) return cheap_to_enter_;
   if (trusted_batches_ > 0) {
     --trusted_batches_;
     return cheap_to_enter_;
   }
-  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, std::min(range.size(), trial_bytes)),
+  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes),
                                         mmap::sys::page_size());
   // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
   cheap_to_enter_ =

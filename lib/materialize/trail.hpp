@@ -37,7 +37,8 @@ class Trail {
   const PageSnapshot& before_;
 };
 
-/// No reading ahead while it lives: what is read ahead may arrive after its pages were given up.
+/// No reading ahead by buffered reads while it lives: what is read ahead may arrive after its pages were given up. The
+/// kernel keeps that for the descriptor, which loads of one checkpoint share: the first of two to end turns it on again.
 class NoReadAhead {
  public:
   /// Null: pages may stay, so nothing changes.

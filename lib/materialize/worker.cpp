@@ -116,7 +116,7 @@ class Worker {
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
     if (!window_.reaches(chunk.range.end)) {
       const auto begin = std::chrono::steady_clock::now();
-      if (!populate(batch, chunk, source))
+      if (!populate(batch, chunk, source, route))
         return take_read(chunk, *source.file(), router_.fallback(PathReason::no_populate));
       share_.worker_fetch_seconds += seconds_since(begin);
     }
@@ -126,11 +126,12 @@ class Worker {
 
   // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
   // kernel cannot.
-  bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source) {
+  bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
     window_.give_up();
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
-      if (next->sparse || next->turned != chunk.turned || next->range.begin > window.end + Grain{}.gap ||
+      if (next->sparse || router_.of_chunk(*next, route).path != Path::map ||
+          next->range.begin > window.end + Grain{}.gap ||
           next->range.end > window.begin + load_.budget().window_bytes)
         break;
       window.end = std::max(window.end, next->range.end);

@@ -51,6 +51,15 @@ TEST_CASE("route: what is resident is read into fresh memory") {
     CHECK(std::ranges::equal(tensor.bytes(), std::as_bytes(std::span(model.payload))));
 }
 
+TEST_CASE("route: what is resident and converted comes from the page cache into fresh memory too") {
+  const Resident model;
+  LoadPlan plan;
+  for (const TensorView& view : model.checkpoint.tensors()) plan.add(view, DType::f32);
+  const Weights weights = materialize(plan);
+  CHECK(bytes_by(weights.stats(), Path::map) + bytes_by(weights.stats(), Path::read) == 5 * matrix_bytes);
+  CHECK(weights.stats().fallbacks == 0);
+}
+
 TEST_CASE("route: what is resident comes from the page cache into memory that is there, by the mapping or read") {
   const Resident model;
   std::vector<std::byte> memory(5 * matrix_bytes);
