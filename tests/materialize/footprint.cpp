@@ -25,8 +25,8 @@ using namespace heft;
 
 constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
 constexpr std::uint64_t slack = 32u << 20;
-// Of what was in use before a load, this much may have been given back during it.
-constexpr std::uint64_t given_back = 4u << 20;
+// What a kernel that reclaims idle pages takes meanwhile, from the process or the page cache, it does not take each time.
+constexpr int tries = 3;
 
 // 64 MB in matrices of 8 MB.
 std::string model() {
@@ -87,20 +87,6 @@ bool can_be_dropped(const std::string& path) {
   return false;
 }
 
-// Nothing is there that was not, and what was there still is: but for some pages in a hundred, which a kernel that
-// reclaims what nobody uses may take at any time.
-void check_same_pages(const std::vector<bool>& before, const std::vector<bool>& after) {
-  REQUIRE(before.size() == after.size());
-  std::size_t come = 0;
-  std::size_t gone = 0;
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    come += !before[i] && after[i];
-    gone += before[i] && !after[i];
-  }
-  CHECK(come == 0);
-  CHECK(gone <= before.size() / 100);
-}
-
 }  // namespace
 
 TEST_CASE("footprint: a load stays under the peak its plan states, and near its destination, on every path") {
@@ -117,14 +103,16 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
           const LoadPlan plan = plan_of(checkpoint, dtype, turned);
           const MaterializeOptions options{.threads = 2, .path = way};
           LoadStats stats;
-          const std::uint64_t peak = peak_of([&] {
-            const Weights weights = materialize(plan, options);
-            stats = weights.stats();
-          });
+          std::uint64_t peak = 0;
+          for (int again = 0; again < tries && peak + (1u << 20) < plan.bytes_written(); ++again)
+            peak = std::max(peak, peak_of([&] {
+              const Weights weights = materialize(plan, options);
+              stats = weights.stats();
+            }));
           CHECK(peak <= plan.peak_bytes(options));
           CHECK(peak <= plan.bytes_written() + options.ring_bytes + slack);
           CHECK(plan.peak_bytes(options) <= plan.bytes_written() + options.ring_bytes + slack);
-          CHECK(peak + given_back >= plan.bytes_written());
+          CHECK(peak + (1u << 20) >= plan.bytes_written());
           CHECK(stats.arena_bytes >= plan.bytes_written());
           CHECK(stats.peak_ring_bytes <= options.ring_bytes);
         }
@@ -194,15 +182,18 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
     for (const Path way : every_path) {
       INFO("path ", name(way), " stripe ", stripe);
       const Checkpoint checkpoint = open(path);  // which reads ahead
-      bring(path, stripe);
-      const std::vector<bool> before = resident(path);
-      const Weights weights =
-          materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .path = way, .drop_page_cache = true});
-      const std::vector<bool> after = resident(path);
-      check_same_pages(before, after);
-      const auto absent = static_cast<std::uint64_t>(std::count(before.begin(), before.end(), false));
-      if (way == Path::map || way == Path::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
-      if (way == Path::direct) CHECK(weights.stats().dropped_bytes == 0);
+      bool same = false;
+      for (int again = 0; again < tries && !same; ++again) {
+        bring(path, stripe);
+        const std::vector<bool> before = resident(path);
+        const Weights weights =
+            materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .path = way, .drop_page_cache = true});
+        same = resident(path) == before;
+        const auto absent = static_cast<std::uint64_t>(std::count(before.begin(), before.end(), false));
+        if (way == Path::map || way == Path::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
+        if (way == Path::direct) CHECK(weights.stats().dropped_bytes == 0);
+      }
+      CHECK(same);
     }
 }
 
@@ -213,14 +204,18 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
   for (const Path way : {Path::map, Path::read}) {
     INFO("path ", name(way));
     const Checkpoint checkpoint = open(path);  // which reads ahead
-    bring(path, 1u << 20);
-    const std::vector<bool> before = resident(path);
-    TensorStream all =
-        stream(plan_of(checkpoint, DType::bf16, false), {.path = way, .drop_page_cache = true}, 16u << 20);
-    while (all.next()) {
+    bool same = false;
+    for (int again = 0; again < tries && !same; ++again) {
+      bring(path, 1u << 20);
+      const std::vector<bool> before = resident(path);
+      TensorStream all =
+          stream(plan_of(checkpoint, DType::bf16, false), {.path = way, .drop_page_cache = true}, 16u << 20);
+      while (all.next()) {
+      }
+      same = resident(path) == before;
+      CHECK(all.stats().dropped_bytes > 0);
     }
-    check_same_pages(before, resident(path));
-    CHECK(all.stats().dropped_bytes > 0);
+    CHECK(same);
   }
 }
 
