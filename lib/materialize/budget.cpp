@@ -26,7 +26,7 @@ constexpr std::uint64_t thread_overhead = 512u << 10;
 constexpr std::uint64_t all_windows = 16u << 20;
 constexpr std::uint64_t smallest_window = 4u << 20;
 constexpr std::uint64_t largest_window = Grain{}.batch;  // no window reaches past its batch
-constexpr std::uint64_t smallest_ring = 1u << 20;
+constexpr std::uint64_t smallest_far_ring = 1u << 20;
 constexpr std::uint64_t page = 4096;
 // Tensors of this size are given up to a page, so that direct reads need no copy.
 constexpr std::uint64_t worth_a_phase = 1u << 20;
@@ -96,14 +96,15 @@ constexpr std::uint64_t largest_ring = 1u << 30;
 
 void size_rings(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
   budget.staging_bytes = std::max<std::uint64_t>(layout.largest_staged, Grain{}.staged);
-  const std::uint64_t least =
-      aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), Arena::huge_page);
+  // On small pages, what is in flight takes the device more pieces.
+  const std::uint64_t least = aligned(layout.largest_staged + 2 * largest_direct_alignment, Arena::huge_page);
   const std::uint64_t share = options.ring_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
   budget.ring_bytes = std::clamp(share, least, std::max(least, largest_ring));
 }
 
 void size_slots(const Layout& layout, const MaterializeOptions& options, Budget& budget) {
-  budget.far_ring_bytes = aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_ring), page);
+  budget.far_ring_bytes =
+      aligned(std::max(layout.largest_staged + 2 * largest_direct_alignment, smallest_far_ring), page);
   budget.slot_bytes = aligned(std::max(far_slice + 2 * largest_direct_alignment, layout.largest_filled), page);
   const std::uint64_t bound = std::min(options.ring_bytes, largest_ring / 2) * (far_slice / direct_slice);
   budget.slots = std::max<std::size_t>(bound / budget.slot_bytes, 2 * budget.threads);

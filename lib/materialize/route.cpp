@@ -13,6 +13,7 @@
 namespace heft::engine {
 namespace {
 
+// Residency is asked for by samples: some pages every so many bytes.
 constexpr mmap::Sampling sampling{.step = 1u << 20, .bytes = 32u << 10};
 constexpr double mostly = 0.9;
 
@@ -119,8 +120,7 @@ bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
     --trusted_batches_;
     return cheap_to_enter_;
   }
-  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes),
-                                        mmap::sys::page_size());
+  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::sys::page_size());
   // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
   cheap_to_enter_ =
       enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));

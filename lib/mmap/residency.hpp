@@ -32,8 +32,8 @@ Residency residency(std::span<const std::byte> mapped, const File& file);
 
 /// Which part of a range to ask about: the first `bytes` of every `step` bytes.
 struct Sampling {
-  std::uint64_t step = 1u << 20;
-  std::uint64_t bytes = 32u << 10;
+  std::uint64_t step = 0;  ///< Not 0, but for an empty range.
+  std::uint64_t bytes = 0;
 };
 
 /// As residency(), but only of the pages that the samples of the range touch.
