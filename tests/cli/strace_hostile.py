@@ -63,10 +63,10 @@ def main():
     heft = pathlib.Path(sys.argv[1]).resolve()
     if not shutil.which("strace"):
         skip("strace is not installed")
-    fixtures = pathlib.Path(__file__).resolve().parents[3] / "shared" / "fixtures"
+    fixtures = pathlib.Path(sys.argv[2])
     files = sorted(file for folder in FOLDERS for file in (fixtures / folder).glob("*") if file.is_file())
     if not files:
-        skip("no fixtures in ../shared/fixtures")
+        skip(f"no fixtures in {fixtures}")
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         log = f"{folder}/log"

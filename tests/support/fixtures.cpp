@@ -11,12 +11,20 @@ namespace fs = std::filesystem;
 
 fs::path source_root() { return HEFT_SOURCE_ROOT; }
 
-std::optional<fs::path> fixtures(std::string_view name) {
-  fs::path path = source_root().parent_path() / "shared" / "fixtures" / name;
-  if (fs::exists(path)) return path;
-  skip("no fixtures in ../shared/fixtures");
+namespace {
+
+std::optional<fs::path> outside(std::string_view folder, std::string_view name) {
+  const fs::path root = HEFT_FIXTURES;
+  if (fs::path path = root / folder / name; !root.empty() && fs::exists(path)) return path;
+  skip(root.empty() ? "the Meson option 'fixtures' names no folder" : "the folder that the Meson option 'fixtures' names lacks it");
   return std::nullopt;
 }
+
+}  // namespace
+
+std::optional<fs::path> fixtures(std::string_view name) { return outside("fixtures", name); }
+
+std::optional<fs::path> cases(std::string_view name) { return outside("cases", name); }
 
 void skip(std::string_view why) { std::cout << "skipped: " << why << std::endl; }
 
