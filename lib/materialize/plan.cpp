@@ -119,6 +119,7 @@ void add_entry(State& state, PlanEntry entry, const AddTransfers& transfers) {
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
     if (state.names.add(state.entries.back().name, name_of) != core::NameTable::none)
       throw refusal(ErrorCode::ambiguous, state.entries.back().name, "expected one tensor of that name in the plan, this is the second");
+    state.bytes_written += state.entries.back().size_bytes;
   } catch (...) {
     layout.transfers.resize(transfer_count);
     layout.axes.resize(axis_count);
@@ -231,10 +232,7 @@ DType LoadPlan::dtype(std::size_t position) const { return entry_at(state_->entr
 
 std::uint64_t LoadPlan::bytes_read() const { return engine::cut_plan(*this).bytes_read; }
 
-std::uint64_t LoadPlan::bytes_written() const {
-  return std::accumulate(state_->entries.begin(), state_->entries.end(), std::uint64_t{0},
-                         [](std::uint64_t sum, const PlanEntry& entry) { return sum + entry.size_bytes; });
-}
+std::uint64_t LoadPlan::bytes_written() const { return state_->bytes_written; }
 
 std::uint64_t LoadPlan::peak_bytes() const { return peak_bytes(MaterializeOptions{}); }
 
@@ -243,26 +241,38 @@ std::uint64_t LoadPlan::peak_bytes(const MaterializeOptions& options) const {
   return engine::budget_for(*this, layout, options).peak_bytes;
 }
 
+namespace {
+
+// Copies the transfers of one entry from plan to plan, and the sources that they read, each once.
+void copy_transfers(const engine::Layout& from, std::uint32_t entry, engine::Layout& to, std::uint32_t new_entry) {
+  // Transfers lie in the order of their entries.
+  const auto [first, last] = std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
+                                              [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
+  for (auto transfer = first; transfer != last; ++transfer) {
+    engine::Transfer copy = *transfer;
+    copy.entry = new_entry;
+    copy.source = engine::source_index(to, from.sources[transfer->source]);
+    copy.axes = static_cast<std::uint32_t>(to.axes.size());
+    const auto axes = from.axes.begin() + transfer->axes;
+    to.axes.insert(to.axes.end(), axes, axes + transfer->rank);
+    to.transfers.push_back(copy);
+  }
+}
+
+}  // namespace
+
+// Costs what the chosen entries cost, however large the plan is: a stream selects as many times as it has groups.
 LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) {
   const LoadPlan::State& all = *plan.state_;
   LoadPlan chosen;
   LoadPlan::State& state = *chosen.state_;
-  state.layout.sources = all.layout.sources;
   state.layout.conversions = all.layout.conversions;
   const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
   for (const std::uint32_t number : entries) {
-    // Transfers lie in the order of their entries.
-    const auto [first, last] = std::equal_range(all.layout.transfers.begin(), all.layout.transfers.end(), engine::Transfer{.entry = number},
-                                                [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
-    for (auto transfer = first; transfer != last; ++transfer) {
-      state.layout.transfers.push_back(*transfer);
-      state.layout.transfers.back().entry = static_cast<std::uint32_t>(state.entries.size());
-      state.layout.transfers.back().axes = static_cast<std::uint32_t>(state.layout.axes.size());
-      const auto axes = all.layout.axes.begin() + transfer->axes;
-      state.layout.axes.insert(state.layout.axes.end(), axes, axes + transfer->rank);
-    }
+    copy_transfers(all.layout, number, state.layout, static_cast<std::uint32_t>(state.entries.size()));
     state.entries.push_back(all.entries[number]);
     state.names.add(state.entries.back().name, name_of);
+    state.bytes_written += state.entries.back().size_bytes;
   }
   return chosen;
 }

@@ -47,6 +47,7 @@ struct LoadPlan::State {
   engine::PlanEntries entries;
   engine::Layout layout;
   core::NameTable names;
+  std::uint64_t bytes_written = 0;  // of all entries
 };
 
 }  // namespace heft

@@ -25,15 +25,6 @@ std::uint32_t index_of(std::vector<Item>& items, const Same& same, Item item) {
   return static_cast<std::uint32_t>(items.size() - 1);
 }
 
-std::uint32_t source_index(Layout& layout, const std::shared_ptr<const record::Source>& source) {
-  if (!layout.sources.empty() && layout.sources.back() == source)
-    return static_cast<std::uint32_t>(layout.sources.size() - 1);
-  const auto [at, is_new] =
-      layout.source_numbers.try_emplace(source.get(), static_cast<std::uint32_t>(layout.sources.size()));
-  if (is_new) layout.sources.push_back(source);
-  return at->second;
-}
-
 Conversion conversion_of(const TensorView& view, DType to_type) {
   try {
     return Conversion::find(
@@ -163,6 +154,15 @@ void add_stored(Layout& layout, std::uint32_t entry, const TensorView& view, DTy
 }
 
 }  // namespace
+
+std::uint32_t source_index(Layout& layout, const std::shared_ptr<const record::Source>& source) {
+  if (!layout.sources.empty() && layout.sources.back() == source)
+    return static_cast<std::uint32_t>(layout.sources.size() - 1);
+  const auto [at, is_new] =
+      layout.source_numbers.try_emplace(source.get(), static_cast<std::uint32_t>(layout.sources.size()));
+  if (is_new) layout.sources.push_back(source);
+  return at->second;
+}
 
 std::uint64_t Layout::written_by(const Part& part) const noexcept {
   std::uint64_t units = static_cast<std::uint64_t>(part.count);

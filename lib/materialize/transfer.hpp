@@ -122,6 +122,9 @@ struct Placement {
   std::span<const std::int64_t> strides;
 };
 
+/// The number of `source` among the layout's; added to them when it is new.
+std::uint32_t source_index(Layout& layout, const std::shared_ptr<const record::Source>& source);
+
 /// Adds the transfers of `view`, which has data, into an entry's memory. Throws Error{unsupported} for a conversion that heft does not do,
 /// Error{corrupt} for a view that reaches past the end of its source.
 void add_transfers(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type, const Placement& placement);
