@@ -39,6 +39,12 @@ void compare(const TensorView& a, const TensorView& b, Tally& tally, Terminal& t
   if (!apart.empty()) terminal.out << core::escaped(a.name()) << ": " << apart << '\n';
 }
 
+std::uint64_t tensor_bytes(const Checkpoint& checkpoint) {
+  std::uint64_t sum = 0;
+  for (const TensorView& view : checkpoint.tensors()) sum += view.size_bytes();
+  return sum;
+}
+
 std::size_t only_in(const Checkpoint& here, const Checkpoint& there, Terminal& terminal) {
   std::size_t count = 0;
   for (const TensorView& view : here.tensors()) {
@@ -59,7 +65,7 @@ int run(const DiffCommand& command, Terminal& terminal) {
   Tally tally;
   {
     ProgressBar bar(terminal, "comparing");
-    const std::uint64_t total = a.root().tensor_bytes();
+    const std::uint64_t total = tensor_bytes(a);
     std::uint64_t done = 0;
     for (const TensorView& view : a.tensors()) {
       if (const auto other = b.find(view.name())) compare(view, *other, tally, terminal);
