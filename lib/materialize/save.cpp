@@ -139,7 +139,7 @@ class Save {
 
   Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
     if (options_.sync) file.sync();
-    file.close();
+    file.finish();
     SavedFile report{.path = file.path(), .size_bytes = size, .tensors = tensors};
     return {std::move(file), std::move(report)};
   }

@@ -10,7 +10,9 @@
 #include <optional>
 #include <utility>
 
+#include "core/text.hpp"
 #include "heft/error.hpp"
+#include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
 #include "mmap/write_syscalls.hpp"
 
@@ -20,7 +22,11 @@ namespace {
 // Linux transfers no more than this in one call, whatever is asked.
 constexpr std::size_t most_bytes_a_call = 0x7ffff000;
 constexpr std::size_t longest_name = 255;
-constexpr ::mode_t permissions = 07777;
+// Not setuid, setgid and sticky: the new file has another owner, perhaps, and is no program.
+constexpr ::mode_t permissions = 0777;
+constexpr std::string_view mark = ".heft-";
+constexpr std::size_t random_digits = 16;
+constexpr std::size_t tail_bytes = mark.size() + random_digits;
 
 std::string joined(const std::string& folder, const std::string& name) { return folder.ends_with('/') ? folder + name : folder + '/' + name; }
 
@@ -38,8 +44,44 @@ std::string scratch_name(const std::string& name, const std::string& path) {
   const auto got = finished([&] { return sys::getrandom(std::as_writable_bytes(std::span(&random, 1))); });
   if (got != sizeof random)
     throw Error(ErrorCode::io, "no random bytes for the name of a scratch file", {.path = path, .os_error = static_cast<int>(got < 0 ? -got : EIO)});
-  const std::string tail = fmt::format(".heft-{:016x}", random);
-  return "." + name.substr(0, longest_name - 1 - tail.size()) + tail;
+  return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, random, random_digits);
+}
+
+// The beginning of NAME that a scratch file's name holds; empty for other names.
+std::string_view scratch_stem(std::string_view name) noexcept {
+  if (name.size() < 1 + tail_bytes || name.front() != '.') return {};
+  const std::string_view tail = name.substr(name.size() - tail_bytes);
+  const bool is_scratch = tail.starts_with(mark) && tail.find_first_not_of("0123456789abcdef", mark.size()) == tail.npos;
+  return is_scratch ? name.substr(1, name.size() - 1 - tail_bytes) : std::string_view();
+}
+
+// Whether `name` still leads to the open file: another process may have removed or replaced it.
+bool is_named(const Folder& folder, const std::string& name, int handle) noexcept {
+  struct ::stat by_name {};
+  struct ::stat by_handle {};
+  return sys::fstatat(folder.handle(), name.c_str(), by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
+         by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
+}
+
+// Without /proc an unnamed file could never get a name.
+bool can_be_linked(int handle) noexcept {
+  struct ::stat by_name {};
+  struct ::stat by_handle {};
+  const std::string link = fmt::format("/proc/self/fd/{}", handle);
+  return sys::fstatat(AT_FDCWD, link.c_str(), by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
+         by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
+}
+
+// errno values of a file system, or a kernel, that has no unnamed files.
+bool lacks_unnamed(int result) noexcept {
+  return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT;
+}
+
+void remove_if_dead(const Folder& folder, const std::string& name) noexcept {
+  // To write: network file systems lock exclusively only what is open for that.
+  const Descriptor opened = open_at(folder.handle(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  if (opened.get() < 0 || sys::try_lock(opened.get()) < 0) return;
+  if (is_named(folder, name, opened.get())) sys::unlink(folder.handle(), name.c_str());
 }
 
 // Permissions of the regular file of that name, or nothing when the name is free.
@@ -81,19 +123,45 @@ ScratchFile ScratchFile::create(std::shared_ptr<const Folder> folder, std::strin
 }
 
 void ScratchFile::open(::mode_t mode) {
-  std::string name;
-  int handle = -EEXIST;
-  while (handle == -EEXIST || handle == -EINTR) {
-    name = scratch_name(name_, path_);
-    handle = sys::create(folder_->handle(), name.c_str(), mode);
+  if (open_unnamed(mode)) return;
+  while (!open_named(mode)) {
   }
+}
+
+// False where the system cannot; named files do then.
+bool ScratchFile::open_unnamed(::mode_t mode) {
+  const int handle = finished([&] { return sys::create_unnamed(folder_->handle(), mode); });
+  if (lacks_unnamed(handle)) return false;
   if (handle < 0) fail("cannot create a scratch file beside it", handle);
+  if (!can_be_linked(handle)) {
+    sys::close_written(handle);
+    return false;
+  }
+  handle_ = handle;
+  sys::try_lock(handle);  // for the moment between its two names
+  return true;
+}
+
+// False when a process that looked for dead files took it for one before it was locked.
+bool ScratchFile::open_named(::mode_t mode) {
+  std::string name = scratch_name(name_, path_);
+  const int handle = sys::create(folder_->handle(), name.c_str(), mode);
+  if (handle == -EEXIST || handle == -EINTR) return false;
+  if (handle < 0) fail("cannot create a scratch file beside it", handle);
+  // A file system without locks leaves the file unlocked; remove_dead_scratch() cannot lock it there either, and leaves it.
+  if (sys::try_lock(handle) == -EWOULDBLOCK || !is_named(*folder_, name, handle)) {
+    sys::unlink(folder_->handle(), name.c_str());
+    sys::close_written(handle);
+    return false;
+  }
   scratch_ = std::move(name);
   handle_ = handle;
+  return true;
 }
 
 void ScratchFile::reserve(std::uint64_t size) {
   if (size == 0) return;
+  require_file_size(path_, size);
   const int result = finished([&] { return sys::fallocate(handle_, size); });
   if (result == 0) return;
   if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) fail(fmt::format("no room for its {} bytes", size), result);
@@ -117,20 +185,47 @@ void ScratchFile::sync() {
   if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("cannot be written to the device", result);
 }
 
-void ScratchFile::close() {
+// Closing any descriptor makes a network file system send what it has delayed. The other one keeps the lock, and the file without a name.
+void ScratchFile::finish() {
+  const int twin = finished([&] { return sys::duplicate(handle_); });
+  if (twin < 0) fail("cannot be closed", twin);
   // Linux has closed the descriptor whatever it returns, so EINTR is no reason to close again.
-  const int result = sys::close_written(std::exchange(handle_, -1));
+  const int result = sys::close_written(twin);
   if (result < 0 && result != -EINTR) fail("cannot be closed", result);
 }
 
+void ScratchFile::link() {
+  int result = -EEXIST;
+  while (result == -EEXIST || result == -EINTR) {
+    std::string name = scratch_name(name_, path_);
+    result = sys::link(handle_, folder_->handle(), name.c_str());
+    if (result == 0) scratch_ = std::move(name);
+  }
+  if (result < 0) fail("the new file cannot be given a name", result);
+}
+
 void ScratchFile::publish() {
+  if (scratch_.empty()) link();
   const int result = finished([&] { return sys::rename(folder_->handle(), scratch_.c_str(), name_.c_str()); });
-  if (result < 0) fail("cannot be put in its place", result);
+  if (result < 0) fail(fmt::format("cannot rename '{}' to it", core::escaped(scratch_)), result);
   scratch_.clear();
+  sys::close(std::exchange(handle_, -1));
 }
 
 void ScratchFile::fail(const std::string& sentence, std::int64_t result) const {
   throw Error(ErrorCode::io, sentence, {.path = path_, .os_error = static_cast<int>(-result)});
+}
+
+void require_file_size(const std::string& path, std::uint64_t size) {
+  if (const std::uint64_t limit = sys::file_size_limit(); size > limit)
+    throw Error(ErrorCode::io, fmt::format("expected to write {} bytes, RLIMIT_FSIZE is {} (raise it with ulimit -f)", size, limit),
+                {.path = path, .os_error = EFBIG});
+}
+
+void remove_dead_scratch(const Folder& folder, std::string_view stem) {
+  for (const std::string& name : folder.names())
+    if (const std::string_view of = scratch_stem(name); !of.empty() && (of.starts_with(stem) || stem.starts_with(of)))
+      remove_if_dead(folder, name);
 }
 
 void sync_folder(const Folder& folder) {

@@ -1,7 +1,9 @@
 #include "mmap/write_syscalls.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +22,24 @@ Result or_errno(Result result) noexcept {
 
 int create(int folder, const char* name, ::mode_t mode) noexcept {
   return or_errno(::openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode));
+}
+
+int create_unnamed(int folder, ::mode_t mode) noexcept {
+  return or_errno(::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode));
+}
+
+int link(int handle, int folder, const char* name) noexcept {
+  char unnamed[32];
+  std::snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", handle);
+  return or_errno(::linkat(AT_FDCWD, unnamed, folder, name, AT_SYMLINK_FOLLOW));
+}
+
+int try_lock(int handle) noexcept { return or_errno(::flock(handle, LOCK_EX | LOCK_NB)); }
+int duplicate(int handle) noexcept { return or_errno(::fcntl(handle, F_DUPFD_CLOEXEC, 0)); }
+
+std::uint64_t file_size_limit() noexcept {
+  struct ::rlimit limit {};
+  return ::getrlimit(RLIMIT_FSIZE, &limit) < 0 ? RLIM_INFINITY : limit.rlim_cur;
 }
 
 int fchmod(int handle, ::mode_t mode) noexcept { return or_errno(::fchmod(handle, mode)); }

@@ -14,6 +14,16 @@ namespace heft::mmap::sys {
 
 /// openat(O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC): never an existing file, never through a symlink. `mode` is subject to the umask.
 int create(int folder, const char* name, ::mode_t mode) noexcept;
+/// openat(O_TMPFILE | O_WRONLY | O_CLOEXEC): a file in the folder's file system that has no name yet, and goes with its last descriptor.
+int create_unnamed(int folder, ::mode_t mode) noexcept;
+/// Gives the file of create_unnamed() a name that nothing has. Through /proc/self/fd, which needs no privilege.
+int link(int handle, int folder, const char* name) noexcept;
+/// flock(LOCK_EX | LOCK_NB). -EWOULDBLOCK while another open file description holds the lock. The kernel releases it with the last descriptor.
+int try_lock(int handle) noexcept;
+/// A second descriptor of the same open file, with O_CLOEXEC.
+int duplicate(int handle) noexcept;
+/// Soft RLIMIT_FSIZE in bytes; all ones when there is no limit. Beyond it, fallocate() and pwrite() raise SIGXFSZ.
+std::uint64_t file_size_limit() noexcept;
 int fchmod(int handle, ::mode_t mode) noexcept;
 /// Gives the file `size` bytes on the disk, zeros.
 int fallocate(int handle, std::uint64_t size) noexcept;

@@ -1,8 +1,10 @@
 #include "mmap/scratch_file.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <string>
@@ -31,32 +33,118 @@ void write_whole(const fs::path& path, std::string_view text) {
   file.reserve(text.size());
   file.write(0, bytes(text));
   file.sync();
-  file.close();
+  file.finish();
   file.publish();
 }
+
+constexpr WriteCall calls_of_a_file[] = {
+    WriteCall::create_unnamed, WriteCall::create, WriteCall::link,   WriteCall::duplicate, WriteCall::fchmod,    WriteCall::fallocate,
+    WriteCall::pwrite,         WriteCall::fsync,  WriteCall::close, WriteCall::rename,    WriteCall::getrandom,
+};
 
 fs::perms permissions(const fs::path& path) { return fs::status(path).permissions(); }
 
 }  // namespace
 
-TEST_CASE("scratch file: has its name when it is published, and not before") {
+TEST_CASE("scratch file: has no name until it is published") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "model.safetensors";
   ScratchFile file = ScratchFile::create(Folder::open(folder.path().string()), "model.safetensors");
   file.write(3, bytes("def"));
   file.write(0, bytes("abc"));
-  CHECK_FALSE(fs::exists(path));
-  REQUIRE(names(folder.path()).size() == 1);
-  CHECK(names(folder.path())[0].starts_with(".model.safetensors.heft-"));
-  file.close();
+  file.finish();
+  CHECK(names(folder.path()).empty());
   file.publish();
   CHECK(test::content_of(path) == "abcdef");
   CHECK(names(folder.path()).size() == 1);
 }
 
+TEST_CASE("scratch file: where files need names it has a hidden one until it is published") {
+  const test::TempFolder folder;
+  const WriteFaultPlan plan({.times = 0, .no_unnamed = true});
+  ScratchFile file = ScratchFile::create(Folder::open(folder.path().string()), "model.safetensors");
+  file.write(0, bytes("abcdef"));
+  REQUIRE(names(folder.path()).size() == 1);
+  CHECK(names(folder.path())[0].starts_with(".model.safetensors.heft-"));
+  file.finish();
+  file.publish();
+  CHECK(test::content_of(folder.path() / "model.safetensors") == "abcdef");
+  CHECK(names(folder.path()).size() == 1);
+}
+
+TEST_CASE("scratch file: those of killed processes are removed, those of living ones and all other files stay") {
+  const test::TempFolder folder;
+  for (const char* name : {".model.safetensors.heft-0123456789abcdef", ".model-00001-of-00002.safetensors.heft-0123456789abcde0"})
+    folder.write(name, std::string_view("dead"));
+  for (const char* name : {".model.safetensors.heft-0123456789abcdeX", ".model.safetensors.heft-0123456789abcde", "model.safetensors",
+                           ".other.safetensors.heft-0123456789abcdef", "model.safetensors.heft-0123456789abcdef"})
+    folder.write(name, std::string_view("not ours"));
+  fs::create_symlink("model.safetensors", folder.path() / ".model.safetensors.heft-1111111111111111");
+  const auto held = Folder::open(folder.path().string());
+  const WriteFaultPlan plan({.times = 0, .no_unnamed = true});
+  ScratchFile living = ScratchFile::create(held, "model.safetensors");
+  CHECK(names(folder.path()).size() == 9);
+  mmap::remove_dead_scratch(*held, "model");
+  CHECK(names(folder.path()).size() == 7);
+  CHECK_FALSE(fs::exists(folder.path() / ".model.safetensors.heft-0123456789abcdef"));
+  CHECK(test::content_of(folder.path() / "model.safetensors") == "not ours");
+  living.finish();
+  living.publish();
+  CHECK(test::content_of(folder.path() / "model.safetensors").empty());
+}
+
+TEST_CASE("scratch file: without locks nothing is taken for dead") {
+  const test::TempFolder folder;
+  folder.write(".a.heft-0123456789abcdef", std::string_view("unknown"));
+  const auto held = Folder::open(folder.path().string());
+  const WriteFaultPlan plan({.call = WriteCall::lock, .os_error = ENOLCK, .no_unnamed = true});
+  write_whole(folder.path() / "a", "abc");
+  mmap::remove_dead_scratch(*held, "a");
+  CHECK(names(folder.path()) == std::vector<std::string>{".a.heft-0123456789abcdef", "a"});
+}
+
+TEST_CASE("scratch file: one that is taken for dead before it is locked gets another name") {
+  const test::TempFolder folder;
+  const WriteFaultPlan plan({.call = WriteCall::lock, .times = 1, .os_error = EWOULDBLOCK, .no_unnamed = true});
+  write_whole(folder.path() / "a", "abc");
+  CHECK(names(folder.path()) == std::vector<std::string>{"a"});
+  CHECK(std::ranges::count(plan.calls(), WriteCall::create) == 2);
+}
+
+TEST_CASE("scratch file: a limit on files' sizes is an Error before anything is written, and no signal") {
+  const test::TempFolder folder;
+  ::rlimit before {};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const ::rlimit low{.rlim_cur = 100, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &low) == 0);
+  const WriteFaultPlan plan({.times = 0});
+  CHECK_NOTHROW(write_whole(folder.path() / "a", std::string(100, 'x')));
+  const Error error = test::thrown_by([&] { write_whole(folder.path() / "b", std::string(101, 'x')); });
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  CHECK(error.code() == ErrorCode::io);
+  CHECK(error.os_error() == EFBIG);
+  CHECK(error.path() == (folder.path() / "b").string());
+  CHECK(error.sentence() == "expected to write 101 bytes, RLIMIT_FSIZE is 100 (raise it with ulimit -f)");
+  CHECK(std::ranges::count(plan.calls(), WriteCall::fallocate) == 1);
+  CHECK(names(folder.path()) == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("scratch file: setuid, setgid and sticky bits of a replaced file are not kept") {
+  const test::TempFolder folder;
+  const fs::path path = folder.write("a", std::string_view("old"));
+  for (const bool no_unnamed : {false, true}) {
+    const WriteFaultPlan plan({.times = 0, .no_unnamed = no_unnamed});
+    fs::permissions(path, fs::perms{07751});
+    REQUIRE(permissions(path) == fs::perms{07751});
+    write_whole(path, "new");
+    CHECK(permissions(path) == fs::perms{0751});
+  }
+}
+
 TEST_CASE("scratch file: one that is not published leaves nothing behind") {
   const test::TempFolder folder;
-  {
+  for (const bool no_unnamed : {false, true}) {
+    const WriteFaultPlan plan({.times = 0, .no_unnamed = no_unnamed});
     ScratchFile file = ScratchFile::create(Folder::open(folder.path().string()), "a");
     ScratchFile moved = std::move(file);
     moved.write(0, bytes("abc"));
@@ -105,7 +193,7 @@ TEST_CASE("scratch file: reserved bytes read as zeros, where the file system can
     ScratchFile file = ScratchFile::create(Folder::open(folder.path().string()), "a");
     file.reserve(100);
     file.write(10, bytes("x"));
-    file.close();
+    file.finish();
     file.publish();
     std::string expected(100, '\0');
     expected[10] = 'x';
@@ -120,21 +208,22 @@ TEST_CASE("scratch file: short writes and interrupted calls are continued") {
     write_whole(folder.path() / "a", "abcdef");
     CHECK(plan.calls().size() > 6);
   }
-  for (const WriteCall call : {WriteCall::create, WriteCall::fchmod, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync, WriteCall::close,
-                               WriteCall::rename, WriteCall::getrandom}) {
-    const WriteFaultPlan plan({.call = call, .times = 1, .os_error = EINTR});
-    write_whole(folder.path() / "a", "ghi");
-    CHECK(test::content_of(folder.path() / "a") == "ghi");
+  for (const WriteCall call : calls_of_a_file) {
+    for (const bool no_unnamed : {false, true}) {
+      const WriteFaultPlan plan({.call = call, .times = 1, .os_error = EINTR, .no_unnamed = no_unnamed});
+      write_whole(folder.path() / "a", "ghi");
+      CHECK(test::content_of(folder.path() / "a") == "ghi");
+    }
   }
 }
 
 TEST_CASE("scratch file: every call that fails is one Error with path and errno, and leaves the old file as it was") {
   const test::TempFolder folder;
   const fs::path path = folder.write("a", std::string_view("old"));
-  for (const WriteCall call : {WriteCall::create, WriteCall::fchmod, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync, WriteCall::close,
-                               WriteCall::rename, WriteCall::getrandom}) {
+  for (const WriteCall call : calls_of_a_file) {
     CAPTURE(static_cast<int>(call));
-    const WriteFaultPlan plan({.call = call, .os_error = ENOSPC});
+    const bool no_unnamed = call == WriteCall::create;
+    const WriteFaultPlan plan({.call = call, .os_error = ENOSPC, .no_unnamed = no_unnamed});
     const Error error = test::thrown_by([&] { write_whole(path, "new"); });
     CHECK(error.code() == ErrorCode::io);
     CHECK(error.path() == path.string());

@@ -1,7 +1,9 @@
 #include "support/faulty_write_syscalls.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,11 +44,17 @@ std::optional<WriteFault> next_fault(WriteCall call) {
   return plan.fault;
 }
 
+bool lacks_unnamed() {
+  const std::lock_guard lock(state().mutex);
+  return state().active && state().fault.no_unnamed;
+}
+
 template <class System>
 auto faulty(WriteCall call, System system) -> decltype(system()) {
   using Result = decltype(system());
   if (const auto fault = next_fault(call)) {
     if (fault->kills) ::raise(SIGKILL);
+    if (fault->signal != 0) ::kill(::getpid(), fault->signal);
     if (fault->os_error != 0) return static_cast<Result>(-fault->os_error);
   }
   const Result result = system();
@@ -83,6 +91,26 @@ using heft::test::WriteCall;
 int create(int folder, const char* name, ::mode_t mode) noexcept {
   return test::faulty(WriteCall::create, [&] { return ::openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode); });
 }
+int create_unnamed(int folder, ::mode_t mode) noexcept {
+  if (test::lacks_unnamed()) return -EOPNOTSUPP;
+  return test::faulty(WriteCall::create_unnamed, [&] { return ::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode); });
+}
+int link(int handle, int folder, const char* name) noexcept {
+  char unnamed[32];
+  std::snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", handle);
+  return test::faulty(WriteCall::link, [&] { return ::linkat(AT_FDCWD, unnamed, folder, name, AT_SYMLINK_FOLLOW); });
+}
+int try_lock(int handle) noexcept {
+  return test::faulty(WriteCall::lock, [&] { return ::flock(handle, LOCK_EX | LOCK_NB); });
+}
+int duplicate(int handle) noexcept {
+  return test::faulty(WriteCall::duplicate, [&] { return ::fcntl(handle, F_DUPFD_CLOEXEC, 0); });
+}
+std::uint64_t file_size_limit() noexcept {
+  struct ::rlimit limit {};
+  return ::getrlimit(RLIMIT_FSIZE, &limit) < 0 ? RLIM_INFINITY : limit.rlim_cur;
+}
+
 int fchmod(int handle, ::mode_t mode) noexcept {
   return test::faulty(WriteCall::fchmod, [&] { return ::fchmod(handle, mode); });
 }
@@ -93,6 +121,7 @@ int fallocate(int handle, std::uint64_t size) noexcept {
 std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte> from) noexcept {
   const auto fault = test::next_fault(WriteCall::pwrite);
   if (fault && fault->os_error != 0) return -fault->os_error;
+  if (fault && fault->signal != 0) ::kill(::getpid(), fault->signal);
   const std::size_t most = fault && fault->kills ? from.size() / 2 : fault && fault->at_most ? *fault->at_most : from.size();
   const std::int64_t result = ::pwrite(handle, from.data(), std::min(from.size(), most), static_cast<off_t>(offset));
   if (fault && fault->kills) ::raise(SIGKILL);

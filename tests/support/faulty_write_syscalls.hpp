@@ -9,7 +9,9 @@
 namespace heft::test {
 
 /// The calls of mmap/write_syscalls.hpp.
-enum class WriteCall : std::uint8_t { create, fchmod, fallocate, pwrite, fsync, close, rename, unlink, getrandom, count_ };
+enum class WriteCall : std::uint8_t {
+  create_unnamed, create, link, lock, duplicate, fchmod, fallocate, pwrite, fsync, close, rename, unlink, getrandom, count_
+};
 
 /// What happens to one call.
 struct WriteFault {
@@ -19,6 +21,8 @@ struct WriteFault {
   int os_error = 0;                     ///< The call is not made and fails with this errno.
   std::optional<std::uint64_t> at_most = {};  ///< pwrite writes no more bytes than this.
   bool kills = false;                   ///< SIGKILL instead of the call (for pwrite: after half of the bytes).
+  int signal = 0;                       ///< Sent to the process before the call, which is then made.
+  bool no_unnamed = false;              ///< Besides: the file system has no unnamed files (EOPNOTSUPP).
 };
 
 /// A fault in force from construction to destruction. One at a time; calls may come from any thread.
