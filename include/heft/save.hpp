@@ -63,6 +63,8 @@ struct SaveOptions {
   std::vector<std::pair<std::string, std::string>> metadata = {};
   /// Threads that read and convert, as MaterializeOptions::threads. One more writes.
   unsigned threads = 0;
+  /// How bytes are fetched, as MaterializeOptions::path.
+  Path path = Path::automatic;
   /// Called on the calling thread as bytes of tensors are written, and a last time with bytes_done == bytes_total. What
   /// it throws ends the save and comes out of save().
   std::function<void(const Progress&)> progress = {};
@@ -101,21 +103,29 @@ struct SaveReport {
 /// safetensors file tensors lie as the reference writer lays them: the largest elements first, then by name, the data
 /// 64-byte aligned. In npz and GGUF files they keep the order of the items.
 ///
-/// In one step. Everything is written beside the destination under names nobody uses, `.NAME.heft-<16 hex digits>`, and
-/// put in place only when all is complete: whoever opens the destination sees the old checkpoint or the new one. So it
-/// may be a file that the views map: they keep what they see. Shards never take the name of a file that is there: where
-/// those of the old index would be, the new ones are called `NAME-<8 hex digits>-00001-of-000NN.safetensors`, so the
-/// old index stays whole until the new one takes its name. After that the shards that only the old index named, and a
-/// single file at `path`, which would hide the index from readers of the folder, are removed. A process that is killed
-/// leaves its `.heft-` files behind, and, between the first shard's renaming and the index', shards that no index
-/// names.
+/// In one step. Everything is written beside the destination, in files without a name (O_TMPFILE), and put in place only
+/// when all is complete: a reader of the destination sees the old checkpoint or the new one. So it may be a file that the
+/// views map: they keep what they see. Shards never take the name of a file that is there: where those of the old index
+/// would be, the new ones are called `NAME-<8 hex digits>-00001-of-000NN.safetensors`, so the old index stays whole until
+/// the new one takes its name.
 ///
-/// A replaced file's permissions are kept; a symlink is replaced, not what it points at. Memory: 48 MiB and the staging
-/// of a load of 16 MiB, whatever the tensors' sizes, but for compressed records, which are inflated whole.
+/// After that, what described the replaced checkpoint goes, and SaveReport::removed lists it: after shards and an index,
+/// the shards that only the old index named, and a single file at `path`, which would hide the index from readers of the
+/// folder; after a single file, the index `NAME.safetensors.index.json` and the shards that only it named.
+///
+/// A killed process leaves no file that is incomplete. It may leave shards that no index names: complete ones, if it is
+/// killed between the first shard's renaming and the index', or after 64 of them. Where the file system has no unnamed
+/// files (NFS, FAT), it leaves hidden files `.NAME.heft-<16 hex digits>`; the next save of the same name removes those
+/// that no living process has locked.
+///
+/// The permission bits (0777) of a replaced file are kept, never setuid, setgid and sticky; a symlink is replaced, not
+/// what it points at. Memory: 48 MiB and the staging of a load of 16 MiB, whatever the tensors' sizes, but for compressed
+/// records, which are inflated whole.
 ///
 /// Throws Error{unsupported} naming the tensor, for a dtype that the format lacks, a conversion that heft does not do,
 /// or a name that is no UTF-8 or that the format cannot hold; Error{ambiguous} for two items of one name; Error{io}
-/// with path and errno, ENOSPC before anything is read where the file system can say so; Error{refused} when the
+/// with path and errno: ENOSPC before anything is read where the file system can say so, EFBIG before anything is written
+/// when a file would be larger than RLIMIT_FSIZE (no SIGXFSZ is raised); Error{refused} when the
 /// destination is no regular file; Error{not_found} when its folder is not there; Error{cancelled}; and what
 /// materialize() throws. Then the destination is as it was.
 HEFT_API SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options = {});

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Files that are complete and wait for the others: each holds a descriptor. Shards beyond that take their names early, which no other file has.
+constexpr std::size_t max_held = 64;
+
 // A file of the new checkpoint, complete but for its name.
 struct Ready {
   mmap::ScratchFile file;
@@ -45,12 +49,14 @@ class Save {
     const auto begin = Clock::now();
     require_convertible(items_);
     plan();
+    report_.tied = tied_items(items_);
+    report_.tensors = items_.size();
+    report_.files.reserve(groups_.size() + 1);  // once a file is in place, an entry for it cannot fail
     folder_ = mmap::Folder::open(target_.path.has_parent_path() ? target_.path.parent_path().string() : ".");
+    mmap::remove_dead_scratch(*folder_, target_.path.stem().string());
     if (groups_.size() == 1 && !target_.indexed)
       replace_file();
     else replace_shards();
-    report_.tied = tied_items(items_);
-    report_.tensors = items_.size();
     report_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     return std::move(report_);
   }
@@ -68,6 +74,7 @@ class Save {
       for (const format::Payload& payload : blueprints_.back().payloads) report_.tensor_bytes += payload.size;
     }
     if (groups_.size() > 1) require_names_once();
+    for (const format::Blueprint& file : blueprints_) mmap::require_file_size(target_.path.string(), file.size_bytes);
   }
 
   // Within one file the blueprint sees to it.
@@ -82,39 +89,54 @@ class Save {
 
   void replace_file() {
     const std::string name = target_.path.filename().string();
+    const OldShards old = old_shards(*folder_, name);
     Ready ready = write(0, name);
     publish(ready);
     settle();
-    if (const std::string index = name + ".index.json"; folder_->has_file(index))
-      report_.notes.push_back(fmt::format("{} is still there and describes an older checkpoint", core::escaped(index)));
+    remove(old);
   }
 
   void replace_shards() {
-    const SaveNames names = shard_names(*folder_, target_.path.filename().string(), groups_.size());
-    std::vector<Ready> shards;
-    shards.reserve(groups_.size());
-    for (std::size_t i = 0; i < groups_.size(); ++i) shards.push_back(write(i, names.shards[i]));
-    Ready index = write_index(names);
+    const std::string name = target_.path.filename().string();
+    const OldShards old = old_shards(*folder_, name);
+    const SaveNames names = shard_names(*folder_, name, groups_.size());
     try {
-      for (Ready& shard : shards) publish(shard);
+      std::deque<Ready> shards;
+      for (std::size_t i = 0; i < groups_.size(); ++i) {
+        if (shards.size() == max_held) publish_first(shards);
+        shards.push_back(write(i, names.shards[i]));
+      }
+      Ready index = write_index(names);
+      while (!shards.empty()) publish_first(shards);
       settle();  // an index must not outlive a power failure that its shards did not
       publish(index);
     } catch (...) {
-      withdraw(names);
+      withdraw(names.shards);
       throw;
     }
     settle();
-    for (const std::string& old : names.old) remove(old);
+    for (const std::string& shard : old.shards) remove(shard);
     remove(names.single);
   }
 
-  // No index names these shards: nobody misses them.
-  void withdraw(const SaveNames& names) noexcept {
-    for (const std::string& shard : names.shards) {
+  void publish_first(std::deque<Ready>& shards) {
+    publish(shards.front());
+    shards.pop_front();
+  }
+
+  // The index and its shards describe the checkpoint that was replaced. The index first: without its shards it is an error to all who open it.
+  void remove(const OldShards& old) {
+    if (!old.index.empty()) remove(old.index);
+    for (const std::string& shard : old.shards) remove(shard);
+  }
+
+  // No index names the shards that are in place: no reader has them.
+  void withdraw(std::span<const std::string> shards) noexcept {
+    for (const std::string& shard : shards.first(std::min(shards.size(), report_.files.size()))) {
       try {
         mmap::remove_file(*folder_, shard);
-      } catch (const Error&) {
-        // The error under way says what is wrong with the folder.
+      } catch (const std::exception&) {
+        // The failure under way is the one to report.
       }
     }
   }
@@ -133,6 +155,7 @@ class Save {
     std::ranges::sort(map);
     const std::string text = format::index_json(report_.tensor_bytes, map);
     mmap::ScratchFile file = mmap::ScratchFile::create(folder_, names.index);
+    file.reserve(text.size());
     file.write(0, std::as_bytes(std::span(text)));
     return finished(std::move(file), text.size(), 0);
   }

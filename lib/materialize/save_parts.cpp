@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <compare>
+#include <optional>
 #include <random>
+#include <set>
 #include <tuple>
 
 #include "heft/error.hpp"
@@ -25,16 +27,17 @@ std::vector<std::string> numbered(const std::string& stem, const std::string& su
   return names;
 }
 
-// Names of the shards of the checkpoint that `index` describes; none when there is no such file or it makes no sense.
-std::vector<std::string> shards_of(const mmap::Folder& folder, const std::string& index) {
-  if (!folder.has_file(index)) return {};
+constexpr std::string_view index_suffix = ".index.json";
+
+// Names of the shards of the checkpoint that `index` describes; nothing when it cannot be opened.
+std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, const std::string& index) {
   const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
   std::vector<std::string> names;
   try {
     const Checkpoint old = open(path);
     for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
   } catch (const Error&) {
-    return {};  // a damaged checkpoint may be replaced as well; what its shards were, nobody knows
+    return std::nullopt;
   }
   return names;
 }
@@ -77,8 +80,27 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
   names.shards = numbered(stem_of(name), suffix_of(name), count);
   std::random_device random;
   while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(fmt::format("{}-{:08x}", stem_of(name), random()), suffix_of(name), count);
-  names.old = shards_of(folder, names.index);
   return names;
+}
+
+OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
+  OldShards old;
+  const std::string index = name + std::string(index_suffix);
+  if (!folder.has_file(index)) return old;
+  old.index = index;
+  // A damaged checkpoint may be replaced as well, but which files were its own is not known.
+  auto shards = shards_of(folder, index);
+  if (!shards) return old;
+  std::set<std::string> kept = {name};
+  for (const std::string& other : folder.names()) {
+    if (!other.ends_with(index_suffix) || other == index) continue;
+    const auto named = shards_of(folder, other);
+    if (!named) return old;
+    kept.insert(named->begin(), named->end());
+  }
+  std::erase_if(*shards, [&](const std::string& shard) { return kept.contains(shard); });
+  old.shards = *std::move(shards);
+  return old;
 }
 
 std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items) {

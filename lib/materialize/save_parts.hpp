@@ -22,11 +22,19 @@ struct SaveNames {
   std::string single;               ///< The name asked for.
   std::string index;
   std::vector<std::string> shards;  ///< None of them is there yet.
-  std::vector<std::string> old;     ///< Shards that only the index which is there names: of no use once it is replaced.
 };
 
 /// Names for `count` shards of `name` ("model.safetensors"), none of which exists in the folder.
 SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count);
+
+/// An index that is there for `name`, and the shards that no other index of the folder names: of no use once `name` is written anew.
+struct OldShards {
+  std::string index;                ///< Empty: there is none.
+  std::vector<std::string> shards;  ///< Not `name` itself. Empty too where an index of the folder cannot be read.
+};
+
+/// What of `name` ("model.safetensors") an index describes now.
+OldShards old_shards(const mmap::Folder& folder, const std::string& name);
 
 /// {name, name of the first item that views the same bytes in the same layout}, for each item that is not the first.
 std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items);

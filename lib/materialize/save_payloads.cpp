@@ -67,7 +67,7 @@ class Batch {
   void load(const SaveOptions& options) {
     LoadPlan plan;
     for (std::size_t i = 0; i < chunks_.size(); ++i) plan.add(chunks_[i].view, chunks_[i].dtype, bytes(i));
-    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .ring_bytes = batch_bytes};
+    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .path = options.path, .ring_bytes = batch_bytes};
     static_cast<void>(materialize(plan, load));
   }
 

@@ -58,6 +58,7 @@ struct Case {
   const char* file;
   std::uint64_t old_shard_bytes;
   std::uint64_t new_shard_bytes;
+  bool no_unnamed = false;  // on a file system without unnamed files
 };
 constexpr Case cases[] = {
     {"a file over a file", "model.safetensors", in_one_file, in_one_file},
@@ -66,6 +67,8 @@ constexpr Case cases[] = {
     {"a file over shards", "model.safetensors", in_shards, in_one_file},
     {"an npz over an npz", "model.npz", in_one_file, in_one_file},
     {"a GGUF over a GGUF", "model.gguf", in_one_file, in_one_file},
+    {"a file over a file, named", "model.safetensors", in_one_file, in_one_file, true},
+    {"shards over shards, named", "model.safetensors", in_shards, in_shards, true},
 };
 
 void save_filled(const fs::path& folder, const Case& row, std::int8_t fill, std::uint64_t shard_bytes) {
@@ -85,7 +88,7 @@ bool killed_at(std::uint64_t call, const fs::path& folder, const Case& row) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true});
+    const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true, .no_unnamed = row.no_unnamed});
     save_filled(folder, row, 2, row.new_shard_bytes);
     ::_exit(0);
   }
@@ -94,9 +97,9 @@ bool killed_at(std::uint64_t call, const fs::path& folder, const Case& row) {
   return WIFSIGNALED(status);
 }
 
-// A killed process leaves, as save.hpp says, hidden files that say whose they were, and shards; one that finished
-// leaves nothing.
-void check_remains(const fs::path& folder, bool killed) {
+// A killed process leaves, as save.hpp says, shards, and hidden files only where files need names: else there is one
+// while it is renamed. One that finished leaves nothing.
+std::size_t check_remains(const fs::path& folder, const Case& row, bool killed) {
   std::size_t scratch = 0;
   for (const std::string& name : mmap::Folder::open(folder.string())->names()) {
     CAPTURE(name);
@@ -105,7 +108,9 @@ void check_remains(const fs::path& folder, bool killed) {
     if (is_scratch) CHECK(name.size() == name.find(".heft-") + 6 + 16);
     scratch += is_scratch;
   }
-  CHECK(scratch <= (killed ? 3u : 0u));  // two shards and an index
+  const std::size_t most = row.no_unnamed ? 3 : 1;  // two shards and an index
+  CHECK(scratch <= (killed ? most : 0));
+  return scratch;
 }
 
 }  // namespace
@@ -118,6 +123,7 @@ TEST_CASE("save: killed at any call it leaves the old checkpoint whole or the ne
   for (const Case& row : cases) {
     CAPTURE(row.what);
     bool new_seen = false;
+    std::size_t with_scratch = 0;
     std::uint64_t call = 0;
     for (bool killed = true; killed; ++call) {
       CAPTURE(call);
@@ -129,11 +135,15 @@ TEST_CASE("save: killed at any call it leaves the old checkpoint whole or the ne
       if (new_seen) CHECK(fill == 2);  // once the new one is there it stays
       new_seen = new_seen || fill == 2;
       if (!killed) CHECK(fill == 2);
-      check_remains(folder.path(), killed);
+      with_scratch += check_remains(folder.path(), row, killed) != 0;
       save_filled(folder.path(), row, 3, row.new_shard_bytes);
       CHECK(fill_in(folder.path(), row) == 3);
+      CHECK(check_remains(folder.path(), row, false) == 0);
     }
     CHECK(new_seen);
+    // Unnamed, one call of each file (the renaming) finds a scratch file in the folder.
+    if (!row.no_unnamed) CHECK(with_scratch == (row.new_shard_bytes == in_shards ? 3 : 1));
+    if (row.no_unnamed) CHECK(with_scratch > 4);
     CHECK(call > 8);
   }
 }
@@ -147,7 +157,7 @@ void check_failure(const Case& row, WriteCall kind, std::uint64_t skip, int os_e
   const auto before = mmap::Folder::open(folder.path().string())->names();
   bool failed = false;
   try {
-    const WriteFaultPlan plan({.call = kind, .skip = skip, .times = 1, .os_error = os_error});
+    const WriteFaultPlan plan({.call = kind, .skip = skip, .times = 1, .os_error = os_error, .no_unnamed = row.no_unnamed});
     save_filled(folder.path(), row, 2, row.new_shard_bytes);
   } catch (const Error& error) {
     failed = true;
@@ -169,7 +179,7 @@ void check_failure(const Case& row, WriteCall kind, std::uint64_t skip, int os_e
 
 TEST_CASE("save: a failure of any call before the new checkpoint is in place leaves the old one, and nothing else") {
   for (const Case& row : cases)
-    for (const WriteCall kind : {WriteCall::create, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync,
+    for (const WriteCall kind : {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::duplicate, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync,
                                  WriteCall::close, WriteCall::rename})
       for (std::uint64_t skip = 0; skip < 4; ++skip)
         for (const int os_error : {ENOSPC, EIO, EDQUOT}) {
