@@ -36,6 +36,11 @@ void add_json(CLI::App& command, C& into) {
 }
 
 template <class C>
+void add_io(CLI::App& command, C& into) {
+  command.add_option("--io", into.io, "How bytes are fetched: automatic, map, direct or read")->type_name("PATH");
+}
+
+template <class C>
 void add_select(CLI::App& command, C& into) {
   command.add_option("--select", into.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; may be repeated")
       ->type_name("PATTERN")
@@ -71,6 +76,7 @@ void declare(CLI::App& app, HashCommand& c) {
   CLI::App& command = *app.add_subcommand("hash", "SHA-256 of every tensor's packed bytes, sorted by name");
   add_path(command, c);
   command.add_option("NAME", c.names, "Only these tensors")->type_name("");
+  add_io(command, c);
 }
 
 void declare(CLI::App& app, DiffCommand& c) {
@@ -84,6 +90,7 @@ void declare(CLI::App& app, VerifyCommand& c) {
   CLI::App& command = *app.add_subcommand("verify", "Check structure and payload; status 1 on damage");
   add_path(command, c);
   command.add_flag("--allow-non-finite", c.allow_non_finite, "Count NaN and infinity, but do not call them damage");
+  add_io(command, c);
   add_json(command, c);
 }
 
@@ -95,7 +102,7 @@ void declare(CLI::App& app, LoadCommand& c) {
   command.add_option("--shard", c.shard, "Only the part of tensor-parallel rank R of W")->type_name("R/W");
   command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole")->type_name("D");
   command.add_option("--threads", c.threads, "Worker threads (default: one a core)")->type_name("N");
-  command.add_option("--io", c.io, "How bytes are fetched: automatic, map, direct or read")->type_name("PATH");
+  add_io(command, c);
   command.add_flag("--drop-cache", c.drop_cache, "Give up pages that the load brought into the page cache");
   add_json(command, c);
 }
@@ -121,6 +128,7 @@ void declare(CLI::App& app, ConvertCommand& c) {
           "--shard-size", c.shard_size,
           "Most bytes of tensors in a file, such as 5GB; more are written as shards with an index (safetensors only)")
       ->type_name("SIZE");
+  add_io(command, c);
   add_json(command, c);
 }
 
@@ -135,7 +143,7 @@ Command parse(int argc, const char* const* argv) {
   CLI::App app("heft: see and load model weights", "heft");
   app.set_version_flag("--version", "heft " HEFT_VERSION);
   app.require_subcommand(1);
-  app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble.");
+  app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble, 128 + N ended by signal N.");
   std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand> commands;
   std::apply([&app](auto&... command) { (declare(app, command), ...); }, commands);
   try {

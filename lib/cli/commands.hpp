@@ -37,6 +37,7 @@ struct ShowCommand {
 struct HashCommand {
   std::string path;
   std::vector<std::string> names;
+  std::string io = "automatic";      ///< A Path by name.
   OpenOptions open = {};
 };
 struct DiffCommand {
@@ -47,6 +48,7 @@ struct DiffCommand {
 struct VerifyCommand {
   std::string path;
   bool allow_non_finite = false;     ///< NaN and infinity are counted but are no damage.
+  std::string io = "automatic";      ///< A Path by name.
   bool json = false;
   OpenOptions open = {};
 };
@@ -69,6 +71,7 @@ struct ConvertCommand {
   std::vector<std::string> select;   ///< Of the new names.
   std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
   std::string shard_size;            ///< "5GB"; empty: one file.
+  std::string io = "automatic";      ///< A Path by name.
   bool json = false;
   OpenOptions open = {};
 };

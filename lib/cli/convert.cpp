@@ -86,6 +86,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     SaveOptions options;
     options.keep_metadata = source.metadata();
     if (!command.shard_size.empty()) options.shard_bytes = bytes_from(command.shard_size);
+    options.path = path_from(command.io);
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     report = save(items, command.destination, options);
   }

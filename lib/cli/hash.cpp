@@ -3,6 +3,7 @@
 #include <set>
 
 #include "cli/commands.hpp"
+#include "cli/select.hpp"
 #include "cli/sha256.hpp"
 #include "core/text.hpp"
 #include "heft/stream.hpp"
@@ -32,7 +33,7 @@ int run(const HashCommand& command, Terminal& terminal) {
   {
     ProgressBar bar(terminal, "hashing");
     std::uint64_t done = 0;
-    for (const Tensor& tensor : stream(plan)) {
+    for (const Tensor& tensor : stream(plan, {.path = path_from(command.io)})) {
       digests[tensor.name()] = sha256(tensor.bytes());
       bar.show(done += tensor.size_bytes(), plan.bytes_written());
     }

@@ -13,12 +13,6 @@
 namespace heft::cli {
 namespace {
 
-Path path_from(const std::string& text) {
-  for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
-    if (name(path) == text) return path;
-  throw Error(ErrorCode::out_of_range, fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
-}
-
 LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
   LoadPlan plan;
   for (TensorView view : selected(checkpoint, command.select)) {

@@ -72,6 +72,12 @@ DType dtype_from(const std::string& text) {
   throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
 }
 
+Path path_from(const std::string& text) {
+  for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
+    if (name(path) == text) return path;
+  throw Error(ErrorCode::out_of_range, fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
+}
+
 DType dtype_for(const TensorView& view, DType asked) noexcept {
   const DTypeCategory category = info(view.dtype()).category;
   return category == DTypeCategory::real || category == DTypeCategory::block ? asked : view.dtype();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "heft/checkpoint.hpp"
+#include "heft/load_stats.hpp"
 
 namespace heft::cli {
 
@@ -13,6 +14,8 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector
 
 /// The dtype of that name. Throws Error{out_of_range}.
 DType dtype_from(const std::string& text);
+/// The path of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}.
+Path path_from(const std::string& text);
 /// The dtype that a view gets when --dtype asks for `asked`: that one for floats and blocks of quantized floats, its own for integers, booleans and what
 /// else has no floats in it.
 DType dtype_for(const TensorView& view, DType asked) noexcept;

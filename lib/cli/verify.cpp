@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
@@ -69,7 +70,7 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   const LoadPlan plan = plan_for(checkpoint, findings);
   ProgressBar bar(terminal, "verifying");
   std::uint64_t done = 0;
-  for (const Tensor& tensor : stream(plan)) {
+  for (const Tensor& tensor : stream(plan, {.path = path_from(command.io)})) {
     done += tensor.size_bytes();
     bar.show(done, plan.bytes_written());
     if (!can_be_non_finite(tensor.dtype())) continue;
