@@ -25,6 +25,7 @@ int run(int argc, const char* const* argv, Terminal& terminal) {
   } catch (const std::exception& error) {
     terminal.err << "heft: " << error.what() << '\n';
   }
+  if (const int signal = interrupted(); signal != 0) return 128 + signal;
   return trouble;
 }
 

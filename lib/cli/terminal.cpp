@@ -3,6 +3,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 
 #include <sys/ioctl.h>
@@ -17,8 +18,8 @@
 namespace heft::cli {
 namespace {
 
-std::atomic<bool> interrupt_seen = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler sets it");
+std::atomic<int> interrupt_seen = 0;
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler sets it");
 
 unsigned columns_of(int handle) noexcept {
   winsize size = {};
@@ -40,14 +41,19 @@ Terminal standard_terminal() {
   };
 }
 
-bool interrupted() noexcept { return interrupt_seen.load(std::memory_order_relaxed); }
+int interrupted() noexcept { return interrupt_seen.load(std::memory_order_relaxed); }
 
 void watch_interrupts() noexcept {
   struct sigaction action = {};
-  action.sa_handler = [](int) { interrupt_seen.store(true, std::memory_order_relaxed); };
+  action.sa_handler = [](int signal) { interrupt_seen.store(signal, std::memory_order_relaxed); };
   action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
-  sigaction(SIGINT, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction now = {};
+    if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
+  }
 }
+
+void ignore_file_size_signal() noexcept { std::signal(SIGXFSZ, SIG_IGN); }
 
 ProgressBar::ProgressBar(Terminal& terminal, std::string_view what) : terminal_(terminal), what_(what) {}
 
@@ -56,7 +62,8 @@ ProgressBar::~ProgressBar() {
 }
 
 void ProgressBar::show(std::uint64_t done, std::uint64_t total) {
-  if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
+  if (const int signal = interrupted(); signal != 0)
+    throw Error(ErrorCode::cancelled, fmt::format("ended by SIG{}", sigabbrev_np(signal)));
   if (!terminal_.progress) return;
   const Clock::time_point now = Clock::now();
   if (now - drawn_at_ < std::chrono::milliseconds(100)) return;

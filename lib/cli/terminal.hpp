@@ -9,7 +9,7 @@
 
 namespace heft::cli {
 
-/// Exit status of every command.
+/// Exit status of every command; 128 + N after signal N, as a shell reports it, when the command ended in good order.
 enum ExitStatus : int {
   yes = 0,      ///< Done; equal; sound.
   no = 1,       ///< `diff` found differences, `verify` found damage.
@@ -28,10 +28,14 @@ struct Terminal {
 /// The process's own streams, asked once. NO_COLOR (no-color.org) switches colours off.
 Terminal standard_terminal();
 
-/// True once after the user pressed Ctrl-C, when interrupts are watched: a load then ends with Error{cancelled} and leaves nothing half done.
-bool interrupted() noexcept;
-/// From now on Ctrl-C sets interrupted(); a second one ends the process as usual.
+/// Number of the signal that asked the process to end, once interrupts are watched; 0: none has. The work then ends with Error{cancelled} and
+/// leaves nothing half done.
+int interrupted() noexcept;
+/// From now on SIGINT (Ctrl-C), SIGTERM and SIGHUP set interrupted(); a second one ends the process as usual. Those that the process was started
+/// to ignore (nohup) stay ignored.
 void watch_interrupts() noexcept;
+/// A file that grows beyond RLIMIT_FSIZE is a failed write from now on, not a signal that kills.
+void ignore_file_size_signal() noexcept;
 
 /// A line on the error stream that says how far a long work is: drawn ten times a second at most, and wiped when it ends.
 class ProgressBar {
