@@ -1,5 +1,6 @@
 #include "format/formats.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace heft::format {
@@ -11,13 +12,34 @@ constinit const std::array in_order{
 #undef HEFT_FORMAT
 };
 
+constexpr char small_letter(char letter) noexcept {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
+
+bool ends_with(std::string_view name, std::string_view suffix) noexcept {
+  return name.size() >= suffix.size() &&
+         std::ranges::equal(name.substr(name.size() - suffix.size()), suffix, {}, small_letter, small_letter);
+}
+
 }  // namespace
 
 std::span<const Format* const> formats() noexcept { return in_order; }
 
+bool has_suffix(const Format& format, std::string_view file_name) noexcept {
+  for (std::string_view rest = format.suffixes; !rest.empty();) {
+    const std::string_view suffix = rest.substr(0, rest.find(' '));
+    rest.remove_prefix(std::min(suffix.size() + 1, rest.size()));
+    const bool is_ending = suffix.front() == '.' ? file_name.size() > suffix.size() : file_name.size() == suffix.size();
+    if (is_ending && ends_with(file_name, suffix)) return true;
+  }
+  return false;
+}
+
 const Format* recognize(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
   for (const Format* format : in_order)
     if (format->matches(head, file_size)) return format;
+  for (const Format* format : in_order)
+    if (format->resembles != nullptr && format->resembles(head, file_size)) return format;
   return nullptr;
 }
 

@@ -31,7 +31,10 @@ void skip_text(core::Cursor& cursor, std::string_view what) {
 }  // namespace
 
 bool is_gzip(std::span<const std::byte> head) noexcept {
-  return head.size() >= 3 && head[0] == std::byte{0x1F} && head[1] == std::byte{0x8B} && head[2] == std::byte{8};
+  constexpr std::size_t extra_flags_at = 8;  // 2 or 4: how hard the writer tried
+  constexpr std::byte max_extra_flags{8};
+  return head.size() >= 3 && head[0] == std::byte{0x1F} && head[1] == std::byte{0x8B} && head[2] == std::byte{8} &&
+         (head.size() <= extra_flags_at || head[extra_flags_at] <= max_extra_flags);
 }
 
 Member read_gzip(const core::Input& input) {

@@ -68,20 +68,32 @@ bool is_ggml(const Head& head) noexcept {
   return head.has(0, "lmgg") || head.has(0, "fmgg") || head.has(0, "tjgg") || head.has(0, "algg");
 }
 
-/// The superblock lies at 0 or at a power of two from 512 on.
-bool is_hdf5(const Head& head) noexcept {
-  constexpr std::string_view magic = "\x89HDF\r\n\x1A\n";
-  for (const std::size_t at : {0, 512, 1024, 2048})
-    if (head.has(at, magic)) return true;
-  return false;
+constexpr std::string_view hdf5_magic = "\x89HDF\r\n\x1A\n";
+
+bool is_hdf5(const Head& head) noexcept { return head.has(0, hdf5_magic); }
+
+/// Behind what a user put in front: the superblock lies at a power of two from 512 on, where any file may have payload.
+bool is_hdf5_behind(const Head& head) noexcept {
+  return head.has(512, hdf5_magic) || head.has(1024, hdf5_magic) || head.has(2048, hdf5_magic);
+}
+
+/// A flatbuffer: the offset of its root, two marks.
+bool is_executorch(const Head& head) noexcept { return head.has(4, "FT01") && head.has(8, "FH01"); }
+bool is_tflite(const Head& head) noexcept { return head.has(4, "TFL3"); }
+
+/// The name in a zip's first local header; empty when this is no zip.
+std::string_view first_zip_name(const Head& head) noexcept {
+  constexpr std::size_t size_at = 26;
+  constexpr std::size_t name_at = 30;
+  if (!head.has(0, "PK\x03\x04") || head.bytes.size() < name_at) return {};
+  return head.bytes.substr(name_at, static_cast<std::size_t>(head.at(size_at) | head.at(size_at + 1) << 8));
 }
 
 /// Keras writes its version into the first member.
 bool is_keras(const Head& head) noexcept {
-  constexpr std::size_t name_at = 30;
-  return head.has(0, "PK\x03\x04") && (head.has(name_at, "model.weights.h5") ||
-                                       (head.has(name_at, "metadata.json") &&
-                                        head.bytes.find("keras_version") != std::string_view::npos));
+  const std::string_view first = first_zip_name(head);
+  return first == "model.weights.h5" ||
+         (first == "metadata.json" && head.bytes.find("keras_version") != std::string_view::npos);
 }
 
 /// ModelProto: ir_version, then producer_name, and after it a field that this message has.
@@ -128,19 +140,34 @@ struct Row {
   bool (*matches)(const Head&) noexcept;
 };
 
-constexpr Row rows[] = {
+/// The header of zlib's stream, which has a checksum but two bytes only.
+bool is_zlib(const Head& head) noexcept {
+  return head.at(0) == 0x78 && (head.at(1) == 0x01 || head.at(1) == 0x9C || head.at(1) == 0xDA);
+}
+
+/// By the first bytes of the file.
+constexpr Row sure_rows[] = {
     {"a ggml file of before GGUF (ggml, ggmf, ggjt or ggla)",
      "convert it with llama.cpp's convert_llama_ggml_to_gguf.py", is_ggml},
     {"HDF5 (Keras .h5, older NetCDF)", "load it with Keras or h5py and save the arrays as safetensors or .npz",
      is_hdf5},
     {"a Keras 3 archive (.keras)", "load it with Keras and save the weights as safetensors or .npz", is_keras},
     {"a 7z archive", "unpack it first", [](const Head& head) noexcept { return head.has(0, "7z\xBC\xAF\x27\x1C"); }},
+    {"a RAR archive", "unpack it first", [](const Head& head) noexcept { return head.has(0, "Rar!\x1A\x07"); }},
+    {"a file compressed by xz", "unpack it first (xz -d)",
+     [](const Head& head) noexcept { return head.has(0, std::string_view("\xFD" "7zXZ\0", 6)); }},
+    {"a file compressed by bzip2", "unpack it first (bzip2 -d)",
+     [](const Head& head) noexcept { return head.has(0, "BZh") && head.has(4, "\x31\x41\x59\x26\x53\x59"); }},
+    {"a file compressed by zstd", "unpack it first (zstd -d)",
+     [](const Head& head) noexcept { return head.has(0, "\x28\xB5\x2F\xFD"); }},
+    {"a file compressed by lz4", "unpack it first (lz4 -d)",
+     [](const Head& head) noexcept { return head.has(0, "\x04\x22\x4D\x18") || head.has(0, "\x02\x21\x4C\x18"); }},
+    {"a file compressed by lzip", "unpack it first (lzip -d)",
+     [](const Head& head) noexcept { return head.has(0, "LZIP\x01"); }},
     {"an empty zip archive", "it holds nothing; download it again",
      [](const Head& head) noexcept { return head.has(0, "PK\x05\x06"); }},
     {"a file of PyTorch's preview release (PYTORCH1)", "PyTorch itself no longer reads it",
      [](const Head& head) noexcept { return head.has(0, "PYTORCH1"); }},
-    {"an ExecuTorch data file (.ptd)", "save the model's state dict as safetensors instead",
-     [](const Head& head) noexcept { return head.has(4, "FT01") && head.has(8, "FH01"); }},
     {"a Git LFS pointer, not the file itself", "fetch the file with git lfs pull",
      [](const Head& head) noexcept { return head.has(0, "version https://git-lfs.github.com/spec/"); }},
     {"a TensorFlow SavedModel", "load it with TensorFlow and save the variables as safetensors or .npz",
@@ -152,7 +179,16 @@ constexpr Row rows[] = {
     {"ONNX", "save the initializers with onnx.numpy_helper as safetensors or .npz, or the original model", is_onnx},
 };
 
-const Row* find_row(std::span<const std::byte> bytes, std::uint64_t file_size) noexcept {
+/// By bytes that lie where files of any other format may have theirs.
+constexpr Row weak_rows[] = {
+    {"HDF5 (Keras .h5, older NetCDF)", "load it with Keras or h5py and save the arrays as safetensors or .npz",
+     is_hdf5_behind},
+    {"an ExecuTorch data file (.ptd)", "save the model's state dict as safetensors instead", is_executorch},
+    {"a TensorFlow Lite model (.tflite)", "save the original model's weights as safetensors or .npz", is_tflite},
+    {"a zlib stream, as joblib compresses with it", "load it with joblib and save the arrays as .npz", is_zlib},
+};
+
+const Row* find_row(std::span<const Row> rows, std::span<const std::byte> bytes, std::uint64_t file_size) noexcept {
   const Head head{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file_size};
   for (const Row& row : rows)
     if (row.matches(head)) return &row;
@@ -160,12 +196,17 @@ const Row* find_row(std::span<const std::byte> bytes, std::uint64_t file_size) n
 }
 
 bool matches(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
-  return find_row(head, file_size) != nullptr;
+  return find_row(sure_rows, head, file_size) != nullptr;
+}
+
+bool resembles(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
+  return find_row(weak_rows, head, file_size) != nullptr;
 }
 
 Catalog read(const core::Input& input, const ReadOptions&) {
   const Bytes head = input.read(0, std::min<std::uint64_t>(head_bytes, input.size_bytes()));
-  const Row* row = find_row(head.span(), input.size_bytes());
+  const Row* row = find_row(sure_rows, head.span(), input.size_bytes());
+  if (row == nullptr) row = find_row(weak_rows, head.span(), input.size_bytes());
   if (row == nullptr)
     throw Error(ErrorCode::unrecognized,
                 "expected a file that is refused by name, its first bytes are no signature of one");
@@ -178,11 +219,12 @@ Catalog read(const core::Input& input, const ReadOptions&) {
 
 const Format refused_format = {
     .name = "others",
-    .suffixes = "ggml, .h5, .keras, .onnx, .pb, .index, .ptd, .7z",
+    .suffixes = ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .7z .rar .xz .bz2 .zst .lz4",
     .reads = "",
     .writes = "",
     .matches = refused::matches,
     .read = refused::read,
+    .resembles = refused::resembles,
 };
 
 }  // namespace heft::format

@@ -37,6 +37,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint64_t length_bytes = 8;
+constexpr std::uint64_t min_header_bytes = 2;  // "{}"
 constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model: a guess that saves growing tables
 constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE; Limits has the same as its default
 
@@ -281,15 +282,30 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
                 {.offset = data_begin});
 }
 
-bool matches(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
-  if (head.size() <= length_bytes) return false;
-  const auto header = core::load_le<std::uint64_t>(head.data());
-  // A file that was cut short within its header is still a safetensors file, a corrupt one.
-  if (header > reference_header_bytes && header > file_size - length_bytes) return false;
-  const auto text = head.subspan(length_bytes);
-  const auto first = std::ranges::find_if_not(text, [](std::byte b) { return b == std::byte{' '} || b == std::byte{'\t'} || b == std::byte{'\n'} || b == std::byte{'\r'}; });
+// The header's length when `head` starts with a length and a JSON object, which is cut off where the file is.
+std::optional<std::uint64_t> length_before_object(std::span<const std::byte> head) noexcept {
+  if (head.size() <= length_bytes) return {};
+  const std::string_view text(reinterpret_cast<const char*>(head.data()) + length_bytes, head.size() - length_bytes);
+  constexpr std::string_view white_space = " \t\n\r";
   // Writers may pad the front of the header to a page, which is all that we see of it.
-  return first == text.end() ? head.size() == head_bytes : *first == std::byte{'{'};
+  const bool is_whole_head = head.size() == head_bytes;
+  const std::size_t brace = text.find_first_not_of(white_space);
+  const std::size_t next = brace == text.npos ? brace : text.find_first_not_of(white_space, brace + 1);
+  const bool is_object = brace == text.npos ? is_whole_head : text[brace] == '{' && (next == text.npos || text[next] == '"' || text[next] == '}');
+  return is_object ? std::optional(core::load_le<std::uint64_t>(head.data())) : std::nullopt;
+}
+
+// Bytes 4 to 7 are zero then, and byte 8 is '{' or white space: no valid file of another format has both. A file that was cut short within
+// its header is still a safetensors file, a corrupt one.
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  const auto header = length_before_object(head);
+  return header && *header >= min_header_bytes && *header <= reference_header_bytes;
+}
+
+// A header beyond the reference's bound, which Limits may allow. Files of other formats that have so many bytes can begin like one.
+bool resembles(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
+  const auto header = length_before_object(head);
+  return header && (*header < min_header_bytes || core::inside(length_bytes, *header, file_size));
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
@@ -315,6 +331,7 @@ constinit const Format safetensors_format{
     .writes = "all dtypes, one file or shards with an index",
     .matches = matches,
     .read = read,
+    .resembles = resembles,
 };
 
 }  // namespace heft::format

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -18,37 +19,61 @@ namespace {
 constexpr std::uint64_t block_bytes = 512;
 constexpr std::size_t max_members = 1024;
 constexpr std::uint64_t max_pax_bytes = 64u << 10;
-constexpr std::string_view posix_magic{"ustar\0", 6};  // GNU's has a blank for the NUL, and no prefix
+constexpr std::size_t magic_at = 257;
+constexpr std::string_view posix_magic{"ustar\0", 6};
+constexpr std::string_view gnu_magic{"ustar  \0", 8};  // without a prefix to the name
 
 [[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
   throw Error(code, std::move(sentence), {.offset = offset});
 }
 
+std::string_view text_of(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 /// A field of the header up to its NUL.
-std::string_view field(std::string_view header, std::size_t at, std::size_t size) {
+std::string_view field(std::string_view header, std::size_t at, std::size_t size) noexcept {
   const std::string_view all = header.substr(at, size);
   return all.substr(0, std::min(all.find('\0'), all.size()));
 }
 
-/// An octal number with blanks around it.
-std::uint64_t octal(std::string_view text, std::uint64_t offset, std::string_view what) {
+std::string_view without_blanks(std::string_view text) noexcept {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+/// An octal number with blanks around it, of at most 12 digits, which fit.
+std::optional<std::uint64_t> octal(std::string_view text) noexcept {
+  text = without_blanks(text);
+  if (text.empty()) return {};
   std::uint64_t value = 0;
   for (const char digit : text) {
-    if (digit < '0' || digit > '7')
-      fail(ErrorCode::corrupt, fmt::format("expected {} in octal, found '{}'", what, core::escaped(text)), offset);
-    value = value * 8 + static_cast<std::uint64_t>(digit - '0');  // at most 12 digits: fits
+    if (digit < '0' || digit > '7') return {};
+    value = value * 8 + static_cast<std::uint64_t>(digit - '0');
   }
-  if (text.empty()) fail(ErrorCode::corrupt, fmt::format("expected {}, found nothing", what), offset);
   return value;
 }
 
-void require_checksum(std::string_view header, std::uint64_t offset) {
+std::uint64_t octal(std::string_view text, std::uint64_t offset, std::string_view what) {
+  const auto value = octal(text);
+  if (!value) fail(ErrorCode::corrupt, fmt::format("expected {} in octal, found '{}'", what, core::escaped(text)), offset);
+  return *value;
+}
+
+std::string_view checksum_field(std::string_view header) noexcept { return field(header, 148, 8); }
+
+/// Of the header's bytes, those of the checksum itself taken for blanks.
+std::uint64_t checksum(std::string_view header) noexcept {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < header.size(); ++i)
     sum += i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(header[i]);
-  const std::uint64_t expected = octal(field(header, 148, 8), offset, "a tar header's checksum");
+  return sum;
+}
+
+void require_checksum(std::string_view header, std::uint64_t offset) {
+  const std::uint64_t sum = checksum(header);
+  const std::uint64_t expected = octal(checksum_field(header), offset, "a tar header's checksum");
   if (sum != expected)
     fail(ErrorCode::corrupt, fmt::format("expected a tar header with checksum {}, found {}", expected, sum), offset);
 }
@@ -100,7 +125,7 @@ void require_plain(std::string_view name, char type, std::uint64_t offset) {
 TarMember read_header(std::string_view header, std::uint64_t at) {
   require_checksum(header, at);
   TarMember member{std::string(field(header, 0, 100)), at + block_bytes, 0};
-  if (header.substr(257, posix_magic.size()) == posix_magic && header[345] != '\0')
+  if (header.substr(magic_at).starts_with(posix_magic) && header[345] != '\0')
     member.name = fmt::format("{}/{}", field(header, 345, 155), member.name);
   if (header[124] & '\x80') fail(ErrorCode::unsupported, "tar members over 8 GiB", at);
   member.size = octal(field(header, 124, 12), at, "a tar member's size");
@@ -117,6 +142,18 @@ void add_member(std::vector<TarMember>& members, TarMember member, std::uint64_t
 }
 
 }  // namespace
+
+bool is_tar(std::span<const std::byte> head) noexcept {
+  if (!resembles_tar(head)) return false;
+  const std::string_view header = text_of(head).substr(0, block_bytes);
+  return octal(checksum_field(header)) == checksum(header);
+}
+
+bool resembles_tar(std::span<const std::byte> head) noexcept {
+  if (head.size() < block_bytes) return false;
+  const std::string_view magic = text_of(head).substr(magic_at);
+  return magic.starts_with(posix_magic) || magic.starts_with(gnu_magic);
+}
 
 std::vector<TarMember> read_tar(const core::Input& input) {
   std::vector<TarMember> members;

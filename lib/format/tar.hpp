@@ -6,7 +6,9 @@
 //   512 zero bytes, twice
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,11 @@ struct TarMember {
   std::uint64_t begin = 0;
   std::uint64_t size = 0;
 };
+
+/// True for a header of POSIX or GNU tar with its right checksum.
+bool is_tar(std::span<const std::byte> head) noexcept;
+/// The same without the checksum.
+bool resembles_tar(std::span<const std::byte> head) noexcept;
 
 /// The plain files of the archive, in order.
 ///

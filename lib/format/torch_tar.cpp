@@ -27,14 +27,10 @@
 namespace heft::format {
 namespace {
 
-constexpr std::size_t magic_at = 257;
-constexpr std::string_view magic = "ustar";
 constexpr std::uint64_t chunk_bytes = 4096;  // pickles of a few bytes lie between payloads
 
-bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
-  if (head.size() < magic_at + magic.size()) return false;
-  return std::string_view(reinterpret_cast<const char*>(head.data()) + magic_at, magic.size()) == magic;
-}
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept { return is_tar(head); }
+bool resembles(std::span<const std::byte> head, std::uint64_t) noexcept { return resembles_tar(head); }
 
 class TorchTar {
  public:
@@ -219,6 +215,7 @@ constinit const Format torch_tar_format{
     .writes = "",
     .matches = matches,
     .read = read,
+    .resembles = resembles,
 };
 
 }  // namespace heft::format

@@ -32,9 +32,10 @@ constexpr std::uint64_t max_mark_bytes = 64;  // of version and byteorder
 
 constexpr std::string_view local_magic = "PK\x03\x04";
 constexpr std::size_t local_bytes = 30;
+constexpr std::size_t method_high_at = 9;  // no method of compression is over 255
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
-  if (head.size() < local_bytes) return false;
+  if (head.size() < local_bytes || head[method_high_at] != std::byte{0}) return false;
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   if (!text.starts_with(local_magic)) return false;
   const std::size_t name_bytes = std::to_integer<std::size_t>(head[26]) | std::to_integer<std::size_t>(head[27]) << 8;
