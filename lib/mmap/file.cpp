@@ -59,19 +59,52 @@ const char* kind(mode_t mode) noexcept {
   }
 }
 
+std::int64_t nanoseconds(const struct ::timespec& time) noexcept {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 Identity identity_of(const struct ::stat& status) noexcept {
   return {.device = status.st_dev,
           .inode = status.st_ino,
           .size_bytes = static_cast<std::uint64_t>(status.st_size),
-          .mtime_ns = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec};
+          .mtime_ns = nanoseconds(status.st_mtim),
+          .ctime_ns = nanoseconds(status.st_ctim),
+          .nlink = status.st_nlink,
+          .mode = status.st_mode,
+          .uid = status.st_uid,
+          .gid = status.st_gid};
+}
+
+struct ::stat status_of(int handle, const std::string& path) {
+  struct ::stat status {};
+  if (const int result = sys::fstat(handle, status); result < 0)
+    throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+  return status;
 }
 
 Identity identity_of_regular(int handle, const std::string& path) {
-  struct ::stat status {};
-  if (const int result = sys::fstat(handle, status); result < 0) throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+  const struct ::stat status = status_of(handle, path);
   if (!S_ISREG(status.st_mode))
     throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)), at(path, 0));
   return identity_of(status);
+}
+
+// "1700000000.123456789"
+std::string seconds(std::int64_t time_ns) {
+  constexpr std::int64_t second = 1'000'000'000;
+  const std::int64_t whole = time_ns / second - (time_ns % second < 0 ? 1 : 0);
+  return fmt::format("{}.{:09}", whole, time_ns - whole * second);
+}
+
+std::string sentence_of(std::string_view what, std::string_view expected, std::string_view found) {
+  return fmt::format("expected {} {} as when it was opened, found {}", what, expected, found);
+}
+
+// The ctime moved, and nothing that moves it but for the bytes.
+bool only_ctime_moved(const Identity& opened, const Identity& now) noexcept {
+  Identity same = now;
+  same.ctime_ns = opened.ctime_ns;
+  return now.ctime_ns != opened.ctime_ns && same == opened;
 }
 
 // Opens `name` and checks what it is. O_NONBLOCK: or a pipe without a writer would hang us before we can refuse it.
@@ -100,6 +133,27 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
 
 }  // namespace
 
+std::string difference(const Identity& opened, const Identity& now) {
+  if (!opened.is_same_file(now))
+    return sentence_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
+                       fmt::format("{}:{}", now.device, now.inode));
+  if (opened.size_bytes != now.size_bytes)
+    return sentence_of("size", std::to_string(opened.size_bytes), std::to_string(now.size_bytes));
+  if (opened.mtime_ns != now.mtime_ns)
+    return sentence_of("modification time", seconds(opened.mtime_ns), seconds(now.mtime_ns));
+  if (only_ctime_moved(opened, now)) return sentence_of("change time", seconds(opened.ctime_ns), seconds(now.ctime_ns));
+  return {};
+}
+
+std::optional<Identity> identity_at(const std::string& path) {
+  require_whole(path, path);
+  struct ::stat status {};
+  const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
+  if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
+  if (result < 0) throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+  return identity_of(status);
+}
+
 Descriptor open_at(int folder, const char* name, int flags) noexcept {
   int handle = -EINTR;
   while (handle == -EINTR) handle = sys::openat(folder, name, flags);
@@ -113,7 +167,7 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
     if (error == ENOENT || error == ENOTDIR) throw Error(ErrorCode::not_found, "no such folder", at(path, error));
     throw Error(ErrorCode::io, "cannot be opened", at(path, error));
   }
-  std::unique_ptr<const Folder> folder(new Folder(opened.get(), path));
+  std::unique_ptr<const Folder> folder(new Folder(opened.get(), path, identity_of(status_of(opened.get(), path))));
   opened.release();
   return folder;
 }
@@ -157,9 +211,22 @@ std::shared_ptr<const File> File::open_in(const Folder& folder, const std::strin
 
 File::~File() { sys::close(handle_); }
 
+void File::require_unchanged() const {
+  const Identity now = identity_of(status_of(handle_, path_));
+  const std::string changed = difference(identity_, now);
+  if (changed.empty()) return;
+  if (only_ctime_moved(identity_, now))
+    if (const auto there = identity_at(path_); !there || !there->is_same_file(identity_)) return;
+  throw Error(ErrorCode::changed_on_disk, changed, at(path_, 0));
+}
+
 bool File::unchanged() const noexcept {
-  struct ::stat status {};
-  return sys::fstat(handle_, status) == 0 && identity_of(status) == identity_;
+  try {
+    require_unchanged();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 void File::read(std::uint64_t offset, std::span<std::byte> into) const {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,14 +13,35 @@
 
 namespace heft::mmap {
 
-/// What makes a file the same file. Recorded by fstat at open.
+/// Which file it is, and how it stood when it was looked at.
 struct Identity {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;
-  std::int64_t mtime_ns = 0;
+  std::int64_t mtime_ns = 0;  ///< Moves with the bytes; a writer can set it back.
+  std::int64_t ctime_ns = 0;  ///< Moves with the bytes and with what follows; no call sets it.
+  std::uint64_t nlink = 0;
+  std::uint32_t mode = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
   friend bool operator==(const Identity&, const Identity&) noexcept = default;
+
+  [[nodiscard]] bool is_same_file(const Identity& other) const noexcept {
+    return device == other.device && inode == other.inode;
+  }
 };
+
+/// The first sign that the bytes of a file are not those that it had at `opened`, as a sentence: "expected size 12 as
+/// when it was opened, found 13". Empty: there is none.
+///
+/// A ctime that moved alone is such a sign: the file was written to and its mtime set back. One that moved with the
+/// number of links, the mode or the owner is none: link(2), chmod(2) and chown(2) move it, and so does a rename over the
+/// file, which takes away a link.
+[[nodiscard]] std::string difference(const Identity& opened, const Identity& now);
+
+/// What lies at `path` now, symlinks followed; nothing where there is no such file. Throws Error{io} where the system
+/// does not tell.
+[[nodiscard]] std::optional<Identity> identity_at(const std::string& path);
 
 /// A folder held by its descriptor, so that a rename of it cannot redirect the names looked up in it.
 class Folder {
@@ -31,15 +53,19 @@ class Folder {
   Folder& operator=(const Folder&) = delete;
   [[nodiscard]] int handle() const noexcept { return handle_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// As it was when it was opened.
+  [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   /// Names of its entries ('.' and '..' left out), sorted. Throws Error{io}.
   [[nodiscard]] std::vector<std::string> names() const;
   /// True when a regular file (after following symlinks) of that name is there.
   [[nodiscard]] bool has_file(const std::string& name) const noexcept;
 
  private:
-  Folder(int handle, std::string path) noexcept : handle_(handle), path_(std::move(path)) {}
+  Folder(int handle, std::string path, Identity identity) noexcept
+      : handle_(handle), path_(std::move(path)), identity_(identity) {}
   int handle_;
   std::string path_;
+  Identity identity_;
 };
 
 /// Whether a symlink as the last component of a name is followed (Hugging Face caches need it) or refused.
@@ -61,7 +87,12 @@ class File {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
-  /// fstat again: still the same device, inode, size and mtime. (A file replaced by rename is another file: the old one stays whole.)
+  /// Looks at the opened file again, and throws Error{changed_on_disk} where difference() finds that its bytes may be
+  /// others by now, with what it found; Error{io} where the system does not tell. A file that was replaced by a rename, or
+  /// removed, is whole as long as it is open. One that was renamed itself is too: where the ctime moved alone and the path
+  /// does not lead to the file any more, it was the rename that moved it.
+  void require_unchanged() const;
+  /// False where require_unchanged() throws.
   [[nodiscard]] bool unchanged() const noexcept;
 
   /// Fills `into` from `offset` with pread; short reads and EINTR are continued, at most 0x7ffff000 bytes a call.

@@ -183,6 +183,57 @@ TEST_CASE("file: a file that grew, shrank or was written is no longer unchanged"
   CHECK_FALSE(file->unchanged());
 }
 
+TEST_CASE("file: what differs is named, and links, modes and names may") {
+  const TempFolder folder;
+  const auto path = folder.write("weights", "0123456789");
+  const auto file = File::open(path.string());
+  const auto time = std::filesystem::last_write_time(path);
+  const auto sentence = [&] {
+    const Error error = thrown_by([&] { file->require_unchanged(); });
+    CHECK(error.code() == ErrorCode::changed_on_disk);
+    CHECK(error.path() == path.string());
+    return error.sentence();
+  };
+  std::filesystem::create_hard_link(path, folder.path() / "other");
+  CHECK_NOTHROW(file->require_unchanged());
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  CHECK_NOTHROW(file->require_unchanged());
+  std::filesystem::remove(path);
+  CHECK_NOTHROW(file->require_unchanged());
+  std::filesystem::rename(folder.path() / "other", path);
+  CHECK_NOTHROW(file->require_unchanged());
+  std::filesystem::resize_file(path, 12);
+  CHECK(sentence() == "expected size 10 as when it was opened, found 12");
+  std::filesystem::resize_file(path, 10);
+  CHECK(sentence().starts_with("expected modification time "));
+  std::filesystem::last_write_time(path, time);
+  CHECK(file->unchanged());  // the mode has changed too
+}
+
+TEST_CASE("file: a write whose mtime was set back shows in the ctime, a new name does not") {
+  const TempFolder folder;
+  const auto path = folder.write("weights", "0123456789");
+  const auto file = File::open(path.string());
+  std::filesystem::rename(path, folder.path() / "aside");
+  CHECK_NOTHROW(file->require_unchanged());
+  std::filesystem::rename(folder.path() / "aside", path);
+  const auto again = File::open(path.string());
+  const auto time = std::filesystem::last_write_time(path);
+  folder.write("weights", "9876543210");
+  std::filesystem::last_write_time(path, time);
+  CHECK(thrown_by([&] { again->require_unchanged(); }).sentence().starts_with("expected change time "));
+}
+
+TEST_CASE("file: identity_at() finds what a path leads to, or nothing") {
+  const TempFolder folder;
+  const auto path = folder.write("weights", "0123456789");
+  std::filesystem::create_symlink("weights", folder.path() / "link");
+  CHECK(mmap::identity_at((folder.path() / "link").string()) == File::open(path.string())->identity());
+  CHECK_FALSE(mmap::identity_at((folder.path() / "absent").string()));
+  CHECK_FALSE(mmap::identity_at((path / "below").string()));
+  CHECK(thrown_by([&] { return mmap::identity_at(path.string() + std::string("\0x", 2)); }).code() == ErrorCode::refused);
+}
+
 TEST_CASE("file: a file replaced by rename is another one, the opened one stays whole") {
   const TempFolder folder;
   const auto path = folder.write("weights", "old content");
