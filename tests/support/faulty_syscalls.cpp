@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -38,6 +39,28 @@ State& state() {
   return only;
 }
 
+std::uint64_t sum_of(const std::array<std::uint64_t, kinds>& counts, Call call) {
+  if (call != Call::any) return counts[static_cast<std::size_t>(call)];
+  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+}
+
+// The fault that hits a call, counted.
+std::optional<Fault> find_fault(Call call, int advice) {
+  State& plan = state();
+  const std::lock_guard lock(plan.mutex);
+  if (!plan.active) return std::nullopt;
+  ++plan.calls[static_cast<std::size_t>(call)];
+  std::optional<Fault> found;
+  for (std::size_t i = 0; i < plan.faults.size(); ++i) {
+    const Fault& fault = plan.faults[i];
+    if ((fault.call != call && fault.call != Call::any) || (fault.advice && *fault.advice != advice)) continue;
+    const std::uint64_t before = plan.seen[i]++;
+    if (!found && before >= fault.skip && before - fault.skip < fault.times) found = fault;
+  }
+  if (found) ++plan.hits[static_cast<std::size_t>(call)];
+  return found;
+}
+
 }  // namespace
 
 FaultPlan::FaultPlan(std::vector<Fault> faults) {
@@ -57,27 +80,17 @@ FaultPlan::~FaultPlan() {
 
 std::uint64_t FaultPlan::calls(Call call) const {
   const std::lock_guard lock(state().mutex);
-  return state().calls[static_cast<std::size_t>(call)];
+  return sum_of(state().calls, call);
 }
 
 std::uint64_t FaultPlan::hits(Call call) const {
   const std::lock_guard lock(state().mutex);
-  return state().hits[static_cast<std::size_t>(call)];
+  return sum_of(state().hits, call);
 }
 
 std::optional<Fault> next_fault(Call call, int advice) {
-  State& plan = state();
-  const std::lock_guard lock(plan.mutex);
-  if (!plan.active) return std::nullopt;
-  ++plan.calls[static_cast<std::size_t>(call)];
-  std::optional<Fault> found;
-  for (std::size_t i = 0; i < plan.faults.size(); ++i) {
-    const Fault& fault = plan.faults[i];
-    if (fault.call != call || (fault.advice && *fault.advice != advice)) continue;
-    const std::uint64_t before = plan.seen[i]++;
-    if (!found && before >= fault.skip && before - fault.skip < fault.times) found = fault;
-  }
-  if (found) ++plan.hits[static_cast<std::size_t>(call)];
+  auto found = find_fault(call, advice);
+  if (found && found->before) found->before();
   return found;
 }
 

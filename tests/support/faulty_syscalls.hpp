@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -13,6 +14,7 @@ namespace heft::test {
 enum class Call : std::uint8_t {
   openat, fstat, fstatat, fstatfs, faccess, statx, getdents64, pread, preadv2, mincore, madvise, posix_fadvise, mlock, lease, lease_type,
   ring_open, ring_register_buffers, ring_register_files, ring_submit, ring_read,
+  any,  ///< In a Fault: whichever comes.
   count_,
 };
 
@@ -27,6 +29,8 @@ struct Fault {
   std::optional<std::uint64_t> at_most = {};     ///< Reads give no more bytes than this.
   std::optional<std::uint64_t> ends_at = {};     ///< Reads and fstat see a file of this size.
   std::optional<int> advice = {};                ///< Only calls of madvise or posix_fadvise with this advice are hit (and counted).
+  std::function<void()> before = {};             ///< Runs before a call that is hit, on its thread: what another process does just then.
+                                                 ///< It may not make such calls itself.
 };
 
 /// Faults in force from construction to destruction. One plan at a time; calls may come from any thread.
@@ -37,7 +41,7 @@ class FaultPlan {
   FaultPlan(const FaultPlan&) = delete;
   FaultPlan& operator=(const FaultPlan&) = delete;
 
-  /// Calls of that kind since the plan began, and how many of them were hit.
+  /// Calls of that kind (Call::any: of every kind) since the plan began, and how many of them were hit.
   [[nodiscard]] std::uint64_t calls(Call call) const;
   [[nodiscard]] std::uint64_t hits(Call call) const;
 };

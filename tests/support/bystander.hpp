@@ -1,0 +1,62 @@
+// Another process that does something to a model's file while a load is under way.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace heft::test {
+
+/// Ways in which files change.
+enum class Doing : std::uint8_t {
+  rewrite,      ///< cp new over it: truncated, written in place.
+  overwrite,    ///< Written in place without truncating, the same size.
+  restore_time, ///< The same, and the mtime set back.
+  truncate,     ///< Cut to half.
+  append,
+  rename_over,  ///< mv new over it.
+  rename_away,  ///< mv it away.
+  remove,
+  change_mode,
+  add_link,
+  count_,
+};
+
+[[nodiscard]] std::string_view name(Doing doing);
+
+/// True where the opened file keeps its bytes: every load is whole, and no Error.
+[[nodiscard]] bool keeps_bytes(Doing doing);
+
+/// Does one thing once to the file at `path`. A writer that the kernel holds up (a lease) goes on in a thread of its own,
+/// as another process would.
+class Bystander {
+ public:
+  /// `content` is what the file becomes where it gets other bytes; for `overwrite` it is of the same size. The file's
+  /// mtime is the one to restore.
+  Bystander(Doing doing, std::filesystem::path path, std::string content);
+  /// Waits for the writer.
+  ~Bystander();
+  Bystander(const Bystander&) = delete;
+  Bystander& operator=(const Bystander&) = delete;
+
+  void act();
+  [[nodiscard]] bool has_acted() const noexcept { return acted_; }
+
+ private:
+  void write(int flags);
+  void write_to(int handle) const;
+
+  Doing doing_;
+  std::filesystem::path path_;
+  std::string content_;
+  struct Times {
+    std::int64_t seconds = 0;
+    std::int64_t nanoseconds = 0;
+  } mtime_;
+  bool acted_ = false;
+  std::jthread writer_;
+};
+
+}  // namespace heft::test
