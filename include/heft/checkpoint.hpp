@@ -57,6 +57,18 @@ struct ShardInfo {
   std::uint64_t tensor_count = 0;
 };
 
+/// What lies now at the paths that a checkpoint was opened from: its folder, its index, every shard, symlinks followed.
+/// In the order of how far it is from what was opened.
+enum class Freshness : std::uint8_t {
+  same,      ///< What was opened.
+  modified,  ///< The same files, one of which was written to. Loads are Error{changed_on_disk}.
+  replaced,  ///< Another file or folder (mv, rsync, heft::save(), a symlink that was turned): what was opened is whole, and old.
+  gone,      ///< Nothing, or a symlink to nothing. What was opened is whole.
+};
+
+/// "same", "modified", "replaced", "gone".
+[[nodiscard]] HEFT_API std::string_view name(Freshness freshness) noexcept;
+
 /// Payload that is not what the file's own checksum says.
 struct Damage {
   std::string path;      ///< The file.
@@ -107,6 +119,15 @@ class HEFT_API TensorRange {
 
 /// An opened checkpoint: shards, their catalogs, and what is made of them. Files were opened once and are never opened again by path.
 ///
+/// One model or an Error: the identity of each file (device, inode, size, mtime, ctime) is recorded when it is opened, and
+/// compared after its headers were read, before the first and after the last byte of every load, and after every read
+/// under Access::read. A file that was written to meanwhile is Error{changed_on_disk} with what differs, so that no load
+/// hands out bytes of two models; links, modes and owners may change, and a file that was renamed, replaced by a rename or
+/// removed stays whole. That is as good as the kernel's word: stores through a shared mapping move no timestamp while
+/// their page is dirty already, a single write(2) that is under way when the file is opened moved it before, and a server's
+/// clock or a file system with coarse timestamps may give two changes one time. Views into a mapping show what the file
+/// holds now: freshness() before and after is the caller's.
+///
 /// A handle: copies share what was opened. Const members may be called from several threads. Views and records hold what they need, so a
 /// Checkpoint may die first.
 class HEFT_API Checkpoint {
@@ -136,8 +157,9 @@ class HEFT_API Checkpoint {
   /// Path as it was given to open().
   [[nodiscard]] const std::string& path() const& noexcept;
   const std::string& path() const&& = delete;
-  /// True while every shard is still the file that was opened: device, inode, size and mtime.
-  [[nodiscard]] bool unchanged() const noexcept;
+  /// Looks at the paths: one system call for each file. The worst of what it finds. To ask whether it is time to open the
+  /// path again; a load looks at the opened files itself. Throws Error{io} where a path cannot be examined.
+  [[nodiscard]] Freshness freshness() const;
   /// Reads all payload that has a checksum (records of zip archives: PyTorch's, NumPy's) and compares. Empty: no damage, or nothing to compare.
   /// Throws Error{io, changed_on_disk, out_of_memory}.
   [[nodiscard]] std::vector<Damage> verify_checksums() const;
@@ -156,7 +178,8 @@ class HEFT_API Checkpoint {
 /// Reads headers only: cost grows with the number of tensors, not with bytes. The headers of many shards are read by up to eight threads, which
 /// are gone when open() returns. A folder is tried in Hugging Face's order: model.safetensors,
 /// the safetensors index, pytorch_model.bin, its index, Meta's consolidated.NN.pth; then a single file of a known format.
-/// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io.
+/// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io;
+/// changed_on_disk where a file was written to while its headers were read, or one of several was replaced meanwhile.
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
 
 }  // namespace heft

@@ -84,15 +84,14 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   return findings;
 }
 
-int verdict(const Findings& findings, bool changed, const VerifyCommand& command, Terminal& terminal) {
-  const bool damaged = changed || findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
+int verdict(const Findings& findings, const VerifyCommand& command, Terminal& terminal) {
+  const bool damaged = findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
   if (command.json)
     terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{}}}\n", !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf);
   else
-    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}{}\n", damaged ? "damaged" : "sound",
+    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n", damaged ? "damaged" : "sound",
                                 findings.tensors, findings.non_finite, findings.checksums,
-                                findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "",
-                                changed ? ", the file changed while it was read" : "");
+                                findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "");
   return damaged ? no : yes;
 }
 
@@ -104,8 +103,7 @@ int run(const VerifyCommand& command, Terminal& terminal) {
     const Checkpoint checkpoint = open(command.path, command.open);
     if (!command.json)
       for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
-    const Findings findings = check_payload(checkpoint, command, terminal);
-    return verdict(findings, !checkpoint.unchanged(), command, terminal);
+    return verdict(check_payload(checkpoint, command, terminal), command, terminal);
   } catch (const Error& error) {
     if (!is_damage(error.code())) throw;
     terminal.err << "heft: " << error.what() << '\n';

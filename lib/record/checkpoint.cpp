@@ -1,6 +1,5 @@
 #include "heft/checkpoint.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -56,9 +55,7 @@ const std::vector<ShardInfo>& Checkpoint::shards() const& noexcept { return stat
 const std::vector<std::string>& Checkpoint::notes() const& noexcept { return state_->notes; }
 const std::string& Checkpoint::path() const& noexcept { return state_->path; }
 
-bool Checkpoint::unchanged() const noexcept {
-  return std::all_of(state_->shards.begin(), state_->shards.end(), [](const auto& shard) { return shard->file->unchanged(); });
-}
+Freshness Checkpoint::freshness() const { return record::freshness_of(state_->origins); }
 
 std::uint64_t Checkpoint::table_bytes() const noexcept { return state_->table_bytes(); }
 

@@ -54,6 +54,7 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
         damage.push_back({file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), {}), error.sentence()});
       }
     }
+    file.require_unchanged();
   }
   return damage;
 }

@@ -15,6 +15,7 @@ Derivation::Derivation(const Checkpoint& from)
   state_->limits = from_->limits;
   state_->shards = from_->shards;
   state_->params = from_->params;
+  state_->origins = from_->origins;
   state_->notes = from_->notes;
   state_->entries = from_->entries;
   state_->values = from_->values;

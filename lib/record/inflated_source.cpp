@@ -22,6 +22,7 @@ class InflatedSource final : public Source {
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return member_.full_size; }
   [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
+  [[nodiscard]] const mmap::File* origin() const noexcept override { return packed_->origin(); }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
   [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return inflated().subrange(offset, size); }
@@ -48,6 +49,7 @@ class InflatedSource final : public Source {
       const mmap::File* const file = packed_->file();
       const Bytes deflated = file != nullptr ? read_bytes(*file, member_.begin, member_.size)
                                              : packed_->bytes(member_.begin, member_.size);
+      if (file != nullptr) file->require_unchanged();
       Bytes all = format::inflate(deflated.span(), member_.full_size, format::deflate_max_ratio, what);
       if (member_.crc32 != 0 && format::crc32(all.span()) != member_.crc32)
         throw Error(ErrorCode::corrupt, fmt::format("{}: its checksum is not the one the directory declares", what));

@@ -204,6 +204,7 @@ std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file,
   try {
     const FileInput input(*file);
     shard->catalog = std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
+    file->require_unchanged();
   } catch (const Error& error) {
     throw error.with_path(file->path());
   }

@@ -34,6 +34,8 @@ class Opener {
     std::error_code ignored;
     if (std::filesystem::is_directory(state_->path, ignored)) open_folder();
     else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_));
+    list_origins();
+    require_one_model(state_->origins);
     add_values();
     state_->describe_shards();
     state_->collect_notes();
@@ -43,6 +45,7 @@ class Opener {
  private:
   void open_folder() {
     folder_ = mmap::Folder::open(state_->path);
+    state_->origins.push_back({folder_->path(), folder_->identity()});
     const Choice choice = choose(*folder_);
     switch (choice.kind) {
       case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_));
@@ -75,6 +78,7 @@ class Opener {
   void open_index(const std::shared_ptr<const Shard>& index) {
     std::vector<std::uint32_t> numbers;
     for (const std::string_view name : index->catalog->shards) numbers.push_back(add_sibling(std::string(name), index->file->path()));
+    add_origin(*index->file);
     open_shards();
     for (const auto& shard : state_->shards)
       if (!shard->catalog->located.empty())
@@ -138,6 +142,13 @@ class Opener {
   void add_joined(const Shard& shard, const format::Joined& joined) {
     state_->entries.push_back({EntryRef::made, static_cast<std::uint32_t>(state_->made.size())});
     state_->made.push_back(join_runs(shard, joined));
+  }
+
+  void add_origin(const mmap::File& file) { state_->origins.push_back({file.path(), file.identity()}); }
+
+  void list_origins() {
+    for (const auto& shard : state_->shards) add_origin(*shard->file);
+    if (state_->params) add_origin(*state_->params->file);
   }
 
   void add_values() {

@@ -28,9 +28,9 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
 }
 
 format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options) {
-  const format::Format* format = recognize(file);
-  if (format == nullptr) fail_unrecognized(file);
   try {
+    const format::Format* format = recognize(file);
+    if (format == nullptr) fail_unrecognized(file);
     format::Catalog catalog = format->read(FileInput(file), {.limits = options.limits,
                                           .file_name = base_name(file.path()),
                                           .top_level_key = options.top_level_key,
@@ -41,8 +41,11 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options)
     catalog.dims.shrink_to_fit();
     catalog.nodes.shrink_to_fit();
     catalog.children.shrink_to_fit();
+    file.require_unchanged();
     return catalog;
   } catch (const Error& error) {
+    // A format stumbles over a file that is being written: that is what went wrong then.
+    if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
     throw error.with_path(file.path());
   }
 }

@@ -46,7 +46,7 @@ class FileInput final : public core::Input {
 const format::Format* recognize(const mmap::File& file);
 
 /// Reads the file's headers, each byte into a private copy, and maps it if asked: nothing of the payload is touched. Throws what formats
-/// throw, with the path; Error{unrecognized}.
+/// throw, with the path; Error{unrecognized}; Error{changed_on_disk} where the file changed before the last header was read.
 std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options);
 
 }  // namespace heft::record

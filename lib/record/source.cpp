@@ -28,18 +28,26 @@ class FileSource final : public Source {
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_->size_bytes(); }
   [[nodiscard]] const mmap::File* file() const noexcept override { return file_.get(); }
+  [[nodiscard]] const mmap::File* origin() const noexcept override { return file_.get(); }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapping_.span(); }
   [[nodiscard]] std::string_view path() const noexcept override { return file_->path(); }
 
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     require_range(*this, offset, size);
-    return mapping_.empty() ? read_bytes(*file_, offset, size) : mapping_.subrange(offset, size);
+    if (!mapping_.empty()) return mapping_.subrange(offset, size);
+    Bytes bytes = read_bytes(*file_, offset, size);
+    file_->require_unchanged();
+    return bytes;
   }
 
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
     require_range(*this, offset, into.size());
-    if (mapping_.empty()) file_->read(offset, into);
-    else std::memcpy(into.data(), mapping_.data() + offset, into.size());
+    if (!mapping_.empty()) {
+      std::memcpy(into.data(), mapping_.data() + offset, into.size());
+      return;
+    }
+    file_->read(offset, into);
+    file_->require_unchanged();
   }
 
  private:
@@ -54,6 +62,7 @@ class MemorySource final : public Source {
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
   [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
+  [[nodiscard]] const mmap::File* origin() const noexcept override { return origin_ ? origin_->origin() : nullptr; }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return bytes_.span(); }
   [[nodiscard]] std::string_view path() const noexcept override { return origin_ ? origin_->path() : std::string_view(); }
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return bytes_.subrange(offset, size); }

@@ -27,11 +27,14 @@ class Source {
   [[nodiscard]] virtual const mmap::File* file() const noexcept = 0;
   /// All of the source where it already lies in memory: the mapping, the caller's memory. Empty where bytes must be read or inflated.
   [[nodiscard]] virtual std::span<const std::byte> mapped() const noexcept = 0;
+  /// The file that the bytes come from, whatever way they take: as long as it is unchanged, so are they. Null for memory.
+  [[nodiscard]] virtual const mmap::File* origin() const noexcept = 0;
   /// Path of the file that the bytes come from; empty for memory.
   [[nodiscard]] virtual std::string_view path() const noexcept = 0;
 
   /// `size` bytes from `offset` with their owner: a range of the mapping, or read or inflated now. Throws Error{out_of_range} unless they
-  /// are all inside, Error{io, changed_on_disk, corrupt, out_of_memory} where they must be fetched.
+  /// are all inside, Error{io, changed_on_disk, corrupt, out_of_memory} where they must be fetched: what is fetched is of the
+  /// file as it was opened.
   [[nodiscard]] virtual Bytes bytes(std::uint64_t offset, std::uint64_t size) const = 0;
   /// The same into the caller's memory: no allocation but for inflating.
   virtual void read(std::uint64_t offset, std::span<std::byte> into) const = 0;

@@ -15,6 +15,7 @@
 #include "heft/limits.hpp"
 #include "core/name_hash.hpp"
 #include "core/name_index.hpp"
+#include "record/origin.hpp"
 #include "record/shard.hpp"
 #include "record/tree.hpp"
 
@@ -35,6 +36,7 @@ struct State : std::enable_shared_from_this<State> {
   Limits limits;
   std::vector<std::shared_ptr<const Shard>> shards;
   std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
+  std::vector<Origin> origins;                    ///< The folder, the index and every file.
   std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
   std::vector<LeafValue> values;                  ///< The leaves that are no tensors.

@@ -106,15 +106,6 @@ TEST_CASE("checkpoint: metadata is a map, or null where there is none") {
   CHECK(open(folder.write("bare.safetensors", bare)).metadata().kind() == RecordKind::null);
 }
 
-TEST_CASE("checkpoint: unchanged() sees that a file was written to, or grew") {
-  const TempFolder folder;
-  const auto path = folder.write("m.safetensors", small());
-  const Checkpoint checkpoint = open(path);
-  CHECK(checkpoint.unchanged());
-  folder.write("m.safetensors", small() + "x");
-  CHECK(!checkpoint.unchanged());
-}
-
 TEST_CASE("checkpoint: under Access::read nothing is mapped, and a truncated file is an Error") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", small());
