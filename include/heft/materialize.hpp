@@ -55,8 +55,9 @@ struct MaterializeOptions {
 /// buffers, if any, hold unspecified bytes).
 ///
 /// Throws Error{cancelled, changed_on_disk, io, out_of_memory, out_of_range}, with path, tensor and offset where they
-/// are known. A file that another process truncates meanwhile is Error{changed_on_disk}, never a signal. All threads
-/// have ended when it returns or throws. May be called from several threads at once, with one plan too.
+/// are known. A file that another process truncates or writes to meanwhile, or has written to since it was opened, is
+/// Error{changed_on_disk}, never a signal and never a mixture: see Checkpoint. All threads have ended when it returns or
+/// throws. May be called from several threads at once, with one plan too.
 [[nodiscard]] HEFT_API Weights materialize(const LoadPlan& plan, const MaterializeOptions& options = {});
 
 /// One view, as it is or converted: see LoadPlan for what converts. Throws as the plan and as above.

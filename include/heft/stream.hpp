@@ -60,7 +60,8 @@ class HEFT_API TensorStream {
   ~TensorStream();
 
   /// The next tensor, or nothing after the last. Waits for it. Throws what the load throws, once; after that there is
-  /// nothing more.
+  /// nothing more. The files of a tensor have been compared with what was opened after its last byte was read: each
+  /// tensor that is handed out is whole, and the first difference ends the stream with Error{changed_on_disk}.
   [[nodiscard]] std::optional<Tensor> next();
 
   /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is not moved.

@@ -30,7 +30,7 @@ void add_use(std::vector<PathUse>& uses, const PathUse& use) {
 
 Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
            const MaterializeOptions& options, Destination* far, const Shared& shared)
-    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), shared_(shared) {
+    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), shared_(shared), origins_(layout) {
   if (far != nullptr) handover_.emplace(*far, budget.offsets, Slots::make(budget.slot_bytes, budget.slots));
   if (!options.drop_page_cache) return;
   if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(layout);
@@ -40,15 +40,27 @@ Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targe
 void Load::run() {
   const auto begin = std::chrono::steady_clock::now();
   check_stop();
+  origins_.require_unchanged();
   const NoReadAhead alone(trail());
   work_all();
   if (trail_) stats_.dropped_bytes += trail_->give_up_all();
-  failure_.rethrow();
+  require_success();
   report(true);
   stats_.bytes_written = written_.load(std::memory_order_relaxed);
   stats_.ranges = layout_.chunks.size();
   if (handover_) stats_.peak_ring_bytes += handover_->slots().peak_bytes();
   stats_.load_seconds = seconds_since(begin);
+}
+
+// A record that does not inflate may be one that was written to meanwhile: that is what went wrong then.
+void Load::require_success() const {
+  try {
+    failure_.rethrow();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::corrupt) origins_.require_unchanged();
+    throw;
+  }
+  origins_.require_unchanged();
 }
 
 void Load::work_all() {

@@ -16,6 +16,7 @@
 #include "materialize/arena_pool.hpp"
 #include "materialize/budget.hpp"
 #include "materialize/handover.hpp"
+#include "materialize/origins.hpp"
 #include "materialize/trail.hpp"
 #include "materialize/transfer.hpp"
 #include "materialize/workers.hpp"
@@ -61,7 +62,9 @@ class Load {
   Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
        const MaterializeOptions& options, Destination* far, const Shared& shared);
 
-  /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended.
+  /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended;
+  /// Error{changed_on_disk} where a file they came from is not as it was when it was opened, before the first byte or
+  /// after the last.
   void run();
   /// What was done. After run().
   [[nodiscard]] LoadStats stats() const { return stats_; }
@@ -100,6 +103,7 @@ class Load {
  private:
   void report(bool last);
   void work_all();
+  void require_success() const;
 
   const LoadPlan& plan_;
   const Layout& layout_;
@@ -107,6 +111,7 @@ class Load {
   const MaterializeOptions& options_;
   std::vector<Target> targets_;
   const Shared shared_;
+  const Origins origins_;
   std::once_flag direct_once_;
   std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
   std::mutex lease_mutex_;

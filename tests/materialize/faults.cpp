@@ -138,7 +138,6 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
       {"requests to be sent again", {.call = Call::ring_submit, .times = 5, .os_error = EAGAIN}},
       {"no word on alignment", {.call = Call::statx, .os_error = ENOSYS}},
       {"no word on the file system", {.call = Call::fstatfs, .os_error = EIO}},
-      {"no word on the file", {.call = Call::fstat, .os_error = EIO}},
       {"no word on the lease", {.call = Call::lease_type, .os_error = EIO}},
       {"no advice on what to give up", {.call = Call::posix_fadvise, .os_error = EINVAL}},
       {"no io_uring", {.call = Call::ring_open, .os_error = EPERM}},
@@ -164,6 +163,27 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
             check_whole(checkpoint, weights);
           CHECK(weights.stats().bytes_read == plan.bytes_read());
         }
+}
+
+TEST_CASE("faults: a load of a file that the system does not tell about is no load") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  std::uint64_t calls = 0;
+  {
+    const FaultPlan none({});
+    (void)materialize(plan, {.path = Path::read});
+    calls = none.calls(Call::fstat);
+  }
+  REQUIRE(calls >= 2);
+  for (const std::uint64_t skip : {std::uint64_t{0}, calls - 1}) {
+    const auto destination = destination_of(false);
+    const FaultPlan faults({{.call = Call::fstat, .skip = skip, .os_error = EIO}});
+    const Error error = test::thrown_by([&] { (void)materialize(plan, {.path = Path::read, .destination = destination}); });
+    CHECK(error.code() == ErrorCode::io);
+    CHECK(error.path() == (folder.path() / "model.safetensors").string());
+    CHECK(destination->abandoned == 1);
+  }
 }
 
 TEST_CASE("faults: what took another path than asked says so") {
