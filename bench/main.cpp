@@ -127,7 +127,7 @@ void add_target(CLI::App& command, Options& o) {
                   "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
                       ", COUNTxBYTES")
       ->capture_default_str();
-  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy or gguf; else as published");
+  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy, gguf or burn-lists; else as published");
   command.add_option("--stored", o.stored,
                      "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");

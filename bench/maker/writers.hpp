@@ -20,4 +20,7 @@ void write_torch_legacy(const Model& model, const std::filesystem::path& path, P
 /// GGUF version 3, in row-major order with ggml's reversed dims. Blocks are random ones: nothing is quantized.
 void write_gguf(const Model& model, const std::filesystem::path& path, Progress& progress);
 
+/// A record of Burn whose parameters are lists of numbers (.mpk).
+void write_burn_lists(const Model& model, const std::filesystem::path& path, Progress& progress);
+
 }  // namespace bench

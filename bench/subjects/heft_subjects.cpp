@@ -52,6 +52,7 @@ Work prepare_view(const Job& job) {
     const heft::Checkpoint checkpoint = heft::open(path);
     std::uint64_t bytes = 0;
     for (const heft::TensorView& view : checkpoint.tensors()) {
+      if (view.is_spelled()) continue;  // numbers one by one: nothing to point at
       views->push_back(view.bytes());
       bytes += views->back().size_bytes();
     }
