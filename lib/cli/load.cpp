@@ -1,3 +1,4 @@
+#include <chrono>
 #include <ostream>
 
 #include <fmt/format.h>
@@ -28,19 +29,31 @@ LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
   return plan;
 }
 
-void print_json(const LoadStats& stats, std::size_t tensors, const PeakMemory& peak, Terminal& terminal) {
-  terminal.out << fmt::format(
-      "{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},\"seconds\":{:.6f},\"gb_per_s\":{:.3f},\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{",
-      tensors, stats.bytes_read, stats.bytes_written, stats.seconds, static_cast<double>(stats.bytes_written) / stats.seconds / 1e9, peak.resident,
-      peak.anonymous, stats.threads);
+// Seconds from the first look at the path to the last byte in its place, and those of them that opening took.
+struct Times {
+  double open = 0;
+  double load = 0;
+  [[nodiscard]] double all() const noexcept { return open + load; }
+};
+
+double gb_per_second(const LoadStats& stats, const Times& times) {
+  return static_cast<double>(stats.bytes_written) / times.all() / 1e9;
+}
+
+void print_json(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak, Terminal& terminal) {
+  terminal.out << fmt::format("{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},", tensors, stats.bytes_read, stats.bytes_written);
+  terminal.out << fmt::format("\"seconds\":{:.6f},\"open_seconds\":{:.6f},\"load_seconds\":{:.6f},\"gb_per_s\":{:.3f},", times.all(), times.open,
+                              times.load, gb_per_second(stats, times));
+  terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident, peak.anonymous, stats.threads);
   for (std::size_t i = 0; i < stats.paths.size(); ++i)
     terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.paths[i].path), name(stats.paths[i].reason), stats.paths[i].bytes);
   terminal.out << "}}\n";
 }
 
-void print_text(const LoadStats& stats, std::size_t tensors, const PeakMemory& peak, Terminal& terminal) {
+void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak, Terminal& terminal) {
   terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read), human_bytes(stats.bytes_written));
-  terminal.out << fmt::format("time: {:.3f} s, {:.2f} GB/s, {} threads\n", stats.seconds, static_cast<double>(stats.bytes_written) / stats.seconds / 1e9, stats.threads);
+  terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {} threads\n", times.all(), times.open, times.load,
+                              gb_per_second(stats, times), stats.threads);
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
   for (const PathUse& use : stats.paths) terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.path), name(use.reason));
 }
@@ -48,10 +61,12 @@ void print_text(const LoadStats& stats, std::size_t tensors, const PeakMemory& p
 }  // namespace
 
 int run(const LoadCommand& command, Terminal& terminal) {
-  const Checkpoint checkpoint = open(command.path, command.open);
-  const LoadPlan plan = plan_for(command, checkpoint);
   watch_interrupts();
   PeakMemorySampler memory;
+  const auto begin = std::chrono::steady_clock::now();
+  const Checkpoint checkpoint = open(command.path, command.open);
+  const double open_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const LoadPlan plan = plan_for(command, checkpoint);
   Weights weights;
   {
     ProgressBar bar(terminal, "loading");
@@ -63,8 +78,9 @@ int run(const LoadCommand& command, Terminal& terminal) {
     weights = materialize(plan, options);
   }
   const PeakMemory peak = memory.stop();
-  if (command.json) print_json(weights.stats(), weights.count(), peak, terminal);
-  else print_text(weights.stats(), weights.count(), peak, terminal);
+  const Times times{open_seconds, weights.stats().seconds};
+  if (command.json) print_json(weights.stats(), weights.count(), times, peak, terminal);
+  else print_text(weights.stats(), weights.count(), times, peak, terminal);
   return yes;
 }
 
