@@ -7,7 +7,7 @@ packages() {
   case $1 in
     build)
       echo g++ meson ninja-build pkg-config
-      echo libboost-dev libfmt-dev libdeflate-dev libcbor-dev libmpack-dev libre2-dev libhwy-dev liburing-dev libnuma-dev
+      echo libboost-dev libfmt-dev libdeflate-dev libisal-dev libcbor-dev libmpack-dev libre2-dev libhwy-dev liburing-dev libnuma-dev
       echo libcli11-dev libssl-dev
       ;;
     tests) echo doctest-dev libsimdjson-dev binutils ;;

@@ -25,6 +25,7 @@ declare -A wrapped=(
   [fmt/]='lib/.*\.cpp'
   [simdjson]='nowhere: it judges format/json in the tests'
   [libdeflate]='lib/format/inflate\.cpp'
+  [isa-l]='lib/format/inflate_stream\.cpp'
   [cbor]='lib/format/cbor\.cpp'
   [mpack]='lib/format/messagepack\.cpp'
   [re2/]='lib/record/(pattern|remap)\.cpp'

@@ -53,8 +53,6 @@ struct Limits {
   std::uint64_t metadata_depth = 64;
   /// CBOR metadata of a burnpack file; Burn's own cap.
   std::uint64_t burnpack_metadata_bytes = 100u << 20;
-  /// Numbers of value lists of an old Burn record, in bytes as they lie in memory.
-  std::uint64_t value_list_bytes = std::uint64_t{4} << 30;
   /// Header of a .npy file.
   std::uint64_t npy_header_bytes = 64u << 10;
 };

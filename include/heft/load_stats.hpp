@@ -36,7 +36,7 @@ enum class PathReason : std::uint8_t {
   resident,
   /// The device has to be asked.
   not_resident,
-  /// It is no file: the caller's memory, or an inflated record. Counted as `map`.
+  /// It is no file: the caller's memory, or a record that was inflated whole. Counted as `map`.
   in_memory,
   /// The checkpoint was opened with Access::read, so there is no mapping.
   access_read,
@@ -48,6 +48,9 @@ enum class PathReason : std::uint8_t {
   no_direct,
   /// The bytes go to far memory, which may keep a copy out of a mapping waiting for longer than a file's size can be held.
   far_destination,
+  /// Made while it is read: inflated, or gathered from numbers that the file spells one by one. Counted as `read`, in
+  /// bytes as they are made.
+  made,
 };
 
 /// The reason's name as it is spelt in the source.

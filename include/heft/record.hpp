@@ -72,6 +72,12 @@ class HEFT_API Record {
   [[nodiscard]] std::string_view text() const;
   /// Bytes; also, little-endian in two's complement, an integer that neither integer() nor natural() can hold.
   [[nodiscard]] Bytes bytes() const;
+  /// The elements of a list of numbers, as a view of shape [count()] whose dtype is the list's: that which the format
+  /// gives its numbers, else boolean, i64 (u64 where one needs it) or f64. The view is spelled (TensorView::is_spelled()):
+  /// materialize() gathers and converts, bytes() and as() refuse. Throws Error{type_mismatch} when this is no list, when
+  /// an item is no number or of another kind than the first, and for numbers of JSON, which have no type;
+  /// Error{out_of_range} for integers that fit no type of 64 bits.
+  [[nodiscard]] TensorView numbers() const;
   /// For an opaque record: "module.name" of what it would have been; its children are "arguments" and "state".
   [[nodiscard]] std::string_view class_name() const;
 

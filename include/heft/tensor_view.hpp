@@ -80,6 +80,9 @@ class HEFT_API TensorView {
   /// PyTorch's lazy bits: the value is the conjugate / the negative of the bytes. as() refuses, materialize() applies.
   [[nodiscard]] bool is_conjugated() const noexcept { return (flags_ & conjugated) != 0; }
   [[nodiscard]] bool is_negated() const noexcept { return (flags_ & negated) != 0; }
+  /// True when the file spells the elements as numbers, one by one (value lists): bytes() and as() refuse, materialize()
+  /// gathers and converts.
+  [[nodiscard]] bool is_spelled() const noexcept { return (flags_ & spelled) != 0; }
   /// False for a meta tensor, which has a shape but no bytes.
   [[nodiscard]] bool has_data() const noexcept { return (flags_ & no_data) == 0; }
   /// Parts of a tensor that is stored in pieces; empty for all others.
@@ -108,10 +111,11 @@ class HEFT_API TensorView {
   [[nodiscard]] TensorView reshape(Shape shape) const;
 
   /// The packed bytes as stored. For a mapped file: a range of the mapping, nothing is copied. Under Access::read, or for a compressed
-  /// record: read or inflated now, into memory that the result owns. Throws Error{type_mismatch} unless contiguous and in one piece.
+  /// record: read or inflated now, into memory that the result owns. Throws Error{type_mismatch} unless contiguous, in one piece and stored
+  /// as bytes (not spelled).
   [[nodiscard]] Bytes bytes() const;
-  /// Strict typed view. Throws Error{type_mismatch} unless the dtype is T's own, contiguous, in host byte order, in one piece and without
-  /// lazy bits; Error{misaligned} when the bytes do not lie on alignof(T).
+  /// Strict typed view. Throws Error{type_mismatch} unless the dtype is T's own, contiguous, stored as bytes in host byte order, in one piece
+  /// and without lazy bits; Error{misaligned} when the bytes do not lie on alignof(T).
   template <Element T>
   [[nodiscard]] Slice<T> as() const {
     Bytes run = typed_bytes(dtype_of<T>, alignof(T));
@@ -129,7 +133,7 @@ class HEFT_API TensorView {
 
  private:
   friend struct ViewAccess;  // lib/record/view_access.hpp: the rooms above read source, range and flags through it
-  enum Flag : std::uint8_t { swapped = 2, conjugated = 4, negated = 8, no_data = 16 };
+  enum Flag : std::uint8_t { swapped = 2, conjugated = 4, negated = 8, no_data = 16, spelled = 32 };
 
   [[nodiscard]] Bytes typed_bytes(DType wanted, std::size_t alignment) const;
   void read_element(DType wanted, std::span<const std::int64_t> index, void* into) const;

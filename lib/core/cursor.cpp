@@ -10,6 +10,11 @@
 
 namespace heft::core {
 
+void Input::read_into(std::uint64_t offset, std::span<std::byte> into) const {
+  const Bytes bytes = read(offset, into.size());
+  if (!into.empty()) std::memcpy(into.data(), bytes.data(), into.size());
+}
+
 Bytes MemoryInput::read(std::uint64_t offset, std::uint64_t size) const {
   require_inside(offset, size, bytes_.size_bytes(), "the file");
   return bytes_.subrange(offset, size);

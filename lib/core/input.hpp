@@ -1,7 +1,9 @@
 // core/input.hpp: what a format reads from: random access to bytes, without knowing of files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "heft/bytes.hpp"
 
@@ -15,6 +17,8 @@ class Input {
   [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
   /// `size` bytes from `offset`. Throws Error{corrupt} when they are not all inside, Error{io} when the system fails.
   [[nodiscard]] virtual Bytes read(std::uint64_t offset, std::uint64_t size) const = 0;
+  /// The same into the caller's memory.
+  virtual void read_into(std::uint64_t offset, std::span<std::byte> into) const;
 
  protected:
   Input() = default;

@@ -8,14 +8,15 @@
 //   where data, also found by itself, is of Burn 0.14 and later
 //     {"bytes": bytes, "shape": [natural..], "dtype": name or {variant: parameter}}   the bytes stay where they are
 //   and of earlier ones
-//     {"value": [number..], "shape": [natural..]}              numbers, packed into memory when the file is opened
+//     {"value": [number..], "shape": [natural..]}              numbers, stepped over at open and gathered when loaded
 //
 // Halves in a value list are natural numbers, their bits: metadata.float says so, and only there a list of natural
 // numbers up to 65535 is one of halves. Lists of integers have the type that metadata.int says.
 //
-// The whole may be in gzip. It is inflated at open to find the tensors, under Limits::inflated_bytes, and again when
-// values are asked for.
+// The whole may be in gzip. It is inflated as it is read, at open to find the tensors and to compare its checksum, and
+// again when values are asked for; none of it is kept.
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,9 +29,10 @@
 #include "format/formats.hpp"
 #include "format/gzip.hpp"
 #include "format/inflate.hpp"
+#include "format/inflate_stream.hpp"
 #include "format/layout.hpp"
+#include "format/number_lists.hpp"
 #include "format/pack_tree.hpp"
-#include "format/value_list.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -51,6 +53,13 @@ DType rust_type(std::string_view name) noexcept {
   return dtype_from_name(name.substr(name.rfind(':') + 1)).value_or(DType::unknown);
 }
 
+/// What integers of a list stand for: in files that spell halves by their bits, f16 or bf16; otherwise the integer type
+/// they were saved from.
+struct ListTypes {
+  DType half = DType::unknown;  // unknown: integers are integers
+  DType integer = DType::i64;
+};
+
 class RecordTree final : public PackTree {
  public:
   RecordTree(Catalog& catalog, PackReader& reader, const Limits& limits, const ListTypes& types,
@@ -64,18 +73,21 @@ class RecordTree final : public PackTree {
   bool take_tensor(const PackItem& head) override;
   bool take_parameter();
   bool take_data(const PackItem& head);
-  void read_data();
-  void read_values();
+  bool take_bytes();
+  bool take_values();
   void read_dtype(TensorEntry& tensor);
+  TensorEntry place_list(NumberSteps steps);
   [[nodiscard]] bool has_key(std::string_view wanted);
-  [[nodiscard]] bool is_value_list();
-  [[nodiscard]] ListTypes types_here(const PackItem& list);
+  [[nodiscard]] DType list_dtype(const NumberSteps& steps) const noexcept;
 
   const ListTypes& types_;
   std::uint32_t member_;
-  std::uint64_t list_bytes_ = 0;
+  std::shared_ptr<NumberLists> lists_;
+  std::uint32_t lists_member_ = none;
 };
 
+// Each way is tried once, and what it turned out to be is read where the reader then stands: in a document that is
+// inflated, long steps back cost as much as starting again.
 bool RecordTree::take_tensor(const PackItem& head) {
   if (head.kind != PackKind::map) return false;
   const std::uint64_t inside = reader_.offset();
@@ -103,27 +115,16 @@ bool RecordTree::take_parameter() {
 }
 
 bool RecordTree::take_data(const PackItem& head) {
-  const std::uint64_t inside = reader_.offset();
-  if (head.number == 3 && has_key("bytes")) {
-    if (const PackItem bytes = reader_.next("a tensor's bytes"); bytes.kind == PackKind::bytes) {
-      reader_.skip(bytes, "a tensor's bytes");
-      if (has_key("shape")) return reader_.seek(inside), read_data(), true;
-    }
-  }
-  if (head.number != 2 || (reader_.seek(inside), !is_value_list())) return false;
-  reader_.seek(inside);
-  read_values();
-  return true;
+  if (head.number == 3) return has_key("bytes") && take_bytes();
+  return head.number == 2 && has_key("value") && take_values();
 }
 
-void RecordTree::read_data() {
-  TensorEntry tensor{.member = member_};
-  static_cast<void>(has_key("bytes"));
-  const PackItem bytes = reader_.next(PackKind::bytes, "a tensor's bytes");
-  tensor.begin = bytes.payload;
-  tensor.size = bytes.number;
+bool RecordTree::take_bytes() {
+  const PackItem bytes = reader_.next("a tensor's bytes");
+  if (bytes.kind != PackKind::bytes) return false;
   reader_.skip(bytes, "a tensor's bytes");
-  static_cast<void>(has_key("shape"));
+  if (!has_key("shape")) return false;
+  TensorEntry tensor{.begin = bytes.payload, .size = bytes.number, .member = member_};
   const std::vector<std::int64_t> dims = read_dims();
   catalog_.set_dims(tensor, dims);
   if (!has_key("dtype"))
@@ -131,6 +132,7 @@ void RecordTree::read_data() {
                 {.tensor = std::string(path()), .offset = reader_.offset()});
   read_dtype(tensor);
   add_tensor(tensor, bytes.offset);
+  return true;
 }
 
 void RecordTree::read_dtype(TensorEntry& tensor) {
@@ -153,43 +155,51 @@ void RecordTree::read_dtype(TensorEntry& tensor) {
 
 // ---- value lists ----
 
-/// "value" and a list of numbers, "shape" and a list. The numbers are read twice then, but nothing that turns out to be
-/// another map is kept.
-bool RecordTree::is_value_list() {
-  if (!has_key("value")) return false;
+/// After "value": a list of numbers, "shape" and a list. What of the list was stepped over is not read again.
+bool RecordTree::take_values() {
   const PackItem list = reader_.next("a value list");
   if (list.kind != PackKind::list) return false;
-  for (std::uint64_t i = 0; i < list.number; ++i)
-    if (const PackItem item = reader_.next("a value list");
-        item.has_payload() || item.kind == PackKind::list || item.kind == PackKind::map || item.kind == PackKind::nil)
-      return false;
-  return has_key("shape") && reader_.next("a shape").kind == PackKind::list;
-}
-
-/// Halves only where no number is negative or over 65535.
-ListTypes RecordTree::types_here(const PackItem& list) {
-  if (types_.half == DType::unknown) return types_;
-  const std::uint64_t inside = reader_.offset();
-  bool halves = true;
-  for (std::uint64_t i = 0; i < list.number && halves; ++i) {
-    const PackItem item = reader_.next("a value list");
-    halves = item.kind == PackKind::natural && item.number <= UINT16_MAX;
-  }
-  reader_.seek(inside);
-  return {halves ? types_.half : DType::unknown, types_.integer};
-}
-
-void RecordTree::read_values() {
-  static_cast<void>(has_key("value"));
-  const PackItem list = reader_.next(PackKind::list, "a value list");
+  std::optional<NumberSteps> steps = reader_.step_numbers(list, "a value list");
+  if (!steps || !has_key("shape")) return false;
+  const PackItem shape = reader_.next("a shape");
+  if (shape.kind != PackKind::list) return false;
   try {
-    TensorEntry tensor = read_value_list(catalog_, reader_, list, types_here(list), limits_, list_bytes_);
-    static_cast<void>(has_key("shape"));
-    const std::vector<std::int64_t> dims = read_dims();
+    TensorEntry tensor = place_list(*std::move(steps));
+    const std::vector<std::int64_t> dims = read_dims(shape);
     catalog_.set_dims(tensor, dims);
     add_tensor(tensor, list.offset);
   } catch (const Error& error) {
     throw error.with_tensor(path());
+  }
+  return true;
+}
+
+/// The place of the list's elements among those of all lists.
+TensorEntry RecordTree::place_list(NumberSteps steps) {
+  const DType dtype = list_dtype(steps);
+  if (steps.count == 0) return {.dtype = dtype};
+  if (steps.odd)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("a value list: expected {} as the first value, found {}", name(steps.kind),
+                            name(steps.odd_kind)),
+                {.offset = *steps.odd});
+  if (!lists_) {
+    lists_ = std::make_shared<NumberLists>();
+    lists_member_ = static_cast<std::uint32_t>(catalog_.members.size());
+    catalog_.members.push_back({.name = "value lists", .lists = lists_, .inside = member_});
+  }
+  const NumberList& list = lists_->add(std::move(steps), dtype);
+  catalog_.members[lists_member_].full_size = lists_->size_bytes();
+  return {.begin = list.address, .size = list.size, .member = lists_member_, .dtype = dtype, .flags = spelled};
+}
+
+DType RecordTree::list_dtype(const NumberSteps& steps) const noexcept {
+  switch (steps.kind) {
+    case NumberKind::real64: return DType::f64;
+    case NumberKind::boolean: return DType::boolean;
+    case NumberKind::natural:
+    case NumberKind::integer: return types_.half != DType::unknown && steps.fits_u16 ? types_.half : types_.integer;
+    default: return DType::f32;  // an empty one is of any type
   }
 }
 
@@ -202,6 +212,7 @@ class Reader {
   Catalog read();
 
  private:
+  void read_packed();
   void read_record(const core::Input& document, std::uint32_t member);
   void read_metadata(PackReader& reader);
   void read_item(PackReader& reader, std::uint32_t member);
@@ -217,25 +228,29 @@ class Reader {
 Catalog Reader::read() {
   catalog_.format = "burn-record";
   const Bytes head = input_.read(0, std::min<std::uint64_t>(head_bytes, input_.size_bytes()));
-  if (!is_gzip(head.span())) {
+  if (is_gzip(head.span()))
+    read_packed();
+  else
     read_record(input_, none);
-  } else {
-    const Member member = read_gzip(input_);
-    core::require_limit(member.full_size, limits_.inflated_bytes, "inflated bytes", "inflated_bytes", member.begin);
-    const Bytes deflated = input_.read(member.begin, member.size);
-    const core::MemoryInput document(inflate(deflated.span(), member.full_size, limits_.inflate_ratio, "gzip"));
-    const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
-    if (!is_record(begin.span()))
-      throw Error(
-          ErrorCode::unsupported,
-          "gzip around something that is no MessagePack record of Burn, which heft does not read: unpack it first",
-          {.offset = 0});
-    catalog_.members.push_back(member);
-    read_record(document, 0);
-  }
   require_unique_names(catalog_);
   sort_by_place(catalog_.tensors);
   return std::move(catalog_);
+}
+
+void Reader::read_packed() {
+  const Member member = read_gzip(input_);
+  require_ratio(member, limits_.inflate_ratio, "gzip");
+  const InflatedInput document(input_, member, "gzip");
+  const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
+  if (!is_record(begin.span()))
+    throw Error(
+        ErrorCode::unsupported,
+        "gzip around something that is no MessagePack record of Burn, which heft does not read: unpack it first",
+        {.offset = 0});
+  catalog_.members.push_back(member);
+  read_record(document, 0);
+  document.finish();
+  catalog_.members[0].proven = true;
 }
 
 void Reader::read_record(const core::Input& document, std::uint32_t member) {
@@ -314,7 +329,7 @@ const Format burn_record_format = {
     .name = "burn-record",
     .suffixes = ".mpk .mpk.gz",
     .reads =
-        "named MessagePack of any version of Burn: bytes in place, older value lists packed in memory; gzip inflated "
+        "named MessagePack of any version of Burn: bytes in place, older value lists gathered on demand; gzip inflated "
         "on demand",
     .writes = "",
     .matches = burn_record::matches,

@@ -26,6 +26,7 @@
 #include "core/text.hpp"
 #include "format/burn_dtype.hpp"
 #include "format/cbor.hpp"
+#include "format/cbor_nodes.hpp"
 #include "format/formats.hpp"
 #include "format/layout.hpp"
 #include "format/tensor_rules.hpp"
@@ -63,6 +64,7 @@ class Reader {
   void read_scalars(CborReader& cbor);
   std::uint32_t read_scalar(CborReader& cbor, std::string_view name);
   void add_parameter_ids();
+  void add_others();
   std::uint64_t find_data();
   void place(std::uint64_t data);
 
@@ -71,6 +73,7 @@ class Reader {
   Catalog catalog_;
   std::uint64_t metadata_end_ = 0;
   std::vector<std::uint32_t> pairs_;  // of the metadata map
+  std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // beside tensors, metadata and scalars: 64 at most
   std::vector<std::pair<std::string_view, std::uint64_t>> parameter_ids_;
 };
 
@@ -89,6 +92,7 @@ Catalog Reader::read() {
   require_unique_names(catalog_);
   place(find_data());
   add_parameter_ids();
+  add_others();
   if (!pairs_.empty()) catalog_.metadata = catalog_.add_container(NodeKind::map, pairs_);
   catalog_.kept.push_back(metadata);
   return std::move(catalog_);
@@ -135,7 +139,7 @@ void Reader::read_map(CborReader& cbor) {
     else if (key.text == "scalars")
       read_scalars(cbor);
     else
-      cbor.skip_inside(cbor.next("a value of the metadata"), "a value of the metadata");
+      others_.emplace_back(key.text, add_nodes(cbor, cbor.next("a value of the metadata"), catalog_, limits_));
   }
   if (std::ranges::find(keys, "tensors") == keys.end())
     fail(ErrorCode::corrupt, {}, map.offset, "expected the key 'tensors' in the metadata, found none");
@@ -230,6 +234,24 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
 }
 
 // ---- metadata and scalars ----
+
+/// What Burn passes over, of versions to come or of other writers, is metadata too.
+void Reader::add_others() {
+  for (const auto& [key, node] : others_) {
+    bool is_new = true;
+    for (std::size_t pair = 0; pair < pairs_.size() && is_new; pair += 2) {
+      const Node& other = catalog_.nodes[pairs_[pair]];
+      is_new = std::string_view(other.text, other.count) != key;
+    }
+    if (!is_new) {
+      catalog_.notes.push_back(fmt::format("the value '{}' beside the metadata is left out: they have one of this name",
+                                           core::escaped(key)));
+      continue;
+    }
+    pairs_.push_back(catalog_.add_text(key));
+    pairs_.push_back(node);
+  }
+}
 
 void Reader::read_pairs(CborReader& cbor) {
   const CborItem map = cbor.next(CborKind::map, "the pairs of the metadata");

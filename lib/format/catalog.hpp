@@ -15,6 +15,8 @@
 
 namespace heft::format {
 
+class NumberLists;
+
 inline constexpr std::uint32_t none = 0xFFFFFFFF;  ///< "no index" in every table of a Catalog.
 
 /// Properties of a tensor's bytes; combined in TensorEntry::flags.
@@ -24,6 +26,7 @@ enum TensorFlag : std::uint8_t {
   conjugated = 4,  ///< PyTorch's lazy conj bit: the value is the conjugate of the bytes.
   negated = 8,     ///< PyTorch's lazy neg bit: the value is the negative of the bytes.
   no_data = 16,    ///< A meta tensor: dtype and shape only.
+  spelled = 32,    ///< Numbers that the file spells one by one: as<T>() refuses, materialize gathers.
 };
 
 /// One tensor: a view of a storage, which is a byte range of the file or of an inflated member. 56 bytes.
@@ -40,14 +43,17 @@ struct TensorEntry {
   std::uint8_t flags = 0;
 };
 
-/// Bytes that do not lie in the file as they are used: to be inflated (a deflated record of a zip), or made by the format.
+/// Bytes that do not lie in the file as they are used: to be inflated (a deflated record of a zip), or gathered from
+/// numbers that the file spells one by one.
 struct Member {
   std::uint64_t begin = 0;       ///< Offset of the compressed bytes in the file.
   std::uint64_t size = 0;        ///< Compressed bytes.
   std::uint64_t full_size = 0;   ///< Inflated bytes, exactly.
   std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
   std::string_view name = {};
-  Bytes made = {};               ///< The bytes themselves, where the format packed them from numbers of the file; then begin and size are 0.
+  bool proven = false;           ///< Size and checksum were compared when the file was read.
+  std::shared_ptr<const NumberLists> lists = {};  ///< Set for numbers to be gathered; then begin and size are 0 ...
+  std::uint32_t inside = none;   ///< ... and their offsets count in the file, or in this other member.
 };
 
 /// Bytes of the file whose checksum the file declares: a stored record of a zip.

@@ -58,14 +58,18 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
     corrupt(what, fmt::format("expected a deflate stream of {} bytes, it ends after {}", deflated.size(), used));
 }
 
-Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
-              std::string_view what) {
+void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what) {
   // Compared by division, for the product may not fit. An honest empty stream takes two bytes.
   const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
-  if (ratio == 0 || full_size / ratio > deflated.size())
+  if (ratio == 0 || member.full_size / ratio > member.size)
     throw Error(ErrorCode::limit_exceeded,
                 fmt::format("{}: {} bytes inflated from {} is over the limit inflate_ratio of {}", core::escaped(what),
-                            full_size, deflated.size(), ratio));
+                            member.full_size, member.size, ratio));
+}
+
+Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
+              std::string_view what) {
+  require_ratio({.size = deflated.size(), .full_size = full_size}, max_ratio, what);
   std::shared_ptr<std::byte[]> memory = allocate(full_size, what);
   const std::span<std::byte> out(memory.get(), static_cast<std::size_t>(full_size));
   inflate_into(deflated, out, what);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "format/catalog.hpp"
 #include "heft/bytes.hpp"
 
 namespace heft::format {
@@ -24,6 +25,9 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
 /// deflated size, and Error{out_of_memory}.
 Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
               std::string_view what);
+
+/// Throws Error{limit_exceeded} when a member's declared size is over `max_ratio` times the deflated one; `what` names it.
+void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what);
 
 /// Deflated bytes that are enough for the first `wanted` inflated ones, unless the stream was made to waste room.
 std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept;

@@ -20,8 +20,8 @@ namespace heft::format {
 namespace {
 
 // Heads lie among payloads, so little is read where one is looked for, and more the longer nothing is passed over.
-constexpr std::uint64_t least_chunk_bytes = 4096;
-constexpr std::uint64_t most_chunk_bytes = 256u << 10;
+constexpr std::uint64_t min_chunk_bytes = 4096;
+constexpr std::uint64_t max_chunk_bytes = 256u << 10;
 
 std::uint64_t bits_of(const mpack_token_t& token) noexcept {
   return token.length > 4 ? std::uint64_t{token.data.value.hi} << 32 | token.data.value.lo : token.data.value.lo;
@@ -86,7 +86,7 @@ std::string_view name(PackKind kind) noexcept {
 }
 
 PackReader::PackReader(const core::Input& input, std::uint64_t begin, std::uint64_t end, const Limits& limits)
-    : input_(input), limits_(limits), at_(begin), end_(end), chunk_bytes_(least_chunk_bytes) {
+    : input_(input), limits_(limits), at_(begin), end_(end), chunk_bytes_(min_chunk_bytes) {
   core::require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
@@ -149,17 +149,55 @@ void PackReader::skip(const PackItem& item, std::string_view what) {
   }
 }
 
+std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what,
+                                                    std::vector<std::byte>* spelled) {
+  NumberStepper stepper(at_, list.number);
+  while (!stepper.is_done()) {
+    if (remaining() == 0)
+      throw Error(ErrorCode::corrupt, fmt::format("{}: {} items are declared, the bytes end before", what, list.number),
+                  {.offset = at_});
+    load(1);
+    const auto rest = chunk_.subspan(static_cast<std::size_t>(at_ - chunk_begin_));
+    const std::size_t used = stepper.feed(rest);
+    if (spelled != nullptr) {
+      core::require_limit(spelled->size() + used, limits_.metadata_bytes, what, "metadata_bytes", list.offset);
+      spelled->insert(spelled->end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(used));
+    }
+    at_ += used;
+    if (stepper.met_other()) return std::nullopt;
+    if (used > 0 || stepper.is_done()) continue;
+    // A number that is cut off by the end of the chunk, or by that of the bytes.
+    const std::size_t size = std::size_t{1} + number_head(rest[0]).width;
+    core::require_inside(at_, size, end_, what);
+    load(size);
+  }
+  return stepper.release();
+}
+
 std::string_view PackReader::take(std::uint64_t size, std::string_view what) {
   core::require_inside(at_, size, end_, what);
-  if (at_ < chunk_begin_ || !core::inside(at_ - chunk_begin_, size, chunk_.size_bytes())) {
-    const bool goes_on = at_ <= chunk_begin_ + chunk_.size_bytes() && at_ > chunk_begin_;
-    chunk_bytes_ = goes_on ? std::min(2 * chunk_bytes_, most_chunk_bytes) : least_chunk_bytes;
-    chunk_ = input_.read(at_, std::min(std::max(size, chunk_bytes_), remaining()));
-    chunk_begin_ = at_;
-  }
+  load(size);
   const char* from = reinterpret_cast<const char*>(chunk_.data()) + (at_ - chunk_begin_);
   at_ += size;
   return {from, static_cast<std::size_t>(size)};
+}
+
+// Has the next `size` bytes, which are there, in the chunk.
+void PackReader::load(std::uint64_t size) {
+  if (at_ >= chunk_begin_ && core::inside(at_ - chunk_begin_, size, chunk_.size())) return;
+  const bool goes_on = at_ <= chunk_begin_ + chunk_.size() && at_ > chunk_begin_;
+  chunk_bytes_ = goes_on ? std::min(2 * chunk_bytes_, max_chunk_bytes) : min_chunk_bytes;
+  const std::uint64_t wanted = std::min(std::max(size, chunk_bytes_), remaining());
+  if (wanted > max_chunk_bytes) {
+    long_text_ = input_.read(at_, wanted);
+    chunk_ = long_text_.span();
+  } else {
+    room_.resize(static_cast<std::size_t>(wanted));
+    input_.read_into(at_, room_);
+    chunk_ = room_;
+    long_text_ = {};
+  }
+  chunk_begin_ = at_;
 }
 
 void PackReader::pass(std::uint64_t size, std::string_view what) {

@@ -5,10 +5,15 @@
 // is opened for what its heads weigh.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/input.hpp"
+#include "format/pack_numbers.hpp"
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
 
@@ -68,6 +73,11 @@ class PackReader {
   std::string_view take_text(const PackItem& item, std::string_view what);
   /// Passes over the payload of `item`, or over all that is inside it. Error{limit_exceeded} over metadata_depth.
   void skip(const PackItem& item, std::string_view what);
+  /// Steps over the items of `list`, whose head next() gave last, as far as they are numbers. Nothing where one is not:
+  /// the reader then stands at it. Appends the bytes stepped over to `spelled`, if it is not null. Throws Error{corrupt}
+  /// when the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in `spelled`.
+  std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what,
+                                          std::vector<std::byte>* spelled = nullptr);
   /// Goes back to an item's offset.
   void seek(std::uint64_t offset) noexcept { at_ = offset; }
 
@@ -76,13 +86,16 @@ class PackReader {
 
  private:
   std::string_view take(std::uint64_t size, std::string_view what);
+  void load(std::uint64_t size);
   void pass(std::uint64_t size, std::string_view what);
 
   const core::Input& input_;
   const Limits& limits_;
   std::uint64_t at_;
   std::uint64_t end_;
-  Bytes chunk_;  // what was read last; nothing else is kept
+  std::span<const std::byte> chunk_;  // what was read last, in one of these two; nothing else is kept
+  std::vector<std::byte> room_;
+  Bytes long_text_;
   std::uint64_t chunk_begin_ = 0;
   std::uint64_t chunk_bytes_;
 };

@@ -1,6 +1,8 @@
 #include "format/pack_tree.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -9,6 +11,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/layout.hpp"
+#include "format/packed_numbers.hpp"
 #include "format/tensor_rules.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
@@ -57,10 +60,29 @@ void PackTree::step() {
     frame.holds_tensor = true;
     children_.push_back({key, none});
   } else if (head.items_inside() > 0) {
-    open(head, key);
+    if (!take_numbers(head, key)) open(head, key);
   } else {
     children_.push_back({key, make_leaf(head)});
   }
+}
+
+// A list of numbers stays as the file spells it; a short one is as well off as nodes, which know no reals of 32 bits.
+bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
+  constexpr std::uint64_t min_numbers = 32;
+  if (list.kind != PackKind::list) return false;
+  const std::uint64_t inside = reader_.offset();
+  std::vector<std::byte> spelled;
+  std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
+  if (!steps || steps->odd || (list.number < min_numbers && steps->kind != NumberKind::real32)) {
+    reader_.seek(inside);
+    return false;
+  }
+  items_ += list.number;
+  core::require_limit(items_, limits_.metadata_items, "the number of MessagePack items", "metadata_items", list.offset);
+  spelled.shrink_to_fit();
+  auto numbers = std::make_shared<const PackedNumbers>(*std::move(steps), std::move(spelled));
+  children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(numbers), list.number))});
+  return true;
 }
 
 void PackTree::close() {
@@ -199,8 +221,9 @@ void PackTree::add_joined(TensorEntry whole, std::size_t first_tensor) {
   catalog_.tensors.erase(begin, catalog_.tensors.end());
 }
 
-std::vector<std::int64_t> PackTree::read_dims() {
-  const PackItem list = reader_.next(PackKind::list, "a shape");
+std::vector<std::int64_t> PackTree::read_dims() { return read_dims(reader_.next(PackKind::list, "a shape")); }
+
+std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
   core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
   std::vector<std::int64_t> dims;
   for (std::uint64_t i = 0; i < list.number; ++i) {

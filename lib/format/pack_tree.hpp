@@ -57,6 +57,8 @@ class PackTree {
   void add_joined(TensorEntry whole, std::size_t first_tensor);
   /// A list of dims. Throws Error{corrupt, limit_exceeded}.
   std::vector<std::int64_t> read_dims();
+  /// The dims in `list`, whose head was read last.
+  std::vector<std::int64_t> read_dims(const PackItem& list);
 
   Catalog& catalog_;
   PackReader& reader_;
@@ -75,6 +77,7 @@ class PackTree {
 
   void open(const PackItem& head, std::string_view key);
   void step();
+  bool take_numbers(const PackItem& list, std::string_view key);
   void close();
   void require_distinct_keys(const Frame& frame) const;
   void emit_values(const Frame& frame);

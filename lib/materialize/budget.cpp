@@ -83,11 +83,14 @@ std::uint64_t table_bytes(const LoadPlan& plan, const Layout& layout) {
   return cut + names;
 }
 
-// Compressed records are inflated whole, by each worker one, and the last one stays a while.
-std::uint64_t inflated_bytes(const Layout& layout, unsigned threads) {
+// Each worker has a reader of what is inflated or gathered, and one more may be parked. What is read back and forth is
+// inflated whole, by each worker one, and the last one stays a while.
+std::uint64_t reader_bytes(const Layout& layout, unsigned threads) {
   std::uint64_t largest = 0;
-  for (const auto& source : layout.sources)
-    if (source->file() == nullptr && source->mapped().empty()) largest = std::max(largest, source->size_bytes());
+  for (const auto& source : layout.sources) largest = std::max(largest, source->reader_bytes());
+  for (const Batch& batch : layout.batches)
+    if (batch.steps_back)
+      largest = std::max(largest, layout.sources[layout.chunks[batch.first].source]->size_bytes());
   return largest * (threads + 1);
 }
 
@@ -147,7 +150,7 @@ Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeO
   const std::uint64_t a_thread = Arena::footprint(budget.staging_bytes) + window_footprint + thread_overhead;
   budget.peak_bytes = Arena::footprint(budget.arena_bytes) + budget.threads * a_thread +
                       ring_footprint(options, budget) + table_bytes(plan, layout) +
-                      inflated_bytes(layout, budget.threads);
+                      reader_bytes(layout, budget.threads);
   if (options.drop_page_cache) budget.peak_bytes += Trail::table_bytes(layout);
   return budget;
 }

@@ -226,6 +226,17 @@ class Grouper {
     return last.source != next.source || (enters_page && room < page_weight);
   }
 
+  // What is inflated as it is read is one worker's.
+  [[nodiscard]] bool is_ascending(const Chunk& chunk) const noexcept {
+    return layout_.sources[chunk.source]->order() == record::Source::Order::ascending;
+  }
+
+  [[nodiscard]] bool starts_batch(const Chunk& last, const Chunk& next, std::uint64_t bytes, std::uint64_t full,
+                                  std::uint64_t page_weight) const noexcept {
+    if (is_ascending(next)) return last.source != next.source;
+    return bytes >= full || ends_batch(last, next, full - bytes, page_weight);
+  }
+
   // What a huge page weighs that is like this chunk.
   static std::uint64_t weight_of_page(const Chunk& chunk, std::uint64_t chunk_weight) noexcept {
     const double times = static_cast<double>(chunk_weight) / static_cast<double>(chunk.range.size());
@@ -240,12 +251,15 @@ class Grouper {
       const Chunk& chunk = layout_.chunks[i];
       const std::uint64_t more = weight(chunk.range.size(), layout_.written_by(chunk));
       const std::uint64_t page_weight = weight_of_page(chunk, more);
-      if (i == 0 || bytes >= full || ends_batch(layout_.chunks[i - 1], chunk, full - bytes, page_weight)) {
+      if (i == 0 || starts_batch(layout_.chunks[i - 1], chunk, bytes, full, page_weight)) {
         layout_.batches.push_back({i, i});
         full = batch_weight(left, page_weight);
         bytes = 0;
       }
-      layout_.batches.back().last = i + 1;
+      Batch& batch = layout_.batches.back();
+      batch.last = i + 1;
+      batch.steps_back = batch.steps_back || (is_ascending(chunk) && i > batch.first &&
+                                              chunk.range.begin < layout_.chunks[i - 1].range.end);
       bytes += more;
       left -= std::min(left, more);
     }

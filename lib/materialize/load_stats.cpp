@@ -22,6 +22,7 @@ std::string_view name(PathReason reason) noexcept {
     case PathReason::no_lease: return "no_lease";
     case PathReason::no_populate: return "no_populate";
     case PathReason::no_direct: return "no_direct";
+    case PathReason::made: return "made";
     case PathReason::far_destination: break;
   }
   return "far_destination";

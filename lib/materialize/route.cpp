@@ -43,6 +43,7 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 Route Router::choose(const Batch& batch) {
   const std::uint32_t source = load_.layout().chunks[batch.first].source;
   const record::Source& from = *load_.layout().sources[source];
+  if (from.is_made() && !batch.steps_back) return {Path::read, PathReason::made};
   if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
   if (load_.options().path != Path::automatic) return as_asked(source);
   if (looks_resident(from, range_of(load_.layout(), batch))) return resident(batch, source);

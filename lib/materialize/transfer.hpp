@@ -72,10 +72,11 @@ struct Chunk {
   bool sparse = false;          ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() names the runs.
 };
 
-/// Chunks [first, last), of one source, in file order.
+/// Chunks [first, last), of one source, in file order; of an ascending source all of them.
 struct Batch {
   std::uint32_t first = 0;
   std::uint32_t last = 0;
+  bool steps_back = false;      ///< Chunks of an ascending source overlap: it is inflated whole.
 };
 
 /// A plan cut up: what the workers work through. Immutable while a load runs.

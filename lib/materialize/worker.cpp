@@ -4,6 +4,7 @@
 
 #include "heft/error.hpp"
 #include "materialize/arena.hpp"
+#include "materialize/kernels_gather.hpp"
 #include "materialize/landing.hpp"
 #include "materialize/load.hpp"
 #include "materialize/pump.hpp"
@@ -63,6 +64,8 @@ class Worker {
         load_.check_stop();
         number += fetch(batch, layout_.chunks[number], route);
       }
+      number = batch.last - 1;
+      finish_reader();
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
       const Chunk& chunk = layout_.chunks[number];
@@ -87,7 +90,9 @@ class Worker {
   std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Route& of_batch) {
     const record::Source& source = *layout_.sources[chunk.source];
     const Route route = router_.of_chunk(chunk, of_batch);
-    if (source.file() == nullptr)
+    if (source.is_made() && !batch.steps_back)
+      take_made(chunk, route);
+    else if (source.file() == nullptr)
       take_memory(chunk, source);
     else if (route.path == Path::map)
       take_mapped(batch, chunk, source, route);
@@ -111,6 +116,59 @@ class Worker {
     share_.worker_fetch_seconds += std::chrono::duration<double>(fetched - begin).count();
     share_.worker_copy_seconds += seconds_since(fetched);
     count({Path::map, PathReason::in_memory}, needed_bytes(layout_, chunk));
+  }
+
+  // Inflated, or gathered from numbers: straight to where it belongs, as far as nothing else is to be done.
+  void take_made(const Chunk& chunk, const Route& route) {
+    record::SourceReader& reader = reader_of(chunk.source);
+    if (!chunk.plain)
+      make_staged(chunk, reader);
+    else
+      for (const Part& part : layout_.parts_of(chunk)) make_plain(chunk, part, reader);
+    count(route, needed_bytes(layout_, chunk));
+  }
+
+  record::SourceReader& reader_of(std::uint32_t source) {
+    if (!reader_ || reader_source_ != source) reader_ = layout_.sources[source]->reader(engine::gather_run);
+    reader_source_ = source;
+    return *reader_;
+  }
+
+  // The end of an ascending source proves what was read of it: nothing of the load is handed out before.
+  void finish_reader() {
+    if (!reader_ || layout_.sources[reader_source_]->order() != record::Source::Order::ascending) return;
+    const auto begin = std::chrono::steady_clock::now();
+    reader_->finish();
+    reader_.reset();
+    share_.worker_fetch_seconds += seconds_since(begin);
+  }
+
+  void make(record::SourceReader& reader, Range range, std::byte* into) {
+    const auto begin = std::chrono::steady_clock::now();
+    reader.read(range.begin, {into, range.size()});
+    share_.worker_fetch_seconds += seconds_since(begin);
+  }
+
+  void make_plain(const Chunk& chunk, const Part& part, record::SourceReader& reader) {
+    std::byte* const base = load_.target(part).base;
+    const bool far = load_.handover() != nullptr && base == nullptr;
+    const std::uint64_t step = far ? staging().size() : part.from_end - part.from;
+    for (std::uint64_t at = part.from; at < part.from_end; at += step) {
+      const Range range{at, std::min(part.from_end, at + step)};
+      make(reader, range, far ? staging().data() : base + part.to + (at - part.from));
+      if (far)
+        land_timed(chunk, range, staging().data());
+      else
+        load_.advance(range.size());
+    }
+  }
+
+  void make_staged(const Chunk& chunk, record::SourceReader& reader) {
+    const std::span<std::byte> buffer = staging();
+    const std::vector<Range> ranges =
+        chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{chunk.range};
+    for (const Range& range : ranges) make(reader, range, buffer.data() + (range.begin - chunk.range.begin));
+    land_timed(chunk, chunk.range, buffer.data());
   }
 
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
@@ -231,6 +289,8 @@ class Worker {
   LoadStats share_;
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
+  std::unique_ptr<record::SourceReader> reader_;  // of what was made last
+  std::uint32_t reader_source_ = 0;
   Router router_;
   Window window_;
 };

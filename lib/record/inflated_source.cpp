@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -7,18 +8,89 @@
 
 #include "core/text.hpp"
 #include "format/inflate.hpp"
+#include "format/inflate_stream.hpp"
 #include "heft/error.hpp"
 #include "record/source.hpp"
 
 namespace heft::record {
+
+/// A stream, and what it reads through.
+struct InflatedPart {
+  InflatedPart(const Source* source, std::shared_ptr<const Source> packed, const format::Member& member, std::string what)
+      : of(source), input(std::move(packed)), stream(input, member, std::move(what)) {}
+
+  const Source* of;
+  SourceInput input;
+  format::InflateStream stream;
+};
+
+LastInflated::LastInflated() = default;
+LastInflated::~LastInflated() = default;
+
+void LastInflated::keep(Bytes bytes) {
+  const std::scoped_lock lock(mutex_);
+  std::swap(bytes_, bytes);
+}
+
+void LastInflated::park(std::unique_ptr<InflatedPart> part) noexcept {
+  const std::scoped_lock lock(mutex_);
+  std::swap(parked_, part);
+}
+
+std::unique_ptr<InflatedPart> LastInflated::take(const Source* source) noexcept {
+  const std::scoped_lock lock(mutex_);
+  return parked_ && parked_->of == source ? std::move(parked_) : nullptr;
+}
+
 namespace {
 
-// Inflated on demand, exactly to the declared size, and kept while anybody holds bytes of it. The last one used of a file is kept besides, so
-// that reading element by element inflates once; so at most one record that nobody uses is in memory.
-class InflatedSource final : public Source {
+// What is proven once, by inflating to the end, stays so: a file that changes is found out by its identity.
+class InflatedReader final : public SourceReader {
+ public:
+  InflatedReader(std::unique_ptr<InflatedPart> part, std::uint64_t size, std::shared_ptr<LastInflated> last,
+                 std::atomic<bool>& proven, std::shared_ptr<const void> owner) noexcept
+      : part_(std::move(part)), size_(size), last_(std::move(last)), proven_(proven), owner_(std::move(owner)) {}
+  // The next reader goes on where this one stopped, as loads of one tensor after the other do.
+  ~InflatedReader() override {
+    if (sound_ && part_->stream.position() < size_) last_->park(std::move(part_));
+  }
+
+  void read(std::uint64_t offset, std::span<std::byte> into) override {
+    attempt([&] { part_->stream.read(offset, into); });
+  }
+  void finish() override {
+    if (proven_.load(std::memory_order_relaxed)) return;
+    attempt([&] { part_->stream.finish(); });
+    proven_.store(true, std::memory_order_relaxed);
+  }
+
+ private:
+  template <class Step>
+  void attempt(const Step& step) {
+    sound_ = false;
+    try {
+      step();
+    } catch (const Error& error) {
+      throw error.with_path(part_->input.path());
+    }
+    sound_ = true;
+  }
+
+  std::unique_ptr<InflatedPart> part_;
+  std::uint64_t size_;
+  std::shared_ptr<LastInflated> last_;
+  std::atomic<bool>& proven_;          // of the source ...
+  std::shared_ptr<const void> owner_;  // ... which this keeps
+  bool sound_ = true;
+};
+
+// Readers inflate as they go. Asked for bytes here and there, it is inflated on demand, exactly to the declared size, and kept while anybody
+// holds bytes of it. The last one used of a file is kept besides, so that reading element by element inflates once; so at most one record
+// that nobody uses is in memory.
+class InflatedSource final : public Source, public std::enable_shared_from_this<InflatedSource> {
  public:
   InflatedSource(std::shared_ptr<const Source> packed, format::Member member, std::shared_ptr<LastInflated> last) noexcept
-      : packed_(std::move(packed)), member_(member), last_(std::move(last)) {}
+      : packed_(std::move(packed)), member_(std::move(member)), last_(std::move(last)), proven_(member_.proven) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return member_.full_size; }
   [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
@@ -32,7 +104,25 @@ class InflatedSource final : public Source {
     if (!into.empty()) std::memcpy(into.data(), from.data(), into.size());
   }
 
+  [[nodiscard]] Order order() const noexcept override { return Order::ascending; }
+  [[nodiscard]] std::uint64_t reader_bytes() const noexcept override { return format::InflateStream::footprint; }
+  [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun) const override {
+    std::unique_ptr<InflatedPart> part = last_->take(this);
+    if (!part) part = std::make_unique<InflatedPart>(this, packed_, member_, what());
+    return std::make_unique<InflatedReader>(std::move(part), member_.full_size, last_, proven_, shared_from_this());
+  }
+  void prove() const override {
+    try {
+      InflatedPart(this, packed_, member_, what()).stream.finish();
+      proven_.store(true, std::memory_order_relaxed);
+    } catch (const Error& error) {
+      throw error.with_path(path());
+    }
+  }
+
  private:
+  [[nodiscard]] std::string what() const { return fmt::format("record '{}'", core::escaped(member_.name)); }
+
   [[nodiscard]] Bytes inflated() const {
     const std::scoped_lock lock(mutex_);
     Bytes all;
@@ -43,16 +133,15 @@ class InflatedSource final : public Source {
   }
 
   [[nodiscard]] Bytes inflate() const {
-    const std::string what = fmt::format("record '{}'", core::escaped(member_.name));
     try {
       // Read, not mapped: a file that shrinks meanwhile is an Error then and no signal, and its pages are not held.
       const mmap::File* const file = packed_->file();
       const Bytes deflated = file != nullptr ? read_bytes(*file, member_.begin, member_.size)
                                              : packed_->bytes(member_.begin, member_.size);
       if (file != nullptr) file->require_unchanged();
-      Bytes all = format::inflate(deflated.span(), member_.full_size, format::deflate_max_ratio, what);
+      Bytes all = format::inflate(deflated.span(), member_.full_size, format::deflate_max_ratio, what());
       if (member_.crc32 != 0 && format::crc32(all.span()) != member_.crc32)
-        throw Error(ErrorCode::corrupt, fmt::format("{}: its checksum is not the one the directory declares", what));
+        throw Error(ErrorCode::corrupt, fmt::format("{}: its checksum is not the one the directory declares", what()));
       data_ = all.data();
       kept_ = all.owner();
       return all;
@@ -64,17 +153,13 @@ class InflatedSource final : public Source {
   std::shared_ptr<const Source> packed_;
   format::Member member_;
   std::shared_ptr<LastInflated> last_;
+  mutable std::atomic<bool> proven_;
   mutable std::mutex mutex_;
   mutable const std::byte* data_ = nullptr;
   mutable std::weak_ptr<const void> kept_;
 };
 
 }  // namespace
-
-void LastInflated::keep(Bytes bytes) {
-  const std::scoped_lock lock(mutex_);
-  std::swap(bytes_, bytes);
-}
 
 std::shared_ptr<const Source> inflated_source(std::shared_ptr<const Source> packed, const format::Member& member,
                                               std::shared_ptr<LastInflated> last) {

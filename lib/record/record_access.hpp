@@ -15,6 +15,10 @@ struct RecordAccess {
   static std::optional<format::Node> node(const Record& record) noexcept {
     return record.tree_ ? record.tree_->value(record.node_) : std::nullopt;
   }
+  /// Where that node is.
+  static std::optional<Tree::Place> place(const Record& record) {
+    return record.tree_ ? record.tree_->place(record.node_) : std::nullopt;
+  }
   /// Root of the metadata of the checkpoint that the record belongs to.
   static Record metadata(const Record& record) {
     if (!record.tree_) return {};

@@ -50,7 +50,18 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options)
   }
 }
 
+// A member that lies in another comes after it.
+std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member, const std::shared_ptr<LastInflated>& last) {
+  if (!member.lists) return inflated_source(shard.source, member, last);
+  return number_source(member.inside == format::none ? shard.source : shard.members[member.inside], member.lists);
+}
+
 }  // namespace
+
+void FileInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
+  core::require_inside(offset, into.size(), file_.size_bytes(), "the file");
+  file_.read(offset, into);
+}
 
 Bytes FileInput::read(std::uint64_t offset, std::uint64_t size) const {
   core::require_inside(offset, size, file_.size_bytes(), "the file");
@@ -73,7 +84,7 @@ std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, 
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();
     for (const format::Member& member : members)
-      shard->members.push_back(member.made.empty() ? inflated_source(shard->source, member, last) : memory_source(member.made, shard->source));
+      shard->members.push_back(source_of(*shard, member, last));
   }
   shard->file = std::move(file);
   return shard;

@@ -37,6 +37,7 @@ class FileInput final : public core::Input {
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_.size_bytes(); }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
+  void read_into(std::uint64_t offset, std::span<std::byte> into) const override;
 
  private:
   const mmap::File& file_;

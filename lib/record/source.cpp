@@ -79,6 +79,21 @@ class MemorySource final : public Source {
 
 }  // namespace
 
+std::unique_ptr<SourceReader> Source::reader(format::GatherRun) const { return nullptr; }
+
+Bytes SourceInput::read(std::uint64_t offset, std::uint64_t size) const {
+  require_range(*source_, offset, size);
+  return source_->file() != nullptr ? read_bytes(*source_->file(), offset, size) : source_->bytes(offset, size);
+}
+
+void SourceInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
+  require_range(*source_, offset, into.size());
+  if (source_->file() != nullptr)
+    source_->file()->read(offset, into);
+  else
+    source_->read(offset, into);
+}
+
 std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file, Bytes mapping,
                                           std::shared_ptr<const format::Catalog> catalog) {
   return std::make_shared<FileSource>(std::move(file), std::move(mapping), std::move(catalog));

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "format/number_lists.hpp"
 #include "heft/error.hpp"
 #include "record/view_access.hpp"
 
@@ -23,7 +24,8 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
                         catalog.arena.size_bytes();
   for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
-  for (const format::Member& member : catalog.members) bytes += member.made.size_bytes();
+  for (const format::Member& member : catalog.members)
+    if (member.lists) bytes += member.lists->table_bytes();
   return bytes;
 }
 

@@ -136,6 +136,8 @@ bool TensorView::shares_storage_with(const TensorView& other) const noexcept {
 Bytes TensorView::bytes() const {
   if (!has_data()) fail(*this, ErrorCode::type_mismatch, "expected bytes, the tensor is a meta tensor and has none");
   if (pieces_) fail(*this, ErrorCode::type_mismatch, fmt::format("expected one run of bytes, the tensor lies in {} pieces", pieces_->size()));
+  if (is_spelled())
+    fail(*this, ErrorCode::type_mismatch, "expected packed bytes, the file spells the elements as a list of numbers: materialize() gathers");
   if (!is_contiguous())
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)));

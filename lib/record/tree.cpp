@@ -163,6 +163,14 @@ std::optional<format::Node> Tree::value(NodeId id) const noexcept {
   return at.catalog == nullptr ? std::nullopt : std::optional(at.get());
 }
 
+std::optional<Tree::Place> Tree::place(NodeId id) const {
+  const InValue at = resolve(id);
+  if (at.catalog == nullptr) return std::nullopt;
+  const std::uint32_t shard = values_[at.value].shard;
+  const Shard& file = shard == State::of_params ? *state_.params : *state_.shards[shard];
+  return Place{at.catalog, file.source};
+}
+
 std::string_view Tree::class_name(NodeId id) const noexcept {
   const InValue at = resolve(id);
   if (at.catalog == nullptr || at.get().count == 0) return {};

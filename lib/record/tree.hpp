@@ -15,6 +15,7 @@
 
 namespace heft::record {
 
+class Source;
 struct State;
 
 /// A leaf that is no tensor: a node of a shard's catalog under a flat name.
@@ -55,6 +56,12 @@ class Tree {
   [[nodiscard]] TensorView tensor(NodeId id) const;
   /// The node of a catalog that the id stands for; nothing for containers of the trie and for tensors.
   [[nodiscard]] std::optional<format::Node> value(NodeId id) const noexcept;
+  /// Where a node of a catalog is; nothing for other ids.
+  struct Place {
+    const format::Catalog* catalog = nullptr;
+    std::shared_ptr<const Source> source;  ///< Of the catalog's file; may be null.
+  };
+  [[nodiscard]] std::optional<Place> place(NodeId id) const;
   /// "module.name" of an opaque node; empty when it is no text.
   [[nodiscard]] std::string_view class_name(NodeId id) const noexcept;
 

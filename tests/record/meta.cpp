@@ -136,7 +136,8 @@ TEST_CASE("meta: a repeated head is taken from one part, and a shard touches onl
 TEST_CASE("meta: params.json is the metadata, and pieces outlive the checkpoint") {
   const TempFolder folder;
   const Model model = llama(4, Embeddings::by_row);
-  write_parts(folder, model, 2, params_of(4, "-1"));
+  std::string params = params_of(4, "-1");
+  write_parts(folder, model, 2, params.replace(params.size() - 1, 1, R"(, "sizes": [1, 2]})"));
   TensorView kept;
   Record metadata;
   {
@@ -149,6 +150,9 @@ TEST_CASE("meta: params.json is the metadata, and pieces outlive the checkpoint"
   CHECK(values_of(kept) == values_of(model.whole.at("output.weight")));
   CHECK(metadata["n_heads"].integer() == 4);
   CHECK(metadata["norm_eps"].real() == 1e-05);
+  CHECK(metadata["sizes"][1].integer() == 2);
+  // Numbers of JSON have no type.
+  CHECK(thrown_by([&] { return metadata["sizes"].numbers(); }).code() == ErrorCode::type_mismatch);
 }
 
 TEST_CASE("meta: one consolidated file is opened as it is, with or without params.json") {

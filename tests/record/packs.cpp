@@ -98,8 +98,8 @@ TEST_CASE("packs: a view of a value list outlives the checkpoint") {
     bias = burn.tensor("fc.bias");
   }
   CHECK(bias.name() == "fc.bias");
-  const Slice<float> values = bias.as<float>();
-  CHECK(values[0] == 1.5F);
+  CHECK(bias.read<float>(0) == 1.5F);
+  CHECK(test::thrown_by([&] { return bias.as<float>(); }).code() == ErrorCode::type_mismatch);
 }
 
 TEST_CASE("packs: bytes that lie unaligned are told so, and read all the same") {
@@ -111,13 +111,15 @@ TEST_CASE("packs: bytes that lie unaligned are told so, and read all the same") 
     CHECK(test::thrown_by([&] { return weight.as<float>(); }).code() == ErrorCode::misaligned);
 }
 
-TEST_CASE("packs: gzip whose checksum is wrong is damage, found when its bytes are used") {
+TEST_CASE("packs: gzip whose checksum is wrong is damage, found at open") {
   const TempFolder folder;
   std::string packed = gzip(burn_record());
   packed[packed.size() - 8] ^= 1;
-  const Checkpoint burn = open(folder.write("m.mpk.gz", packed));
-  CHECK(test::thrown_by([&] { return burn.tensor("fc.weight").read<float>(0, 0); }).code() == ErrorCode::corrupt);
-  CHECK(burn.verify_checksums().size() == 1);
+  const auto path = folder.write("m.mpk.gz", packed);
+  const Error error = test::thrown_by([&] { return open(path); });
+  CHECK(error.code() == ErrorCode::corrupt);
+  CHECK(error.sentence().find("checksum") != std::string::npos);
+  CHECK(error.path() == path.string());
 }
 
 TEST_CASE("packs: an array of Flax in chunks is one tensor, wherever chunks break rows") {
@@ -131,4 +133,86 @@ TEST_CASE("packs: an array of Flax in chunks is one tensor, wherever chunks brea
         for (std::int64_t k = 0; k < 5; ++k) CHECK(big.read<float>(i, j, k) == static_cast<float>((i * 4 + j) * 5 + k));
     CHECK(big.slice(1, 1, 3).read<float>(2, 1, 4) == 54.0F);
   }
+}
+
+namespace {
+
+std::string plain_record(const std::string& values) {
+  return map({text("metadata"), map({text("float"), text("f32")}), text("item"), map({text("fc"), values})});
+}
+
+template <class Make>
+std::string many(std::size_t count, Make make) {
+  std::vector<std::string> items;
+  for (std::size_t i = 0; i < count; ++i) items.push_back(make(i));
+  return list(items);
+}
+
+}  // namespace
+
+TEST_CASE("packs: a list of numbers stays a list record, and is a view of its numbers") {
+  const TempFolder folder;
+  const auto real = [](std::size_t i) { return real32(static_cast<float>(i) / 4); };
+  const auto mixed = [](std::size_t i) { return i % 3 == 0 ? integer(-static_cast<std::int64_t>(i)) : natural(i); };
+  for (const std::size_t count : {std::size_t{3}, std::size_t{200}, std::size_t{10'000}}) {
+    CAPTURE(count);
+    const auto path = folder.write("m.mpk", plain_record(map({text("reals"), many(count, real), text("integers"), many(count, mixed),
+                                                              text("flags"), many(count, [](std::size_t i) { return test::pack::boolean(i % 2 == 1); })})));
+    const Checkpoint burn = open(path);
+    CHECK(burn.tensors().begin() == burn.tensors().end());
+    const Record fc = burn.root()["fc"];
+    CHECK(fc["reals"].kind() == RecordKind::list);
+    CHECK(fc["reals"].count() == count);
+    CHECK(fc["reals"][2].real() == 0.5);
+    CHECK(fc["integers"][1].integer() == 1);
+    CHECK(fc["integers"].child(count - count % 3 - (count % 3 == 0 ? 3 : 0)).integer() <= 0);
+    const TensorView integers = fc["integers"].numbers();
+    CHECK(integers.dtype() == DType::i64);
+    CHECK(integers.shape() == Shape{static_cast<std::int64_t>(count)});
+    CHECK(integers.name() == "fc.integers");
+    CHECK(integers.shard_path() == path.string());
+    CHECK(integers.is_spelled());
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}, std::size_t{2}, count - 1})
+      CHECK(integers.read<std::int64_t>(i) == (i % 3 == 0 ? -static_cast<std::int64_t>(i) : static_cast<std::int64_t>(i)));
+    CHECK(test::thrown_by([&] { return integers.as<std::int64_t>(); }).code() == ErrorCode::type_mismatch);
+    const TensorView reals = fc["reals"].numbers();
+    CHECK(reals.dtype() == DType::f32);
+    CHECK(reals.read<float>(2) == 0.5F);
+    CHECK(fc["flags"].numbers().dtype() == DType::boolean);
+    CHECK(fc["flags"].numbers().read<heft::boolean>(1).bits == 1);
+  }
+}
+
+TEST_CASE("packs: what is no list of numbers of one kind is no view") {
+  const TempFolder folder;
+  const Checkpoint burn = open(folder.write(
+      "m.mpk", plain_record(map({text("mixed"), list({natural(1), real64(2)}), text("texts"), list({text("a")}), text("one"), natural(3),
+                                 text("wide"), list({natural(UINT64_MAX), natural(1)}), text("impossible"),
+                                 list({natural(UINT64_MAX), integer(-1)})}))));
+  const Record fc = burn.root()["fc"];
+  for (const char* name : {"mixed", "texts", "one"})
+    CHECK(test::thrown_by([&] { return fc[name].numbers(); }).code() == ErrorCode::type_mismatch);
+  CHECK(fc["wide"].numbers().dtype() == DType::u64);
+  CHECK(fc["wide"].numbers().read<std::uint64_t>(0) == UINT64_MAX);
+  const Error error = test::thrown_by([&] { return fc["impossible"].numbers(); });
+  CHECK(error.code() == ErrorCode::out_of_range);
+  CHECK(error.tensor() == "fc.impossible");
+}
+
+TEST_CASE("packs: what a burnpack file holds beside its own keys is metadata, lists of numbers among it") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  const std::string metadata =
+      cbor::map({cbor::text("tensors"), cbor::map({}), cbor::text("later"),
+                 cbor::map({cbor::text("sizes"), cbor::list({cbor::natural(1), cbor::natural(300)}), cbor::text("rates"),
+                            cbor::list({cbor::real_bits(0x3FE0000000000000), cbor::real_bits(0)})})});
+  std::string file = std::string("NRUB\1\0", 6) + std::string(4, '\0') + metadata;
+  file[6] = static_cast<char>(metadata.size());
+  file.resize(256);
+  const Record later = open(folder.write("m.bpk", file)).metadata()["later"];
+  CHECK(later["sizes"].kind() == RecordKind::list);
+  CHECK(later["sizes"].numbers().read<std::int64_t>(1) == 300);
+  CHECK(later["rates"].numbers().dtype() == DType::f64);
+  CHECK(later["rates"].numbers().read<double>(0) == 0.5);
+  CHECK(test::thrown_by([&] { return later["rates"].numbers().as<double>(); }).code() == ErrorCode::type_mismatch);
 }

@@ -63,6 +63,19 @@ TEST_CASE("torch records: tensors, scalars and containers are one tree") {
   CHECK(root["groups"].tensor_count() == 0);
 }
 
+TEST_CASE("torch records: a list of numbers is a view of them, whatever else is there") {
+  const Record group = opened(training()).root()["groups"][0];
+  const TensorView betas = group["betas"].numbers();
+  CHECK(betas.dtype() == DType::f64);
+  CHECK(betas.shape() == Shape{2});
+  CHECK(betas.read<double>(1) == 0.99);
+  CHECK(betas.name() == "groups.0.betas");
+  CHECK(betas.shard_path().ends_with("m.pt"));
+  CHECK(thrown_by([&] { return betas.as<double>(); }).code() == ErrorCode::type_mismatch);
+  CHECK(thrown_by([&] { return group.numbers(); }).code() == ErrorCode::type_mismatch);
+  CHECK(thrown_by([&] { return Record().numbers(); }).code() == ErrorCode::type_mismatch);
+}
+
 TEST_CASE("torch records: what is missing inside a value is named by its full path") {
   const Record root = opened(training()).root();
   const Error error = thrown_by([&] { return root["groups"][0]["beta"]; });

@@ -1,0 +1,200 @@
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+#include "record/source.hpp"
+
+namespace heft::record {
+namespace {
+
+using format::NumberList;
+using format::NumberPlace;
+
+// Packed bytes are read as many at a time as stay in the second-level cache, and no more than are wanted.
+constexpr std::uint64_t window_bytes = 256u << 10;
+constexpr std::uint64_t max_number_bytes = 9;
+constexpr std::size_t max_element_bytes = 8;
+// Numbers that are passed over on the way from a mark are gathered and dropped.
+constexpr std::size_t dropped_numbers = 512;
+
+// The packed bytes of one reader: from a file by positional reads, else from the reader of what is inflated.
+class Packed {
+ public:
+  Packed(std::shared_ptr<const Source> source, std::unique_ptr<SourceReader> reader)
+      : input_(source), reader_(std::move(reader)), size_(source->size_bytes()) {}
+
+  /// The bytes from `offset`: at least `size` of them, up to `wanted` where they are at hand or cheap to get.
+  std::span<const std::byte> get(std::uint64_t offset, std::uint64_t size, std::uint64_t wanted) {
+    core::require_inside(offset, size, size_, "a list of numbers");
+    if (offset < begin_ || offset > begin_ + held_) begin_ = offset, held_ = 0;
+    const auto tail = static_cast<std::size_t>(begin_ + held_ - offset);
+    if (tail < size) refill(offset, tail, std::max(size, std::min({wanted, window_bytes, size_ - offset})));
+    return std::span(window_).subspan(static_cast<std::size_t>(offset - begin_), static_cast<std::size_t>(begin_ + held_ - offset));
+  }
+  void finish() {
+    if (reader_) reader_->finish();
+  }
+
+ private:
+  // What is held from `offset` on moves to the front: of an ascending source no byte is read twice.
+  void refill(std::uint64_t offset, std::size_t tail, std::uint64_t wanted) {
+    if (window_.size() < wanted) window_.resize(static_cast<std::size_t>(wanted));
+    if (tail > 0) std::memmove(window_.data(), window_.data() + (offset - begin_), tail);
+    begin_ = offset;
+    held_ = tail;
+    const auto more = std::span(window_).subspan(tail, static_cast<std::size_t>(wanted) - tail);
+    if (reader_)
+      reader_->read(offset + tail, more);
+    else
+      input_.read_into(offset + tail, more);
+    held_ += more.size();
+  }
+
+  SourceInput input_;
+  std::unique_ptr<SourceReader> reader_;
+  std::uint64_t size_;
+  std::vector<std::byte> window_;
+  std::uint64_t begin_ = 0;
+  std::size_t held_ = 0;
+};
+
+class NumberReader final : public SourceReader {
+ public:
+  /// `reader` is one of `packed`; null: read it as it is.
+  NumberReader(std::shared_ptr<const format::NumberLists> lists, format::GatherRun run,
+               std::shared_ptr<const Source> packed, std::unique_ptr<SourceReader> reader)
+      : lists_(std::move(lists)), run_(run), path_(packed->path()), packed_(packed, std::move(reader)) {}
+
+  void read(std::uint64_t offset, std::span<std::byte> into) override {
+    try {
+      core::require_inside(offset, into.size(), lists_->size_bytes(), "the elements of lists of numbers");
+      while (!into.empty()) {
+        const std::size_t done = read_some(offset, into);
+        offset += done;
+        into = into.subspan(done);
+      }
+    } catch (const Error& error) {
+      throw error.with_path(path_);
+    }
+  }
+  void finish() override { packed_.finish(); }
+
+ private:
+  // Bytes of one list, or of the gap before it. Returns how many.
+  std::size_t read_some(std::uint64_t address, std::span<std::byte> into) {
+    const std::vector<NumberList>& lists = lists_->lists();
+    std::size_t number = number_;
+    if (number >= lists.size() || address < lists[number].address || address - lists[number].address >= lists[number].size)
+      number = lists_->find(address);
+    const NumberList& list = lists[number];
+    if (address < list.address) {
+      const std::size_t gap = std::min<std::uint64_t>(into.size(), list.address - address);
+      std::memset(into.data(), 0, gap);
+      return gap;
+    }
+    const std::size_t element = info(list.dtype).block_bytes;
+    const std::uint64_t at = (address - list.address) / element;
+    go_to(number, at);
+    const std::size_t skipped = (address - list.address) % element;
+    if (skipped != 0 || into.size() < element) return read_part(list, skipped, into);
+    const std::uint64_t count = std::min<std::uint64_t>(into.size() / element, list.steps.count - at);
+    gather(list, into.data(), count);
+    return static_cast<std::size_t>(count * element);
+  }
+
+  // Of one element, not all bytes are wanted.
+  std::size_t read_part(const NumberList& list, std::size_t skipped, std::span<std::byte> into) {
+    std::byte element[max_element_bytes];
+    gather(list, element, 1);
+    const std::size_t size = std::min(into.size(), info(list.dtype).block_bytes - skipped);
+    std::memcpy(into.data(), element + skipped, size);
+    return size;
+  }
+
+  void go_to(std::size_t number, std::uint64_t at) {
+    const NumberList& list = lists_->lists()[number];
+    if (number == number_ && place_.number == at) return;
+    const NumberPlace nearest = format::place_before(list, at);
+    if (number != number_ || at < place_.number || nearest.number > place_.number) place_ = nearest;
+    number_ = number;
+    std::byte dropped[dropped_numbers * max_element_bytes];
+    while (place_.number < at) gather(list, dropped, std::min<std::uint64_t>(dropped_numbers, at - place_.number));
+  }
+
+  // `count` numbers from the place on; where steps know places, it is compared with them.
+  void gather(const NumberList& list, std::byte* to, std::uint64_t count) {
+    const std::uint64_t end = place_.number + count;
+    while (place_.number < end) {
+      const std::uint64_t to_mark = format::NumberSteps::mark_step - place_.number % format::NumberSteps::mark_step;
+      const std::uint64_t now = list.steps.stride != 0 ? end - place_.number : std::min(end - place_.number, to_mark);
+      to += gather_some(list, to, now) * info(list.dtype).block_bytes;
+      format::require_place(list, place_);
+    }
+  }
+
+  std::uint64_t gather_some(const NumberList& list, std::byte* to, std::uint64_t count) {
+    if (place_.offset >= list.steps.end) format::require_place(list, {list.steps.count, place_.offset + 1});
+    const std::uint64_t left = list.steps.end - place_.offset;
+    const std::uint64_t each = list.steps.stride != 0 ? list.steps.stride : max_number_bytes;
+    std::span<const std::byte> bytes = packed_.get(place_.offset, 1, std::min(left, count < left / each ? count * each : left));
+    const std::uint64_t size = std::uint64_t{1} + format::number_head(bytes[0]).width;
+    if (size > bytes.size()) bytes = packed_.get(place_.offset, size, std::max(size, left));
+    bytes = bytes.first(std::min<std::size_t>(bytes.size(), std::max(left, size)));
+    const format::Gathered done = format::gather_numbers(list.dtype, bytes, place_.offset, to, count, run_);
+    place_.number += done.numbers;
+    place_.offset += done.used;
+    return done.numbers;
+  }
+
+  std::shared_ptr<const format::NumberLists> lists_;
+  format::GatherRun run_;
+  std::string_view path_;  // of the packed source
+  Packed packed_;
+  std::size_t number_ = SIZE_MAX;  // of the list that the place is in
+  NumberPlace place_;
+};
+
+class NumberSource final : public Source {
+ public:
+  NumberSource(std::shared_ptr<const Source> packed, std::shared_ptr<const format::NumberLists> lists) noexcept
+      : packed_(std::move(packed)), lists_(std::move(lists)) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return lists_->size_bytes(); }
+  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
+  [[nodiscard]] const mmap::File* origin() const noexcept override { return packed_->origin(); }
+  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
+  [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
+  [[nodiscard]] Order order() const noexcept override { return packed_->order(); }
+  [[nodiscard]] std::uint64_t reader_bytes() const noexcept override { return window_bytes + packed_->reader_bytes(); }
+  [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun gather) const override {
+    return std::make_unique<NumberReader>(lists_, gather, packed_, packed_->reader(gather));
+  }
+
+  // Numbers here and there: of what is inflated, the whole is kept while they are asked for.
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
+    const auto made = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(size));
+    read(offset, *made);
+    return {std::span<const std::byte>(*made), made};
+  }
+  void read(std::uint64_t offset, std::span<std::byte> into) const override {
+    NumberReader(lists_, format::gather_run, packed_, nullptr).read(offset, into);
+    if (origin() != nullptr) origin()->require_unchanged();
+  }
+
+ private:
+  std::shared_ptr<const Source> packed_;
+  std::shared_ptr<const format::NumberLists> lists_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Source> number_source(std::shared_ptr<const Source> packed,
+                                            std::shared_ptr<const format::NumberLists> lists) {
+  return std::make_shared<NumberSource>(std::move(packed), std::move(lists));
+}
+
+}  // namespace heft::record

@@ -1,0 +1,144 @@
+// Record::numbers(): a list of numbers as a view, however its format spells them.
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "format/packed_numbers.hpp"
+#include "heft/error.hpp"
+#include "heft/record.hpp"
+#include "record/record_access.hpp"
+#include "record/state.hpp"
+#include "record/tree.hpp"
+#include "record/view_access.hpp"
+
+namespace heft {
+namespace {
+
+using format::Node;
+using format::NodeKind;
+using format::NodeVariant;
+
+[[noreturn]] void fail(const Record& record, ErrorCode code, std::string sentence) {
+  const record::State* state = record::RecordAccess::state(record);
+  throw Error(code, std::move(sentence), {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
+}
+
+// Of a number that the format gives a type; else the widest of its kind.
+DType dtype_of(const Node& node) noexcept {
+  if (node.variant >= NodeVariant::u8 && node.variant <= NodeVariant::f64) {
+    constexpr DType types[] = {DType::u8, DType::i8, DType::u16, DType::i16, DType::u32, DType::i32, DType::u64, DType::i64, DType::f32, DType::f64};
+    return types[static_cast<std::size_t>(node.variant) - static_cast<std::size_t>(NodeVariant::u8)];
+  }
+  switch (node.kind) {
+    case NodeKind::boolean: return DType::boolean;
+    case NodeKind::integer: return node.count == 0 ? DType::i64 : DType::unknown;  // unknown: over 64 bits
+    case NodeKind::unsigned_integer: return DType::u64;
+    case NodeKind::real: return DType::f64;
+    default: return DType::unknown;
+  }
+}
+
+bool is_number(const Node& node) noexcept {
+  return node.kind == NodeKind::boolean || node.kind == NodeKind::integer || node.kind == NodeKind::unsigned_integer || node.kind == NodeKind::real;
+}
+
+// The nodes of a list, and where they are.
+struct Items {
+  const Record& record;
+  const format::Catalog& catalog;
+  Node list;
+
+  [[nodiscard]] Node operator[](std::uint64_t position) const noexcept { return catalog.node(catalog.child(list, position)); }
+};
+
+// Plain integers of 64 bits have a sign unless one of them needs the room.
+DType common_dtype(const Items& items) {
+  DType common = items.list.count == 0 ? DType::f64 : dtype_of(items[0]);
+  bool negative = false;
+  for (std::uint64_t i = 0; i < items.list.count; ++i) {
+    const Node node = items[i];
+    const DType dtype = dtype_of(node);
+    negative = negative || (node.kind == NodeKind::integer && node.integer < 0);
+    if (is_number(node) && dtype == DType::unknown)
+      fail(items.record, ErrorCode::out_of_range, fmt::format("expected integers of 64 bits, item {} is longer", i));
+    const bool wide = (dtype == DType::u64 && common == DType::i64) || (dtype == DType::i64 && common == DType::u64);
+    if (wide) common = DType::u64;
+    if (!is_number(node) || (dtype != common && !wide))
+      fail(items.record, ErrorCode::type_mismatch, fmt::format("expected a list of numbers of one kind, item {} is another", i));
+  }
+  if (common == DType::u64 && negative) fail(items.record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
+  return common;
+}
+
+void put(const Node& node, DType dtype, std::byte* to) noexcept {
+  const std::size_t width = info(dtype).block_bytes;
+  if (dtype == DType::f32) {
+    const auto value = static_cast<float>(node.real);
+    std::memcpy(to, &value, width);
+  } else if (dtype == DType::f64) {
+    std::memcpy(to, &node.real, width);
+  } else {
+    for (std::size_t byte = 0; byte < width; ++byte)
+      to[std::endian::native == std::endian::little ? byte : width - 1 - byte] = static_cast<std::byte>(node.natural >> (8 * byte));
+  }
+}
+
+Bytes gathered(const Items& items, DType dtype) {
+  const std::size_t width = info(dtype).block_bytes;
+  auto memory = std::make_shared<std::vector<std::byte>>(std::size_t{items.list.count} * width);
+  for (std::uint64_t i = 0; i < items.list.count; ++i) put(items[i], dtype, memory->data() + i * width);
+  const std::span<const std::byte> bytes(*memory);
+  return {bytes, std::move(memory)};
+}
+
+// The elements of a list that is kept as its file spells it.
+std::shared_ptr<const format::PackedElements> packed_elements(const Items& items) {
+  if ((items.list.first & format::packed_list) == 0 || items.list.count == 0) return nullptr;
+  const std::uint32_t first = static_cast<std::uint32_t>(items.list.first);
+  for (const format::PackedList& list : items.catalog.packed)
+    if (list.first == first) return list.elements;
+  return nullptr;
+}
+
+TensorView view_of(const Record& record, std::shared_ptr<const record::Source> source, std::uint64_t size, DType dtype) {
+  const std::int64_t count[] = {static_cast<std::int64_t>(record.count())};
+  ViewAccess::Parts parts;
+  parts.source = std::move(source);
+  parts.size = size;
+  parts.sizes = count;
+  parts.dtype = dtype;
+  parts.flags = format::spelled;
+  TensorView view = ViewAccess::make(std::move(parts));
+  auto name = std::make_shared<const std::string>(record.path());
+  ViewAccess::set_name(view, *name, name);
+  return view;
+}
+
+}  // namespace
+
+TensorView Record::numbers() const {
+  const auto place = record::RecordAccess::place(*this);
+  if (kind() != RecordKind::list || !place) fail(*this, ErrorCode::type_mismatch, "expected a list of numbers");
+  if (place->catalog->format.ends_with("json"))
+    fail(*this, ErrorCode::type_mismatch, "expected numbers of a type, JSON's have none: read them one by one");
+  const Items items{*this, *place->catalog, *record::RecordAccess::node(*this)};
+  const std::shared_ptr<const format::PackedElements> elements = packed_elements(items);
+  if (const auto* packed = dynamic_cast<const format::PackedNumbers*>(elements.get())) {
+    const format::NumberList& list = packed->lists()->lists()[0];
+    auto spelled = record::memory_source(Bytes(packed->spelled(), elements), place->source);
+    return view_of(*this, record::number_source(std::move(spelled), packed->lists()), list.size, list.dtype);
+  }
+  const DType dtype = common_dtype(items);
+  Bytes bytes = gathered(items, dtype);
+  const std::uint64_t size = bytes.size_bytes();
+  return view_of(*this, record::memory_source(std::move(bytes), place->source), size, dtype);
+}
+
+}  // namespace heft
