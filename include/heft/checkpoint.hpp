@@ -135,13 +135,13 @@ class HEFT_API Checkpoint {
   /// All tensors in file order: shards in the index's order (by name for a folder), within a shard by offset.
   [[nodiscard]] TensorRange tensors() const;
   /// Those whose flat name matches the glob: `*` any run of characters (dots too), `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives,
-  /// backslash quotes. A pattern that starts with "re:" is a regular expression (RE2) that must match the whole name. Throws Error{out_of_range}
-  /// for a pattern that does not compile.
+  /// backslash quotes. A pattern that starts with "re:" is a regular expression (RE2) that must match the whole name; RE2 ends the process when
+  /// it cannot allocate. Throws Error{out_of_range} for a pattern that does not compile.
   [[nodiscard]] TensorRange tensors(std::string_view pattern) const;
   /// By full flat name. Throws Error{not_found} naming the nearest names.
   [[nodiscard]] TensorView tensor(std::string_view name) const;
-  /// By full flat name, or nothing. Allocates nothing.
-  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const noexcept;
+  /// By full flat name, or nothing. Allocates for a tensor of more than 6 dims only (Dims), and throws std::bad_alloc then.
+  [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
 
   /// Root of the record tree, built on first use.
   [[nodiscard]] Record root() const;

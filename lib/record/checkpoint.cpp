@@ -30,7 +30,7 @@ TensorRange Checkpoint::tensors(std::string_view pattern) const {
   return {state_, std::move(selected), false};
 }
 
-std::optional<TensorView> Checkpoint::find(std::string_view name) const noexcept {
+std::optional<TensorView> Checkpoint::find(std::string_view name) const {
   const std::uint32_t position = state_->find(name);
   return position == core::NameIndex::none ? std::nullopt : std::optional(state_->view(position));
 }

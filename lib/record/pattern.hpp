@@ -1,9 +1,13 @@
-// record/pattern.hpp: which names a caller means: globs and regular expressions, both run by RE2 in time linear in the name.
+// record/pattern.hpp: which names a caller means: globs and regular expressions, both matched in time linear in the name.
+//
+// Regular expressions are RE2's, and RE2 ends the process, or worse, when the system has no memory left: globs go without it.
 #pragma once
 
 #include <memory>
-#include <string>
+#include <optional>
 #include <string_view>
+
+#include "record/glob.hpp"
 
 namespace re2 {
 class RE2;
@@ -21,17 +25,15 @@ class Pattern {
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
 
-  /// True when the whole name matches.
-  [[nodiscard]] bool matches(std::string_view name) const noexcept;
+  /// True when the whole name matches. Throws std::bad_alloc.
+  [[nodiscard]] bool matches(std::string_view name) const;
 
  private:
-  std::unique_ptr<re2::RE2> compiled_;
+  std::optional<Glob> glob_;
+  std::unique_ptr<re2::RE2> expression_;  // where there is no glob
 };
 
 /// A regular expression that has compiled, or Error{out_of_range} with RE2's reason.
 std::unique_ptr<re2::RE2> compile(std::string_view expression);
-
-/// The regular expression that says what the glob says. Throws Error{out_of_range} for an unclosed class, brace or backslash.
-std::string glob_to_regex(std::string_view glob);
 
 }  // namespace heft::record
