@@ -28,21 +28,30 @@ Error no_memory(std::uint64_t size_bytes, int os_error) {
 
 std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
   if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page)) throw no_memory(size_bytes, ENOMEM);
-  const auto size = static_cast<std::size_t>(size_bytes);
+  // First the owner, then what it owns: nothing is lost when the other allocation fails.
+  std::shared_ptr<Arena> arena(new Arena);
+  arena->take(static_cast<std::size_t>(size_bytes), static_cast<std::size_t>(alignment));
+  return arena;
+}
+
+void Arena::take(std::size_t size, std::size_t alignment) {
   if (size < smallest_mapping && alignment <= heap_alignment) {
-    auto* memory = static_cast<std::byte*>(::operator new(size, std::align_val_t{heap_alignment}, std::nothrow));
-    if (memory == nullptr) throw no_memory(size_bytes, ENOMEM);
-    return std::shared_ptr<Arena>(new Arena(memory, 0, {memory, size}));
+    mapping_ = ::operator new(size, std::align_val_t{heap_alignment}, std::nothrow);
+    if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
+    span_ = {static_cast<std::byte*>(mapping_), size};
+    return;
   }
   const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? 4096 : huge_page);
   const std::size_t mapped = size + boundary;
   void* const mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapping == MAP_FAILED) throw no_memory(size_bytes, errno);
+  if (mapping == MAP_FAILED) throw no_memory(size, errno);
+  mapping_ = mapping;
+  mapped_ = mapped;
   const auto address = reinterpret_cast<std::uintptr_t>(mapping);
   auto* begin = static_cast<std::byte*>(mapping) + ((address + boundary - 1) / boundary * boundary - address);
+  span_ = {begin, size};
   // Refused where huge pages are switched off; small ones do then.
   if (size >= huge_page) (void)::madvise(begin, size, MADV_HUGEPAGE);
-  return std::shared_ptr<Arena>(new Arena(mapping, mapped, {begin, size}));
 }
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {

@@ -30,9 +30,10 @@ class Arena {
   [[nodiscard]] std::span<std::byte> span() const noexcept { return span_; }
 
  private:
-  Arena(void* mapping, std::size_t mapped, std::span<std::byte> span) noexcept : mapping_(mapping), mapped_(mapped), span_(span) {}
-  void* mapping_;
-  std::size_t mapped_;  // 0: the memory is the heap's
+  Arena() noexcept = default;
+  void take(std::size_t size, std::size_t alignment);
+  void* mapping_ = nullptr;
+  std::size_t mapped_ = 0;  // 0: the memory is the heap's
   std::span<std::byte> span_;
 };
 

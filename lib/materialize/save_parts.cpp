@@ -36,7 +36,8 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
   try {
     const Checkpoint old = open(path);
     for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::out_of_memory) throw;
     return std::nullopt;
   }
   return names;

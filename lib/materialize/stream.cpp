@@ -43,7 +43,7 @@ std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
 // Finished tensors on their way to the consumer, and the room there is for more.
 class Belt {
  public:
-  explicit Belt(std::uint64_t bound) noexcept : bound_(bound) {}
+  explicit Belt(std::uint64_t bound) : bound_(bound) {}
 
   // Waits until `bytes` more fit. False: there is no need for more.
   bool await_room(std::uint64_t bytes) {

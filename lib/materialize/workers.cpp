@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
+#include <new>
 #include <thread>
 #include <utility>
 #include <boost/asio/post.hpp>
@@ -18,12 +20,32 @@ namespace {
 // By the workers of all loads of this process. Constant-initialised; a count and nothing else.
 constinit std::atomic<unsigned> processors_taken = 0;
 
-// A pool, or none when the system refuses the threads.
-std::unique_ptr<boost::asio::thread_pool> open_pool(unsigned threads) noexcept {
+using Pool = boost::asio::thread_pool;
+
+// Waits for what was posted. Pool itself would drop what no thread has taken yet.
+struct Joined {
+  explicit Joined(unsigned threads) : pool(threads) {}
+  ~Joined() { pool.join(); }
+  Pool pool;
+};
+
+// A pool, or none when the system has no threads or no memory for it.
+std::shared_ptr<Joined> open_pool(unsigned threads) noexcept {
   try {
-    return std::make_unique<boost::asio::thread_pool>(threads);
+    return std::make_shared<Joined>(threads);
   } catch (const std::exception&) {
     return nullptr;
+  }
+}
+
+// False when there is no memory for it.
+template <class Work>
+bool posted(Joined& to, Work&& work) noexcept {
+  try {
+    boost::asio::post(to.pool, std::forward<Work>(work));
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 
@@ -46,26 +68,22 @@ ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : th
 ProcessorShare::~ProcessorShare() { processors_taken.fetch_sub(threads_, std::memory_order_relaxed); }
 
 unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>& work) {
-  const std::unique_ptr<boost::asio::thread_pool> pool = count > 1 ? open_pool(count - 1) : nullptr;
-  if (!pool) {
-    work(0);
-    return 1;
-  }
   const auto run = [&work](unsigned worker) {
     const NodeBinding binding(worker);
     work(worker);
   };
-  for (unsigned worker = 1; worker < count; ++worker) boost::asio::post(*pool, [&run, worker] { run(worker); });
-  run(0);
-  pool->join();
-  return count;
+  std::shared_ptr<Joined> pool = count > 1 ? open_pool(count - 1) : nullptr;
+  unsigned started = 1;
+  while (pool && started < count && posted(*pool, [&run, worker = started] { run(worker); })) ++started;
+  if (started == 1) work(0);
+  else run(0);
+  return started;
 }
 
 std::shared_ptr<void> start_thread(std::function<void()> work) {
-  std::shared_ptr<boost::asio::thread_pool> pool = open_pool(1);
-  if (!pool) throw Error(ErrorCode::out_of_memory, "expected a thread, the system has none to give");
-  boost::asio::post(*pool, std::move(work));
-  return {pool.get(), [pool](void*) { pool->join(); }};
+  std::shared_ptr<Joined> thread = open_pool(1);
+  if (!thread || !posted(*thread, std::move(work))) throw Error(ErrorCode::out_of_memory, "expected a thread, the system has none to give");
+  return thread;
 }
 
 void FirstFailure::capture() noexcept {

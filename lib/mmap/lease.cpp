@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
 
 namespace heft::mmap {
@@ -12,9 +13,10 @@ std::unique_ptr<const Lease> Lease::take(const File& file) {
   // A lease belongs to an open file description. One of its own keeps two loads of one File apart.
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", file.handle());
-  const int handle = sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (handle < 0) return nullptr;
-  std::unique_ptr<const Lease> lease(new Lease(handle));
+  Descriptor opened(sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (opened.get() < 0) return nullptr;
+  std::unique_ptr<const Lease> lease(new Lease(opened.get()));
+  const int handle = opened.release();
   if (sys::take_read_lease(handle) < 0) return nullptr;
   // The promise starts now: what happened to the file before must be seen before anything is touched.
   return file.unchanged() ? std::move(lease) : nullptr;

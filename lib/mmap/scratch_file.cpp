@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -67,8 +68,9 @@ bool is_named(const Folder& folder, const std::string& name, int handle) noexcep
 bool can_be_linked(int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
-  const std::string link = fmt::format("/proc/self/fd/{}", handle);
-  return sys::fstatat(AT_FDCWD, link.c_str(), by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
+  char link[32];
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
+  return sys::fstatat(AT_FDCWD, link, by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
 }
 
