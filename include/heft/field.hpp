@@ -10,6 +10,7 @@
 // what is only for the other.
 #pragma once
 
+#include <exception>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -51,7 +52,10 @@ class Field {
   Field& operator=(const Field&) = delete;
   /// The field is done here, after all that was said of it. Reading collects failures, so that nothing but lack of
   /// memory and an adapter of the caller's throws; writing throws what FieldList says.
-  ~Field() noexcept(false) { engine_.finish(spec_, target_, default_); }
+  /// A statement that an exception ends (no memory for an alias) does not get here with the field: it is left alone.
+  ~Field() noexcept(false) {
+    if (std::uncaught_exceptions() == exceptions_before_) engine_.finish(spec_, target_, default_);
+  }
 
   /// Another name that the key may have; may be said several times. Keys found under it count as used. A record that
   /// has two of the names is Error{ambiguous}. Fields are always written under their own name.
@@ -118,6 +122,7 @@ class Field {
   T& target_;
   FieldSpec spec_;
   std::optional<T> default_;
+  int exceptions_before_ = std::uncaught_exceptions();
 };
 
 }  // namespace heft
