@@ -55,7 +55,7 @@ class HEFT_API BindLog {
   /// The child that the field means, by its name or an alias. Nothing when there is none; when there are two, nothing
   /// and a failure, ambiguous.
   [[nodiscard]] std::optional<Child> find(const Record& container, const FieldSpec& field);
-  /// Lists the field as missing from `container`; as a failure, not_found, with the nearest of the keys that are there.
+  /// Lists the field as missing from `container`; as a failure, not_found. The first 20 failures name the nearest of the keys that are there.
   void missing(const Record& container, const FieldSpec& field, bool is_failure);
   /// Adds a failure at the current path. `sentence` says what was expected and what was found.
   void fail(ErrorCode code, std::string sentence);
@@ -115,6 +115,7 @@ class HEFT_API BindLog {
   std::string path_;
   LoadReport report_;
   std::vector<std::string> subtrees_;  // paths of records that were taken whole
+  std::size_t hints_ = 0;              // missing fields so far for which near keys were looked up
 };
 
 }  // namespace heft

@@ -48,26 +48,6 @@ void append_escaped_byte(std::string& out, char c) {
 
 bool is_plain(char c) noexcept { return c >= ' ' && c <= '~' && c != '\\' && c != '\''; }
 
-// Edit distance of a and b, or anything over `bound` when it is more than that.
-std::size_t distance(std::string_view a, std::string_view b, std::size_t bound) {
-  if (a.size() > b.size()) std::swap(a, b);
-  if (b.size() - a.size() > bound) return bound + 1;
-  std::vector<std::size_t> row(a.size() + 1);
-  for (std::size_t i = 0; i <= a.size(); ++i) row[i] = i;
-  for (std::size_t j = 1; j <= b.size(); ++j) {
-    std::size_t diagonal = std::exchange(row[0], j);
-    std::size_t best = j;
-    for (std::size_t i = 1; i <= a.size(); ++i) {
-      const std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[i];
-      row[i] = std::min({substituted, row[i] + 1, row[i - 1] + 1});
-      best = std::min(best, row[i]);
-    }
-    if (best > bound) return bound + 1;
-  }
-  return row[a.size()];
-}
-
 }  // namespace
 
 std::string escaped(std::string_view text, std::size_t limit) {
@@ -99,35 +79,6 @@ bool is_utf8(std::string_view text) noexcept {
     text.remove_prefix(length);
   }
   return true;
-}
-
-std::vector<std::string_view> nearest(std::string_view wanted, std::span<const std::string_view> names) {
-  // Long names cost the square of their length: past 256 bytes only the begin is compared.
-  const std::string_view head = wanted.substr(0, 256);
-  const std::size_t bound = std::max<std::size_t>(head.size() / 3, 1);
-  std::vector<std::pair<std::size_t, std::string_view>> found;
-  for (const std::string_view name : names) {
-    const std::size_t worst = found.size() < 3 ? bound : found.back().first;
-    const std::size_t cost = distance(head, name.substr(0, 256), worst);
-    if (cost > worst || (found.size() == 3 && cost == worst)) continue;
-    const auto at = std::ranges::upper_bound(found, cost, {}, [](const auto& entry) { return entry.first; });
-    found.insert(at, {cost, name});
-    if (found.size() > 3) found.pop_back();
-  }
-  std::vector<std::string_view> result;
-  for (const auto& [cost, name] : found) result.push_back(name);
-  return result;
-}
-
-std::string did_you_mean(std::string_view wanted, std::span<const std::string_view> names) {
-  const auto near = nearest(wanted, names);
-  if (near.empty()) return {};
-  std::string out = " (did you mean ";
-  for (std::size_t i = 0; i < near.size(); ++i) {
-    if (i > 0) out += i + 1 == near.size() ? " or " : ", ";
-    out += fmt::format("'{}'", escaped(near[i]));
-  }
-  return out + "?)";
 }
 
 std::string_view Arena::store(std::string_view text) {

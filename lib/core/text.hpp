@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,11 +15,6 @@ std::string escaped(std::string_view text, std::size_t limit = 200);
 
 /// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;
-
-/// Of `names`, up to three that are nearest to `wanted` (edit distance, at most a third of its length), best first. Linear in the names.
-std::vector<std::string_view> nearest(std::string_view wanted, std::span<const std::string_view> names);
-/// " (did you mean 'a' or 'b'?)", or nothing when no name is near.
-std::string did_you_mean(std::string_view wanted, std::span<const std::string_view> names);
 
 /// Keeps strings at addresses that do not move until it dies. Blocks of 16 KiB: 92,000 names cost some hundred
 /// allocations, and an arena for each of many shards wastes little.

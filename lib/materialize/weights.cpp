@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "core/text.hpp"
+#include "core/nearest_names.hpp"
 #include "heft/error.hpp"
 #include "materialize/weights_state.hpp"
 
@@ -19,9 +19,10 @@ const Tensor* Weights::find(std::string_view name) const& noexcept {
 
 const Tensor& Weights::operator[](std::string_view name) const& {
   if (const Tensor* found = find(name)) return *found;
-  std::vector<std::string_view> names;
-  for (const Tensor& tensor : state_->tensors) names.push_back(tensor.name());
-  throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + core::did_you_mean(name, names), {.path = {}, .tensor = std::string(name)});
+  core::NearestNames nearest(name);
+  for (const Tensor& tensor : state_->tensors)
+    if (!nearest.offer(tensor.name())) break;
+  throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + nearest.did_you_mean(), {.path = {}, .tensor = std::string(name)});
 }
 
 Weights::const_iterator Weights::begin() const& noexcept { return state_->tensors.begin(); }

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/nearest_names.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/leaf_walk.hpp"
@@ -21,15 +22,14 @@
 namespace heft {
 namespace {
 
-std::vector<std::string> keys_of(const Record& record) {
-  std::vector<std::string> keys;
-  for (std::size_t position = 0; position < record.count(); ++position) keys.push_back(record.key(position));
-  return keys;
-}
+// Missing fields that name the nearest key: each looks at all keys of its container, and a struct may miss as many fields as there are keys.
+constexpr std::size_t max_hints = 20;
 
 std::string nearest_keys(const Record& container, std::string_view key) {
-  const std::vector<std::string> keys = keys_of(container);
-  return core::did_you_mean(key, std::vector<std::string_view>(keys.begin(), keys.end()));
+  core::NearestNames nearest(key);
+  for (std::size_t position = 0; position < container.count(); ++position)
+    if (!nearest.offer(container.key(position))) break;
+  return nearest.did_you_mean();
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ std::optional<BindLog::Child> BindLog::find(const Record& container, const Field
 }
 
 void BindLog::missing(const Record& container, const FieldSpec& field, bool is_failure) {
-  const std::string hint = nearest_keys(container, field.name);
+  const std::string hint = is_failure && hints_++ < max_hints ? nearest_keys(container, field.name) : std::string();
   const Scope scope(*this, field.name);
   report_.missing.push_back(path_);
   if (is_failure) fail(ErrorCode::not_found, fmt::format("missing{}", hint));

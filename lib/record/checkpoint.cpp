@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.hpp"
+#include "core/nearest_names.hpp"
 #include "heft/error.hpp"
 #include "record/pattern.hpp"
 #include "record/state.hpp"
@@ -37,10 +37,7 @@ std::optional<TensorView> Checkpoint::find(std::string_view name) const {
 
 TensorView Checkpoint::tensor(std::string_view name) const {
   if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none) return state_->view(position);
-  std::vector<std::string_view> names;
-  names.reserve(state_->entries.size());
-  for (std::uint32_t position = 0; position < state_->entries.size(); ++position) names.push_back(state_->name(position));
-  throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", names.size(), core::did_you_mean(name, names)),
+  throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", state_->names.size(), core::did_you_mean(name, state_->names)),
               {.path = state_->path, .tensor = std::string(name)});
 }
 

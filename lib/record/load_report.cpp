@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "core/nearest_names.hpp"
 #include "core/text.hpp"
 
 namespace heft {

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "core/nearest_names.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/record_access.hpp"
@@ -42,14 +43,18 @@ std::string file_of(const Record& record) {
               {.path = file_of(record), .tensor = path});
 }
 
+std::string nearest_keys(const Record& record, std::string_view key) {
+  core::NearestNames nearest(key);
+  for (std::size_t position = 0; position < record.count(); ++position)
+    if (!nearest.offer(record.key(position))) break;
+  return nearest.did_you_mean();
+}
+
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
   if (record.count() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map && record.kind() != RecordKind::opaque)
     fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
-  std::vector<std::string> keys;
-  for (std::size_t position = 0; position < record.count(); ++position) keys.push_back(record.key(position));
-  const std::vector<std::string_view> names(keys.begin(), keys.end());
   const std::string path = record.path();
-  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : core::did_you_mean(key, names);
+  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : nearest_keys(record, key);
   throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
               {.path = file_of(record), .tensor = joined(path, key)});
 }

@@ -29,15 +29,6 @@ TEST_CASE("text: UTF-8 as Unicode defines it") {
     CHECK(!is_utf8(bad));
 }
 
-TEST_CASE("text: the nearest names, best first") {
-  const std::vector<std::string_view> names = {"model.norm.weight", "lm_head.weight", "model.norm.bias", "x"};
-  REQUIRE(nearest("model.norm.wieght", names).size() >= 1);
-  CHECK(nearest("model.norm.wieght", names)[0] == "model.norm.weight");
-  CHECK(nearest("completely different", names).empty());
-  CHECK(did_you_mean("lm_head.weigh", names) == " (did you mean 'lm_head.weight'?)");
-  CHECK(did_you_mean("zzzzzzzzzzzz", names).empty());
-}
-
 TEST_CASE("text: an arena keeps strings where they are") {
   Arena arena;
   std::vector<std::string_view> kept;
