@@ -1,5 +1,6 @@
 #include "record/state.hpp"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 #include "core/checked.hpp"
 #include "format/number_lists.hpp"
 #include "heft/error.hpp"
+#include "record/part_count.hpp"
 #include "record/view_access.hpp"
 
 namespace heft::record {
@@ -105,12 +107,28 @@ void State::collect_notes() {
   for (const auto& shard : shards)
     for (const std::string& note : shard->catalog->notes)
       notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
+  note_long_paths();
+}
+
+// Of the names that the tree does not split, the first.
+void State::note_long_paths() {
+  std::uint64_t count = 0;
+  std::string_view first;
+  const auto look_at = [&](std::string_view name) {
+    if (has_too_many_parts(name, limits.record_depth) && count++ == 0) first = name;
+  };
+  for (const std::string_view name : names) look_at(name);
+  for (const LeafValue& value : values) look_at(value.name);
+  if (count == 0) return;
+  notes.push_back(fmt::format("'{}'{} has {} parts, more than the limit record_depth of {}: the tree shows it as one leaf under its whole name",
+                              core::escaped(first), count > 1 ? fmt::format(" (and {} more)", count - 1) : "",
+                              std::ranges::count(first, '.') + 1, limits.record_depth));
 }
 
 const Tree& State::tree() const {
   std::call_once(tree_once_, [this] {
     tree_ = Tree::of_names(*this);
-    tree_bytes_ = tree_->size_bytes();
+    account(tree_->size_bytes());
   });
   return *tree_;
 }

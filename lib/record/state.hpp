@@ -65,14 +65,17 @@ struct State : std::enable_shared_from_this<State> {
   void index_names();
   /// Fills `infos` from `shards` and `entries`.
   void describe_shards();
-  /// Adds the catalogs' notes.
+  /// Adds the catalogs' notes, and one about names of too many parts.
   void collect_notes();
 
   [[nodiscard]] const Tree& tree() const;
   [[nodiscard]] const Tree& metadata() const;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
+  /// Counts `bytes` of tables that a tree made after it was built among table_bytes().
+  void account(std::uint64_t bytes) const noexcept { tree_bytes_ += bytes; }
 
  private:
+  void note_long_paths();
   void prefetch_entry(std::uint32_t position) const noexcept;
 
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;

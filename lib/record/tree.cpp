@@ -1,12 +1,12 @@
 #include "record/tree.hpp"
 
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "record/list_number.hpp"
+#include "record/node_children.hpp"
 #include "record/state.hpp"
 
 namespace heft::record {
@@ -14,51 +14,6 @@ namespace {
 
 using format::Catalog;
 using format::NodeKind;
-
-constexpr std::string_view opaque_keys[] = {"arguments", "state"};
-
-bool is_container(NodeKind kind) noexcept { return kind == NodeKind::list || kind == NodeKind::map || kind == NodeKind::opaque; }
-
-std::uint32_t child_count(const format::Node& node) noexcept {
-  if (node.kind == NodeKind::opaque) return node.count > 1 ? node.count - 1 : 0;
-  return is_container(node.kind) ? node.count : 0;
-}
-
-// Number of the node of child `position`; a map's is the value of its pair, an opaque's comes after its name.
-std::uint32_t child_node(const Catalog& catalog, const format::Node& node, std::size_t position) noexcept {
-  const std::uint64_t step = node.kind == NodeKind::map ? 2 * position + 1 : node.kind == NodeKind::opaque ? position + 1 : position;
-  return catalog.child(node, step);
-}
-
-const format::Node& key_node(const Catalog& catalog, const format::Node& map, std::size_t position) noexcept {
-  return catalog.nodes[catalog.children[map.first + 2 * position]];
-}
-
-// Keys of pickled dicts may be anything; as path parts they are text, as Python prints it.
-std::string key_text(const format::Node& key) {
-  switch (key.kind) {
-    case NodeKind::text: return std::string(key.text, key.count);
-    case NodeKind::integer: return key.count == 0 ? fmt::to_string(key.integer) : "<big integer>";
-    case NodeKind::unsigned_integer: return fmt::to_string(key.natural);
-    case NodeKind::boolean: return key.integer != 0 ? "True" : "False";
-    case NodeKind::real: return fmt::format("{}", key.real);
-    case NodeKind::null: return "None";
-    case NodeKind::bytes: return "<bytes>";
-    case NodeKind::list: return "<list>";
-    case NodeKind::map: return "<map>";
-    case NodeKind::tensor: return "<tensor>";
-    case NodeKind::opaque: return "<opaque>";
-  }
-  return {};
-}
-
-bool key_matches(const format::Node& key, std::string_view wanted) noexcept {
-  if (key.kind == NodeKind::text) return std::string_view(key.text, key.count) == wanted;
-  char digits[24];
-  if (key.kind != NodeKind::integer || key.count != 0) return false;
-  const char* end = std::to_chars(digits, digits + sizeof digits, key.integer).ptr;
-  return std::string_view(digits, static_cast<std::size_t>(end - digits)) == wanted;
-}
 
 RecordKind record_kind(NodeKind kind) noexcept {
   switch (kind) {
@@ -77,26 +32,10 @@ RecordKind record_kind(NodeKind kind) noexcept {
   return RecordKind::null;
 }
 
-std::string child_key(const Catalog& catalog, const format::Node& node, std::size_t position) {
-  if (node.kind == NodeKind::map) return key_text(key_node(catalog, node, position));
-  if (node.kind == NodeKind::opaque && position < std::size(opaque_keys)) return std::string(opaque_keys[position]);
-  return fmt::to_string(position);
-}
-
 // The number that a list's key spells, if it is below `count`.
 std::optional<std::size_t> position_of(std::string_view key, std::size_t count) noexcept {
   const auto number = list_number(key);
   return number && *number < count ? std::optional<std::size_t>(*number) : std::nullopt;
-}
-
-std::optional<std::size_t> find_in(const Catalog& catalog, const format::Node& node, std::string_view key) noexcept {
-  if (node.kind == NodeKind::list) return position_of(key, node.count);
-  for (std::size_t position = 0; position < child_count(node); ++position) {
-    if (node.kind == NodeKind::map ? key_matches(key_node(catalog, node, position), key)
-                                   : position < std::size(opaque_keys) && opaque_keys[position] == key)
-      return position;
-  }
-  return {};
 }
 
 // Path from `from` to `to` through the containers of a catalog, as "[.key]..."; the first that a search in order finds. Nodes may be shared
@@ -126,19 +65,7 @@ std::string path_between(const Catalog& catalog, std::uint32_t from, std::uint32
   return path;
 }
 
-std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
-
 }  // namespace
-
-// A node of a catalog, and the value under which it hangs.
-struct Tree::InValue {
-  const Catalog* catalog = nullptr;  // null: the id stands for no node of a catalog
-  std::uint32_t value = 0;
-  std::uint32_t node = 0;
-
-  [[nodiscard]] format::Node get() const noexcept { return catalog->node(node); }
-  [[nodiscard]] NodeId id_of(std::uint32_t other) const noexcept { return in_value | NodeId{value} << 32 | other; }
-};
 
 std::optional<std::uint32_t> Tree::leaf_of(NodeId id) const noexcept {
   if ((id & in_value) != 0) return {};
@@ -221,24 +148,43 @@ std::uint32_t Tree::find_child(std::uint32_t parent, std::string_view key) const
                      [&](std::uint32_t node) { return nodes_[node].parent == parent && nodes_[node].key() == key; });
 }
 
+std::optional<std::size_t> Tree::find_in(InValue at, std::string_view key) const noexcept {
+  const format::Node node = at.get();
+  if (node.kind == NodeKind::map) return map_indexes_.find(*at.catalog, at.node, key);
+  if (node.kind == NodeKind::list) return position_of(key, node.count);
+  for (std::size_t position = 0; position < child_count(node); ++position)
+    if (child_key(*at.catalog, node, position) == key) return position;
+  return {};
+}
+
 std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) {
-    const auto position = find_in(*at.catalog, at.get(), key);
+    const auto position = find_in(at, key);
     return position ? std::optional(at.id_of(child_node(*at.catalog, at.get(), *position))) : std::nullopt;
   }
   if (leaf_of(id)) return {};
-  const std::uint32_t node = find_child(static_cast<std::uint32_t>(id), key);
+  const bool of_no_size = id == root && (key.size() >= root_key_sizes_.size() || !root_key_sizes_[key.size()]);
+  const std::uint32_t node = of_no_size ? core::NameIndex::none : find_child(static_cast<std::uint32_t>(id), key);
   if (node != core::NameIndex::none) return node;
   return key.empty() && nodes_[id].leaf != format::none ? std::optional(own_leaf | id) : std::nullopt;
 }
 
+// Maps in catalogs have keys with dots, and so has the root: keys of metadata and names of too many parts stand there whole.
+bool Tree::may_have_dotted_keys(NodeId id) const noexcept {
+  if (const InValue at = resolve(id); at.catalog != nullptr) return at.get().kind == NodeKind::map;
+  return id == root && has_whole_keys_;
+}
+
+// Where keys hold dots, the whole of `key` is looked for first, then its parts from the shortest on; elsewhere its first part alone.
 std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const noexcept {
-  // The longest way is taken first only where a key itself holds dots (metadata, dicts of a pickle); the trie's keys hold none.
   while (true) {
-    if (const auto whole = find_key(id, key)) return whole;
-    std::optional<NodeId> next;
+    const bool dotted = may_have_dotted_keys(id);
     std::size_t dot = key.find('.');
-    for (; dot != std::string_view::npos && !next; dot = next ? dot : key.find('.', dot + 1)) next = find_key(id, key.substr(0, dot));
+    if (dotted || dot == std::string_view::npos)
+      if (const auto whole = find_key(id, key)) return whole;
+    if (dot == std::string_view::npos) return {};
+    std::optional<NodeId> next = find_key(id, key.substr(0, dot));
+    while (dotted && !next && (dot = key.find('.', dot + 1)) != std::string_view::npos) next = find_key(id, key.substr(0, dot));
     if (!next) return {};
     id = *next;
     key.remove_prefix(dot + 1);
@@ -249,55 +195,6 @@ TensorView Tree::tensor(NodeId id) const {
   if (const InValue at = resolve(id); at.catalog != nullptr)
     return state_.shards[values_[at.value].shard]->view(at.catalog->tensors[at.get().tensor]);
   return state_.view(*leaf_of(id));
-}
-
-Tree::Totals Tree::totals(NodeId id) const {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return totals_in_value(at);
-  if (leaf_of(id)) return {1, tensor(id).size_bytes()};
-  Totals sum;
-  std::vector<NodeId> left{id};
-  while (!left.empty()) {
-    const NodeId at = left.back();
-    left.pop_back();
-    const bool is_leaf = leaf_of(at).has_value();
-    if (is_leaf) {
-      const Totals part = totals(at);
-      sum = {saturating_add(sum.tensors, part.tensors), saturating_add(sum.bytes, part.bytes)};
-      continue;
-    }
-    for (std::size_t position = 0; position < count(at); ++position) left.push_back(child(at, position));
-  }
-  return sum;
-}
-
-// Each node's totals are computed once, however many paths lead to it, so memo bombs cost nothing; a cycle is followed once.
-Tree::Totals Tree::totals_in_value(InValue at) const {
-  struct Step {
-    std::uint32_t node;
-    std::uint32_t next;
-    Totals sum;
-  };
-  std::unordered_map<std::uint32_t, Totals> known;
-  std::vector<Step> steps{{at.node, 0, {}}};
-  Totals last;
-  while (!steps.empty()) {
-    Step& step = steps.back();
-    const format::Node node = at.catalog->node(step.node);
-    if (step.next == 0) known[step.node] = {};
-    if (node.kind == NodeKind::tensor) step.sum = {1, tensor(at.id_of(step.node)).size_bytes()};
-    const bool holds_scalars = node.kind == NodeKind::list && (node.first & format::packed_list) != 0;
-    if (holds_scalars || step.next == child_count(node)) {
-      last = known[step.node] = step.sum;
-      steps.pop_back();
-      if (!steps.empty()) steps.back().sum = {saturating_add(steps.back().sum.tensors, last.tensors), saturating_add(steps.back().sum.bytes, last.bytes)};
-      continue;
-    }
-    const std::uint32_t child = child_node(*at.catalog, node, step.next++);
-    if (const auto found = known.find(child); found != known.end())
-      step.sum = {saturating_add(step.sum.tensors, found->second.tensors), saturating_add(step.sum.bytes, found->second.bytes)};
-    else steps.push_back({child, 0, {}});
-  }
-  return last;
 }
 
 std::size_t Tree::size_bytes() const noexcept {

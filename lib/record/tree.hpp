@@ -4,14 +4,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "format/catalog.hpp"
 #include "heft/record.hpp"
 #include "core/name_index.hpp"
+#include "record/map_indexes.hpp"
 
 namespace heft::record {
 
@@ -69,6 +72,7 @@ class Tree {
     std::uint64_t tensors = 0;
     std::uint64_t bytes = 0;
   };
+  /// Of all tensors under the node. The first call adds them up for all nodes.
   [[nodiscard]] Totals totals(NodeId id) const;
 
   [[nodiscard]] std::size_t size_bytes() const noexcept;
@@ -97,20 +101,47 @@ class Tree {
   static constexpr NodeId own_leaf = NodeId{1} << 62;
   static constexpr std::uint32_t value_leaf = std::uint32_t{1} << 31;
 
-  explicit Tree(const State& state) noexcept : state_(state) {}
+  explicit Tree(const State& state) noexcept;
 
   // A trie node without children that has a leaf is that leaf.
   [[nodiscard]] std::optional<std::uint32_t> leaf_of(NodeId id) const noexcept;
   [[nodiscard]] InValue resolve(NodeId id) const noexcept;
   [[nodiscard]] std::uint32_t find_child(std::uint32_t parent, std::string_view key) const noexcept;
   [[nodiscard]] std::optional<NodeId> find_key(NodeId id, std::string_view key) const noexcept;
-  [[nodiscard]] Totals totals_in_value(InValue at) const;
+  [[nodiscard]] std::optional<std::size_t> find_in(InValue at, std::string_view key) const noexcept;
+  [[nodiscard]] bool may_have_dotted_keys(NodeId id) const noexcept;
+
+  // Totals of every node of the trie, and of every node of the catalogs (by shard) whose values hold tensors.
+  struct Sums {
+    std::vector<Totals> trie;
+    std::unordered_map<std::uint32_t, std::vector<Totals>> catalogs;
+  };
+  const Sums& sums() const;
+  void add_up_values() const;
+  void add_up_trie() const;
+  [[nodiscard]] Totals totals_of_leaf(std::uint32_t leaf) const;
+  [[nodiscard]] Totals sum_of_node(std::uint32_t shard, std::uint32_t node) const;
 
   const State& state_;  // owns this tree
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> children_;
   std::vector<LeafValue> values_;
   core::NameIndex index_;  // by (parent, key)
+  bool has_whole_keys_ = false;        // some keys of the root may hold dots
+  std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
+  MapIndexes map_indexes_;
+  mutable std::once_flag sums_once_;
+  mutable Sums sums_;
+};
+
+// A node of a catalog, and the value under which it hangs.
+struct Tree::InValue {
+  const format::Catalog* catalog = nullptr;  // null: the id stands for no node of a catalog
+  std::uint32_t value = 0;
+  std::uint32_t node = 0;
+
+  [[nodiscard]] format::Node get() const noexcept { return catalog->node(node); }
+  [[nodiscard]] NodeId id_of(std::uint32_t other) const noexcept { return in_value | NodeId{value} << 32 | other; }
 };
 
 }  // namespace heft::record

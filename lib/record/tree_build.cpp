@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "core/checked.hpp"
+#include "record/part_count.hpp"
 #include "record/state.hpp"
 #include "record/tree.hpp"
 
@@ -30,12 +31,12 @@ class Tree::Builder {
 
   // Enters a name split at its dots. Consecutive names share most of their parts: those are taken over without a look-up.
   void add_split(std::string_view name, std::uint32_t leaf) {
-    std::size_t depth = shared_parts(name);
+    if (has_too_many_parts(name, limits_.record_depth)) return add_whole(name, leaf);
+    const std::size_t depth = shared_parts(name);
     trail_.resize(depth);
     std::size_t begin = depth == 0 ? 0 : tree_.nodes_[trail_.back()].key_end + std::size_t{1};
     std::uint32_t node = depth == 0 ? static_cast<std::uint32_t>(root) : trail_.back();
     while (begin <= name.size() && !name.empty()) {
-      core::require_limit(++depth, limits_.record_depth, "the number of parts of a name", "record_depth");
       const std::size_t end = std::min(name.find('.', begin), name.size());
       node = enter(node, name, begin, end);
       trail_.push_back(node);
@@ -46,7 +47,10 @@ class Tree::Builder {
   }
 
   // Enters a child of the root whose key is the whole name.
-  void add_whole(std::string_view name, std::uint32_t leaf) { set_leaf(enter(root, name, 0, name.size()), leaf); }
+  void add_whole(std::string_view name, std::uint32_t leaf) {
+    tree_.has_whole_keys_ = true;
+    set_leaf(enter(root, name, 0, name.size()), leaf);
+  }
 
   // Enters the pairs of a catalog's metadata; a key that is there already keeps the value it has.
   void add_metadata(std::uint32_t shard) {
@@ -65,6 +69,7 @@ class Tree::Builder {
   void finish() {
     lay_out_children();
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node) make_list_if_numbered(tree_.nodes_[node]);
+    note_root_key_sizes();
     tree_.nodes_.shrink_to_fit();
   }
 
@@ -126,6 +131,15 @@ class Tree::Builder {
     }
   }
 
+  void note_root_key_sizes() {
+    const Node& node = tree_.nodes_[root];
+    for (std::uint32_t child = 0; child < node.count; ++child) {
+      const std::size_t size = tree_.nodes_[tree_.children_[node.first + child]].key().size();
+      if (size >= tree_.root_key_sizes_.size()) tree_.root_key_sizes_.resize(size + 1);
+      tree_.root_key_sizes_[size] = true;
+    }
+  }
+
   // Keys are distinct, so `count` numbers that are all below `count` are 0..count-1.
   void make_list_if_numbered(Node& node) {
     const std::span<std::uint32_t> children(tree_.children_.data() + node.first, node.count);
@@ -147,6 +161,8 @@ class Tree::Builder {
   std::vector<std::uint32_t> trail_;    // nodes of the parts of `previous_`
   std::vector<std::uint32_t> ordered_;
 };
+
+Tree::Tree(const State& state) noexcept : state_(state), map_indexes_(state) {}
 
 std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));

@@ -6,8 +6,10 @@
 #include "heft/checkpoint.hpp"
 #include "record/support.hpp"
 #include "support/gguf_builder.hpp"
+#include "support/pickle_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
+#include "support/torch_builder.hpp"
 
 using namespace heft;
 using test::name_of;
@@ -144,13 +146,36 @@ TEST_CASE("tree: subtrees know how many tensors and bytes they hold") {
   CHECK(Record().tensor_count() == 0);
 }
 
-TEST_CASE("tree: a name of too many parts is over a limit, and found by its flat name all the same") {
+TEST_CASE("tree: a name of too many parts is one leaf under its whole name, with a note") {
   std::string deep = "x";
   for (int i = 0; i < 2000; ++i) deep += ".x";
-  CHECK(thrown_by([&] { return tree_of({deep}); }).code() == ErrorCode::limit_exceeded);
+  for (const std::string& odd : {deep, std::string(10'000, '.'), std::string(65'536, '.')}) {
+    const Checkpoint checkpoint = test::checkpoint_of({"a.b", odd, "x.y"});
+    CHECK(name_of(checkpoint.tensor(odd)) == odd);
+    const Record root = checkpoint.root();
+    CHECK(keys_of(root) == std::vector<std::string>{"a", odd, "x"});
+    CHECK(name_of(root[odd].tensor()) == odd);
+    CHECK(root[odd].path() == odd);
+    CHECK(root["a.b"].path() == "a.b");
+    CHECK(root["x.y"].path() == "x.y");
+    CHECK(!root.find(odd.substr(1)));
+    CHECK(root.tensor_count() == 3);
+    REQUIRE(checkpoint.notes().size() == 1);
+    CHECK(checkpoint.notes()[0].find("parts, more than the limit record_depth of 1000: the tree shows it as one leaf under its whole name") != std::string::npos);
+  }
+}
+
+TEST_CASE("tree: the limit of parts is the caller's, and the last depth that it allows is split") {
   OpenOptions options;
-  options.limits.record_depth = 5000;
-  CHECK(name_of(tree_of({deep}, options)[deep].tensor()) == deep);
+  options.limits.record_depth = 3;
+  const Checkpoint checkpoint = test::checkpoint_of({"a.b.c", "a.b.c.d", "e.f.g.h"}, options);
+  CHECK(keys_of(checkpoint.root()) == std::vector<std::string>{"a", "a.b.c.d", "e.f.g.h"});
+  CHECK(checkpoint.root()["a"]["b"]["c"].kind() == RecordKind::tensor);
+  REQUIRE(checkpoint.notes().size() == 1);
+  CHECK(checkpoint.notes()[0].starts_with("'a.b.c.d' (and 1 more) has 4 parts"));
+  options.limits.record_depth = 4;
+  const Checkpoint deeper = test::checkpoint_of({"a.b.c", "a.b.c.d", "e.f.g.h"}, options);
+  CHECK(deeper.notes().empty());
 }
 
 TEST_CASE("tree: tens of thousands of siblings are found without a search through them") {
@@ -188,4 +213,32 @@ TEST_CASE("tree: arrays of metadata are lists whose elements are records, and th
   CHECK(metadata["none"].count() == 0);
   CHECK(metadata["words"].tensor_count() == 0);
   CHECK(thrown_by([&] { return metadata["words"][3]; }).code() == ErrorCode::not_found);
+}
+
+TEST_CASE("tree: keys of a large map of a value are found by a table, integers and dots among them") {
+  const test::TempFolder folder;
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (int i = 0; i < 1000; ++i) pairs.emplace_back("key." + std::to_string(i), test::pickled_int(i));
+  const std::string path = folder.write("m.pt", test::TorchBuilder().value("large", test::pickled_dict(pairs)).build());
+  const Record large = open(path).root()["large"];
+  REQUIRE(large.count() == 1000);
+  for (int i = 0; i < 1000; ++i) REQUIRE(large["key." + std::to_string(i)].integer() == i);
+  CHECK(!large.find("key"));
+  CHECK(!large.find("key.1000"));
+  CHECK(!large.find("key.1.2"));
+  CHECK(open(path).root()["large.key.7"].integer() == 7);
+}
+
+TEST_CASE("tree: totals count a shared subtree once for each path to it, and a cycle as nothing") {
+  namespace p = test::pickle;
+  const test::TempFolder folder;
+  // {"a": shared, "b": shared, "c": {"self": itself, "t": tensor}}
+  const std::string shared = p::dict({p::text("t"), p::tensor("0", 4, 0, {4}, {1})});
+  const std::string cycle = "}r" + test::little(2, 4) + "(" + p::text("self") + "j" + test::little(2, 4) + p::text("t") + p::tensor("0", 4, 0, {2}, {1}) + "u";
+  const std::string object = p::dict({p::text("x"), p::dict({p::text("a"), shared + "r" + test::little(1, 4), p::text("b"), "j" + test::little(1, 4)}), p::text("c"), cycle});
+  const Record root = open(folder.write("m.pt", p::torch_file(object, {std::string(16, 'x')}))).root();
+  CHECK(root["x"].tensor_count() == 2);
+  CHECK(root["x"].tensor_bytes() == 32);
+  CHECK(root["c"].tensor_count() == 1);
+  CHECK(root["c"].tensor_bytes() == 8);
 }
