@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <ostream>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,13 +12,49 @@
 namespace heft::cli {
 namespace {
 
-// Shared and cyclic subtrees of pickles unfold without end on paper: a printed tree stops here and says so.
-constexpr std::uint64_t most_nodes = 4'000'000;
+// Shared and cyclic subtrees of pickles unfold without end on paper: a printed tree ends here, closed, with a note.
+constexpr std::uint64_t max_nodes = 4'000'000;
+constexpr std::uint64_t max_bytes = 256u << 20;
+constexpr std::size_t max_levels = 2000;
+// Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million spaces.
+constexpr std::size_t max_indented_level = 40;
 constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text; the root shows all
 
 bool is_container(const Record& record) {
   return record.kind() == RecordKind::list || record.kind() == RecordKind::map || record.kind() == RecordKind::opaque;
 }
+
+// The output of a tree, and how much more it may hold.
+class Sheet {
+ public:
+  explicit Sheet(std::ostream& out) noexcept : out_(out) {}
+
+  void write(std::string_view text) {
+    out_ << text;
+    bytes_ += text.size();
+  }
+  void count_node() noexcept { ++nodes_; }
+  [[nodiscard]] bool is_full() const noexcept { return nodes_ >= max_nodes || bytes_ >= max_bytes; }
+
+  // Children of one container that are not written because the sheet is full.
+  void leave_out(std::size_t children) noexcept {
+    left_out_ += children;
+    ++containers_;
+  }
+  // What was left out; empty when nothing was.
+  [[nodiscard]] std::string note() const {
+    if (containers_ == 0) return {};
+    return fmt::format("note: {} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels\n", left_out_, containers_,
+                       max_nodes, human_bytes(max_bytes), max_levels);
+  }
+
+ private:
+  std::ostream& out_;
+  std::uint64_t nodes_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t left_out_ = 0;
+  std::uint64_t containers_ = 0;
+};
 
 // A walk in order, without recursion: nesting in a file can be as deep as its limit allows.
 struct Frame {
@@ -68,32 +106,42 @@ std::string json_opening(const Record& record) {
   return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.count() > 0 ? "," : "");
 }
 
-void print_json(const Record& root, std::size_t depth, Terminal& terminal) {
+// Ends a container in front of its next child: what follows is counted and its place marked.
+void cut_json(Frame& frame, Sheet& sheet) {
+  const std::size_t more = frame.shown - std::exchange(frame.next, frame.shown);
+  const std::string_view comma = more == frame.shown ? "" : ",";
+  sheet.write(frame.record.kind() == RecordKind::list ? fmt::format("{}\"...\"", comma) : fmt::format("{}\"...\":\"{} more\"", comma, more));
+  sheet.leave_out(more);
+}
+
+void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
-  std::uint64_t nodes = 0;
   const auto enter = [&](const Record& record) {
-    if (++nodes > most_nodes) throw Error(ErrorCode::limit_exceeded, fmt::format("the tree has more than {} nodes when it is written out", most_nodes));
-    if (!is_container(record)) terminal.out << json_scalar(record);
-    else if (frames.size() >= depth) terminal.out << "\"...\"";
-    else {
-      terminal.out << json_opening(record);
+    sheet.count_node();
+    if (!is_container(record)) sheet.write(json_scalar(record));
+    else if (frames.size() >= depth) {
+      sheet.write("\"...\"");
+      if (depth == max_levels) sheet.leave_out(record.count());
+    } else {
+      sheet.write(json_opening(record));
       frames.push_back({record, 0, record.count()});
     }
   };
   enter(root);
   while (!frames.empty()) {
     Frame& frame = frames.back();
+    if (frame.next < frame.shown && sheet.is_full()) cut_json(frame, sheet);
     if (frame.next == frame.shown) {
-      terminal.out << (frame.record.kind() == RecordKind::list ? ']' : '}');
+      sheet.write(frame.record.kind() == RecordKind::list ? "]" : "}");
       frames.pop_back();
       continue;
     }
-    if (frame.next > 0) terminal.out << ',';
-    if (frame.record.kind() != RecordKind::list) terminal.out << json_text(frame.record.key(frame.next)) << ':';
+    if (frame.next > 0) sheet.write(",");
+    if (frame.record.kind() != RecordKind::list) sheet.write(json_text(frame.record.key(frame.next)) + ':');
     const Record child = frame.record.child(frame.next++);
     enter(child);
   }
-  terminal.out << '\n';
+  sheet.write("\n");
 }
 
 std::string tensor_line(const TensorView& view) {
@@ -118,23 +166,30 @@ std::string text_line(const Record& record) {
 
 std::size_t children_shown(const Record& record) { return record.tensor_count() > 0 ? record.count() : std::min(record.count(), most_scalars); }
 
-void print_text(const Record& root, std::size_t depth, Terminal& terminal) {
+std::string indent_of(std::size_t level) {
+  if (level <= max_indented_level) return std::string(2 * level, ' ');
+  return fmt::format("{:{}}[{}] ", "", 2 * max_indented_level, level);
+}
+
+void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
-  std::uint64_t nodes = 0;
-  terminal.out << text_line(root) << '\n';
+  sheet.write(text_line(root) + '\n');
   if (is_container(root) && depth > 0) frames.push_back({root, 0, root.count()});
   while (!frames.empty()) {
     Frame& frame = frames.back();
-    const std::string indent(frames.size() * 2, ' ');
+    const std::string indent = indent_of(frames.size());
+    if (frame.next < frame.shown && sheet.is_full()) sheet.leave_out(frame.shown - std::exchange(frame.shown, frame.next));
     if (frame.next == frame.shown) {
-      if (frame.shown < frame.record.count()) terminal.out << indent << "... " << frame.record.count() - frame.shown << " more\n";
+      if (frame.shown < frame.record.count()) sheet.write(fmt::format("{}... {} more\n", indent, frame.record.count() - frame.shown));
       frames.pop_back();
       continue;
     }
-    if (++nodes > most_nodes) throw Error(ErrorCode::limit_exceeded, fmt::format("the tree has more than {} nodes when it is written out", most_nodes));
+    sheet.count_node();
     const Record child = frame.record.child(frame.next);
-    terminal.out << indent << core::escaped(frame.record.key(frame.next++)) << ": " << text_line(child) << '\n';
-    if (is_container(child) && frames.size() < depth) frames.push_back({child, 0, children_shown(child)});
+    sheet.write(fmt::format("{}{}: {}\n", indent, core::escaped(frame.record.key(frame.next++)), text_line(child)));
+    if (!is_container(child)) continue;
+    if (frames.size() < depth) frames.push_back({child, 0, children_shown(child)});
+    else if (depth == max_levels) sheet.leave_out(child.count());
   }
 }
 
@@ -142,12 +197,12 @@ void print_text(const Record& root, std::size_t depth, Terminal& terminal) {
 
 int run(const TreeCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open(command.path, command.open);
-  const std::size_t depth = command.depth.value_or(SIZE_MAX);
+  const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), max_levels);
   const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
-  if (command.json)
-    print_json(root, depth, terminal);
-  else
-    print_text(root, depth, terminal);
+  Sheet sheet(terminal.out);
+  if (command.json) print_json(root, depth, sheet);
+  else print_text(root, depth, sheet);
+  terminal.err << sheet.note();
   return yes;
 }
 
