@@ -19,11 +19,18 @@ struct ListCommand {
   bool json = false;
   OpenOptions open = {};
 };
+/// What a tree is written out to. Shared and cyclic subtrees of pickles unfold without end on paper: it ends here, closed, with a note.
+struct TreeBounds {
+  std::uint64_t nodes = 4'000'000;
+  std::uint64_t bytes = 256u << 20;  ///< The node that passes them is still written.
+  std::size_t levels = 2000;
+};
 struct TreeCommand {
   std::string path;
   std::optional<std::size_t> depth;
   bool metadata = false;  ///< Of the metadata instead of the tensors.
   bool json = false;
+  TreeBounds bounds = {};
   OpenOptions open = {};
 };
 struct ShowCommand {

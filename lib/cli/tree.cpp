@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <ostream>
-#include <utility>
 
 #include <fmt/format.h>
 
@@ -12,10 +11,6 @@
 namespace heft::cli {
 namespace {
 
-// Shared and cyclic subtrees of pickles unfold without end on paper: a printed tree ends here, closed, with a note.
-constexpr std::uint64_t max_nodes = 4'000'000;
-constexpr std::uint64_t max_bytes = 256u << 20;
-constexpr std::size_t max_levels = 2000;
 // Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million spaces.
 constexpr std::size_t max_indented_level = 40;
 constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text; the root shows all
@@ -27,16 +22,18 @@ bool is_container(const Record& record) {
 // The output of a tree, and how much more it may hold.
 class Sheet {
  public:
-  explicit Sheet(std::ostream& out) noexcept : out_(out) {}
+  Sheet(std::ostream& out, const TreeBounds& bounds) noexcept : out_(out), bounds_(bounds) {}
 
   void write(std::string_view text) {
     out_ << text;
     bytes_ += text.size();
   }
   void count_node() noexcept { ++nodes_; }
-  [[nodiscard]] bool is_full() const noexcept { return nodes_ >= max_nodes || bytes_ >= max_bytes; }
+  [[nodiscard]] bool is_full() const noexcept { return nodes_ >= bounds_.nodes || bytes_ >= bounds_.bytes; }
 
-  // Children of one container that are not written because the sheet is full.
+  // True when the bounds, and not the user, end the tree at that level.
+  [[nodiscard]] bool is_last_level(std::size_t level) const noexcept { return level == bounds_.levels; }
+  // Children of one container that are not written.
   void leave_out(std::size_t children) noexcept {
     left_out_ += children;
     ++containers_;
@@ -45,11 +42,12 @@ class Sheet {
   [[nodiscard]] std::string note() const {
     if (containers_ == 0) return {};
     return fmt::format("note: {} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels\n", left_out_, containers_,
-                       max_nodes, human_bytes(max_bytes), max_levels);
+                       bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels);
   }
 
  private:
   std::ostream& out_;
+  const TreeBounds& bounds_;
   std::uint64_t nodes_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t left_out_ = 0;
@@ -108,8 +106,9 @@ std::string json_opening(const Record& record) {
 
 // Ends a container in front of its next child: what follows is counted and its place marked.
 void cut_json(Frame& frame, Sheet& sheet) {
-  const std::size_t more = frame.shown - std::exchange(frame.next, frame.shown);
-  const std::string_view comma = more == frame.shown ? "" : ",";
+  const std::size_t more = frame.shown - frame.next;
+  const std::string_view comma = frame.next == 0 ? "" : ",";
+  frame.next = frame.shown;
   sheet.write(frame.record.kind() == RecordKind::list ? fmt::format("{}\"...\"", comma) : fmt::format("{}\"...\":\"{} more\"", comma, more));
   sheet.leave_out(more);
 }
@@ -121,7 +120,7 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
     if (!is_container(record)) sheet.write(json_scalar(record));
     else if (frames.size() >= depth) {
       sheet.write("\"...\"");
-      if (depth == max_levels) sheet.leave_out(record.count());
+      if (sheet.is_last_level(depth)) sheet.leave_out(record.count());
     } else {
       sheet.write(json_opening(record));
       frames.push_back({record, 0, record.count()});
@@ -178,7 +177,10 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
   while (!frames.empty()) {
     Frame& frame = frames.back();
     const std::string indent = indent_of(frames.size());
-    if (frame.next < frame.shown && sheet.is_full()) sheet.leave_out(frame.shown - std::exchange(frame.shown, frame.next));
+    if (frame.next < frame.shown && sheet.is_full()) {
+      sheet.leave_out(frame.shown - frame.next);
+      frame.shown = frame.next;
+    }
     if (frame.next == frame.shown) {
       if (frame.shown < frame.record.count()) sheet.write(fmt::format("{}... {} more\n", indent, frame.record.count() - frame.shown));
       frames.pop_back();
@@ -189,7 +191,7 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
     sheet.write(fmt::format("{}{}: {}\n", indent, core::escaped(frame.record.key(frame.next++)), text_line(child)));
     if (!is_container(child)) continue;
     if (frames.size() < depth) frames.push_back({child, 0, children_shown(child)});
-    else if (depth == max_levels) sheet.leave_out(child.count());
+    else if (sheet.is_last_level(depth)) sheet.leave_out(child.count());
   }
 }
 
@@ -197,9 +199,9 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
 
 int run(const TreeCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open(command.path, command.open);
-  const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), max_levels);
+  const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), command.bounds.levels);
   const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
-  Sheet sheet(terminal.out);
+  Sheet sheet(terminal.out, command.bounds);
   if (command.json) print_json(root, depth, sheet);
   else print_text(root, depth, sheet);
   terminal.err << sheet.note();

@@ -1,7 +1,7 @@
 // Checkpoint::verify_checksums(): the payload against the CRC-32 of each zip record. Everything is read, nothing is mapped.
 #include <algorithm>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -27,12 +27,11 @@ std::uint32_t checksum_of(const mmap::File& file, const format::Checksum& record
   return sum;
 }
 
-// The first tensor of the record that begins at `begin`, or of the deflated member.
-std::string tensor_at(const format::Catalog& catalog, std::uint32_t member, std::optional<std::uint64_t> begin) {
-  const auto found = std::find_if(catalog.tensors.begin(), catalog.tensors.end(), [&](const format::TensorEntry& entry) {
-    return entry.member == member && (!begin || entry.begin >= *begin);
-  });
-  return found == catalog.tensors.end() ? std::string() : std::string(found->name);
+// The first tensor of the record that begins at `begin`, or of the deflated member. Tensors lie in that order.
+std::string tensor_at(const format::Catalog& catalog, std::uint32_t member, std::uint64_t begin) {
+  const auto place = [](const format::TensorEntry& entry) { return std::pair(entry.member, entry.begin); };
+  const auto found = std::ranges::lower_bound(catalog.tensors, std::pair(member, begin), {}, place);
+  return found == catalog.tensors.end() || found->member != member ? std::string() : std::string(found->name);
 }
 
 }  // namespace
@@ -51,7 +50,7 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
         shard->members[member]->prove();
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corrupt) throw;
-        damage.push_back({file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), {}), error.sentence()});
+        damage.push_back({file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.sentence()});
       }
     }
     file.require_unchanged();
