@@ -6,6 +6,7 @@
 #include <array>
 #include <optional>
 #include <string_view>
+#include <unordered_map>
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
@@ -38,12 +39,11 @@ std::optional<std::string> text_of(const Record& value) {
   }
 }
 
-void put(format::TextMetadata& metadata, std::string key, std::string value) {
-  const auto there = std::ranges::find(metadata, key, &std::pair<std::string, std::string>::first);
-  if (there == metadata.end())
-    metadata.emplace_back(std::move(key), std::move(value));
-  else
-    there->second = std::move(value);
+// Of pairs added under one key, the position of the last.
+std::unordered_map<std::string_view, std::size_t> last_of_each(AddedPairs added) {
+  std::unordered_map<std::string_view, std::size_t> last;
+  for (std::size_t i = 0; i < added.size(); ++i) last[added[i].first] = i;
+  return last;
 }
 
 // ---- GGUF: typed values ----
@@ -179,7 +179,18 @@ format::TextMetadata text_metadata(const Record& kept, AddedPairs added, std::ve
   }
   if (left_out != 0)
     notes.push_back(fmt::format("{} metadata values are not kept: safetensors has texts only", left_out));
-  for (const auto& [key, value] : added) put(metadata, key, value);
+  // A pair that replaces one keeps its place.
+  auto last = last_of_each(added);
+  for (auto& [key, value] : metadata)
+    if (const auto found = last.find(key); found != last.end()) {
+      value = added[found->second].second;
+      last.erase(found);
+    }
+  for (const auto& [key, value] : added)
+    if (const auto found = last.find(key); found != last.end()) {
+      metadata.emplace_back(key, added[found->second].second);
+      last.erase(found);
+    }
   return metadata;
 }
 
@@ -207,10 +218,10 @@ std::vector<GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool c
     notes.emplace_back("split.no, split.count and split.tensors.count are not kept: all parts are in one file now");
   if (left_out != 0)
     notes.push_back(fmt::format("{} metadata values are not kept: GGUF has no type for them", left_out));
-  for (const auto& [key, text] : added) {
-    std::erase_if(metadata, [&](const GgufPair& pair) { return pair.key == key; });
-    metadata.push_back(text_pair(key, text));
-  }
+  const auto last = last_of_each(added);
+  std::erase_if(metadata, [&](const GgufPair& pair) { return last.contains(pair.key); });
+  for (std::size_t i = 0; i < added.size(); ++i)
+    if (last.at(added[i].first) == i) metadata.push_back(text_pair(added[i].first, added[i].second));
   return metadata;
 }
 
