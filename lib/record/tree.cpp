@@ -38,33 +38,6 @@ std::optional<std::size_t> position_of(std::string_view key, std::size_t count) 
   return number && *number < count ? std::optional<std::size_t>(*number) : std::nullopt;
 }
 
-// Path from `from` to `to` through the containers of a catalog, as "[.key]..."; the first that a search in order finds. Nodes may be shared
-// or cyclic: each is entered once.
-std::string path_between(const Catalog& catalog, std::uint32_t from, std::uint32_t to) {
-  struct Step {
-    std::uint32_t node;
-    std::uint32_t next;
-  };
-  std::vector<bool> entered(catalog.nodes.size());
-  std::vector<Step> steps{{from, 0}};
-  while (!steps.empty() && steps.back().node != to) {
-    Step& step = steps.back();
-    const format::Node& node = catalog.nodes[step.node];
-    if (step.next == child_count(node)) {
-      steps.pop_back();
-      continue;
-    }
-    const std::uint32_t child = child_node(catalog, node, step.next++);
-    if (catalog.is_packed(child) ? child != to : entered[child]) continue;
-    if (!catalog.is_packed(child)) entered[child] = true;
-    steps.push_back({child, 0});
-  }
-  std::string path;
-  for (std::size_t i = 0; i + 1 < steps.size(); ++i)
-    path += "." + child_key(catalog, catalog.nodes[steps[i].node], steps[i].next - 1);
-  return path;
-}
-
 }  // namespace
 
 std::optional<std::uint32_t> Tree::leaf_of(NodeId id) const noexcept {
@@ -120,7 +93,7 @@ std::string Tree::path(NodeId id) const {
   if ((id & in_value) == 0) return std::string(nodes_[id & ~own_leaf].path());
   const InValue at = resolve(id);
   std::string path(values_[at.value].name);
-  path += path_between(*at.catalog, values_[at.value].node, at.node);
+  path += node_paths_.between(values_[at.value], at.node);
   return path.starts_with('.') && values_[at.value].name.empty() ? path.substr(1) : path;
 }
 

@@ -15,6 +15,7 @@
 #include "heft/record.hpp"
 #include "core/name_index.hpp"
 #include "record/map_indexes.hpp"
+#include "record/node_paths.hpp"
 
 namespace heft::record {
 
@@ -130,6 +131,7 @@ class Tree {
   bool has_whole_keys_ = false;        // some keys of the root may hold dots
   std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
   MapIndexes map_indexes_;
+  NodePaths node_paths_;
   mutable std::once_flag sums_once_;
   mutable Sums sums_;
 };

@@ -162,7 +162,7 @@ class Tree::Builder {
   std::vector<std::uint32_t> ordered_;
 };
 
-Tree::Tree(const State& state) noexcept : state_(state), map_indexes_(state) {}
+Tree::Tree(const State& state) noexcept : state_(state), map_indexes_(state), node_paths_(state, values_) {}
 
 std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));

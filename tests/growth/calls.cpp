@@ -52,6 +52,19 @@ void find_all(const Record& root) {
   }
 }
 
+// The path of every record, each in one line.
+void path_of_all(const Record& root) {
+  std::vector<Record> left{root};
+  std::size_t bytes = 0;
+  while (!left.empty()) {
+    const Record record = std::move(left.back());
+    left.pop_back();
+    bytes += record.path().size();
+    for (std::size_t i = 0; i < record.count(); ++i) left.push_back(record.child(i));
+  }
+  CHECK(bytes >= root.count());
+}
+
 void find_every_name(const std::string& path) {
   const Checkpoint checkpoint = open(path);
   const Record root = checkpoint.root();
@@ -140,6 +153,7 @@ std::vector<Call> looking_calls() {
       {"root(), every child", [](const std::string& path) { CHECK(walk(open(path).root()) > 0); }},
       {"root(), every key", [](const std::string& path) { find_all(open(path).root()); }},
       {"metadata(), every key", [](const std::string& path) { find_all(open(path).metadata()); }},
+      {"path(), every record", [](const std::string& path) { path_of_all(open(path).root()); }},
       {"find(), every name", find_every_name},
       {"[], no such name", look_up_missing, 4},
       {"bind()", bind_all},

@@ -1,0 +1,109 @@
+#include "record/node_paths.hpp"
+
+#include <algorithm>
+
+#include "record/node_children.hpp"
+#include "record/state.hpp"
+
+namespace heft::record {
+namespace {
+
+using format::Catalog;
+
+std::size_t packed_list_of(const Catalog& catalog, std::uint32_t node) noexcept {
+  return static_cast<std::size_t>(std::ranges::upper_bound(catalog.packed, node, {}, &format::PackedList::first) - catalog.packed.begin()) - 1;
+}
+
+bool is_packed_list(const format::Node& node) noexcept { return node.kind == format::NodeKind::list && (node.first & format::packed_list) != 0; }
+
+// The way from one node to another when the walk over all values came to it by another value: the same walk, from here.
+std::string search(const Catalog& catalog, std::uint32_t from, std::uint32_t to) {
+  struct Step {
+    std::uint32_t node;
+    std::uint32_t next;
+  };
+  std::vector<bool> entered(catalog.nodes.size());
+  std::vector<Step> steps{{from, 0}};
+  while (!steps.empty() && steps.back().node != to) {
+    Step& step = steps.back();
+    const format::Node& node = catalog.nodes[step.node];
+    if (step.next == child_count(node)) {
+      steps.pop_back();
+      continue;
+    }
+    const std::uint32_t child = child_node(catalog, node, step.next++);
+    if (catalog.is_packed(child) ? child != to : entered[child]) continue;
+    if (!catalog.is_packed(child)) entered[child] = true;
+    steps.push_back({child, 0});
+  }
+  std::string path;
+  for (std::size_t i = 0; i + 1 < steps.size(); ++i) path += "." + child_key(catalog, catalog.nodes[steps[i].node], steps[i].next - 1);
+  return path;
+}
+
+}  // namespace
+
+std::string NodePaths::between(const LeafValue& value, std::uint32_t node) const {
+  const Catalog& catalog = state_.catalog(value.shard);
+  const Holders& holders = holders_of(value.shard);
+  std::vector<Holder> way;
+  for (std::uint32_t at = node; at != value.node; at = way.back().node) {
+    const Holder holder = holder_of(catalog, holders, at);
+    if (holder.node == format::none) return search(catalog, value.node, node);
+    way.push_back(holder);
+  }
+  std::string path;
+  for (auto step = way.rbegin(); step != way.rend(); ++step) path += "." + child_key(catalog, catalog.nodes[step->node], step->position);
+  return path;
+}
+
+NodePaths::Holder NodePaths::holder_of(const Catalog& catalog, const Holders& holders, std::uint32_t node) noexcept {
+  if (!catalog.is_packed(node)) return holders.of_nodes[node];
+  const std::size_t list = packed_list_of(catalog, node);
+  return {holders.of_packed[list], node - catalog.packed[list].first};
+}
+
+const NodePaths::Holders& NodePaths::holders_of(std::uint32_t shard) const {
+  std::call_once(once_, [this] {
+    std::unordered_map<std::uint32_t, std::vector<bool>> entered;
+    std::uint64_t size = 0;
+    holders_.clear();
+    for (const LeafValue& value : values_) {
+      const Catalog& catalog = state_.catalog(value.shard);
+      Holders& holders = holders_[value.shard];
+      if (holders.of_nodes.empty()) {
+        holders.of_nodes.resize(catalog.nodes.size());
+        holders.of_packed.resize(catalog.packed.size(), format::none);
+        entered[value.shard].resize(catalog.nodes.size());
+        size += catalog.nodes.size() * sizeof(Holder) + catalog.packed.size() * sizeof(std::uint32_t);
+      }
+      walk(catalog, value.node, holders, entered[value.shard]);
+    }
+    state_.account(size);
+  });
+  return holders_.at(shard);
+}
+
+// In order, each node once: what holds a node is what the walk first came from.
+void NodePaths::walk(const Catalog& catalog, std::uint32_t from, Holders& into, std::vector<bool>& entered) const {
+  if (catalog.is_packed(from) || entered[from]) return;
+  entered[from] = true;
+  std::vector<Holder> left{{from, 0}};
+  while (!left.empty()) {
+    Holder& at = left.back();
+    const format::Node& node = catalog.nodes[at.node];
+    if (is_packed_list(node) && node.count > 0) into.of_packed[packed_list_of(catalog, static_cast<std::uint32_t>(node.first))] = at.node;
+    if (is_packed_list(node) || at.position == child_count(node)) {
+      left.pop_back();
+      continue;
+    }
+    const std::uint32_t position = at.position++;
+    const std::uint32_t child = child_node(catalog, node, position);
+    if (entered[child]) continue;
+    entered[child] = true;
+    into.of_nodes[child] = {at.node, position};
+    left.push_back({child, 0});
+  }
+}
+
+}  // namespace heft::record

@@ -1,0 +1,47 @@
+// record/node_paths.hpp: the way from a value of a catalog to each node under it.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "format/catalog.hpp"
+
+namespace heft::record {
+
+struct State;
+struct LeafValue;
+
+/// Paths of nodes. The first one asked for walks all values of its checkpoint once and notes of every node what holds it, so that the paths of all
+/// nodes cost no more than their texts. May be used from several threads.
+class NodePaths {
+ public:
+  /// The values of a tree, which are complete before the first path is asked for.
+  NodePaths(const State& state, const std::vector<LeafValue>& values) noexcept : state_(state), values_(values) {}
+
+  /// ".key.key" from the value to `node`, as the first way that a walk in order finds.
+  [[nodiscard]] std::string between(const LeafValue& value, std::uint32_t node) const;
+
+ private:
+  struct Holder {
+    std::uint32_t node = format::none;  // none: a value, or reached by no walk
+    std::uint32_t position = 0;         // of the child in it
+  };
+  struct Holders {
+    std::vector<Holder> of_nodes;
+    std::vector<std::uint32_t> of_packed;  // parallel to Catalog::packed
+  };
+  const Holders& holders_of(std::uint32_t shard) const;
+  void walk(const format::Catalog& catalog, std::uint32_t from, Holders& into, std::vector<bool>& entered) const;
+  [[nodiscard]] static Holder holder_of(const format::Catalog& catalog, const Holders& holders, std::uint32_t node) noexcept;
+
+  const State& state_;
+  const std::vector<LeafValue>& values_;
+  mutable std::once_flag once_;
+  mutable std::unordered_map<std::uint32_t, Holders> holders_;  // by shard
+};
+
+}  // namespace heft::record
