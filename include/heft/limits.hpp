@@ -55,6 +55,14 @@ struct Limits {
   std::uint64_t burnpack_metadata_bytes = 100u << 20;
   /// Header of a .npy file.
   std::uint64_t npy_header_bytes = 64u << 10;
+  /// Memory that heft makes of a checkpoint's metadata, all files together: tables of tensors, names, dims and nodes, values and memo of
+  /// pickles while they are read, inflated pickles, the record tree. 0: 16 MiB and 8 bytes for each byte of metadata as it lies in the files,
+  /// before inflating. Published models take 2 to 4 bytes for one.
+  std::uint64_t metadata_memory_bytes = 0;
+  /// Bytes that one load or save makes by repeating others: a storage that several tensors view, windows that overlap, strides of 0. Counted
+  /// over a whole LoadPlan, or over all tensors of a save. Bytes that repeat others once at most, as tied weights do, are never refused: so
+  /// this bounds what a small file can declare.
+  std::uint64_t repeated_bytes = std::uint64_t{4} << 30;
 };
 
 }  // namespace heft

@@ -28,6 +28,8 @@ class Cursor {
   Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes = default_chunk_bytes);
   explicit Cursor(const Input& input) : Cursor(input, 0, input.size_bytes()) {}
 
+  /// The Input's.
+  [[nodiscard]] const std::shared_ptr<MetadataBudget>& budget() const noexcept { return input_.budget(); }
   /// Byte offset in the Input of the next byte.
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   /// Bytes left in the region.

@@ -3,8 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <utility>
 
+#include "core/metadata_budget.hpp"
 #include "heft/bytes.hpp"
 
 namespace heft::core {
@@ -20,16 +23,24 @@ class Input {
   /// The same into the caller's memory.
   virtual void read_into(std::uint64_t offset, std::span<std::byte> into) const;
 
+  /// What is made of the metadata in it is counted here: readers hand it to their tables. May be null.
+  [[nodiscard]] const std::shared_ptr<MetadataBudget>& budget() const noexcept { return budget_; }
+
  protected:
-  Input() = default;
+  explicit Input(std::shared_ptr<MetadataBudget> budget = {}) noexcept : budget_(std::move(budget)) {}
   Input(const Input&) = default;
   Input& operator=(const Input&) = default;
+
+ private:
+  std::shared_ptr<MetadataBudget> budget_;
 };
 
 /// An Input over bytes in memory; read() gives subranges, nothing is copied.
 class MemoryInput final : public Input {
  public:
-  explicit MemoryInput(Bytes bytes) noexcept : bytes_(std::move(bytes)) {}
+  /// `budget` is that of the Input that the bytes come from.
+  explicit MemoryInput(Bytes bytes, std::shared_ptr<MetadataBudget> budget = {}) noexcept
+      : Input(std::move(budget)), bytes_(std::move(bytes)) {}
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
 

@@ -38,6 +38,10 @@ class NameIndex {
     return slot == empty ? none : slot & position_mask_;
   }
 
+  /// What an index with room for so many takes.
+  [[nodiscard]] static std::size_t size_for(std::size_t count) noexcept {
+    return std::bit_ceil(count + count / 2 + 2) * sizeof(std::uint32_t);
+  }
   [[nodiscard]] std::size_t size_bytes() const noexcept { return slots_.capacity() * sizeof(std::uint32_t); }
 
  private:

@@ -94,6 +94,7 @@ char* Arena::room_for(std::size_t size) {
     // A long string gets a block of its own, so that the rest of the current one is not lost.
     const bool own = size > block_bytes / 4;
     const std::size_t fresh = own ? size : block_bytes;
+    charge_.add(fresh);
     blocks_.push_back(std::make_unique_for_overwrite<char[]>(fresh));
     held_ += fresh;
     if (own) return blocks_.back().get();

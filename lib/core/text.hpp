@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/metadata_budget.hpp"
+
 namespace heft::core {
 
 /// `text` made harmless for logs and terminals: control characters, quotes, backslashes and invalid UTF-8 as \n, \x1b, \u0085...; cut after
@@ -20,6 +22,10 @@ bool is_utf8(std::string_view text) noexcept;
 /// allocations, and an arena for each of many shards wastes little.
 class Arena {
  public:
+  Arena() noexcept = default;
+  /// Counts its blocks.
+  explicit Arena(std::shared_ptr<MetadataBudget> budget) noexcept : charge_(std::move(budget)) {}
+
   std::string_view store(std::string_view text);
   /// Bytes held, for accounting.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return held_; }
@@ -30,6 +36,7 @@ class Arena {
   char* at_ = nullptr;
   std::size_t left_ = 0;
   std::size_t held_ = 0;
+  MetadataCharge charge_;
 };
 
 }  // namespace heft::core

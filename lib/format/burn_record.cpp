@@ -220,7 +220,7 @@ class Reader {
 
   const core::Input& input_;
   const Limits& limits_;
-  Catalog catalog_;
+  Catalog catalog_{input_.budget()};
   ListTypes types_;
   std::vector<std::uint32_t> pairs_;  // of the metadata map
 };

@@ -70,7 +70,7 @@ class Reader {
 
   const core::Input& input_;
   const Limits& limits_;
-  Catalog catalog_;
+  Catalog catalog_{input_.budget()};
   std::uint64_t metadata_end_ = 0;
   std::vector<std::uint32_t> pairs_;  // of the metadata map
   std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // beside tensors, metadata and scalars: 64 at most

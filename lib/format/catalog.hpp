@@ -6,8 +6,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/table.hpp"
 #include "core/text.hpp"
 #include "heft/bytes.hpp"
 #include "heft/dtype.hpp"
@@ -133,32 +135,36 @@ struct Located {
   std::uint32_t shard = none;  ///< Index in Catalog::shards.
 };
 
-/// What one file declares.
+/// What one file declares. Its tables count what they take in the budget of the Input that they are made from.
 struct Catalog {
+  /// `of_input` may be null: then nothing is counted.
+  explicit Catalog(std::shared_ptr<core::MetadataBudget> of_input) noexcept : budget(std::move(of_input)) {}
+
+  std::shared_ptr<core::MetadataBudget> budget;
   std::string_view format;               ///< The descriptor's name: "safetensors".
   std::string detail;                    ///< For people: "GGUF v3, big-endian"; may be empty.
-  std::vector<TensorEntry> tensors;      ///< In file order: by (member, begin); of those that begin together, the empty ones first, or by name.
-  std::vector<Joined> joined;            ///< Listed after `tensors`.
-  std::vector<TensorEntry> parts;        ///< Of joined tensors; not tensors of their own.
-  std::vector<std::int64_t> dims;        ///< Sizes, then strides where flagged, of all tensors.
-  std::vector<std::string_view> type_names;
-  std::vector<Member> members;
-  std::vector<Checksum> checksums;       ///< Compared only when asked; members check themselves when they are inflated.
+  core::Table<TensorEntry> tensors{budget};      ///< In file order: by (member, begin); of those that begin together, the empty ones first, or by name.
+  core::Table<Joined> joined{budget};            ///< Listed after `tensors`.
+  core::Table<TensorEntry> parts{budget};        ///< Of joined tensors; not tensors of their own.
+  core::Table<std::int64_t> dims{budget};        ///< Sizes, then strides where flagged, of all tensors.
+  core::Table<std::string_view> type_names{budget};
+  core::Table<Member> members{budget};
+  core::Table<Checksum> checksums{budget};       ///< Compared only when asked; members check themselves when they are inflated.
 
-  std::vector<Node> nodes;
-  std::vector<std::uint32_t> children;   ///< Node numbers.
-  std::vector<PackedList> packed;        ///< By their first node.
-  std::vector<Value> values;             ///< Leaves that are no tensors, in the file's order.
+  core::Table<Node> nodes{budget};
+  core::Table<std::uint32_t> children{budget};   ///< Node numbers.
+  core::Table<PackedList> packed{budget};        ///< By their first node.
+  core::Table<Value> values{budget};             ///< Leaves that are no tensors, in the file's order.
   std::uint32_t metadata = none;         ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
 
-  std::vector<std::string_view> shards;  ///< File names in the same folder that this file names (indexes, GGUF splits). Data, not yet checked as paths.
-  std::vector<Located> located;          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
+  core::Table<std::string_view> shards{budget};  ///< File names in the same folder that this file names (indexes, GGUF splits). Data, not yet checked as paths.
+  core::Table<Located> located{budget};          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
   std::uint32_t split_index = none;      ///< This file's place among `shards`, for a part of a split.
   std::uint64_t split_tensors = 0;       ///< Tensors that all parts of a split declare together; 0: not declared.
 
   std::vector<std::string> notes;        ///< Legal but odd; `heft verify` says them: "12 bytes after the last tensor".
 
-  core::Arena arena;                     ///< Strings made while reading.
+  core::Arena arena{budget};                     ///< Strings made while reading.
   std::vector<Bytes> kept;               ///< Private copies that names and nodes point into.
 
   /// Appends sizes (and strides) to `dims` and fills the entry's dims, rank and flag.

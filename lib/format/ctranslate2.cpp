@@ -74,7 +74,7 @@ class Reader {
   core::Cursor cursor_;
   const Limits& limits_;
   std::uint32_t version_ = 0;
-  Catalog catalog_;
+  Catalog catalog_{cursor_.budget()};
 };
 
 Catalog Reader::read() {
@@ -153,7 +153,7 @@ std::uint64_t Reader::read_type(TensorEntry& variable) {
 void Reader::read_aliases() {
   const std::uint64_t count = read_count(least_alias_bytes, "aliases");
   if (count == 0) return;
-  std::vector<TensorEntry> variables = catalog_.tensors;
+  std::vector<TensorEntry> variables(catalog_.tensors.begin(), catalog_.tensors.end());
   std::ranges::sort(variables, {}, &TensorEntry::name);
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t at = cursor_.offset();

@@ -178,7 +178,7 @@ std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = "flax";
   PackReader reader(input, 0, input.size_bytes(), options.limits);
   FlaxTree(catalog, reader, options.limits).read();

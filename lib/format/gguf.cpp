@@ -232,7 +232,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
-  Catalog catalog;
+  Catalog catalog(input.budget());
   core::Cursor cursor(input);
   Wire wire(cursor, read_dialect(cursor));
   catalog.format = "gguf";

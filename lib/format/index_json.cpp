@@ -46,7 +46,7 @@ class MapReader {
         throw error.with_tensor(key.text);
       }
     });
-    catalog_.shards = std::move(shards_).take_names();
+    catalog_.shards.adopt(std::move(shards_).take_names());
   }
 
  private:
@@ -91,7 +91,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = index_json_format.name;
   const Limits& limits = options.limits;
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");

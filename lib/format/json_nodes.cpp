@@ -75,7 +75,7 @@ std::uint32_t add_nodes(json::Document& document, json::Value& value, std::strin
 
 Catalog read_json_object(const core::Input& input, std::string_view format, const Limits& limits) {
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the file", "json_bytes");
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = format;
   json::Document document(input.read(0, input.size_bytes()), 0, limits);
   std::vector<std::uint32_t> pairs;

@@ -36,7 +36,7 @@ void require_unique_names(const Catalog& catalog) {
     throw Error(ErrorCode::ambiguous, "two tensors or values have this name", {.tensor = std::string(*twin)});
 }
 
-void sort_by_place(std::vector<TensorEntry>& tensors) {
+void sort_by_place(std::span<TensorEntry> tensors) {
   const auto place = [](const TensorEntry& tensor) { return std::tuple(tensor.member, tensor.begin, tensor.name); };
   if (!std::ranges::is_sorted(tensors, {}, place)) std::ranges::sort(tensors, {}, place);
 }

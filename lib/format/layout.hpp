@@ -20,7 +20,7 @@ void require_unique_names(std::span<const TensorEntry> tensors);
 void require_unique_names(const Catalog& catalog);
 
 /// Puts tensors in the Catalog's order: by member, begin, name.
-void sort_by_place(std::vector<TensorEntry>& tensors);
+void sort_by_place(std::span<TensorEntry> tensors);
 
 /// Throws Error{ambiguous} when two tensors share a byte. Wants the Catalog's order; tensors of 0 bytes lie nowhere.
 void require_disjoint(std::span<const TensorEntry> tensors);

@@ -17,7 +17,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = "npy";
   core::Cursor cursor(input, 0, input.size_bytes(), head_chunk_bytes);
   const Header header = read_header(cursor, options.limits);

@@ -51,7 +51,7 @@ class Reader {
 
   const core::Input& input_;
   const Limits& limits_;
-  Catalog catalog_;
+  Catalog catalog_{input_.budget()};
 };
 
 Catalog Reader::read() {

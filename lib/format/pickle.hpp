@@ -10,11 +10,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/cursor.hpp"
+#include "core/table.hpp"
 #include "core/text.hpp"
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
@@ -80,17 +83,21 @@ struct Pickle {
   /// Values that every pickle begins with, so that the commonest ones take no room.
   static constexpr std::uint32_t null = 0, yes = 1, no = 2, empty_tuple = 3, small_integer = 4;
 
-  std::vector<PickleValue> values;
-  std::vector<std::uint32_t> items;
-  std::vector<PickleGlobal> globals;  ///< Each name once.
-  std::vector<PickleBlob> blobs;
+  /// What it holds is counted in `of_input`, which may be null.
+  explicit Pickle(std::shared_ptr<core::MetadataBudget> of_input = {}) noexcept : budget(std::move(of_input)) {}
+
+  std::shared_ptr<core::MetadataBudget> budget;
+  core::Table<PickleValue> values{budget};
+  core::Table<std::uint32_t> items{budget};
+  core::Table<PickleGlobal> globals{budget};  ///< Each name once.
+  core::Table<PickleBlob> blobs{budget};
   std::uint32_t root = null;
   std::uint32_t persistent_count = 0;  ///< Values that were made persistent objects.
   std::uint64_t begin = 0;  ///< Offset of the pickle in the Input.
   std::uint64_t end = 0;    ///< Offset of the byte after STOP.
 
-  core::Arena arena;        ///< Strings that had to be decoded.
-  std::vector<Bytes> kept;  ///< What the other strings point into.
+  core::Arena arena{budget};  ///< Strings that had to be decoded.
+  std::vector<Bytes> kept;    ///< What the other strings point into.
 
   [[nodiscard]] const PickleValue& operator[](std::uint32_t value) const noexcept { return values[value]; }
   [[nodiscard]] PickleKind kind(std::uint32_t value) const noexcept { return values[value].kind; }

@@ -17,6 +17,7 @@ constexpr std::uint64_t max_expected_values = 1u << 22;
 // A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
 // one entry.
 constexpr std::uint64_t memo_slack = 4096;
+constexpr std::uint64_t far_memo_node_bytes = 64;  // what the allocator gives for a node of the map
 
 }  // namespace
 
@@ -146,7 +147,7 @@ std::uint32_t PickleMachine::add_call(std::uint32_t callable, std::uint32_t argu
 void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_t> added) {
   if (added.empty()) return;
   PickleValue& value = pickle_.values[container];
-  std::vector<std::uint32_t>& pool = pickle_.items;
+  core::Table<std::uint32_t>& pool = pickle_.items;
   const std::size_t width = value.kind == PickleKind::dict ? 2 : 1;
   const std::size_t had = value.count * width;
   const std::size_t has = had + added.size();
@@ -218,7 +219,8 @@ void PickleMachine::memo_put(std::uint64_t index) {
     memo_entries_ += memo_[index] == Pickle::absent;
     memo_[index] = value;
   } else {
-    memo_entries_ += far_memo_.insert_or_assign(index, value).second;
+    if (!far_memo_.contains(index)) far_memo_bytes_.add(far_memo_node_bytes), ++memo_entries_;
+    far_memo_.insert_or_assign(index, value);
   }
   if (memo_entries_ > limits_.pickle_memo)
     core::require_limit(memo_entries_, limits_.pickle_memo, fmt::format("memo of {}", what_), "pickle_memo",

@@ -24,7 +24,7 @@ namespace heft::format {
 class PickleMachine {
  public:
   PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what)
-      : cursor_(cursor), limits_(limits), what_(what) {
+      : cursor_(cursor), limits_(limits), what_(what), pickle_(cursor.budget()) {
     add_constants();
   }
 
@@ -170,10 +170,11 @@ class PickleMachine {
   const Limits& limits_;
   std::string_view what_;
   Pickle pickle_;
-  std::vector<std::uint32_t> stack_;
-  std::vector<std::size_t> marks_;
-  std::vector<std::uint32_t> memo_;
+  core::Table<std::uint32_t> stack_{pickle_.budget};
+  core::Table<std::size_t> marks_{pickle_.budget};
+  core::Table<std::uint32_t> memo_{pickle_.budget};
   std::map<std::uint64_t, std::uint32_t> far_memo_;  // a tree: chosen indices cannot make it slow
+  core::MetadataCharge far_memo_bytes_{pickle_.budget};
   std::uint64_t memo_entries_ = 0;
   std::map<std::pair<std::string_view, std::string_view>, std::uint32_t> globals_;
   std::uint64_t opcode_at_ = 0;

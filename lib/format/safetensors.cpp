@@ -198,7 +198,7 @@ void HeaderReader::shape(json::Value& value) {
   extent_.shape_at = place(value.at());
   constexpr std::uint64_t most = 255;  // TensorEntry::rank is a byte
   const std::uint64_t limit = std::min(limits_.rank, most);
-  std::vector<std::int64_t>& dims = catalog_.dims;
+  core::Table<std::int64_t>& dims = catalog_.dims;
   core::require_limit(dims.size(), none - most, "the number of dims of all tensors", "tensors", document_.offset(value.at()));
   entry_.dims = static_cast<std::uint32_t>(dims.size());
   value.elements("shape", [&](json::Value& dim) {
@@ -224,7 +224,7 @@ void HeaderReader::offsets(json::Value& value) {
 
 // Brings tensors into the order of their data. Empty ones stand before the tensor that begins where they do. Most writers' headers are in
 // that order already.
-void order_by_data(std::vector<TensorEntry>& tensors, std::vector<Extent>& extents) {
+void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents) {
   const auto follows = [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end); };
   if (std::ranges::adjacent_find(extents, follows) == extents.end()) return;
   std::vector<std::uint32_t> order(tensors.size());
@@ -241,7 +241,7 @@ void order_by_data(std::vector<TensorEntry>& tensors, std::vector<Extent>& exten
     sorted_tensors.push_back(tensors[i]);
     sorted_extents.push_back(extents[i]);
   }
-  tensors = std::move(sorted_tensors);
+  std::ranges::copy(sorted_tensors, tensors.begin());
   extents = std::move(sorted_extents);
 }
 
@@ -309,7 +309,7 @@ bool resembles(std::span<const std::byte> head, std::uint64_t file_size) noexcep
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) {
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = safetensors_format.name;
   const std::uint64_t header = header_bytes(input, options.limits);
   std::vector<Extent> extents;

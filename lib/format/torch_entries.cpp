@@ -94,7 +94,7 @@ void TorchEntries::set_raw(TensorEntry& entry, std::string_view dtype_name) {
 }
 
 std::uint32_t TorchEntries::type_name(std::string_view word) {
-  std::vector<std::string_view>& names = catalog_.type_names;
+  core::Table<std::string_view>& names = catalog_.type_names;
   const auto known = std::find(names.begin(), names.end(), word);
   if (known != names.end()) return static_cast<std::uint32_t>(known - names.begin());
   names.push_back(catalog_.arena.store(word));

@@ -78,7 +78,7 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the last storage", input.size_bytes() - end),
                 {.offset = end});
   check_tensors(objects, options.limits);
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = torch_legacy_format.name;
   catalog.detail = "PyTorch stream, before 1.6";
   add_objects(catalog, std::move(objects), options, {});
@@ -94,7 +94,7 @@ Catalog read_bare(const core::Input& input, const ReadOptions& options) {
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the pickle's STOP", cursor.remaining()),
                 {.offset = cursor.offset()});
   check_tensors(objects, options.limits);
-  Catalog catalog;
+  Catalog catalog(input.budget());
   catalog.format = pickle_format.name;
   catalog.detail = "bare pickle";
   add_objects(catalog, std::move(objects), options, {});

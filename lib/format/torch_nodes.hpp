@@ -39,7 +39,7 @@ class TorchNodes {
 
   Catalog& catalog_;
   const Pickle& pickle_;
-  std::vector<std::uint32_t> nodes_;  // of each value; `none` until made
+  core::Table<std::uint32_t> nodes_{catalog_.budget};  // of each value; `none` until made
   std::vector<std::uint32_t> scratch_;
   std::uint32_t null_ = none;
 };

@@ -394,8 +394,7 @@ void TorchResolver::make_record(std::uint32_t value, NodeVariant variant,
 }
 
 TorchObjects interpret(Pickle pickle, const ReadOptions& options, std::string_view what, const TensorTable* table) {
-  TorchObjects objects;
-  objects.pickle = std::move(pickle);
+  TorchObjects objects(std::move(pickle));
   objects.what = what;
   TorchResolver(objects, options, table).run();
   return objects;

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "format/catalog.hpp"
@@ -55,13 +56,15 @@ struct TorchTensor {
 /// A pickle whose known calls have become plain values: dict, list, text, and PickleKind::tensor with an index in
 /// `tensors`.
 struct TorchObjects {
+  explicit TorchObjects(Pickle from) noexcept : pickle(std::move(from)) {}
+
   Pickle pickle;
   std::string_view what;  ///< Names the pickle in sentences.
-  std::vector<StorageUse> uses;
-  std::vector<TorchStorage> storages;  ///< One for each key.
-  std::vector<TorchTensor> tensors;
-  std::vector<std::int64_t> dims;
-  std::vector<std::uint32_t> with_attributes;  ///< Values that are tensors and carried attributes, which are left out.
+  core::Table<StorageUse> uses{pickle.budget};
+  core::Table<TorchStorage> storages{pickle.budget};  ///< One for each key.
+  core::Table<TorchTensor> tensors{pickle.budget};
+  core::Table<std::int64_t> dims{pickle.budget};
+  core::Table<std::uint32_t> with_attributes{pickle.budget};  ///< Values that are tensors and carried attributes, which are left out.
 };
 
 /// A tensor of a tar's table: its persistent id is a bare key, and what it is stands outside the pickle.

@@ -196,7 +196,7 @@ Catalog TorchTar::read() {
     storage.placed = true;
   }
   check_tensors(objects, options_.limits);
-  Catalog catalog;
+  Catalog catalog(input_.budget());
   catalog.format = torch_tar_format.name;
   catalog.detail = "PyTorch tar, before 0.1.10";
   add_objects(catalog, std::move(objects), options_, {});

@@ -67,7 +67,7 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
 /// Gives every use its storage: one for each key. PyTorch numbers the keys of a zip, so that most find their storage
 /// without hashing.
 void TorchResolver::group_storages() {
-  std::vector<TorchStorage>& storages = objects_.storages;
+  core::Table<TorchStorage>& storages = objects_.storages;
   storages.reserve(objects_.uses.size());
   std::vector<std::uint32_t> numbered(objects_.uses.size(), none);
   NameTable named;

@@ -88,9 +88,9 @@ class Walk {
   TorchNodes nodes_;
   const TorchPlace& place_;
 
-  std::vector<std::uint32_t> spot_of_;  // of each value; `none` for leaves and what the root does not reach
-  std::vector<Spot> spots_;
-  std::vector<std::uint32_t> closed_;  // spots, each after its children
+  core::Table<std::uint32_t> spot_of_{catalog_.budget};  // of each value; `none` for leaves and what the root does not reach
+  core::Table<Spot> spots_{catalog_.budget};
+  core::Table<std::uint32_t> closed_{catalog_.budget};  // spots, each after its children
   std::string name_;
   std::uint64_t visits_ = 0;
 };
@@ -191,7 +191,7 @@ void Walk::close(Spot& spot) {
 
 /// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
 void Walk::mark_tensor_paths() {
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> parents;  // (child, parent), both spots
+  core::Table<std::pair<std::uint32_t, std::uint32_t>> parents(catalog_.budget);  // (child, parent), both spots
   std::vector<std::uint32_t> todo;
   for (const std::uint32_t at : closed_) {
     for (const std::uint32_t child : pickle_.children(spots_[at].value)) {
@@ -205,7 +205,8 @@ void Walk::mark_tensor_paths() {
   std::vector<std::uint32_t> first(spots_.size() + 1, 0);
   for (const auto& [child, parent] : parents) ++first[child + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
-  std::vector<std::uint32_t> by_child(parents.size());
+  core::Table<std::uint32_t> by_child(catalog_.budget);
+  by_child.resize(parents.size());
   std::vector<std::uint32_t> at(first.begin(), first.end() - 1);
   for (const auto& [child, parent] : parents) by_child[at[child]++] = parent;
   while (!todo.empty()) {

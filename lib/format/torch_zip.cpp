@@ -64,7 +64,7 @@ class TorchZip {
   ZipDirectory zip_;
   std::string folder_;
   bool big_endian_ = false;
-  Catalog catalog_;
+  Catalog catalog_{input_.budget()};
 };
 
 Bytes TorchZip::read_record(std::uint32_t entry, std::uint64_t max_bytes, std::string_view limit_name) {
@@ -167,7 +167,7 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
   place.prefix = prefix;
   place.pickle_begin = is_stored ? entry.data : 0;
   try {
-    const core::MemoryInput memory(bytes);
+    const core::MemoryInput memory(bytes, input_.budget());
     core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
     Pickle pickle = read_pickle(cursor, options_.limits, what);
     if (cursor.remaining() != 0)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -311,7 +312,7 @@ std::uint32_t ZipDirectory::find(std::string_view name, std::uint32_t guess) con
 
 ZipDirectory read_zip(const core::Input& input, const Limits& limits) {
   const DirectoryPlace place = find_directory(input, limits);
-  ZipDirectory directory;
+  ZipDirectory directory(input.budget());
   directory.begin = place.begin;
   directory.entries.reserve(static_cast<std::size_t>(place.count));
   core::Cursor cursor(input, place.begin, place.begin + place.size);
@@ -361,12 +362,25 @@ void locate(const core::Input& input, ZipDirectory& directory, std::span<const s
   }
 }
 
+namespace {
+
+/// What inflates is counted as long as it is held.
+Bytes inflate_counted(const core::Input& input, const ZipEntry& entry, const Bytes& deflated, std::uint64_t max_ratio) {
+  core::MetadataCharge charge(input.budget());
+  charge.add(entry.full_size);
+  const Bytes full = inflate(deflated.span(), entry.full_size, max_ratio, entry.name);
+  using Held = std::pair<core::MetadataCharge, Bytes>;
+  return Bytes(full.span(), std::make_shared<Held>(std::move(charge), full));
+}
+
+}  // namespace
+
 Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, std::string_view limit_name,
                  std::uint64_t max_ratio) {
   core::require_limit(entry.full_size, max_bytes, fmt::format("size of zip record '{}'", core::escaped(entry.name)),
                       limit_name, entry.data);
   Bytes bytes = input.read(entry.data, entry.size);
-  if (entry.method == ZipEntry::deflated) bytes = inflate(bytes.span(), entry.full_size, max_ratio, entry.name);
+  if (entry.method == ZipEntry::deflated) bytes = inflate_counted(input, entry, bytes, max_ratio);
   if (entry.crc32 != 0) {
     const std::uint32_t found = crc32(bytes.span());
     if (found != entry.crc32)

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/input.hpp"
+#include "core/table.hpp"
 #include "core/text.hpp"
 #include "format/name_table.hpp"
 #include "heft/bytes.hpp"
@@ -57,7 +58,10 @@ std::string zip_folded(std::string_view name);
 /// The directory, checked as a whole: counts, names, bounds and overlaps. Local headers are read for the entries that
 /// are used, by locate().
 struct ZipDirectory {
-  std::vector<ZipEntry> entries;  ///< In the directory's order.
+  /// What it holds is counted in `budget`, which may be null.
+  explicit ZipDirectory(const std::shared_ptr<core::MetadataBudget>& budget = {}) : entries(budget), folded(budget) {}
+
+  core::Table<ZipEntry> entries;  ///< In the directory's order.
   std::uint64_t begin = 0;        ///< Offset of the central directory, the end of all data.
 
   /// Index of the entry with exactly that name, or `none` of format/catalog.hpp. `guess` is looked at first: who asks for

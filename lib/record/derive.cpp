@@ -18,7 +18,7 @@ Derivation::Derivation(const Checkpoint& from)
   state_->origins = from_->origins;
   state_->notes = from_->notes;
   state_->entries = from_->entries;
-  state_->values = from_->values;
+  state_->values.insert(state_->values.end(), from_->values.begin(), from_->values.end());
   state_->made = from_->made;
   state_->skipped = from_->skipped;
   for (std::uint32_t position = 0; position < from_->entries.size(); ++position) state_->names.push_back(from_->name(position));

@@ -199,10 +199,11 @@ class Merger {
 
 }  // namespace
 
-std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file, const OpenOptions& options) {
+std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+                                         const std::shared_ptr<core::MetadataBudget>& budget) {
   auto shard = std::make_shared<Shard>();
   try {
-    const FileInput input(*file);
+    const FileInput input(*file, budget);
     shard->catalog = std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
     file->require_unchanged();
   } catch (const Error& error) {

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/table.hpp"
 #include "format/catalog.hpp"
 
 namespace heft::record {
@@ -20,7 +21,7 @@ struct LeafValue;
 class NodePaths {
  public:
   /// The values of a tree, which are complete before the first path is asked for.
-  NodePaths(const State& state, const std::vector<LeafValue>& values) noexcept : state_(state), values_(values) {}
+  NodePaths(const State& state, const core::Table<LeafValue>& values) noexcept : state_(state), values_(values) {}
 
   /// ".key.key" from the value to `node`, as the first way that a walk in order finds.
   [[nodiscard]] std::string between(const LeafValue& value, std::uint32_t node) const;
@@ -39,7 +40,7 @@ class NodePaths {
   [[nodiscard]] static Holder holder_of(const format::Catalog& catalog, const Holders& holders, std::uint32_t node) noexcept;
 
   const State& state_;
-  const std::vector<LeafValue>& values_;
+  const core::Table<LeafValue>& values_;
   mutable std::once_flag once_;
   mutable std::unordered_map<std::uint32_t, Holders> holders_;  // by shard
 };

@@ -28,12 +28,14 @@ class Opener {
       : options_(options), symlinks_(options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse), state_(std::make_shared<State>()) {
     state_->path = path.string();
     state_->limits = options.limits;
+    state_->budget = std::make_shared<core::MetadataBudget>(options.limits.metadata_memory_bytes);
+    state_->values = core::Table<LeafValue>(state_->budget);
   }
 
   std::shared_ptr<const State> open() {
     std::error_code ignored;
     if (std::filesystem::is_directory(state_->path, ignored)) open_folder();
-    else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_));
+    else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_, state_->budget));
     list_origins();
     require_one_model(state_->origins);
     add_values();
@@ -48,7 +50,7 @@ class Opener {
     state_->origins.push_back({folder_->path(), folder_->identity()});
     const Choice choice = choose(*folder_);
     switch (choice.kind) {
-      case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_));
+      case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_, state_->budget));
       case Choice::Kind::parts:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         open_shards();
@@ -57,7 +59,7 @@ class Opener {
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         if (files_.size() != choice.names.size()) throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
         open_shards();
-        state_->params = open_params(sibling("params.json"), options_);
+        state_->params = open_params(sibling("params.json"), options_, state_->budget);
         return merge_meta(*state_, *state_->params);
     }
   }
@@ -125,7 +127,7 @@ class Opener {
   // Reads the catalogs of all files added, several at a time: each is as much work as its header is long.
   void open_shards() {
     state_->shards.resize(files_.size());
-    in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_); });
+    in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_, state_->budget); });
   }
 
   [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_); }

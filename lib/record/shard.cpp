@@ -27,11 +27,12 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
   throw Error(ErrorCode::unrecognized, fmt::format("expected a format heft reads, the first bytes are {}", hex), {.path = file.path()});
 }
 
-format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options) {
+format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
+                             const std::shared_ptr<core::MetadataBudget>& budget) {
   try {
     const format::Format* format = recognize(file);
     if (format == nullptr) fail_unrecognized(file);
-    format::Catalog catalog = format->read(FileInput(file), {.limits = options.limits,
+    format::Catalog catalog = format->read(FileInput(file, budget), {.limits = options.limits,
                                           .file_name = base_name(file.path()),
                                           .top_level_key = options.top_level_key,
                                           .strict_globals = options.strict_globals,
@@ -65,6 +66,7 @@ void FileInput::read_into(std::uint64_t offset, std::span<std::byte> into) const
 
 Bytes FileInput::read(std::uint64_t offset, std::uint64_t size) const {
   core::require_inside(offset, size, file_.size_bytes(), "the file");
+  if (budget()) budget()->add_read(size);
   return read_bytes(file_, offset, size);
 }
 
@@ -75,9 +77,10 @@ const format::Format* recognize(const mmap::File& file) {
   return format::recognize({head.data(), size}, file.size_bytes());
 }
 
-std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options) {
+std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+                                        const std::shared_ptr<core::MetadataBudget>& budget) {
   auto shard = std::make_shared<Shard>();
-  shard->catalog = std::make_shared<const format::Catalog>(read_catalog(*file, options));
+  shard->catalog = std::make_shared<const format::Catalog>(read_catalog(*file, options, budget));
   Bytes mapping;
   if (options.access == Access::map && file->size_bytes() != 0) mapping = mmap::map(file);
   shard->source = file_source(file, std::move(mapping), shard->catalog);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/input.hpp"
@@ -32,8 +33,9 @@ struct Shard {
 /// checked.
 class FileInput final : public core::Input {
  public:
-  /// `file` must outlive the input.
-  explicit FileInput(const mmap::File& file) noexcept : file_(file) {}
+  /// `file` must outlive the input. What is read is metadata, and raises the limit of `budget`.
+  FileInput(const mmap::File& file, std::shared_ptr<core::MetadataBudget> budget) noexcept
+      : Input(std::move(budget)), file_(file) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_.size_bytes(); }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
@@ -48,6 +50,8 @@ const format::Format* recognize(const mmap::File& file);
 
 /// Reads the file's headers, each byte into a private copy, and maps it if asked: nothing of the payload is touched. Throws what formats
 /// throw, with the path; Error{unrecognized}; Error{changed_on_disk} where the file changed before the last header was read.
-std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options);
+/// What the catalog holds is counted in `budget`, which all files of a checkpoint share.
+std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+                                        const std::shared_ptr<core::MetadataBudget>& budget);
 
 }  // namespace heft::record

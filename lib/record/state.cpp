@@ -19,6 +19,11 @@ std::uint64_t capacity_bytes(const std::vector<T>& table) noexcept {
   return table.capacity() * sizeof(T);
 }
 
+template <class T>
+std::uint64_t capacity_bytes(const core::Table<T>& table) noexcept {
+  return table.capacity() * sizeof(T);
+}
+
 std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
   std::uint64_t bytes = capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
                         capacity_bytes(catalog.members) + capacity_bytes(catalog.checksums) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
@@ -75,7 +80,11 @@ void State::list_names() {
 void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
   list_names();
+  core::MetadataCharge charge(budget);
+  charge.add(entries.size() * (sizeof(EntryRef) + sizeof(std::string_view)) + made.size() * sizeof(TensorView));
   index = core::NameIndex(entries.size());
+  charge.add(index.size_bytes());
+  tables_bytes_ = std::move(charge);
   for (std::uint32_t position = 0; position < entries.size(); ++position) {
     const std::string_view name = this->name(position);
     const std::uint32_t other = index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
@@ -127,7 +136,11 @@ void State::note_long_paths() {
 
 const Tree& State::tree() const {
   std::call_once(tree_once_, [this] {
-    tree_ = Tree::of_names(*this);
+    try {
+      tree_ = Tree::of_names(*this);
+    } catch (const Error& error) {
+      throw error.with_path(path);
+    }
     account(tree_->size_bytes());
   });
   return *tree_;

@@ -34,12 +34,13 @@ struct State : std::enable_shared_from_this<State> {
 
   std::string path;
   Limits limits;
+  std::shared_ptr<core::MetadataBudget> budget;   ///< Of the files; null for what is derived from another checkpoint.
   std::vector<std::shared_ptr<const Shard>> shards;
   std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
   std::vector<Origin> origins;                    ///< The folder, the index and every file.
   std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
-  std::vector<LeafValue> values;                  ///< The leaves that are no tensors.
+  core::Table<LeafValue> values;                  ///< The leaves that are no tensors.
   std::vector<TensorView> made;
   std::vector<std::string_view> names;            ///< Parallel to `entries`: found at one step from a slot of the index.
   std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names` where they are not the files' own; views hold it.
@@ -78,6 +79,7 @@ struct State : std::enable_shared_from_this<State> {
   void note_long_paths();
   void prefetch_entry(std::uint32_t position) const noexcept;
 
+  core::MetadataCharge tables_bytes_;
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
   mutable std::once_flag tree_once_;
   mutable std::once_flag metadata_once_;

@@ -124,10 +124,11 @@ class Tree {
   [[nodiscard]] Totals sum_of_node(std::uint32_t shard, std::uint32_t node) const;
 
   const State& state_;  // owns this tree
-  std::vector<Node> nodes_;
-  std::vector<std::uint32_t> children_;
-  std::vector<LeafValue> values_;
+  core::Table<Node> nodes_;
+  core::Table<std::uint32_t> children_;
+  core::Table<LeafValue> values_;
   core::NameIndex index_;  // by (parent, key)
+  core::MetadataCharge index_bytes_;
   bool has_whole_keys_ = false;        // some keys of the root may hold dots
   std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
   MapIndexes map_indexes_;

@@ -110,7 +110,9 @@ class Tree::Builder {
   }
 
   void grow() {
+    const std::size_t had = tree_.index_.size_bytes();
     room_ = room_ == 0 ? tree_.state_.entries.size() + 64 : room_ * 2;
+    tree_.index_bytes_.add(core::NameIndex::size_for(room_) - had);
     tree_.index_ = core::NameIndex(room_);
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node)
       tree_.index_.insert(tree_.state_.hash(tree_.nodes_[node].key(), tree_.nodes_[node].parent), node, [](std::uint32_t) { return false; });
@@ -162,13 +164,20 @@ class Tree::Builder {
   std::vector<std::uint32_t> ordered_;
 };
 
-Tree::Tree(const State& state) noexcept : state_(state), map_indexes_(state), node_paths_(state, values_) {}
+Tree::Tree(const State& state) noexcept
+    : state_(state),
+      nodes_(state.budget),
+      children_(state.budget),
+      values_(state.budget),
+      index_bytes_(state.budget),
+      map_indexes_(state),
+      node_paths_(state, values_) {}
 
 std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
   for (std::uint32_t position = 0; position < state.entries.size(); ++position) builder.add_split(state.name(position), position);
-  tree->values_ = state.values;
+  tree->values_.insert(tree->values_.end(), state.values.begin(), state.values.end());
   for (std::uint32_t value = 0; value < state.values.size(); ++value) builder.add_split(state.values[value].name, value_leaf | value);
   builder.finish();
   return tree;

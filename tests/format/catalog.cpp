@@ -13,7 +13,7 @@ using format::NodeKind;
 using format::TensorEntry;
 
 TEST_CASE("catalog: sizes and strides of each tensor come back, and a packed tensor has no strides") {
-  Catalog catalog;
+  Catalog catalog(nullptr);
   TensorEntry packed;
   TensorEntry strided;
   TensorEntry scalar;
@@ -31,14 +31,14 @@ TEST_CASE("catalog: sizes and strides of each tensor come back, and a packed ten
 }
 
 TEST_CASE("catalog: a rank that no byte holds is refused, and so are strides for another rank") {
-  Catalog catalog;
+  Catalog catalog(nullptr);
   TensorEntry entry;
   CHECK_THROWS_AS(catalog.set_dims(entry, std::vector<std::int64_t>(256, 1)), Error);
   CHECK_THROWS_AS(catalog.set_dims(entry, std::vector<std::int64_t>{1, 2}, std::vector<std::int64_t>{1}), Error);
 }
 
 TEST_CASE("catalog: nodes nest by index, and a map counts pairs") {
-  Catalog catalog;
+  Catalog catalog(nullptr);
   const std::uint32_t key = catalog.add_text("key");
   const std::uint32_t value = catalog.add_integer(-7);
   const std::uint32_t pairs[] = {key, value};

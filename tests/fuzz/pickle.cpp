@@ -27,7 +27,7 @@ void read(std::string_view bytes) {
     storage.placed = storage.size < pretended_bytes;
   }
   format::check_tensors(objects, options.limits);
-  format::Catalog catalog;
+  format::Catalog catalog(nullptr);
   format::add_objects(catalog, std::move(objects), options, {});
   format::finish(catalog);
   test::SoundCatalog(catalog, pretended_bytes).check();

@@ -1,0 +1,218 @@
+// The memory of a checkpoint's metadata has one limit, whatever the format; real files take a small part of it.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "heft/checkpoint.hpp"
+#include "heft/error.hpp"
+#include "record/state.hpp"
+#include "support/cbor_builder.hpp"
+#include "support/fixtures.hpp"
+#include "support/gguf_builder.hpp"
+#include "support/memory_use.hpp"
+#include "support/pack_builder.hpp"
+#include "support/pickle_builder.hpp"
+#include "support/safetensors_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+#include "support/torch_builder.hpp"
+
+using namespace heft;
+namespace fs = std::filesystem;
+
+namespace {
+
+const core::MetadataBudget& budget_of(const Checkpoint& checkpoint) { return *record::StateAccess::state(checkpoint)->budget; }
+
+// Bytes taken for each byte of metadata read.
+double ratio_of(const Checkpoint& checkpoint) {
+  const core::MetadataBudget& budget = budget_of(checkpoint);
+  return static_cast<double>(budget.peak_bytes()) / static_cast<double>(std::max<std::uint64_t>(budget.read_bytes(), 1));
+}
+
+void check_limit(const Error& error) {
+  CHECK(error.code() == ErrorCode::limit_exceeded);
+  CHECK(error.sentence().find("Limits::metadata_memory_bytes") != std::string::npos);
+  CHECK(!error.path().empty());
+}
+
+// A list that is held twice by the one above it, and so on: 2^levels names of one tensor.
+std::string doubled(int levels) {
+  using namespace test::pickle;
+  std::string object = tensor("0", 1, 0, {1}, {1});
+  for (int level = 0; level < levels; ++level) object = "](" + object + "2e";  // DUP
+  return torch_file(object, {std::string(4, 'x')});
+}
+
+// A list of many tuples ((), ()): a byte or two each, and values of 16.
+std::string tuples(std::size_t count) {
+  std::string object = "](";
+  for (std::size_t i = 0; i < count; ++i) object += i % 1000 == 999 ? "))\x86" "e(" : "))\x86";
+  return object + "e";
+}
+
+std::string model_of(std::size_t tensors) {
+  std::string header = "{";
+  for (std::size_t i = 0; i < tensors; ++i)
+    header += fmt::format(R"({}"model.layers.{}.mlp.experts.{}.up_proj.weight":{{"dtype":"U8","shape":[1,1],"data_offsets":[{},{}]}})",
+                          i == 0 ? "" : ",", i / 512, i % 512, i, i + 1);
+  return test::safetensors_file(header + "}", std::string(tensors, 'x'));
+}
+
+std::string state_dict_of(std::size_t tensors) {
+  test::TorchBuilder file;
+  for (std::size_t i = 0; i < tensors; ++i)
+    file.tensor(fmt::format("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 512, i % 512), "ByteStorage", {1, 1}, "x");
+  return file.build();
+}
+
+std::string burnpack_of(const std::string& name) {
+  using namespace test::cbor;
+  const std::string tensor = map({text("dtype"), text("U8"), text("shape"), list({natural(1)}), text("data_offsets"), list({natural(0), natural(1)})});
+  const std::string metadata = map({text("tensors"), map({text(name), tensor})});
+  std::string file = "NRUB" + test::little(1, 2) + test::little(metadata.size(), 4) + metadata;
+  file.resize((file.size() + 255) / 256 * 256, '\0');
+  return file + "x";
+}
+
+std::string flax_of(const std::string& name) {
+  using namespace test::pack;
+  return map({text(name), extension(1, list({shape({1}), text("uint8"), bytes("x")}))});
+}
+
+}  // namespace
+
+TEST_CASE("metadata memory: names that a kilobyte of pickle multiplies are refused by the limit's name") {
+  const test::TempFolder folder;
+  const fs::path path = folder.write("doubled.pt", doubled(20));
+  REQUIRE(fs::file_size(path) < 4096);
+  check_limit(test::thrown_by([&] { return open(path); }));
+  OpenOptions trusted;
+  trusted.limits.metadata_memory_bytes = std::uint64_t{1} << 30;
+  CHECK(open(path, trusted).tensors().count() == 1u << 20);
+  CHECK(open(folder.write("few.pt", doubled(10))).tensors().count() == 1u << 10);
+}
+
+TEST_CASE("metadata memory: a pickle that inflates, or whose values take more than its bytes, is refused before it is there") {
+  const test::TempFolder folder;
+  using namespace test::pickle;
+  const std::string pickle = proto() + tuples(4'000'000) + ".";
+  const auto file = [&](bool deflate) {
+    return test::ZipBuilder()
+        .add({.name = "archive/data.pkl", .content = pickle, .deflate = deflate})
+        .add("archive/version", "3\n")
+        .build();
+  };
+  const fs::path deflated = folder.write("deflated.pt", file(true));
+  REQUIRE(fs::file_size(deflated) < 200'000);
+  const bool measured = test::reset_peak() && !test::memory_is_shadowed();
+  const std::uint64_t before = test::resident_bytes();
+  check_limit(test::thrown_by([&] { return open(deflated); }));
+  if (measured) CHECK(test::peak_resident_bytes() < before + (48u << 20));
+  // The same values in a file of 12 MB are within the limit that its size gives.
+  OpenOptions exact;
+  exact.limits.metadata_memory_bytes = 64u << 20;
+  check_limit(test::thrown_by([&] { return open(folder.write("stored.pt", file(false)), exact); }));
+}
+
+TEST_CASE("metadata memory: each format counts what it makes") {
+  const test::TempFolder folder;
+  const std::string name(3000, 'n');
+  test::GgufBuilder gguf;
+  gguf.text("general.architecture", "x").tensor("w", {1}, 24, "x");
+  const std::string description = "{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}\n";
+  const std::string array = std::string("\x93NUMPY\x01\0", 8) + test::little(description.size(), 2) + description + "x";
+  using namespace test::pack;
+  const std::string record = map({text("metadata"), map({text("float"), text("f32")}), text("item"),
+                                  map({text(name), map({text("bytes"), bytes("x"), text("shape"), shape({1}), text("dtype"), text("U8")})})});
+  const std::vector<std::pair<std::string, std::string>> files{
+      {"a.safetensors", test::SafetensorsBuilder().add(name, "U8", {1}, "x").build()},
+      {"a.pt", test::TorchBuilder().tensor(name, "ByteStorage", {1}, "x").build()},
+      {"a.gguf", gguf.build()},
+      {"a.npz", test::ZipBuilder().add(name + ".npy", array).build()},
+      {"a.bpk", burnpack_of(name)},
+      {"a.msgpack", flax_of("w")},
+      {"a.mpk", record},
+      {"a.index.json", R"({"weight_map": {"w": "a.safetensors"}})"},
+  };
+  for (const auto& [file, bytes] : files) {
+    INFO(file);
+    const fs::path path = folder.write(file, bytes);
+    if (file != "a.index.json") CHECK(open(path).tensors().count() == 1);
+    OpenOptions tight;
+    tight.limits.metadata_memory_bytes = 15;
+    check_limit(test::thrown_by([&] { return open(path, tight); }));
+  }
+}
+
+TEST_CASE("metadata memory: the tree is counted when it is built, and names stay within reach without it") {
+  const test::TempFolder folder;
+  std::string parts;
+  for (int part = 0; part < 900; ++part) parts += ".a";
+  std::string header = "{";
+  for (int i = 0; i < 2000; ++i)
+    header += fmt::format(R"({}"{}{}":{{"dtype":"U8","shape":[],"data_offsets":[{},{}]}})", i == 0 ? "" : ",", i, parts, i, i + 1);
+  const Checkpoint checkpoint = open(folder.write("deep.safetensors", test::safetensors_file(header + "}", std::string(2000, 'x'))));
+  CHECK(checkpoint.find("7" + parts));
+  const std::uint64_t used = budget_of(checkpoint).used_bytes();
+  const Error error = test::thrown_by([&] { return checkpoint.root(); });
+  check_limit(error);
+  CHECK(error.path().ends_with("deep.safetensors"));
+  CHECK(budget_of(checkpoint).used_bytes() == used);  // what was built of it is gone
+}
+
+TEST_CASE("metadata memory: 92,000 tensors take a small part of the limit, with their tree") {
+  const test::TempFolder folder;
+  constexpr std::size_t tensors = 92'000;
+  for (const auto& [name, bytes] : {std::pair("model.safetensors", model_of(tensors)), std::pair("model.pt", state_dict_of(tensors))}) {
+    const Checkpoint checkpoint = open(folder.write(name, bytes));
+    CHECK(checkpoint.tensors().count() == tensors);
+    CHECK(checkpoint.root()["model"]["layers"].count() == tensors / 512 + 1);
+    const core::MetadataBudget& budget = budget_of(checkpoint);
+    const double ratio = ratio_of(checkpoint);
+    MESSAGE(name << ": " << budget.read_bytes() << " bytes of metadata, " << budget.peak_bytes() << " counted, ratio " << ratio);
+    CHECK(ratio < 6);
+    CHECK(budget.peak_bytes() < budget.limit() / 3 * 2);
+  }
+}
+
+TEST_CASE("metadata memory: the fixtures are far from the limit") {
+  const auto root = test::fixtures("");
+  if (!root) return;
+  std::size_t opened = 0;
+  double largest = 0;
+  std::uint64_t most = 0;
+  for (const fs::directory_entry& file : fs::recursive_directory_iterator(*root)) {
+    if (!file.is_regular_file() || file.path().string().find("hostile") != std::string::npos) continue;
+    try {
+      const Checkpoint checkpoint = open(file.path());
+      static_cast<void>(checkpoint.root());
+      static_cast<void>(checkpoint.metadata());
+      ++opened;
+      largest = std::max(largest, static_cast<double>(budget_of(checkpoint).peak_bytes()) / static_cast<double>(budget_of(checkpoint).limit()));
+      most = std::max(most, budget_of(checkpoint).peak_bytes());
+    } catch (const Error& error) {
+      CHECK_MESSAGE(error.sentence().find("metadata_memory_bytes") == std::string::npos, file.path().string());
+    }
+  }
+  MESSAGE(opened << " files open; the largest share of the limit is " << largest << ", the most is " << most << " bytes");
+  CHECK(opened > 100);
+  CHECK(largest < 0.5);
+}
+
+TEST_CASE("metadata memory: the reported files are refused, or open in little memory") {
+  const auto folder = test::cases("attack-memory");
+  if (!folder) return;
+  for (const char* name : {"tuples-16.5M.pt", "laugh-20.pt"}) {
+    INFO(name);
+    const bool measured = test::reset_peak() && !test::memory_is_shadowed();
+    const std::uint64_t before = test::resident_bytes();
+    check_limit(test::thrown_by([&] { return open(*folder / name); }));
+    if (measured) CHECK(test::peak_resident_bytes() < before + (56u << 20));
+  }
+}
