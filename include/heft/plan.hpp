@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "heft/export.hpp"
+#include "heft/limits.hpp"
 #include "heft/tensor_view.hpp"
 
 namespace heft {
@@ -33,10 +34,9 @@ struct PlanAccess;
 /// A value: copies are deep but views share what they view. Const members may be called from several threads; those that add may not.
 class HEFT_API LoadPlan {
  public:
-  /// Bytes of one tensor that heft makes, unasked for a buffer, out of a smaller storage.
-  static constexpr std::uint64_t max_repeated_bytes = std::uint64_t{4} << 30;
-
   LoadPlan();
+  /// With a limit of its own: Limits::repeated_bytes, the only member that a plan uses.
+  explicit LoadPlan(const Limits& limits);
   LoadPlan(const LoadPlan& other);
   LoadPlan(LoadPlan&& other) noexcept;
   LoadPlan& operator=(LoadPlan other) noexcept;
@@ -44,8 +44,8 @@ class HEFT_API LoadPlan {
 
   /// One view as it is: packed row-major under its name, as its wanted_dtype() (its own unless an adapter said otherwise), in memory that the load allocates.
   /// All forms throw Error{ambiguous} when the plan already has that name, Error{unsupported} for a conversion that heft does not do or a view
-  /// without data (a meta tensor), Error{limit_exceeded} for a view whose elements repeat (a stride of 0) to more than max_repeated_bytes: a file
-  /// of a kilobyte can declare terabytes so. The forms with a buffer do not refuse it.
+  /// without data (a meta tensor), Error{limit_exceeded} when the plan's tensors together repeat storage to more than Limits::repeated_bytes: a
+  /// file of a kilobyte can declare terabytes so. The forms with a buffer are not counted.
   void add(TensorView view);
   /// Converted to `dtype`.
   void add(TensorView view, DType dtype);

@@ -61,6 +61,8 @@ struct SaveOptions {
   Record keep_metadata = {};
   /// Pairs added, over those kept. Error{unsupported} for npz, which could not give them back.
   std::vector<std::pair<std::string, std::string>> metadata = {};
+  /// Error{limit_exceeded} for items that repeat storage to more than Limits::repeated_bytes, the only member that is used.
+  Limits limits = {};
   /// Threads that read and convert, as MaterializeOptions::threads. One more writes.
   unsigned threads = 0;
   /// How bytes are fetched, as MaterializeOptions::path.

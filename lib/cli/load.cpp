@@ -15,7 +15,7 @@ namespace heft::cli {
 namespace {
 
 LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
-  LoadPlan plan;
+  LoadPlan plan(command.open.limits);
   for (TensorView view : selected(checkpoint, command.select)) {
     if (!view.has_data()) continue;
     // A bias has no dim 1 and norms are replicated in tensor parallelism: what lacks the dim is loaded whole.

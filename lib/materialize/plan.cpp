@@ -28,15 +28,6 @@ std::uint64_t packed_size(const TensorView& view, DType dtype) {
   return dtype == DType::unknown ? view.size_bytes() : bytes_for(dtype, view.shape());
 }
 
-// A stride of 0 costs a file nothing, and would cost us whatever it declares.
-void refuse_repetition(const TensorView& view) {
-  for (const Piece& piece : view.pieces()) refuse_repetition(piece.part);
-  if (!view.pieces().empty() || view.size_bytes() <= std::max(view.storage_bytes(), LoadPlan::max_repeated_bytes)) return;
-  throw refusal(ErrorCode::limit_exceeded, view.name(),
-                fmt::format("{} bytes, made of a storage of {} by repeating elements, are over the limit max_repeated_bytes of {}", view.size_bytes(),
-                            view.storage_bytes(), LoadPlan::max_repeated_bytes));
-}
-
 // A buffer with strides: every element inside, no two at one place.
 void require_layout(const PlanEntry& entry, const Strides& strides) {
   const auto refuse = [&](std::string sentence) { return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence)); };
@@ -95,6 +86,7 @@ std::int64_t sum_of_dims(std::string_view name, std::int64_t sum, std::int64_t d
 }  // namespace
 
 LoadPlan::LoadPlan() : state_(std::make_unique<State>()) {}
+LoadPlan::LoadPlan(const Limits& limits) : LoadPlan() { state_->repeated = engine::RepeatedBytes(limits.repeated_bytes); }
 LoadPlan::LoadPlan(const LoadPlan& other) : state_(std::make_unique<State>(*other.state_)) {}
 LoadPlan::LoadPlan(LoadPlan&& other) noexcept = default;
 LoadPlan& LoadPlan::operator=(LoadPlan other) noexcept {
@@ -105,22 +97,26 @@ LoadPlan::~LoadPlan() = default;
 
 namespace {
 
-// Adds an entry and its transfers, or nothing. `transfers` adds them, given the entry's number and its strides.
+// Adds an entry and its transfers, or nothing. `transfers` adds them, given the entry's number and its strides. `views`
+// are what the entry is made of, where the load allocates it.
 template <class State, class AddTransfers>
-void add_entry(State& state, PlanEntry entry, const AddTransfers& transfers) {
+void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views, const AddTransfers& transfers) {
   engine::Layout& layout = state.layout;
   const std::size_t transfer_count = layout.transfers.size();
   const std::size_t axis_count = layout.axes.size();
   const auto number = static_cast<std::uint32_t>(state.entries.size());
   const Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+  std::size_t counted = 0;
   try {
     transfers(number, strides);
+    for (; counted < views.size(); ++counted) state.repeated.add(views[counted]);
     state.entries.push_back(std::move(entry));
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
     if (state.names.add(state.entries.back().name, name_of) != core::NameTable::none)
       throw refusal(ErrorCode::ambiguous, state.entries.back().name, "expected one tensor of that name in the plan, this is the second");
     state.bytes_written += state.entries.back().size_bytes;
   } catch (...) {
+    while (counted > 0) state.repeated.take_back(views[--counted]);
     layout.transfers.resize(transfer_count);
     layout.axes.resize(axis_count);
     state.entries.resize(number);
@@ -136,9 +132,8 @@ void LoadPlan::add(TensorView view) {
 }
 
 void LoadPlan::add(TensorView view, DType dtype) {
-  refuse_repetition(view);
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
-  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), {&view, 1}, [&](std::uint32_t number, const Strides& strides) {
     engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
   });
 }
@@ -148,7 +143,7 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into) {
   if (into.size() < size)
     throw refusal(ErrorCode::out_of_range, view.name(), fmt::format("expected a buffer of {} bytes, found {}", size, into.size()));
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = size, .into = into.first(size), .has_buffer = true};
-  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), {}, [&](std::uint32_t number, const Strides& strides) {
     engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
   });
 }
@@ -161,7 +156,7 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, cons
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = std::make_shared<const Strides>(strides),
                   .size_bytes = packed_size(view, dtype), .into = into, .has_buffer = true};
   if (entry.size_bytes != 0) require_layout(entry, strides);
-  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& to) {
+  add_entry(*state_, std::move(entry), {}, [&](std::uint32_t number, const Strides& to) {
     engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = to.span()});
   });
 }
@@ -178,11 +173,10 @@ void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::
   require_shapes(name, views, dim);
   shape[dim] = 0;
   for (const TensorView& view : views) {
-    refuse_repetition(view);
     shape[dim] = sum_of_dims(name, shape[dim], view.shape()[dim]);
   }
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), views, [&](std::uint32_t number, const Strides& strides) {
     std::int64_t first = 0;
     for (const TensorView& view : views) {
       engine::add_transfers(state_->layout, number, view, dtype, {.first = first, .strides = strides.span()});
@@ -201,12 +195,11 @@ void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::s
   const Shape& part = views.front().shape();
   if (dim > part.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
   require_shapes(name, views, no_dim);
-  for (const TensorView& view : views) refuse_repetition(view);
   std::vector<std::int64_t> dims(part.begin(), part.end());
   dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
   const Shape shape{std::span<const std::int64_t>(dims)};
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), views, [&](std::uint32_t number, const Strides& strides) {
     std::vector<std::int64_t> inner(strides.begin(), strides.end());
     inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
     for (std::size_t i = 0; i < views.size(); ++i)

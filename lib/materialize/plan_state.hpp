@@ -12,6 +12,7 @@
 
 #include "heft/plan.hpp"
 #include "core/name_table.hpp"
+#include "materialize/repeated_bytes.hpp"
 #include "materialize/transfer.hpp"
 
 namespace heft::engine {
@@ -48,6 +49,7 @@ struct LoadPlan::State {
   engine::Layout layout;
   core::NameTable names;
   std::uint64_t bytes_written = 0;  // of all entries
+  engine::RepeatedBytes repeated{Limits{}.repeated_bytes};  ///< Of entries that the load allocates.
 };
 
 }  // namespace heft

@@ -19,6 +19,7 @@
 #include "core/text.hpp"
 #include "format/blueprint.hpp"
 #include "heft/error.hpp"
+#include "materialize/repeated_bytes.hpp"
 #include "materialize/save_layout.hpp"
 #include "materialize/save_parts.hpp"
 #include "materialize/save_payloads.hpp"
@@ -48,6 +49,8 @@ class Save {
   SaveReport run() {
     const auto begin = Clock::now();
     require_convertible(items_);
+    RepeatedBytes repeated(options_.limits.repeated_bytes);
+    for (const SaveItem& item : items_) repeated.add(item.view);
     plan();
     report_.tied = tied_items(items_);
     report_.tensors = items_.size();
