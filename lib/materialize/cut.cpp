@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <utility>
 
 #include "materialize/transfer.hpp"
 
@@ -34,12 +35,16 @@ class Cutter {
         transfer_(layout.transfers[number]),
         axes_(std::span(layout.axes).subspan(transfer_.axes, transfer_.rank)) {
     spans_[transfer_.rank] = layout.conversions[transfer_.conversion].from_bytes();
-    for (std::size_t level = transfer_.rank; level-- > 0;)
+    written_[transfer_.rank] = layout.conversions[transfer_.conversion].to_bytes();
+    for (std::size_t level = transfer_.rank; level-- > 0;) {
       spans_[level] =
           spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
+      written_[level] = written_[level + 1] * static_cast<std::uint64_t>(axes_[level].count);
+    }
     turned_ = !transfer_.plain && turns_rows();
     layout.transfers[number].turned = turned_;
     grain_ = transfer_.plain ? grain.plain : turned_ ? transposed_grain(grain) : staged_grain(grain);
+    most_written_ = transfer_.plain ? grain.plain : turned_ ? grain.turned_part : grain.part;
   }
 
   void run() { cut(0, transfer_.from, transfer_.to); }
@@ -95,7 +100,30 @@ class Cutter {
     return ((begin / grain_ + 1) * grain_ - begin + step - 1) / step;
   }
 
+  // What repeats is small in the source and large in the destination: it is cut by what it writes, at the level at which
+  // that is possible.
   void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
+    const std::uint64_t a_step = written_[level + 1];
+    if (static_cast<std::uint64_t>(count) <= most_written_ / a_step) return put(level, from, to, count);
+    const Axis& axis = axes_[level];
+    const bool deeper = a_step > most_written_ && level + 1 < axes_.size();
+    const std::int64_t steps = deeper ? 1 : steps_to_write(a_step);
+    for (std::int64_t done = 0; done < count; done += steps) {
+      const std::uint64_t begin = from + static_cast<std::uint64_t>(done) * as_bytes(axis.from_step);
+      const std::int64_t place = to + done * axis.to_step;
+      if (deeper)
+        emit(level + 1, begin, place, axes_[level + 1].count);
+      else
+        put(level, begin, place, std::min(steps, count - done));
+    }
+  }
+
+  [[nodiscard]] std::int64_t steps_to_write(std::uint64_t a_step) const noexcept {
+    const std::uint64_t steps = std::max<std::uint64_t>(most_written_ / a_step, 1);
+    return static_cast<std::int64_t>(steps >= line_elements ? steps / line_elements * line_elements : steps);
+  }
+
+  void put(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
     const std::uint64_t end =
         from + static_cast<std::uint64_t>(count - 1) * as_bytes(axes_[level].from_step) + spans_[level + 1];
     layout_.parts.push_back(
@@ -108,7 +136,9 @@ class Cutter {
   std::span<const Axis> axes_;
   std::uint64_t
       spans_[most_axes + 1];  // bytes of the source from the first unit to the last, of the axes from a level on
+  std::uint64_t written_[most_axes + 1];  // bytes of the destination, of the same axes
   std::uint64_t grain_ = 0;
+  std::uint64_t most_written_ = 0;  // by a part
   bool turned_ = false;
 };
 
@@ -179,6 +209,7 @@ class Grouper {
       chunk_.sparse = chunk_.sparse || inner_run(layout_, part, grain_.gap).first < layout_.axes_of(part).size();
       chunk_.range.end = std::max(chunk_.range.end, part.from_end);
       chunk_.last = i + 1;
+      written_ += layout_.written_by(part);
     }
     close();
     make_batches();
@@ -188,6 +219,7 @@ class Grouper {
   [[nodiscard]] bool joins(const Part& part, const Transfer& transfer) const noexcept {
     if (transfer.source != chunk_.source) return false;
     const std::uint64_t size = std::max(chunk_.range.end, part.from_end) - chunk_.range.begin;
+    if (written_ >= grain_.written) return false;
     // The same bytes twice: fetched once, unless parts that overlap like scales would make one chunk of everything.
     if (part.from < chunk_.range.end) return part.from_end <= chunk_.range.end || size <= 2 * grain_.plain;
     if (part.from > chunk_.range.end + grain_.gap || transfer.plain != chunk_.plain) return false;
@@ -198,13 +230,22 @@ class Grouper {
 
   void close() {
     if (chunk_.first == chunk_.last) return;
-    layout_.bytes_written += layout_.written_by(chunk_);
-    if (chunk_.sparse)
+    layout_.bytes_written += std::exchange(written_, 0);
+    if (!layout_.chunks.empty()) chunk_.again = holds(layout_.chunks.back(), chunk_);
+    if (chunk_.again)
+      ;  // counted with the chunk before
+    else if (chunk_.sparse)
       for (const Range& range : needed_ranges(layout_, chunk_, grain_.gap)) layout_.bytes_read += range.size();
     else
       layout_.bytes_read += chunk_.range.size();
     if (!chunk_.plain) note_staged();
     layout_.chunks.push_back(chunk_);
+  }
+
+  // Whether all bytes of `next` were fetched for `chunk` too.
+  static bool holds(const Chunk& chunk, const Chunk& next) noexcept {
+    return chunk.source == next.source && !chunk.sparse && next.range.begin >= chunk.range.begin &&
+           next.range.end <= chunk.range.end;
   }
 
   void note_staged() {
@@ -268,6 +309,7 @@ class Grouper {
   Layout& layout_;
   const Grain& grain_;
   Chunk chunk_;
+  std::uint64_t written_ = 0;  // by the chunk
 };
 
 }  // namespace

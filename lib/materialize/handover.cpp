@@ -146,43 +146,47 @@ std::uint64_t Handover::hand_over(const Load& load, const Chunk& chunk, Range ra
   return written;
 }
 
-std::uint64_t Handover::land(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
+void Handover::land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
   Outbox outbox(*this);
-  const std::uint64_t written =
-      chunk.plain ? land_plain(load, chunk, range, bytes, outbox) : land_staged(load, chunk, range, bytes, outbox);
+  if (chunk.plain)
+    land_plain(load, chunk, range, bytes, outbox);
+  else
+    land_staged(load, chunk, range, bytes, outbox);
   outbox.send();
-  return written;
 }
 
-std::uint64_t Handover::land_plain(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes,
-                                   Outbox& outbox) {
-  std::uint64_t written = 0;
+void Handover::land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
+  Landed landed(load);
   for_each_piece(load.layout(), chunk, range, [&](const Piece& piece) {
     const Target target = load.target(piece.part);
     const std::byte* from = bytes + (piece.range.begin - range.begin);
     std::uint64_t left = piece.range.size();
-    written += left;
-    if (target.base != nullptr) return copy_run(from, target.base + piece.to(), left, target.store);
+    if (target.base != nullptr) {
+      copy_run(from, target.base + piece.to(), left, target.store);
+      return landed.add(left);
+    }
     for (std::uint64_t to = offset_of(load, piece.part) + static_cast<std::uint64_t>(piece.to()); left > 0;) {
       const std::span<std::byte> room = outbox.room(1);
       const std::uint64_t now = std::min<std::uint64_t>(left, room.size());
       copy_run(from, room.data(), now, Store::cached);
       outbox.add(to, room.data(), now);
+      landed.add(now);
       from += now, to += now, left -= now;
     }
   });
-  return written;
+  landed.report();
 }
 
-std::uint64_t Handover::land_staged(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes,
-                                    Outbox& outbox) {
+void Handover::land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
   const Layout& layout = load.layout();
+  Landed landed(load);
   for (const Part& part : layout.parts_of(chunk)) {
     const Target target = load.target(part);
     const Conversion& conversion = layout.conversion(part);
     const std::byte* const from = bytes + (part.from - range.begin);
     if (target.base != nullptr) {
       fill_part(conversion, layout.axes_of(part), part.count, from, target.base + part.to, target.store);
+      landed.add(layout.written_by(part));
       continue;
     }
     const Packing packing = pack(layout.axes_of(part), part.count, conversion.to_bytes());
@@ -191,8 +195,9 @@ std::uint64_t Handover::land_staged(const Load& load, const Chunk& chunk, Range 
     const std::uint64_t lowest = offset_of(load, part) + static_cast<std::uint64_t>(part.to) - packing.before;
     for_each_run(packing, packing.rank, lowest, 0,
                  [&](std::uint64_t to, std::uint64_t at, std::uint64_t size) { outbox.add(to, packed + at, size); });
+    landed.add(packing.size_bytes);
   }
-  return layout.written_by(chunk);
+  landed.report();
 }
 
 std::uint64_t Handover::offset_of(const Load& load, const Part& part) const noexcept {

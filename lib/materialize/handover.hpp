@@ -26,10 +26,11 @@ class Handover {
       : destination_(destination), offsets_(offsets), slots_(std::move(slots)) {}
 
   /// Puts what `bytes` hold, which are `range` of the chunk's source, into slots, and hands those over. Waits while
-  /// all are out. `range` may be a part of a plain chunk; of any other it holds all. Returns the bytes written.
-  /// Throws what the destination throws, and Error{cancelled} once the slots are closed.
-  std::uint64_t land(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes);
-  /// The same for a plain chunk's bytes that lie in a slot already: nothing is copied.
+  /// all are out. `range` may be a part of a plain chunk; of any other it holds all. Reports progress.
+  /// Throws what the destination throws, and Error{cancelled} after a stop request and once the slots are closed.
+  void land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes);
+  /// The same for a plain chunk's bytes that lie in a slot already: nothing is copied. Returns the bytes written, and
+  /// reports nothing.
   std::uint64_t hand_over(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes,
                           const Slots::Slot& slot);
 
@@ -39,8 +40,8 @@ class Handover {
 
  private:
   class Outbox;
-  std::uint64_t land_plain(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
-  std::uint64_t land_staged(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
+  void land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
+  void land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
   [[nodiscard]] std::uint64_t offset_of(const Load& load, const Part& part) const noexcept;
 
   Destination& destination_;

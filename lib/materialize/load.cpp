@@ -13,8 +13,9 @@
 namespace heft::engine {
 namespace {
 
-// Between two reports of progress: often enough to move a bar, seldom enough to cost nothing.
+// Between two reports of progress, whichever comes first: often enough to move a bar, seldom enough to cost nothing.
 constexpr std::uint64_t report_bytes = 16u << 20;
+constexpr std::chrono::milliseconds report_time(5);
 
 }  // namespace
 
@@ -121,7 +122,13 @@ void Load::check_stop() const {
 void Load::advance(std::uint64_t written) {
   finish_stores(Store::streaming);
   const std::uint64_t before = written_.fetch_add(written, std::memory_order_relaxed);
-  if (options_.progress && before / report_bytes != (before + written) / report_bytes) report(false);
+  if (!options_.progress) return;
+  if (before / report_bytes != (before + written) / report_bytes || is_report_due()) report(false);
+}
+
+bool Load::is_report_due() const noexcept {
+  const auto reported_at = std::chrono::steady_clock::duration(reported_at_.load(std::memory_order_relaxed));
+  return std::chrono::steady_clock::now().time_since_epoch() - reported_at >= report_time;
 }
 
 // A worker that finds another one reporting goes on with its work.
@@ -135,6 +142,7 @@ void Load::report(bool last) {
   const std::uint64_t done = written_.load(std::memory_order_relaxed);
   if (!last && (done <= reported_ || done == layout_.bytes_written)) return;
   reported_ = done;
+  reported_at_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   options_.progress({.bytes_done = done, .bytes_total = layout_.bytes_written});
 }
 
@@ -160,7 +168,7 @@ std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t source) {
 
 void deliver(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
   if (load.handover() != nullptr)
-    load.advance(load.handover()->land(load, chunk, range, bytes));
+    load.handover()->land(load, chunk, range, bytes);
   else
     land(load, chunk, range, bytes);
 }

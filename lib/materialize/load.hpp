@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "heft/materialize.hpp"
@@ -101,6 +102,7 @@ class Load {
   void add_stats(const LoadStats& share);
 
  private:
+  [[nodiscard]] bool is_report_due() const noexcept;
   void report(bool last);
   void work_all();
   void require_success() const;
@@ -124,8 +126,34 @@ class Load {
   std::atomic<std::uint64_t> written_ = 0;
   std::mutex progress_mutex_;
   std::uint64_t reported_ = 0;
+  std::atomic<std::chrono::steady_clock::rep> reported_at_ = 0;
   std::mutex stats_mutex_;
   LoadStats stats_;
+};
+
+/// Tells a load what has landed, in steps small enough for progress and stop: a chunk may write far more than it reads.
+class Landed {
+ public:
+  explicit Landed(Load& load) noexcept : load_(load) {}
+  /// `bytes` more are there. Throws Error{cancelled} after a stop request, at times.
+  void add(std::uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ < step_bytes && ++parts_ < step_parts) return;
+    report();
+    load_.check_stop();
+  }
+  /// Reports what add() has not yet.
+  void report() {
+    load_.advance(std::exchange(bytes_, 0));
+    parts_ = 0;
+  }
+
+ private:
+  static constexpr std::uint64_t step_bytes = 1u << 20;
+  static constexpr unsigned step_parts = 4096;
+  Load& load_;
+  std::uint64_t bytes_ = 0;
+  unsigned parts_ = 0;
 };
 
 /// Puts fetched bytes where they belong, in memory or on their way to far memory, and reports progress: see land() in

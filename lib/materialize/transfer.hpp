@@ -69,6 +69,7 @@ struct Chunk {
   std::uint32_t source = 0;
   bool plain = false;           ///< All parts are plain and none overlap: the bytes may land where they belong, without staging.
   bool turned = false;          ///< Some part's rows become columns.
+  bool again = false;           ///< The chunk before holds all these bytes: it is there because their parts write too much for one.
   bool sparse = false;          ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() names the runs.
 };
 
@@ -113,6 +114,9 @@ struct Grain {
   std::uint64_t plain = 4u << 20;      ///< Read straight to where it belongs: large requests, whole huge pages.
   std::uint64_t staged = 512u << 10;      ///< Fetched, then converted or gathered while still in the second-level cache.
   std::uint64_t transposed = 512u << 10;  ///< Rows become columns: more rows make longer runs to write.
+  std::uint64_t part = 1u << 20;       ///< Written by a part of staged bytes that repeat: progress and stop come between parts.
+  std::uint64_t turned_part = 16u << 20;  ///< The same of rows that become columns.
+  std::uint64_t written = 32u << 20;   ///< Written by a chunk, about: what more parts need of the same bytes is another chunk.
   std::uint64_t gap = 4096;            ///< Gaps up to this are read over: less than a page costs more to leave out than to read.
   std::uint64_t batch = 8u << 20;      ///< Fetched, or half of what is written where that is more: as large as windows of a mapping are wanted.
 };

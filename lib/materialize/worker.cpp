@@ -90,6 +90,7 @@ class Worker {
   std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Route& of_batch) {
     const record::Source& source = *layout_.sources[chunk.source];
     const Route route = router_.of_chunk(chunk, of_batch);
+    if (chunk.again && route.path != Path::direct) share_.over_read += chunk.range.size();
     if (source.is_made() && !batch.steps_back)
       take_made(chunk, route);
     else if (source.file() == nullptr)
