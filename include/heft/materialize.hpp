@@ -46,6 +46,11 @@ struct MaterializeOptions {
   /// read once. Nothing is given up where the kernel keeps from this process what was there (it tells who owns the file,
   /// or may write to it), nor pages that are mapped or dirty. LoadStats::dropped_bytes says how much it was.
   bool drop_page_cache = false;
+  /// Compares, before the first byte, what the load takes of this process's memory with what the system and the cgroups of
+  /// this process have left: MemAvailable, and each limit less what is in use and is not file cache. Error{out_of_memory}
+  /// names both. Staging shrinks to fit before a load is refused. False: neither; the kernel may end the process then.
+  /// Loads below 32 MiB, and memory of the caller's own destination, are not compared.
+  bool check_memory = true;
   /// Where tensors live that were added without a buffer. Null: a host arena of huge pages. Must not be shared by two
   /// loads.
   std::shared_ptr<Destination> destination = {};

@@ -37,6 +37,11 @@ std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t a
           }};
 }
 
+void ArenaPool::clear() noexcept {
+  const std::lock_guard lock(mutex_);
+  free_.clear();
+}
+
 // Within the capacity that the list has.
 void ArenaPool::give_back(std::shared_ptr<Arena> arena) noexcept {
   const std::lock_guard lock(mutex_);

@@ -21,6 +21,8 @@ class ArenaPool : public std::enable_shared_from_this<ArenaPool> {
   /// Memory of at least `size_bytes`: one that was let go, when one is large enough and not much too large; else a
   /// fresh one, and one that was let go is freed for it. It comes back when its last owner goes.
   std::shared_ptr<Arena> take(std::uint64_t size_bytes, std::uint64_t alignment);
+  /// Frees what nobody uses.
+  void clear() noexcept;
 
  private:
   void give_back(std::shared_ptr<Arena> arena) noexcept;

@@ -8,6 +8,7 @@
 
 #include "heft/error.hpp"
 #include "materialize/arena.hpp"
+#include "materialize/memory_left.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/trail.hpp"
 #include "materialize/workers.hpp"
@@ -135,7 +136,9 @@ Layout cut_plan(const LoadPlan& plan) {
   return layout;
 }
 
-Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
+namespace {
+
+Budget sized(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
   if (!std::has_single_bit(options.alignment))
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected an alignment that is a power of two, found {}", options.alignment));
@@ -152,6 +155,29 @@ Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeO
                       ring_footprint(options, budget) + table_bytes(plan, layout) +
                       reader_bytes(layout, budget.threads);
   if (options.drop_page_cache) budget.peak_bytes += Trail::table_bytes(layout);
+  budget.taken_bytes = budget.peak_bytes - budget.threads * window_footprint;
+  if (options.destination) budget.taken_bytes -= Arena::footprint(budget.arena_bytes);
+  return budget;
+}
+
+}  // namespace
+
+Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
+  return sized(plan, layout, options);
+}
+
+Budget affordable_budget(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
+  Budget budget = sized(plan, layout, options);
+  if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
+  const mmap::MemoryAvailable left = mmap::memory_available();
+  MaterializeOptions modest = options;
+  // Rings first, which only hold what is under way; then threads, each of which has a buffer of its own.
+  while (budget.taken_bytes > left.bytes && modest.ring_bytes > 0) {
+    modest.ring_bytes = modest.ring_bytes < Arena::huge_page ? 0 : modest.ring_bytes / 2;
+    if (modest.ring_bytes == 0) modest.threads = 1;
+    budget = sized(plan, layout, modest);
+  }
+  require_memory(budget.taken_bytes, left);
   return budget;
 }
 

@@ -43,9 +43,16 @@ struct Budget {
   std::size_t slots_a_worker = 0;
   /// Everything together, all threads.
   std::uint64_t peak_bytes = 0;
+  /// The same without what the system can take back while it is used, the windows, and without memory that the caller's
+  /// destination gives.
+  std::uint64_t taken_bytes = 0;
 };
 
 /// Throws Error{out_of_range} for options that make no sense, Error{out_of_memory} when the sum does not fit 63 bits.
 Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options);
+
+/// The budget of a load that begins now: that of budget_for(), with less staging and fewer threads where the memory that is
+/// left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless options.check_memory is off.
+Budget affordable_budget(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options);
 
 }  // namespace heft::engine

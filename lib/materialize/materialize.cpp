@@ -112,7 +112,7 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const S
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
   const Layout layout = cut_plan(plan);
-  const Budget budget = budget_for(plan, layout, options);
+  const Budget budget = affordable_budget(plan, layout, options);
   HostDestination host;
   Placed placed(options.destination ? *options.destination : host, budget.arena_bytes, options.alignment);
   Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written),

@@ -14,12 +14,13 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
+#include "materialize/memory_left.hpp"
 
 namespace heft::engine {
 namespace {
 
 // Large enough that threads and device requests are worth their start, small enough for three of them (two buffers, one ring) to go unnoticed.
-constexpr std::uint64_t batch_bytes = 16u << 20;
+constexpr std::uint64_t usual_batch_bytes = 16u << 20;
 // Chunks keep their place modulo this from file to buffer, so that elements which are aligned in the file are when they are converted.
 constexpr std::uint64_t alignment = 64;
 
@@ -32,7 +33,7 @@ struct Run {
 
 class Batch {
  public:
-  Batch() : buffer_(new std::byte[batch_bytes]) {}
+  explicit Batch(std::uint64_t batch_bytes) : batch_bytes_(batch_bytes), buffer_(new std::byte[batch_bytes]) {}
 
   [[nodiscard]] bool empty() const noexcept { return chunks_.empty(); }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }
@@ -51,8 +52,9 @@ class Batch {
     if (!chunks_.empty() && chunks_.back().payload == chunk.payload) return false;
     const bool follows = !runs_.empty() && runs_.back().offset + runs_.back().size == chunk.offset;
     const std::uint64_t at = follows ? end_ : (end_ + alignment - 1) / alignment * alignment + chunk.offset % alignment;
-    if (at + chunk.size > batch_bytes) {
+    if (at + chunk.size > batch_bytes_) {
       if (!empty()) return false;
+      if (at + chunk.size >= worth_asking) require_memory(at + chunk.size, mmap::memory_available());
       large_.reset(new std::byte[at + chunk.size]);
     }
     if (!follows) runs_.push_back({.offset = chunk.offset, .at = at, .size = 0});
@@ -67,7 +69,7 @@ class Batch {
   void load(const SaveOptions& options) {
     LoadPlan plan;
     for (std::size_t i = 0; i < chunks_.size(); ++i) plan.add(chunks_[i].view, chunks_[i].dtype, bytes(i));
-    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .path = options.path, .ring_bytes = batch_bytes};
+    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .path = options.path, .ring_bytes = batch_bytes_};
     static_cast<void>(materialize(plan, load));
   }
 
@@ -87,6 +89,7 @@ class Batch {
   [[nodiscard]] std::byte* data() const noexcept { return large_ ? large_.get() : buffer_.get(); }
   [[nodiscard]] std::span<std::byte> bytes(std::size_t chunk) const noexcept { return {data() + places_[chunk], chunks_[chunk].size}; }
 
+  std::uint64_t batch_bytes_;
   std::unique_ptr<std::byte[]> buffer_;
   std::unique_ptr<std::byte[]> large_;  // for a chunk that could not be cut to fit
   std::vector<SaveChunk> chunks_;
@@ -96,8 +99,11 @@ class Batch {
   std::uint64_t size_ = 0;
 };
 
-// A chunk's size leaves room for its place modulo the alignment.
-constexpr std::uint64_t chunk_bytes = batch_bytes - alignment;
+// Two buffers and a ring, as the memory that is left allows. Small files do not ask.
+std::uint64_t batch_bytes_for(const format::Blueprint& file) {
+  if (file.size_bytes < worth_asking) return usual_batch_bytes;
+  return modest_bytes(usual_batch_bytes, mmap::memory_available().bytes);
+}
 
 // Fills batches from chunks, keeping the one that did not fit.
 class Batches {
@@ -123,8 +129,9 @@ void require_not_stopped(const SaveOptions& options, const mmap::ScratchFile& fi
   if (options.stop.stop_requested()) throw Error(ErrorCode::cancelled, "a stop was requested while it was being written", {.path = file.path()});
 }
 
-void write_payloads(mmap::ScratchFile& into, Batches batches, const SaveOptions& options, std::vector<std::uint32_t>& checksums, const Written& written) {
-  std::array<Batch, 2> buffers;
+void write_payloads(mmap::ScratchFile& into, Batches batches, std::uint64_t batch_bytes, const SaveOptions& options,
+                    std::vector<std::uint32_t>& checksums, const Written& written) {
+  std::array<Batch, 2> buffers{Batch(batch_bytes), Batch(batch_bytes)};
   std::future<void> writing;  // declared last: its destructor waits for the thread that uses the buffers
   const Batch* in_writing = nullptr;
   const auto finish_writing = [&] {
@@ -209,7 +216,9 @@ void write_file(mmap::ScratchFile& into, const format::Blueprint& file, std::spa
   std::vector<std::uint32_t> checksums;
   if (file.finish)
     for (const format::Payload& payload : file.payloads) checksums.push_back(payload.crc_seed);
-  write_payloads(into, Batches(SaveChunks(file, items, chunk_bytes)), options, checksums, written);
+  const std::uint64_t batch_bytes = batch_bytes_for(file);
+  // A chunk's size leaves room for its place modulo the alignment.
+  write_payloads(into, Batches(SaveChunks(file, items, batch_bytes - alignment)), batch_bytes, options, checksums, written);
   if (!file.finish) return;
   for (const format::Text& text : file.finish(checksums)) into.write(text.offset, std::as_bytes(std::span(text.bytes)));
 }

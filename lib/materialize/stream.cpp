@@ -14,6 +14,7 @@
 #include "materialize/arena_pool.hpp"
 #include "materialize/execute.hpp"
 #include "materialize/load.hpp"
+#include "materialize/memory_left.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/workers.hpp"
 
@@ -124,9 +125,10 @@ struct TensorStream::State {
       : plan(std::move(whole)),
         options(how),
         order(file_order(plan)),
-        group_bytes(in_flight_bytes / groups_in_flight),
-        pool(std::make_shared<engine::ArenaPool>(groups_in_flight, in_flight_bytes)),
-        belt(in_flight_bytes),
+        bound(affordable_bound(plan, options, in_flight_bytes)),
+        group_bytes(bound / groups_in_flight),
+        pool(std::make_shared<engine::ArenaPool>(groups_in_flight, bound)),
+        belt(bound),
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
     if (how.progress)
@@ -162,7 +164,30 @@ struct TensorStream::State {
     }
   }
 
+  // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait for
+  // its next use while others are filled, so that a quarter of it is in flight.
+  static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options, std::uint64_t in_flight_bytes) {
+    const std::uint64_t usual = std::min(in_flight_bytes, plan.bytes_written()) + options.ring_bytes;
+    if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
+    const std::uint64_t left = mmap::memory_available().bytes;
+    if (usual <= left / 2) return in_flight_bytes;
+    options.ring_bytes = engine::modest_bytes(options.ring_bytes, left);
+    return std::min(in_flight_bytes, left / 4);
+  }
+
+  // A tensor that is larger than all that is in flight is alone: its memory is compared with what is left.
+  void require_room(const LoadPlan& group) const {
+    if (!options.check_memory || group.bytes_written() <= bound || group.bytes_written() < engine::worth_asking) return;
+    pool->clear();
+    try {
+      engine::require_memory(group.bytes_written(), mmap::memory_available());
+    } catch (const Error& error) {
+      throw error.with_tensor(group.name(0));
+    }
+  }
+
   void load_group(const LoadPlan& group) {
+    require_room(group);
     options.destination = std::make_shared<engine::PooledDestination>(pool);
     belt.put(engine::execute(group, options, {rings.get(), &before}), group.bytes_written());
     loaded += group.bytes_written();
@@ -179,6 +204,7 @@ struct TensorStream::State {
   LoadPlan plan;
   MaterializeOptions options;
   std::vector<std::uint32_t> order;
+  std::uint64_t bound;
   std::uint64_t group_bytes;
   std::shared_ptr<engine::ArenaPool> pool;
   std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(most_rings, std::uint64_t{1} << 30);
