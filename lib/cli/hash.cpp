@@ -3,10 +3,11 @@
 #include <set>
 
 #include "cli/commands.hpp"
+#include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/sha256.hpp"
 #include "core/text.hpp"
-#include "heft/stream.hpp"
+#include "heft/materialize.hpp"
 
 namespace heft::cli {
 namespace {
@@ -24,19 +25,25 @@ std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<s
 int run(const HashCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open(command.path, command.open);
   watch_interrupts();
-  LoadPlan plan;
+  Pieces pieces(command.open.limits);
   for (const TensorView& view : wanted(checkpoint, command.names)) {
-    if (view.has_data()) plan.add(view);
+    if (view.has_data()) pieces.add(view, view.wanted_dtype());
     else terminal.err << "heft: tensor '" << core::escaped(view.name()) << "' has a shape but no bytes: not hashed\n";
   }
   std::map<std::string, std::string> digests;
   {
     ProgressBar bar(terminal, "hashing");
     std::uint64_t done = 0;
-    for (const Tensor& tensor : stream(plan, {.path = path_from(command.io)})) {
-      digests[tensor.name()] = sha256(tensor.bytes());
-      bar.show(done += tensor.size_bytes(), plan.bytes_written());
-    }
+    const std::uint64_t total = pieces.bytes_written();
+    std::map<std::size_t, Sha256> begun;  // tensors of which a piece was there, by number
+    pieces.for_each({.path = path_from(command.io)}, [&](const Pieces::Piece& piece) {
+      const auto hash = begun.try_emplace(piece.number).first;
+      hash->second.add(piece.values.bytes());
+      bar.show(done += piece.values.size_bytes(), total);
+      if (!piece.is_last) return;
+      digests.emplace(piece.name, hash->second.digest());
+      begun.erase(hash);
+    });
   }
   for (const auto& [name, digest] : digests) terminal.out << digest << "  " << core::escaped(name, SIZE_MAX) << '\n';
   return yes;

@@ -41,6 +41,10 @@ std::string remarks(const TensorView& view) {
   return text;
 }
 
+std::vector<std::string> row_of(const TensorView& view) {
+  return {core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()), remarks(view)};
+}
+
 struct Total {
   std::uint64_t tensors = 0;
   std::uint64_t elements = 0;
@@ -71,17 +75,18 @@ int run(const ListCommand& command, Terminal& terminal) {
     for (const TensorView& view : views) terminal.out << json_line(view);
     return yes;
   }
-  std::vector<std::vector<std::string>> rows;
+  constexpr Column columns[] = {{}, {}, {}, {true}, {}};
+  TableLayout layout(columns);
   std::map<std::string, Total> totals;
   for (const TensorView& view : views) {
-    rows.push_back({core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()), remarks(view)});
+    layout.measure(row_of(view));
     Total& total = totals[core::escaped(view.dtype_name())];
     total.tensors += 1;
     total.elements += view.element_count();
     total.bytes += view.size_bytes();
   }
-  constexpr Column columns[] = {{}, {}, {}, {true}, {}};
-  terminal.out << table(columns, rows, terminal.width);
+  layout.fit(terminal.width);
+  for (const TensorView& view : views) terminal.out << layout.line(row_of(view));
   print_totals(totals, checkpoint.shards().size(), terminal);
   for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
   return yes;

@@ -9,12 +9,33 @@
 
 namespace heft::cli {
 
-std::string sha256(std::span<const std::byte> bytes) {
+namespace {
+
+void require(int status) {
+  if (status != 1) throw Error(ErrorCode::unsupported, "libcrypto could not compute SHA-256");
+}
+
+EVP_MD_CTX* context(const std::shared_ptr<void>& state) noexcept { return static_cast<EVP_MD_CTX*>(state.get()); }
+
+}  // namespace
+
+Sha256::Sha256() : state_(EVP_MD_CTX_new(), [](void* state) { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(state)); }) {
+  require(state_ != nullptr ? EVP_DigestInit_ex(context(state_), EVP_sha256(), nullptr) : 0);
+}
+
+void Sha256::add(std::span<const std::byte> bytes) { require(EVP_DigestUpdate(context(state_), bytes.data(), bytes.size())); }
+
+std::string Sha256::digest() {
   std::array<std::byte, EVP_MAX_MD_SIZE> digest;
   unsigned length = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), &length, EVP_sha256(), nullptr) != 1)
-    throw Error(ErrorCode::unsupported, "libcrypto could not compute SHA-256");
+  require(EVP_DigestFinal_ex(context(state_), reinterpret_cast<unsigned char*>(digest.data()), &length));
   return hexadecimal(std::span(digest).first(length));
+}
+
+std::string sha256(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.add(bytes);
+  return hash.digest();
 }
 
 }  // namespace heft::cli

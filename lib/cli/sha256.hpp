@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -9,5 +10,17 @@ namespace heft::cli {
 
 /// Lower-case hexadecimal digest, 64 characters. Throws Error{unsupported} when libcrypto has no SHA-256 (a FIPS build gone wrong).
 std::string sha256(std::span<const std::byte> bytes);
+
+/// The same of bytes that come in parts.
+class Sha256 {
+ public:
+  Sha256();
+  void add(std::span<const std::byte> bytes);
+  /// Once, after the last part.
+  [[nodiscard]] std::string digest();
+
+ private:
+  std::shared_ptr<void> state_;
+};
 
 }  // namespace heft::cli

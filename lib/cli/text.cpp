@@ -146,24 +146,33 @@ std::string hexadecimal(std::span<const std::byte> bytes) {
   return out;
 }
 
-std::string table(std::span<const Column> columns, std::span<const std::vector<std::string>> rows, unsigned width) {
-  std::vector<std::size_t> widths(columns.size(), 0);
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < columns.size(); ++i) widths[i] = std::max(widths[i], cells(row[i]));
+void TableLayout::measure(std::span<const std::string> row) {
+  for (std::size_t i = 0; i < columns_.size(); ++i) widths_[i] = std::max(widths_[i], cells(row[i]));
+}
+
+void TableLayout::fit(unsigned width) {
   std::size_t others = 0;
-  for (std::size_t i = 1; i < widths.size(); ++i) others += widths[i] + 2;
-  if (width > 0 && widths[0] + others > width) widths[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-      const std::string cell = i == 0 ? shortened(row[i], widths[0]) : row[i];
-      const std::string pad(widths[i] - std::min(widths[i], cells(cell)), ' ');
-      line += fmt::format("{}{}{}", i > 0 ? "  " : "", columns[i].right ? pad + cell : cell, columns[i].right ? "" : pad);
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    out += line + '\n';
+  for (std::size_t i = 1; i < widths_.size(); ++i) others += widths_[i] + 2;
+  if (width > 0 && widths_[0] + others > width) widths_[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
+}
+
+std::string TableLayout::line(std::span<const std::string> row) const {
+  std::string line;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    const std::string cell = i == 0 ? shortened(row[i], widths_[0]) : row[i];
+    const std::string pad(widths_[i] - std::min(widths_[i], cells(cell)), ' ');
+    line += fmt::format("{}{}{}", i > 0 ? "  " : "", columns_[i].right ? pad + cell : cell, columns_[i].right ? "" : pad);
   }
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line + '\n';
+}
+
+std::string table(std::span<const Column> columns, std::span<const std::vector<std::string>> rows, unsigned width) {
+  TableLayout layout(columns);
+  for (const auto& row : rows) layout.measure(row);
+  layout.fit(width);
+  std::string out;
+  for (const auto& row : rows) out += layout.line(row);
   return out;
 }
 

@@ -35,6 +35,20 @@ std::string hexadecimal(std::span<const std::byte> bytes);
 struct Column {
   bool right = false;
 };
+/// Lines of a table whose rows are made twice and never held: first each is measured, then the widths are fitted, then each is written.
+class TableLayout {
+ public:
+  explicit TableLayout(std::span<const Column> columns) : columns_(columns), widths_(columns.size(), 0) {}
+  void measure(std::span<const std::string> row);
+  /// Shortens the first column to what `width` leaves; 0: does not.
+  void fit(unsigned width);
+  [[nodiscard]] std::string line(std::span<const std::string> row) const;
+
+ private:
+  std::span<const Column> columns_;
+  std::vector<std::size_t> widths_;
+};
+
 std::string table(std::span<const Column> columns, std::span<const std::vector<std::string>> rows, unsigned width);
 
 }  // namespace heft::cli

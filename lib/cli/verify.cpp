@@ -1,14 +1,16 @@
+#include <map>
 #include <ostream>
 
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
-#include "heft/stream.hpp"
+#include "heft/materialize.hpp"
 
 namespace heft::cli {
 namespace {
@@ -32,27 +34,27 @@ bool is_damage(ErrorCode code) noexcept {
   return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk || code == ErrorCode::unrecognized;
 }
 
-void report(const Tensor& tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
+void report(std::string_view tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
   if (command.json)
-    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor.name()), statistics.nan, statistics.inf);
+    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor), statistics.nan, statistics.inf);
   else
-    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor.name()), statistics.nan, statistics.inf, statistics.count);
+    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor), statistics.nan, statistics.inf, statistics.count);
 }
 
 // Every payload byte is read once, also where it has no values to judge: an unreadable sector is damage too.
-LoadPlan plan_for(const Checkpoint& checkpoint, Findings& findings) {
-  LoadPlan plan;
+Pieces pieces_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
+  Pieces pieces(limits);
   for (const TensorView& view : checkpoint.tensors()) {
     ++findings.tensors;
     if (!view.has_data()) continue;
     if (const auto dtype = readable_as(view.dtype())) {
-      plan.add(view, *dtype);
+      pieces.add(view, *dtype);
     } else {
-      plan.add(view);
+      pieces.add(view, view.wanted_dtype());
       ++findings.unread;
     }
   }
-  return plan;
+  return pieces;
 }
 
 std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
@@ -67,20 +69,28 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
 Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   Findings findings;
   findings.checksums = check_checksums(checkpoint, command, terminal);
-  const LoadPlan plan = plan_for(checkpoint, findings);
+  Pieces pieces = pieces_of(checkpoint, command.open.limits, findings);
   ProgressBar bar(terminal, "verifying");
   std::uint64_t done = 0;
-  for (const Tensor& tensor : stream(plan, {.path = path_from(command.io)})) {
-    done += tensor.size_bytes();
-    bar.show(done, plan.bytes_written());
-    if (!can_be_non_finite(tensor.dtype())) continue;
-    const Statistics statistics = statistics_of(tensor);
+  const std::uint64_t total = pieces.bytes_written();
+  std::map<std::size_t, Statistics> begun;  // of tensors of which a piece was there, by number
+  pieces.for_each({.path = path_from(command.io)}, [&](const Pieces::Piece& piece) {
+    bar.show(done += piece.values.size_bytes(), total);
+    if (!can_be_non_finite(piece.values.dtype())) return;
+    const Statistics found = statistics_of(piece.values);
+    const auto sum = begun.try_emplace(piece.number).first;
+    sum->second.count += found.count;
+    sum->second.nan += found.nan;
+    sum->second.inf += found.inf;
+    if (!piece.is_last) return;
+    const Statistics statistics = sum->second;
+    begun.erase(sum);
     findings.nan += statistics.nan;
     findings.inf += statistics.inf;
-    if (statistics.nan + statistics.inf == 0) continue;
+    if (statistics.nan + statistics.inf == 0) return;
     ++findings.non_finite;
-    report(tensor, statistics, command, terminal);
-  }
+    report(piece.name, statistics, command, terminal);
+  });
   return findings;
 }
 
