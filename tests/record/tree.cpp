@@ -242,3 +242,19 @@ TEST_CASE("tree: totals count a shared subtree once for each path to it, and a c
   CHECK(root["c"].tensor_count() == 1);
   CHECK(root["c"].tensor_bytes() == 8);
 }
+
+TEST_CASE("tree: every record of a value knows its path, also where two values share it") {
+  namespace p = test::pickle;
+  const test::TempFolder folder;
+  // {"x": [[1, [2, 3]]], "y": the inner list again}
+  const std::string inner = p::list({p::integer(1), p::list({p::integer(2), p::integer(3)})}) + "r" + test::little(1, 4);
+  const std::string object = p::dict({p::text("x"), p::list({inner}), p::text("y"), "j" + test::little(1, 4)});
+  const Record root = open(folder.write("m.pt", p::torch_file(object))).root();
+  CHECK(root["x"][0][1][1].integer() == 3);
+  CHECK(root["x"][0][1][1].path() == "x.0.1.1");
+  CHECK(root["x"][0].path() == "x.0");
+  CHECK(root["x"].path() == "x");
+  CHECK(root["y"][1][0].integer() == 2);
+  CHECK(root["y"][1][0].path() == "y.1.0");
+  CHECK(root["y"].path() == "y");
+}
