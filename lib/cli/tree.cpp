@@ -11,7 +11,8 @@
 namespace heft::cli {
 namespace {
 
-// Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million spaces.
+// Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million
+// spaces.
 constexpr std::size_t max_indented_level = 40;
 constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text; the root shows all
 
@@ -41,8 +42,9 @@ class Sheet {
   // What was left out; empty when nothing was.
   [[nodiscard]] std::string note() const {
     if (containers_ == 0) return {};
-    return fmt::format("note: {} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels\n", left_out_, containers_,
-                       bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels);
+    return fmt::format(
+        "note: {} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels\n",
+        left_out_, containers_, bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels);
   }
 
  private:
@@ -109,7 +111,8 @@ void cut_json(Frame& frame, Sheet& sheet) {
   const std::size_t more = frame.shown - frame.next;
   const std::string_view comma = frame.next == 0 ? "" : ",";
   frame.next = frame.shown;
-  sheet.write(frame.record.kind() == RecordKind::list ? fmt::format("{}\"...\"", comma) : fmt::format("{}\"...\":\"{} more\"", comma, more));
+  sheet.write(frame.record.kind() == RecordKind::list ? fmt::format("{}\"...\"", comma)
+                                                      : fmt::format("{}\"...\":\"{} more\"", comma, more));
   sheet.leave_out(more);
 }
 
@@ -182,7 +185,8 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
       frame.shown = frame.next;
     }
     if (frame.next == frame.shown) {
-      if (frame.shown < frame.record.count()) sheet.write(fmt::format("{}... {} more\n", indent, frame.record.count() - frame.shown));
+      if (frame.shown < frame.record.count())
+        sheet.write(fmt::format("{}... {} more\n", indent, frame.record.count() - frame.shown));
       frames.pop_back();
       continue;
     }

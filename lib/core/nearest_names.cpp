@@ -35,7 +35,8 @@ void drop_common_ends(std::string_view& a, std::string_view& b) noexcept {
   const auto front = static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
   a.remove_prefix(front);
   b.remove_prefix(front);
-  const auto back = static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first - a.rbegin());
+  const auto back =
+      static_cast<std::size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first - a.rbegin());
   a.remove_suffix(back);
   b.remove_suffix(back);
 }
@@ -63,8 +64,7 @@ std::size_t distance(std::string_view a, std::string_view b, std::size_t bound) 
 
 }  // namespace
 
-NearestNames::NearestNames(std::string_view wanted)
-    : bytes_left_(max_bytes) {
+NearestNames::NearestNames(std::string_view wanted) : bytes_left_(max_bytes) {
   std::array<char, max_compared> buffer;
   wanted_ = compared_part(wanted, buffer);
   bound_ = std::max<std::size_t>(wanted_.size() / 3, 1);
@@ -86,12 +86,15 @@ bool NearestNames::offer(std::string_view name) {
 // One edit makes at most two pairs that were not there.
 std::size_t NearestNames::pairs_apart(std::string_view name) const noexcept {
   std::size_t apart = 0;
-  for (std::size_t i = 1; i < name.size(); ++i) apart += pairs_.test(bucket(name[i - 1], name[i], pair_buckets)) ? 0 : 1;
+  for (std::size_t i = 1; i < name.size(); ++i)
+    apart += pairs_.test(bucket(name[i - 1], name[i], pair_buckets)) ? 0 : 1;
   return apart;
 }
 
 void NearestNames::keep(std::size_t pairs_apart, std::string_view name) {
-  const auto before = [](const Candidate& a, const Candidate& b) { return std::pair(a.pairs_apart, a.order) < std::pair(b.pairs_apart, b.order); };
+  const auto before = [](const Candidate& a, const Candidate& b) {
+    return std::pair(a.pairs_apart, a.order) < std::pair(b.pairs_apart, b.order);
+  };
   if (pairs_apart > 2 * bound_) return;
   if (candidates_.size() == max_candidates) {
     if (pairs_apart >= candidates_.front().pairs_apart) return;

@@ -11,11 +11,13 @@
 
 namespace heft::core {
 
-/// Finds, among the names that are offered to it one by one, up to three at the smallest edit distance from `wanted`; names further away than a
-/// third of its length do not count. Names longer than 256 bytes are compared by their first and last 128.
+/// Finds, among the names that are offered to it one by one, up to three at the smallest edit distance from `wanted`;
+/// names further away than a third of its length do not count. Names longer than 256 bytes are compared by their first
+/// and last 128.
 ///
-/// The work is bounded, however many names there are and however long: offered names are read once, and only the first 8 MiB of them (a name
-/// counts as 8 bytes at least). The edit distance is computed for the 64 that share the most pairs of neighbouring characters with `wanted`.
+/// The work is bounded, however many names there are and however long: offered names are read once, and only the first
+/// 8 MiB of them (a name counts as 8 bytes at least). The edit distance is computed for the 64 that share the most
+/// pairs of neighbouring characters with `wanted`.
 class NearestNames {
  public:
   explicit NearestNames(std::string_view wanted);

@@ -239,8 +239,9 @@ namespace {
 // Copies the transfers of one entry from plan to plan, and the sources that they read, each once.
 void copy_transfers(const engine::Layout& from, std::uint32_t entry, engine::Layout& to, std::uint32_t new_entry) {
   // Transfers lie in the order of their entries.
-  const auto [first, last] = std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
-                                              [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
+  const auto [first, last] =
+      std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
+                       [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
   for (auto transfer = first; transfer != last; ++transfer) {
     engine::Transfer copy = *transfer;
     copy.entry = new_entry;

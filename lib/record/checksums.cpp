@@ -50,7 +50,8 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
         shard->members[member]->prove();
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corrupt) throw;
-        damage.push_back({file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.sentence()});
+        damage.push_back(
+            {file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.sentence()});
       }
     }
     file.require_unchanged();

@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::size_t pairs_worth_a_table = 16;
 
-std::optional<std::size_t> compare_all(const format::Catalog& catalog, const format::Node& map, std::string_view key) noexcept {
+std::optional<std::size_t> compare_all(const format::Catalog& catalog, const format::Node& map,
+                                       std::string_view key) noexcept {
   Digits digits;
   for (std::size_t position = 0; position < map.count; ++position)
     if (pair_key(catalog, map, position, digits) == key) return position;
@@ -22,14 +23,16 @@ std::optional<std::size_t> compare_all(const format::Catalog& catalog, const for
 
 }  // namespace
 
-std::optional<std::size_t> MapIndexes::find(const format::Catalog& catalog, std::uint32_t number, std::string_view key) const noexcept {
+std::optional<std::size_t> MapIndexes::find(const format::Catalog& catalog, std::uint32_t number,
+                                            std::string_view key) const noexcept {
   const format::Node& map = catalog.nodes[number];
   if (map.count <= pairs_worth_a_table) return compare_all(catalog, map, key);
   try {
     const Table& table = table_of(catalog, number);
     if (key.size() >= table.sizes.size() || !table.sizes[key.size()]) return {};
     Digits digits;
-    const std::uint32_t position = table.positions.find(state_.hash(key), [&](std::uint32_t held) { return pair_key(catalog, map, held, digits) == key; });
+    const std::uint32_t position = table.positions.find(
+        state_.hash(key), [&](std::uint32_t held) { return pair_key(catalog, map, held, digits) == key; });
     return position == core::NameIndex::none ? std::nullopt : std::optional<std::size_t>(position);
   } catch (const std::bad_alloc&) {
     return compare_all(catalog, map, key);
@@ -57,7 +60,8 @@ MapIndexes::Table MapIndexes::make_table(const format::Catalog& catalog, const f
   for (std::uint32_t position = 0; position < map.count; ++position) {
     const auto key = pair_key(catalog, map, position, digits);
     if (!key) continue;
-    table.positions.insert(state_.hash(*key), position, [&](std::uint32_t held) { return pair_key(catalog, map, held, of_held) == key; });
+    table.positions.insert(state_.hash(*key), position,
+                           [&](std::uint32_t held) { return pair_key(catalog, map, held, of_held) == key; });
     if (key->size() >= table.sizes.size()) table.sizes.resize(std::max(key->size() + 1, 2 * table.sizes.size()));
     table.sizes[key->size()] = true;
   }

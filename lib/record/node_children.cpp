@@ -37,7 +37,9 @@ std::string key_text(const format::Node& key) {
 
 }  // namespace
 
-bool is_container(NodeKind kind) noexcept { return kind == NodeKind::list || kind == NodeKind::map || kind == NodeKind::opaque; }
+bool is_container(NodeKind kind) noexcept {
+  return kind == NodeKind::list || kind == NodeKind::map || kind == NodeKind::opaque;
+}
 
 std::uint32_t child_count(const format::Node& node) noexcept {
   if (node.kind == NodeKind::opaque) return node.count > 1 ? node.count - 1 : 0;
@@ -46,7 +48,9 @@ std::uint32_t child_count(const format::Node& node) noexcept {
 
 // A map's child is the value of its pair, an opaque's comes after its name.
 std::uint32_t child_node(const Catalog& catalog, const format::Node& node, std::size_t position) noexcept {
-  const std::uint64_t step = node.kind == NodeKind::map ? 2 * position + 1 : node.kind == NodeKind::opaque ? position + 1 : position;
+  const std::uint64_t step = node.kind == NodeKind::map      ? 2 * position + 1
+                             : node.kind == NodeKind::opaque ? position + 1
+                                                             : position;
   return catalog.child(node, step);
 }
 
@@ -56,7 +60,8 @@ std::string child_key(const Catalog& catalog, const format::Node& node, std::siz
   return fmt::to_string(position);
 }
 
-std::optional<std::string_view> pair_key(const Catalog& catalog, const format::Node& map, std::size_t position, Digits& digits) noexcept {
+std::optional<std::string_view> pair_key(const Catalog& catalog, const format::Node& map, std::size_t position,
+                                         Digits& digits) noexcept {
   const format::Node& key = key_node(catalog, map, position);
   if (key.kind == NodeKind::text) return std::string_view(key.text, key.count);
   if (key.kind != NodeKind::integer || key.count != 0) return {};

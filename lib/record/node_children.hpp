@@ -16,15 +16,16 @@ namespace heft::record {
 /// Children of a node: elements of a list, values of a map, arguments and state of an opaque value.
 [[nodiscard]] std::uint32_t child_count(const format::Node& node) noexcept;
 /// The number of the node that is child `position` < child_count(node).
-[[nodiscard]] std::uint32_t child_node(const format::Catalog& catalog, const format::Node& node, std::size_t position) noexcept;
+[[nodiscard]] std::uint32_t child_node(const format::Catalog& catalog, const format::Node& node,
+                                       std::size_t position) noexcept;
 /// Its key: text of a map's key as Python prints it, the position in a list, "arguments" or "state".
 [[nodiscard]] std::string child_key(const format::Catalog& catalog, const format::Node& node, std::size_t position);
-/// The key of pair `position` of a map when it is text or an integer of 64 bits, which are the keys that can be looked up; integers are written
-/// into `digits`.
+/// The key of pair `position` of a map when it is text or an integer of 64 bits, which are the keys that can be looked
+/// up; integers are written into `digits`.
 struct Digits {
   char text[24];
 };
-[[nodiscard]] std::optional<std::string_view> pair_key(const format::Catalog& catalog, const format::Node& map, std::size_t position,
-                                                       Digits& digits) noexcept;
+[[nodiscard]] std::optional<std::string_view> pair_key(const format::Catalog& catalog, const format::Node& map,
+                                                       std::size_t position, Digits& digits) noexcept;
 
 }  // namespace heft::record

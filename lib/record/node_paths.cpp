@@ -11,10 +11,14 @@ namespace {
 using format::Catalog;
 
 std::size_t packed_list_of(const Catalog& catalog, std::uint32_t node) noexcept {
-  return static_cast<std::size_t>(std::ranges::upper_bound(catalog.packed, node, {}, &format::PackedList::first) - catalog.packed.begin()) - 1;
+  return static_cast<std::size_t>(std::ranges::upper_bound(catalog.packed, node, {}, &format::PackedList::first) -
+                                  catalog.packed.begin()) -
+         1;
 }
 
-bool is_packed_list(const format::Node& node) noexcept { return node.kind == format::NodeKind::list && (node.first & format::packed_list) != 0; }
+bool is_packed_list(const format::Node& node) noexcept {
+  return node.kind == format::NodeKind::list && (node.first & format::packed_list) != 0;
+}
 
 // The way from one node to another when the walk over all values came to it by another value: the same walk, from here.
 std::string search(const Catalog& catalog, std::uint32_t from, std::uint32_t to) {
@@ -37,7 +41,8 @@ std::string search(const Catalog& catalog, std::uint32_t from, std::uint32_t to)
     steps.push_back({child, 0});
   }
   std::string path;
-  for (std::size_t i = 0; i + 1 < steps.size(); ++i) path += "." + child_key(catalog, catalog.nodes[steps[i].node], steps[i].next - 1);
+  for (std::size_t i = 0; i + 1 < steps.size(); ++i)
+    path += "." + child_key(catalog, catalog.nodes[steps[i].node], steps[i].next - 1);
   return path;
 }
 
@@ -53,7 +58,8 @@ std::string NodePaths::between(const LeafValue& value, std::uint32_t node) const
     way.push_back(holder);
   }
   std::string path;
-  for (auto step = way.rbegin(); step != way.rend(); ++step) path += "." + child_key(catalog, catalog.nodes[step->node], step->position);
+  for (auto step = way.rbegin(); step != way.rend(); ++step)
+    path += "." + child_key(catalog, catalog.nodes[step->node], step->position);
   return path;
 }
 
@@ -92,7 +98,8 @@ void NodePaths::walk(const Catalog& catalog, std::uint32_t from, Holders& into, 
   while (!left.empty()) {
     Holder& at = left.back();
     const format::Node& node = catalog.nodes[at.node];
-    if (is_packed_list(node) && node.count > 0) into.of_packed[packed_list_of(catalog, static_cast<std::uint32_t>(node.first))] = at.node;
+    if (is_packed_list(node) && node.count > 0)
+      into.of_packed[packed_list_of(catalog, static_cast<std::uint32_t>(node.first))] = at.node;
     if (is_packed_list(node) || at.position == child_count(node)) {
       left.pop_back();
       continue;

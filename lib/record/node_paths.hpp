@@ -16,8 +16,8 @@ namespace heft::record {
 struct State;
 struct LeafValue;
 
-/// Paths of nodes. The first one asked for walks all values of its checkpoint once and notes of every node what holds it, so that the paths of all
-/// nodes cost no more than their texts. May be used from several threads.
+/// Paths of nodes. The first one asked for walks all values of its checkpoint once and notes of every node what holds
+/// it, so that the paths of all nodes cost no more than their texts. May be used from several threads.
 class NodePaths {
  public:
   /// The values of a tree, which are complete before the first path is asked for.
@@ -37,7 +37,8 @@ class NodePaths {
   };
   const Holders& holders_of(std::uint32_t shard) const;
   void walk(const format::Catalog& catalog, std::uint32_t from, Holders& into, std::vector<bool>& entered) const;
-  [[nodiscard]] static Holder holder_of(const format::Catalog& catalog, const Holders& holders, std::uint32_t node) noexcept;
+  [[nodiscard]] static Holder holder_of(const format::Catalog& catalog, const Holders& holders,
+                                        std::uint32_t node) noexcept;
 
   const State& state_;
   const core::Table<LeafValue>& values_;

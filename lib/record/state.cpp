@@ -129,9 +129,10 @@ void State::note_long_paths() {
   for (const std::string_view name : names) look_at(name);
   for (const LeafValue& value : values) look_at(value.name);
   if (count == 0) return;
-  notes.push_back(fmt::format("'{}'{} has {} parts, more than the limit record_depth of {}: the tree shows it as one leaf under its whole name",
-                              core::escaped(first), count > 1 ? fmt::format(" (and {} more)", count - 1) : "",
-                              std::ranges::count(first, '.') + 1, limits.record_depth));
+  notes.push_back(fmt::format(
+      "'{}'{} has {} parts, more than the limit record_depth of {}: the tree shows it as one leaf under its whole name",
+      core::escaped(first), count > 1 ? fmt::format(" (and {} more)", count - 1) : "",
+      std::ranges::count(first, '.') + 1, limits.record_depth));
 }
 
 const Tree& State::tree() const {

@@ -142,13 +142,15 @@ std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) cons
   return key.empty() && nodes_[id].leaf != format::none ? std::optional(own_leaf | id) : std::nullopt;
 }
 
-// Maps in catalogs have keys with dots, and so has the root: keys of metadata and names of too many parts stand there whole.
+// Maps in catalogs have keys with dots, and so has the root: keys of metadata and names of too many parts stand there
+// whole.
 bool Tree::may_have_dotted_keys(NodeId id) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) return at.get().kind == NodeKind::map;
   return id == root && has_whole_keys_;
 }
 
-// Where keys hold dots, the whole of `key` is looked for first, then its parts from the shortest on; elsewhere its first part alone.
+// Where keys hold dots, the whole of `key` is looked for first, then its parts from the shortest on; elsewhere its
+// first part alone.
 std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const noexcept {
   while (true) {
     const bool dotted = may_have_dotted_keys(id);
@@ -157,7 +159,8 @@ std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const no
       if (const auto whole = find_key(id, key)) return whole;
     if (dot == std::string_view::npos) return {};
     std::optional<NodeId> next = find_key(id, key.substr(0, dot));
-    while (dotted && !next && (dot = key.find('.', dot + 1)) != std::string_view::npos) next = find_key(id, key.substr(0, dot));
+    while (dotted && !next && (dot = key.find('.', dot + 1)) != std::string_view::npos)
+      next = find_key(id, key.substr(0, dot));
     if (!next) return {};
     id = *next;
     key.remove_prefix(dot + 1);

@@ -15,7 +15,9 @@ namespace {
 using format::Catalog;
 using format::NodeKind;
 
-std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
 
 void add(Tree::Totals& sum, const Tree::Totals& part) noexcept {
   sum = {saturating_add(sum.tensors, part.tensors), saturating_add(sum.bytes, part.bytes)};
@@ -25,11 +27,12 @@ bool has_tensors(const Catalog& catalog) noexcept {
   return std::ranges::any_of(catalog.nodes, [](const format::Node& node) { return node.kind == NodeKind::tensor; });
 }
 
-// Adds up what the nodes of one catalog hold. A node counts once for each path that leads to it, and is computed once: memo bombs cost nothing.
-// A reference to a container that is being added up, which is a cycle, counts as nothing.
+// Adds up what the nodes of one catalog hold. A node counts once for each path that leads to it, and is computed once:
+// memo bombs cost nothing. A reference to a container that is being added up, which is a cycle, counts as nothing.
 class Adder {
  public:
-  Adder(const Shard& shard, std::vector<Tree::Totals>& sums) : shard_(shard), catalog_(*shard.catalog), sums_(sums), entered_(sums.size()) {}
+  Adder(const Shard& shard, std::vector<Tree::Totals>& sums)
+      : shard_(shard), catalog_(*shard.catalog), sums_(sums), entered_(sums.size()) {}
 
   void run(std::uint32_t from) {
     if (catalog_.is_packed(from) || entered_[from]) return;
@@ -38,8 +41,10 @@ class Adder {
       Step& step = steps_.back();
       const format::Node& node = catalog_.nodes[step.node];
       const bool holds_scalars = node.kind == NodeKind::list && (node.first & format::packed_list) != 0;
-      if (holds_scalars || step.next == child_count(node)) leave();
-      else visit(child_node(catalog_, node, step.next++));
+      if (holds_scalars || step.next == child_count(node))
+        leave();
+      else
+        visit(child_node(catalog_, node, step.next++));
     }
   }
 
@@ -54,12 +59,16 @@ class Adder {
     const format::Node& node = catalog_.nodes[number];
     entered_[number] = true;
     const bool is_tensor = node.kind == NodeKind::tensor;
-    steps_.push_back({number, 0, is_tensor ? Tree::Totals{1, shard_.view(catalog_.tensors[node.tensor]).size_bytes()} : Tree::Totals{}});
+    steps_.push_back(
+        {number, 0,
+         is_tensor ? Tree::Totals{1, shard_.view(catalog_.tensors[node.tensor]).size_bytes()} : Tree::Totals{}});
   }
 
   void visit(std::uint32_t child) {
-    if (entered_[child]) add(steps_.back().sum, sums_[child]);
-    else enter(child);
+    if (entered_[child])
+      add(steps_.back().sum, sums_[child]);
+    else
+      enter(child);
   }
 
   void leave() {

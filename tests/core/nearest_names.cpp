@@ -21,7 +21,8 @@ std::vector<std::string> nearest(std::string_view wanted, const std::vector<std:
 std::vector<std::string> layer_names(int layers) {
   std::vector<std::string> names;
   for (int layer = 0; layer < layers; ++layer)
-    for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"})
+    for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                             "mlp.up_proj", "mlp.down_proj"})
       names.push_back(fmt::format("model.layers.{}.{}.weight", layer, part));
   return names;
 }
@@ -44,7 +45,8 @@ TEST_CASE("nearest names: a sentence") {
 
 TEST_CASE("nearest names: two slips among many names that share most of it") {
   const std::vector<std::string> names = layer_names(500);
-  CHECK(nearest("modle.layers.317.self_attn.q_porj.weight", names).front() == "model.layers.317.self_attn.q_proj.weight");
+  CHECK(nearest("modle.layers.317.self_attn.q_porj.weight", names).front() ==
+        "model.layers.317.self_attn.q_proj.weight");
   CHECK(nearest("model.layer.41.mlp.down_proj.weights", names).front() == "model.layers.41.mlp.down_proj.weight");
 }
 

@@ -42,7 +42,8 @@ std::string gguf_of(std::size_t count) {
 std::string npy_of(float value) {
   const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }";
   const std::size_t size = (header.size() + 1 + 10 + 63) / 64 * 64 - 10;
-  return std::string("\x93NUMPY\x01\x00", 8) + little(size, 2) + header + std::string(size - header.size() - 1, ' ') + '\n' + packed<float>({value});
+  return std::string("\x93NUMPY\x01\x00", 8) + little(size, 2) + header + std::string(size - header.size() - 1, ' ') +
+         '\n' + packed<float>({value});
 }
 
 std::string npz_of(std::size_t count) {
@@ -84,7 +85,8 @@ std::string long_names(std::size_t bytes) {
 
 std::string many_dims(std::size_t rank) {
   SafetensorsBuilder builder;
-  for (std::size_t i = 0; i < 3000; ++i) builder.add(plain_name(i), "F32", std::vector<std::int64_t>(rank, 1), packed<float>({1.5F}));
+  for (std::size_t i = 0; i < 3000; ++i)
+    builder.add(plain_name(i), "F32", std::vector<std::int64_t>(rank, 1), packed<float>({1.5F}));
   return builder.build();
 }
 
@@ -116,32 +118,47 @@ std::string items(std::size_t count, const NameOf& item) {
 }
 
 std::string value_keys(std::size_t count) {
-  return pickle_file("}(" + pickle::text("map") + "}(" + items(count, [](std::size_t i) { return pickle::text(plain_name(i)) + "K\x01"; }) + "uu");
+  return pickle_file("}(" + pickle::text("map") + "}(" +
+                     items(count, [](std::size_t i) { return pickle::text(plain_name(i)) + "K\x01"; }) + "uu");
 }
 
 std::string integer_keys(std::size_t count) {
-  return pickle_file("}(" + pickle::text("map") + "}(" + items(count, [](std::size_t i) { return pickle::integer(static_cast<std::int32_t>(i)) + "N"; }) + "uu");
+  return pickle_file("}(" + pickle::text("map") + "}(" +
+                     items(count, [](std::size_t i) { return pickle::integer(static_cast<std::int32_t>(i)) + "N"; }) +
+                     "uu");
 }
 
 std::string one_by_one(std::size_t count) {
-  return pickle_file("}(" + pickle::text("map") + "}" + items(count, [](std::size_t i) { return pickle::text(plain_name(i)) + "Ns"; }) + "u");
+  return pickle_file("}(" + pickle::text("map") + "}" +
+                     items(count, [](std::size_t i) { return pickle::text(plain_name(i)) + "Ns"; }) + "u");
 }
 
-std::string list_elements(std::size_t count) { return pickle_file("}(" + pickle::text("list") + "](" + repeated("K\x01", count) + "eu"); }
+std::string list_elements(std::size_t count) {
+  return pickle_file("}(" + pickle::text("list") + "](" + repeated("K\x01", count) + "eu");
+}
 
-std::string lists_in_list(std::size_t count) { return pickle_file("}(" + pickle::text("list") + "](" + repeated("](K\x01" "e", count) + "eu"); }
+std::string lists_in_list(std::size_t count) {
+  return pickle_file("}(" + pickle::text("list") + "](" +
+                     repeated("](K\x01"
+                              "e",
+                              count) +
+                     "eu");
+}
 
 std::string memo_entries(std::size_t count) {
-  return pickle_file("}(" + pickle::text("list") + "](" + items(count, [](std::size_t i) { return "Nr" + little(i, 4) + "j" + little(i, 4); }) + "eu");
+  return pickle_file("}(" + pickle::text("list") + "](" +
+                     items(count, [](std::size_t i) { return "Nr" + little(i, 4) + "j" + little(i, 4); }) + "eu");
 }
 
 std::string classes(std::size_t count) {
-  return pickle_file("}(" + pickle::text("list") + "](" + items(count, [](std::size_t i) { return fmt::format("cm{}\nC\n)\x81", i); }) + "eu");
+  return pickle_file("}(" + pickle::text("list") + "](" +
+                     items(count, [](std::size_t i) { return fmt::format("cm{}\nC\n)\x81", i); }) + "eu");
 }
 
 // Lists in lists: each holds the next.
 std::string nesting(std::size_t count) {
-  return pickle_file("}(" + pickle::text("list") + "](" + repeated(repeated("](", 180) + repeated("e", 180), count) + "eu");
+  return pickle_file("}(" + pickle::text("list") + "](" + repeated(repeated("](", 180) + repeated("e", 180), count) +
+                     "eu");
 }
 
 std::string metadata_keys(std::size_t count) {
@@ -158,7 +175,8 @@ std::string gguf_pairs(std::size_t count) {
 
 std::string gguf_elements(std::size_t count) {
   GgufBuilder builder;
-  builder.pair("words", GgufValue::array, builder.array_head(GgufValue::string, count) + repeated(builder.string("word"), count));
+  builder.pair("words", GgufValue::array,
+               builder.array_head(GgufValue::string, count) + repeated(builder.string("word"), count));
   return builder.build();
 }
 
@@ -170,7 +188,8 @@ std::string zip_entries(std::size_t count) {
 }
 
 // A file that `content` makes, written when it is asked for the first time.
-Axis file_axis(const TempFolder& folder, std::string name, std::size_t size, std::string suffix, std::function<std::string(std::size_t)> content) {
+Axis file_axis(const TempFolder& folder, std::string name, std::size_t size, std::string suffix,
+               std::function<std::string(std::size_t)> content) {
   const auto make = [&folder, name, suffix, content = std::move(content)](std::size_t count) {
     std::string file = fmt::format("{}-{}{}", name, count, suffix);
     for (char& c : file) c = c == ' ' || c == '\'' ? '_' : c;
@@ -186,7 +205,8 @@ std::vector<Axis> tensor_axes(const TempFolder& folder) {
   const auto torch_stored = [](std::size_t count) { return torch_storages_of(count, false); };
   const auto torch_deflated = [](std::size_t count) { return torch_storages_of(count, true); };
   return {
-      file_axis(folder, "tensors", 8000, ".safetensors", [](std::size_t count) { return safetensors_of(count, plain_name); }),
+      file_axis(folder, "tensors", 8000, ".safetensors",
+                [](std::size_t count) { return safetensors_of(count, plain_name); }),
       file_axis(folder, "tensors of gguf", 4000, ".gguf", gguf_of),
       file_axis(folder, "members of npz", 2000, ".npz", npz_of),
       file_axis(folder, "views of one storage", 3000, ".pt", torch_views_of),

@@ -136,7 +136,9 @@ void rename_all(const std::string& path) {
 }
 
 void adapt_all(const std::string& path) {
-  const Checkpoint adapted = adapt(open(path), [](TensorView view) { return view.renamed("prefix." + std::string(view.name())); }, Filter().matching("*"));
+  const Checkpoint adapted = adapt(
+      open(path), [](TensorView view) { return view.renamed("prefix." + std::string(view.name())); },
+      Filter().matching("*"));
   CHECK(adapted.tensors("*").count() == adapted.tensors().count());
 }
 

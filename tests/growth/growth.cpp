@@ -15,7 +15,8 @@ namespace {
 // Calls that a file of that axis cannot be given.
 bool fits(const Axis& axis, const Call& call) {
   const bool has_shapes_apart = axis.name == "dims";
-  const bool has_long_names = axis.name == "names' length" || axis.name == "names' parts" || axis.name == "leaves at every depth";
+  const bool has_long_names =
+      axis.name == "names' length" || axis.name == "names' parts" || axis.name == "leaves at every depth";
   if (call.name == "convert to gguf") return !has_long_names && !has_shapes_apart;
   if (call.name == "convert to npz") return !has_long_names;
   return true;

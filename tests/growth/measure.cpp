@@ -39,10 +39,12 @@ Growth measure(const Axis& axis, const Call& call) {
 }
 
 std::string table(const std::vector<Growth>& growths) {
-  std::string text = fmt::format("{:30} {:22} {:>7} {:>9} {:>9} {:>6}\n", "axis", "call", "size", "small ms", "large ms", "ratio");
+  std::string text =
+      fmt::format("{:30} {:22} {:>7} {:>9} {:>9} {:>6}\n", "axis", "call", "size", "small ms", "large ms", "ratio");
   for (const Growth& one : growths)
-    text += fmt::format("{:30} {:22} {:>7} {:>9.2f} {:>9.2f} {:>6.1f}{}\n", one.axis, one.call, one.size, 1e3 * one.small_seconds, 1e3 * one.large_seconds,
-                        one.ratio(), one.is_linear() ? one.is_judged() ? "" : "  (too short to judge)" : "  GROWS TOO FAST");
+    text += fmt::format("{:30} {:22} {:>7} {:>9.2f} {:>9.2f} {:>6.1f}{}\n", one.axis, one.call, one.size,
+                        1e3 * one.small_seconds, 1e3 * one.large_seconds, one.ratio(),
+                        one.is_linear() ? one.is_judged() ? "" : "  (too short to judge)" : "  GROWS TOO FAST");
   return text;
 }
 

@@ -22,8 +22,8 @@ struct Call {
   std::size_t divisor = 1;  ///< Its files are so much smaller: for calls that do much for each of a file's parts.
 };
 
-/// Time goes with the size: four times as much for a file four times as large. Sorting adds a little to that, and so do caches that the larger
-/// file leaves; the square of the size would be 16.
+/// Time goes with the size: four times as much for a file four times as large. Sorting adds a little to that, and so do
+/// caches that the larger file leaves; the square of the size would be 16.
 inline constexpr double max_ratio = 6;
 
 struct Growth {
@@ -39,7 +39,8 @@ struct Growth {
   [[nodiscard]] bool is_linear() const noexcept { return !is_judged() || ratio() <= max_ratio; }
 };
 
-/// Runs `call` once at each size; where the ratio is too large, twice more, and the best times count: what else runs on the machine can only add.
+/// Runs `call` once at each size; where the ratio is too large, twice more, and the best times count: what else runs on
+/// the machine can only add.
 [[nodiscard]] Growth measure(const Axis& axis, const Call& call);
 
 /// "axis | call | size | small | large | ratio", a line a growth.
