@@ -1,20 +1,14 @@
-// `heft convert` when it is killed, and when the disk is full.
+// `heft convert` when the disk is full.
 #include <doctest/doctest.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <string>
-#include <thread>
 
 #include "cli_run.hpp"
-#include "heft/checkpoint.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -26,8 +20,6 @@ using heft::test::TempFolder;
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-using Microseconds = std::chrono::microseconds;
 
 // A model of two tensors, of `bytes` together.
 std::string model(const TempFolder& folder, const std::string& name, std::size_t bytes, std::uint32_t seed) {
@@ -39,27 +31,6 @@ std::string model(const TempFolder& folder, const std::string& name, std::size_t
 }
 
 std::string hashes(const std::string& path) { return heft_command({"hash", path}).out; }
-
-// Runs the conversion in a process of its own, which is killed after `delay`. True when it was killed, false when it
-// had finished.
-bool killed_after(Microseconds delay, const std::string& source, const std::string& destination) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) ::_exit(heft_command({"convert", source, destination}).status);
-  std::this_thread::sleep_for(delay);
-  ::kill(child, SIGKILL);
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  if (!WIFSIGNALED(status)) CHECK(WEXITSTATUS(status) == 0);
-  return WIFSIGNALED(status);
-}
-
-std::size_t count_of_scratch_files(const fs::path& folder, const std::string& name) {
-  std::size_t count = 0;
-  for (const auto& entry : fs::directory_iterator(folder))
-    count += entry.path().filename().string().starts_with("." + name + ".heft-");
-  return count;
-}
 
 // A file system of 8 MiB while it lives; is_mounted() is false where that is not allowed.
 class SmallDisk {
@@ -80,45 +51,6 @@ class SmallDisk {
 };
 
 }  // namespace
-
-TEST_CASE("convert: killed at any moment it leaves the old file whole or the new one whole") {
-#if defined(__SANITIZE_THREAD__)
-  heft::test::skip("a process forked under TSan cannot start threads");
-  return;
-#endif
-  constexpr std::size_t bytes = 48u << 20;
-  constexpr int moments = 12;
-  const TempFolder sources;
-  const std::string old_model = model(sources, "old.safetensors", 4096, 7);
-  const std::string new_model = model(sources, "new.safetensors", bytes, 3);
-  const std::string old_hashes = hashes(old_model);
-  const std::string new_hashes = hashes(new_model);
-  for (const std::string name : {"model.safetensors", "model.npz", "model.gguf"}) {
-    CAPTURE(name);
-    const TempFolder folder;
-    const std::string path = (folder.path() / name).string();
-    const auto begin = Clock::now();
-    REQUIRE(heft_command({"convert", new_model, path}).status == 0);
-    const auto whole = std::chrono::duration_cast<Microseconds>(Clock::now() - begin);
-
-    std::size_t killed = 0;
-    for (int moment = 0; moment < moments; ++moment) {
-      CAPTURE(moment);
-      REQUIRE(heft_command({"convert", old_model, path}).status == 0);
-      const bool was_killed = killed_after(whole * moment / moments, new_model, path);
-      killed += was_killed;
-      const std::string found = hashes(path);
-      CHECK((found == old_hashes || found == new_hashes));
-      if (!was_killed) CHECK(found == new_hashes);
-      CHECK(heft_command({"verify", path, "--allow-non-finite"}).status == 0);
-    }
-    CHECK(killed > 0);  // or nothing was killed in time, and the test has shown nothing
-    // What a killed process leaves is one hidden file, which says whose it was.
-    CHECK(count_of_scratch_files(folder.path(), name) <= killed);
-    CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) ==
-          static_cast<std::ptrdiff_t>(1 + count_of_scratch_files(folder.path(), name)));
-  }
-}
 
 TEST_CASE("convert: a full disk is one error that says so, and nothing is left on it") {
   const SmallDisk disk;

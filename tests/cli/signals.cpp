@@ -108,6 +108,38 @@ TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the 
   }
 }
 
+TEST_CASE("signals: killed at any call that writes, a conversion leaves the old file whole or the new one") {
+  if (!forks_can_start_threads()) return;
+  const TempFolder sources;
+  heft::test::SafetensorsBuilder older, newer;
+  const std::string old_model = sources.write("old.safetensors", older.add("a", "I8", {1000}, heft::test::pattern(1000, 7)).build());
+  const std::string new_model = sources.write("new.safetensors", newer.add("a", "I8", {100'000}, heft::test::pattern(100'000, 3)).build());
+  const std::string old_hashes = heft_command({"hash", old_model}).out;
+  const std::string new_hashes = heft_command({"hash", new_model}).out;
+  for (const char* name : {"model.safetensors", "model.npz", "model.gguf"}) {
+    const TempFolder folder;
+    const std::string path = folder.path() / name;
+    Ended end;
+    std::uint64_t call = 0;
+    for (; end.status == -1; ++call) {
+      CAPTURE(name);
+      CAPTURE(call);
+      REQUIRE(heft_command({"convert", old_model, path}).status == 0);
+      end = ended([&] {
+        const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true});
+        return heft_command({"convert", new_model, path}).status;
+      });
+      CHECK(end.signal == (end.status == -1 ? SIGKILL : 0));
+      const std::string found = heft_command({"hash", path}).out;
+      CHECK((found == new_hashes || (end.status == -1 && found == old_hashes)));
+      CHECK(heft_command({"verify", path}).status == 0);
+    }
+    CHECK(end.status == 0);
+    CHECK(call >= 6);  // create, write, sync, link, rename, sync the folder: each was the last of a process
+    CHECK(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()) == 1);
+  }
+}
+
 TEST_CASE("signals: a limit on files' sizes is one line and status 2, not SIGXFSZ") {
   if (!forks_can_start_threads()) return;
   const TempFolder sources;

@@ -3,13 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <set>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "heft/checkpoint.hpp"
@@ -91,9 +90,26 @@ TEST_CASE("stream: a consumer that stops early, or never begins, leaves nothing 
   TensorStream some = stream(plan_backwards(checkpoint), {}, 4'000'000);
   CHECK(some.next()->name() == "t0");
   CHECK(some.next()->name() == "t1");
-  // No more than the bound is loaded ahead.
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  CHECK(some.stats().bytes_written <= 2 * 1'000'000 + 4'000'000);
+}
+
+TEST_CASE("stream: at no report is more loaded than the bound beyond what the consumer is through with") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  std::atomic<std::uint64_t> through = 0;  // bytes of tensors before the one that is asked for
+  std::atomic<std::size_t> reports = 0;
+  std::atomic<bool> is_over = false;
+  const auto report = [&](const Progress& progress) {
+    ++reports;
+    if (progress.bytes_done > through + 4'000'000) is_over = true;
+  };
+  TensorStream all = stream(plan_backwards(checkpoint), {.threads = 2, .progress = report}, 4'000'000);
+  for (int number = 0; number < tensors; ++number) {
+    through = static_cast<std::uint64_t>(number) * 1'000'000;
+    CHECK(all.next()->name() == "t" + std::to_string(number));
+  }
+  CHECK_FALSE(all.next().has_value());
+  CHECK_FALSE(is_over);
+  CHECK(reports >= tensors);  // the quarter of the bound is one tensor, which ends with a report
 }
 
 TEST_CASE("stream: a stop request, a failing callback and a forbidden option are errors, once") {
@@ -126,19 +142,17 @@ TEST_CASE("stream: what the consumer throws ends the stream, and nothing of it s
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   std::atomic<std::uint64_t> done = 0;
-  const MaterializeOptions options{.threads = 2,
-                                   .progress = [&](const Progress& progress) { done = progress.bytes_done; }};
-  CHECK_THROWS_AS(
-      [&] {
-        for (const Tensor& tensor : stream(plan_backwards(checkpoint), options, 4'000'000))
-          if (tensor.name() == "t2") throw std::runtime_error("enough");
-      }(),
-      std::runtime_error);
-  // The workers have ended: nothing more is read.
-  const std::uint64_t then = done;
-  CHECK(then <= 3'000'000 + 4'000'000);
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  CHECK(done == then);
+  auto callback = std::make_shared<int>();  // held by every copy of the callback
+  const std::weak_ptr<int> held = callback;
+  const auto consume = [&] {
+    const auto report = [&done, kept = std::move(callback)](const Progress& progress) { done = progress.bytes_done; };
+    for (const Tensor& tensor : stream(plan_backwards(checkpoint), {.threads = 2, .progress = report}, 4'000'000))
+      if (tensor.name() == "t2") throw std::runtime_error("enough");
+  };
+  CHECK_THROWS_AS(consume(), std::runtime_error);
+  // The workers have ended, and nothing that could report is left.
+  CHECK(held.expired());
+  CHECK(done <= 3'000'000 + 4'000'000);
 }
 
 TEST_CASE("stream: an empty plan streams nothing") {

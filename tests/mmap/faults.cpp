@@ -202,3 +202,14 @@ TEST_CASE("faults: read_resident stops where the system would wait and fails whe
   const FaultPlan plan({{.call = Call::preadv2, .os_error = EIO}});
   CHECK(thrown_by(read).os_error() == EIO);
 }
+
+TEST_CASE("faults: an empty prefetch or drop asks the kernel for nothing, for it would take 0 as the whole file") {
+  const TempFolder folder;
+  const auto file = File::open(folder.write("weights", test::pattern(10'000)).string());
+  const FaultPlan plan({});
+  mmap::prefetch(*file, 0, 0);
+  mmap::drop_cache(*file, 0, 0);
+  CHECK(plan.calls(Call::posix_fadvise) == 0);
+  mmap::prefetch(*file, 0, 1);
+  CHECK(plan.calls(Call::posix_fadvise) == 1);
+}
