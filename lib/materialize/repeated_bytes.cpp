@@ -72,12 +72,20 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   if (source == nullptr || !view.has_data() || view.size_bytes() == 0) return;
   Cover& cover = covers_[source];
   const Window window = window_of(view);
-  covered_ -= cover.covered;
-  repeated_ -= cover.repeated();
-  cover.cover(window.begin, window.end);
+  const std::uint64_t covered = cover.covered;
+  const std::uint64_t repeated = cover.repeated();
+  const auto settle = [&] {
+    covered_ = covered_ - covered + cover.covered;
+    repeated_ = repeated_ - repeated + cover.repeated();
+  };
+  try {
+    cover.cover(window.begin, window.end);
+  } catch (...) {
+    settle();
+    throw;
+  }
   cover.shown += window.shown;
-  covered_ += cover.covered;
-  repeated_ += cover.repeated();
+  settle();
   const std::uint64_t found = repeated_;
   if (found <= std::max(limit_, covered_)) return;
   show_less(cover, window.shown);
