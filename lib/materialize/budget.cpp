@@ -166,6 +166,14 @@ Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeO
   return sized(plan, layout, options);
 }
 
+ErrorPlace place_of(const LoadPlan& plan) {
+  const Layout& layout = PlanAccess::transfers(plan);
+  ErrorPlace place;
+  if (!layout.transfers.empty()) place.path = layout.sources[layout.transfers.front().source]->path();
+  if (plan.count() == 1) place.tensor = plan.name(0);
+  return place;
+}
+
 Budget affordable_budget(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options) {
   Budget budget = sized(plan, layout, options);
   if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
@@ -177,7 +185,7 @@ Budget affordable_budget(const LoadPlan& plan, const Layout& layout, const Mater
     if (modest.ring_bytes == 0) modest.threads = 1;
     budget = sized(plan, layout, modest);
   }
-  require_memory(budget.taken_bytes, left);
+  require_memory(budget.taken_bytes, left, place_of(plan));
   return budget;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/transfer.hpp"
 
@@ -50,6 +51,9 @@ struct Budget {
 
 /// Throws Error{out_of_range} for options that make no sense, Error{out_of_memory} when the sum does not fit 63 bits.
 Budget budget_for(const LoadPlan& plan, const Layout& layout, const MaterializeOptions& options);
+
+/// For errors about a plan as a whole: the file of its first tensor, and the tensor where there is one only.
+ErrorPlace place_of(const LoadPlan& plan);
 
 /// The budget of a load that begins now: that of budget_for(), with less staging and fewer threads where the memory that is
 /// left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless options.check_memory is off.

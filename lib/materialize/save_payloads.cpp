@@ -54,7 +54,7 @@ class Batch {
     const std::uint64_t at = follows ? end_ : (end_ + alignment - 1) / alignment * alignment + chunk.offset % alignment;
     if (at + chunk.size > batch_bytes_) {
       if (!empty()) return false;
-      if (at + chunk.size >= worth_asking) require_memory(at + chunk.size, mmap::memory_available());
+      if (at + chunk.size >= worth_asking) require_memory(at + chunk.size, mmap::memory_available(), {.path = std::string(chunk.view.shard_path()), .tensor = std::string(chunk.view.name())});
       large_.reset(new std::byte[at + chunk.size]);
     }
     if (!follows) runs_.push_back({.offset = chunk.offset, .at = at, .size = 0});

@@ -179,11 +179,7 @@ struct TensorStream::State {
   void require_room(const LoadPlan& group) const {
     if (!options.check_memory || group.bytes_written() <= bound || group.bytes_written() < engine::worth_asking) return;
     pool->clear();
-    try {
-      engine::require_memory(group.bytes_written(), mmap::memory_available());
-    } catch (const Error& error) {
-      throw error.with_tensor(group.name(0));
-    }
+    engine::require_memory(group.bytes_written(), mmap::memory_available(), engine::place_of(group));
   }
 
   void load_group(const LoadPlan& group) {

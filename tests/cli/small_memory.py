@@ -130,6 +130,9 @@ ROWS = [
     for command in ("ls", "tree", "hash", "verify", "convert", "convert-bf16")
 ] + [
     ("one.safetensors", "load", 64, 2, "bytes of memory"),
+    ("some.safetensors", "load", 64, 0, ""),
+    ("one.safetensors", "diff", 64, 2, "bytes of memory"),
+    ("one.safetensors", "show", 64, 2, "bytes of memory"),
     ("doubled.pt", "ls", 64, 2, LIMIT),
     ("doubled.pt", "tree", 64, 2, LIMIT),
     ("doubled-15.pt", "ls", 64, 0, ""),
@@ -162,6 +165,10 @@ def words_for(heft, command, path, out):
         return [heft, "convert", path, out]
     if command == "convert-bf16":
         return [heft, "convert", path, out, "--dtype", "bf16"]
+    if command == "diff":
+        return [heft, "diff", path, path]
+    if command == "show":
+        return [heft, "show", path, "w"]
     return [heft, command, path]
 
 
@@ -175,6 +182,7 @@ def main():
             folder = pathlib.Path(name)
             write_safetensors(folder / "one.safetensors", {"w": [4096, 4096]})
             write_safetensors(folder / "many.safetensors", {f"layers.{i}.w": [1024, 256] for i in range(64)})
+            write_safetensors(folder / "some.safetensors", {f"w{i}": [1024, 1024] for i in range(11)})
             write_safetensors(folder / "wide.safetensors", {f"w{i}": [8, 1 << 20] for i in range(2)})
             hostile(folder)
             rows = [(folder / row[0], *row[1:]) for row in ROWS]

@@ -140,6 +140,8 @@ TEST_CASE("bounds: a load that is larger than the memory that is left is refused
   const auto check = [](const Error& error) {
     CHECK(error.code() == ErrorCode::out_of_memory);
     CHECK(error.sentence().find("are left (") != std::string::npos);
+    CHECK(error.path().ends_with("vast.safetensors"));
+    CHECK(error.tensor() == "vast");
   };
   check(test::thrown_by([&] { return materialize(plan); }));
   check(test::thrown_by([&] {
