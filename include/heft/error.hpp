@@ -60,13 +60,14 @@ struct ErrorPlace {
 
 /// The one exception type of heft.
 ///
-/// what() is one line of printable text: `path: tensor 'name': sentence (at byte N): text of errno`. Names that come from files
-/// are escaped and cut at 200 characters there; path() and tensor() give them whole and raw.
+/// what() is one line of printable UTF-8, whatever the file holds: `path: tensor 'name': sentence (at byte N): text of errno`. Control
+/// characters, marks of direction and bytes that are no UTF-8 are escaped in it (\n, \x1b, \u202e); the path is cut at 1000 characters, the
+/// name at 200, the sentence at 8192. sentence() is printable too; path() and tensor() return the raw text, whole.
 ///
 /// Threads: an Error is a value; const members may be called from several threads.
 class HEFT_API Error : public std::runtime_error {
  public:
-  /// `sentence` says what was expected and what was found, without path, tensor or offset: those are in `place`.
+  /// `sentence` states what was expected and what was found, without path, tensor or offset: those are in `place`. It is made printable.
   Error(ErrorCode code, std::string sentence, ErrorPlace place = {});
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
@@ -85,6 +86,11 @@ class HEFT_API Error : public std::runtime_error {
   [[nodiscard]] Error with_tensor(std::string_view tensor) const;
 
  private:
+  struct Printable {
+    std::string text;
+  };
+  Error(Printable sentence, ErrorCode code, ErrorPlace place);
+
   ErrorCode code_;
   std::string sentence_;
   ErrorPlace place_;

@@ -20,9 +20,12 @@ void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t boun
   throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of {}, {} remain", size, what, left), {.offset = offset});
 }
 
-void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
-                std::optional<std::uint64_t> offset) {
-  throw Error(ErrorCode::limit_exceeded, fmt::format("{}: {} is over Limits::{} = {}", what, value, limit_name, limit), {.offset = offset});
+void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, LimitName name, std::optional<std::uint64_t> offset) {
+  throw Error(ErrorCode::limit_exceeded, fmt::format("{}: {} is over Limits::{} = {}", what, value, name.text(), limit), {.offset = offset});
+}
+
+void over_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what, std::optional<std::uint64_t> offset) {
+  throw Error(ErrorCode::limit_exceeded, fmt::format("{}: {} is over the {} that heft reads", what, value, bound), {.offset = offset});
 }
 
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {

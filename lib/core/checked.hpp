@@ -5,6 +5,8 @@
 #include <optional>
 #include <string_view>
 
+#include "core/limit_name.hpp"
+
 namespace heft::core {
 
 /// a + b, or nothing when it does not fit 64 bits.
@@ -24,8 +26,9 @@ namespace heft::core {
 // Checks are inline, since there are several for each of 100,000 tensors; what they throw is not.
 [[noreturn]] void sum_overflows(std::uint64_t a, std::uint64_t b, std::string_view what);
 [[noreturn]] void product_overflows(std::uint64_t a, std::uint64_t b, std::string_view what);
-[[noreturn]] void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+[[noreturn]] void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, LimitName name,
                              std::optional<std::uint64_t> offset);
+[[noreturn]] void over_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what, std::optional<std::uint64_t> offset);
 
 /// The same, or Error{corrupt} saying which `what` overflowed.
 inline std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
@@ -47,10 +50,15 @@ inline std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_
 /// Throws Error{corrupt} unless [offset, offset + size) lies inside [0, bound): "expected N bytes of WHAT, only M remain".
 void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound, std::string_view what);
 
-/// Throws Error{limit_exceeded} when `value` is over `limit`: "WHAT is V, over the limit LIMIT_NAME of L". `limit_name` is Limits' member.
-inline void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, std::string_view limit_name,
+/// Throws Error{limit_exceeded} when `value` is over `limit`: "WHAT: V is over Limits::NAME = L".
+inline void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, LimitName name,
                           std::optional<std::uint64_t> offset = {}) {
-  if (value > limit) [[unlikely]] over_limit(value, limit, what, limit_name, offset);
+  if (value > limit) [[unlikely]] over_limit(value, limit, what, name, offset);
+}
+
+/// The same for a bound that is not in Limits and that no caller can raise: "WHAT: V is over the B that heft reads".
+inline void require_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what, std::optional<std::uint64_t> offset = {}) {
+  if (value > bound) [[unlikely]] over_format_bound(value, bound, what, offset);
 }
 
 /// `value` rounded up to a multiple of `alignment`, a power of two. Throws Error{corrupt} when that does not fit.

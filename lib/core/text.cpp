@@ -26,42 +26,62 @@ std::size_t sequence_length(std::string_view text) noexcept {
   return overlong || surrogate || too_large ? 0 : length;
 }
 
-// C1 controls, line and paragraph separators and direction marks: printable to a terminal in ways that mislead a reader.
-bool is_misleading(std::string_view sequence) noexcept {
-  return (sequence.size() == 2 && sequence[0] == '\xC2' && static_cast<std::uint8_t>(sequence[1]) < 0xA0) ||
-         (sequence.size() == 3 && sequence.starts_with("\xE2\x80") && static_cast<std::uint8_t>(sequence[2]) >= 0xA8 &&
-          static_cast<std::uint8_t>(sequence[2]) <= 0xAE) ||
-         (sequence.size() == 3 && sequence.starts_with("\xE2\x81") && static_cast<std::uint8_t>(sequence[2]) >= 0xA6 &&
-          static_cast<std::uint8_t>(sequence[2]) <= 0xA9);
+char32_t decoded(std::string_view sequence) noexcept {
+  const auto lead = static_cast<std::uint8_t>(sequence[0]);
+  if (sequence.size() == 1) return lead;
+  char32_t value = lead & (0xFFu >> (sequence.size() + 1));
+  for (const char c : sequence.substr(1)) value = value << 6 | (static_cast<std::uint8_t>(c) & 0x3Fu);
+  return value;
 }
 
-void append_escaped_byte(std::string& out, char c) {
-  switch (c) {
+constexpr char32_t no_quote = 0;
+
+void append_escape(std::string& out, CodePoint code, char byte) {
+  switch (code.value) {
     case '\n': out += "\\n"; return;
     case '\r': out += "\\r"; return;
     case '\t': out += "\\t"; return;
     case '\\': out += "\\\\"; return;
     case '\'': out += "\\'"; return;
-    default: fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<std::uint8_t>(c));
+    default: break;
   }
+  if (code.length <= 1) fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<std::uint8_t>(byte));
+  else fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
 }
 
-bool is_plain(char c) noexcept { return c >= ' ' && c <= '~' && c != '\\' && c != '\''; }
+// `quote` and, with it, the backslash are escaped too; no_quote: neither.
+std::string without_controls(std::string_view text, std::size_t limit, char32_t quote) {
+  std::string out;
+  for (std::size_t characters = 0; !text.empty(); ++characters) {
+    if (characters == limit) return out + "...";
+    const CodePoint code = first_code_point(text);
+    const std::size_t length = std::max<std::size_t>(code.length, 1);
+    const bool quoted = quote != no_quote && (code.value == quote || code.value == '\\');
+    if (code.length > 0 && is_printable(code.value) && !quoted) out += text.substr(0, length);
+    else append_escape(out, code, text[0]);
+    text.remove_prefix(length);
+  }
+  return out;
+}
 
 }  // namespace
 
-std::string escaped(std::string_view text, std::size_t limit) {
-  std::string out;
-  std::size_t characters = 0;
-  while (!text.empty()) {
-    if (characters++ == limit) return out + "...";
-    const std::size_t length = sequence_length(text);
-    if (length == 1 && is_plain(text[0])) out += text[0];
-    else if (length > 1 && !is_misleading(text.substr(0, length))) out += text.substr(0, length);
-    else for (const char c : text.substr(0, std::max<std::size_t>(length, 1))) append_escaped_byte(out, c);
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-  return out;
+CodePoint first_code_point(std::string_view text) noexcept {
+  const std::size_t length = sequence_length(text);
+  return length == 0 ? CodePoint{} : CodePoint{decoded(text.substr(0, length)), length};
+}
+
+bool is_printable(char32_t c) noexcept {
+  if (c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C) return false;
+  return !(c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069));
+}
+
+std::string escaped(std::string_view text, std::size_t limit) { return without_controls(text, limit, '\''); }
+
+std::string printable(std::string sentence, std::size_t limit) {
+  const auto is_plain = [](char c) { return c >= ' ' && c <= '~'; };
+  if (sentence.size() <= limit && std::ranges::all_of(sentence, is_plain)) return sentence;
+  return without_controls(sentence, limit, no_quote);
 }
 
 bool is_utf8(std::string_view text) noexcept {

@@ -11,9 +11,25 @@
 
 namespace heft::core {
 
-/// `text` made harmless for logs and terminals: control characters, quotes, backslashes and invalid UTF-8 as \n, \x1b, \u0085...; cut after
-/// `limit` characters with "...".
+/// False for code points that act on a terminal or reorder what a reader sees: C0 and C1 controls, DEL, line and paragraph separators
+/// (U+2028, U+2029) and marks of direction (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069).
+bool is_printable(char32_t code_point) noexcept;
+
+/// A text from a file as it stands in a sentence: code points that are not printable as \n, \x1b, \u0085, \u202e, quotes and backslashes as \'
+/// and \\, each byte that is no UTF-8 as \xff; cut after `limit` characters with "...".
 std::string escaped(std::string_view text, std::size_t limit = 200);
+
+/// A whole sentence, in which names are escaped already: as escaped(), but quotes and backslashes stay. The last line of defence of
+/// everything that leaves heft; what is printable stays as it is.
+std::string printable(std::string sentence, std::size_t limit = 8192);
+
+/// A code point and its length in bytes. A byte that starts no well-formed UTF-8 has the length 0.
+struct CodePoint {
+  char32_t value = 0;
+  std::size_t length = 0;
+};
+/// The first of `text`, which is not empty.
+CodePoint first_code_point(std::string_view text) noexcept;
 
 /// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;

@@ -12,7 +12,7 @@ namespace {
 
 // Every table of a Catalog is indexed with 32 bits; formats stay far below by Limits, unless a caller raised one beyond reason.
 std::uint32_t next_index(std::size_t size, std::string_view table) {
-  core::require_limit(size, none - 1, table, "32-bit indices");
+  core::require_format_bound(size, none - 1, table);
   return static_cast<std::uint32_t>(size);
 }
 
@@ -28,7 +28,7 @@ std::string_view name(NodeVariant variant) noexcept {
 }
 
 void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) {
-  core::require_limit(sizes.size(), UINT8_MAX, "a tensor's rank", "8-bit ranks");
+  core::require_format_bound(sizes.size(), UINT8_MAX, "a tensor's rank");
   if (!strides.empty() && strides.size() != sizes.size())
     throw Error(ErrorCode::corrupt, "a tensor is expected to have as many strides as sizes", {.tensor = std::string(entry.name)});
   entry.dims = next_index(dims.size(), "the number of dims of all tensors");
@@ -62,7 +62,7 @@ std::uint32_t Catalog::child(const Node& container, std::uint64_t position) cons
 
 Node Catalog::add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count) {
   const std::uint32_t first = packed.empty() ? first_packed : packed.back().first + packed.back().count;
-  core::require_limit(count, none - first, "the number of elements of packed lists", "32-bit indices");
+  core::require_format_bound(count, none - first, "the number of elements of packed lists");
   Node list;
   list.kind = NodeKind::list;
   list.count = static_cast<std::uint32_t>(count);

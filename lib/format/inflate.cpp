@@ -63,7 +63,7 @@ void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_vi
   const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
   if (ratio == 0 || member.full_size / ratio > member.size)
     throw Error(ErrorCode::limit_exceeded,
-                fmt::format("{}: {} bytes inflated from {} is over the limit inflate_ratio of {}", core::escaped(what),
+                fmt::format("{}: {} bytes inflated from {} are over Limits::inflate_ratio = {}", core::escaped(what),
                             member.full_size, member.size, ratio));
 }
 

@@ -71,7 +71,7 @@ void Document::fail(ErrorCode code, std::string sentence, const char* at) const 
 }
 
 void Document::too_deep(std::uint32_t depth) const {
-  fail(ErrorCode::limit_exceeded, fmt::format("the nesting of the JSON text is {}, over the limit json_depth of {}", depth, depth_limit_), at_);
+  fail(ErrorCode::limit_exceeded, fmt::format("the nesting of the JSON text: {} is over Limits::json_depth = {}", depth, depth_limit_), at_);
 }
 
 void Document::expected(std::string_view what) const {

@@ -199,7 +199,7 @@ void HeaderReader::shape(json::Value& value) {
   constexpr std::uint64_t most = 255;  // TensorEntry::rank is a byte
   const std::uint64_t limit = std::min(limits_.rank, most);
   core::Table<std::int64_t>& dims = catalog_.dims;
-  core::require_limit(dims.size(), none - most, "the number of dims of all tensors", "tensors", document_.offset(value.at()));
+  core::require_format_bound(dims.size(), none - most, "the number of dims of all tensors", document_.offset(value.at()));
   entry_.dims = static_cast<std::uint32_t>(dims.size());
   value.elements("shape", [&](json::Value& dim) {
     core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank", document_.offset(dim.at()));

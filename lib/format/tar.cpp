@@ -105,7 +105,7 @@ void require_harmless(std::string_view lines, std::uint64_t offset) {
 bool is_pax(char type) noexcept { return type == 'x' || type == 'g'; }
 
 void check_pax(const core::Input& input, const TarMember& header) {
-  core::require_limit(header.size, max_pax_bytes, "size of a PAX header", "64 KiB", header.begin);
+  core::require_format_bound(header.size, max_pax_bytes, "size of a PAX header", header.begin);
   const Bytes lines = input.read(header.begin, header.size);
   require_harmless({reinterpret_cast<const char*>(lines.data()), static_cast<std::size_t>(lines.size_bytes())},
                    header.begin);
@@ -137,7 +137,7 @@ void add_member(std::vector<TarMember>& members, TarMember member, std::uint64_t
       std::any_of(members.begin(), members.end(), [&](const TarMember& other) { return other.name == member.name; });
   if (twice)
     fail(ErrorCode::ambiguous, fmt::format("two tar members have the name '{}'", core::escaped(member.name)), at);
-  core::require_limit(members.size() + 1, max_members, "number of tar members", "1024 members", at);
+  core::require_format_bound(members.size() + 1, max_members, "number of tar members", at);
   members.push_back(std::move(member));
 }
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "core/cursor.hpp"
+#include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/inflate.hpp"
@@ -50,7 +51,7 @@ class TorchZip {
 
  private:
   std::uint32_t find(std::string_view record) const { return zip_.find(fmt::format("{}/{}", folder_, record)); }
-  Bytes read_record(std::uint32_t entry, std::uint64_t max_bytes, std::string_view limit_name);
+  Bytes read_record(std::uint32_t entry, std::uint64_t max_bytes, core::LimitName limit);
   std::string read_mark(std::string_view record);
   void refuse_relatives() const;
   std::uint64_t read_version();
@@ -67,15 +68,18 @@ class TorchZip {
   Catalog catalog_{input_.budget()};
 };
 
-Bytes TorchZip::read_record(std::uint32_t entry, std::uint64_t max_bytes, std::string_view limit_name) {
+Bytes TorchZip::read_record(std::uint32_t entry, std::uint64_t max_bytes, core::LimitName limit) {
   locate(input_, zip_, {&entry, 1});
-  return read_entry(input_, zip_.entries[entry], max_bytes, limit_name, options_.limits.inflate_ratio);
+  return read_entry(input_, zip_.entries[entry], max_bytes, limit, options_.limits.inflate_ratio);
 }
 
 std::string TorchZip::read_mark(std::string_view record) {
   const std::uint32_t entry = find(record);
   if (entry == none) return {};
-  const Bytes bytes = read_record(entry, max_mark_bytes, "64 bytes of a mark");
+  core::require_format_bound(zip_.entries[entry].full_size, max_mark_bytes,
+                             fmt::format("size of zip record '{}'", core::escaped(zip_.entries[entry].name)),
+                             zip_.entries[entry].header);
+  const Bytes bytes = read_record(entry, max_mark_bytes, "inflated_bytes");
   return {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size_bytes())};
 }
 

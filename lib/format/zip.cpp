@@ -375,10 +375,10 @@ Bytes inflate_counted(const core::Input& input, const ZipEntry& entry, const Byt
 
 }  // namespace
 
-Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, std::string_view limit_name,
+Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, core::LimitName limit,
                  std::uint64_t max_ratio) {
   core::require_limit(entry.full_size, max_bytes, fmt::format("size of zip record '{}'", core::escaped(entry.name)),
-                      limit_name, entry.data);
+                      limit, entry.data);
   Bytes bytes = input.read(entry.data, entry.size);
   if (entry.method == ZipEntry::deflated) bytes = inflate_counted(input, entry, bytes, max_ratio);
   if (entry.crc32 != 0) {
@@ -399,7 +399,7 @@ std::string_view common_folder(const ZipDirectory& directory) {
       fail(ErrorCode::corrupt, entry, "expected the record in a folder, as PyTorch writes them");
     if (entry.name.substr(0, slash) != folder)
       fail(ErrorCode::ambiguous, entry,
-           fmt::format("expected all records in one folder, found also '{}'", core::escaped(folder)));
+           fmt::format("expected all records in the folder of the first, '{}'", core::escaped(folder)));
   }
   return folder;
 }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/input.hpp"
+#include "core/limit_name.hpp"
 #include "core/table.hpp"
 #include "core/text.hpp"
 #include "format/name_table.hpp"
@@ -86,9 +87,9 @@ ZipDirectory read_zip(const core::Input& input, const Limits& limits);
 void locate(const core::Input& input, ZipDirectory& directory, std::span<const std::uint32_t> used);
 
 /// All bytes of a located entry, inflated when needed, its CRC-32 checked when one is recorded. Throws
-/// Error{limit_exceeded} when they are more than `max_bytes`, which `limit_name` names, or over `max_ratio`;
+/// Error{limit_exceeded} when they are more than `max_bytes`, which `limit` names, or over `max_ratio`;
 /// Error{corrupt}.
-Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, std::string_view limit_name,
+Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, core::LimitName limit,
                  std::uint64_t max_ratio);
 
 /// The folder that all names share: "archive" of "archive/data.pkl", as PyTorch demands it. Throws Error{corrupt} when

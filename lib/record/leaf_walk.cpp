@@ -57,7 +57,7 @@ void LeafWalk::require_whole() const {
   if (was_cut_)
     throw Error(
         ErrorCode::limit_exceeded,
-        "more records than the limit record_visits allows, or deeper ones than record_depth; or one holds itself");
+        "more records than Limits::record_visits, or nested deeper than Limits::record_depth; or one holds itself");
 }
 
 }  // namespace heft::record

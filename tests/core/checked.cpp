@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "heft/error.hpp"
+#include "support/thrown.hpp"
 
 using namespace heft::core;
 
@@ -33,6 +34,14 @@ TEST_CASE("checked: require_inside says what was expected and what remains") {
     CHECK(error.sentence() == "expected 20 bytes of the header, 10 remain");
     CHECK(error.offset() == 90);
   }
+}
+
+TEST_CASE("checked: a bound that no caller can raise is not called a limit") {
+  CHECK_NOTHROW(require_format_bound(5, 5, "tar members"));
+  const heft::Error error = heft::test::thrown_by([] { require_format_bound(6, 5, "tar members", 12); });
+  CHECK(error.code() == heft::ErrorCode::limit_exceeded);
+  CHECK(error.sentence() == "tar members: 6 is over the 5 that heft reads");
+  CHECK(error.offset() == 12);
 }
 
 TEST_CASE("checked: require_limit names the limit, its value and what was found") {

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "support/printable.hpp"
+
 using heft::Error;
 using heft::ErrorCode;
 
@@ -25,6 +27,23 @@ TEST_CASE("error: a name from a file cannot write to the terminal or add a line"
   const Error error(ErrorCode::corrupt, "bad", {.tensor = "a\n\x1b[31mb'\xff"});
   CHECK(std::string(error.what()) == "tensor 'a\\n\\x1b[31mb\\'\\xff': bad");
   CHECK(error.tensor() == "a\n\x1b[31mb'\xff");
+}
+
+TEST_CASE("error: what() and sentence() are one printable line, whatever the sentence and the path hold") {
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string text = "a" + std::string(1, static_cast<char>(byte)) + "b\xE2\x80\xA8\xD8\x9C";
+    const Error error(ErrorCode::corrupt, text, {.path = text, .tensor = text, .offset = 1, .os_error = EIO});
+    CHECK(heft::test::unprintable_at(error.what()) == std::string_view::npos);
+    CHECK(heft::test::unprintable_at(error.sentence()) == std::string_view::npos);
+    CHECK(heft::test::unprintable_at(error.with_path("p").what()) == std::string_view::npos);
+    CHECK(error.path() == text);
+  }
+  CHECK(std::string(Error(ErrorCode::io, std::string(1 << 20, 's'), {.path = std::string(1 << 20, 'p')}).what()).size() < 20'000);
+}
+
+TEST_CASE("error: the system's text is written once") {
+  const Error error(ErrorCode::not_found, "No such file or directory", {.path = "/nonexistent", .os_error = ENOENT});
+  CHECK(std::string(error.what()) == "/nonexistent: No such file or directory");
 }
 
 TEST_CASE("error: a name of a megabyte is cut in the sentence and whole in tensor()") {

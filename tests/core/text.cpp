@@ -11,9 +11,23 @@ TEST_CASE("text: escapes what a terminal or a log would act on, keeps what peopl
   CHECK(escaped("é中𝄞") == "é中𝄞");
   CHECK(escaped(std::string_view("\0\x07\x7f", 3)) == "\\x00\\x07\\x7f");
   CHECK(escaped("a\\b'c\r\n\t") == "a\\\\b\\'c\\r\\n\\t");
-  CHECK(escaped("\xC2\x85") == "\\xc2\\x85");          // NEL, a C1 control
-  CHECK(escaped("\xE2\x80\xAE") == "\\xe2\\x80\\xae");  // right-to-left override
+  CHECK(escaped("\xC2\x85") == "\\u0085");      // NEL, a C1 control
+  CHECK(escaped("\xE2\x80\xAE") == "\\u202e");  // right-to-left override
   CHECK(escaped("\xC0\xAF\xED\xA0\x80") == "\\xc0\\xaf\\xed\\xa0\\x80");
+}
+
+TEST_CASE("text: every code point that acts on a terminal or on the order of letters is escaped, and no other") {
+  const auto bad = [](char32_t c) {
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
+  };
+  for (char32_t c = 0; c < 0x3000; ++c) CHECK_MESSAGE(is_printable(c) == !bad(c), static_cast<std::uint32_t>(c));
+}
+
+TEST_CASE("text: a sentence is made printable without touching what is") {
+  CHECK(printable("expected 'a\\b', found \"é\"") == "expected 'a\\b', found \"é\"");
+  CHECK(printable("two\nlines\x1b[31m\xC2\x9B\xFF") == "two\\nlines\\x1b[31m\\u009b\\xff");
+  CHECK(printable(std::string(100'000, 'x')).size() < 10'000);
+  CHECK(printable(printable("\xE2\x81\xA6 a\t")) == printable("\xE2\x81\xA6 a\t"));
 }
 
 TEST_CASE("text: cuts by characters, never inside one") {
