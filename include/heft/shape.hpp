@@ -51,7 +51,7 @@ class HEFT_API Dims {
   std::span<const std::int64_t> span() const&& = delete;
 
   /// Same rank and same numbers.
-  friend bool operator==(const Dims& a, const Dims& b) noexcept;
+  friend HEFT_API bool operator==(const Dims& a, const Dims& b) noexcept;
 
  private:
   [[nodiscard]] const std::int64_t* data() const noexcept { return heap_ ? heap_.get() : inline_.data(); }

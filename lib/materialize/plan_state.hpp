@@ -44,7 +44,7 @@ struct PlanAccess {
 
 namespace heft {
 
-struct LoadPlan::State {
+struct [[gnu::visibility("hidden")]] LoadPlan::State {
   engine::PlanEntries entries;
   engine::Layout layout;
   core::NameTable names;

@@ -120,7 +120,7 @@ class Belt {
 }  // namespace
 
 // The loader's thread and what it works on. Destroying it stops the loader and waits for it.
-struct TensorStream::State {
+struct [[gnu::visibility("hidden")]] TensorStream::State {
   State(LoadPlan whole, const MaterializeOptions& how, std::uint64_t in_flight_bytes)
       : plan(std::move(whole)),
         options(how),

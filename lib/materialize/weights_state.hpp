@@ -8,7 +8,7 @@
 
 namespace heft {
 
-struct Weights::State {
+struct [[gnu::visibility("hidden")]] Weights::State {
   std::vector<Tensor> tensors;
   core::NameTable names;
   LoadStats stats;

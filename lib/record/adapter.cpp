@@ -54,7 +54,7 @@ Checkpoint adapt_and_filter(const Checkpoint& checkpoint, const Adapter& adapter
 
 }  // namespace
 
-struct ModuleKinds::Row {
+struct [[gnu::visibility("hidden")]] ModuleKinds::Row {
   record::Pattern pattern;
   ModuleKind kind;
 };

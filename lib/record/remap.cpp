@@ -44,7 +44,7 @@ std::size_t character_bytes(char lead) noexcept {
 }  // namespace
 
 // A compiled pattern and its replacement, taken apart.
-struct Remapping::Rule {
+struct [[gnu::visibility("hidden")]] Remapping::Rule {
   struct Part {
     std::string literal;
     int group = -1;  // after the literal; -1: none

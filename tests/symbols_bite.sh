@@ -1,0 +1,35 @@
+#!/bin/bash
+# usage: symbols_bite.sh LIBHEFT.SO INCLUDE_FOLDER. Shows that symbols_declared.py fails where it must: on headers that declare more than the
+# library exports, each in another way.
+set -u
+check=$(cd "$(dirname "$0")" && pwd)/symbols_declared.py
+headers=$(mktemp -d)
+trap 'rm -rf "$headers"' EXIT
+failures=0
+
+expect() {  # expect STATUS WORDS WHAT
+  python3 "$check" "$CXX" "$headers/include" "$library" >"$headers/said" 2>&1
+  local status=$?
+  [ $status -eq 77 ] && { cat "$headers/said"; exit 77; }
+  { [ $status -eq "$1" ] && grep -q -- "$2" "$headers/said"; } && return
+  echo "symbols_declared.py did not return $1 with '$2': $3"
+  cat "$headers/said"
+  failures=$((failures + 1))
+}
+
+breaks() {  # breaks FILE BEFORE LINE WORDS: a declaration that the library lacks, added before the first line that matches
+  rm -rf "$headers/include"
+  cp -r "$include" "$headers/include"
+  sed -i "0,/$2/s//$3\n&/" "$headers/include/heft/$1"
+  expect 1 "$4" "$3 in $1"
+}
+
+library=$1
+include=$2
+cp -r "$include" "$headers/include"
+expect 0 'declared functions' 'the headers as they are'
+breaks shape.hpp '^HEFT_API std::string to_string' 'bool is_nowhere(const Dims\& dims);' 'heft::is_nowhere(heft::Dims const&)'
+breaks shape.hpp '  friend HEFT_API bool operator==' '  friend bool operator<(const Dims\& a, const Dims\& b) noexcept;' 'heft::operator<'
+breaks shape.hpp '  \[\[nodiscard\]\] std::uint64_t element_count' '  void member_of_nowhere() const;' 'heft::Shape::member_of_nowhere() const'
+breaks shape.hpp '  Shape() noexcept = default;' '  explicit Shape(const char\& c);' 'heft::Shape::Shape(char const&)'
+[ "$failures" -eq 0 ]
