@@ -65,7 +65,7 @@ DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stat
     case EFAULT:      // memory that cannot be pinned: the copying read may still write to it, or says so itself
       return finish_buffered(stats);
     default:
-      throw Error(ErrorCode::io, fmt::format("cannot read {} bytes directly", wanted_ - done_), at(*file_, offset(), static_cast<int>(-result)));
+      throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_), at(*file_, offset(), static_cast<int>(-result)));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "core/checked.hpp"
@@ -37,9 +38,10 @@ ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
   }
 }
 
+// The system's own words where they say all: Error::what() does not write them twice.
 std::string sentence_of_opening(ErrorCode code, int os_error) {
-  if (code == ErrorCode::not_found) return "no such file";
-  if (code == ErrorCode::io) return "cannot be opened";
+  if (code == ErrorCode::not_found) return std::generic_category().message(os_error);
+  if (code == ErrorCode::io) return "open()";
   return os_error == ELOOP ? "expected a regular file, found a symlink" : "expected a regular file, found a socket or a device";
 }
 
@@ -78,7 +80,7 @@ Identity identity_of(const struct ::stat& status) noexcept {
 struct ::stat status_of(int handle, const std::string& path) {
   struct ::stat status {};
   if (const int result = sys::fstat(handle, status); result < 0)
-    throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+    throw Error(ErrorCode::io, "fstat()", at(path, -result));
   return status;
 }
 
@@ -150,7 +152,7 @@ std::optional<Identity> identity_at(const std::string& path) {
   struct ::stat status {};
   const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
   if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
-  if (result < 0) throw Error(ErrorCode::io, "cannot be examined", at(path, -result));
+  if (result < 0) throw Error(ErrorCode::io, "fstat()", at(path, -result));
   return identity_of(status);
 }
 
@@ -164,8 +166,8 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
   require_whole(path, path);
   Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (const int error = opened.os_error()) {
-    if (error == ENOENT || error == ENOTDIR) throw Error(ErrorCode::not_found, "no such folder", at(path, error));
-    throw Error(ErrorCode::io, "cannot be opened", at(path, error));
+    const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
+    throw Error(code, sentence_of_opening(code, error), at(path, error));
   }
   std::unique_ptr<const Folder> folder(new Folder(opened.get(), path, identity_of(status_of(opened.get(), path))));
   opened.release();
@@ -177,12 +179,12 @@ Folder::~Folder() { sys::close(handle_); }
 std::vector<std::string> Folder::names() const {
   // Opened anew: the position of handle_ is shared by all who list through it.
   const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "cannot be listed", at(path_, error));
+  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder", at(path_, error));
   std::vector<std::string> names;
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
     if (got == -EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, "cannot be listed", at(path_, static_cast<int>(-got)));
+    if (got < 0) throw Error(ErrorCode::io, "getdents64()", at(path_, static_cast<int>(-got)));
     append_names(std::span(buffer).first(static_cast<std::size_t>(got)), names);
   }
   std::sort(names.begin(), names.end());
@@ -236,7 +238,7 @@ void File::read(std::uint64_t offset, std::span<std::byte> into) const {
   while (!into.empty()) {
     const std::int64_t got = sys::pread(handle_, offset, into.first(std::min(into.size(), most_bytes_a_call)));
     if (got == -EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
+    if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
     if (got == 0)
       throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),
                   at(path_, 0, offset));

@@ -51,7 +51,7 @@ ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64
     return {Mappable(file.handle()), ipc::read_only, static_cast<ipc::offset_t>(offset), static_cast<std::size_t>(size)};
   } catch (const ipc::interprocess_exception& failure) {
     const int os_error = failure.get_native_error();
-    throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("cannot map {} bytes", size),
+    throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("mmap() of {} bytes", size),
                 at(file, os_error, offset));
   }
 }
@@ -72,7 +72,7 @@ void require_not_shrunk(const File& file, int os_error) {
 [[noreturn]] void fail_populate(std::size_t size, const File& file, int os_error) {
   require_not_shrunk(file, os_error);
   const ErrorCode code = os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io;
-  throw Error(code, fmt::format("cannot bring {} mapped bytes into memory", size), at(file, os_error));
+  throw Error(code, fmt::format("madvise() of {} bytes, to read them into memory", size), at(file, os_error));
 }
 
 int flag_of(Advice advice) noexcept {

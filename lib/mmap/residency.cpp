@@ -52,7 +52,7 @@ void for_each_run(const File& file, std::uint64_t offset, std::span<const std::b
   while (!left.empty()) {
     const auto run = left.first(std::min(left.size(), pages_a_call * page));
     const int result = sys::mincore(run.data(), run.size(), flags.data());
-    if (result < 0) throw Error(ErrorCode::io, "cannot learn which pages are in memory", at(file, -result, offset));
+    if (result < 0) throw Error(ErrorCode::io, "mincore()", at(file, -result, offset));
     visit(std::span<const unsigned char>(flags).first(run.size() / page));
     left = left.subspan(run.size());
   }
@@ -114,7 +114,7 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
     if (got == -EINTR) continue;
     if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == 0) break;
     if (got < 0)
-      throw Error(ErrorCode::io, fmt::format("cannot read {} bytes", into.size()),
+      throw Error(ErrorCode::io, fmt::format("preadv2() of {} bytes", into.size()),
                   at(file, static_cast<int>(-got), offset));
     copied += static_cast<std::uint64_t>(got);
   }

@@ -44,7 +44,7 @@ std::string scratch_name(const std::string& name, const std::string& path) {
   std::uint64_t random = 0;
   const auto got = finished([&] { return sys::getrandom(std::as_writable_bytes(std::span(&random, 1))); });
   if (got != sizeof random)
-    throw Error(ErrorCode::io, "no random bytes for the name of a scratch file", {.path = path, .os_error = static_cast<int>(got < 0 ? -got : EIO)});
+    throw Error(ErrorCode::io, "getrandom() for the name of a scratch file", {.path = path, .os_error = static_cast<int>(got < 0 ? -got : EIO)});
   return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, random, random_digits);
 }
 
@@ -91,7 +91,7 @@ std::optional<::mode_t> replaced_mode(const Folder& folder, const std::string& n
   struct ::stat status {};
   const int result = finished([&] { return sys::fstatat(folder.handle(), name.c_str(), status); });
   if (result == -ENOENT) return std::nullopt;  // or a symlink to nowhere, which the rename replaces
-  if (result < 0) throw Error(ErrorCode::io, "cannot be examined", {.path = path, .os_error = -result});
+  if (result < 0) throw Error(ErrorCode::io, "fstatat()", {.path = path, .os_error = -result});
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::refused, "expected a regular file to replace, found something else", {.path = path});
   return status.st_mode & permissions;
 }
@@ -120,7 +120,7 @@ ScratchFile ScratchFile::create(std::shared_ptr<const Folder> folder, std::strin
   file.open(replaced ? S_IRUSR | S_IWUSR : S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH);
   if (replaced)
     if (const int result = finished([&] { return sys::fchmod(file.handle_, *replaced); }); result < 0)
-      file.fail("cannot give the new file the permissions of the old one", result);
+      file.fail("fchmod() of the new file to the permissions of the old one", result);
   return file;
 }
 
@@ -134,7 +134,7 @@ void ScratchFile::open(::mode_t mode) {
 bool ScratchFile::open_unnamed(::mode_t mode) {
   const int handle = finished([&] { return sys::create_unnamed(folder_->handle(), mode); });
   if (lacks_unnamed(handle)) return false;
-  if (handle < 0) fail("cannot create a scratch file beside it", handle);
+  if (handle < 0) fail("open() of a scratch file beside it", handle);
   if (!can_be_linked(handle)) {
     sys::close_written(handle);
     return false;
@@ -149,7 +149,7 @@ bool ScratchFile::open_named(::mode_t mode) {
   std::string name = scratch_name(name_, path_);
   const int handle = sys::create(folder_->handle(), name.c_str(), mode);
   if (handle == -EEXIST || handle == -EINTR) return false;
-  if (handle < 0) fail("cannot create a scratch file beside it", handle);
+  if (handle < 0) fail("open() of a scratch file beside it", handle);
   // A file system without locks leaves the file unlocked; remove_dead_scratch() cannot lock it there either, and leaves it.
   if (sys::try_lock(handle) == -EWOULDBLOCK || !is_named(*folder_, name, handle)) {
     sys::unlink(folder_->handle(), name.c_str());
@@ -166,7 +166,7 @@ void ScratchFile::reserve(std::uint64_t size) {
   require_file_size(path_, size);
   const int result = finished([&] { return sys::fallocate(handle_, size); });
   if (result == 0) return;
-  if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) fail(fmt::format("no room for its {} bytes", size), result);
+  if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) fail(fmt::format("fallocate() of {} bytes", size), result);
   constexpr std::byte last{};
   write(size - 1, {&last, 1});
 }
@@ -176,7 +176,7 @@ void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
     const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), most_bytes_a_call)));
     if (put == -EINTR) continue;
     if (put <= 0)
-      throw Error(ErrorCode::io, fmt::format("cannot write {} bytes", from.size()),
+      throw Error(ErrorCode::io, fmt::format("pwrite() of {} bytes", from.size()),
                   {.path = path_, .offset = offset, .os_error = put < 0 ? static_cast<int>(-put) : EIO});
     from = from.subspan(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
@@ -184,16 +184,16 @@ void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
 }
 
 void ScratchFile::sync() {
-  if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("cannot be written to the device", result);
+  if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("fsync()", result);
 }
 
 // Closing any descriptor makes a network file system send what it has delayed. The other one keeps the lock, and the file without a name.
 void ScratchFile::finish() {
   const int twin = finished([&] { return sys::duplicate(handle_); });
-  if (twin < 0) fail("cannot be closed", twin);
+  if (twin < 0) fail("dup()", twin);
   // Linux has closed the descriptor whatever it returns, so EINTR is no reason to close again.
   const int result = sys::close_written(twin);
-  if (result < 0 && result != -EINTR) fail("cannot be closed", result);
+  if (result < 0 && result != -EINTR) fail("close()", result);
 }
 
 void ScratchFile::link() {
@@ -203,13 +203,13 @@ void ScratchFile::link() {
     result = sys::link(handle_, folder_->handle(), name.c_str());
     if (result == 0) scratch_ = std::move(name);
   }
-  if (result < 0) fail("the new file cannot be given a name", result);
+  if (result < 0) fail("link() of the new file", result);
 }
 
 void ScratchFile::publish() {
   if (scratch_.empty()) link();
   const int result = finished([&] { return sys::rename(folder_->handle(), scratch_.c_str(), name_.c_str()); });
-  if (result < 0) fail(fmt::format("cannot rename '{}' to it", core::escaped(scratch_)), result);
+  if (result < 0) fail(fmt::format("rename() of '{}' to it", core::escaped(scratch_)), result);
   scratch_.clear();
   sys::close(std::exchange(handle_, -1));
 }
@@ -233,13 +233,13 @@ void remove_dead_scratch(const Folder& folder, std::string_view stem) {
 void sync_folder(const Folder& folder) {
   const int result = finished([&] { return sys::fsync(folder.handle()); });
   if (result < 0 && result != -EINVAL && result != -EROFS)
-    throw Error(ErrorCode::io, "the folder cannot be written to the device", {.path = folder.path(), .os_error = -result});
+    throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
 }
 
 void remove_file(const Folder& folder, const std::string& name) {
   const int result = finished([&] { return sys::unlink(folder.handle(), name.c_str()); });
   if (result < 0 && result != -ENOENT)
-    throw Error(ErrorCode::io, "cannot be removed", {.path = joined(folder.path(), name), .os_error = -result});
+    throw Error(ErrorCode::io, "unlink()", {.path = joined(folder.path(), name), .os_error = -result});
 }
 
 }  // namespace heft::mmap
