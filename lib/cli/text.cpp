@@ -10,6 +10,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/json_text.hpp"
 #include "heft/error.hpp"
 
 namespace heft::cli {
@@ -83,22 +84,15 @@ std::uint64_t bytes_from(std::string_view text) {
 }
 
 std::string json_text(std::string_view text) {
-  std::string out = "\"";
-  while (!text.empty()) {
-    const auto c = static_cast<unsigned char>(text[0]);
-    std::size_t length = 1;
-    while (c >= 0x80 && length < 4 && length < text.size() && !core::is_utf8(text.substr(0, length))) ++length;
-    const std::string_view one = text.substr(0, length);
-    if (c == '"' || c == '\\') (out += '\\') += text[0];
-    else if (c < 0x20 || c == 0x7F) out += fmt::format("\\u{:04x}", c);
-    else if (core::is_utf8(one)) out += one;
-    else {
-      out += "\uFFFD";
-      length = 1;
-    }
-    text.remove_prefix(length);
-  }
-  return out + '"';
+  std::string out;
+  format::append_json_string(out, text, format::JsonEscapes::printable);
+  return out;
+}
+
+std::string json_texts(std::span<const std::string> texts) {
+  std::string list = "[";
+  for (const std::string& text : texts) list += (list.size() > 1 ? "," : "") + json_text(text);
+  return list + "]";
 }
 
 std::string json_number(double value) { return json_float(value); }

@@ -16,8 +16,10 @@ std::string human_bytes(std::uint64_t bytes);
 /// "5GB", "512 MiB", "1000000" in bytes. KB, MB, GB, TB are powers of 1000; KiB, ... of 1024. Throws Error{out_of_range}.
 std::uint64_t bytes_from(std::string_view text);
 
-/// `text` as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD.
+/// `text` as a JSON string with its quotes, printable: see format::JsonEscapes::printable.
 std::string json_text(std::string_view text);
+/// ["a","b"]
+std::string json_texts(std::span<const std::string> texts);
 /// A JSON number; "nan", "inf" and "-inf" (as strings) for what JSON has no numbers for.
 std::string json_number(double value);
 std::string json_number(float value);

@@ -24,8 +24,9 @@ TEST_CASE("text: bytes as people write them, both ways") {
 
 TEST_CASE("text: JSON strings are valid JSON whatever the bytes") {
   CHECK(json_text("plain é") == "\"plain é\"");
-  CHECK(json_text("a\"b\\c\n\x01\x7f") == R"("a\"b\\c\u000a\u0001\u007f")");
+  CHECK(json_text("a\"b\\c\n\x01\x7f") == R"("a\"b\\c\n\u0001\u007f")");
   CHECK(json_text("\xff\xc3") == "\"\uFFFD\uFFFD\"");
+  CHECK(json_text("\xC2\x9B" "2J\xE2\x80\xAE\xD8\x9C") == R"("\u009b2J\u202e\u061c")");
 }
 
 TEST_CASE("text: JSON numbers keep their value and say that they are reals") {
