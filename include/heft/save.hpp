@@ -93,7 +93,7 @@ struct SaveReport {
   /// them.
   std::vector<std::pair<std::string, std::string>> tied;
   std::vector<std::string> removed;  ///< Paths of the old checkpoint's files that the new one left without use.
-  std::vector<std::string> notes;    ///< What was not kept, for people.
+  std::vector<std::string> notes;    ///< What was not kept, with counts and names: metadata, values that are no tensors. Printable lines.
   double seconds = 0;
 };
 

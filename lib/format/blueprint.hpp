@@ -56,6 +56,11 @@ struct GgufPair {
   std::string value;  ///< In version 3's bytes, little-endian.
 };
 
+/// True when the format has elements of that dtype.
+bool safetensors_has(DType dtype) noexcept;
+bool gguf_has(DType dtype) noexcept;
+bool npz_has(DType dtype) noexcept;
+
 /// Each format's blueprint. All throw Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
 /// format cannot say; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a header that readers
 /// would refuse.

@@ -52,7 +52,7 @@ void require_sayable(const Declaration& tensor) {
     throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
   };
   if (!gguf::type_id(tensor.dtype))
-    refuse(fmt::format("GGUF has no dtype for {}; convert it to another (f32, say)", name(tensor.dtype)));
+    refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
   if (tensor.name.size() > max_name_bytes)
     refuse(fmt::format("expected a name of at most {} bytes, which ggml reads, found {}; rename the tensor",
                        max_name_bytes, tensor.name.size()));
@@ -108,6 +108,8 @@ void append_description(std::string& head, const Declaration& tensor, std::uint6
 }
 
 }  // namespace
+
+bool gguf_has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
 
 Blueprint gguf_blueprint(std::span<const Declaration> tensors, std::span<const GgufPair> metadata) {
   require_sayable(tensors);

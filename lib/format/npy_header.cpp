@@ -318,11 +318,13 @@ Header read_header(core::Cursor& cursor, const Limits& limits) {
   return header;
 }
 
+bool has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != std::end(types); }
+
 std::string head_of(DType dtype, const Shape& shape) {
   const auto* row = std::ranges::find(types, dtype, &TypeRow::dtype);
   if (row == std::end(types))
     throw Error(ErrorCode::unsupported,
-                fmt::format("numpy has no dtype for {}; convert it to another (f32, say)", name(dtype)));
+                fmt::format("npz has no dtype for {}", name(dtype)));
   const std::string_view order = row->size == 1 ? "|" : "<";
   const std::string_view comma = shape.rank() == 1 ? "," : "";
   std::string header = fmt::format("{{'descr': '{}{}{}', 'fortran_order': False, 'shape': ({}{}), }}", order, row->kind,

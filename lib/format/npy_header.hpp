@@ -37,6 +37,8 @@ Header read_header(core::Cursor& cursor, const Limits& limits);
 /// Magic, version 1.0 and header of a packed array, as NumPy writes them: the items that follow begin at a multiple of
 /// 64. The shape has at most 64 dims. Throws Error{unsupported} for a dtype that NumPy lacks.
 std::string head_of(DType dtype, const Shape& shape);
+/// True when NumPy has elements of that dtype.
+bool has(DType dtype) noexcept;
 
 /// The tensor that a header describes; its bytes are `available` bytes from `begin` on (in the file, or in `member`).
 /// The entry's name is the caller's to set. Adds a note when bytes follow the array.

@@ -75,6 +75,8 @@ std::string head_of(const Declaration& tensor) {
 
 }  // namespace
 
+bool npz_has(DType dtype) noexcept { return npy::has(dtype); }
+
 Blueprint npz_blueprint(std::span<const Declaration> tensors) {
   if (tensors.empty())
     throw Error(ErrorCode::unsupported, "expected at least one tensor for an npz: an empty zip has no format");

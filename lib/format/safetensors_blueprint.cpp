@@ -62,7 +62,7 @@ constexpr auto types = std::to_array<TypeRow>({
 std::size_t rank_of(const Declaration& tensor) {
   const auto row = std::ranges::find(types, tensor.dtype, &TypeRow::dtype);
   if (row == types.end())
-    throw Error(ErrorCode::unsupported, fmt::format("safetensors has no dtype for {}; convert it to another (f32, say)", name(tensor.dtype)),
+    throw Error(ErrorCode::unsupported, fmt::format("safetensors has no dtype for {}", name(tensor.dtype)),
                 {.tensor = tensor.name});
   return static_cast<std::size_t>(row - types.begin());
 }
@@ -124,6 +124,8 @@ void append_tensor(std::string& header, const Declaration& tensor, std::string_v
 
 }  // namespace
 
+bool safetensors_has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != types.end(); }
+
 Blueprint safetensors_blueprint(std::span<const Declaration> tensors, const TextMetadata& metadata) {
   require_names(tensors);
   Blueprint file;
@@ -140,7 +142,7 @@ Blueprint safetensors_blueprint(std::span<const Declaration> tensors, const Text
   header += '}';
   const std::uint64_t data = core::align_up(length_bytes + header.size(), data_alignment);
   header.append(data - length_bytes - header.size(), ' ');
-  core::require_limit(header.size(), reference_header_bytes, "the header", "safetensors_header_bytes");
+  core::require_format_bound(header.size(), reference_header_bytes, "bytes of the header");
 
   for (Payload& payload : file.payloads) payload.offset += data;
   file.size_bytes = core::add_or_throw(data, end, "the file");

@@ -20,11 +20,13 @@
 #include "format/blueprint.hpp"
 #include "heft/error.hpp"
 #include "materialize/repeated_bytes.hpp"
+#include "materialize/save_dtypes.hpp"
 #include "materialize/save_layout.hpp"
 #include "materialize/save_parts.hpp"
 #include "materialize/save_payloads.hpp"
 #include "mmap/scratch_file.hpp"
 #include "record/leaf_walk.hpp"
+#include "record/left_out.hpp"
 
 namespace heft {
 namespace engine {
@@ -48,6 +50,7 @@ class Save {
 
   SaveReport run() {
     const auto begin = Clock::now();
+    require_dtypes(items_, target_.format);
     require_convertible(items_);
     RepeatedBytes repeated(options_.limits.repeated_bytes);
     for (const SaveItem& item : items_) repeated.add(item.view);
@@ -204,6 +207,7 @@ class Save {
 struct Found {
   std::vector<SaveItem> items;
   std::size_t others = 0;
+  std::vector<std::string> names;  // of the first others
 };
 
 Found tensors_under(const Record& root) {
@@ -212,8 +216,8 @@ Found tensors_under(const Record& root) {
   for (record::Leaf leaf; walk.next(leaf);) {
     if (leaf.record.kind() == RecordKind::tensor)
       found.items.emplace_back(leaf.record.tensor().renamed(leaf.path));
-    else if (!record::is_container(leaf.record))
-      ++found.others;
+    else if (!record::is_container(leaf.record) && ++found.others <= record::max_names_listed)
+      found.names.push_back(leaf.path);
   }
   walk.require_whole();
   return found;
@@ -223,7 +227,11 @@ Found tensors_under(const Record& root) {
 }  // namespace engine
 
 SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) {
-  return engine::Save(items, engine::target_of(path, options), options).run();
+  try {
+    return engine::Save(items, engine::target_of(path, options), options).run();
+  } catch (const Error& error) {
+    throw error.with_path(path.string());
+  }
 }
 
 SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path, const SaveOptions& options) {
@@ -231,7 +239,9 @@ SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path,
   for (TensorView view : checkpoint.tensors()) items.emplace_back(std::move(view));
   SaveOptions keeping = options;
   if (keeping.keep_metadata.kind() == RecordKind::null) keeping.keep_metadata = checkpoint.metadata();
-  return save(items, path, keeping);
+  SaveReport report = save(items, path, keeping);
+  if (auto note = record::values_left_out(checkpoint)) report.notes.push_back(std::move(*note));
+  return report;
 }
 
 SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options) {
@@ -239,7 +249,7 @@ SaveReport save(const Record& record, const std::filesystem::path& path, const S
     throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}", core::escaped(record.path()), name(record.kind())));
   const engine::Found found = engine::tensors_under(record);
   SaveReport report = save(found.items, path, options);
-  if (found.others != 0) report.notes.push_back(fmt::format("{} values that are no tensors are not saved", found.others));
+  if (found.others != 0) report.notes.push_back(record::values_sentence(found.others, found.names));
   return report;
 }
 
