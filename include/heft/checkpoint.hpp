@@ -40,7 +40,8 @@ struct OpenOptions {
   bool strict_globals = false;
   /// PyTorch zips without a `byteorder` record: take them as big-endian.
   bool big_endian_default = false;
-  /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are.
+  /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are; Error{out_of_range} for files of other
+  /// formats.
   std::string top_level_key = {};
 };
 
@@ -151,7 +152,7 @@ class HEFT_API Checkpoint {
 
   [[nodiscard]] const std::vector<ShardInfo>& shards() const& noexcept;
   const std::vector<ShardInfo>& shards() const&& = delete;
-  /// Legal but odd things seen at open, for people: "total_size says 12, tensors have 16 bytes".
+  /// Legal but odd things seen at open, for people, each a line of printable text: "total_size says 12, tensors have 16 bytes".
   [[nodiscard]] const std::vector<std::string>& notes() const& noexcept;
   const std::vector<std::string>& notes() const&& = delete;
   /// Path as it was given to open().

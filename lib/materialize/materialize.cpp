@@ -106,9 +106,13 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget,
   return tensors;
 }
 
-}  // namespace
+// The file that a failure is about when it names none: the first that the plan reads.
+std::string_view path_of(const LoadPlan& plan) noexcept {
+  const auto& sources = PlanAccess::transfers(plan).sources;
+  return sources.empty() ? std::string_view() : sources.front()->path();
+}
 
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
+Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
   const Layout layout = cut_plan(plan);
@@ -126,6 +130,16 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const S
   std::vector<Tensor> tensors = tensors_of(entries, budget, placed, owner);
   stats.seconds = seconds_since(begin);
   return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
+}
+
+}  // namespace
+
+Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
+  try {
+    return run_plan(plan, options, shared);
+  } catch (const Error& error) {
+    throw error.with_path(path_of(plan));
+  }
 }
 
 void add_stats(LoadStats& sum, const LoadStats& load) {

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/budget.hpp"
@@ -21,6 +22,16 @@ using engine::PlanEntry;
 
 Error refusal(ErrorCode code, std::string_view tensor, std::string sentence) {
   return Error(code, std::move(sentence), {.path = {}, .tensor = std::string(tensor)});
+}
+
+// Names the view's file and name in what `work` throws, where those are missing.
+template <class Work>
+void about(const TensorView& view, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    throw error.with_path(view.shard_path()).with_tensor(view.name());
+  }
 }
 
 // The types heft has no row for keep the bytes that the file gave them.
@@ -55,7 +66,8 @@ DType common_dtype(std::string_view name, std::span<const TensorView> views) {
   for (const TensorView& view : views)
     if (view.wanted_dtype() != dtype)
       throw refusal(ErrorCode::type_mismatch, name,
-                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), views.front().name(), heft::name(view.wanted_dtype()), view.name()));
+                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), core::escaped(views.front().name()),
+                                heft::name(view.wanted_dtype()), core::escaped(view.name())));
   return dtype;
 }
 
@@ -74,7 +86,7 @@ void require_shapes(std::string_view name, std::span<const TensorView> views, st
   const Shape& first = views.front().shape();
   for (const TensorView& view : views)
     if (!same_but_for(first, view.shape(), except))
-      throw refusal(ErrorCode::out_of_range, name, fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first), to_string(view.shape()), view.name()));
+      throw refusal(ErrorCode::out_of_range, name, fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first), to_string(view.shape()), core::escaped(view.name())));
 }
 
 // Empty tensors may declare dims whose sum does not fit.
@@ -132,9 +144,11 @@ void LoadPlan::add(TensorView view) {
 }
 
 void LoadPlan::add(TensorView view, DType dtype) {
-  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
-  add_entry(*state_, std::move(entry), {&view, 1}, [&](std::uint32_t number, const Strides& strides) {
-    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+  about(view, [&] {
+    PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
+    add_entry(*state_, std::move(entry), {&view, 1}, [&](std::uint32_t number, const Strides& strides) {
+      engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+    });
   });
 }
 

@@ -16,7 +16,7 @@ TensorRange::TensorRange(std::shared_ptr<const record::State> state, std::vector
 
 TensorView TensorRange::operator[](std::size_t position) const {
   if (position >= count_)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a tensor below {}, found {}", count_, position));
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a tensor below {}, found {}", count_, position), {.path = state_ ? state_->path : std::string()});
   return state_->view(all_ ? static_cast<std::uint32_t>(position) : selected_[position]);
 }
 

@@ -163,8 +163,8 @@ class Merger {
     const TensorView& first = parts.front();
     for (std::uint32_t part = 1; part < parts.size(); ++part)
       if (parts[part].dtype() != first.dtype() || parts[part].shape() != first.shape())
-        fail(part, first.name(), fmt::format("expected {} {} as in the first part, found {} {}", first.dtype_name(), to_string(first.shape()),
-                                             parts[part].dtype_name(), to_string(parts[part].shape())));
+        fail(part, first.name(), fmt::format("expected {} {} as in the first part, found {} {}", core::escaped(first.dtype_name()), to_string(first.shape()),
+                                             core::escaped(parts[part].dtype_name()), to_string(parts[part].shape())));
   }
 
   static TensorView join(std::vector<TensorView> parts, Cut cut) {

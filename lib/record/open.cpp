@@ -39,6 +39,7 @@ class Opener {
     list_origins();
     require_one_model(state_->origins);
     add_values();
+    require_applicable();
     state_->describe_shards();
     state_->collect_notes();
     return state_;
@@ -160,6 +161,14 @@ class Opener {
       for (const format::Value& value : state_->catalog(shard).values) state_->values.push_back({value.name, shard, value.node});
   }
 
+  // An option that no file can use is a mistake of the caller's.
+  void require_applicable() const {
+    if (options_.top_level_key.empty() || state_->is_pytorch()) return;
+    const std::string_view found = state_->shards.empty() ? std::string_view("another") : state_->shards.front()->catalog->format;
+    throw Error(ErrorCode::out_of_range, fmt::format("top_level_key '{}': expected a PyTorch file, this one is {}", core::escaped(options_.top_level_key), found),
+                {.path = state_->path});
+  }
+
   static std::string parent_of(const std::string& path) {
     const std::size_t slash = path.rfind('/');
     return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
@@ -177,7 +186,11 @@ class Opener {
 }  // namespace record
 
 Checkpoint open(const std::filesystem::path& path, const OpenOptions& options) {
-  return Checkpoint(record::Opener(path, options).open());
+  try {
+    return Checkpoint(record::Opener(path, options).open());
+  } catch (const Error& error) {
+    throw error.with_path(path.string());
+  }
 }
 
 }  // namespace heft

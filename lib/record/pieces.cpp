@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/view_access.hpp"
 
@@ -49,11 +50,11 @@ void require_alike(const std::string& name, const std::vector<Piece>& pieces) {
   for (const Piece& piece : pieces) {
     if (piece.part.dtype() != first.dtype() || piece.part.dtype_name() != first.dtype_name())
       fail(ErrorCode::type_mismatch, name,
-           fmt::format("expected parts of one dtype, found {} and {}", first.dtype_name(), piece.part.dtype_name()));
+           fmt::format("expected parts of one dtype, found {} and {}", core::escaped(first.dtype_name()), core::escaped(piece.part.dtype_name())));
     if (ViewAccess::flags(piece.part) != ViewAccess::flags(first))
       fail(ErrorCode::type_mismatch, name, "expected parts of one byte order and without differing lazy bits");
     if (piece.part.dtype() == DType::unknown)
-      fail(ErrorCode::type_mismatch, name, fmt::format("expected a known dtype, found {}", first.dtype_name()));
+      fail(ErrorCode::type_mismatch, name, fmt::format("expected a known dtype, found {}", core::escaped(first.dtype_name())));
   }
 }
 

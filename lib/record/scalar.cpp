@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/tensor_view.hpp"
 #include "record/record_access.hpp"
@@ -81,7 +82,7 @@ std::optional<Scalar> scalar_of(const Record& record) {
 std::string describe(const Record& record) {
   if (record.kind() == RecordKind::tensor) {
     const TensorView view = record.tensor();
-    return fmt::format("a tensor of {} {}", view.dtype_name(), to_string(view.shape()));
+    return fmt::format("a tensor of {} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
   }
   const std::string_view word = name(record.kind());
   return fmt::format("{} {}", std::string_view("aeiou").find(word.front()) == std::string_view::npos ? "a" : "an", word);

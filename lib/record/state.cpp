@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/checked.hpp"
 #include "format/number_lists.hpp"
@@ -13,6 +14,8 @@
 
 namespace heft::record {
 namespace {
+
+constexpr std::size_t max_opaque_listed = 3;
 
 template <class T>
 std::uint64_t capacity_bytes(const std::vector<T>& table) noexcept {
@@ -117,6 +120,8 @@ void State::collect_notes() {
     for (const std::string& note : shard->catalog->notes)
       notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
   note_long_paths();
+  if (entries.empty() && !values.empty()) notes.push_back(note_of_no_tensors());
+  for (std::string& note : notes) note = core::printable(std::move(note));
 }
 
 // Of the names that the tree does not split, the first.
@@ -130,9 +135,25 @@ void State::note_long_paths() {
   for (const LeafValue& value : values) look_at(value.name);
   if (count == 0) return;
   notes.push_back(fmt::format(
-      "'{}'{} has {} parts, more than the limit record_depth of {}: the tree shows it as one leaf under its whole name",
+      "'{}'{} has {} parts, more than Limits::record_depth = {}: the tree shows it as one leaf under its whole name",
       core::escaped(first), count > 1 ? fmt::format(" (and {} more)", count - 1) : "",
       std::ranges::count(first, '.') + 1, limits.record_depth));
+}
+
+// A whole module whose weights are packed in objects of classes that heft has no reading of lists none of them.
+std::string State::note_of_no_tensors() const {
+  std::vector<std::string> objects;
+  std::size_t opaque = 0;
+  for (const LeafValue& value : values) {
+    const format::Catalog& catalog = this->catalog(value.shard);
+    const format::Node node = catalog.node(value.node);
+    if (node.kind != format::NodeKind::opaque || ++opaque > max_opaque_listed) continue;
+    const format::Node word = catalog.node(catalog.child(node, 0));
+    objects.push_back(fmt::format("'{}' ({})", core::escaped(value.name, 80), word.kind == format::NodeKind::text ? core::escaped({word.text, word.count}, 80) : "?"));
+  }
+  std::string note = fmt::format("no tensors, but {} other {}", values.size(), values.size() == 1 ? "value" : "values");
+  if (opaque > 0) note += fmt::format(", {} of them objects of classes that heft does not read: {}{}", opaque, fmt::join(objects, ", "), opaque > objects.size() ? ", ..." : "");
+  return note;
 }
 
 const Tree& State::tree() const {

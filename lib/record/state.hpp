@@ -78,6 +78,7 @@ struct State : std::enable_shared_from_this<State> {
  private:
   void note_long_paths();
   void prefetch_entry(std::uint32_t position) const noexcept;
+  [[nodiscard]] std::string note_of_no_tensors() const;
 
   core::MetadataCharge tables_bytes_;
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/pieces.hpp"
 #include "record/view_access.hpp"
@@ -19,7 +20,7 @@ namespace {
 
 void require_values(const TensorView& view, DType wanted) {
   if (view.dtype() != wanted)
-    fail(view, ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", name(wanted), view.dtype_name()));
+    fail(view, ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", name(wanted), core::escaped(view.dtype_name())));
 }
 
 void require_plain_bytes(const TensorView& view) {

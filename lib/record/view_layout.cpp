@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/tensor_view.hpp"
 #include "record/pieces.hpp"
@@ -29,7 +30,7 @@ void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::i
   const std::int64_t block = block_of(view);
   if (block == 1 || dim + 1 != view.rank() || (begin % block == 0 && end % block == 0)) return;
   fail(view, ErrorCode::misaligned,
-       fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block, view.dtype_name(), begin, end));
+       fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block, core::escaped(view.dtype_name()), begin, end));
 }
 
 // A view of blocks is one when its element 0 begins a block and either all of it is one run of whole blocks, or each innermost run is.
@@ -78,7 +79,7 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
          fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), begin, end));
   if (begin == 0 && end == shape_[dim]) return *this;
   if (dtype_ == DType::unknown)
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot slice: the size of an element of {} is not known", dtype_name()));
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot slice: the size of an element of {} is not known", core::escaped(dtype_name())));
   require_whole_blocks_of_dim(*this, dim, begin, end);
   Shape shape = shape_;
   shape[dim] = end - begin;
@@ -89,7 +90,7 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
   if (begin < end) view.first_ += static_cast<std::uint64_t>(begin * strides_[dim]);
   if (!has_whole_blocks(view))
     fail(*this, ErrorCode::misaligned,
-         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim, block_of(*this), dtype_name()));
+         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim, block_of(*this), core::escaped(dtype_name())));
   return view;
 }
 
@@ -112,7 +113,7 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
   require_dim(*this, b);
   if (a == b) return *this;
   if (dtype_ == DType::unknown || (block_of(*this) > 1 && std::max(a, b) + 1 == rank()))
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b, dtype_name()));
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b, core::escaped(dtype_name())));
   Shape shape = shape_;
   std::swap(shape[a], shape[b]);
   if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::transpose_pieces(*pieces_, a, b));
@@ -120,7 +121,7 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
   view.shape_ = std::move(shape);
   std::swap(view.strides_[a], view.strides_[b]);
   if (!has_whole_blocks(view))
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: rows are not whole blocks of {}", a, b, dtype_name()));
+    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: rows are not whole blocks of {}", a, b, core::escaped(dtype_name())));
   return view;
 }
 
@@ -136,7 +137,7 @@ TensorView TensorView::reshape(Shape shape) const {
          fmt::format("strides cannot reshape {} (strides {}) to {}: materialize() first", to_string(shape_), to_string(strides_), to_string(shape)));
   view.shape_ = std::move(shape);
   if (block_of(*this) > 1) static_cast<void>(bytes_for(dtype_, view.shape_));
-  if (!has_whole_blocks(view)) fail(*this, ErrorCode::misaligned, fmt::format("rows of {} would not be whole blocks of {}", to_string(view.shape_), dtype_name()));
+  if (!has_whole_blocks(view)) fail(*this, ErrorCode::misaligned, fmt::format("rows of {} would not be whole blocks of {}", to_string(view.shape_), core::escaped(dtype_name())));
   return view;
 }
 

@@ -161,7 +161,7 @@ TEST_CASE("tree: a name of too many parts is one leaf under its whole name, with
     CHECK(!root.find(odd.substr(1)));
     CHECK(root.tensor_count() == 3);
     REQUIRE(checkpoint.notes().size() == 1);
-    CHECK(checkpoint.notes()[0].find("parts, more than the limit record_depth of 1000: the tree shows it as one leaf under its whole name") != std::string::npos);
+    CHECK(checkpoint.notes()[0].find("parts, more than Limits::record_depth = 1000: the tree shows it as one leaf under its whole name") != std::string::npos);
   }
 }
 
