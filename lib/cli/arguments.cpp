@@ -21,7 +21,7 @@ void add_open_options(CLI::App& command, C& into) {
                             "Read instead of mapping: a file that shrinks meanwhile is an error, never a signal");
   command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
   command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch: refuse files that name a class heft does not know");
-  command.add_option("--top-level-key", into.open.top_level_key, "PyTorch: the state dict under this key")->type_name("KEY");
+  command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")->type_name("KEY");
 }
 
 template <class C>
@@ -42,7 +42,11 @@ void add_io(CLI::App& command, C& into) {
 
 template <class C>
 void add_select(CLI::App& command, C& into) {
-  command.add_option("--select", into.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; may be repeated")
+  command
+      .add_option("--select", into.select.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; may be repeated")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false);
+  command.add_option("--exclude", into.select.exclude, "Leave out tensors whose name matches, as --select; may be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
 }
@@ -98,9 +102,9 @@ void declare(CLI::App& app, LoadCommand& c) {
   CLI::App& command = *app.add_subcommand("load", "Load into memory and report bytes, seconds, GB/s and peak memory");
   add_path(command, c);
   add_select(command, c);
-  command.add_option("--dtype", c.dtype, "Convert to this dtype while loading")->type_name("T");
+  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype while loading, complex numbers to a complex one")->type_name("T");
   command.add_option("--shard", c.shard, "Only the part of tensor-parallel rank R of W")->type_name("R/W");
-  command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole")->type_name("D");
+  command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole, with a note")->type_name("D");
   command.add_option("--threads", c.threads, "Worker threads (default: one a core)")->type_name("N");
   add_io(command, c);
   command.add_flag("--drop-cache", c.drop_cache, "Give up pages that the load brought into the page cache");
@@ -119,7 +123,7 @@ void declare(CLI::App& app, ConvertCommand& c) {
       ->type_name("");
   add_open_options(command, c);
   add_select(command, c);
-  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype")->type_name("T");
+  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype, complex numbers to a complex one")->type_name("T");
   command.add_option("--remap", c.remap, "Rename: a regular expression and what replaces its matches, $1 for its groups; may be repeated")
       ->type_name("'PATTERN=>REPLACEMENT'")
       ->allow_extra_args(false);

@@ -13,9 +13,15 @@
 
 namespace heft::cli {
 
+/// Patterns of tensors' names.
+struct Selection {
+  std::vector<std::string> select;   ///< Empty: all.
+  std::vector<std::string> exclude;  ///< Of those selected, the ones to leave out.
+};
+
 struct ListCommand {
   std::string path;
-  std::vector<std::string> select;
+  Selection select;
   bool json = false;
   OpenOptions open = {};
 };
@@ -63,9 +69,9 @@ struct VerifyCommand {
 struct LoadCommand {
   std::string path;
   std::string dtype;
-  std::vector<std::string> select;
+  Selection select;
   std::string shard;                 ///< "3/8"
-  std::size_t dim = 0;
+  std::optional<std::size_t> dim;    ///< Of `shard`; 0 without it.
   unsigned threads = 0;
   std::string io = "automatic";      ///< A Path by name.
   bool drop_cache = false;
@@ -76,7 +82,7 @@ struct ConvertCommand {
   std::string source;
   std::string destination;
   std::string dtype;
-  std::vector<std::string> select;   ///< Of the new names.
+  Selection select;                  ///< Of the new names.
   std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
   std::string shard_size;            ///< "5GB"; empty: one file.
   std::string io = "automatic";      ///< A Path by name.

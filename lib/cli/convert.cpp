@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/process_memory.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
@@ -10,39 +11,89 @@
 #include "heft/error.hpp"
 #include "heft/remap.hpp"
 #include "heft/save.hpp"
+#include "materialize/save_dtypes.hpp"
+#include "materialize/save_layout.hpp"
+#include "record/left_out.hpp"
 
 namespace heft::cli {
 namespace {
 
-Remapping remapping_from(const std::vector<std::string>& rules) {
+void add_rule(Remapping& remapping, const std::string& rule) {
   constexpr std::string_view arrow = "=>";
+  const std::size_t at = rule.find(arrow);
+  if (at == std::string::npos)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected --remap 'PATTERN=>REPLACEMENT', found '{}'", core::escaped(rule)));
+  remapping.add(rule.substr(0, at), rule.substr(at + arrow.size()));
+}
+
+Remapping remapping_from(const std::vector<std::string>& rules) {
   Remapping remapping;
-  for (const std::string& rule : rules) {
-    const std::size_t at = rule.find(arrow);
-    if (at == std::string::npos)
-      throw Error(ErrorCode::out_of_range, fmt::format("expected --remap 'PATTERN=>REPLACEMENT', found '{}'", core::escaped(rule)));
-    remapping.add(rule.substr(0, at), rule.substr(at + arrow.size()));
-  }
+  for (const std::string& rule : rules) add_rule(remapping, rule);
   return remapping;
 }
 
+// Adds a note for each rule that changes no key, given the names that the rules before it have made.
+void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& rules, std::vector<std::string>& notes) {
+  std::vector<std::string> names;
+  for (Renamed& key : Remapping().trace(source)) names.push_back(std::move(key.was));
+  for (const std::string& rule : rules) {
+    Remapping remapping;
+    add_rule(remapping, rule);
+    bool changes = false;
+    for (std::string& name : names) {
+      std::string renamed = remapping(name);
+      changes = changes || renamed != name;
+      name = std::move(renamed);
+    }
+    if (!changes) notes.push_back(fmt::format("--remap '{}' renames nothing", core::escaped(rule)));
+  }
+}
+
 // Under its new names. Lists keep their numbers: what is written is what was there.
-Checkpoint opened(const ConvertCommand& command) {
-  const Checkpoint source = open(command.source, command.open);
+Checkpoint remapped(const Checkpoint& source, const ConvertCommand& command) {
   if (command.remap.empty()) return source;
   return remap(source, remapping_from(command.remap), Indices::keep);
 }
 
-std::vector<SaveItem> items_of(const Checkpoint& source, const ConvertCommand& command) {
+std::vector<SaveItem> items_of(std::span<const Conversion> conversions) {
   std::vector<SaveItem> items;
-  for (TensorView& view : selected(source, command.select)) {
-    const DType dtype = command.dtype.empty() ? view.dtype() : dtype_for(view, dtype_from(command.dtype));
-    items.emplace_back(std::move(view), dtype);
-  }
+  items.reserve(conversions.size());
+  for (const auto& [view, dtype] : conversions) items.emplace_back(view, dtype);
   return items;
 }
 
+// What a conversion leaves out or does otherwise than the options ask.
+std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conversion> conversions, const ConvertCommand& command) {
+  std::vector<std::string> notes;
+  if (auto note = record::values_left_out(source)) notes.push_back(std::move(*note));
+  return command.dtype.empty() ? notes : joined(notes, conversion_notes(source, conversions, dtype_from(command.dtype)));
+}
+
 double gigabytes_per_second(const SaveReport& report) { return static_cast<double>(report.tensor_bytes) / report.seconds / 1e9; }
+
+// The name as a pattern that matches it alone.
+std::string pattern_of(std::string_view name) {
+  std::string pattern;
+  for (const char c : name) {
+    if (std::string_view("*?[]{}\\").find(c) != std::string_view::npos) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+// Throws Error{unsupported} when the destination's format lacks a dtype, with the options that help.
+void require_writable(std::span<const SaveItem> items, const ConvertCommand& command) {
+  const SaveFormat format = engine::target_of(command.destination, {}).format;
+  const auto found = engine::unwritable(items, format);
+  if (!found) return;
+  const TensorView& view = items[found->first].view;
+  std::vector<DType> dtypes = engine::writable_as(view, format);
+  std::erase_if(dtypes, [&](DType dtype) { return dtype_for(view, dtype) != dtype; });
+  const std::string advice = dtypes.empty() ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
+                                            : fmt::format("convert it with --dtype {}, or leave it out with", engine::dtype_list(dtypes));
+  throw Error(ErrorCode::unsupported, fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),
+              {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+}
 
 template <class Items, class Text>
 std::string json_list(const Items& items, Text text) {
@@ -59,16 +110,13 @@ void print_json(const SaveReport& report, const PeakMemory& peak, Terminal& term
   });
   terminal.out << ",\"tied\":" << json_list(report.tied, [](const auto& pair) { return fmt::format("[{},{}]", json_text(pair.first), json_text(pair.second)); });
   terminal.out << ",\"removed\":" << json_list(report.removed, [](const std::string& path) { return json_text(path); });
-  terminal.out << ",\"notes\":" << json_list(report.notes, [](const std::string& note) { return json_text(note); }) << "}\n";
+  terminal.out << ",\"notes\":" << json_texts(report.notes) << "}\n";
 }
 
 void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
   for (const SavedFile& file : report.files)
     terminal.out << fmt::format("wrote {}: {} tensors, {}\n", core::escaped(file.path, 1000), file.tensors, human_bytes(file.size_bytes));
   for (const std::string& path : report.removed) terminal.out << fmt::format("removed {}\n", core::escaped(path, 1000));
-  for (const auto& [name, first] : report.tied)
-    terminal.out << fmt::format("note: '{}' is tied to '{}' and was written as a copy\n", core::escaped(name), core::escaped(first));
-  for (const std::string& note : report.notes) terminal.out << "note: " << note << '\n';
   terminal.out << fmt::format("time: {:.3f} s, {:.2f} GB/s\n", report.seconds, gigabytes_per_second(report));
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
 }
@@ -76,8 +124,11 @@ void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& term
 }  // namespace
 
 int run(const ConvertCommand& command, Terminal& terminal) {
-  const Checkpoint source = opened(command);
-  const std::vector<SaveItem> items = items_of(source, command);
+  const Checkpoint original = open_noted(command.source, command.open, terminal);
+  const Checkpoint source = remapped(original, command);
+  const std::vector<Conversion> conversions = conversions_of(selected(source, command.select), command.dtype);
+  const std::vector<SaveItem> items = items_of(conversions);
+  require_writable(items, command);
   watch_interrupts();
   PeakMemorySampler memory;
   SaveReport report;
@@ -92,6 +143,12 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     report = save(items, command.destination, options);
   }
   const PeakMemory peak = memory.stop();
+  report.notes = joined(notes_of(source, conversions, command), report.notes);
+  add_unused_rules(original, command.remap, report.notes);
+  for (const auto& [name, first] : report.tied)
+    report.notes.push_back(fmt::format("'{}' is tied to '{}' and was written as a copy", core::escaped(name), core::escaped(first)));
+  print_notes(report.notes, terminal);
+  report.notes = joined(source.notes(), report.notes);
   if (command.json) print_json(report, peak, terminal);
   else print_text(report, peak, terminal);
   return yes;

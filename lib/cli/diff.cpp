@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
 
@@ -15,7 +16,7 @@ struct Tally {
   std::size_t different = 0;
 };
 
-std::string shape_of(const TensorView& view) { return fmt::format("{} {}", view.dtype_name(), to_string(view.shape())); }
+std::string shape_of(const TensorView& view) { return fmt::format("{} {}", core::escaped(view.dtype_name()), to_string(view.shape())); }
 
 // Empty when the tensors are equal, else a line that says how they differ. Bytes are compared first: equal bytes need no numbers.
 std::string values_apart(const TensorView& a, const TensorView& b) {
@@ -58,8 +59,8 @@ std::size_t only_in(const Checkpoint& here, const Checkpoint& there, Terminal& t
 }  // namespace
 
 int run(const DiffCommand& command, Terminal& terminal) {
-  const Checkpoint a = open(command.a, command.open);
-  const Checkpoint b = open(command.b, command.open);
+  const Checkpoint a = open_noted(command.a, command.open, terminal);
+  const Checkpoint b = open_noted(command.b, command.open, terminal);
   watch_interrupts();
   const std::size_t alone = only_in(a, b, terminal) + only_in(b, a, terminal);
   Tally tally;

@@ -2,7 +2,10 @@
 #include <ostream>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/sha256.hpp"
@@ -23,13 +26,15 @@ std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<s
 }  // namespace
 
 int run(const HashCommand& command, Terminal& terminal) {
-  const Checkpoint checkpoint = open(command.path, command.open);
+  const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   watch_interrupts();
   Pieces pieces(command.open.limits);
+  std::vector<std::string> notes;
   for (const TensorView& view : wanted(checkpoint, command.names)) {
     if (view.has_data()) pieces.add(view, view.wanted_dtype());
-    else terminal.err << "heft: tensor '" << core::escaped(view.name()) << "' has a shape but no bytes: not hashed\n";
+    else notes.push_back(fmt::format("'{}' has a shape but no bytes: not hashed", core::escaped(view.name())));
   }
+  print_notes(notes, terminal);
   std::map<std::string, std::string> digests;
   {
     ProgressBar bar(terminal, "hashing");

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "core/text.hpp"
@@ -69,7 +70,7 @@ void print_totals(const std::map<std::string, Total>& totals, std::size_t shards
 }  // namespace
 
 int run(const ListCommand& command, Terminal& terminal) {
-  const Checkpoint checkpoint = open(command.path, command.open);
+  const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   const std::vector<TensorView> views = selected(checkpoint, command.select);
   if (command.json) {
     for (const TensorView& view : views) terminal.out << json_line(view);
@@ -88,7 +89,6 @@ int run(const ListCommand& command, Terminal& terminal) {
   layout.fit(terminal.width);
   for (const TensorView& view : views) terminal.out << layout.line(row_of(view));
   print_totals(totals, checkpoint.shards().size(), terminal);
-  for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
   return yes;
 }
 

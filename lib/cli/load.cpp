@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/process_memory.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
@@ -14,19 +15,47 @@
 namespace heft::cli {
 namespace {
 
-LoadPlan plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
-  LoadPlan plan(command.open.limits);
-  for (TensorView view : selected(checkpoint, command.select)) {
-    if (!view.has_data()) continue;
-    // A bias has no dim 1 and norms are replicated in tensor parallelism: what lacks the dim is loaded whole.
-    if (!command.shard.empty() && command.dim < view.rank()) {
-      const ShardOf part = shard_from(command.shard);
-      view = view.shard(command.dim, part.tp_rank, part.tp_size);
-    }
-    const DType dtype = command.dtype.empty() ? view.dtype() : dtype_for(view, dtype_from(command.dtype));
-    plan.add(std::move(view), dtype);
+// What a load leaves out or does otherwise than the options ask.
+struct Planned {
+  LoadPlan plan;
+  std::vector<std::string> notes;
+};
+
+std::string quoted(const TensorView& view) { return fmt::format("'{}'", core::escaped(view.name())); }
+
+// Cuts the views. A bias has no dim 1 and norms are replicated in tensor parallelism: what lacks the dim is loaded whole.
+void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector<std::string>& notes) {
+  if (command.shard.empty()) {
+    if (command.dim) throw Error(ErrorCode::out_of_range, "--dim is the dim that --shard cuts: expected --shard too");
+    return;
   }
-  return plan;
+  const ShardOf part = shard_from(command.shard);
+  const std::size_t dim = command.dim.value_or(0);
+  NamedCount whole;
+  for (TensorView& view : views) {
+    if (dim < view.rank()) view = view.shard(dim, part.tp_rank, part.tp_size);
+    else whole.add(quoted(view));
+  }
+  if (!views.empty() && whole.count() == views.size())
+    throw Error(ErrorCode::out_of_range, fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()), {.path = command.path});
+  if (whole.count() > 0) notes.push_back(fmt::format("{} loaded whole, for want of a dim {}: {}", whole.tensors(), dim, whole.names()));
+}
+
+Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
+  Planned planned{LoadPlan(command.open.limits), {}};
+  std::vector<TensorView> views = selected(checkpoint, command.select);
+  NamedCount without_bytes;
+  for (const TensorView& view : views)
+    if (!view.has_data()) without_bytes.add(quoted(view));
+  std::erase_if(views, [](const TensorView& view) { return !view.has_data(); });
+  if (without_bytes.count() > 0)
+    planned.notes.push_back(fmt::format("{} not loaded, with a shape but no bytes: {}", without_bytes.tensors(), without_bytes.names()));
+  cut(views, command, planned.notes);
+  const std::vector<Conversion> conversions = conversions_of(std::move(views), command.dtype);
+  for (const auto& [view, dtype] : conversions) planned.plan.add(view, dtype);
+  if (!command.dtype.empty())
+    for (std::string& note : conversion_notes(checkpoint, conversions, dtype_from(command.dtype))) planned.notes.push_back(std::move(note));
+  return planned;
 }
 
 // Seconds from the first look at the path to the last byte in its place, and those of them that opening took.
@@ -40,14 +69,15 @@ double gb_per_second(const LoadStats& stats, const Times& times) {
   return static_cast<double>(stats.bytes_written) / times.all() / 1e9;
 }
 
-void print_json(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak, Terminal& terminal) {
+void print_json(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
+                std::span<const std::string> notes, Terminal& terminal) {
   terminal.out << fmt::format("{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},", tensors, stats.bytes_read, stats.bytes_written);
   terminal.out << fmt::format("\"seconds\":{:.6f},\"open_seconds\":{:.6f},\"load_seconds\":{:.6f},\"gb_per_s\":{:.3f},", times.all(), times.open,
                               times.load, gb_per_second(stats, times));
   terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident, peak.anonymous, stats.threads);
   for (std::size_t i = 0; i < stats.paths.size(); ++i)
     terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.paths[i].path), name(stats.paths[i].reason), stats.paths[i].bytes);
-  terminal.out << "}}\n";
+  terminal.out << "},\"notes\":" << json_texts(notes) << "}\n";
 }
 
 void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak, Terminal& terminal) {
@@ -64,9 +94,10 @@ int run(const LoadCommand& command, Terminal& terminal) {
   watch_interrupts();
   PeakMemorySampler memory;
   const auto begin = std::chrono::steady_clock::now();
-  const Checkpoint checkpoint = open(command.path, command.open);
+  const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   const double open_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const LoadPlan plan = plan_for(command, checkpoint);
+  const Planned planned = plan_for(command, checkpoint);
+  print_notes(planned.notes, terminal);
   Weights weights;
   {
     ProgressBar bar(terminal, "loading");
@@ -75,11 +106,11 @@ int run(const LoadCommand& command, Terminal& terminal) {
     options.path = path_from(command.io);
     options.drop_page_cache = command.drop_cache;
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
-    weights = materialize(plan, options);
+    weights = materialize(planned.plan, options);
   }
   const PeakMemory peak = memory.stop();
   const Times times{open_seconds, weights.stats().seconds};
-  if (command.json) print_json(weights.stats(), weights.count(), times, peak, terminal);
+  if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(checkpoint.notes(), planned.notes), terminal);
   else print_text(weights.stats(), weights.count(), times, peak, terminal);
   return yes;
 }

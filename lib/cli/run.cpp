@@ -5,6 +5,8 @@
 #include <ostream>
 
 #include "cli/arguments.hpp"
+#include "cli/printable_stream.hpp"
+#include "core/text.hpp"
 #include "heft/error.hpp"
 
 namespace heft::cli {
@@ -14,7 +16,10 @@ int run(const TextCommand& command, Terminal& terminal) {
   return yes;
 }
 
-int run(int argc, const char* const* argv, Terminal& terminal) {
+int run(int argc, const char* const* argv, Terminal& raw) {
+  PrintableStream out(raw.out);
+  PrintableStream err(raw.err);
+  Terminal terminal{.out = out, .err = err, .width = raw.width, .colour = raw.colour, .progress = raw.progress, .bar = &raw.err};
   try {
     const Command command = parse(argc, argv);
     const int status = std::visit([&terminal](const auto& chosen) { return run(chosen, terminal); }, command);
@@ -23,7 +28,7 @@ int run(int argc, const char* const* argv, Terminal& terminal) {
   } catch (const std::bad_alloc&) {
     terminal.err << "heft: out of memory\n";
   } catch (const std::exception& error) {
-    terminal.err << "heft: " << error.what() << '\n';
+    terminal.err << "heft: " << core::printable(error.what()) << '\n';
   }
   if (const int signal = interrupted(); signal != 0) return 128 + signal;
   return trouble;

@@ -47,23 +47,29 @@ TensorView without_dim(const TensorView& view, std::size_t dim) {
   return view.reshape(Shape(std::span<const std::int64_t>(dims)));
 }
 
-}  // namespace
+using Names = std::unordered_set<std::string>;
 
-std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector<std::string>& patterns) {
-  std::vector<TensorView> views;
-  if (patterns.empty()) {
-    for (const TensorView& view : checkpoint.tensors()) views.push_back(view);
-    return views;
-  }
-  std::unordered_set<std::string> wanted;
+Names matching(const Checkpoint& checkpoint, const std::vector<std::string>& patterns) {
+  Names names;
   for (const std::string& pattern : patterns) {
     const TensorRange matching = checkpoint.tensors(pattern);
     if (matching.empty())
       throw Error(ErrorCode::not_found, fmt::format("no tensor matches '{}'", core::escaped(pattern)), {.path = checkpoint.path()});
-    for (const TensorView& view : matching) wanted.emplace(view.name());
+    for (const TensorView& view : matching) names.emplace(view.name());
   }
-  for (const TensorView& view : checkpoint.tensors())
-    if (wanted.contains(std::string(view.name()))) views.push_back(view);
+  return names;
+}
+
+}  // namespace
+
+std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& selection) {
+  const Names wanted = matching(checkpoint, selection.select);
+  const Names unwanted = matching(checkpoint, selection.exclude);
+  std::vector<TensorView> views;
+  for (const TensorView& view : checkpoint.tensors()) {
+    const std::string name(view.name());
+    if ((selection.select.empty() || wanted.contains(name)) && !unwanted.contains(name)) views.push_back(view);
+  }
   return views;
 }
 
@@ -80,6 +86,8 @@ Path path_from(const std::string& text) {
 
 DType dtype_for(const TensorView& view, DType asked) noexcept {
   const DTypeCategory category = info(view.dtype()).category;
+  const bool is_complex = category == DTypeCategory::complex;
+  if (info(asked).category == DTypeCategory::complex) return is_complex ? asked : view.dtype();
   return category == DTypeCategory::real || category == DTypeCategory::block ? asked : view.dtype();
 }
 

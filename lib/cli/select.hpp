@@ -4,20 +4,21 @@
 #include <string>
 #include <vector>
 
+#include "cli/commands.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/load_stats.hpp"
 
 namespace heft::cli {
 
-/// Tensors that match any of the patterns, in file order; all when there are no patterns. Throws Error{not_found} when a pattern matches none.
-std::vector<TensorView> selected(const Checkpoint& checkpoint, const std::vector<std::string>& patterns);
+/// Tensors that the selection means, in file order. Throws Error{not_found} for a pattern that matches none.
+std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& selection);
 
 /// The dtype of that name. Throws Error{out_of_range}.
 DType dtype_from(const std::string& text);
 /// The path of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}.
 Path path_from(const std::string& text);
-/// The dtype that a view gets when --dtype asks for `asked`: that one for floats and blocks of quantized floats, its own for integers, booleans and what
-/// else has no floats in it.
+/// The dtype that a view gets when --dtype asks for `asked`: that one for floats and blocks of quantized floats (for complex numbers when
+/// `asked` is complex), its own for integers, booleans and all others.
 DType dtype_for(const TensorView& view, DType asked) noexcept;
 
 /// The view cut as "0:2,:,-1" says: begin:end for each dim from the outermost, a single number takes that element and removes the dim,

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "cli/values.hpp"
@@ -23,11 +24,12 @@ void each_value(const Tensor& tensor, std::uint64_t most, Write write) {
 
 std::string json_or_null(const std::optional<double>& value) { return value ? json_number(*value) : "null"; }
 
-void print_json(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, Terminal& terminal) {
+void print_json(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, std::span<const std::string> notes,
+                Terminal& terminal) {
   terminal.out << fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"values\":[", json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()));
   each_value(tensor, head, [&](std::size_t i, const std::string& value) { terminal.out << (i > 0 ? "," : "") << value; });
-  terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{}}}\n", json_or_null(statistics.min),
-                              json_or_null(statistics.max), json_or_null(statistics.mean), statistics.nan, statistics.inf);
+  terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{},\"notes\":{}}}\n", json_or_null(statistics.min),
+                              json_or_null(statistics.max), json_or_null(statistics.mean), statistics.nan, statistics.inf, json_texts(notes));
 }
 
 // Values in rows of the innermost dim, as far as a line reaches.
@@ -45,7 +47,7 @@ void print_values(const Tensor& tensor, std::uint64_t head, Terminal& terminal) 
 }
 
 void print_text(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, Terminal& terminal) {
-  terminal.out << fmt::format("{}: {} {}, {}\n", core::escaped(view.name()), view.dtype_name(), to_string(view.shape()), human_bytes(view.size_bytes()));
+  terminal.out << fmt::format("{}: {} {}, {}\n", core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()));
   print_values(tensor, head, terminal);
   if (statistics.min)
     terminal.out << fmt::format("min {}, max {}, mean {} (of finite values), ", *statistics.min, *statistics.max, *statistics.mean);
@@ -55,11 +57,11 @@ void print_text(const TensorView& view, const Tensor& tensor, const Statistics& 
 }  // namespace
 
 int run(const ShowCommand& command, Terminal& terminal) {
-  const Checkpoint checkpoint = open(command.path, command.open);
+  const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   const TensorView view = sliced(checkpoint.tensor(command.name), command.slice);
   const Tensor tensor = readable(view);
   const Statistics statistics = statistics_of(tensor);
-  if (command.json) print_json(view, tensor, statistics, command.head.value_or(UINT64_MAX), terminal);
+  if (command.json) print_json(view, tensor, statistics, command.head.value_or(UINT64_MAX), checkpoint.notes(), terminal);
   else print_text(view, tensor, statistics, command.head.value_or(64), terminal);
   return yes;
 }

@@ -58,7 +58,7 @@ void ignore_file_size_signal() noexcept { std::signal(SIGXFSZ, SIG_IGN); }
 ProgressBar::ProgressBar(Terminal& terminal, std::string_view what) : terminal_(terminal), what_(what) {}
 
 ProgressBar::~ProgressBar() {
-  if (drawn_) terminal_.err << "\r\x1b[K" << std::flush;
+  if (drawn_) stream() << "\r\x1b[K" << std::flush;
 }
 
 void ProgressBar::show(std::uint64_t done, std::uint64_t total) {
@@ -69,8 +69,10 @@ void ProgressBar::show(std::uint64_t done, std::uint64_t total) {
   if (now - drawn_at_ < std::chrono::milliseconds(100)) return;
   drawn_at_ = now;
   drawn_ = true;
-  terminal_.err << line(done, total) << std::flush;
+  stream() << line(done, total) << std::flush;
 }
+
+std::ostream& ProgressBar::stream() const noexcept { return terminal_.bar != nullptr ? *terminal_.bar : terminal_.err; }
 
 std::string ProgressBar::line(std::uint64_t done, std::uint64_t total) const {
   constexpr int cells = 30;

@@ -23,6 +23,7 @@ struct Terminal {
   unsigned width = 0;         ///< Columns of `out` when it is a terminal, 0 otherwise: then lines are not cut.
   bool colour = false;        ///< `out` may carry colours.
   bool progress = false;      ///< `err` is a terminal: progress bars go there.
+  std::ostream* bar = nullptr;  ///< `err` without the escaping of run(): progress bars move the cursor. Null: `err`.
 };
 
 /// The process's own streams, asked once. NO_COLOR (no-color.org) switches colours off.
@@ -51,6 +52,7 @@ class ProgressBar {
 
  private:
   using Clock = std::chrono::steady_clock;
+  [[nodiscard]] std::ostream& stream() const noexcept;
   [[nodiscard]] std::string line(std::uint64_t done, std::uint64_t total) const;
 
   Terminal& terminal_;

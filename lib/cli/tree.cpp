@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/text.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
@@ -40,11 +41,11 @@ class Sheet {
     ++containers_;
   }
   // What was left out; empty when nothing was.
-  [[nodiscard]] std::string note() const {
+  [[nodiscard]] std::vector<std::string> notes() const {
     if (containers_ == 0) return {};
-    return fmt::format(
-        "note: {} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels\n",
-        left_out_, containers_, bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels);
+    return {fmt::format(
+        "{} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels", left_out_,
+        containers_, bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels)};
   }
 
  private:
@@ -147,7 +148,7 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
 }
 
 std::string tensor_line(const TensorView& view) {
-  return fmt::format("{} {} {}", view.dtype_name(), to_string(view.shape()), human_bytes(view.size_bytes()));
+  return fmt::format("{} {} {}", core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()));
 }
 
 std::string container_line(const Record& record) {
@@ -202,13 +203,13 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
 }  // namespace
 
 int run(const TreeCommand& command, Terminal& terminal) {
-  const Checkpoint checkpoint = open(command.path, command.open);
+  const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), command.bounds.levels);
   const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
   Sheet sheet(terminal.out, command.bounds);
   if (command.json) print_json(root, depth, sheet);
   else print_text(root, depth, sheet);
-  terminal.err << sheet.note();
+  print_notes(sheet.notes(), terminal);
   return yes;
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/notes.hpp"
 #include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
@@ -61,7 +62,7 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
   const std::vector<Damage> damages = checkpoint.verify_checksums();
   for (const Damage& damage : damages) {
     if (command.json) terminal.out << fmt::format("{{\"name\":{},\"damage\":{}}}\n", json_text(damage.tensor), json_text(damage.sentence));
-    else terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000), core::escaped(damage.tensor), damage.sentence);
+    else terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000), core::escaped(damage.tensor), core::printable(damage.sentence));
   }
   return damages.size();
 }
@@ -94,10 +95,11 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   return findings;
 }
 
-int verdict(const Findings& findings, const VerifyCommand& command, Terminal& terminal) {
+int verdict(const Findings& findings, std::span<const std::string> notes, const VerifyCommand& command, Terminal& terminal) {
   const bool damaged = findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
   if (command.json)
-    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{}}}\n", !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf);
+    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{},\"notes\":{}}}\n", !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf,
+                                json_texts(notes));
   else
     terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n", damaged ? "damaged" : "sound",
                                 findings.tensors, findings.non_finite, findings.checksums,
@@ -110,10 +112,8 @@ int verdict(const Findings& findings, const VerifyCommand& command, Terminal& te
 int run(const VerifyCommand& command, Terminal& terminal) {
   watch_interrupts();
   try {
-    const Checkpoint checkpoint = open(command.path, command.open);
-    if (!command.json)
-      for (const std::string& note : checkpoint.notes()) terminal.out << "note: " << core::escaped(note) << '\n';
-    return verdict(check_payload(checkpoint, command, terminal), command, terminal);
+    const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
+    return verdict(check_payload(checkpoint, command, terminal), checkpoint.notes(), command, terminal);
   } catch (const Error& error) {
     if (!is_damage(error.code())) throw;
     terminal.err << "heft: " << error.what() << '\n';

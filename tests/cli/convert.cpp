@@ -91,7 +91,7 @@ TEST_CASE("convert: what cannot be is one line on the error stream and leaves no
   fails({"convert", source, (folder.path() / "new.bin").string()}, ".safetensors");
   fails({"convert", source, (folder.path() / "new.npz").string(), "--shard-size", "24"}, "safetensors only");
   fails({"convert", source, (folder.path() / "new.gguf").string(), "--shard-size", "24"}, "safetensors only");
-  fails({"convert", source, (folder.path() / "new.npz").string(), "--dtype", "bf16"}, "numpy has no dtype for bf16");
+  fails({"convert", source, (folder.path() / "new.npz").string(), "--dtype", "bf16"}, "npz has no dtype for bf16");
   CHECK(fs::directory_iterator(folder.path()) != fs::directory_iterator());
   for (const auto& entry : fs::directory_iterator(folder.path())) CHECK(entry.path() == source);
 }

@@ -1,0 +1,61 @@
+#include "cli/printable_stream.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "core/text.hpp"
+
+namespace heft::cli {
+namespace {
+
+bool is_plain(char c) noexcept { return (c >= ' ' && c <= '~') || c == '\n'; }
+
+// True for the start of a sequence that more bytes may make whole.
+bool may_continue(std::string_view text) noexcept {
+  const auto lead = static_cast<std::uint8_t>(text[0]);
+  const std::size_t wanted = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  return text.size() < wanted && std::ranges::all_of(text.substr(1), [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) == 0x80; });
+}
+
+}  // namespace
+
+void PrintableBuffer::put(std::string_view text) {
+  if (std::ranges::all_of(text, is_plain)) {
+    to_.write(text.data(), static_cast<std::streamsize>(text.size()));
+    return;
+  }
+  while (!text.empty()) {
+    const core::CodePoint code = core::first_code_point(text);
+    if (code.length == 0 && may_continue(text)) break;
+    const std::string_view one = text.substr(0, std::max<std::size_t>(code.length, 1));
+    if (one == "\n") to_ << '\n';
+    else to_ << core::printable(std::string(one));
+    text.remove_prefix(one.size());
+  }
+  pending_ = text;
+}
+
+void PrintableBuffer::finish() {
+  if (!pending_.empty()) to_ << core::printable(std::exchange(pending_, {}));
+}
+
+PrintableBuffer::int_type PrintableBuffer::overflow(int_type c) {
+  if (traits_type::eq_int_type(c, traits_type::eof())) return traits_type::not_eof(c);
+  const char letter = traits_type::to_char_type(c);
+  return xsputn(&letter, 1) == 1 ? c : traits_type::eof();
+}
+
+std::streamsize PrintableBuffer::xsputn(const char* text, std::streamsize size) {
+  const std::string_view more(text, static_cast<std::size_t>(size));
+  if (pending_.empty()) put(more);
+  else put(std::exchange(pending_, {}).append(more));
+  return to_ ? size : 0;
+}
+
+int PrintableBuffer::sync() {
+  finish();
+  return to_.flush() ? 0 : -1;
+}
+
+}  // namespace heft::cli
