@@ -8,6 +8,7 @@
 #include "core/input.hpp"
 #include "format/formats.hpp"
 #include "heft/error.hpp"
+#include "support/catalog_checks.hpp"
 
 namespace {
 
@@ -41,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     check(heft::format::index_json_format.read(heft::core::MemoryInput(heft::Bytes(bytes, nullptr)), {}));
   } catch (const heft::Error& error) {
+    heft::test::check_words(error);
     require(!error.offset() || *error.offset() <= size);
   }
   return 0;

@@ -38,7 +38,8 @@ void read(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
     read({reinterpret_cast<const char*>(data), size});
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    test::check_words(error);
   }
   return 0;
 }

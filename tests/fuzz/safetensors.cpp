@@ -8,6 +8,7 @@
 #include "core/input.hpp"
 #include "format/formats.hpp"
 #include "heft/error.hpp"
+#include "support/catalog_checks.hpp"
 
 namespace {
 
@@ -25,6 +26,7 @@ void check(const heft::format::Catalog& catalog, std::uint64_t size) {
     for (const char c : entry.name) sum += static_cast<unsigned char>(c);  // so that a dangling name is seen
   }
   require(catalog.tensors.empty() || end == size);
+  for (const std::string& note : catalog.notes) heft::test::require_printable(note, "a note");
   for (const auto& node : catalog.nodes)
     if (node.kind == heft::format::NodeKind::text)
       for (const char c : std::string_view(node.text, node.count)) sum += static_cast<unsigned char>(c);
@@ -40,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     check(heft::format::safetensors_format.read(heft::core::MemoryInput(heft::Bytes(bytes, nullptr)), {}), size);
   } catch (const heft::Error& error) {
+    heft::test::check_words(error);
     require(!error.offset() || *error.offset() <= size);
   }
   return 0;

@@ -38,7 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   try {
     read_all(bytes);
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    test::check_words(error);
   }
   test::is_read(format::torch_zip_format, bytes, small_limits());
   return 0;

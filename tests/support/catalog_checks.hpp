@@ -13,6 +13,7 @@
 #include "core/input.hpp"
 #include "format/format.hpp"
 #include "heft/error.hpp"
+#include "support/printable.hpp"
 
 namespace heft::test {
 
@@ -43,6 +44,8 @@ class SoundCatalog {
     for (const format::PackedList& list : catalog_.packed)
       for (std::uint32_t i = 0; i < list.count; ++i) check_node(catalog_.node(list.first + i));
     for (const format::Value& value : catalog_.values) require(value.node < catalog_.nodes.size(), "a value that is no node");
+    for (const std::string& note : catalog_.notes) require_printable(note, "a note");
+    require_printable(catalog_.detail, "a catalog's detail");
     if (catalog_.metadata != format::none)
       require(catalog_.nodes.at(catalog_.metadata).kind == format::NodeKind::map, "metadata that is no map");
     if (touched_ == UINT64_MAX) throw std::logic_error("never: keeps the reads alive");
@@ -109,13 +112,20 @@ class SoundCatalog {
   std::uint64_t touched_ = 0;
 };
 
+/// An Error must be one line of printable text, whatever the file was.
+inline void check_words(const Error& error) {
+  if (std::string_view(error.what()).empty()) throw std::logic_error("an Error without words");
+  require_printable(error.what(), "an Error");
+  require_printable(error.sentence(), "an Error's sentence");
+}
+
 /// Reads a file that may be anything: it is refused with an Error, or its catalog is sound.
 inline bool is_read(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {}) {
   try {
     SoundCatalog(read_bytes(format, bytes, options), bytes.size()).check();
     return true;
   } catch (const Error& error) {
-    if (std::string_view(error.what()).empty()) throw std::logic_error("an Error without words");
+    check_words(error);
     return false;
   }
 }
