@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/table.hpp"
 #include "format/catalog.hpp"
 #include "format/messagepack.hpp"
 #include "heft/limits.hpp"
@@ -88,7 +89,7 @@ class PackTree {
 
   std::string path_;
   std::vector<Frame> frames_;
-  std::vector<Child> children_;
+  core::Table<Child> children_{catalog_.budget};
   std::uint64_t items_ = 0;
 };
 

@@ -17,7 +17,9 @@ constexpr std::uint64_t max_expected_values = 1u << 22;
 // A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
 // one entry.
 constexpr std::uint64_t memo_slack = 4096;
-constexpr std::uint64_t far_memo_node_bytes = 64;  // what the allocator gives for a node of the map
+// What the allocator gives for a node of these maps.
+constexpr std::uint64_t far_memo_node_bytes = 64;
+constexpr std::uint64_t global_node_bytes = 96;
 
 }  // namespace
 
@@ -126,7 +128,10 @@ std::uint32_t PickleMachine::add_global(PickleGlobal global) {
   const PickleGlobal renamed = python3_name(global);
   const auto [known, is_new] =
       globals_.try_emplace({renamed.module, renamed.name}, static_cast<std::uint32_t>(pickle_.globals.size()));
-  if (is_new) pickle_.globals.push_back(renamed);
+  if (is_new) {
+    globals_bytes_.add(global_node_bytes);
+    pickle_.globals.push_back(renamed);
+  }
   PickleValue value;
   value.kind = PickleKind::global;
   value.count = known->second;

@@ -177,6 +177,7 @@ class PickleMachine {
   core::MetadataCharge far_memo_bytes_{pickle_.budget};
   std::uint64_t memo_entries_ = 0;
   std::map<std::pair<std::string_view, std::string_view>, std::uint32_t> globals_;
+  core::MetadataCharge globals_bytes_{pickle_.budget};
   std::uint64_t opcode_at_ = 0;
   std::uint8_t opcode_ = 0;
   bool stopped_ = false;
