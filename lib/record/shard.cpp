@@ -61,6 +61,7 @@ std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member
 
 void FileInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
   core::require_inside(offset, into.size(), file_.size_bytes(), "the file");
+  if (budget()) budget()->add_read(into.size());
   file_.read(offset, into);
 }
 
