@@ -46,7 +46,6 @@ void require_setup(bool holds, const char* rule) {
 
 void check(const DirectSetup& setup) {
   require_setup(setup.depth >= 1 && setup.depth <= most_in_flight, "a queue of direct reads is 1 to 4096 deep");
-  for (const auto& file : setup.files) require_setup(file != nullptr, "a queue of direct reads needs its files open");
   for (const auto& buffer : setup.buffers)
     require_setup(!buffer.empty() && buffer.size() <= most_buffer_bytes, "buffers of direct reads hold 1 byte to 1 GiB");
 }
@@ -59,9 +58,10 @@ DirectFile::DirectFile(int handle, std::shared_ptr<const File> file, std::uint32
 DirectFile::~DirectFile() { sys::close(handle_); }
 
 DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
-  if (lives_in_memory(file->handle())) return {.file = nullptr, .reason = "the file lives in memory: there is no cache to go past"};
+  const auto open = file->descriptor();
+  if (lives_in_memory(open->get())) return {.file = nullptr, .reason = "the file lives in memory: there is no cache to go past"};
   // Without O_NONBLOCK, which makes io_uring answer EAGAIN instead of waiting; this is known to be a regular file.
-  const std::string link = fmt::format("/proc/self/fd/{}", file->handle());
+  const std::string link = fmt::format("/proc/self/fd/{}", open->get());
   Descriptor opened = open_at(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   if (const int error = opened.os_error())
     return {.file = nullptr, .reason = "opening with O_DIRECT: " + std::generic_category().message(error)};

@@ -45,13 +45,12 @@ class DirectFile {
   std::uint32_t memory_alignment_;
 };
 
-/// What a queue reads, and where to.
+/// How a queue reads, and where to.
 struct DirectSetup {
-  std::vector<std::shared_ptr<const DirectFile>> files;  ///< submit() names them by their index. The queue keeps them open.
-  std::vector<std::span<std::byte>> buffers;             ///< Memory read into again and again: registered (pinned) where that is allowed. Each at
-                                                         ///< most 1 GiB, disjoint. May be empty: submit() takes any memory. They outlive the queue.
-  unsigned depth = 64;                                   ///< Requests in flight at most; 1 to 4096.
-  bool allow_ring = true;                                ///< False: pread, even where io_uring is to be had.
+  std::vector<std::span<std::byte>> buffers;  ///< Memory read into again and again: registered (pinned) where that is allowed. Each at most
+                                              ///< 1 GiB, disjoint. May be empty: submit() takes any memory. They outlive the queue.
+  unsigned depth = 64;                        ///< Requests in flight at most; 1 to 4096.
+  bool allow_ring = true;                     ///< False: pread, even where io_uring is to be had.
 };
 
 /// A finished request.
@@ -80,10 +79,11 @@ class DirectQueue {
   DirectQueue(const DirectQueue&) = delete;
   DirectQueue& operator=(const DirectQueue&) = delete;
 
-  /// Asks for [offset, offset + into.size()) of files[file]. Offset, size and address are aligned as the file asks, at most 1 GiB; the last range
-  /// may reach past the end of the file, but begins before it. `token` comes back with the completion. The request may wait for flush() or
-  /// wait() before it is sent. Throws Error{misaligned, out_of_range}, the latter also when depth requests are in flight.
-  virtual void submit(std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) = 0;
+  /// Asks for [offset, offset + into.size()) of `file`, which is kept open until the request is finished. Offset, size and address are aligned
+  /// as the file asks, at most 1 GiB; the last range may reach past the end of the file, but begins before it. `token` comes back with the
+  /// completion. The request may wait for flush() or wait() before it is sent. Throws Error{misaligned, out_of_range}, the latter also when
+  /// depth requests are in flight.
+  virtual void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) = 0;
   /// Sends what submit() left behind, without waiting: before a pause in which the caller works on other things. Throws Error{io}.
   virtual void flush() = 0;
   /// Sends what is left, waits until a request is finished (not in the order of submission) and returns it. Short reads, EINTR and EAGAIN are

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "heft/error.hpp"
 
@@ -20,10 +21,9 @@ ErrorPlace at(const DirectFile& file, std::uint64_t offset, int os_error = 0) {
   return {.path = file.file().path(), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
-const DirectFile& file_of(const DirectSetup& setup, std::size_t index) {
-  if (index >= setup.files.size())
-    throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} files, asked for number {}", setup.files.size(), index));
-  return *setup.files[index];
+std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile> file) {
+  if (!file) throw Error(ErrorCode::out_of_range, "expected a file that is open for direct reads, found none");
+  return file;
 }
 
 std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
@@ -46,8 +46,8 @@ void require_aligned(const DirectFile& file, std::uint64_t offset, std::span<con
 
 }  // namespace
 
-DirectRequest::DirectRequest(const DirectSetup& setup, std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token)
-    : file_(&file_of(setup, file)), index_(file), offset_(offset), into_(into), token_(token), wanted_(wanted_bytes(*file_, offset, into.size())) {
+DirectRequest::DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token)
+    : file_(require_file(std::move(file))), offset_(offset), into_(into), token_(token), wanted_(wanted_bytes(*file_, offset, into.size())) {
   require_aligned(*file_, offset, into);
 }
 

@@ -13,10 +13,9 @@ namespace heft::mmap {
 class DirectRequest {
  public:
   /// Checks what DirectQueue::submit() promises to check, but for the number in flight.
-  DirectRequest(const DirectSetup& setup, std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token);
+  DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token);
 
   /// What is to be read next.
-  [[nodiscard]] std::size_t file_index() const noexcept { return index_; }
   [[nodiscard]] int handle() const noexcept { return file_->handle(); }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_ + done_; }
   [[nodiscard]] std::span<std::byte> rest() const noexcept { return into_.subspan(static_cast<std::size_t>(done_)); }
@@ -34,8 +33,7 @@ class DirectRequest {
   Step stall(DirectStats& stats);
   Step finish_buffered(DirectStats& stats);
 
-  const DirectFile* file_;
-  std::size_t index_;
+  std::shared_ptr<const DirectFile> file_;
   std::uint64_t offset_;
   std::span<std::byte> into_;
   std::uint64_t token_;

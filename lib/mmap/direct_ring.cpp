@@ -1,4 +1,5 @@
-// Direct reads through io_uring, with registered buffers and files where the system lets them be registered.
+// Direct reads through io_uring, with registered buffers where the system lets them be registered. Files are not: what that saves goes unnoticed
+// beside reads of this size, and a registered one takes a descriptor as long as the queue lives.
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -38,14 +39,13 @@ class RingQueue final : public DirectQueue {
     const int result = ring_.open(setup_.depth);
     if (result < 0) return result;
     register_buffers();
-    register_files();
     return 0;
   }
 
-  void submit(std::size_t file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) override {
+  void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) override {
     if (free_.empty()) throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
     const unsigned slot = free_.back();
-    slots_[slot].emplace(setup_, file, offset, into, token);
+    slots_[slot].emplace(std::move(file), offset, into, token);
     free_.pop_back();
     prepare(slot);
   }
@@ -77,23 +77,12 @@ class RingQueue final : public DirectQueue {
  private:
   void register_buffers() {
     if (setup_.buffers.empty()) return;
-    if (const int result = ring_.register_buffers(setup_.buffers); result < 0) return miss("registering buffers", result);
+    if (const int result = ring_.register_buffers(setup_.buffers); result < 0) {
+      reason_ = sentence("registering buffers", result);
+      return;
+    }
     for (std::size_t i = 0; i < setup_.buffers.size(); ++i) buffers_.push_back({setup_.buffers[i], static_cast<int>(i)});
     std::sort(buffers_.begin(), buffers_.end(), lies_before);
-  }
-
-  void register_files() {
-    std::vector<int> handles;
-    for (const auto& file : setup_.files) handles.push_back(file->handle());
-    if (handles.empty()) return;
-    const int result = ring_.register_files(handles);
-    if (result < 0) return miss("registering files", result);
-    files_registered_ = true;
-  }
-
-  void miss(const char* what, int result) {
-    if (!reason_.empty()) reason_ += "; ";
-    reason_ += sentence(what, result);
   }
 
   // Index of the registered buffer that holds all of `into`, or -1.
@@ -107,8 +96,7 @@ class RingQueue final : public DirectQueue {
 
   void prepare(unsigned slot) noexcept {
     const DirectRequest& request = *slots_[slot];
-    ring_.prepare({.file = files_registered_ ? static_cast<int>(request.file_index()) : request.handle(),
-                   .is_registered = files_registered_,
+    ring_.prepare({.file = request.handle(),
                    .buffer = buffer_of(request.rest()),
                    .offset = request.offset(),
                    .into = request.rest(),
@@ -169,7 +157,6 @@ class RingQueue final : public DirectQueue {
   std::vector<std::optional<DirectRequest>> slots_;  // by tag
   std::vector<unsigned> free_;
   std::vector<Registered> buffers_;  // by address
-  bool files_registered_ = false;
   unsigned unsent_ = 0;
   unsigned refusals_ = 0;
 };

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "core/checked.hpp"
@@ -91,6 +93,21 @@ Identity identity_of_regular(int handle, const std::string& path) {
   return identity_of(status);
 }
 
+// A change in the same tick of the kernel's clock (1 to 10 ms) as the one before moves no timestamp. So a file that was
+// changed in this tick is looked at again in the next: what changes it from then on shows. A file that does not come to
+// rest, or whose time lies ahead by more than a tick, is taken as it is.
+Identity identity_at_rest(int handle, const std::string& path) {
+  constexpr std::int64_t longest_tick = 10'000'000;
+  Identity identity = identity_of_regular(handle, path);
+  for (int round = 0; round < 3; ++round) {
+    const std::int64_t ahead = identity.ctime_ns - sys::stamping_clock();
+    if (ahead < 0 || ahead > longest_tick || sys::stamps_finely(handle)) break;
+    while (sys::stamping_clock() <= identity.ctime_ns) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    identity = identity_of_regular(handle, path);
+  }
+  return identity;
+}
+
 // "1700000000.123456789"
 std::string seconds(std::int64_t time_ns) {
   constexpr std::int64_t second = 1'000'000'000;
@@ -110,17 +127,25 @@ bool only_ctime_moved(const Identity& opened, const Identity& now) noexcept {
 }
 
 // Opens `name` and checks what it is. O_NONBLOCK: or a pipe without a writer would hang us before we can refuse it.
-std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name, const std::string& path, Symlinks symlinks) {
+std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name, const std::string& path,
+                                             Symlinks symlinks, DescriptorPool& pool) {
   require_whole(name, path);
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (symlinks == Symlinks::refuse ? O_NOFOLLOW : 0);
-  Descriptor opened = open_at(folder, name.c_str(), flags);
+  Descriptor opened = open_at(folder, name.c_str(), flags, pool);
   if (const int error = opened.os_error()) {
     const ErrorCode code = code_of_opening(error, symlinks);
     throw Error(code, sentence_of_opening(code, error), at(path, error));
   }
-  const Identity identity = identity_of_regular(opened.get(), path);
+  const Identity identity = identity_at_rest(opened.get(), path);
   return {std::move(opened), identity};
 }
+
+// The name by which `path` is opened: inside its folder, where it has one.
+std::string name_in(const std::shared_ptr<const Folder>& folder, const std::string& path) {
+  return folder ? path.substr(path.rfind('/') + 1) : path;
+}
+
+int handle_of(const std::shared_ptr<const Folder>& folder) noexcept { return folder ? folder->handle() : AT_FDCWD; }
 
 // Appends the names in one buffer of getdents64 records.
 void append_names(std::span<const std::byte> records, std::vector<std::string>& names) {
@@ -196,25 +221,51 @@ bool Folder::has_file(const std::string& name) const noexcept {
   return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISREG(status.st_mode);
 }
 
+File::File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks, std::shared_ptr<DescriptorPool> pool)
+    : folder_(std::move(folder)), path_(std::move(path)), symlinks_(symlinks), pool_(std::move(pool)) {
+  if (!pool_) pool_ = std::make_shared<DescriptorPool>(1);
+  auto [opened, identity] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
+  identity_ = identity;
+  auto shared = std::make_shared<const Descriptor>(std::move(opened));
+  open_ = shared;
+  pool_->keep(std::move(shared));
+}
+
 std::shared_ptr<const File> File::open(const std::string& path, Symlinks symlinks) {
-  auto [opened, identity] = open_regular(AT_FDCWD, path, path, symlinks);
-  std::unique_ptr<const File> file(new File(opened.get(), path, identity));
-  opened.release();
-  return file;
+  return std::shared_ptr<const File>(new File(nullptr, path, symlinks, nullptr));
 }
 
-std::shared_ptr<const File> File::open_in(const Folder& folder, const std::string& name, Symlinks symlinks) {
-  const std::string path = folder.path().ends_with('/') ? folder.path() + name : folder.path() + '/' + name;
-  auto [opened, identity] = open_regular(folder.handle(), name, path, symlinks);
-  std::unique_ptr<const File> file(new File(opened.get(), path, identity));
-  opened.release();
-  return file;
+std::shared_ptr<const File> File::open_in(const Folder& folder, const std::string& name, Symlinks symlinks,
+                                          std::shared_ptr<DescriptorPool> pool) {
+  std::string path = folder.path().ends_with('/') ? folder.path() + name : folder.path() + '/' + name;
+  return std::shared_ptr<const File>(new File(folder.shared_from_this(), std::move(path), symlinks, std::move(pool)));
 }
 
-File::~File() { sys::close(handle_); }
+std::shared_ptr<const Descriptor> File::descriptor() const {
+  const std::lock_guard lock(mutex_);
+  if (auto open = open_.lock()) return open;
+  auto shared = open_again();
+  open_ = shared;
+  pool_->keep(shared);
+  return shared;
+}
+
+std::shared_ptr<const Descriptor> File::open_again() const {
+  try {
+    auto [opened, now] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
+    if (const std::string changed = difference(identity_, now); !changed.empty())
+      throw Error(ErrorCode::changed_on_disk, changed, at(path_, 0));
+    return std::make_shared<const Descriptor>(std::move(opened));
+  } catch (const Error& error) {
+    // What is not a file, or is not there, is not the one that was.
+    if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
+    throw Error(ErrorCode::changed_on_disk, "expected the file that was opened, " + error.sentence(), error.place());
+  }
+}
 
 void File::require_unchanged() const {
-  const Identity now = identity_of(status_of(handle_, path_));
+  const auto open = descriptor();
+  const Identity now = identity_of(status_of(open->get(), path_));
   const std::string changed = difference(identity_, now);
   if (changed.empty()) return;
   if (only_ctime_moved(identity_, now))
@@ -235,8 +286,9 @@ void File::read(std::uint64_t offset, std::span<std::byte> into) const {
   if (!core::inside(offset, into.size(), size_bytes()))
     throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked for {}", size_bytes(), into.size()),
                 at(path_, 0, offset));
+  const auto open = descriptor();
   while (!into.empty()) {
-    const std::int64_t got = sys::pread(handle_, offset, into.first(std::min(into.size(), most_bytes_a_call)));
+    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), most_bytes_a_call)));
     if (got == -EINTR) continue;
     if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
     if (got == 0)

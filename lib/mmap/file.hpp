@@ -4,12 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "mmap/descriptor_pool.hpp"
 
 namespace heft::mmap {
 
@@ -44,7 +47,7 @@ struct Identity {
 [[nodiscard]] std::optional<Identity> identity_at(const std::string& path);
 
 /// A folder held by its descriptor, so that a rename of it cannot redirect the names looked up in it.
-class Folder {
+class Folder : public std::enable_shared_from_this<Folder> {
  public:
   /// Throws Error{not_found, io}.
   static std::shared_ptr<const Folder> open(const std::string& path);
@@ -71,23 +74,30 @@ class Folder {
 /// Whether a symlink as the last component of a name is followed (Hugging Face caches need it) or refused.
 enum class Symlinks : std::uint8_t { follow, refuse };
 
-/// A regular file, opened read-only once (O_CLOEXEC, O_NONBLOCK, S_ISREG checked) and closed when its last owner goes. Immutable; const
-/// methods may be called from several threads.
+/// A regular file, opened read-only (O_CLOEXEC, O_NONBLOCK, S_ISREG checked). Const methods may be called from several
+/// threads.
+///
+/// Its descriptor is a pool's, which may give it up for those of other files; then it is opened again when it is needed.
+/// What is found at the path has to be the file as it was, or it is Error{changed_on_disk} before a byte of it is used.
 class File {
  public:
-  /// Throws Error{not_found, refused (not a regular file, a symlink), io}; all carry path and errno.
+  /// Throws Error{not_found, refused (not a regular file, a symlink), io}; all carry path and errno. Has a descriptor of its
+  /// own, which it never gives up.
   static std::shared_ptr<const File> open(const std::string& path, Symlinks symlinks = Symlinks::follow);
-  /// `name` inside `folder`, by openat. The name has been checked by the caller.
-  static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name, Symlinks symlinks = Symlinks::follow);
-  ~File();
+  /// `name` inside `folder`, by openat. The name has been checked by the caller. Keeps the folder, in which it is opened
+  /// again. Without a pool it has a descriptor of its own.
+  static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name, Symlinks symlinks = Symlinks::follow,
+                                             std::shared_ptr<DescriptorPool> pool = nullptr);
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
-  [[nodiscard]] int handle() const noexcept { return handle_; }
+  /// The open file, as long as the caller keeps it. Throws Error{changed_on_disk, io} where it must be opened again and is
+  /// not the same, or cannot be.
+  [[nodiscard]] std::shared_ptr<const Descriptor> descriptor() const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
-  /// Looks at the opened file again, and throws Error{changed_on_disk} where difference() finds that its bytes may be
+  /// Looks at the open file again, and throws Error{changed_on_disk} where difference() finds that its bytes may be
   /// others by now, with what it found; Error{io} where the system does not tell. A file that was replaced by a rename, or
   /// removed, is whole as long as it is open. One that was renamed itself is too: where the ctime moved alone and the path
   /// does not lead to the file any more, it was the rename that moved it.
@@ -101,11 +111,16 @@ class File {
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:
-  File(int handle, std::string path, Identity identity) noexcept
-      : handle_(handle), path_(std::move(path)), identity_(identity) {}
-  int handle_;
+  File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks, std::shared_ptr<DescriptorPool> pool);
+  [[nodiscard]] std::shared_ptr<const Descriptor> open_again() const;
+
+  std::shared_ptr<const Folder> folder_;  // null: the path leads to it from where the process is
   std::string path_;
+  Symlinks symlinks_;
+  std::shared_ptr<DescriptorPool> pool_;
   Identity identity_;
+  mutable std::mutex mutex_;
+  mutable std::weak_ptr<const Descriptor> open_;  // the pool's
 };
 
 }  // namespace heft::mmap

@@ -11,8 +11,9 @@ namespace heft::mmap {
 
 std::unique_ptr<const Lease> Lease::take(const File& file) {
   // A lease belongs to an open file description. One of its own keeps two loads of one File apart.
+  const auto open = file.descriptor();
   char link[32];
-  std::snprintf(link, sizeof link, "/proc/self/fd/%d", file.handle());
+  std::snprintf(link, sizeof link, "/proc/self/fd/%d", open->get());
   Descriptor opened(sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (opened.get() < 0) return nullptr;
   std::unique_ptr<const Lease> lease(new Lease(opened.get()));

@@ -19,7 +19,8 @@ namespace heft::mmap {
 /// threads.
 class Lease {
  public:
-  /// Takes a lease, or gives null where none can be had. Never throws for that reason. No signal reaches the process when it is broken.
+  /// Takes a lease, or gives null where none can be had. Never throws for that reason; throws as File::descriptor(). No signal reaches the
+  /// process when it is broken.
   static std::unique_ptr<const Lease> take(const File& file);
   ~Lease();
   Lease(const Lease&) = delete;

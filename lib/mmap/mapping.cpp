@@ -47,8 +47,9 @@ ErrorPlace at(const File& file, int os_error, std::optional<std::uint64_t> offse
 
 // mapped_region rounds the offset down to a page and gives the address of the byte asked for.
 ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
+  const auto open = file.descriptor();
   try {
-    return {Mappable(file.handle()), ipc::read_only, static_cast<ipc::offset_t>(offset), static_cast<std::size_t>(size)};
+    return {Mappable(open->get()), ipc::read_only, static_cast<ipc::offset_t>(offset), static_cast<std::size_t>(size)};
   } catch (const ipc::interprocess_exception& failure) {
     const int os_error = failure.get_native_error();
     throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("mmap() of {} bytes", size),
@@ -57,9 +58,10 @@ ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64
 }
 
 // Size of the file now; the size at open where it cannot be had.
-std::uint64_t size_now(const File& file) noexcept {
+std::uint64_t size_now(const File& file) {
+  const auto open = file.descriptor();
   struct ::stat status {};
-  return sys::fstat(file.handle(), status) == 0 ? static_cast<std::uint64_t>(status.st_size) : file.size_bytes();
+  return sys::fstat(open->get(), status) == 0 ? static_cast<std::uint64_t>(status.st_size) : file.size_bytes();
 }
 
 void require_not_shrunk(const File& file, int os_error) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <iterator>
 #include <memory>
 
@@ -27,10 +28,20 @@ ErrorPlace at(const File& file, int os_error, std::uint64_t offset) {
 }
 
 // The kernel's own test of who may learn from mincore (can_do_mincore), as far as it can be made from outside.
-bool is_told(const File& file) noexcept {
+bool is_told(const File& file) {
+  const auto open = file.descriptor();
   struct ::stat status {};
-  if (sys::fstat(file.handle(), status) == 0 && status.st_uid == sys::geteuid()) return true;
-  return sys::faccess_write(file.handle()) == 0;
+  if (sys::fstat(open->get(), status) == 0 && status.st_uid == sys::geteuid()) return true;
+  return sys::faccess_write(open->get()) == 0;
+}
+
+// Advice that cannot be given is not given.
+void advise_file(const File& file, std::uint64_t offset, std::uint64_t size, int advice) noexcept {
+  try {
+    sys::posix_fadvise(file.descriptor()->get(), offset, size, advice);
+  } catch (const std::exception&) {
+    return;
+  }
 }
 
 // For the duration of a call in which the caller keeps the file.
@@ -108,9 +119,10 @@ std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::ui
 
 std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<std::byte> into) {
   require_inside_file(file, offset, into.size());
+  const auto open = file.descriptor();
   std::uint64_t copied = 0;
   while (copied < into.size()) {
-    const std::int64_t got = sys::preadv2_nowait(file.handle(), offset + copied, into.subspan(copied));
+    const std::int64_t got = sys::preadv2_nowait(open->get(), offset + copied, into.subspan(copied));
     if (got == -EINTR) continue;
     if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == 0) break;
     if (got < 0)
@@ -123,15 +135,15 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
 
 void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
   // To the system a size of 0 means all the rest of the file.
-  if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_WILLNEED);
+  if (size != 0) advise_file(file, offset, size, POSIX_FADV_WILLNEED);
 }
 
 void read_ahead(const File& file, bool wanted) noexcept {
-  sys::posix_fadvise(file.handle(), 0, 0, wanted ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
+  advise_file(file, 0, 0, wanted ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
 }
 
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
-  if (size != 0) sys::posix_fadvise(file.handle(), offset, size, POSIX_FADV_DONTNEED);
+  if (size != 0) advise_file(file, offset, size, POSIX_FADV_DONTNEED);
 }
 
 }  // namespace heft::mmap

@@ -14,8 +14,7 @@ namespace heft::mmap::sys {
 class Ring {
  public:
   struct Read {
-    int file = -1;                ///< A descriptor, or an index into the registered files.
-    bool is_registered = false;   ///< Which of the two.
+    int file = -1;                ///< A descriptor.
     int buffer = -1;              ///< Index of the registered buffer that holds `into`; -1: none does.
     std::uint64_t offset = 0;
     std::span<std::byte> into;
@@ -35,7 +34,6 @@ class Ring {
   /// Once, before all else. -ENOSYS where there is no io_uring, -EPERM where it is forbidden.
   int open(unsigned entries);
   int register_buffers(std::span<const std::span<std::byte>> buffers);
-  int register_files(std::span<const int> handles);
 
   /// At most `entries` reads are prepared and not yet sent.
   void prepare(const Read& read) noexcept;

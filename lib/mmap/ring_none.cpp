@@ -12,7 +12,6 @@ Ring::~Ring() = default;
 
 int Ring::open(unsigned) { return -ENOSYS; }
 int Ring::register_buffers(std::span<const std::span<std::byte>>) { return -ENOSYS; }
-int Ring::register_files(std::span<const int>) { return -ENOSYS; }
 void Ring::prepare(const Read&) noexcept {}
 int Ring::submit(bool) noexcept { return -ENOSYS; }
 bool Ring::take(Answer&) noexcept { return false; }

@@ -34,10 +34,6 @@ int Ring::register_buffers(std::span<const std::span<std::byte>> buffers) {
   return ::io_uring_register_buffers(&state_->ring, ranges.data(), static_cast<unsigned>(ranges.size()));
 }
 
-int Ring::register_files(std::span<const int> handles) {
-  return ::io_uring_register_files(&state_->ring, handles.data(), static_cast<unsigned>(handles.size()));
-}
-
 void Ring::prepare(const Read& read) noexcept {
   ::io_uring_sqe* entry = ::io_uring_get_sqe(&state_->ring);
   const auto size = static_cast<unsigned>(read.into.size());
@@ -46,7 +42,6 @@ void Ring::prepare(const Read& read) noexcept {
   } else {
     ::io_uring_prep_read(entry, read.file, read.into.data(), size, read.offset);
   }
-  if (read.is_registered) entry->flags |= IOSQE_FIXED_FILE;
   entry->user_data = read.tag;
 }
 

@@ -2,15 +2,18 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <ctime>
 
 namespace heft::mmap::sys {
 namespace {
@@ -33,6 +36,27 @@ std::int64_t fstatfs_type(int handle) noexcept {
   struct ::statfs system {};
   if (::fstatfs(handle, &system) < 0) return -errno;
   return static_cast<std::int64_t>(system.f_type);
+}
+
+std::int64_t stamping_clock() noexcept {
+  struct ::timespec now {};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+bool stamps_finely(int handle) noexcept {
+  struct ::utsname kernel {};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (::uname(&kernel) < 0 || std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
+  if (major < 6 || (major == 6 && minor < 13)) return false;
+  switch (fstatfs_type(handle)) {
+    case EXT4_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case TMPFS_MAGIC: return true;
+    default: return false;
+  }
 }
 
 int faccess_write(int handle) noexcept {
@@ -93,6 +117,11 @@ std::uint64_t memlock_limit() noexcept {
   struct ::rlimit limit {};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) < 0) return 0;
   return limit.rlim_cur;
+}
+
+std::uint64_t descriptor_limit() noexcept {
+  struct ::rlimit limit {};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) < 0 ? ~std::uint64_t{0} : limit.rlim_cur;
 }
 
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }

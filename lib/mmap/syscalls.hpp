@@ -22,6 +22,11 @@ int fstat(int handle, struct ::stat& into) noexcept;
 int fstatat(int folder, const char* name, struct ::stat& into) noexcept;
 /// Type of the file system, as in <linux/magic.h>.
 std::int64_t fstatfs_type(int handle) noexcept;
+/// Nanoseconds since the epoch by the clock that files are stamped by, which moves in ticks: CLOCK_REALTIME_COARSE.
+std::int64_t stamping_clock() noexcept;
+/// Whether the kernel stamps a change finer than by ticks where the file was looked at since the last one: Linux 6.13, ext4,
+/// btrfs, xfs and tmpfs.
+bool stamps_finely(int handle) noexcept;
 /// Whether this process may write to the file behind the descriptor, which is open for reading only. 0, or -errno.
 int faccess_write(int handle) noexcept;
 /// Effective user.
@@ -55,6 +60,8 @@ int mlock(const std::byte* begin, std::size_t size) noexcept;
 int munlock(const std::byte* begin, std::size_t size) noexcept;
 /// Soft RLIMIT_MEMLOCK in bytes; all ones when there is no limit.
 std::uint64_t memlock_limit() noexcept;
+/// Soft RLIMIT_NOFILE; all ones when there is no limit, or none that the system tells.
+std::uint64_t descriptor_limit() noexcept;
 /// Bytes of a page.
 std::size_t page_size() noexcept;
 

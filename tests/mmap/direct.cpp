@@ -40,15 +40,15 @@ std::shared_ptr<const DirectFile> direct(const std::filesystem::path& path) {
 }
 
 // Reads the whole file in requests of `size` bytes and returns what came.
-std::string read_all(DirectQueue& queue, const DirectFile& file, std::span<std::byte> memory, std::size_t size, unsigned depth) {
+std::string read_all(DirectQueue& queue, const std::shared_ptr<const DirectFile>& file, std::span<std::byte> memory, std::size_t size, unsigned depth) {
   std::string content;
-  const std::uint64_t total = file.file().size_bytes();
+  const std::uint64_t total = file->file().size_bytes();
   content.resize(total);
   std::uint64_t next = 0;
   std::uint64_t got = 0;
   std::vector<std::pair<std::uint64_t, unsigned>> running;
   const auto start = [&](unsigned place) {
-    queue.submit(0, next, memory.subspan(place * size, size), next << 16 | place);
+    queue.submit(file, next, memory.subspan(place * size, size), next << 16 | place);
     next += size;
   };
   for (unsigned place = 0; place < depth && next < total; ++place) start(place);
@@ -70,7 +70,7 @@ TEST_CASE("direct: a direct file is the opened file again, closed on exec, O_DIR
   const TempFolder folder;
   const auto file = direct(folder.write("weights", test::pattern(10'000)));
   if (!file) return;
-  CHECK(file->handle() != file->file().handle());
+  CHECK(file->handle() != file->file().descriptor()->get());
   CHECK((::fcntl(file->handle(), F_GETFD) & FD_CLOEXEC) != 0);
   const int flags = ::fcntl(file->handle(), F_GETFL);
   CHECK((flags & O_DIRECT) != 0);
@@ -89,8 +89,8 @@ TEST_CASE("direct: a file that was deleted or replaced after opening is still th
   const auto [again, reason] = DirectFile::open(file);
   if (!again) return test::skip(reason);
   const Aligned memory(block);
-  const auto queue = DirectQueue::open({.files = {again}, .buffers = {}});
-  queue->submit(0, 0, memory.span(), 0);
+  const auto queue = DirectQueue::open({.buffers = {}});
+  queue->submit(again, 0, memory.span(), 0);
   CHECK(queue->wait().size_bytes == block);
   CHECK(memory.text() == test::pattern(block, 1));
 }
@@ -121,12 +121,12 @@ TEST_CASE("direct: whole files come through, whatever the size, depth, registrat
           CAPTURE(registered);
           CAPTURE(ring);
           const Aligned memory(depth * 4 * block);
-          DirectSetup setup{.files = {file}, .buffers = {}, .depth = depth, .allow_ring = ring};
+          DirectSetup setup{.buffers = {}, .depth = depth, .allow_ring = ring};
           if (registered) setup.buffers = {memory.span()};
           const auto queue = DirectQueue::open(setup);
           CHECK((ring || !queue->is_asynchronous()));
           CHECK((queue->is_asynchronous() || !queue->reason().empty()));
-          CHECK(read_all(*queue, *file, memory.span(), 4 * block, depth) == content);
+          CHECK(read_all(*queue, file, memory.span(), 4 * block, depth) == content);
           CHECK(queue->stats().direct_bytes + queue->stats().buffered_bytes == size);
           CHECK(queue->stats().direct_bytes > 0);
         }
@@ -144,8 +144,8 @@ TEST_CASE("direct: reads leave the page cache as it was") {
   mmap::drop_cache(file->file(), 0, 1 << 20);
   if (mmap::residency(file->file(), 0, 1 << 20).resident != 0) return test::skip("this file system keeps its pages");
   const Aligned memory(1 << 20);
-  const auto queue = DirectQueue::open({.files = {file}, .buffers = {}});
-  queue->submit(0, 0, memory.span(), 0);
+  const auto queue = DirectQueue::open({.buffers = {}});
+  queue->submit(file, 0, memory.span(), 0);
   CHECK(queue->wait().size_bytes == 1 << 20);
   CHECK(memory.text() == test::pattern(1 << 20));
   CHECK(mmap::residency(file->file(), 0, 1 << 20).resident == 0);
@@ -156,14 +156,16 @@ TEST_CASE("direct: several files and buffers in one queue") {
   const TempFolder folder;
   DirectSetup setup;
   std::vector<Aligned> memory;
+  std::vector<std::shared_ptr<const DirectFile>> files;
   for (unsigned i = 0; i < 8; ++i) {
-    setup.files.push_back(direct(folder.write("weights-" + std::to_string(i), test::pattern(2 * block, i + 1))));
-    if (!setup.files.back()) return;
+    files.push_back(direct(folder.write("weights-" + std::to_string(i), test::pattern(2 * block, i + 1))));
+    if (!files.back()) return;
     memory.emplace_back(2 * block);
     setup.buffers.push_back(memory.back().span());
   }
   const auto queue = DirectQueue::open(setup);
-  for (unsigned i = 0; i < 8; ++i) queue->submit(i, 0, memory[i].span(), i);
+  // The queue keeps what it reads from open.
+  for (unsigned i = 0; i < 8; ++i) queue->submit(std::exchange(files[i], nullptr), 0, memory[i].span(), i);
   queue->flush();
   CHECK(queue->in_flight() == 8);
   std::set<std::uint64_t> tokens;
@@ -179,30 +181,29 @@ TEST_CASE("direct: what submit and open promise to refuse") {
   if (!file) return;
   const Aligned memory(4 * block);
   for (const bool ring : {false, true}) {
-    const auto queue = DirectQueue::open({.files = {file}, .buffers = {}, .depth = 1, .allow_ring = ring});
-    const auto refusal = [&](std::size_t index, std::uint64_t offset, std::span<std::byte> into) {
-      return thrown_by([&] { queue->submit(index, offset, into, 0); }).code();
+    const auto queue = DirectQueue::open({.buffers = {}, .depth = 1, .allow_ring = ring});
+    const auto refusal = [&](std::uint64_t offset, std::span<std::byte> into) {
+      return thrown_by([&] { queue->submit(file, offset, into, 0); }).code();
     };
-    CHECK(refusal(1, 0, memory.span()) == ErrorCode::out_of_range);
-    CHECK(refusal(0, 3 * block, memory.span()) == ErrorCode::out_of_range);
-    CHECK(refusal(0, 0, memory.span().first(0)) == ErrorCode::out_of_range);
-    CHECK(refusal(0, 0, {memory.span().data(), (std::size_t{1} << 30) + block}) == ErrorCode::out_of_range);
+    CHECK(thrown_by([&] { queue->submit(nullptr, 0, memory.span(), 0); }).code() == ErrorCode::out_of_range);
+    CHECK(refusal(3 * block, memory.span()) == ErrorCode::out_of_range);
+    CHECK(refusal(0, memory.span().first(0)) == ErrorCode::out_of_range);
+    CHECK(refusal(0, {memory.span().data(), (std::size_t{1} << 30) + block}) == ErrorCode::out_of_range);
     if (file->offset_alignment() > 1) {
-      CHECK(refusal(0, 1, memory.span()) == ErrorCode::misaligned);
-      CHECK(refusal(0, 0, memory.span().first(block + 1)) == ErrorCode::misaligned);
+      CHECK(refusal(1, memory.span()) == ErrorCode::misaligned);
+      CHECK(refusal(0, memory.span().first(block + 1)) == ErrorCode::misaligned);
     }
-    if (file->memory_alignment() > 1) CHECK(refusal(0, 0, memory.span().subspan(1, block)) == ErrorCode::misaligned);
+    if (file->memory_alignment() > 1) CHECK(refusal(0, memory.span().subspan(1, block)) == ErrorCode::misaligned);
     CHECK(thrown_by([&] { queue->wait(); }).code() == ErrorCode::out_of_range);
-    queue->submit(0, 0, memory.span(), 7);
-    CHECK(refusal(0, 0, memory.span()) == ErrorCode::out_of_range);
+    queue->submit(file, 0, memory.span(), 7);
+    CHECK(refusal(0, memory.span()) == ErrorCode::out_of_range);
     const auto [token, bytes] = queue->wait();
     CHECK(token == 7);
     CHECK(bytes == 3 * block);
   }
-  CHECK(thrown_by([&] { return DirectQueue::open({.files = {file}, .buffers = {}, .depth = 0}); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { return DirectQueue::open({.files = {file}, .buffers = {}, .depth = 4097}); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { return DirectQueue::open({.files = {nullptr}, .buffers = {}}); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { return DirectQueue::open({.files = {file}, .buffers = {memory.span().first(0)}}); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {}, .depth = 0}); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {}, .depth = 4097}); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {memory.span().first(0)}}); }).code() == ErrorCode::out_of_range);
 }
 
 TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the queue goes on") {
@@ -213,14 +214,14 @@ TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the 
   std::filesystem::resize_file(path, block);
   for (const bool ring : {false, true}) {
     const Aligned memory(4 * block);
-    const auto queue = DirectQueue::open({.files = {file}, .buffers = {}, .depth = 4, .allow_ring = ring});
-    queue->submit(0, 2 * block, memory.span().first(block), 1);
+    const auto queue = DirectQueue::open({.buffers = {}, .depth = 4, .allow_ring = ring});
+    queue->submit(file, 2 * block, memory.span().first(block), 1);
     const Error error = thrown_by([&] { queue->wait(); });
     CHECK(error.code() == ErrorCode::changed_on_disk);
     CHECK(error.offset() == 2 * block);
     CHECK(error.path() == path.string());
     CHECK(queue->in_flight() == 0);
-    queue->submit(0, 0, memory.span().first(block), 2);
+    queue->submit(file, 0, memory.span().first(block), 2);
     CHECK(queue->wait().token == 2);
   }
 }
@@ -232,8 +233,8 @@ TEST_CASE("direct: a queue destroyed with reads in flight has waited for them") 
   if (!file) return;
   const Aligned memory(8 << 20);
   {
-    const auto queue = DirectQueue::open({.files = {file}, .buffers = {memory.span()}});
-    for (unsigned i = 0; i < 8; ++i) queue->submit(0, std::uint64_t{i} << 20, memory.span().subspan(i << 20, 1 << 20), i);
+    const auto queue = DirectQueue::open({.buffers = {memory.span()}});
+    for (unsigned i = 0; i < 8; ++i) queue->submit(file, std::uint64_t{i} << 20, memory.span().subspan(i << 20, 1 << 20), i);
     queue->flush();
     if (!queue->is_asynchronous()) return test::skip(queue->reason());
   }

@@ -39,13 +39,13 @@ struct Scene {
       test::skip(opening.reason);
       return;
     }
-    queue = DirectQueue::open({.files = {file}, .buffers = {memory.span()}, .depth = 16, .allow_ring = ring});
+    queue = DirectQueue::open({.buffers = {memory.span()}, .depth = 16, .allow_ring = ring});
     REQUIRE(queue->is_asynchronous() == ring);
   }
 
   // One request for all of it.
   std::uint64_t read() {
-    queue->submit(0, 0, memory.span(), 0);
+    queue->submit(file, 0, memory.span(), 0);
     return queue->wait().size_bytes;
   }
 
@@ -126,7 +126,7 @@ TEST_CASE("direct faults: a device error is io with path and offset; the other r
     Scene scene(ring);
     if (!scene.file) return;
     const FaultPlan plan({{.call = scene.read_call, .skip = 1, .times = 1, .os_error = EIO}});
-    for (std::size_t i = 0; i < blocks; ++i) scene.queue->submit(0, i * block, scene.memory.span().subspan(i * block, block), i);
+    for (std::size_t i = 0; i < blocks; ++i) scene.queue->submit(scene.file, i * block, scene.memory.span().subspan(i * block, block), i);
     std::size_t arrived = 0;
     std::size_t failed = 0;
     while (scene.queue->in_flight() > 0) {
@@ -163,27 +163,26 @@ TEST_CASE("direct faults: io_uring that is missing or forbidden is a reason, and
   if (!file) return test::skip(why);
   for (const int refusal : {ENOSYS, EPERM, ENOMEM, EMFILE}) {
     const FaultPlan plan({{.call = Call::ring_open, .os_error = refusal}});
-    const auto queue = DirectQueue::open({.files = {file}, .buffers = {}});
+    const auto queue = DirectQueue::open({.buffers = {}});
     CHECK_FALSE(queue->is_asynchronous());
     CHECK(queue->reason().starts_with("io_uring_setup: "));
     const Aligned memory(block);
-    queue->submit(0, 0, memory.span(), 1);
+    queue->submit(file, 0, memory.span(), 1);
     CHECK(queue->wait().size_bytes == block);
     CHECK(memory.text() == test::pattern(block));
   }
 }
 
-TEST_CASE("direct faults: a ring that may not register buffers or files works without, and says so") {
+TEST_CASE("direct faults: a ring that may not register buffers works without, and says so") {
   const TempFolder folder;
   const auto [file, why] = DirectFile::open(File::open(folder.write("weights", test::pattern(block)).string()));
   if (!file) return test::skip(why);
   const Aligned memory(block);
-  const FaultPlan plan({{.call = Call::ring_register_buffers, .os_error = ENOMEM}, {.call = Call::ring_register_files, .os_error = EMFILE}});
-  const auto queue = DirectQueue::open({.files = {file}, .buffers = {memory.span()}});
+  const FaultPlan plan({{.call = Call::ring_register_buffers, .os_error = ENOMEM}});
+  const auto queue = DirectQueue::open({.buffers = {memory.span()}});
   CHECK(queue->is_asynchronous());
   CHECK(queue->reason().find("registering buffers: ") == 0);
-  CHECK(queue->reason().find("; registering files: ") != std::string::npos);
-  queue->submit(0, 0, memory.span(), 1);
+  queue->submit(file, 0, memory.span(), 1);
   CHECK(queue->wait().size_bytes == block);
   CHECK(memory.text() == test::pattern(block));
 }

@@ -9,6 +9,7 @@
 #include "mmap/file.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/residency.hpp"
+#include "mmap/syscalls.hpp"
 #include "support/faulty_syscalls.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -107,6 +108,16 @@ TEST_CASE("faults: unchanged is false when the system will not say") {
   const FaultPlan plan({{.call = Call::fstat, .times = 1, .os_error = EIO}});
   CHECK_FALSE(file->unchanged());
   CHECK(file->unchanged());
+}
+
+TEST_CASE("faults: where files are stamped by ticks, one that was just changed is opened in the next tick") {
+  const TempFolder folder;
+  for (int round = 0; round < 20; ++round) {
+    const std::string path = folder.write("weights", "x").string();
+    const FaultPlan plan({{.call = Call::stamps, .os_error = ENOSYS}});
+    const auto file = File::open(path);
+    CHECK(mmap::sys::stamping_clock() > file->identity().ctime_ns);
+  }
 }
 
 TEST_CASE("faults: out of descriptors is io with EMFILE") {

@@ -51,8 +51,8 @@ TEST_CASE("file: opening records device, inode, size and mtime") {
 TEST_CASE("file: a descriptor is closed on exec and opened for reading only") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", "x").string());
-  CHECK((::fcntl(file->handle(), F_GETFD) & FD_CLOEXEC) != 0);
-  CHECK((::fcntl(file->handle(), F_GETFL) & O_ACCMODE) == O_RDONLY);
+  CHECK((::fcntl(file->descriptor()->get(), F_GETFD) & FD_CLOEXEC) != 0);
+  CHECK((::fcntl(file->descriptor()->get(), F_GETFL) & O_ACCMODE) == O_RDONLY);
   const auto held = Folder::open(folder.path().string());
   CHECK((::fcntl(held->handle(), F_GETFD) & FD_CLOEXEC) != 0);
 }
@@ -60,7 +60,7 @@ TEST_CASE("file: a descriptor is closed on exec and opened for reading only") {
 TEST_CASE("file: the descriptor is closed with the last owner") {
   const TempFolder folder;
   auto file = File::open(folder.write("weights", "x").string());
-  const int handle = file->handle();
+  const int handle = file->descriptor()->get();
   auto second = file;
   file.reset();
   CHECK(::fcntl(handle, F_GETFD) >= 0);

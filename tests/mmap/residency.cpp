@@ -46,7 +46,7 @@ TEST_CASE("residency: a dropped file is not resident, a read range is, the rest 
   const auto file = clean_file(folder, test::pattern(8 * megabyte));
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   std::string part(megabyte, '\0');
-  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
+  ::posix_fadvise(file->descriptor()->get(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
   file->read(4 * megabyte, std::as_writable_bytes(std::span(part)));
   const auto read = mmap::residency(*file, 4 * megabyte, megabyte);
   CHECK(read.known);
@@ -134,7 +134,7 @@ TEST_CASE("residency: samples are the first bytes of every step, and the last on
   CHECK(mmap::sampled_residency(*file, 0, 0, {.step = megabyte, .bytes = page}).fraction() == 1.0);
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   std::string part(page, '\0');
-  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
+  ::posix_fadvise(file->descriptor()->get(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
   for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page})
     file->read(at, std::as_writable_bytes(std::span(part)));
   const auto found = mmap::sampled_residency(*file, 0, 8 * megabyte, {.step = megabyte, .bytes = page});

@@ -1,5 +1,5 @@
 // A twin of lib/mmap/ring_uring.cpp that needs no io_uring: reads are made when they are sent, answers come last one first, and both
-// fail as the FaultPlan says. Strict where the kernel is: a wrong index of a file or buffer is answered with its error.
+// fail as the FaultPlan says. Strict where the kernel is: a wrong index of a buffer is answered with its error.
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +18,6 @@ using test::next_fault;
 struct Ring::State {
   std::size_t entries = 0;
   std::vector<std::span<std::byte>> buffers;
-  std::vector<int> handles;
   std::vector<Read> prepared;
   std::vector<Answer> answers;
 };
@@ -65,12 +64,6 @@ int Ring::register_buffers(std::span<const std::span<std::byte>> buffers) {
   return 0;
 }
 
-int Ring::register_files(std::span<const int> handles) {
-  if (const int error = failure(Call::ring_register_files)) return error;
-  state_->handles.assign(handles.begin(), handles.end());
-  return 0;
-}
-
 void Ring::prepare(const Read& read) noexcept { state_->prepared.push_back(read); }
 
 int Ring::submit(bool wait) noexcept {
@@ -78,13 +71,11 @@ int Ring::submit(bool wait) noexcept {
   if (state_->prepared.size() > state_->entries) return -EBUSY;
   if (wait && state_->prepared.empty() && state_->answers.empty()) return -EDEADLK;  // the kernel would wait for ever
   for (const Read& read : state_->prepared) {
-    const auto index = static_cast<std::size_t>(read.file);
-    std::int64_t result = -EBADF;
+    std::int64_t result = 0;
     if (read.buffer >= 0 && (static_cast<std::size_t>(read.buffer) >= state_->buffers.size() ||
                              !lies_in(read.into, state_->buffers[static_cast<std::size_t>(read.buffer)])))
       result = -EPROTO;
-    else if (!read.is_registered) result = read_now(read.file, read);
-    else if (index < state_->handles.size()) result = read_now(state_->handles[index], read);
+    else result = read_now(read.file, read);
     state_->answers.push_back({read.tag, result});
   }
   return static_cast<int>(std::exchange(state_->prepared, {}).size());

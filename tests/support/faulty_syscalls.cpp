@@ -2,9 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -13,6 +15,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <ctime>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
@@ -155,6 +158,25 @@ std::int64_t fstatfs_type(int handle) noexcept {
   return result < 0 ? result : static_cast<std::int64_t>(system.f_type);
 }
 
+std::int64_t stamping_clock() noexcept {
+  struct ::timespec now {};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// A plan that makes it fail makes the kernel one that stamps by ticks.
+bool stamps_finely(int handle) noexcept {
+  const auto fault = next_fault(Call::stamps);
+  struct ::utsname kernel {};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if ((fault && fault->os_error != 0) || ::uname(&kernel) < 0) return false;
+  if (std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
+  const std::int64_t type = fstatfs_type(handle);
+  const bool knows = type == EXT4_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
+  return knows && (major > 6 || (major == 6 && minor >= 13));
+}
+
 int faccess_write(int handle) noexcept {
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
@@ -228,6 +250,11 @@ int munlock(const std::byte* begin, std::size_t size) noexcept { return or_errno
 std::uint64_t memlock_limit() noexcept {
   struct ::rlimit limit {};
   return ::getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ? 0 : limit.rlim_cur;
+}
+
+std::uint64_t descriptor_limit() noexcept {
+  struct ::rlimit limit {};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) < 0 ? ~std::uint64_t{0} : limit.rlim_cur;
 }
 
 std::size_t page_size() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }

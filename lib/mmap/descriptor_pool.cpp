@@ -1,0 +1,41 @@
+#include "mmap/descriptor_pool.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "mmap/syscalls.hpp"
+
+namespace heft::mmap {
+
+std::uint64_t descriptor_limit() noexcept { return sys::descriptor_limit(); }
+
+std::shared_ptr<DescriptorPool> DescriptorPool::for_shards() {
+  return std::make_shared<DescriptorPool>(std::clamp<std::uint64_t>(descriptor_limit() / 4, 4, 256));
+}
+
+void DescriptorPool::keep(std::shared_ptr<const Descriptor> opened) {
+  std::shared_ptr<const Descriptor> oldest;  // closed after the lock is given back
+  const std::lock_guard lock(mutex_);
+  kept_.push_back(std::move(opened));
+  if (kept_.size() <= capacity_) return;
+  oldest = std::move(kept_.front());
+  kept_.pop_front();
+}
+
+bool DescriptorPool::give_up_half() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (kept_.empty()) return false;
+  kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>((kept_.size() + 1) / 2));
+  return true;
+}
+
+Descriptor open_at(int folder, const char* name, int flags, DescriptorPool& pool) noexcept {
+  for (;;) {
+    Descriptor opened = open_at(folder, name, flags);
+    const bool too_many = opened.os_error() == EMFILE || opened.os_error() == ENFILE;
+    if (!too_many || !pool.give_up_half()) return opened;
+  }
+}
+
+}  // namespace heft::mmap
