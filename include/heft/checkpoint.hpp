@@ -118,15 +118,18 @@ class HEFT_API TensorRange {
   bool all_ = false;
 };
 
-/// An opened checkpoint: shards, their catalogs, and what is made of them. Files were opened once and are never opened again by path.
+/// An opened checkpoint: shards, their catalogs, and what is made of them. A quarter of what the process may have open
+/// (RLIMIT_NOFILE), 4 to 256 files, stays open at most; a path is opened again only to regain a file that was given up,
+/// and what is found there must be the same file, or it is Error{changed_on_disk}.
 ///
 /// One model or an Error: the identity of each file (device, inode, size, mtime, ctime) is recorded when it is opened, and
 /// compared after its headers were read, before the first and after the last byte of every load, and after every read
 /// under Access::read. A file that was written to meanwhile is Error{changed_on_disk} with what differs, so that no load
 /// hands out bytes of two models; links, modes and owners may change, and a file that was renamed, replaced by a rename or
 /// removed stays whole. That is as good as the kernel's word: stores through a shared mapping move no timestamp while
-/// their page is dirty already, a single write(2) that is under way when the file is opened moved it before, and a server's
-/// clock or a file system with coarse timestamps may give two changes one time. Views into a mapping show what the file
+/// their page is dirty already, a single write(2) that is under way when the file is opened moved it before, and a network
+/// file system may give two changes one time. (A local one does so within a tick of the kernel's clock: a file that was
+/// changed less than some milliseconds ago is opened that much later.) Views into a mapping show what the file
 /// holds now: freshness() before and after is the caller's.
 ///
 /// A handle: copies share what was opened. Const members may be called from several threads. Views and records hold what they need, so a

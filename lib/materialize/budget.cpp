@@ -12,6 +12,7 @@
 #include "materialize/plan_state.hpp"
 #include "materialize/trail.hpp"
 #include "materialize/workers.hpp"
+#include "mmap/descriptor_pool.hpp"
 
 namespace heft::engine {
 namespace {
@@ -20,6 +21,8 @@ namespace {
 constexpr unsigned most_threads = 16;
 // A thread costs some 50 microseconds to start and to end: what is copied in that time is not worth one.
 constexpr std::uint64_t bytes_worth_a_thread = 4u << 20;
+// A thread may have a ring, a lease and some files open at once. The rest of the process has as many again.
+constexpr std::uint64_t descriptors_a_thread = 16;
 // Of each thread: its stack, small change.
 constexpr std::uint64_t thread_overhead = 512u << 10;
 // Windows of all threads together, as far as each holds a chunk: giving one up interrupts every processor that the
@@ -72,7 +75,8 @@ unsigned threads_for(const Layout& layout, const MaterializeOptions& options) {
   const std::uint64_t worth =
       std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(layout.batches.size(), 1));
   const unsigned asked = options.threads == 0 ? usable_threads(most_threads) : options.threads;
-  return static_cast<unsigned>(std::min<std::uint64_t>(asked, worth));
+  const std::uint64_t open = std::max<std::uint64_t>(mmap::descriptor_limit() / descriptors_a_thread, 1);
+  return static_cast<unsigned>(std::min({std::uint64_t{asked}, worth, open}));
 }
 
 std::uint64_t table_bytes(const LoadPlan& plan, const Layout& layout) {

@@ -146,24 +146,22 @@ void Load::report(bool last) {
   options_.progress({.bytes_done = done, .bytes_total = layout_.bytes_written});
 }
 
-const std::vector<std::shared_ptr<const mmap::DirectFile>>& Load::direct_files() {
-  std::call_once(direct_once_, [this] {
-    for (const auto& source : layout_.sources) {
-      direct_.push_back(source->file() == nullptr ? nullptr : mmap::DirectFile::open({source, source->file()}).file);
-      if (direct_.back() && direct_.back()->offset_alignment() > largest_direct_alignment) direct_.back().reset();
-    }
+std::shared_ptr<const mmap::DirectFile> Load::direct_file(std::uint32_t number) {
+  return direct_.get(number, [&]() -> std::shared_ptr<const mmap::DirectFile> {
+    const auto& source = layout_.sources[number];
+    auto opened = mmap::DirectFile::open({source, source->file()}).file;
+    return opened && opened->offset_alignment() <= largest_direct_alignment ? opened : nullptr;
   });
-  return direct_;
 }
 
-std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t source) {
-  const std::lock_guard lock(lease_mutex_);
-  leases_.resize(layout_.sources.size());
-  std::optional<std::shared_ptr<const mmap::Lease>>& lease = leases_[source];
-  if (!lease) lease = mmap::Lease::take(*layout_.sources[source]->file());
-  // Whoever waits for the file goes on as soon as the last worker that still copies from it has let go.
-  if (*lease && (*lease)->is_broken()) lease->reset();
-  return *lease;
+std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t number) {
+  auto lease = leases_.get(number, [&]() -> std::shared_ptr<const mmap::Lease> {
+    return mmap::Lease::take(*layout_.sources[number]->file());
+  });
+  if (!lease || !lease->is_broken()) return lease;
+  // The writer that waits for the file goes on as soon as the last worker that still copies from it has let go.
+  leases_.refuse(number);
+  return nullptr;
 }
 
 void deliver(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {

@@ -18,6 +18,7 @@
 #include "materialize/budget.hpp"
 #include "materialize/handover.hpp"
 #include "materialize/origins.hpp"
+#include "materialize/per_source.hpp"
 #include "materialize/trail.hpp"
 #include "materialize/transfer.hpp"
 #include "materialize/workers.hpp"
@@ -91,9 +92,8 @@ class Load {
   void check_stop() const;
   /// `written` more bytes of the destination are there.
   void advance(std::uint64_t written);
-  /// Direct access to every source's file, opened on first use; null where it is not to be had, and for sources that
-  /// are no files.
-  [[nodiscard]] const std::vector<std::shared_ptr<const mmap::DirectFile>>& direct_files();
+  /// Direct access to a source's file, opened on first use; null where it is not to be had.
+  [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(std::uint32_t source);
   /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for
   /// no longer than it takes to copy a batch, the mapping may be touched. Null where it is not to be had, and from
   /// when somebody wants to write to the file.
@@ -114,10 +114,8 @@ class Load {
   std::vector<Target> targets_;
   const Shared shared_;
   const Origins origins_;
-  std::once_flag direct_once_;
-  std::vector<std::shared_ptr<const mmap::DirectFile>> direct_;
-  std::mutex lease_mutex_;
-  std::vector<std::optional<std::shared_ptr<const mmap::Lease>>> leases_;  // unset: not asked for yet
+  PerSource<mmap::DirectFile> direct_;
+  PerSource<mmap::Lease> leases_;
   std::optional<Handover> handover_;
   PageSnapshot own_before_;  // empty when it is shared, or not wanted
   std::optional<Trail> trail_;

@@ -10,6 +10,8 @@ namespace heft::engine {
 namespace {
 
 constexpr unsigned queue_depth = 64;
+// Files of requests under way, beside the one that is fed.
+constexpr std::size_t max_files = 3;
 // A device reads this many bytes sooner than it starts another request.
 constexpr std::uint64_t direct_gap = 32u << 10;
 // Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
@@ -33,23 +35,19 @@ DirectPump::DirectPump(Load& load, LoadStats& share)
     : load_(load),
       share_(share),
       slice_bytes_(load.handover() == nullptr ? direct_slice : far_slice),
-      ring_(load.take_ring()),
-      numbers_(load.layout().sources.size()) {
-  mmap::DirectSetup setup{.files = {}, .buffers = {ring_->span()}, .depth = queue_depth};
+      ring_(load.take_ring()) {
+  mmap::DirectSetup setup{.buffers = {ring_->span()}, .depth = queue_depth};
   if (load.handover() != nullptr) setup.buffers.push_back(load.handover()->slots().memory());
-  const auto& files = load.direct_files();
-  for (std::size_t source = 0; source < files.size(); ++source) {
-    numbers_[source] = setup.files.size();
-    if (files[source]) setup.files.push_back(files[source]);
-  }
   queue_ = mmap::DirectQueue::open(std::move(setup));
 }
 
 // Nobody may take a slot, or the destination's memory, for his own while the device still writes to it.
 DirectPump::~DirectPump() { queue_.reset(); }
 
-DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks) {
+DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file) {
   const Chunk& first = chunks.front();
+  await_descriptors(first.source);
+  file_ = file;
   if (first.plain) {
     feed_plain(first);
     return {1, first.range.size()};
@@ -78,10 +76,6 @@ bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
   return true;
 }
 
-std::uint64_t DirectPump::alignment_of(const Chunk& chunk) const {
-  return load_.direct_files()[chunk.source]->offset_alignment();
-}
-
 // Long runs go straight to where they belong, but for a head and a tail of less than a block; what lies between does
 // not.
 void DirectPump::feed_plain(const Chunk& chunk) {
@@ -91,7 +85,7 @@ void DirectPump::feed_plain(const Chunk& chunk) {
     if (part.from < seen) continue;
     const Run run = load_.straight_run(chunk, part.from);
     seen = part.from + run.size;
-    const Range straight = straight_part(chunk, part.from, run);
+    const Range straight = straight_part(part.from, run);
     if (straight.size() == 0) continue;
     feed_aligned(chunk, {fed, straight.begin});
     feed_straight(chunk, straight, run.to + (straight.begin - part.from));
@@ -101,12 +95,12 @@ void DirectPump::feed_plain(const Chunk& chunk) {
 }
 
 // The whole blocks of a run, if their places are such that the device can write there.
-Range DirectPump::straight_part(const Chunk& chunk, std::uint64_t at, const Run& run) const {
+Range DirectPump::straight_part(std::uint64_t at, const Run& run) const {
   if (run.to == nullptr || run.size < worth_a_request) return {};
-  const std::uint64_t block = alignment_of(chunk);
+  const std::uint64_t block = file_->offset_alignment();
   const Range inside{(at + block - 1) / block * block, (at + run.size) / block * block};
   const auto address = reinterpret_cast<std::uintptr_t>(run.to) + (inside.begin - at);
-  return address % load_.direct_files()[chunk.source]->memory_alignment() == 0 ? inside : Range{};
+  return address % file_->memory_alignment() == 0 ? inside : Range{};
 }
 
 void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
@@ -127,14 +121,14 @@ void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
     const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
-    const Range aligned = aligned_to(slice, alignment_of(chunk));
+    const Range aligned = aligned_to(slice, file_->offset_alignment());
     send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned, .needed = slice.size()}, {aligned});
     begin = slice.end;
   }
 }
 
 std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
-  const std::uint64_t alignment = alignment_of(chunk);
+  const std::uint64_t alignment = file_->offset_alignment();
   if (!chunk.sparse) return {aligned_to(chunk.range, alignment)};
   std::vector<Range> requests;
   for (const Range& needed : needed_ranges(load_.layout(), chunk, direct_gap))
@@ -146,14 +140,13 @@ void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
   await_room(std::min<std::size_t>(requests.size(), queue_depth));
   if (flight.memory == nullptr) place(flight);
   const std::uint64_t needed = flight.needed;
-  const std::size_t file = numbers_[flight.chunks.front().source];
   flights_.push_back(std::move(flight));
   const std::uint64_t token = first_token_ + flights_.size() - 1;
   std::uint64_t asked = 0;
   for (const Range& request : requests) {
     while (queue_->in_flight() == queue_depth) await_request();
     Flight& sent = flights_.back();
-    queue_->submit(file, request.begin, {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
+    queue_->submit(file_, request.begin, {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
     ++sent.outstanding;
     asked += request.size();
   }
@@ -184,6 +177,18 @@ void DirectPump::place(Flight& flight) {
     share_.peak_ring_bytes = std::max(share_.peak_ring_bytes, head_ - tail_);
     return;
   }
+}
+
+// Each file that something is read from is open as long.
+void DirectPump::await_descriptors(std::uint32_t source) {
+  const auto count = [&] {
+    std::size_t files = 0;
+    std::uint32_t last = source;
+    for (auto flight = flights_.rbegin(); flight != flights_.rend(); ++flight)
+      if (std::exchange(last, flight->chunks.front().source) != flight->chunks.front().source) ++files;
+    return files;
+  };
+  while (!flights_.empty() && flights_.back().chunks.front().source != source && count() >= max_files) land_oldest();
 }
 
 void DirectPump::await_room(std::size_t requests) {

@@ -31,10 +31,10 @@ class DirectPump {
     std::uint64_t bytes = 0;
   };
 
-  /// Reads the first of `chunks`, neighbours in one file that has direct access, and as many of the others as go into
-  /// the same requests. Lands earlier chunks when the ring is full. Throws what reading and landing throw, with the path
-  /// and the tensor of the chunk that failed.
-  Fed feed(std::span<const Chunk> chunks);
+  /// Reads the first of `chunks`, neighbours in `file`, and as many of the others as go into the same requests. Lands
+  /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and landing throw,
+  /// with the path and the tensor of the chunk that failed.
+  Fed feed(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file);
   /// Sends what was fed, without waiting: before a pause in which the worker does other things.
   void flush();
   /// Lands everything that was fed.
@@ -54,8 +54,7 @@ class DirectPump {
     unsigned outstanding = 0;    // requests not finished
   };
 
-  [[nodiscard]] std::uint64_t alignment_of(const Chunk& chunk) const;
-  [[nodiscard]] Range straight_part(const Chunk& chunk, std::uint64_t at, const Run& run) const;
+  [[nodiscard]] Range straight_part(std::uint64_t at, const Run& run) const;
   void feed_plain(const Chunk& chunk);
   void feed_straight(const Chunk& chunk, Range range, std::byte* to);
   void feed_aligned(const Chunk& chunk, Range range);
@@ -65,6 +64,7 @@ class DirectPump {
   void land_oldest();
   void land(const Flight& flight);
   void await_request();
+  void await_descriptors(std::uint32_t source);
   [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
   bool join(std::vector<Range>& requests, const Chunk& chunk) const;
   [[nodiscard]] Error about(const Error& error, const Flight& flight, std::uint64_t at) const;
@@ -73,7 +73,7 @@ class DirectPump {
   LoadStats& share_;
   const std::uint64_t slice_bytes_;
   std::shared_ptr<Arena> ring_;
-  std::vector<std::size_t> numbers_;  // of each source in the queue's list of files
+  std::shared_ptr<const mmap::DirectFile> file_;  // of what is being fed
   std::unique_ptr<mmap::DirectQueue> queue_;
   std::deque<Flight> flights_;     // oldest first
   std::uint64_t first_token_ = 0;  // of flights_.front()

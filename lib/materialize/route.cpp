@@ -82,6 +82,11 @@ Route Router::fallback(PathReason reason) noexcept {
   return {Path::read, reason};
 }
 
+bool Router::can_direct(std::uint32_t source) {
+  direct_ = load_.direct_file(source);
+  return direct_ != nullptr;
+}
+
 bool Router::can_map(std::uint32_t source) {
   if (load_.layout().sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
   lease_ = load_.lease(source);

@@ -207,7 +207,7 @@ class Worker {
 
   std::uint32_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
     if (!pump_) pump_.emplace(load_, share_);
-    const DirectPump::Fed fed = pump_->feed({&chunk, layout_.chunks.data() + batch.last});
+    const DirectPump::Fed fed = pump_->feed({&chunk, layout_.chunks.data() + batch.last}, router_.direct_file());
     count({Path::direct, reason}, fed.bytes);
     return static_cast<std::uint32_t>(fed.chunks);
   }

@@ -131,7 +131,7 @@ class Opener {
     in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_, state_->budget); });
   }
 
-  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_); }
+  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_, descriptors_); }
 
   void add_all_tensors() {
     for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard) {
@@ -178,6 +178,7 @@ class Opener {
   mmap::Symlinks symlinks_;
   std::shared_ptr<State> state_;
   std::shared_ptr<const mmap::Folder> folder_;
+  std::shared_ptr<mmap::DescriptorPool> descriptors_ = mmap::DescriptorPool::for_shards();
   std::vector<std::shared_ptr<const mmap::File>> files_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // places in `files_` by device and inode
 };

@@ -142,7 +142,6 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
       {"no advice on what to give up", {.call = Call::posix_fadvise, .os_error = EINVAL}},
       {"no io_uring", {.call = Call::ring_open, .os_error = EPERM}},
       {"no registered buffers", {.call = Call::ring_register_buffers, .os_error = ENOMEM}},
-      {"no registered files", {.call = Call::ring_register_files, .os_error = EOPNOTSUPP}},
       {"no MADV_POPULATE_READ", {.call = Call::madvise, .os_error = EINVAL, .advice = MADV_POPULATE_READ}},
       {"no lease", {.call = Call::lease, .os_error = EAGAIN}},
       {"no O_DIRECT", {.call = Call::openat, .os_error = EINVAL}},

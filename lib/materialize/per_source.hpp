@@ -1,0 +1,58 @@
+// materialize/per_source.hpp: what a load opens for each of its sources when it is first needed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+namespace heft::engine {
+
+/// A descriptor of some kind (a lease, a direct file) for each source: open while it is in use, and the last few besides,
+/// for a model has more shards than a process may open. Members may be called from several threads.
+template <class T>
+class PerSource {
+ public:
+  /// What is open for `source`; else what `open()` returns, which is not asked again once it has returned null.
+  template <class Open>
+  std::shared_ptr<const T> get(std::uint32_t source, const Open& open) {
+    const std::lock_guard lock(mutex_);
+    Slot& slot = slots_[source];
+    if (slot.refused) return nullptr;
+    if (auto there = slot.there.lock()) return there;
+    std::shared_ptr<const T> opened = open();
+    slot.there = opened;
+    slot.refused = opened == nullptr;
+    if (!slot.refused) keep(opened);
+    return opened;
+  }
+
+  /// Null from now on.
+  void refuse(std::uint32_t source) {
+    const std::lock_guard lock(mutex_);
+    Slot& slot = slots_[source];
+    slot.refused = true;
+    std::erase(kept_, slot.there.lock());
+  }
+
+ private:
+  static constexpr std::size_t max_kept = 4;
+
+  struct Slot {
+    std::weak_ptr<const T> there;
+    bool refused = false;
+  };
+
+  void keep(std::shared_ptr<const T> opened) {
+    kept_.push_back(std::move(opened));
+    if (kept_.size() > max_kept) kept_.pop_front();
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<std::uint32_t, Slot> slots_;
+  std::deque<std::shared_ptr<const T>> kept_;  // oldest first
+};
+
+}  // namespace heft::engine
