@@ -1,8 +1,13 @@
+#include <algorithm>
+#include <filesystem>
 #include <ostream>
+#include <set>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/freshness.hpp"
 #include "cli/notes.hpp"
 #include "cli/process_memory.hpp"
 #include "cli/select.hpp"
@@ -121,6 +126,18 @@ void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& term
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
 }
 
+// Then its source is not what it was, and that is no news.
+bool replaces_its_source(const SaveReport& report, const Checkpoint& source) {
+  const auto place = [](const std::string& path) {
+    std::error_code unknown;
+    return std::filesystem::weakly_canonical(path, unknown);
+  };
+  std::set<std::filesystem::path> touched;
+  for (const SavedFile& file : report.files) touched.insert(place(file.path));
+  for (const std::string& path : report.removed) touched.insert(place(path));
+  return std::ranges::any_of(source.shards(), [&](const ShardInfo& shard) { return touched.contains(place(shard.path)); });
+}
+
 }  // namespace
 
 int run(const ConvertCommand& command, Terminal& terminal) {
@@ -149,6 +166,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     report.notes.push_back(fmt::format("'{}' is tied to '{}' and was written as a copy", core::escaped(name), core::escaped(first)));
   print_notes(report.notes, terminal);
   report.notes = joined(source.notes(), report.notes);
+  if (!replaces_its_source(report, source)) note_freshness(source, terminal);
   if (command.json) print_json(report, peak, terminal);
   else print_text(report, peak, terminal);
   return yes;

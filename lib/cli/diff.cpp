@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/freshness.hpp"
 #include "cli/notes.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
@@ -73,6 +74,7 @@ int run(const DiffCommand& command, Terminal& terminal) {
       bar.show(done += view.size_bytes(), std::max(done, total));
     }
   }
+  for (const Checkpoint* read : {&a, &b}) note_freshness(*read, terminal);
   terminal.out << fmt::format("{} equal, {} different, {} in one only\n", tally.equal, tally.different, alone);
   return tally.different + alone == 0 ? yes : no;
 }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/freshness.hpp"
 #include "cli/notes.hpp"
 #include "cli/pieces.hpp"
 #include "cli/select.hpp"
@@ -50,6 +51,7 @@ int run(const HashCommand& command, Terminal& terminal) {
       begun.erase(hash);
     });
   }
+  note_freshness(checkpoint, terminal);
   for (const auto& [name, digest] : digests) terminal.out << digest << "  " << core::escaped(name, SIZE_MAX) << '\n';
   return yes;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/freshness.hpp"
 #include "cli/notes.hpp"
 #include "cli/process_memory.hpp"
 #include "cli/select.hpp"
@@ -109,6 +110,7 @@ int run(const LoadCommand& command, Terminal& terminal) {
     weights = materialize(planned.plan, options);
   }
   const PeakMemory peak = memory.stop();
+  note_freshness(checkpoint, terminal);
   const Times times{open_seconds, weights.stats().seconds};
   if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(checkpoint.notes(), planned.notes), terminal);
   else print_text(weights.stats(), weights.count(), times, peak, terminal);

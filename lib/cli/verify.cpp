@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
+#include "cli/freshness.hpp"
 #include "cli/notes.hpp"
 #include "cli/pieces.hpp"
 #include "cli/select.hpp"
@@ -113,7 +114,9 @@ int run(const VerifyCommand& command, Terminal& terminal) {
   watch_interrupts();
   try {
     const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
-    return verdict(check_payload(checkpoint, command, terminal), checkpoint.notes(), command, terminal);
+    const Findings findings = check_payload(checkpoint, command, terminal);
+    note_freshness(checkpoint, terminal);
+    return verdict(findings, checkpoint.notes(), command, terminal);
   } catch (const Error& error) {
     if (!is_damage(error.code())) throw;
     terminal.err << "heft: " << error.what() << '\n';

@@ -1,0 +1,34 @@
+#include "cli/freshness.hpp"
+
+#include <ostream>
+#include <string_view>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::cli {
+namespace {
+
+std::string_view sentence(Freshness freshness) noexcept {
+  switch (freshness) {
+    case Freshness::modified: return "was written to after it was read";
+    case Freshness::replaced: return "was replaced meanwhile: what was read is the old one";
+    case Freshness::gone: return "was removed meanwhile: what was read is as it was opened";
+    case Freshness::same: break;
+  }
+  return {};
+}
+
+}  // namespace
+
+void note_freshness(const Checkpoint& checkpoint, Terminal& terminal) {
+  try {
+    const Freshness freshness = checkpoint.freshness();
+    if (freshness != Freshness::same)
+      terminal.err << "note: " << core::escaped(checkpoint.path(), 1000) << ' ' << sentence(freshness) << '\n';
+  } catch (const Error& error) {
+    terminal.err << "note: " << error.what() << '\n';
+  }
+}
+
+}  // namespace heft::cli
