@@ -6,8 +6,8 @@
 
 namespace heft::cli {
 
-/// After a command has read what it wanted: notes on stderr that the path leads to something else by now, or that it cannot
-/// be examined. What was read is the file as it was opened.
+/// After the last read of a command: notes on stderr that the path leads to something else by now, or that it cannot be
+/// examined. What was read is the file as it was opened.
 void note_freshness(const Checkpoint& checkpoint, Terminal& terminal);
 
 }  // namespace heft::cli

@@ -8,15 +8,15 @@
 
 namespace heft::engine {
 
-/// The files that the bytes of a layout come from, each once, whatever way the bytes take: mapped, read, inflated, or in
-/// memory since the file was opened. Immutable once made; const members may be called from several threads.
+/// The files that the bytes of a layout come from, each once, whatever way the bytes take: mapped, read, inflated, or
+/// in memory since the file was opened. Immutable once made; const members may be called from several threads.
 class Origins {
  public:
   /// Of what the chunks of `layout` read. The layout outlives this.
   explicit Origins(const Layout& layout);
 
-  /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was when
-  /// it was opened, Error{io} where the system does not tell.
+  /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was
+  /// when it was opened, Error{io} where it cannot be examined.
   void require_unchanged() const;
 
  private:

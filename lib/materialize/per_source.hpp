@@ -10,8 +10,8 @@
 
 namespace heft::engine {
 
-/// A descriptor of some kind (a lease, a direct file) for each source: open while it is in use, and the last few besides,
-/// for a model has more shards than a process may open. Members may be called from several threads.
+/// A descriptor of some kind (a lease, a direct file) for each source: open while it is in use, and the last few
+/// besides, for a model may have more shards than a process may open. Members may be called from several threads.
 template <class T>
 class PerSource {
  public:

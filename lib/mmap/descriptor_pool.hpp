@@ -14,14 +14,14 @@ namespace heft::mmap {
 /// How many descriptors this process may have open: soft RLIMIT_NOFILE.
 [[nodiscard]] std::uint64_t descriptor_limit() noexcept;
 
-/// Keeps the descriptors opened last. What it lets go is closed once its last user has let go too. Members may be called
-/// from several threads.
+/// Keeps the descriptors opened last. What it lets go is closed once its last user has let go too. Members may be
+/// called from several threads.
 class DescriptorPool {
  public:
   /// Keeps up to `capacity` >= 1 descriptors.
   explicit DescriptorPool(std::size_t capacity) noexcept : capacity_(capacity) {}
-  /// For the shards of a checkpoint: a quarter of what the process may have open, 4 to 256. Models that are published have
-  /// up to some 200 shards, all of which stay open under the usual limit of 1,024.
+  /// For the shards of a checkpoint: a quarter of what the process may have open, 4 to 256. Models that are published
+  /// have up to some 200 shards, all of which stay open under the usual limit of 1,024.
   static std::shared_ptr<DescriptorPool> for_shards();
 
   /// Keeps a descriptor, in place of the one kept longest where there are too many.

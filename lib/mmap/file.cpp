@@ -147,6 +147,10 @@ std::string name_in(const std::shared_ptr<const Folder>& folder, const std::stri
 
 int handle_of(const std::shared_ptr<const Folder>& folder) noexcept { return folder ? folder->handle() : AT_FDCWD; }
 
+void advise_reading(const Descriptor& open, bool ahead) noexcept {
+  sys::posix_fadvise(open.get(), 0, 0, ahead ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
+}
+
 // Appends the names in one buffer of getdents64 records.
 void append_names(std::span<const std::byte> records, std::vector<std::string>& names) {
   while (!records.empty()) {
@@ -245,6 +249,7 @@ std::shared_ptr<const Descriptor> File::descriptor() const {
   const std::lock_guard lock(mutex_);
   if (auto open = open_.lock()) return open;
   auto shared = open_again();
+  if (!reads_ahead_) advise_reading(*shared, false);
   open_ = shared;
   pool_->keep(shared);
   return shared;
@@ -261,6 +266,12 @@ std::shared_ptr<const Descriptor> File::open_again() const {
     if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
     throw Error(ErrorCode::changed_on_disk, "expected the file that was opened, " + error.sentence(), error.place());
   }
+}
+
+void File::set_read_ahead(bool wanted) const noexcept {
+  const std::lock_guard lock(mutex_);
+  reads_ahead_ = wanted;
+  if (const auto open = open_.lock()) advise_reading(*open, wanted);
 }
 
 void File::require_unchanged() const {

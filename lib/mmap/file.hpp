@@ -42,8 +42,8 @@ struct Identity {
 /// file, which takes away a link.
 [[nodiscard]] std::string difference(const Identity& opened, const Identity& now);
 
-/// What lies at `path` now, symlinks followed; nothing where there is no such file. Throws Error{io} where the system
-/// does not tell.
+/// What lies at `path` now, symlinks followed; nothing where there is no such file. Throws Error{io} where it
+/// cannot be examined.
 [[nodiscard]] std::optional<Identity> identity_at(const std::string& path);
 
 /// A folder held by its descriptor, so that a rename of it cannot redirect the names looked up in it.
@@ -98,12 +98,16 @@ class File {
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
   /// Looks at the open file again, and throws Error{changed_on_disk} where difference() finds that its bytes may be
-  /// others by now, with what it found; Error{io} where the system does not tell. A file that was replaced by a rename, or
+  /// others by now, with what it found; Error{io} where it cannot be examined. A file that was replaced by a rename, or
   /// removed, is whole as long as it is open. One that was renamed itself is too: where the ctime moved alone and the path
   /// does not lead to the file any more, it was the rename that moved it.
   void require_unchanged() const;
   /// False where require_unchanged() throws.
   [[nodiscard]] bool unchanged() const noexcept;
+
+  /// Whether buffered reads go on reading ahead of what is asked, as they do at first. Holds until it is set again, also where
+  /// the file is given up and opened again meanwhile.
+  void set_read_ahead(bool wanted) const noexcept;
 
   /// Fills `into` from `offset` with pread; short reads and EINTR are continued, at most 0x7ffff000 bytes a call.
   /// Throws Error{out_of_range} unless the range lies in the size at open, Error{changed_on_disk} when the file ends before by now, Error{io}
@@ -121,6 +125,7 @@ class File {
   Identity identity_;
   mutable std::mutex mutex_;
   mutable std::weak_ptr<const Descriptor> open_;  // the pool's
+  mutable bool reads_ahead_ = true;
 };
 
 }  // namespace heft::mmap

@@ -139,7 +139,7 @@ void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexce
 }
 
 void read_ahead(const File& file, bool wanted) noexcept {
-  advise_file(file, 0, 0, wanted ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
+  file.set_read_ahead(wanted);
 }
 
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {

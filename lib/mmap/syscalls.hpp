@@ -60,7 +60,7 @@ int mlock(const std::byte* begin, std::size_t size) noexcept;
 int munlock(const std::byte* begin, std::size_t size) noexcept;
 /// Soft RLIMIT_MEMLOCK in bytes; all ones when there is no limit.
 std::uint64_t memlock_limit() noexcept;
-/// Soft RLIMIT_NOFILE; all ones when there is no limit, or none that the system tells.
+/// Soft RLIMIT_NOFILE; all ones when there is no limit, or the call fails.
 std::uint64_t descriptor_limit() noexcept;
 /// Bytes of a page.
 std::size_t page_size() noexcept;

@@ -181,7 +181,13 @@ class NumberSource final : public Source {
     return {std::span<const std::byte>(*made), made};
   }
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
-    NumberReader(lists_, format::gather_run, packed_, nullptr).read(offset, into);
+    try {
+      NumberReader(lists_, format::gather_run, packed_, nullptr).read(offset, into);
+    } catch (const Error& error) {
+      // Numbers that are not as they were stepped over may be those of a file that changed.
+      if (error.code() == ErrorCode::corrupt && origin() != nullptr) origin()->require_unchanged();
+      throw;
+    }
     if (origin() != nullptr) origin()->require_unchanged();
   }
 

@@ -29,7 +29,8 @@ std::string model(std::uint32_t seed) {
   test::SafetensorsBuilder file;
   for (int i = 0; i < 4; ++i) {
     std::string payload = test::pattern(40'000, seed + static_cast<std::uint32_t>(i));
-    for (std::size_t high = 1; high < payload.size(); high += 2) payload[high] = static_cast<char>(payload[high] & 0x3f);
+    for (std::size_t high = 1; high < payload.size(); high += 2)
+      payload[high] = static_cast<char>(payload[high] & 0x3f);
     file.add("t" + std::to_string(i), "F16", {100, 200}, payload);
   }
   return file.build();
@@ -45,7 +46,7 @@ struct Scene {
   }
 };
 
-// What a command gives: its output, and what it wrote.
+// Runs a command. Returns its output, and what it wrote.
 using Command = std::function<std::pair<CliRun, std::string>(const Scene&)>;
 
 void sweep(const Command& command) {
@@ -111,5 +112,7 @@ TEST_CASE("changes: convert writes one model or none, and notes what was replace
 
 TEST_CASE("changes: load and verify end in an Error, or are of one model") {
   for (const char* word : {"load", "verify"})
-    sweep([&](const Scene& scene) { return std::pair(test::heft_command({word, scene.path.string()}), std::string()); });
+    sweep([&](const Scene& scene) {
+      return std::pair(test::heft_command({word, scene.path.string()}), std::string());
+    });
 }

@@ -37,9 +37,11 @@ std::string safetensors(std::uint32_t seed, int large) {
   test::SafetensorsBuilder file;
   file.align(4096);
   for (int i = 0; i < large; ++i)
-    file.add("large." + std::to_string(i), "BF16", {512, 1024}, test::pattern(1u << 20, seed + static_cast<std::uint32_t>(i)));
+    file.add("large." + std::to_string(i), "BF16", {512, 1024},
+             test::pattern(1u << 20, seed + static_cast<std::uint32_t>(i)));
   for (int i = 0; i < 50; ++i)
-    file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, seed + static_cast<std::uint32_t>(i)));
+    file.add("small." + std::to_string(i), "F16", {11, 37},
+             test::pattern(11 * 37 * 2, seed + static_cast<std::uint32_t>(i)));
   return file.build();
 }
 
@@ -69,7 +71,9 @@ struct Model {
   Access access = Access::map;
 };
 
-Model plain(Access access = Access::map) { return {"model.safetensors", safetensors(1, 2), safetensors(1001, 2), access}; }
+Model plain(Access access = Access::map) {
+  return {"model.safetensors", safetensors(1, 2), safetensors(1001, 2), access};
+}
 Model packed() { return {"model.npz", deflated_npz(1), deflated_npz(1001)}; }
 
 // Every second tensor is converted, where it can be.
@@ -89,7 +93,8 @@ using Digests = std::vector<std::pair<std::string, std::size_t>>;
 
 Digests materialized(const Checkpoint& checkpoint, const MaterializeOptions& options) {
   Digests digests;
-  for (const Tensor& tensor : materialize(plan_of(checkpoint), options)) digests.emplace_back(tensor.name(), digest(tensor));
+  for (const Tensor& tensor : materialize(plan_of(checkpoint), options))
+    digests.emplace_back(tensor.name(), digest(tensor));
   std::ranges::sort(digests);
   return digests;
 }
@@ -125,15 +130,18 @@ struct Tally {
   unsigned wrong = 0;
 };
 
-// What `use` came to: its own word whether all it gave was old, or an Error.
+// Counts how `use` ended. It returns true when all it gave was old.
 void judge(const Scene& scene, Doing doing, const std::function<bool()>& use, Tally& tally) {
   try {
-    if (use()) ++tally.whole;
-    else ++tally.mixed;
+    if (use())
+      ++tally.whole;
+    else
+      ++tally.mixed;
   } catch (const Error& error) {
     ++tally.refused;
     CAPTURE(error.what());
-    const bool right = error.code() == ErrorCode::changed_on_disk && error.path() == scene.path().string() && !keeps_bytes(doing);
+    const bool right =
+        error.code() == ErrorCode::changed_on_disk && error.path() == scene.path().string() && !keeps_bytes(doing);
     CHECK(right);
     if (!right) ++tally.wrong;
   }
@@ -146,7 +154,7 @@ std::uint64_t calls_of(const std::function<bool()>& use) {
   return none.calls(Call::any);
 }
 
-// Does everything that can be done to a file before each of the first calls of `use`, and before some of the later ones.
+// Does everything that can be done to a file before each of the first calls of `use`, and before some later ones.
 void sweep(const Scene& scene, const std::function<bool(const Checkpoint&)>& use) {
   scene.reset();
   const Checkpoint first = scene.open();
@@ -162,7 +170,8 @@ void sweep(const Scene& scene, const std::function<bool(const Checkpoint&)>& use
       const Checkpoint checkpoint = scene.open();
       const FaultPlan plan({{.call = Call::any, .skip = n, .times = 1, .before = [&] { bystander.act(); }}});
       const unsigned refused = tally.refused;
-      judge(scene, what, [&] { return use(checkpoint); }, tally);
+      judge(
+          scene, what, [&] { return use(checkpoint); }, tally);
       if (n == 0 && !keeps_bytes(what)) CHECK(tally.refused == refused + 1);
     }
   CHECK(tally.mixed == 0);
@@ -200,7 +209,8 @@ TEST_CASE("changes: a file that changes before any call of a load is an Error, o
     for (const Path path : every_path) {
       if (access == Access::read && path != Path::automatic) continue;
       INFO("path ", name(path), ", access ", access == Access::map ? "map" : "read");
-      sweep(scene, [&](const Checkpoint& checkpoint) { return materialized(checkpoint, {.path = path}) == scene.old(); });
+      sweep(scene,
+            [&](const Checkpoint& checkpoint) { return materialized(checkpoint, {.path = path}) == scene.old(); });
     }
   }
 }
@@ -232,7 +242,8 @@ TEST_CASE("changes: checksums and bytes that are read are of the file as it was 
     const Bytes bytes = checkpoint.tensor("large.1").bytes();
     const std::uint16_t element = checkpoint.tensor("small.7").read<f16>(0, 0).bits;
     const std::string expected = test::pattern(1u << 20, 2);
-    return std::ranges::equal(bytes.span(), std::as_bytes(std::span(expected))) && test::little(element, 2) == test::pattern(2, 8);
+    return std::ranges::equal(bytes.span(), std::as_bytes(std::span(expected))) &&
+           test::little(element, 2) == test::pattern(2, 8);
   });
 }
 
@@ -267,8 +278,10 @@ TEST_CASE("changes: open() gives one model, or an Error") {
         } catch (const Error& error) {
           CAPTURE(error.what());
           const bool refused = error.code() == ErrorCode::changed_on_disk && !keeps_bytes(what);
-          const bool gone = error.code() == ErrorCode::not_found && n == 0 && (what == Doing::remove || what == Doing::rename_away);
-          const bool cut = error.code() == ErrorCode::corrupt && n < before_identity && (what == Doing::truncate || what == Doing::append);
+          const bool gone =
+              error.code() == ErrorCode::not_found && n == 0 && (what == Doing::remove || what == Doing::rename_away);
+          const bool cut = error.code() == ErrorCode::corrupt && n < before_identity &&
+                           (what == Doing::truncate || what == Doing::append);
           CHECK((refused || gone || cut));
         }
       }
@@ -331,7 +344,8 @@ TEST_CASE("changes: loads of files that change at any moment are never mixtures"
     const bool by_clock = asked != nullptr && load % 2 == 1;
     const std::uint64_t call = random() % 60;
     const bool streamed = random() % 4 == 0;
-    INFO("load ", load, ": ", name(doing), ", path ", name(options.path), ", threads ", options.threads, ", streamed ", streamed);
+    INFO("load ", load, ": ", name(doing), ", path ", name(options.path), ", threads ", options.threads, ", streamed ",
+         streamed);
     scene.reset();
     Bystander bystander = scene.bystander(doing);
     const Checkpoint checkpoint = scene.open();
@@ -341,15 +355,17 @@ TEST_CASE("changes: loads of files that change at any moment are never mixtures"
         std::this_thread::sleep_for(pause);
         bystander.act();
       });
-    const FaultPlan plan({{.call = Call::any, .skip = call, .times = by_clock ? 0u : 1u, .before = [&] { bystander.act(); }}});
+    const FaultPlan plan(
+        {{.call = Call::any, .skip = call, .times = by_clock ? 0u : 1u, .before = [&] { bystander.act(); }}});
     const auto use = [&] {
-      return streamed ? streams_old(checkpoint, scene.old(), options) : materialized(checkpoint, options) == scene.old();
+      return streamed ? streams_old(checkpoint, scene.old(), options)
+                      : materialized(checkpoint, options) == scene.old();
     };
     judge(scene, doing, use, tally);
     if (other.joinable()) other.join();
   }
-  MESSAGE(loads << " loads of files that changed: " << tally.whole << " whole, " << tally.refused << " changed_on_disk, "
-                << tally.mixed << " mixtures, " << tally.wrong << " wrong Errors");
+  MESSAGE(loads << " loads of files that changed: " << tally.whole << " whole, " << tally.refused
+                << " changed_on_disk, " << tally.mixed << " mixtures, " << tally.wrong << " wrong Errors");
   CHECK(tally.mixed == 0);
   CHECK(tally.wrong == 0);
 }

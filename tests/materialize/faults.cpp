@@ -164,7 +164,7 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
         }
 }
 
-TEST_CASE("faults: a load of a file that the system does not tell about is no load") {
+TEST_CASE("faults: a load of a file that cannot be examined is no load") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);

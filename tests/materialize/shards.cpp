@@ -40,7 +40,8 @@ void write_model(const TempFolder& folder, std::size_t count, std::size_t size) 
   for (std::size_t shard = 0; shard < count; ++shard) {
     const std::string bytes = payload(shard, size);
     const auto dim = static_cast<std::int64_t>(bytes.size());
-    folder.write(file_name(shard, count), test::SafetensorsBuilder().add(tensor_name(shard), "U8", {dim}, bytes).build());
+    folder.write(file_name(shard, count),
+                 test::SafetensorsBuilder().add(tensor_name(shard), "U8", {dim}, bytes).build());
     map += (map.empty() ? "\"" : ",\"") + tensor_name(shard) + "\":\"" + file_name(shard, count) + '"';
   }
   folder.write("model.safetensors.index.json", "{\"weight_map\":{" + map + "}}");
@@ -58,15 +59,18 @@ LoadPlan plan_of(const Checkpoint& checkpoint) {
 }
 
 // Everything of it, on every path, is what was written.
-void check_loads(const std::filesystem::path& path, std::size_t count, std::size_t size, Access access, unsigned threads) {
+void check_loads(const std::filesystem::path& path, std::size_t count, std::size_t size, Access access,
+                 unsigned threads) {
   const Checkpoint checkpoint = open(path, {.access = access});
   REQUIRE(checkpoint.tensors().count() == count);
   CHECK(checkpoint.freshness() == Freshness::same);
   const auto right = [&](const Tensor& tensor) { return is_right(tensor, size); };
   for (const Path way : every_path)
     for (const bool drop : {false, true}) {
-      INFO("path ", name(way), ", access ", access == Access::map ? "map" : "read", ", threads ", threads, ", drop ", drop);
-      const Weights weights = materialize(plan_of(checkpoint), {.threads = threads, .path = way, .drop_page_cache = drop});
+      INFO("path ", name(way), ", access ", access == Access::map ? "map" : "read", ", threads ", threads, ", drop ",
+           drop);
+      const Weights weights =
+          materialize(plan_of(checkpoint), {.threads = threads, .path = way, .drop_page_cache = drop});
       CHECK(weights.count() == count);
       CHECK(std::all_of(weights.begin(), weights.end(), right));
     }

@@ -39,7 +39,8 @@ struct Scene {
   explicit Scene(std::size_t count, std::size_t capacity) : pool(std::make_shared<DescriptorPool>(capacity)) {
     for (std::size_t i = 0; i < count; ++i) folder.write(name(i), content(i));
     held = Folder::open(folder.path().string());
-    for (std::size_t i = 0; i < count; ++i) files.push_back(File::open_in(*held, name(i), mmap::Symlinks::follow, pool));
+    for (std::size_t i = 0; i < count; ++i)
+      files.push_back(File::open_in(*held, name(i), mmap::Symlinks::follow, pool));
   }
 
   static std::string name(std::size_t i) { return "shard-" + std::to_string(i); }
@@ -85,7 +86,9 @@ TEST_CASE("descriptor pool: a descriptor in use stays open, and is the one that 
   CHECK(scene.files[0]->descriptor() == first);
 }
 
-TEST_CASE("descriptor pool: a file that was given up and is not the same any more is changed_on_disk, before a byte is read") {
+TEST_CASE(
+    "descriptor pool: a file that was given up and is not the same any more is changed_on_disk, before a byte is "
+    "read") {
   const Scene scene(5, 1);
   const File& file = *scene.files[0];
   const std::string before = "0123456789";
@@ -148,6 +151,20 @@ TEST_CASE("descriptor pool: where the process has too many open, half of the poo
   CHECK(open_descriptors() == before + 1);
 }
 
+TEST_CASE("descriptor pool: a file that shall not be read ahead is not when it was opened again either") {
+  const Scene scene(3, 1);
+  const FaultPlan plan({});
+  scene.files[0]->set_read_ahead(false);
+  CHECK(plan.calls(Call::posix_fadvise) == 0);  // it is not open
+  CHECK(Scene::read(*scene.files[0]) == Scene::content(0));
+  CHECK(plan.calls(Call::posix_fadvise) == 1);
+  scene.files[0]->set_read_ahead(true);
+  CHECK(plan.calls(Call::posix_fadvise) == 2);
+  CHECK(Scene::read(*scene.files[1]) == Scene::content(1));
+  CHECK(Scene::read(*scene.files[0]) == Scene::content(0));
+  CHECK(plan.calls(Call::posix_fadvise) == 2);
+}
+
 TEST_CASE("descriptor pool: a checkpoint's is a quarter of the limit, within bounds") {
   const test::DescriptorLimit limit(40);
   CHECK(mmap::descriptor_limit() == 40);
@@ -155,7 +172,8 @@ TEST_CASE("descriptor pool: a checkpoint's is a quarter of the limit, within bou
   Scene scene(15, 1);
   const auto pool = DescriptorPool::for_shards();
   std::vector<FilePtr> files;
-  for (std::size_t i = 0; i < 15; ++i) files.push_back(File::open_in(*scene.held, Scene::name(i), mmap::Symlinks::follow, pool));
+  for (std::size_t i = 0; i < 15; ++i)
+    files.push_back(File::open_in(*scene.held, Scene::name(i), mmap::Symlinks::follow, pool));
   CHECK(open_descriptors() == before + 2 + 10);
 }
 

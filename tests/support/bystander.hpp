@@ -11,10 +11,10 @@ namespace heft::test {
 
 /// Ways in which files change.
 enum class Doing : std::uint8_t {
-  rewrite,      ///< cp new over it: truncated, written in place.
-  overwrite,    ///< Written in place without truncating, the same size.
-  restore_time, ///< The same, and the mtime set back.
-  truncate,     ///< Cut to half.
+  rewrite,       ///< cp new over it: truncated, written in place.
+  overwrite,     ///< Written in place without truncating, the same size.
+  restore_time,  ///< The same, and the mtime set back.
+  truncate,      ///< Cut to half.
   append,
   rename_over,  ///< mv new over it.
   rename_away,  ///< mv it away.

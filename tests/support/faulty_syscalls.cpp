@@ -173,8 +173,8 @@ bool stamps_finely(int handle) noexcept {
   if ((fault && fault->os_error != 0) || ::uname(&kernel) < 0) return false;
   if (std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
   const std::int64_t type = fstatfs_type(handle);
-  const bool knows = type == EXT4_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
-  return knows && (major > 6 || (major == 6 && minor >= 13));
+  const bool stamps = type == EXT4_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
+  return stamps && (major > 6 || (major == 6 && minor >= 13));
 }
 
 int faccess_write(int handle) noexcept {
