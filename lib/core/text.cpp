@@ -109,8 +109,10 @@ std::string_view Arena::store(std::string_view text) {
 }
 
 char* Arena::room_for(std::size_t size) {
-  constexpr std::size_t block_bytes = 16u << 10;
+  constexpr std::size_t min_block_bytes = 256;
+  constexpr std::size_t max_block_bytes = 16u << 10;
   if (size > left_) {
+    const std::size_t block_bytes = std::clamp(held_, min_block_bytes, max_block_bytes);
     // A long string gets a block of its own, so that the rest of the current one is not lost.
     const bool own = size > block_bytes / 4;
     const std::size_t fresh = own ? size : block_bytes;

@@ -34,8 +34,8 @@ CodePoint first_code_point(std::string_view text) noexcept;
 /// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;
 
-/// Keeps strings at addresses that do not move until it dies. Blocks of 16 KiB: 92,000 names cost some hundred
-/// allocations, and an arena for each of many shards wastes little.
+/// Keeps strings at addresses that do not move until it dies. Blocks grow with what is held, from 256 bytes to 16 KiB:
+/// 92,000 names cost some hundred allocations, and an arena for each of many shards wastes little.
 class Arena {
  public:
   Arena() noexcept = default;
