@@ -179,10 +179,10 @@ TensorEntry RecordTree::place_list(NumberSteps steps) {
   const DType dtype = list_dtype(steps);
   if (steps.count == 0) return {.dtype = dtype};
   if (steps.odd)
-    throw Error(ErrorCode::corrupt,
-                fmt::format("a value list: expected {} as the first value, found {}", name(steps.kind),
-                            name(steps.odd_kind)),
-                {.offset = *steps.odd});
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("a value list: expected {} as the first value, found {}", name(steps.kind), name(steps.odd_kind)),
+        {.offset = *steps.odd});
   if (!lists_) {
     lists_ = std::make_shared<NumberLists>();
     lists_member_ = static_cast<std::uint32_t>(catalog_.members.size());
@@ -238,7 +238,8 @@ Catalog Reader::read() {
 }
 
 void Reader::read_packed() {
-  const Member member = read_gzip(input_);
+  Member member = read_gzip(input_);
+  member.points = std::make_shared<InflatePoints>(member.full_size);
   require_ratio(member, limits_.inflate_ratio, "gzip");
   const InflatedInput document(input_, member, "gzip");
   const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));

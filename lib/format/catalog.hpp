@@ -17,6 +17,7 @@
 
 namespace heft::format {
 
+class InflatePoints;
 class NumberLists;
 
 inline constexpr std::uint32_t none = 0xFFFFFFFF;  ///< "no index" in every table of a Catalog.
@@ -54,6 +55,7 @@ struct Member {
   std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
   std::string_view name = {};
   bool proven = false;           ///< Size and checksum were compared when the file was read.
+  std::shared_ptr<InflatePoints> points = {};  ///< Where inflating can go on; null: at the start alone.
   std::shared_ptr<const NumberLists> lists = {};  ///< Set for numbers to be gathered; then begin and size are 0 ...
   std::uint32_t inside = none;   ///< ... and their offsets count in the file, or in this other member.
 };

@@ -22,18 +22,53 @@ constexpr std::uint64_t max_step = 1u << 30;
 // What is kept for steps back, and how often a document may go farther back than that.
 constexpr std::uint64_t kept_bytes = 512u << 10;
 constexpr std::uint64_t max_restarts = 16;
+// Some 90 KiB each.
+constexpr std::uint64_t max_points = 32;
+constexpr std::uint64_t min_spacing = 8u << 20;
 
 }  // namespace
 
-struct InflateStream::State {
+/// All that inflating goes on from, but for the deflated bytes at hand.
+struct InflateState {
   inflate_state inflater;
+  std::uint64_t fetched = 0;   // deflated bytes that went into the input, or were used when this is a point
+  std::uint64_t position = 0;  // of the next inflated byte
+  std::uint32_t crc = 0;       // of those before it
 };
 
+InflatePoints::InflatePoints(std::uint64_t full_size) noexcept
+    : spacing_(std::max(min_spacing, full_size / max_points)) {}
+InflatePoints::~InflatePoints() = default;
+
+std::uint64_t InflatePoints::table_bytes() const noexcept {
+  const std::scoped_lock lock(mutex_);
+  return points_.size() * sizeof(InflateState);
+}
+
+bool InflatePoints::is_due(std::uint64_t position) const noexcept {
+  const std::scoped_lock lock(mutex_);
+  return position >= (points_.empty() ? 0 : points_.back()->position) + spacing_;
+}
+
+void InflatePoints::add(const InflateState& state) {
+  auto point = std::make_shared<InflateState>(state);
+  point->fetched -= point->inflater.avail_in;
+  point->inflater.avail_in = 0;
+  point->inflater.next_in = point->inflater.next_out = nullptr;
+  const std::scoped_lock lock(mutex_);
+  if (points_.empty() || point->position > points_.back()->position) points_.push_back(std::move(point));
+}
+
+std::shared_ptr<const InflateState> InflatePoints::before(std::uint64_t offset) const noexcept {
+  const std::scoped_lock lock(mutex_);
+  const auto next = std::ranges::upper_bound(points_, offset, {}, [](const auto& point) { return point->position; });
+  return next == points_.begin() ? nullptr : *(next - 1);
+}
+
 InflateStream::InflateStream(const core::Input& packed, const Member& member, std::string what)
-    : packed_(&packed), member_(member), what_(std::move(what)), state_(std::make_unique<State>()) {
+    : packed_(&packed), member_(member), what_(std::move(what)), state_(std::make_unique<InflateState>()) {
   input_.resize(static_cast<std::size_t>(std::min(member.size, input_bytes)));
   restart();
-  restarts_ = 0;
 }
 
 InflateStream::~InflateStream() = default;
@@ -46,29 +81,44 @@ void InflateStream::corrupt(std::string_view finding) const {
 void InflateStream::restart() {
   isal_inflate_init(&state_->inflater);  // raw deflate: the checksum is taken of what comes out
   state_->inflater.avail_in = 0;
-  fetched_ = position_ = crc_ = 0;
-  ++restarts_;
+  state_->fetched = state_->position = state_->crc = 0;
+}
+
+std::uint64_t InflateStream::position() const noexcept { return state_->position; }
+
+// Back to a point or to the start, or on to a point that is nearer.
+void InflateStream::go_near(std::uint64_t offset) {
+  const auto point = member_.points ? member_.points->before(offset) : nullptr;
+  const bool back = offset < state_->position;
+  if (point && (back || point->position > state_->position))
+    *state_ = *point;
+  else if (back)
+    restart();
+  restarts_ += back ? 1 : 0;
 }
 
 void InflateStream::read(std::uint64_t offset, std::span<std::byte> into) {
   core::require_inside(offset, into.size(), member_.full_size, what_);
-  if (offset < position_) restart();
+  go_near(offset);
   skip_to(offset);
   fill(into);
 }
 
 void InflateStream::skip_to(std::uint64_t offset) {
-  if (position_ < offset) dropped_.resize(dropped_bytes);
-  while (position_ < offset) fill(std::span(dropped_).first(std::min<std::uint64_t>(dropped_bytes, offset - position_)));
+  if (state_->position < offset) dropped_.resize(dropped_bytes);
+  while (state_->position < offset)
+    fill(std::span(dropped_).first(std::min<std::uint64_t>(dropped_bytes, offset - state_->position)));
 }
 
 void InflateStream::fill(std::span<std::byte> into) {
   while (!into.empty()) {
     const std::size_t written = step(into.first(std::min<std::uint64_t>(into.size(), max_step)));
     if (written == 0)
-      corrupt(fmt::format("expected {} inflated bytes, the deflate stream holds {}", member_.full_size, position_));
-    crc_ = crc32(into.first(written), crc_);
-    position_ += written;
+      corrupt(
+          fmt::format("expected {} inflated bytes, the deflate stream holds {}", member_.full_size, state_->position));
+    state_->crc = crc32(into.first(written), state_->crc);
+    state_->position += written;
+    if (member_.points && member_.points->is_due(state_->position)) member_.points->add(*state_);
     into = into.subspan(written);
   }
 }
@@ -81,7 +131,8 @@ std::size_t InflateStream::step(std::span<std::byte> into) {
     inflater.avail_out = static_cast<std::uint32_t>(into.size());
     if (isal_inflate(&inflater) != ISAL_DECOMP_OK) corrupt("malformed deflate stream");
     if (const std::size_t written = into.size() - inflater.avail_out; written > 0) return written;
-    if (inflater.block_state == ISAL_BLOCK_FINISH || (inflater.avail_in == 0 && fetched_ == member_.size)) return 0;
+    if (inflater.block_state == ISAL_BLOCK_FINISH || (inflater.avail_in == 0 && state_->fetched == member_.size))
+      return 0;
     refill();
   }
 }
@@ -89,9 +140,10 @@ std::size_t InflateStream::step(std::span<std::byte> into) {
 void InflateStream::refill() {
   inflate_state& inflater = state_->inflater;
   if (inflater.avail_in != 0) return;
-  const std::span<std::byte> room = std::span(input_).first(std::min<std::uint64_t>(input_.size(), member_.size - fetched_));
-  packed_->read_into(member_.begin + fetched_, room);
-  fetched_ += room.size();
+  const std::span<std::byte> room =
+      std::span(input_).first(std::min<std::uint64_t>(input_.size(), member_.size - state_->fetched));
+  packed_->read_into(member_.begin + state_->fetched, room);
+  state_->fetched += room.size();
   inflater.next_in = reinterpret_cast<std::uint8_t*>(room.data());
   inflater.avail_in = static_cast<std::uint32_t>(room.size());
 }
@@ -102,16 +154,18 @@ void InflateStream::finish() {
   if (step(beyond) != 0)
     corrupt(fmt::format("expected {} inflated bytes, the deflate stream holds more", member_.full_size));
   require_end();
-  if (member_.crc32 != 0 && crc_ != member_.crc32)
-    corrupt(fmt::format("its checksum is {:08x}, expected {:08x} as the file declares", crc_, member_.crc32));
+  if (member_.crc32 != 0 && state_->crc != member_.crc32)
+    corrupt(fmt::format("its checksum is {:08x}, expected {:08x} as the file declares", state_->crc, member_.crc32));
 }
 
 // Whole bytes that the inflater took and did not use are among those that it holds as bits.
 void InflateStream::require_end() {
   const inflate_state& inflater = state_->inflater;
   if (inflater.block_state != ISAL_BLOCK_FINISH) corrupt("malformed deflate stream");
-  const std::uint64_t used = fetched_ - inflater.avail_in - static_cast<std::uint64_t>(std::max(inflater.read_in_length, 0)) / 8;
-  if (used != member_.size) corrupt(fmt::format("expected a deflate stream of {} bytes, it ends after {}", member_.size, used));
+  const std::uint64_t used =
+      state_->fetched - inflater.avail_in - static_cast<std::uint64_t>(std::max(inflater.read_in_length, 0)) / 8;
+  if (used != member_.size)
+    corrupt(fmt::format("expected a deflate stream of {} bytes, it ends after {}", member_.size, used));
 }
 
 InflatedInput::InflatedInput(const core::Input& packed, const Member& member, std::string what)
@@ -140,10 +194,12 @@ void InflatedInput::read_into(std::uint64_t offset, std::span<std::byte> into) c
 // Inflates on, or from the start, to where `offset` is among the bytes that are kept.
 void InflatedInput::go_on(std::uint64_t offset) const {
   if (offset < kept_begin_ && stream_.restarts() >= max_restarts)
-    throw Error(ErrorCode::unsupported,
-                fmt::format("{}: the document cannot be read from front to back: unpack it first", core::escaped(what_)),
-                {.offset = offset});
-  const std::uint64_t tail = offset < kept_begin_ || offset > kept_end() ? 0 : std::min<std::uint64_t>(kept_.size(), kept_bytes / 2);
+    throw Error(
+        ErrorCode::unsupported,
+        fmt::format("{}: the document cannot be read from front to back: unpack it first", core::escaped(what_)),
+        {.offset = offset});
+  const std::uint64_t tail =
+      offset < kept_begin_ || offset > kept_end() ? 0 : std::min<std::uint64_t>(kept_.size(), kept_bytes / 2);
   if (tail > 0) std::memmove(kept_.data(), kept_.data() + kept_.size() - tail, static_cast<std::size_t>(tail));
   const std::uint64_t begin = tail > 0 ? kept_end() : offset;
   const std::uint64_t more = std::min(kept_bytes - tail, size_ - begin);

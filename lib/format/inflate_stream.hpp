@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,9 +14,36 @@
 
 namespace heft::format {
 
+struct InflateState;
+
+/// Places in a member from where inflating can go on, taken while it is inflated for the first time: a document whose
+/// parts are read in another order than they lie in costs a bounded step for each. Streams of several threads may share
+/// them.
+class InflatePoints {
+ public:
+  explicit InflatePoints(std::uint64_t full_size) noexcept;
+  ~InflatePoints();
+  InflatePoints(const InflatePoints&) = delete;
+  InflatePoints& operator=(const InflatePoints&) = delete;
+
+  /// A few MiB at most, whatever the member.
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept;
+
+ private:
+  friend class InflateStream;
+  [[nodiscard]] bool is_due(std::uint64_t position) const noexcept;
+  void add(const InflateState& state);
+  /// The last one at or before `offset`; null when there is none.
+  [[nodiscard]] std::shared_ptr<const InflateState> before(std::uint64_t offset) const noexcept;
+
+  const std::uint64_t spacing_;
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<const InflateState>> points_;  // by position
+};
+
 /// Inflates a member as it is read. Memory: the window of the inflater (some 100 KiB) and two buffers.
 ///
-/// Bytes are given out before the checksum, which comes last, can be compared: finish() does that, and whatever was read
+/// Bytes are read before the checksum, which comes last, can be compared: finish() compares it, and what was read
 /// counts only after it. One thread.
 class InflateStream {
  public:
@@ -29,20 +56,20 @@ class InflateStream {
   InflateStream(InflateStream&&) noexcept;
   InflateStream& operator=(InflateStream&&) = delete;
 
-  /// The inflated bytes [offset, offset + into.size()), which lie inside the member. Cheap where offsets go up: what lies
-  /// between is inflated and dropped; a step back starts the member again. Throws Error{corrupt}, and what `packed` throws.
+  /// The inflated bytes [offset, offset + into.size()), which lie inside the member. Cheap where offsets go up: what
+  /// lies between is inflated and dropped; a step back goes to one of Member::points, or starts the member again.
+  /// Throws Error{corrupt}, and what `packed` throws.
   void read(std::uint64_t offset, std::span<std::byte> into);
   /// Inflates to the end. Throws Error{corrupt} unless the member has exactly its declared size and checksum.
   void finish();
   /// Offset of the next inflated byte.
-  [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
-  /// How often the member was started again.
+  [[nodiscard]] std::uint64_t position() const noexcept;
+  /// How often there was a step back.
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
 
  private:
-  struct State;
-
   void restart();
+  void go_near(std::uint64_t offset);
   void skip_to(std::uint64_t offset);
   void fill(std::span<std::byte> into);
   std::size_t step(std::span<std::byte> into);
@@ -53,13 +80,10 @@ class InflateStream {
   const core::Input* packed_;
   Member member_;
   std::string what_;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<InflateState> state_;
   std::vector<std::byte> input_;
   std::vector<std::byte> dropped_;  // room for what is skipped
-  std::uint64_t fetched_ = 0;       // deflated bytes that went into input_
-  std::uint64_t position_ = 0;
   std::uint64_t restarts_ = 0;
-  std::uint32_t crc_ = 0;
 };
 
 /// The inflated bytes of a member as something that a format reads. The last ones are kept for steps back over heads;

@@ -95,7 +95,7 @@ std::uint64_t reader_bytes(const Layout& layout, unsigned threads) {
   for (const auto& source : layout.sources) largest = std::max(largest, source->reader_bytes());
   for (const Batch& batch : layout.batches)
     if (batch.steps_back)
-      largest = std::max(largest, layout.sources[layout.chunks[batch.first].source]->size_bytes());
+      largest = std::max(largest, layout.sources[layout.chunks[batch.first].source]->whole_bytes());
   return largest * (threads + 1);
 }
 

@@ -16,7 +16,8 @@ namespace heft::record {
 
 /// A stream, and what it reads through.
 struct InflatedPart {
-  InflatedPart(const Source* source, std::shared_ptr<const Source> packed, const format::Member& member, std::string what)
+  InflatedPart(const Source* source, std::shared_ptr<const Source> packed, const format::Member& member,
+               std::string what)
       : of(source), input(std::move(packed)), stream(input, member, std::move(what)) {}
 
   const Source* of;
@@ -89,7 +90,8 @@ class InflatedReader final : public SourceReader {
 // that nobody uses is in memory.
 class InflatedSource final : public Source, public std::enable_shared_from_this<InflatedSource> {
  public:
-  InflatedSource(std::shared_ptr<const Source> packed, format::Member member, std::shared_ptr<LastInflated> last) noexcept
+  InflatedSource(std::shared_ptr<const Source> packed, format::Member member,
+                 std::shared_ptr<LastInflated> last) noexcept
       : packed_(std::move(packed)), member_(std::move(member)), last_(std::move(last)), proven_(member_.proven) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return member_.full_size; }
@@ -97,7 +99,9 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
   [[nodiscard]] const mmap::File* origin() const noexcept override { return packed_->origin(); }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
   [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
-  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return inflated().subrange(offset, size); }
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
+    return inflated().subrange(offset, size);
+  }
 
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
     const Bytes from = inflated().subrange(offset, into.size());
@@ -126,8 +130,10 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
   [[nodiscard]] Bytes inflated() const {
     const std::scoped_lock lock(mutex_);
     Bytes all;
-    if (auto owner = kept_.lock()) all = Bytes({data_, static_cast<std::size_t>(member_.full_size)}, std::move(owner));
-    else all = inflate();
+    if (auto owner = kept_.lock())
+      all = Bytes({data_, static_cast<std::size_t>(member_.full_size)}, std::move(owner));
+    else
+      all = inflate();
     last_->keep(all);
     return all;
   }

@@ -33,7 +33,8 @@ class Packed {
     if (offset < begin_ || offset > begin_ + held_) begin_ = offset, held_ = 0;
     const auto tail = static_cast<std::size_t>(begin_ + held_ - offset);
     if (tail < size) refill(offset, tail, std::max(size, std::min({wanted, window_bytes, size_ - offset})));
-    return std::span(window_).subspan(static_cast<std::size_t>(offset - begin_), static_cast<std::size_t>(begin_ + held_ - offset));
+    return std::span(window_).subspan(static_cast<std::size_t>(offset - begin_),
+                                      static_cast<std::size_t>(begin_ + held_ - offset));
   }
   void finish() {
     if (reader_) reader_->finish();
@@ -88,7 +89,8 @@ class NumberReader final : public SourceReader {
   std::size_t read_some(std::uint64_t address, std::span<std::byte> into) {
     const std::vector<NumberList>& lists = lists_->lists();
     std::size_t number = number_;
-    if (number >= lists.size() || address < lists[number].address || address - lists[number].address >= lists[number].size)
+    if (number >= lists.size() || address < lists[number].address ||
+        address - lists[number].address >= lists[number].size)
       number = lists_->find(address);
     const NumberList& list = lists[number];
     if (address < list.address) {
@@ -140,7 +142,8 @@ class NumberReader final : public SourceReader {
     if (place_.offset >= list.steps.end) format::require_place(list, {list.steps.count, place_.offset + 1});
     const std::uint64_t left = list.steps.end - place_.offset;
     const std::uint64_t each = list.steps.stride != 0 ? list.steps.stride : max_number_bytes;
-    std::span<const std::byte> bytes = packed_.get(place_.offset, 1, std::min(left, count < left / each ? count * each : left));
+    std::span<const std::byte> bytes =
+        packed_.get(place_.offset, 1, std::min(left, count < left / each ? count * each : left));
     const std::uint64_t size = std::uint64_t{1} + format::number_head(bytes[0]).width;
     if (size > bytes.size()) bytes = packed_.get(place_.offset, size, std::max(size, left));
     bytes = bytes.first(std::min<std::size_t>(bytes.size(), std::max(left, size)));
@@ -169,6 +172,7 @@ class NumberSource final : public Source {
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
   [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
   [[nodiscard]] Order order() const noexcept override { return packed_->order(); }
+  [[nodiscard]] std::uint64_t whole_bytes() const noexcept override { return packed_->whole_bytes(); }
   [[nodiscard]] std::uint64_t reader_bytes() const noexcept override { return window_bytes + packed_->reader_bytes(); }
   [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun gather) const override {
     return std::make_unique<NumberReader>(lists_, gather, packed_, packed_->reader(gather));

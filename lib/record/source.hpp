@@ -66,6 +66,8 @@ class Source {
   /// A reader of a source that is made as it is read (is_made()); `gather` makes runs of spelled numbers. It holds the
   /// source. Null for any other source.
   [[nodiscard]] virtual std::unique_ptr<SourceReader> reader(format::GatherRun gather) const;
+  /// What bytes() keeps in memory while a source that is made is asked for bytes here and there.
+  [[nodiscard]] virtual std::uint64_t whole_bytes() const noexcept { return size_bytes(); }
   /// Memory that a reader takes, 0 where there is none.
   [[nodiscard]] virtual std::uint64_t reader_bytes() const noexcept { return 0; }
   /// Reads all of a source that has a checksum, now, and compares it. Throws Error{corrupt} when it disagrees.

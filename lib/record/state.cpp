@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "core/checked.hpp"
+#include "format/inflate_stream.hpp"
 #include "format/number_lists.hpp"
 #include "heft/error.hpp"
 #include "record/part_count.hpp"
@@ -34,8 +35,10 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
                         catalog.arena.size_bytes();
   for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
-  for (const format::Member& member : catalog.members)
+  for (const format::Member& member : catalog.members) {
     if (member.lists) bytes += member.lists->table_bytes();
+    if (member.points) bytes += member.points->table_bytes();
+  }
   return bytes;
 }
 
