@@ -4,9 +4,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  heft::format::ReadOptions options;
-  options.limits.inflated_bytes = 1u << 20;
-  heft::test::is_read(heft::format::burn_record_format, bytes, options);
-  heft::test::is_read(heft::format::flax_format, bytes, options);
+  heft::test::is_read(heft::format::burn_record_format, bytes);
+  heft::test::is_read(heft::format::flax_format, bytes);
   return 0;
 }
