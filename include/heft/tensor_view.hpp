@@ -92,7 +92,8 @@ class HEFT_API TensorView {
   /// Path of the file that holds the first byte (empty for memory). Borrowed: valid while this view lives.
   [[nodiscard]] std::string_view shard_path() const& noexcept;
   std::string_view shard_path() const&& = delete;
-  /// Absolute byte offset of element 0 in that file (in the inflated record, for a compressed one).
+  /// Absolute byte offset of element 0 in that file (in the inflated record, for a compressed one; among the packed elements of all lists of
+  /// the file, for spelled numbers).
   [[nodiscard]] std::uint64_t offset() const noexcept;
   /// Bytes of the whole storage that this tensor views (a saved slice of a larger tensor keeps all of it).
   [[nodiscard]] std::uint64_t storage_bytes() const noexcept { return size_; }

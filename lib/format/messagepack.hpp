@@ -43,7 +43,8 @@ struct PackItem {
   std::int8_t extension = 0;  ///< The type of an extension.
   std::uint64_t offset = 0;   ///< Of the first byte.
   std::uint64_t payload = 0;  ///< Of the first byte after the head.
-  /// boolean: 0 or 1. natural: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items. map: pairs.
+  /// boolean: 0 or 1. natural: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items.
+  /// map: pairs.
   std::uint64_t number = 0;
   std::int64_t integer = 0;  ///< negative: the value.
   double real = 0;           ///< real32, real64: the value.
@@ -74,8 +75,9 @@ class PackReader {
   /// Passes over the payload of `item`, or over all that is inside it. Error{limit_exceeded} over metadata_depth.
   void skip(const PackItem& item, std::string_view what);
   /// Steps over the items of `list`, whose head next() gave last, as far as they are numbers. Nothing where one is not:
-  /// the reader then stands at it. Appends the bytes stepped over to `spelled`, if it is not null. Throws Error{corrupt}
-  /// when the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in `spelled`.
+  /// the reader then stands at it. Appends the bytes stepped over to `spelled`, if it is not null. Throws
+  /// Error{corrupt} when the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in
+  /// `spelled`.
   std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what,
                                           std::vector<std::byte>* spelled = nullptr);
   /// Goes back to an item's offset.

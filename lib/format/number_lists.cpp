@@ -33,7 +33,8 @@ const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
 }
 
 std::size_t NumberLists::find(std::uint64_t address) const noexcept {
-  const auto found = std::ranges::upper_bound(lists_, address, {}, [](const NumberList& list) { return list.address + list.size; });
+  const auto found =
+      std::ranges::upper_bound(lists_, address, {}, [](const NumberList& list) { return list.address + list.size; });
   return static_cast<std::size_t>(found - lists_.begin());
 }
 
@@ -51,13 +52,15 @@ NumberPlace place_before(const NumberList& list, std::uint64_t number) noexcept 
 
 void require_place(const NumberList& list, NumberPlace place) {
   if (!has_place(list, place.number)) return;
-  const std::uint64_t expected = place.number == list.steps.count ? list.steps.end : place_before(list, place.number).offset;
+  const std::uint64_t expected =
+      place.number == list.steps.count ? list.steps.end : place_before(list, place.number).offset;
   if (place.offset == expected) return;
-  throw Error(ErrorCode::changed_on_disk,
-              fmt::format("a list of numbers: expected number {} at byte {}, as it was when the file was opened, found it "
-                          "at byte {}",
-                          place.number, expected, place.offset),
-              {.offset = place.offset});
+  throw Error(
+      ErrorCode::changed_on_disk,
+      fmt::format("a list of numbers: expected number {} at byte {}, as it was when the file was opened, found it "
+                  "at byte {}",
+                  place.number, expected, place.offset),
+      {.offset = place.offset});
 }
 
 }  // namespace heft::format

@@ -35,32 +35,42 @@ constinit const std::array<NumberHead, 256> heads = make_heads();
 
 // ---- runs of heads ----
 
-// Heads lie `stride` bytes apart, so eight of them in `stride` words: in word w, at the bytes whose place is a multiple
-// of the stride.
+// Sixteen bytes that are compared at once: a vector of the processor, where it has one.
+using Block = std::uint64_t __attribute__((vector_size(16)));
+constexpr std::size_t block_heads = 16;
+
+Block load(const std::byte* from) noexcept {
+  Block block;
+  std::memcpy(&block, from, sizeof block);
+  return block;
+}
+
+// Heads lie `stride` bytes apart, so sixteen of them in `stride` blocks: these are their bytes.
 template <std::size_t stride>
-constexpr std::array<std::uint64_t, stride> head_bytes() {
-  std::array<std::uint64_t, stride> words{};
-  for (std::size_t head = 0; head < 8; ++head) {
-    const std::size_t place = head * stride;
-    words[place / 8] |= std::uint64_t{0xFF} << place % 8 * 8;
-  }
-  return words;
+constexpr std::array<std::byte, stride * sizeof(Block)> head_places() {
+  std::array<std::byte, stride * sizeof(Block)> places{};
+  for (std::size_t head = 0; head < block_heads; ++head) places[head * stride] = std::byte{0xFF};
+  return places;
 }
 
 template <std::size_t stride>
 std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_bits) noexcept {
-  constexpr std::array<std::uint64_t, stride> places = head_bytes<stride>();
+  static constexpr auto places = head_places<stride>();
   constexpr std::uint64_t each = 0x0101010101010101;
-  const std::uint64_t bits = same_bits * each;
+  const Block bits{same_bits * each, same_bits * each};
   const std::uint64_t head = std::to_integer<std::uint64_t>(from[0]) * each;
+  Block compared[stride];  // of each block, the bits of heads
+  for (std::size_t i = 0; i < stride; ++i) compared[i] = load(places.data() + i * sizeof(Block)) & bits;
   std::size_t done = 0;
-  for (; done + 8 <= count; done += 8) {
-    std::uint64_t differs = 0;
-    for (std::size_t word = 0; word < stride; ++word)
-      differs |= (core::load_le<std::uint64_t>(from + done * stride + word * 8) ^ head) & bits & places[word];
-    if (differs != 0) break;
+  for (; done + block_heads <= count; done += block_heads) {
+    Block differs{};
+    for (std::size_t i = 0; i < stride; ++i)
+      differs |= (load(from + done * stride + i * sizeof(Block)) ^ Block{head, head}) & compared[i];
+    if ((differs[0] | differs[1]) != 0) break;
   }
-  const auto same = [&](std::size_t i) { return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0}; };
+  const auto same = [&](std::size_t i) {
+    return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0};
+  };
   while (done < count && same(done)) ++done;
   return done;
 }
@@ -91,7 +101,8 @@ std::size_t gather_run_of(const std::byte* from, std::byte* to, std::size_t coun
   for (std::size_t i = 0; i < count; ++i) {
     if (from[i * stride] != head) return i;
     for (std::size_t byte = 0; byte < width; ++byte)
-      to[i * width + (std::endian::native == std::endian::little ? width - 1 - byte : byte)] = from[i * stride + 1 + byte];
+      to[i * width + (std::endian::native == std::endian::little ? width - 1 - byte : byte)] =
+          from[i * stride + 1 + byte];
   }
   return count;
 }
@@ -244,7 +255,8 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     note_kind(head, at);
     // A head that came twice comes again, more often than not. Numbers whose values are looked at go one by one.
     const bool is_wide = head.kind == NumberKind::natural && head.width == 8 && !steps_.over_i64;
-    const bool looked_at = is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
+    const bool looked_at =
+        is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
     const bool by_run = head.width == 0 || (std::to_integer<int>(*at) == last && !looked_at);
     last = std::to_integer<int>(*at);
     const std::size_t numbers = by_run ? run_of_heads(at, static_cast<std::size_t>(room)) : 1;

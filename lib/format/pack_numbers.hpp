@@ -23,18 +23,19 @@ enum class NumberKind : std::uint8_t { other, boolean, natural, integer, real32,
 struct NumberHead {
   NumberKind kind = NumberKind::other;
   std::uint8_t width = 0;
-  std::int8_t value = 0;      ///< Of a number of width 0.
-  std::uint8_t same_bits = 0; ///< Heads that agree in these bits are of the same kind and width.
+  std::int8_t value = 0;       ///< Of a number of width 0.
+  std::uint8_t same_bits = 0;  ///< Heads that agree in these bits are of the same kind and width.
 };
 
 /// The number that begins with this byte; kind `other` for all that is no number.
 [[nodiscard]] NumberHead number_head(std::byte head) noexcept;
 
-/// The value of the number at `at`: the bits of a real, 0 or 1, a natural, or an integer in 64 bits of two's complement.
+/// The value of the number at `at`: the bits of a real, 0 or 1, a natural, or an integer in 64 bits of two's
+/// complement.
 [[nodiscard]] std::uint64_t number_bits(NumberHead head, const std::byte* at) noexcept;
 
-/// How many of the numbers at `from`, `count` at most, have heads that agree with the first one's in NumberHead::same_bits.
-/// All `count` of them, of the first one's width, lie in memory.
+/// The number of the numbers at `from`, `count` at most, whose heads agree with the first one's in
+/// NumberHead::same_bits. All `count` of them, of the first one's width, lie in memory.
 [[nodiscard]] std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept;
 
 /// A list that was stepped over: its length is proven, its numbers are not made.
@@ -42,15 +43,15 @@ struct NumberSteps {
   /// Numbers between two marks.
   static constexpr std::uint64_t mark_step = 4096;
 
-  std::uint64_t begin = 0;            ///< Offset of the first number's head.
-  std::uint64_t end = 0;              ///< Offset of the byte after the last number.
+  std::uint64_t begin = 0;  ///< Offset of the first number's head.
+  std::uint64_t end = 0;    ///< Offset of the byte after the last number.
   std::uint64_t count = 0;
-  std::uint32_t stride = 0;           ///< Bytes of each number; 0: they differ.
-  std::vector<std::uint64_t> marks;   ///< Where they differ: offsets of numbers 0, mark_step, 2 * mark_step...
-  NumberKind kind = NumberKind::other; ///< Of the first; integer when some naturals of a list of naturals have a sign.
-  bool fits_u16 = true;               ///< Naturals up to 65535 only.
-  bool over_i64 = false;              ///< Some natural is over INT64_MAX.
-  std::optional<std::uint64_t> odd;   ///< Offset of the first number that is of another kind than those before it ...
+  std::uint32_t stride = 0;             ///< Bytes of each number; 0: they differ.
+  std::vector<std::uint64_t> marks;     ///< Where they differ: offsets of numbers 0, mark_step, 2 * mark_step...
+  NumberKind kind = NumberKind::other;  ///< Of the first; integer when some naturals of a list of naturals have a sign.
+  bool fits_u16 = true;                 ///< Naturals up to 65535 only.
+  bool over_i64 = false;                ///< Some natural is over INT64_MAX.
+  std::optional<std::uint64_t> odd;     ///< Offset of the first number that is of another kind than those before it ...
   NumberKind odd_kind = NumberKind::other;  ///< ... and its kind.
 
   /// Counts offsets so that the first number lies at `offset`.
@@ -93,13 +94,13 @@ std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, 
 
 /// What gather_numbers() did.
 struct Gathered {
-  std::size_t used = 0;       ///< Bytes of `from`.
+  std::size_t used = 0;  ///< Bytes of `from`.
   std::uint64_t numbers = 0;
 };
 
-/// Makes up to `count` numbers that begin at `from` into packed elements of `dtype`: f32 and f64 of reals of that width,
-/// booleans, integers of naturals and integers that fit, f16 and bf16 of naturals that are their bits. Stops before a
-/// number that is cut off.
+/// Makes up to `count` numbers that begin at `from` into packed elements of `dtype`: f32 and f64 of reals of that
+/// width, booleans, integers of naturals and integers that fit, f16 and bf16 of naturals that are their bits. Stops
+/// before a number that is cut off.
 ///
 /// Throws Error{corrupt} for an integer that does not fit, Error{changed_on_disk} for an item of another kind than the
 /// list had when it was stepped over; `offset` is that of `from`, for errors.

@@ -70,6 +70,8 @@ void PackTree::step() {
 bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   constexpr std::uint64_t min_numbers = 32;
   if (list.kind != PackKind::list) return false;
+  core::require_limit(core::add_or_throw(items_, list.number, "MessagePack items"), limits_.metadata_items,
+                      "the number of MessagePack items", "metadata_items", list.offset);
   const std::uint64_t inside = reader_.offset();
   std::vector<std::byte> spelled;
   std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
@@ -78,7 +80,6 @@ bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
     return false;
   }
   items_ += list.number;
-  core::require_limit(items_, limits_.metadata_items, "the number of MessagePack items", "metadata_items", list.offset);
   spelled.shrink_to_fit();
   auto numbers = std::make_shared<const PackedNumbers>(*std::move(steps), std::move(spelled));
   children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(numbers), list.number))});

@@ -12,8 +12,8 @@
 
 namespace heft::format {
 
-/// The elements of a list of numbers, in a private copy of their bytes in the file: no more than those, and a place every
-/// so many numbers.
+/// The elements of a list of numbers, in a private copy of their bytes in the file: no more than those, and a place
+/// every so many numbers.
 class PackedNumbers final : public PackedElements {
  public:
   /// `spelled` are the bytes that `steps` lead over.

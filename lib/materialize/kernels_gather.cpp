@@ -41,8 +41,10 @@ struct Layout {
         const std::size_t from = std::endian::native == std::endian::little ? width - 1 - byte : byte;
         values[second][i * width + byte] = static_cast<std::uint8_t>(head + 1 + from - second * numbers);
       }
-      if (head < vector) heads[0][head] = 0xFF;
-      else heads[1][head - numbers] = 0xFF;
+      if (head < vector)
+        heads[0][head] = 0xFF;
+      else
+        heads[1][head - numbers] = 0xFF;
     }
   }
 };

@@ -27,13 +27,15 @@ using format::NodeVariant;
 
 [[noreturn]] void fail(const Record& record, ErrorCode code, std::string sentence) {
   const record::State* state = record::RecordAccess::state(record);
-  throw Error(code, std::move(sentence), {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
+  throw Error(code, std::move(sentence),
+              {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
 }
 
 // Of a number that the format gives a type; else the widest of its kind.
 DType dtype_of(const Node& node) noexcept {
   if (node.variant >= NodeVariant::u8 && node.variant <= NodeVariant::f64) {
-    constexpr DType types[] = {DType::u8, DType::i8, DType::u16, DType::i16, DType::u32, DType::i32, DType::u64, DType::i64, DType::f32, DType::f64};
+    constexpr DType types[] = {DType::u8,  DType::i8,  DType::u16, DType::i16, DType::u32,
+                               DType::i32, DType::u64, DType::i64, DType::f32, DType::f64};
     return types[static_cast<std::size_t>(node.variant) - static_cast<std::size_t>(NodeVariant::u8)];
   }
   switch (node.kind) {
@@ -46,7 +48,8 @@ DType dtype_of(const Node& node) noexcept {
 }
 
 bool is_number(const Node& node) noexcept {
-  return node.kind == NodeKind::boolean || node.kind == NodeKind::integer || node.kind == NodeKind::unsigned_integer || node.kind == NodeKind::real;
+  return node.kind == NodeKind::boolean || node.kind == NodeKind::integer || node.kind == NodeKind::unsigned_integer ||
+         node.kind == NodeKind::real;
 }
 
 // The nodes of a list, and where they are.
@@ -55,7 +58,9 @@ struct Items {
   const format::Catalog& catalog;
   Node list;
 
-  [[nodiscard]] Node operator[](std::uint64_t position) const noexcept { return catalog.node(catalog.child(list, position)); }
+  [[nodiscard]] Node operator[](std::uint64_t position) const noexcept {
+    return catalog.node(catalog.child(list, position));
+  }
 };
 
 // Plain integers of 64 bits have a sign unless one of them needs the room.
@@ -71,9 +76,11 @@ DType common_dtype(const Items& items) {
     const bool wide = (dtype == DType::u64 && common == DType::i64) || (dtype == DType::i64 && common == DType::u64);
     if (wide) common = DType::u64;
     if (!is_number(node) || (dtype != common && !wide))
-      fail(items.record, ErrorCode::type_mismatch, fmt::format("expected a list of numbers of one kind, item {} is another", i));
+      fail(items.record, ErrorCode::type_mismatch,
+           fmt::format("expected a list of numbers of one kind, item {} is another", i));
   }
-  if (common == DType::u64 && negative) fail(items.record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
+  if (common == DType::u64 && negative)
+    fail(items.record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
   return common;
 }
 
@@ -86,7 +93,8 @@ void put(const Node& node, DType dtype, std::byte* to) noexcept {
     std::memcpy(to, &node.real, width);
   } else {
     for (std::size_t byte = 0; byte < width; ++byte)
-      to[std::endian::native == std::endian::little ? byte : width - 1 - byte] = static_cast<std::byte>(node.natural >> (8 * byte));
+      to[std::endian::native == std::endian::little ? byte : width - 1 - byte] =
+          static_cast<std::byte>(node.natural >> (8 * byte));
   }
 }
 
@@ -107,7 +115,8 @@ std::shared_ptr<const format::PackedElements> packed_elements(const Items& items
   return nullptr;
 }
 
-TensorView view_of(const Record& record, std::shared_ptr<const record::Source> source, std::uint64_t size, DType dtype) {
+TensorView view_of(const Record& record, std::shared_ptr<const record::Source> source, std::uint64_t size,
+                   DType dtype) {
   const std::int64_t count[] = {static_cast<std::int64_t>(record.count())};
   ViewAccess::Parts parts;
   parts.source = std::move(source);

@@ -80,8 +80,11 @@ TEST_CASE("pack numbers: a list of one width needs no marks, however it is cut i
   }
 }
 
-TEST_CASE("pack numbers: a list of several widths has marks that lead to its numbers, from where widths first differ or not") {
-  for (const std::size_t first : {std::size_t{0}, std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{9000}})
+TEST_CASE(
+    "pack numbers: a list of several widths has marks that lead to its numbers, from where widths first differ or "
+    "not") {
+  for (const std::size_t first :
+       {std::size_t{0}, std::size_t{1}, std::size_t{4095}, std::size_t{4096}, std::size_t{9000}})
     for (const std::size_t part : {std::size_t{13}, std::size_t{4096}, std::size_t{1} << 20}) {
       CAPTURE(first);
       CAPTURE(part);
@@ -111,7 +114,9 @@ TEST_CASE("pack numbers: what is no number, and numbers of another kind, are met
 }
 
 TEST_CASE("pack numbers: halves are told by their values, however they are spelled") {
-  const auto fits = [](const std::string& file, std::uint64_t count) { return step(file, 0, count, 1 << 20).steps.fits_u16; };
+  const auto fits = [](const std::string& file, std::uint64_t count) {
+    return step(file, 0, count, 1 << 20).steps.fits_u16;
+  };
   CHECK(fits(natural(65535, 4) + natural(0, 3) + natural(9, 2) + natural(1), 4));
   CHECK(fits(sized("\xD3", 65535, 8) + sized("\xD0", 5, 1), 2));
   CHECK_FALSE(fits(natural(1) + sized("\xCE", 65536, 4), 2));
@@ -121,11 +126,10 @@ TEST_CASE("pack numbers: halves are told by their values, however they are spell
 }
 
 TEST_CASE("pack numbers: runs of heads end where a head differs, at every place") {
-  for (const auto& [number, other] : {std::pair{sized("\xCA", 0xCACACACA, 4), std::string("\xCB")},
-                                      std::pair{sized("\xCD", 0xCDCD, 2), std::string("\xCC")},
-                                      std::pair{sized("\xCB", 0, 8), std::string("\xCA")},
-                                      std::pair{sized("\xCC", 0xCC, 1), std::string("\x01")},
-                                      std::pair{std::string("\x05"), std::string("\xCC")}}) {
+  for (const auto& [number, other] :
+       {std::pair{sized("\xCA", 0xCACACACA, 4), std::string("\xCB")},
+        std::pair{sized("\xCD", 0xCDCD, 2), std::string("\xCC")}, std::pair{sized("\xCB", 0, 8), std::string("\xCA")},
+        std::pair{sized("\xCC", 0xCC, 1), std::string("\x01")}, std::pair{std::string("\x05"), std::string("\xCC")}}) {
     std::string file;
     for (int i = 0; i < 100; ++i) file += number;
     CHECK(run_of_heads(bytes_of(file).data(), 100) == 100);
@@ -145,8 +149,8 @@ TEST_CASE("pack numbers: numbers of every width are gathered into every type tha
       values.push_back(value);
       file += natural(value, way);
     }
-    for (const DType dtype : {DType::u8, DType::i8, DType::u16, DType::i16, DType::f16, DType::bf16, DType::u32, DType::i32,
-                              DType::u64, DType::i64}) {
+    for (const DType dtype : {DType::u8, DType::i8, DType::u16, DType::i16, DType::f16, DType::bf16, DType::u32,
+                              DType::i32, DType::u64, DType::i64}) {
       const std::size_t width = info(dtype).block_bytes;
       std::vector<std::byte> made(values.size() * width);
       const Gathered done = gather_numbers(dtype, bytes_of(file), 0, made.data(), values.size(), gather_run);
@@ -193,8 +197,8 @@ TEST_CASE("pack numbers: the steps and the gathered values of random lists agree
       CHECK(place.number <= number);
       CHECK_NOTHROW(require_place(list, place));
       std::vector<std::uint16_t> made(values.size() - place.number);
-      gather_numbers(DType::u16, bytes_of(file).subspan(place.offset), place.offset, reinterpret_cast<std::byte*>(made.data()),
-                     made.size(), gather_run);
+      gather_numbers(DType::u16, bytes_of(file).subspan(place.offset), place.offset,
+                     reinterpret_cast<std::byte*>(made.data()), made.size(), gather_run);
       CHECK(std::equal(made.begin(), made.end(), values.begin() + static_cast<std::ptrdiff_t>(place.number)));
     }
     CHECK(test::thrown_by([&] { require_place(list, {4096, 1}); }).code() == ErrorCode::changed_on_disk);

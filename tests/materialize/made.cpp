@@ -45,8 +45,9 @@ std::string listed(const std::string& numbers, std::uint64_t count, const std::v
 }
 
 std::string burn_record(const std::string& item, const char* real) {
-  return map({text("metadata"), map({text("float"), text(real), text("int"), text("i32"), text("version"), text("0.13.0")}),
-              text("item"), item});
+  return map({text("metadata"),
+              map({text("float"), text(real), text("int"), text("i32"), text("version"), text("0.13.0")}), text("item"),
+              item});
 }
 
 /// What a record holds, as numbers.
@@ -71,19 +72,22 @@ Model model() {
     // Finite, and now and then of one or two bytes.
     const auto half = static_cast<std::uint16_t>((random() & 0xBBFF) >> (random() % 16 == 0 ? 9 : 0));
     made.halves.push_back(half);
-    halves += half < 128 ? std::string(1, static_cast<char>(half)) : half < 256 ? sized("\xCC", half, 1) : sized("\xCD", half, 2);
+    halves += half < 128   ? std::string(1, static_cast<char>(half))
+              : half < 256 ? sized("\xCC", half, 1)
+                           : sized("\xCD", half, 2);
     const auto integer = static_cast<std::int32_t>(random()) >> random() % 32;
     made.integers.push_back(integer);
-    integers += integer >= 0 && integer < 128    ? std::string(1, static_cast<char>(integer))
+    integers += integer >= 0 && integer < 128   ? std::string(1, static_cast<char>(integer))
                 : integer >= -32 && integer < 0 ? std::string(1, static_cast<char>(integer))
                 : integer >= 0                  ? sized("\xCE", static_cast<std::uint32_t>(integer), 4)
                                                 : sized("\xD2", static_cast<std::uint32_t>(integer), 4);
   }
   const std::vector<std::uint64_t> dims{rows, columns};
-  made.file = burn_record(map({text("reals"), listed(reals, rows * columns, dims), text("small"),
-                          listed("\x07" + sized("\xD2", 0xFFFFFFFE, 4) + "\x09", 3, {3}), text("halves"),
-                          listed(halves, rows * columns, dims), text("integers"), listed(integers, rows * columns, dims)}),
-                     "half::binary16::f16");
+  made.file =
+      burn_record(map({text("reals"), listed(reals, rows * columns, dims), text("small"),
+                       listed("\x07" + sized("\xD2", 0xFFFFFFFE, 4) + "\x09", 3, {3}), text("halves"),
+                       listed(halves, rows * columns, dims), text("integers"), listed(integers, rows * columns, dims)}),
+                  "half::binary16::f16");
   return made;
 }
 
@@ -110,8 +114,10 @@ TEST_CASE("made: the gathering kernel is the scalar one, on every target, wherev
     for (std::size_t i = 0; i < 700; ++i) packed[i * (width + 1)] = std::byte{0xCD};
     test::on_every_target([&] {
       for (const std::size_t count : {0, 1, 2, 7, 31, 63, 64, 65, 300, 700})
-        for (const std::size_t broken : {std::size_t{1}, std::size_t{5}, std::size_t{62}, std::size_t{64}, std::size_t{299}, std::size_t{1000}}) {
-          std::vector<std::byte> from(packed.begin(), packed.begin() + static_cast<std::ptrdiff_t>(count * (width + 1)));
+        for (const std::size_t broken :
+             {std::size_t{1}, std::size_t{5}, std::size_t{62}, std::size_t{64}, std::size_t{299}, std::size_t{1000}}) {
+          std::vector<std::byte> from(packed.begin(),
+                                      packed.begin() + static_cast<std::ptrdiff_t>(count * (width + 1)));
           if (broken < count) from[broken * (width + 1)] = std::byte{0xCC};
           std::vector<std::byte> expected(count * width), found(count * width + 1, std::byte{0x5A});
           const std::size_t run = count == 0 ? 0 : format::gather_run(width, from.data(), expected.data(), count);
@@ -131,7 +137,8 @@ TEST_CASE("made: value lists are loaded whole, in parts and converted, plain and
     for (const unsigned threads : {1u, 3u}) {
       CAPTURE(packed);
       CAPTURE(threads);
-      const Checkpoint burn = open(folder.write(packed ? "m.mpk.gz" : "m.mpk", packed ? gzip(expected.file) : expected.file));
+      const Checkpoint burn =
+          open(folder.write(packed ? "m.mpk.gz" : "m.mpk", packed ? gzip(expected.file) : expected.file));
       LoadPlan plan;
       for (const TensorView& view : burn.tensors()) plan.add(view);
       const Weights weights = materialize(plan, with_threads(threads));
@@ -152,23 +159,29 @@ TEST_CASE("made: slices, transposes and conversions of value lists are those of 
   const Model expected = model();
   for (const bool packed : {false, true}) {
     CAPTURE(packed);
-    const Checkpoint burn = open(folder.write(packed ? "m.mpk.gz" : "m.mpk", packed ? gzip(expected.file) : expected.file));
+    const Checkpoint burn =
+        open(folder.write(packed ? "m.mpk.gz" : "m.mpk", packed ? gzip(expected.file) : expected.file));
     const TensorView halves = burn.tensor("halves");
     const auto half_at = [&](std::int64_t i, std::int64_t j) {
       return f16_to_f32(expected.halves[static_cast<std::size_t>(i * columns + j)]);
     };
     const std::vector<float> turned = values_of<float>(materialize(halves.transpose(0, 1), DType::f32));
-    const std::vector<float> part = values_of<float>(materialize(halves.slice(1, 100, 103).slice(0, 7, 250), DType::f32));
+    const std::vector<float> part =
+        values_of<float>(materialize(halves.slice(1, 100, 103).slice(0, 7, 250), DType::f32));
     bool same = true;
     for (std::int64_t i = 0; i < rows; ++i)
-      for (std::int64_t j = 0; j < columns; ++j) same = same && turned[static_cast<std::size_t>(j * rows + i)] == half_at(i, j);
+      for (std::int64_t j = 0; j < columns; ++j)
+        same = same && turned[static_cast<std::size_t>(j * rows + i)] == half_at(i, j);
     for (std::int64_t i = 7; i < 250; ++i)
-      for (std::int64_t j = 100; j < 103; ++j) same = same && part[static_cast<std::size_t>((i - 7) * 3 + j - 100)] == half_at(i, j);
+      for (std::int64_t j = 100; j < 103; ++j)
+        same = same && part[static_cast<std::size_t>((i - 7) * 3 + j - 100)] == half_at(i, j);
     CHECK(same);
     const TensorView reals = burn.tensor("reals");
-    const std::vector<std::uint16_t> narrow = values_of<std::uint16_t>(materialize(reals.slice(0, 299, 300), DType::bf16));
+    const std::vector<std::uint16_t> narrow =
+        values_of<std::uint16_t>(materialize(reals.slice(0, 299, 300), DType::bf16));
     for (std::int64_t j = 0; j < columns; ++j)
-      CHECK(narrow[static_cast<std::size_t>(j)] == f32_to_bf16(expected.reals[static_cast<std::size_t>(299 * columns + j)]));
+      CHECK(narrow[static_cast<std::size_t>(j)] ==
+            f32_to_bf16(expected.reals[static_cast<std::size_t>(299 * columns + j)]));
     CHECK(reals.read<float>(299, 700) == expected.reals.back());
     CHECK(halves.read<f16>(123, 45).bits == expected.halves[123 * columns + 45]);
     CHECK(materialize(halves, DType::f32).dtype() == DType::f32);
@@ -202,7 +215,8 @@ TEST_CASE("made: value lists are streamed, in any order") {
   }
 }
 
-TEST_CASE("made: a list that is not as it was when the file was opened is an Error that names the tensor and the byte") {
+TEST_CASE(
+    "made: a list that is not as it was when the file was opened is an Error that names the tensor and the byte") {
   const TempFolder folder;
   const Model expected = model();
   for (const char* name : {"reals", "halves"}) {
@@ -212,9 +226,8 @@ TEST_CASE("made: a list that is not as it was when the file was opened is an Err
     // The head of a number in the middle of the list becomes one of another width.
     const char head = std::string_view(name) == "reals" ? '\xCA' : '\xCD';
     const std::size_t near = expected.file.find(name) + 400'000;
-    const std::size_t at = std::string_view(name) == "reals"
-                               ? expected.file.find("reals") + 5 + 1 + 6 + 5 + 5 * 80'000
-                               : expected.file.find(head, near);
+    const std::size_t at = std::string_view(name) == "reals" ? expected.file.find("reals") + 5 + 1 + 6 + 5 + 5 * 80'000
+                                                             : expected.file.find(head, near);
     REQUIRE(changed[at] == head);
     changed[at] = '\xCF';
     folder.write("m.mpk", changed);
@@ -271,8 +284,10 @@ std::string floats(std::size_t count, unsigned seed) {
 std::string archive(std::size_t members, std::size_t count, std::optional<std::uint32_t> crc32 = {}) {
   test::ZipBuilder zip;
   for (std::size_t i = 0; i < members; ++i)
-    zip.add({.name = "a" + std::to_string(i) + ".npy", .content = npy(floats(count, static_cast<unsigned>(i)), count),
-             .deflate = true, .crc32 = i + 1 == members ? crc32 : std::nullopt});
+    zip.add({.name = "a" + std::to_string(i) + ".npy",
+             .content = npy(floats(count, static_cast<unsigned>(i)), count),
+             .deflate = true,
+             .crc32 = i + 1 == members ? crc32 : std::nullopt});
   return zip.build();
 }
 
@@ -303,7 +318,8 @@ TEST_CASE("made: a deflated array is read in parts, forwards and backwards, whol
   const TensorView view = arrays.tensor("a1");
   const auto check = [&](std::int64_t begin, std::int64_t end) {
     const Tensor part = materialize(view.slice(0, begin, end));
-    CHECK(std::memcmp(part.bytes().data(), expected.data() + begin * 4, static_cast<std::size_t>(end - begin) * 4) == 0);
+    CHECK(std::memcmp(part.bytes().data(), expected.data() + begin * 4, static_cast<std::size_t>(end - begin) * 4) ==
+          0);
   };
   check(10, 1000);
   check(1'000'000, 1'200'000);
@@ -325,7 +341,8 @@ TEST_CASE("made: a deflated array is read in parts, forwards and backwards, whol
   CHECK(turned == last);
 }
 
-TEST_CASE("made: nothing of a member whose checksum or size is wrong is handed out, also where a part of it was asked for") {
+TEST_CASE(
+    "made: nothing of a member whose checksum or size is wrong is handed out, also where a part of it was asked for") {
   const TempFolder folder;
   const auto wrong_checksum = folder.write("crc.npz", archive(3, 100'000, 0x12345678));
   const Checkpoint arrays = open(wrong_checksum);
@@ -338,7 +355,9 @@ TEST_CASE("made: nothing of a member whose checksum or size is wrong is handed o
   for (const std::int64_t off : {-4, 4}) {
     test::ZipBuilder zip;
     const std::string content = npy(floats(1000, 1), 1000);
-    zip.add({.name = "a.npy", .content = content, .deflate = true,
+    zip.add({.name = "a.npy",
+             .content = content,
+             .deflate = true,
              .full_size = static_cast<std::uint64_t>(static_cast<std::int64_t>(content.size()) + off)});
     try {
       const Checkpoint array = open(folder.write("size.npz", zip.build()));

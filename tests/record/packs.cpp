@@ -156,8 +156,10 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
   const auto mixed = [](std::size_t i) { return i % 3 == 0 ? integer(-static_cast<std::int64_t>(i)) : natural(i); };
   for (const std::size_t count : {std::size_t{3}, std::size_t{200}, std::size_t{10'000}}) {
     CAPTURE(count);
-    const auto path = folder.write("m.mpk", plain_record(map({text("reals"), many(count, real), text("integers"), many(count, mixed),
-                                                              text("flags"), many(count, [](std::size_t i) { return test::pack::boolean(i % 2 == 1); })})));
+    const auto path = folder.write(
+        "m.mpk",
+        plain_record(map({text("reals"), many(count, real), text("integers"), many(count, mixed), text("flags"),
+                          many(count, [](std::size_t i) { return test::pack::boolean(i % 2 == 1); })})));
     const Checkpoint burn = open(path);
     CHECK(burn.tensors().begin() == burn.tensors().end());
     const Record fc = burn.root()["fc"];
@@ -173,7 +175,8 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
     CHECK(integers.shard_path() == path.string());
     CHECK(integers.is_spelled());
     for (const std::size_t i : {std::size_t{0}, std::size_t{1}, std::size_t{2}, count - 1})
-      CHECK(integers.read<std::int64_t>(i) == (i % 3 == 0 ? -static_cast<std::int64_t>(i) : static_cast<std::int64_t>(i)));
+      CHECK(integers.read<std::int64_t>(i) ==
+            (i % 3 == 0 ? -static_cast<std::int64_t>(i) : static_cast<std::int64_t>(i)));
     CHECK(test::thrown_by([&] { return integers.as<std::int64_t>(); }).code() == ErrorCode::type_mismatch);
     const TensorView reals = fc["reals"].numbers();
     CHECK(reals.dtype() == DType::f32);
@@ -186,9 +189,9 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
 TEST_CASE("packs: what is no list of numbers of one kind is no view") {
   const TempFolder folder;
   const Checkpoint burn = open(folder.write(
-      "m.mpk", plain_record(map({text("mixed"), list({natural(1), real64(2)}), text("texts"), list({text("a")}), text("one"), natural(3),
-                                 text("wide"), list({natural(UINT64_MAX), natural(1)}), text("impossible"),
-                                 list({natural(UINT64_MAX), integer(-1)})}))));
+      "m.mpk", plain_record(map({text("mixed"), list({natural(1), real64(2)}), text("texts"), list({text("a")}),
+                                 text("one"), natural(3), text("wide"), list({natural(UINT64_MAX), natural(1)}),
+                                 text("impossible"), list({natural(UINT64_MAX), integer(-1)})}))));
   const Record fc = burn.root()["fc"];
   for (const char* name : {"mixed", "texts", "one"})
     CHECK(test::thrown_by([&] { return fc[name].numbers(); }).code() == ErrorCode::type_mismatch);
@@ -202,10 +205,10 @@ TEST_CASE("packs: what is no list of numbers of one kind is no view") {
 TEST_CASE("packs: what a burnpack file holds beside its own keys is metadata, lists of numbers among it") {
   namespace cbor = test::cbor;
   const TempFolder folder;
-  const std::string metadata =
-      cbor::map({cbor::text("tensors"), cbor::map({}), cbor::text("later"),
-                 cbor::map({cbor::text("sizes"), cbor::list({cbor::natural(1), cbor::natural(300)}), cbor::text("rates"),
-                            cbor::list({cbor::real_bits(0x3FE0000000000000), cbor::real_bits(0)})})});
+  const std::string metadata = cbor::map(
+      {cbor::text("tensors"), cbor::map({}), cbor::text("later"),
+       cbor::map({cbor::text("sizes"), cbor::list({cbor::natural(1), cbor::natural(300)}), cbor::text("rates"),
+                  cbor::list({cbor::real_bits(0x3FE0000000000000), cbor::real_bits(0)})})});
   std::string file = std::string("NRUB\1\0", 6) + std::string(4, '\0') + metadata;
   file[6] = static_cast<char>(metadata.size());
   file.resize(256);
