@@ -184,7 +184,7 @@ TensorEntry RecordTree::place_list(NumberSteps steps) {
         fmt::format("a value list: expected {} as the first value, found {}", name(steps.kind), name(steps.odd_kind)),
         {.offset = *steps.odd});
   if (!lists_) {
-    lists_ = std::make_shared<NumberLists>();
+    lists_ = std::make_shared<NumberLists>(catalog_.budget);
     lists_member_ = static_cast<std::uint32_t>(catalog_.members.size());
     catalog_.members.push_back({.name = "value lists", .lists = lists_, .inside = member_});
   }

@@ -150,7 +150,7 @@ void PackReader::skip(const PackItem& item, std::string_view what) {
 }
 
 std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what,
-                                                    std::vector<std::byte>* spelled) {
+                                                    SpelledNumbers* spelled) {
   NumberStepper stepper(at_, list.number);
   while (!stepper.is_done()) {
     if (remaining() == 0)
@@ -160,8 +160,8 @@ std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::s
     const auto rest = chunk_.subspan(static_cast<std::size_t>(at_ - chunk_begin_));
     const std::size_t used = stepper.feed(rest);
     if (spelled != nullptr) {
-      core::require_limit(spelled->size() + used, limits_.metadata_bytes, what, "metadata_bytes", list.offset);
-      spelled->insert(spelled->end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(used));
+      core::require_limit(spelled->bytes.size() + used, limits_.metadata_bytes, what, "metadata_bytes", list.offset);
+      spelled->append(rest.first(used));
     }
     at_ += used;
     if (stepper.met_other()) return std::nullopt;

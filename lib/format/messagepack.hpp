@@ -79,7 +79,7 @@ class PackReader {
   /// Error{corrupt} when the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in
   /// `spelled`.
   std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what,
-                                          std::vector<std::byte>* spelled = nullptr);
+                                          SpelledNumbers* spelled = nullptr);
   /// Goes back to an item's offset.
   void seek(std::uint64_t offset) noexcept { at_ = offset; }
 

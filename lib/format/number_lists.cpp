@@ -22,6 +22,7 @@ bool has_place(const NumberList& list, std::uint64_t number) noexcept {
 }  // namespace
 
 const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
+  charge_.add(sizeof(NumberList) + steps.table_bytes());
   NumberList list;
   list.address = core::align_up(size_, alignment);
   list.size = core::mul_or_throw(steps.count, info(dtype).block_bytes, "bytes of a list of numbers");

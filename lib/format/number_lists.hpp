@@ -4,8 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
+#include "core/metadata_budget.hpp"
 #include "format/pack_numbers.hpp"
 #include "heft/dtype.hpp"
 
@@ -22,7 +25,11 @@ struct NumberList {
 /// Filled while a file is read, then immutable. Lists are in the file's order, and their addresses go up with it.
 class NumberLists {
  public:
-  /// Adds a list of elements of `dtype`; returns it. Throws Error{corrupt} when the run would pass 64 bits.
+  /// The tables count what they take in `budget`, which may be null.
+  explicit NumberLists(std::shared_ptr<core::MetadataBudget> budget = {}) noexcept : charge_(std::move(budget)) {}
+
+  /// Adds a list of elements of `dtype`; returns it. Throws Error{corrupt} when the run would pass 64 bits,
+  /// Error{limit_exceeded} when the budget does not have its tables.
   const NumberList& add(NumberSteps steps, DType dtype);
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }
@@ -35,6 +42,7 @@ class NumberLists {
  private:
   std::vector<NumberList> lists_;
   std::uint64_t size_ = 0;
+  core::MetadataCharge charge_;
 };
 
 /// Where a reader stands in a list: before number `number`, whose head is at `offset` of the file.

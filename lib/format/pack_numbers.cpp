@@ -234,6 +234,11 @@ std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept {
   }
 }
 
+void SpelledNumbers::append(std::span<const std::byte> more) {
+  charge.add(more.size());
+  bytes.insert(bytes.end(), more.begin(), more.end());
+}
+
 NumberStepper::NumberStepper(std::uint64_t begin, std::uint64_t count) : at_(begin) {
   steps_.begin = begin;
   steps_.count = count;

@@ -8,11 +8,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/metadata_budget.hpp"
 #include "heft/dtype.hpp"
 
 namespace heft::format {
@@ -57,6 +60,17 @@ struct NumberSteps {
   /// Counts offsets so that the first number lies at `offset`.
   void move_to(std::uint64_t offset) noexcept;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept { return marks.capacity() * sizeof(std::uint64_t); }
+};
+
+/// A private copy of the bytes that a list was stepped over in, counted in the budget of the metadata.
+struct SpelledNumbers {
+  explicit SpelledNumbers(std::shared_ptr<core::MetadataBudget> budget) noexcept : charge(std::move(budget)) {}
+
+  /// Throws Error{limit_exceeded} when the budget does not have the bytes.
+  void append(std::span<const std::byte> more);
+
+  std::vector<std::byte> bytes;
+  core::MetadataCharge charge;
 };
 
 /// Steps over `count` numbers that come in parts. Runs of equal heads are compared many at a time.

@@ -73,14 +73,13 @@ bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   core::require_limit(core::add_or_throw(items_, list.number, "MessagePack items"), limits_.metadata_items,
                       "the number of MessagePack items", "metadata_items", list.offset);
   const std::uint64_t inside = reader_.offset();
-  std::vector<std::byte> spelled;
+  SpelledNumbers spelled(catalog_.budget);
   std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
   if (!steps || steps->odd || (list.number < min_numbers && steps->kind != NumberKind::real32)) {
     reader_.seek(inside);
     return false;
   }
   items_ += list.number;
-  spelled.shrink_to_fit();
   auto numbers = std::make_shared<const PackedNumbers>(*std::move(steps), std::move(spelled));
   children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(numbers), list.number))});
   return true;

@@ -44,14 +44,16 @@ Node node_of(NumberHead head, const std::byte* at) noexcept {
 
 }  // namespace
 
-PackedNumbers::PackedNumbers(NumberSteps steps, std::vector<std::byte> spelled) : spelled_(std::move(spelled)) {
+PackedNumbers::PackedNumbers(NumberSteps steps, SpelledNumbers spelled) : spelled_(std::move(spelled)) {
+  spelled_.bytes.shrink_to_fit();
   if (steps.stride == 0) {
     std::uint64_t at = 0;
     for (std::uint64_t number = 0; number < steps.count; ++number) {
       if (number % place_step == 0) places_.push_back(at);
-      at += std::uint64_t{1} + number_head(spelled_[at]).width;
+      at += std::uint64_t{1} + number_head(spelled_.bytes[at]).width;
     }
   }
+  spelled_.charge.add(places_.size() * sizeof(std::uint64_t) + steps.table_bytes());
   const DType dtype = dtype_of(steps);
   steps.move_to(0);
   auto lists = std::make_shared<NumberLists>();
@@ -63,12 +65,12 @@ Node PackedNumbers::element(std::uint32_t index) const noexcept {
   const std::uint32_t stride = lists_->lists()[0].steps.stride;
   std::uint64_t at = stride != 0 ? std::uint64_t{index} * stride : places_[index / place_step];
   for (std::uint64_t left = stride != 0 ? 0 : index % place_step; left > 0; --left)
-    at += std::uint64_t{1} + number_head(spelled_[at]).width;
-  return node_of(number_head(spelled_[at]), spelled_.data() + at);
+    at += std::uint64_t{1} + number_head(spelled_.bytes[at]).width;
+  return node_of(number_head(spelled_.bytes[at]), spelled_.bytes.data() + at);
 }
 
 std::uint64_t PackedNumbers::table_bytes() const noexcept {
-  return sizeof *this + spelled_.capacity() + places_.capacity() * sizeof(std::uint64_t) + lists_->table_bytes();
+  return sizeof *this + spelled_.bytes.capacity() + places_.capacity() * sizeof(std::uint64_t) + lists_->table_bytes();
 }
 
 }  // namespace heft::format

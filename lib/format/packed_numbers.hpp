@@ -17,17 +17,17 @@ namespace heft::format {
 class PackedNumbers final : public PackedElements {
  public:
   /// `spelled` are the bytes that `steps` lead over.
-  PackedNumbers(NumberSteps steps, std::vector<std::byte> spelled);
+  PackedNumbers(NumberSteps steps, SpelledNumbers spelled);
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept override;
 
   /// One list, whose offsets count in spelled().
   [[nodiscard]] std::shared_ptr<const NumberLists> lists() const noexcept { return lists_; }
-  [[nodiscard]] std::span<const std::byte> spelled() const noexcept { return spelled_; }
+  [[nodiscard]] std::span<const std::byte> spelled() const noexcept { return spelled_.bytes; }
 
  private:
-  std::vector<std::byte> spelled_;
+  SpelledNumbers spelled_;
   std::vector<std::uint64_t> places_;  // of numbers, where their widths differ
   std::shared_ptr<const NumberLists> lists_;
 };

@@ -219,3 +219,19 @@ TEST_CASE("packs: what a burnpack file holds beside its own keys is metadata, li
   CHECK(later["rates"].numbers().read<double>(0) == 0.5);
   CHECK(test::thrown_by([&] { return later["rates"].numbers().as<double>(); }).code() == ErrorCode::type_mismatch);
 }
+
+TEST_CASE("packs: numbers that stay as the file spells them count in the memory of the metadata") {
+  const TempFolder folder;
+  const std::string zeros(2'000'000, '\0');
+  const std::string record = plain_record(map({text("zeros"), sized("\xDD", zeros.size(), 4) + zeros}));
+  for (const bool packed : {false, true}) {
+    CAPTURE(packed);
+    const auto path = folder.write(packed ? "z.mpk.gz" : "z.mpk", packed ? gzip(record) : record);
+    CHECK(open(path).root()["fc"]["zeros"].numbers().shape() == Shape{2'000'000});
+    OpenOptions options;
+    options.limits.metadata_memory_bytes = 1'000'000;
+    const Error error = test::thrown_by([&] { return open(path, options); });
+    CHECK(error.code() == ErrorCode::limit_exceeded);
+    CHECK(error.sentence().find("metadata_memory_bytes") != std::string::npos);
+  }
+}
