@@ -17,7 +17,7 @@ std::string values_sentence(std::size_t count, const std::vector<std::string>& n
 }
 
 std::optional<std::string> values_left_out(const Checkpoint& checkpoint) {
-  const std::vector<LeafValue>& values = StateAccess::state(checkpoint)->values;
+  const core::Table<LeafValue>& values = StateAccess::state(checkpoint)->values;
   if (values.empty()) return std::nullopt;
   std::vector<std::string> names;
   for (std::size_t i = 0; i < std::min(values.size(), max_names_listed); ++i) names.emplace_back(values[i].name);
