@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,11 +39,11 @@ enum class PathReason : std::uint8_t {
   not_resident,
   /// It is no file: the caller's memory, or a record that was inflated whole. Counted as `map`.
   in_memory,
-  /// The checkpoint was opened with Access::read, so there is no mapping.
+  /// There is no mapping: the checkpoint was opened with Access::read, or the system maps the file not (Checkpoint::notes()).
   access_read,
   /// The file's size cannot be held while its mapping is copied (mmap: a lease), so touching it may raise SIGBUS.
   no_lease,
-  /// The kernel has no MADV_POPULATE_READ, without which touching a mapping may raise SIGBUS.
+  /// The kernel has no MADV_POPULATE_READ, or refuses it, without which touching a mapping may raise SIGBUS.
   no_populate,
   /// The file system or the sandbox refuses O_DIRECT.
   no_direct,
@@ -73,6 +74,8 @@ struct LoadStats {
   std::vector<PathUse> paths;
   /// Ranges that could not take the path chosen for them and took `read` instead.
   std::uint64_t fallbacks = 0;
+  /// What the system refused and the load did without, each once, for people: "io_uring_setup: Operation not permitted".
+  std::vector<std::string> notes;
   /// Bytes fetched beyond bytes_read: O_DIRECT's alignment, gaps that a device reads faster than it skips.
   std::uint64_t over_read = 0;
   /// Bytes given up from the page cache because the load had brought them in.

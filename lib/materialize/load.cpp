@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stop_token>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -27,6 +28,10 @@ void add_use(std::vector<PathUse>& uses, const PathUse& use) {
     same->bytes += use.bytes;
   else
     uses.push_back(use);
+}
+
+void add_note(std::vector<std::string>& notes, std::string sentence) {
+  if (std::find(notes.begin(), notes.end(), sentence) == notes.end()) notes.push_back(std::move(sentence));
 }
 
 Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
@@ -70,7 +75,7 @@ void Load::work_all() {
   };
   const std::stop_callback stopped(options_.stop, close);
   const ProcessorShare share(budget_.threads, options_.threads == 0);
-  stats_.threads = run_workers(share.threads(), [&](unsigned) {
+  const unsigned threads = run_workers(share.threads(), [&](unsigned) {
     try {
       work(*this);
     } catch (...) {
@@ -78,6 +83,8 @@ void Load::work_all() {
       close();
     }
   });
+  stats_.threads = threads;
+  if (threads < share.threads()) note(fmt::format("{} of {} threads: the system gives no more", threads, share.threads()));
 }
 
 std::shared_ptr<Arena> Load::take_ring() const {
@@ -149,19 +156,32 @@ void Load::report(bool last) {
 std::shared_ptr<const mmap::DirectFile> Load::direct_file(std::uint32_t number) {
   return direct_.get(number, [&]() -> std::shared_ptr<const mmap::DirectFile> {
     const auto& source = layout_.sources[number];
-    auto opened = mmap::DirectFile::open({source, source->file()}).file;
-    return opened && opened->offset_alignment() <= largest_direct_alignment ? opened : nullptr;
+    mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
+    if (!opening.file) note("no direct reads: " + opening.reason);
+    return opening.file && opening.file->offset_alignment() <= largest_direct_alignment ? opening.file : nullptr;
   });
 }
 
 std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t number) {
   auto lease = leases_.get(number, [&]() -> std::shared_ptr<const mmap::Lease> {
-    return mmap::Lease::take(*layout_.sources[number]->file());
+    int os_error = 0;
+    auto taken = mmap::Lease::take(*layout_.sources[number]->file(), os_error);
+    if (os_error != 0) note("fcntl(F_SETLEASE)", os_error);
+    return taken;
   });
   if (!lease || !lease->is_broken()) return lease;
   // The writer that waits for the file goes on as soon as the last worker that still copies from it has let go.
   leases_.refuse(number);
   return nullptr;
+}
+
+void Load::note(std::string sentence) {
+  const std::lock_guard lock(stats_mutex_);
+  add_note(stats_.notes, std::move(sentence));
+}
+
+void Load::note(std::string_view call, int os_error) {
+  note(fmt::format("{}: {}", call, std::generic_category().message(os_error)));
 }
 
 void deliver(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {

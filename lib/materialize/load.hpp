@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -44,6 +45,9 @@ struct Run {
 [[nodiscard]] inline double seconds_since(std::chrono::steady_clock::time_point since) noexcept {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
 }
+
+/// Adds a sentence, unless it is there.
+void add_note(std::vector<std::string>& notes, std::string sentence);
 
 /// Adds to the entry of the same path and reason.
 void add_use(std::vector<PathUse>& uses, const PathUse& use);
@@ -98,6 +102,10 @@ class Load {
   /// no longer than it takes to copy a batch, the mapping may be touched. Null where it is not to be had, and from
   /// when somebody wants to write to the file.
   [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(std::uint32_t source);
+  /// Adds a sentence to LoadStats::notes, unless it is there.
+  void note(std::string sentence);
+  /// The same, of a call that the system refused.
+  void note(std::string_view call, int os_error);
   /// Adds a worker's share.
   void add_stats(const LoadStats& share);
 

@@ -147,6 +147,7 @@ void add_stats(LoadStats& sum, const LoadStats& load) {
   sum.bytes_written += load.bytes_written;
   for (const PathUse& use : load.paths) add_use(sum.paths, use);
   sum.fallbacks += load.fallbacks;
+  for (const std::string& note : load.notes) add_note(sum.notes, note);
   sum.over_read += load.over_read;
   sum.dropped_bytes += load.dropped_bytes;
   sum.ranges += load.ranges;

@@ -52,7 +52,9 @@ void PageSnapshot::look(const record::Source& source, Range range) {
   if (range.size() == 0) return;
   const std::uint64_t page = mmap::sys::page_size();
   try {
-    pages_[&source] = {range.begin / page * page, mmap::resident_pages(*source.file(), range.begin, range.size())};
+    const std::span<const std::byte> mapped = source.mapped();
+    pages_[&source] = {range.begin / page * page, mapped.empty() ? mmap::cached_pages(*source.file(), range.begin, range.size())
+                                                                 : mmap::resident_pages(mapped.subspan(range.begin, range.size()), *source.file())};
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unsupported) throw;
   }

@@ -255,6 +255,7 @@ void DirectPump::flush() { queue_->flush(); }
 
 void DirectPump::drain() {
   while (!flights_.empty()) land_oldest();
+  if (!queue_->reason().empty()) load_.note(queue_->reason());
 }
 
 }  // namespace heft::engine

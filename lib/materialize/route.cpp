@@ -31,11 +31,15 @@ Range range_of(const Layout& layout, const Batch& batch) noexcept {
   return {layout.chunks[batch.first].range.begin, layout.chunks[batch.last - 1].range.end};
 }
 
-// The kernel tells about the page cache only who may write to the file; but anybody may read what is there.
+// What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about it.
 bool probe_by_reading(const mmap::File& file, Range range) {
+  constexpr std::uint64_t probes = 4;
   std::array<std::byte, sampling.bytes> into;
-  const std::span<std::byte> sample = std::span(into).first(std::min(sampling.bytes, range.size()));
-  return mmap::read_resident(file, range.begin, sample) == sample.size();
+  for (std::uint64_t at = range.begin; at < range.end; at += std::max(range.size() / probes, sampling.bytes)) {
+    const std::span<std::byte> sample = std::span(into).first(std::min(sampling.bytes, range.end - at));
+    if (mmap::read_resident(file, at, sample) < sample.size()) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -95,10 +99,13 @@ bool Router::can_map(std::uint32_t source) {
 
 bool Router::looks_resident(const record::Source& source, Range range) const {
   const mmap::File& file = *source.file();
-  const mmap::Residency found =
-      source.mapped().empty()
-          ? mmap::sampled_residency(file, range.begin, range.size(), sampling)
-          : mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+  mmap::Residency found{.known = false};
+  if (!source.mapped().empty()) {
+    found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+    if (found.os_error != 0) load_.note("mincore", found.os_error);
+  }
+  // Nothing is mapped for this: with Access::read no byte of a file ever is.
+  if (!found.known) found = mmap::cached_residency(file, range.begin, range.size());
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
@@ -116,6 +123,7 @@ bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& 
   const double seconds = seconds_since(begin);
   share_.worker_fetch_seconds += seconds;
   if (entered) mmap::drop(trial);
+  else load_.note("madvise(MADV_POPULATE_READ): refused");
   return entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
 }
 

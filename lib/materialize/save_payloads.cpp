@@ -8,6 +8,7 @@
 #include <future>
 #include <memory>
 #include <numeric>
+#include <system_error>
 #include <vector>
 
 #include "format/inflate.hpp"
@@ -129,6 +130,18 @@ void require_not_stopped(const SaveOptions& options, const mmap::ScratchFile& fi
   if (options.stop.stop_requested()) throw Error(ErrorCode::cancelled, "a stop was requested while it was being written", {.path = file.path()});
 }
 
+// The work under way on another thread; done, where the system gives none.
+template <class Work>
+std::future<void> started(const Work& work) {
+  try {
+    return std::async(std::launch::async, work);
+  } catch (const std::system_error&) {
+    std::packaged_task<void()> task(work);
+    task();
+    return task.get_future();
+  }
+}
+
 void write_payloads(mmap::ScratchFile& into, Batches batches, std::uint64_t batch_bytes, const SaveOptions& options,
                     std::vector<std::uint32_t>& checksums, const Written& written) {
   std::array<Batch, 2> buffers{Batch(batch_bytes), Batch(batch_bytes)};
@@ -145,7 +158,7 @@ void write_payloads(mmap::ScratchFile& into, Batches batches, std::uint64_t batc
     batch.load(options);
     if (!checksums.empty()) batch.add_to(checksums);
     finish_writing();
-    writing = std::async(std::launch::async, [&into, &batch] { batch.write(into); });
+    writing = started([&into, &batch] { batch.write(into); });
     in_writing = &batch;
   }
   finish_writing();

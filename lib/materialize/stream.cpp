@@ -7,6 +7,7 @@
 #include <mutex>
 #include <numeric>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,23 @@ class Belt {
     changed_.wait(lock, [&] { return stopped_ || ahead_ == 0 || ahead_ + bytes <= bound_; });
     ahead_ += bytes;
     return !stopped_;
+  }
+
+  // Takes room for `bytes` more, whether they fit or not.
+  void take_room(std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    ahead_ += bytes;
+  }
+
+  // Whether take() has something to return, or throw, without waiting.
+  [[nodiscard]] bool can_take() const {
+    const std::lock_guard lock(mutex_);
+    return !ready_.empty() || ended_;
+  }
+
+  void note(std::string sentence) {
+    const std::lock_guard lock(mutex_);
+    engine::add_note(stats_.notes, std::move(sentence));
   }
 
   // Puts a group down, for which there was room.
@@ -137,6 +155,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
       };
     if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
     loader = engine::start_thread([this] { load(); });
+    if (!loader) belt.note("no thread to load ahead: the system gives none");
   }
 
   ~State() {
@@ -150,13 +169,10 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   // What went wrong, or null.
   std::exception_ptr load_groups() noexcept {
     try {
-      const std::span<const std::uint32_t> all(order);
-      for (std::size_t begin = 0; begin < all.size();) {
-        const std::size_t count = count_of_group(begin);
-        const LoadPlan group = engine::select(plan, all.subspan(begin, count));
+      while (next < order.size()) {
+        const LoadPlan group = next_group();
         if (!belt.await_room(group.bytes_written())) break;
         load_group(group);
-        begin += count;
       }
       return nullptr;
     } catch (...) {
@@ -182,6 +198,26 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     engine::require_memory(group.bytes_written(), mmap::memory_available(), engine::place_of(group));
   }
 
+  // Where the system gives no thread: the next group, on the consumer's, when no tensor is left of the last one.
+  void load_here() {
+    if (belt.can_take()) return;
+    try {
+      if (next == order.size()) return belt.end(nullptr);
+      const LoadPlan group = next_group();
+      belt.take_room(group.bytes_written());
+      load_group(group);
+    } catch (...) {
+      belt.end(std::current_exception());
+    }
+  }
+
+  LoadPlan next_group() {
+    const std::size_t count = count_of_group(next);
+    LoadPlan group = engine::select(plan, std::span<const std::uint32_t>(order).subspan(next, count));
+    next += count;
+    return group;
+  }
+
   void load_group(const LoadPlan& group) {
     require_room(group);
     options.destination = std::make_shared<engine::PooledDestination>(pool);
@@ -205,6 +241,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   std::shared_ptr<engine::ArenaPool> pool;
   std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(most_rings, std::uint64_t{1} << 30);
   engine::PageSnapshot before;  // of the stream: what one group read ahead is new to the next one too
+  std::size_t next = 0;         // the first of `order` that no group has had
   std::uint64_t loaded = 0;     // bytes of finished groups
   Belt belt;
   std::stop_source stop;
@@ -217,7 +254,10 @@ TensorStream::TensorStream(TensorStream&&) noexcept = default;
 TensorStream& TensorStream::operator=(TensorStream&&) noexcept = default;
 TensorStream::~TensorStream() = default;
 
-std::optional<Tensor> TensorStream::next() { return state_->belt.take(); }
+std::optional<Tensor> TensorStream::next() {
+  if (!state_->loader) state_->load_here();
+  return state_->belt.take();
+}
 
 LoadStats TensorStream::stats() const { return state_->belt.stats(); }
 

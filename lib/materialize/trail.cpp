@@ -24,14 +24,17 @@ Range whole_pages(Range range, std::uint64_t page) noexcept {
   return {range.begin / page * page, (range.end + page - 1) / page * page};
 }
 
-std::uint64_t resident_bytes(const mmap::File& file, Range range, std::uint64_t page) {
-  const std::uint64_t end = std::min(range.end, file.size_bytes());
-  return mmap::residency(file, range.begin, end - range.begin).resident * page;
+// By the mapping that there is, or without one.
+std::uint64_t resident_bytes(const record::Source& source, Range range, std::uint64_t page) {
+  const mmap::File& file = *source.file();
+  const std::span<const std::byte> mapped = source.mapped();
+  const std::uint64_t size = std::min(range.end, file.size_bytes()) - range.begin;
+  return page * (mapped.empty() ? mmap::cached_residency(file, range.begin, size) : mmap::residency(mapped.subspan(range.begin, size), file)).resident;
 }
 
 }  // namespace
 
-std::uint64_t Trail::drop_new(const mmap::File& file, const PageSnapshot::Pages& before, Range range) const {
+std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
   const std::uint64_t page = mmap::sys::page_size();
   range = whole_pages(range, page);
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
@@ -46,10 +49,10 @@ std::uint64_t Trail::drop_new(const mmap::File& file, const PageSnapshot::Pages&
     const std::size_t first = at;
     while (at < end && !before.resident[at]) ++at;
     const Range run{before.begin + first * page, before.begin + at * page};
-    const std::uint64_t there = resident_bytes(file, run, page);
+    const std::uint64_t there = resident_bytes(source, run, page);
     if (there == 0) continue;
-    mmap::drop_cache(file, run.begin, run.size());
-    const std::uint64_t left = resident_bytes(file, run, page);
+    mmap::drop_cache(*source.file(), run.begin, run.size());
+    const std::uint64_t left = resident_bytes(source, run, page);
     dropped += there - std::min(there, left);
   }
   return dropped;
@@ -60,7 +63,7 @@ std::uint64_t Trail::give_up(std::uint32_t source, Range range) const noexcept {
   const mmap::File* const file = layout_.sources[source]->file();
   if (file == nullptr || range.size() == 0) return 0;
   try {
-    return drop_new(*file, before_.of(*layout_.sources[source]), range);
+    return drop_new(*layout_.sources[source], before_.of(*layout_.sources[source]), range);
   } catch (const std::exception&) {
     return 0;
   }

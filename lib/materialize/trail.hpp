@@ -31,7 +31,7 @@ class Trail {
   static std::uint64_t table_bytes(const Layout& layout) noexcept;
 
  private:
-  [[nodiscard]] std::uint64_t drop_new(const mmap::File& file, const PageSnapshot::Pages& before, Range range) const;
+  [[nodiscard]] std::uint64_t drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const;
 
   const Layout& layout_;
   const PageSnapshot& before_;

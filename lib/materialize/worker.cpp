@@ -175,8 +175,10 @@ class Worker {
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
     if (!window_.reaches(chunk.range.end)) {
       const auto begin = std::chrono::steady_clock::now();
-      if (!populate(batch, chunk, source, route))
+      if (!populate(batch, chunk, source, route)) {
+        load_.note("madvise(MADV_POPULATE_READ): refused");
         return take_read(chunk, *source.file(), router_.fallback(PathReason::no_populate));
+      }
       share_.worker_fetch_seconds += seconds_since(begin);
     }
     land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);

@@ -10,6 +10,7 @@
 #include "heft/error.hpp"
 #include "mmap/direct_request.hpp"
 #include "mmap/ring.hpp"
+#include "mmap/syscalls.hpp"
 
 namespace heft::mmap {
 namespace {
@@ -51,11 +52,13 @@ class RingQueue final : public DirectQueue {
   }
 
   void flush() override {
-    while (unsent_ > 0) send(/*wait=*/false);
+    while (unsent_ > 0 && !refused_) send(/*wait=*/false);
   }
 
   DirectCompletion wait() override {
     if (in_flight() == 0) throw Error(ErrorCode::out_of_range, "nothing is in flight");
+    flush();
+    if (refused_) return read_now();
     for (;;) {
       const sys::Ring::Answer answer = next_answer();
       const auto slot = static_cast<unsigned>(answer.tag);
@@ -70,7 +73,7 @@ class RingQueue final : public DirectQueue {
   }
 
   [[nodiscard]] unsigned in_flight() const noexcept override { return setup_.depth - static_cast<unsigned>(free_.size()); }
-  [[nodiscard]] bool is_asynchronous() const noexcept override { return true; }
+  [[nodiscard]] bool is_asynchronous() const noexcept override { return !refused_; }
   [[nodiscard]] const std::string& reason() const noexcept override { return reason_; }
   [[nodiscard]] const DirectStats& stats() const noexcept override { return stats_; }
 
@@ -95,6 +98,7 @@ class RingQueue final : public DirectQueue {
   }
 
   void prepare(unsigned slot) noexcept {
+    if (refused_) return;
     const DirectRequest& request = *slots_[slot];
     ring_.prepare({.file = request.handle(),
                    .buffer = buffer_of(request.rest()),
@@ -108,9 +112,15 @@ class RingQueue final : public DirectQueue {
     const int result = ring_.submit(wait);
     if (result > 0 || (result == 0 && unsent_ == 0)) {
       unsent_ -= std::min(unsent_, static_cast<unsigned>(result));
+      sent_any_ = sent_any_ || result > 0;
       refusals_ = 0;
     } else if (result == 0 || result == -EAGAIN || result == -EBUSY) {
       if (++refusals_ > most_refusals) throw Error(ErrorCode::out_of_memory, "the system takes no more reads", {.os_error = -result});
+    } else if (!sent_any_ && (result == -EPERM || result == -EACCES || result == -ENOSYS)) {
+      // A sandbox that lets a ring be set up and not used. The kernel has none of the requests.
+      refused_ = true;
+      unsent_ = 0;
+      reason_ = (reason_.empty() ? "" : reason_ + "; ") + sentence("io_uring_enter", result);
     } else if (result != -EINTR) {
       throw Error(ErrorCode::io, "reads cannot be sent", {.os_error = -result});
     }
@@ -122,6 +132,20 @@ class RingQueue final : public DirectQueue {
     sys::Ring::Answer answer;
     while (!ring_.take(answer)) send(/*wait=*/true);
     return answer;
+  }
+
+  // Without the ring: one request, by pread.
+  DirectCompletion read_now() {
+    const auto taken = std::find_if(slots_.begin(), slots_.end(), [](const auto& each) { return each.has_value(); });
+    const auto slot = static_cast<unsigned>(taken - slots_.begin());
+    auto step = DirectRequest::Step::again;
+    while (step == DirectRequest::Step::again) {
+      const DirectRequest& request = **taken;
+      step = settle(slot, sys::pread(request.handle(), request.offset(), request.rest()));
+    }
+    const DirectCompletion completion = (*taken)->completion();
+    release(slot);
+    return completion;
   }
 
   DirectRequest::Step settle(unsigned slot, std::int64_t result) {
@@ -141,7 +165,7 @@ class RingQueue final : public DirectQueue {
   // The kernel writes to the callers' memory until the last answer. Failing to wait for it would take a kernel that lost the ring.
   void drain() noexcept {
     sys::Ring::Answer answer;
-    for (unsigned refusals = 0; in_flight() > 0 && refusals < most_refusals;) {
+    for (unsigned refusals = 0; !refused_ && in_flight() > 0 && refusals < most_refusals;) {
       if (ring_.take(answer)) {
         release(static_cast<unsigned>(answer.tag));
       } else if (ring_.submit(/*wait=*/true) < 0) {
@@ -157,6 +181,8 @@ class RingQueue final : public DirectQueue {
   std::vector<std::optional<DirectRequest>> slots_;  // by tag
   std::vector<unsigned> free_;
   std::vector<Registered> buffers_;  // by address
+  bool sent_any_ = false;
+  bool refused_ = false;  // io_uring_enter: requests are read one after the other
   unsigned unsent_ = 0;
   unsigned refusals_ = 0;
 };

@@ -9,16 +9,18 @@
 
 namespace heft::mmap {
 
-std::unique_ptr<const Lease> Lease::take(const File& file) {
+std::unique_ptr<const Lease> Lease::take(const File& file, int& os_error) {
   // A lease belongs to an open file description. One of its own keeps two loads of one File apart.
   const auto open = file.descriptor();
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", open->get());
   Descriptor opened(sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (opened.get() < 0) return nullptr;
+  os_error = opened.os_error();
+  if (os_error != 0) return nullptr;
   std::unique_ptr<const Lease> lease(new Lease(opened.get()));
   const int handle = opened.release();
-  if (sys::take_read_lease(handle) < 0) return nullptr;
+  os_error = -sys::take_read_lease(handle);
+  if (os_error != 0) return nullptr;
   // The promise starts now: what happened to the file before must be seen before anything is touched.
   return file.unchanged() ? std::move(lease) : nullptr;
 }

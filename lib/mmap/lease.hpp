@@ -19,9 +19,13 @@ namespace heft::mmap {
 /// threads.
 class Lease {
  public:
-  /// Takes a lease, or gives null where none can be had. Never throws for that reason; throws as File::descriptor(). No signal reaches the
-  /// process when it is broken.
-  static std::unique_ptr<const Lease> take(const File& file);
+  /// Takes a lease, or returns null where the system gives none, with its errno in `os_error` (0: the file has changed). Never throws for that
+  /// reason; throws as File::descriptor(). No signal reaches the process when it is broken.
+  static std::unique_ptr<const Lease> take(const File& file, int& os_error);
+  static std::unique_ptr<const Lease> take(const File& file) {
+    int ignored = 0;
+    return take(file, ignored);
+  }
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;

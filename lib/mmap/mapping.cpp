@@ -116,7 +116,7 @@ bool populate(std::span<const std::byte> mapped, const File& file) {
   if (pages.empty()) return true;
   int result = -EINTR;
   while (result == -EINTR) result = sys::madvise(pages.data(), pages.size(), populate_read);
-  if (result == -EINVAL) return false;
+  if (result == -EINVAL || result == -EPERM || result == -EACCES || result == -ENOSYS) return false;
   if (result < 0) fail_populate(mapped.size(), file, -result);
   // A cut inside the last page raises nothing: its bytes read as zeros.
   require_not_shrunk(file, 0);

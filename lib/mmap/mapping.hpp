@@ -25,7 +25,7 @@ void advise(std::span<const std::byte> mapped, Advice advice) noexcept;
 
 /// Makes the range readable without further faults: MADV_POPULATE_READ (Linux 5.14); reports what a touch would raise as SIGBUS.
 /// Throws Error{changed_on_disk} when the file shrank under it, Error{io} when the device fails, Error{out_of_memory}. Where the kernel does not
-/// know the call, returns false and has done nothing: read() instead of touching.
+/// know the call, or refuses it, returns false and has done nothing: read() instead of touching.
 ///
 /// Any truncation since open is reported, even inside the last page, whose lost bytes would read as zeros. One that comes between this call
 /// and the touch still raises SIGBUS: populate small windows just before they are used, and read() where that is too much risk.

@@ -54,19 +54,36 @@ void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t s
                 at(file, 0, offset));
 }
 
-// Calls `visit` with the flags of consecutive runs of the pages around `mapped`.
+// Calls `visit` with the flags of consecutive runs of the pages around `mapped`. 0, or -errno where the kernel does not answer.
 template <class Visit>
-void for_each_run(const File& file, std::uint64_t offset, std::span<const std::byte> mapped, Visit visit) {
+int for_each_run(std::span<const std::byte> mapped, Visit visit) {
   const std::size_t page = sys::page_size();
   auto left = pages_around(mapped, page);
   Flags flags;
   while (!left.empty()) {
     const auto run = left.first(std::min(left.size(), pages_a_call * page));
     const int result = sys::mincore(run.data(), run.size(), flags.data());
-    if (result < 0) throw Error(ErrorCode::io, "mincore()", at(file, -result, offset));
+    if (result < 0) return result;
     visit(std::span<const unsigned char>(flags).first(run.size() / page));
     left = left.subspan(run.size());
   }
+  return 0;
+}
+
+[[noreturn]] void fail_unknown(const File& file, std::uint64_t offset, int os_error) {
+  throw Error(ErrorCode::unsupported, "the kernel does not tell this process which pages of the file are in memory", at(file, os_error, offset));
+}
+
+// Sets the flags of pages [first, first + flags.size()), by asking about halves of what is neither all there nor all missing.
+int set_cached(int handle, std::uint64_t first, std::span<std::uint8_t> flags) {
+  const std::uint64_t page = sys::page_size();
+  std::uint64_t found = 0;
+  if (const int result = sys::cachestat(handle, first * page, flags.size() * page, found); result < 0) return result;
+  if (found == 0) return 0;
+  if (found >= flags.size()) return std::ranges::fill(flags, std::uint8_t{1}), 0;
+  const std::size_t half = flags.size() / 2;
+  const int result = set_cached(handle, first, flags.first(half));
+  return result < 0 ? result : set_cached(handle, first + half, flags.subspan(half));
 }
 
 constexpr bool is_resident(unsigned char flag) noexcept { return (flag & 1) != 0; }
@@ -83,10 +100,16 @@ Residency residency(const File& file, std::uint64_t offset, std::uint64_t size) 
   return residency(mapped.span(), file);
 }
 
-Residency sampled_residency(const File& file, std::uint64_t offset, std::uint64_t size, Sampling sampling) {
+Residency cached_residency(const File& file, std::uint64_t offset, std::uint64_t size) {
   require_inside_file(file, offset, size);
-  const Bytes mapped = map(borrowed(file), offset, size);
-  return sampled_residency(mapped.span(), file, sampling);
+  const std::uint64_t page = sys::page_size();
+  Residency found;
+  if (size == 0) return found;
+  found.pages = (offset + size - 1) / page - offset / page + 1;
+  found.os_error = -sys::cachestat(file.descriptor()->get(), offset, size, found.resident);
+  found.known = found.os_error == 0;
+  if (!found.known) found.resident = 0;
+  return found;
 }
 
 Residency sampled_residency(std::span<const std::byte> mapped, const File& file, Sampling sampling) {
@@ -96,25 +119,39 @@ Residency sampled_residency(std::span<const std::byte> mapped, const File& file,
     const auto sample = mapped.subspan(at, std::min(sampling.bytes, mapped.size() - at));
     found.pages += pages_around(sample, page).size() / page;
     if (!found.known) continue;
-    for_each_run(file, 0, sample, [&](std::span<const unsigned char> flags) {
+    found.os_error = -for_each_run(sample, [&](std::span<const unsigned char> flags) {
       found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
     });
+    found.known = found.os_error == 0;
   }
+  if (!found.known) found.resident = 0;
   return found;
 }
 
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   require_inside_file(file, offset, size);
-  if (!is_told(file))
-    throw Error(ErrorCode::unsupported,
-                "the kernel tells which pages are in memory only to who owns or may write the file",
-                at(file, 0, offset));
   const Bytes mapped = map(borrowed(file), offset, size);
+  return resident_pages(mapped.span(), file);
+}
+
+std::vector<bool> resident_pages(std::span<const std::byte> mapped, const File& file) {
+  if (!is_told(file)) fail_unknown(file, 0, 0);
   std::vector<bool> pages;
-  for_each_run(file, offset, mapped.span(), [&](std::span<const unsigned char> flags) {
+  const int result = for_each_run(mapped, [&](std::span<const unsigned char> flags) {
     std::transform(flags.begin(), flags.end(), std::back_inserter(pages), is_resident);
   });
+  if (result < 0) fail_unknown(file, 0, -result);
   return pages;
+}
+
+std::vector<bool> cached_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
+  require_inside_file(file, offset, size);
+  if (size == 0) return {};
+  const std::uint64_t page = sys::page_size();
+  std::vector<std::uint8_t> flags((offset + size - 1) / page - offset / page + 1);
+  const auto open = file.descriptor();
+  if (const int result = set_cached(open->get(), offset / page, flags); result < 0) fail_unknown(file, offset, -result);
+  return {flags.begin(), flags.end()};
 }
 
 std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<std::byte> into) {
@@ -124,7 +161,7 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
   while (copied < into.size()) {
     const std::int64_t got = sys::preadv2_nowait(open->get(), offset + copied, into.subspan(copied));
     if (got == -EINTR) continue;
-    if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == 0) break;
+    if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == -EPERM || got == -EINVAL || got == 0) break;
     if (got < 0)
       throw Error(ErrorCode::io, fmt::format("preadv2() of {} bytes", into.size()),
                   at(file, static_cast<int>(-got), offset));

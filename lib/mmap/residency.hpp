@@ -15,6 +15,7 @@ struct Residency {
   std::uint64_t pages = 0;     ///< Pages that the range touches.
   std::uint64_t resident = 0;  ///< Of those, in the page cache; 0 when that is not known.
   bool known = true;           ///< False: the kernel keeps it from this process, see residency().
+  int os_error = 0;            ///< Of the call that the kernel refused, when it is not known for that reason.
   [[nodiscard]] double fraction() const noexcept {
     return pages == 0 ? 1.0 : static_cast<double>(resident) / static_cast<double>(pages);
   }
@@ -24,7 +25,7 @@ struct Residency {
 /// other processes read and drop pages meanwhile.
 ///
 /// Linux tells only who owns the file or may write to it; to others it reports every page as resident (since 5.2). For those `known` is false:
-/// common where weights belong to root and the server does not. Throws Error{out_of_range, io, out_of_memory}.
+/// common where weights belong to root and the server does not, and where mincore is refused. Throws Error{out_of_range, io, out_of_memory}.
 Residency residency(const File& file, std::uint64_t offset, std::uint64_t size);
 
 /// The same for a range of a mapping of the file that the caller has, without making one.
@@ -37,11 +38,16 @@ struct Sampling {
 };
 
 /// As residency(), but only of the pages that the samples of the range touch.
-Residency sampled_residency(const File& file, std::uint64_t offset, std::uint64_t size, Sampling sampling);
 Residency sampled_residency(std::span<const std::byte> mapped, const File& file, Sampling sampling);
 
 /// The same, one flag per page, in order. Throws also Error{unsupported} where it is not known.
 std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::uint64_t size);
+std::vector<bool> resident_pages(std::span<const std::byte> mapped, const File& file);
+
+/// The same by cachestat (Linux 6.5), which needs no mapping: `known` is false, or Error{unsupported}, where the kernel has no such call, or
+/// refuses it. Throws Error{out_of_range}.
+Residency cached_residency(const File& file, std::uint64_t offset, std::uint64_t size);
+std::vector<bool> cached_pages(const File& file, std::uint64_t offset, std::uint64_t size);
 
 /// Copies from `offset` what is in the page cache, up to the first page that is not, and never waits for the device: preadv2(RWF_NOWAIT).
 /// Returns the bytes copied; 0 also at the end of the file and where the file system cannot do it. Needs no permission beyond reading. Newer

@@ -76,7 +76,7 @@ bool can_be_linked(int handle) noexcept {
 
 // errno values of a file system, or a kernel, that has no unnamed files.
 bool lacks_unnamed(int result) noexcept {
-  return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT;
+  return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT || result == -EPERM;
 }
 
 void remove_if_dead(const Folder& folder, const std::string& name) noexcept {
@@ -166,7 +166,8 @@ void ScratchFile::reserve(std::uint64_t size) {
   require_file_size(path_, size);
   const int result = finished([&] { return sys::fallocate(handle_, size); });
   if (result == 0) return;
-  if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL) fail(fmt::format("fallocate() of {} bytes", size), result);
+  if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL && result != -EPERM)
+    fail(fmt::format("fallocate() of {} bytes", size), result);
   constexpr std::byte last{};
   write(size - 1, {&last, 1});
 }

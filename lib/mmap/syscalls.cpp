@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
@@ -98,6 +99,20 @@ int take_read_lease(int handle) noexcept {
 
 int lease_type(int handle) noexcept { return or_errno(::fcntl(handle, F_GETLEASE)); }
 void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); }
+
+// By its number: the C library has no name for it yet.
+int cachestat(int handle, std::uint64_t offset, std::uint64_t size, std::uint64_t& pages) noexcept {
+  constexpr long number = 451;
+  struct {
+    std::uint64_t offset, size;
+  } range{offset, size};
+  struct {
+    std::uint64_t cached, dirty, writeback, evicted, recently_evicted;
+  } found{};
+  const long result = or_errno(::syscall(number, handle, &range, &found, 0));
+  pages = found.cached;
+  return static_cast<int>(result);
+}
 
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
   return or_errno(::mincore(address(begin), size, flags));

@@ -52,6 +52,8 @@ int take_read_lease(int handle) noexcept;
 int lease_type(int handle) noexcept;
 void release_lease(int handle) noexcept;
 
+/// cachestat(2), Linux 6.5: `pages` of the range, which is not empty, are in the page cache. Needs no mapping. 0, or -errno.
+int cachestat(int handle, std::uint64_t offset, std::uint64_t size, std::uint64_t& pages) noexcept;
 /// `begin` lies on a page; `flags` has one byte for each page.
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept;
 int madvise(const std::byte* begin, std::size_t size, int advice) noexcept;

@@ -96,7 +96,6 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
        Path::direct,
        {.call = Call::ring_read, .ends_at = 9'000'000},
        ErrorCode::changed_on_disk},
-      {"automatic: no word on pages", Path::automatic, {.call = Call::mincore, .os_error = EAGAIN}, ErrorCode::io},
       {"automatic: EIO in the mapping",
        Path::automatic,
        {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ},

@@ -176,11 +176,17 @@ TEST_CASE("faults: a lock that the system refuses is out_of_memory with the limi
   CHECK(error.sentence().find("RLIMIT_MEMLOCK") != std::string::npos);
 }
 
-TEST_CASE("faults: a failing mincore is io") {
+TEST_CASE("faults: where mincore or cachestat is refused, residency is unknown") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(10'000)).string());
-  const FaultPlan plan({{.call = Call::mincore, .os_error = ENOMEM}});
-  CHECK(thrown_by([&] { return mmap::residency(*file, 0, 10'000); }).os_error() == ENOMEM);
+  const FaultPlan plan({{.call = Call::mincore, .os_error = EPERM}, {.call = Call::cachestat, .os_error = ENOSYS}});
+  const auto found = mmap::residency(*file, 0, 10'000);
+  CHECK_FALSE(found.known);
+  CHECK(found.os_error == EPERM);
+  CHECK(found.resident == 0);
+  CHECK(thrown_by([&] { return mmap::resident_pages(*file, 0, 10'000); }).code() == ErrorCode::unsupported);
+  CHECK(mmap::cached_residency(*file, 0, 10'000).os_error == ENOSYS);
+  CHECK(thrown_by([&] { return mmap::cached_pages(*file, 0, 10'000); }).code() == ErrorCode::unsupported);
 }
 
 TEST_CASE("faults: residency is unknown, not full, to who neither owns nor may write the file") {

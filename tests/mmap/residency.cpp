@@ -129,15 +129,33 @@ TEST_CASE("residency: read_resident copies what is in memory and stops before wh
 TEST_CASE("residency: samples are the first bytes of every step, and the last one may be short") {
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(8 * megabyte));
-  CHECK(mmap::sampled_residency(*file, 0, 8 * megabyte, {.step = megabyte, .bytes = 2 * page}).pages == 16);
-  CHECK(mmap::sampled_residency(*file, 0, 2 * megabyte + 1, {.step = megabyte, .bytes = 2 * page}).pages == 5);
-  CHECK(mmap::sampled_residency(*file, 0, 0, {.step = megabyte, .bytes = page}).fraction() == 1.0);
+  const Bytes mapped = mmap::map(file);
+  CHECK(mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = 2 * page}).pages == 16);
+  CHECK(mmap::sampled_residency(mapped.span().first(2 * megabyte + 1), *file, {.step = megabyte, .bytes = 2 * page}).pages == 5);
+  CHECK(mmap::sampled_residency(mapped.span().first(0), *file, {.step = megabyte, .bytes = page}).fraction() == 1.0);
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   std::string part(page, '\0');
   ::posix_fadvise(file->descriptor()->get(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
   for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page})
     file->read(at, std::as_writable_bytes(std::span(part)));
-  const auto found = mmap::sampled_residency(*file, 0, 8 * megabyte, {.step = megabyte, .bytes = page});
+  const auto found = mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = page});
   CHECK(found.pages == 8);
   CHECK(found.resident == 2);
+}
+
+TEST_CASE("residency: what is cached is known without a mapping, and is what the mapping shows") {
+  const TempFolder folder;
+  const auto file = clean_file(folder, test::pattern(8 * megabyte));
+  if (!mmap::cached_residency(*file, 0, 1).known) return test::skip("the kernel has no cachestat");
+  CHECK(mmap::cached_residency(*file, 0, 0).pages == 0);
+  CHECK(mmap::cached_residency(*file, page - 1, 2).pages == 2);
+  CHECK(mmap::cached_residency(*file, 0, 8 * megabyte).resident == mmap::residency(*file, 0, 8 * megabyte).resident);
+  if (!drops(*file)) return test::skip("this file system keeps its pages");
+  std::string part(page, '\0');
+  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);
+  for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page, 8 * megabyte - page})
+    file->read(at, std::as_writable_bytes(std::span(part)));
+  CHECK(mmap::cached_residency(*file, 0, 8 * megabyte).resident == 4);
+  CHECK(mmap::cached_pages(*file, 0, 8 * megabyte) == mmap::resident_pages(*file, 0, 8 * megabyte));
+  CHECK(mmap::cached_pages(*file, page + 1, 3 * megabyte) == mmap::resident_pages(*file, page + 1, 3 * megabyte));
 }

@@ -227,6 +227,19 @@ int lease_type(int handle) noexcept {
 }
 void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); }
 
+int cachestat(int handle, std::uint64_t offset, std::uint64_t size, std::uint64_t& pages) noexcept {
+  constexpr long number = 451;
+  struct {
+    std::uint64_t offset, size;
+  } range{offset, size};
+  struct {
+    std::uint64_t cached, dirty, writeback, evicted, recently_evicted;
+  } found{};
+  const long result = faulty(Call::cachestat, [&] { return ::syscall(number, handle, &range, &found, 0); });
+  pages = found.cached;
+  return static_cast<int>(result);
+}
+
 int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noexcept {
   return faulty(Call::mincore, [&] { return ::mincore(address(begin), size, flags); });
 }

@@ -12,8 +12,8 @@ namespace heft::test {
 
 /// The calls of mmap/syscalls.hpp, and the reads of a ring (mmap/ring.hpp), that can be made to fail.
 enum class Call : std::uint8_t {
-  openat, fstat, fstatat, fstatfs, stamps, faccess, statx, getdents64, pread, preadv2, mincore, madvise, posix_fadvise, mlock, lease, lease_type,
-  ring_open, ring_register_buffers, ring_submit, ring_read,
+  openat, fstat, fstatat, fstatfs, stamps, faccess, statx, getdents64, pread, preadv2, mincore, cachestat, madvise, posix_fadvise, mlock, lease,
+  lease_type, ring_open, ring_register_buffers, ring_submit, ring_read,
   any,  ///< In a Fault: whichever comes.
   count_,
 };
