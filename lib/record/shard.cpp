@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -57,6 +58,18 @@ std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member
   return number_source(member.inside == format::none ? shard.source : shard.members[member.inside], member.lists);
 }
 
+// All of the file; or nothing, and a note, where the system does not map it: some file systems (FUSE) and sandboxes do not, nor does a process
+// that may have no more address space.
+Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector<std::string>& notes) {
+  try {
+    return mmap::map(file);
+  } catch (const Error& error) {
+    if (error.os_error() == 0) throw;
+    notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read", std::generic_category().message(error.os_error())));
+    return {};
+  }
+}
+
 }  // namespace
 
 void FileInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
@@ -81,9 +94,10 @@ const format::Format* recognize(const mmap::File& file) {
 std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
                                         const std::shared_ptr<core::MetadataBudget>& budget) {
   auto shard = std::make_shared<Shard>();
-  shard->catalog = std::make_shared<const format::Catalog>(read_catalog(*file, options, budget));
+  const auto catalog = std::make_shared<format::Catalog>(read_catalog(*file, options, budget));
   Bytes mapping;
-  if (options.access == Access::map && file->size_bytes() != 0) mapping = mmap::map(file);
+  if (options.access == Access::map && file->size_bytes() != 0) mapping = mapped_or_noted(file, catalog->notes);
+  shard->catalog = catalog;
   shard->source = file_source(file, std::move(mapping), shard->catalog);
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();
