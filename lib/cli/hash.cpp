@@ -37,12 +37,13 @@ int run(const HashCommand& command, Terminal& terminal) {
   }
   print_notes(notes, terminal);
   std::map<std::string, std::string> digests;
+  std::vector<std::string> load_notes;
   {
     ProgressBar bar(terminal, "hashing");
     std::uint64_t done = 0;
     const std::uint64_t total = pieces.bytes_written();
     std::map<std::size_t, Sha256> begun;  // tensors of which a piece was there, by number
-    pieces.for_each({.path = path_from(command.io)}, [&](const Pieces::Piece& piece) {
+    load_notes = pieces.for_each({.path = path_from(command.io)}, [&](const Pieces::Piece& piece) {
       const auto hash = begun.try_emplace(piece.number).first;
       hash->second.add(piece.values.bytes());
       bar.show(done += piece.values.size_bytes(), total);
@@ -51,6 +52,7 @@ int run(const HashCommand& command, Terminal& terminal) {
       begun.erase(hash);
     });
   }
+  print_notes(load_notes, terminal);
   note_freshness(checkpoint, terminal);
   for (const auto& [name, digest] : digests) terminal.out << digest << "  " << core::escaped(name, SIZE_MAX) << '\n';
   return yes;

@@ -110,9 +110,10 @@ int run(const LoadCommand& command, Terminal& terminal) {
     weights = materialize(planned.plan, options);
   }
   const PeakMemory peak = memory.stop();
+  print_notes(weights.stats().notes, terminal);
   note_freshness(checkpoint, terminal);
   const Times times{open_seconds, weights.stats().seconds};
-  if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(checkpoint.notes(), planned.notes), terminal);
+  if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(joined(checkpoint.notes(), planned.notes), weights.stats().notes), terminal);
   else print_text(weights.stats(), weights.count(), times, peak, terminal);
   return yes;
 }

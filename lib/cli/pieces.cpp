@@ -59,15 +59,19 @@ void Pieces::add_piece(TensorView view, DType dtype, bool is_last) {
   with_names([&] { plan_.add(view.renamed(number), dtype); });
 }
 
-void Pieces::for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit) {
+std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit) {
+  std::vector<std::string> notes;
   with_names([&] {
-    for (const Tensor& tensor : stream(std::move(plan_), options)) {
+    TensorStream tensors = stream(std::move(plan_), options);
+    for (const Tensor& tensor : tensors) {
       std::size_t number = 0;
       std::from_chars(tensor.name().data(), tensor.name().data() + tensor.name().size(), number);
       const Place place = places_[number];
       visit({names_[place.tensor], place.tensor, tensor, place.is_last});
     }
+    notes = tensors.stats().notes;
   });
+  return notes;
 }
 
 }  // namespace heft::cli

@@ -33,8 +33,8 @@ class Pieces {
     bool is_last = false;
   };
   /// Loads everything and calls `visit` for each piece; those of one tensor come in the order of its elements, others may come between
-  /// them. Throws what the load throws, with the tensor's name.
-  void for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit);
+  /// them. Throws what the load throws, with the tensor's name. Returns LoadStats::notes.
+  std::vector<std::string> for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit);
 
  private:
   struct Place {

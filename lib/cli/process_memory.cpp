@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace heft::cli {
 namespace {
@@ -22,12 +23,16 @@ std::uint64_t status_bytes(std::string_view key) {
 
 PeakMemorySampler::PeakMemorySampler() {
   sample();
-  thread_ = std::jthread([this](const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      sample();
-    }
-  });
+  try {
+    thread_ = std::jthread([this](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        sample();
+      }
+    });
+  } catch (const std::system_error&) {
+    // The system gives no thread: what is in use at both ends has to do.
+  }
 }
 
 PeakMemory PeakMemorySampler::stop() {
