@@ -1,6 +1,8 @@
 #include <map>
 #include <ostream>
 #include <set>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 

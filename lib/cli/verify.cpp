@@ -1,5 +1,7 @@
 #include <map>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 

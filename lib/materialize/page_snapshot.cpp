@@ -1,6 +1,7 @@
 #include "materialize/page_snapshot.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "heft/error.hpp"
 #include "mmap/residency.hpp"
