@@ -152,7 +152,7 @@ TEST_CASE("residency: what is cached is known without a mapping, and is what the
   CHECK(mmap::cached_residency(*file, 0, 8 * megabyte).resident == mmap::residency(*file, 0, 8 * megabyte).resident);
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   std::string part(page, '\0');
-  ::posix_fadvise(file->handle(), 0, 0, POSIX_FADV_RANDOM);
+  ::posix_fadvise(file->descriptor()->get(), 0, 0, POSIX_FADV_RANDOM);
   for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page, 8 * megabyte - page})
     file->read(at, std::as_writable_bytes(std::span(part)));
   CHECK(mmap::cached_residency(*file, 0, 8 * megabyte).resident == 4);
