@@ -22,10 +22,10 @@ struct Memory {
 struct Counters {
   std::uint64_t minor_faults = 0;
   std::uint64_t major_faults = 0;
-  std::uint64_t process_read =
-      0;  ///< Bytes that the process caused to be fetched from storage (/proc/PID/io: read_bytes).
-  std::uint64_t device_read =
-      0;  ///< Bytes that the whole device delivered, to anybody; 0 where the file system has no block device.
+  /// Bytes that the process caused to be fetched from storage (/proc/PID/io: read_bytes).
+  std::uint64_t process_read = 0;
+  /// Bytes that the whole device delivered, to any process; 0 where the file system has no block device.
+  std::uint64_t device_read = 0;
 
   Counters operator-(const Counters& before) const noexcept;
 };

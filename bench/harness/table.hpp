@@ -27,8 +27,8 @@ struct Row {
 struct Table {
   std::string title;
   std::string question;  ///< In words: what a ratio of 1 would mean.
-  std::optional<CacheState>
-      state;  ///< Of `files`, before every run; nothing: as a first round, not counted, leaves it.
+  /// Of `files`, before every run; nothing: as a first round, not counted, leaves it.
+  std::optional<CacheState> state;
   std::vector<Extent> files;
   std::vector<Row> rows;
   std::vector<std::string> remarks{};  ///< Printed below.

@@ -91,8 +91,8 @@ struct Model {
 
 /// What to make.
 struct Recipe {
-  std::string
-      model;  ///< A name of model_names(), or "COUNTxBYTES": that many tensors of that many bytes ("100000x4KiB").
+  /// A name of model_names(), or "COUNTxBYTES": that many tensors of that many bytes ("100000x4KiB").
+  std::string model;
   std::optional<Kind> kind;      ///< Store all real tensors as this instead; blocks: those whose rows they fill.
   std::uint64_t size_bytes = 0;  ///< Scale to about that size by the first dim of every tensor; 0: as published.
 };

@@ -1,8 +1,8 @@
 // torch.save: the zip archive of PyTorch 1.6 and later, and the stream of pickles before it.
 //
-//   zip:     local header | "archive/data/0" | padding to 64 bytes | storage | descriptor | ... | directory | zip64 end
-//   | locator | end legacy:  pickled magic | protocol | system info | state dict | storage keys | { i64 elements |
-//   storage } ...
+//   zip:     local header | "archive/data/0" | padding to 64 bytes | storage | descriptor | ...
+//            | directory | zip64 end | locator | end
+//   legacy:  pickled magic | protocol | system info | state dict | storage keys | { i64 elements | storage } ...
 #include <fmt/format.h>
 #include <libdeflate.h>
 

@@ -147,7 +147,7 @@ class HEFT_API Checkpoint {
   /// By full flat name, or nothing. Allocates for a tensor of more than 6 dims only (Dims), and throws std::bad_alloc then.
   [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
 
-  /// Root of the record tree, built on first use.
+  /// Root of the record tree, built on first use. A name of more than Limits::record_depth parts is one leaf of it, with a note.
   [[nodiscard]] Record root() const;
   /// Metadata of the checkpoint as a map record: safetensors' __metadata__ (of all shards; a key with differing values is listed under its
   /// first), GGUF's keys. A null record when there is none.

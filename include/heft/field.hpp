@@ -24,8 +24,8 @@ namespace heft {
 
 /// What describe() said of a field. Strings are borrowed from the caller for the time of the call.
 struct FieldSpec {
-  std::string_view name =
-      {};  ///< Key in the record; may hold dots, for a field of a struct that the record nests deeper.
+  /// Key in the record; may hold dots, for a field of a struct that the record nests deeper.
+  std::string_view name = {};
   std::vector<std::string_view> aliases = {};  ///< Other names that the key may have, when reading.
   std::optional<Shape> shape = {};             ///< Of a tensor field, exactly. For containers: of each tensor in them.
   std::optional<DType> dtype = {};             ///< Of a TensorView field; a Slice has its own.

@@ -41,7 +41,7 @@ struct Limits {
   std::uint64_t pickle_stack = 1u << 20;
   /// Entries in the memo of one pickle.
   std::uint64_t pickle_memo = 16u << 20;
-  /// Nesting of records on the way to a tensor.
+  /// Nesting of records on the way to a tensor. A name of more parts is one leaf of the record tree, under its whole name.
   std::uint64_t record_depth = 1000;
   /// Edges walked while tensors are collected from a nested record.
   std::uint64_t record_visits = 50'000'000;

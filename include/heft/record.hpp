@@ -81,7 +81,7 @@ class HEFT_API Record {
   /// For an opaque record: "module.name" of what it would have been; its children are "arguments" and "state".
   [[nodiscard]] std::string_view class_name() const;
 
-  /// Tensors in this subtree, and the sum of their size_bytes(). Each tensor counts once for each path; saturates.
+  /// Tensors in this subtree, and the sum of their size_bytes(). Each tensor counts once for each path; saturates. The first call adds up the whole tree.
   [[nodiscard]] std::uint64_t tensor_count() const;
   [[nodiscard]] std::uint64_t tensor_bytes() const;
 

@@ -11,7 +11,7 @@ namespace {
 
 using enum DTypeCategory;
 
-// One row a type, in the enumeration's order. Block sizes of ggml types: ggml-common.h, as printed by ggml itself (formats: "4.5").
+// One row a type, in the enumeration's order. Block sizes of ggml types: ggml-common.h, as printed by ggml itself.
 constexpr DTypeInfo table[] = {
     {DType::unknown, "unknown", 1, 1, raw, 1},
     {DType::boolean, "bool", 1, 1, boolean, 1},

@@ -8,7 +8,7 @@
 
 namespace heft::core {
 
-/// Positions 0..count-1 by name. The names themselves live elsewhere: every call is given `name_of(position)`.
+/// Positions 0..count-1 by name. The names themselves live elsewhere: every call is given `same(position)`, which compares one.
 ///
 /// A slot holds a position and, in the bits that positions of this table do not need, bits of the hash: probes that pass over other names
 /// seldom look at them.

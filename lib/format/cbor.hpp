@@ -22,8 +22,8 @@ std::string_view name(CborKind kind) noexcept;
 struct CborItem {
   CborKind kind = CborKind::null;
   std::uint64_t offset = 0;  ///< Of its first byte.
-  std::uint64_t number =
-      0;  ///< boolean: 0 or 1. natural: the value. negative: the value is -1 - number. list: items. map: pairs.
+  /// boolean: 0 or 1. natural: the value. negative: the value is -1 - number. list: items. map: pairs.
+  std::uint64_t number = 0;
   double real = 0;
   std::string_view text = {};  ///< text, bytes: points into what the reader was given.
 };

@@ -32,8 +32,8 @@ struct Head {
   }
 };
 
-// ---- protobuf: a field is a tag (number << 3 | wire type) and a varint, or a tag, a varint length and that many bytes
-// ----
+// ---- protobuf ----
+// A field is a tag (number << 3 | wire type) and a varint, or a tag, a varint length and that many bytes.
 
 /// The varint at `at`, which is moved past it; false when it is none or ends outside the head.
 bool take_varint(const Head& head, std::size_t& at, std::uint64_t& value) noexcept {

@@ -134,8 +134,8 @@ class Cutter {
   std::uint32_t number_;
   const Transfer& transfer_;
   std::span<const Axis> axes_;
-  std::uint64_t
-      spans_[most_axes + 1];  // bytes of the source from the first unit to the last, of the axes from a level on
+  // Bytes of the source from the first unit to the last, of the axes from a level on.
+  std::uint64_t spans_[most_axes + 1];
   std::uint64_t written_[most_axes + 1];  // bytes of the destination, of the same axes
   std::uint64_t grain_ = 0;
   std::uint64_t most_written_ = 0;  // by a part

@@ -126,8 +126,8 @@ class Belt {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Item> ready_;
-  std::uint64_t ahead_ =
-      0;  // bytes of groups that are being loaded, are ready, or that the consumer is not through with
+  // Bytes of groups that are being loaded, are ready, or that the consumer is not through with.
+  std::uint64_t ahead_ = 0;
   std::uint64_t given_ = 0;
   bool stopped_ = false;
   bool ended_ = false;

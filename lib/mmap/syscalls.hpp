@@ -2,7 +2,7 @@
 //
 // Each function is the call of its name. It returns what the call returns, or -errno, as the kernel itself does: no errno to save, and a
 // failure cannot be taken for a count. Nothing is retried here. The mapping itself is Boost.Interprocess' (mapping.cpp), and io_uring's calls
-// are in ring_calls.hpp.
+// are in ring.hpp.
 //
 // The functions are not inline so that tests can link a twin that fails on demand (tests/support/faulty_syscalls.cpp) in place of syscalls.cpp.
 #pragma once
