@@ -25,11 +25,11 @@ struct ListCommand {
   bool json = false;
   OpenOptions open = {};
 };
-/// What a tree is written out to. Shared subtrees of pickles unfold to any size on paper, and lists nest to any depth:
-/// it ends here, closed, with a note.
+/// What a tree is written out to. Shared subtrees of pickles unfold to any size on paper, and Limits::record_depth may
+/// be raised: the tree ends here, closed, with a note.
 struct TreeBounds {
   std::uint64_t nodes = 4'000'000;
-  std::uint64_t bytes = 256u << 20;  ///< The node that passes them is still written.
+  std::uint64_t bytes = 256'000'000;  ///< The node that passes them is still written.
   std::size_t levels = 2000;
 };
 struct TreeCommand {
