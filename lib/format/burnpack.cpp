@@ -217,7 +217,7 @@ void Reader::read_shape(CborReader& cbor, TensorEntry& tensor) {
       fail(ErrorCode::corrupt, {}, dim.offset, fmt::format("dim {} does not fit 63 bits", dim.number));
     dims.push_back(static_cast<std::int64_t>(dim.number));
   }
-  require_shape(dims, limits_);
+  require_shape(dims, limits_, tensor.name, list.offset);
   catalog_.set_dims(tensor, dims);
 }
 
@@ -355,7 +355,10 @@ std::uint64_t Reader::find_data() {
 void Reader::place(std::uint64_t data) {
   for (TensorEntry& tensor : catalog_.tensors) {
     tensor.begin += data;
-    if (tensor.dtype == DType::unknown) continue;
+    if (tensor.dtype == DType::unknown) {
+      require_raw_bytes(catalog_, tensor, tensor.begin);
+      continue;
+    }
     try {
       const std::uint64_t expected = bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor)));
       if (expected != tensor.size)

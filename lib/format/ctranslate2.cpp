@@ -18,6 +18,7 @@
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/layout.hpp"
+#include "format/tensor_rules.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
 
@@ -114,6 +115,8 @@ TensorEntry Reader::read_variable() {
   variable.size = read_type(variable);
   std::uint64_t expected = variable.size;
   if (variable.dtype != DType::unknown) expected = bytes_for(variable.dtype, Shape(catalog_.sizes(variable)));
+  else
+    require_raw_bytes(catalog_, variable, at);
   if (expected != variable.size)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes for its shape, {} are declared", expected, variable.size),
                 {.tensor = std::string(variable.name), .offset = at});
@@ -128,6 +131,7 @@ void Reader::read_dims(TensorEntry& variable) {
   core::require_limit(rank, limits_.rank, "the number of dims", "rank", at);
   std::vector<std::int64_t> dims;
   for (unsigned i = 0; i < rank; ++i) dims.push_back(cursor_.little<std::uint32_t>("a variable's dim"));
+  require_shape(dims, limits_, variable.name, at);
   catalog_.set_dims(variable, dims);
 }
 

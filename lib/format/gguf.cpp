@@ -26,6 +26,7 @@
 #include "format/gguf_types.hpp"
 #include "format/gguf_wire.hpp"
 #include "format/layout.hpp"
+#include "format/tensor_rules.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
 
@@ -122,6 +123,7 @@ void TensorReader::read_dims(TensorEntry& entry) {
     if (dim > INT64_MAX) fail(entry, at, fmt::format("dim {} does not fit 63 bits", dim));
     dims[i] = static_cast<std::int64_t>(dim);
   }
+  require_shape(std::span(dims, rank), limits_, entry.name, at);
   catalog_.set_dims(entry, std::span(dims, rank));
 }
 
@@ -170,7 +172,11 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
 void TensorReader::measure_unknown(std::uint64_t file_size) {
   std::uint64_t end = file_size;
   for (auto entry = catalog_.tensors.rbegin(); entry != catalog_.tensors.rend(); ++entry) {
-    if (entry->dtype == DType::unknown) entry->size = end - entry->begin;
+    const std::span<const std::int64_t> sizes = catalog_.sizes(*entry);
+    if (entry->dtype == DType::unknown && std::ranges::find(sizes, 0) == sizes.end()) {
+      entry->size = end - entry->begin;
+      require_raw_bytes(catalog_, *entry, entry->begin);
+    }
     if (entry->size > 0) end = entry->begin;
   }
 }

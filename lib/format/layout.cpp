@@ -8,6 +8,7 @@
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "heft/shape.hpp"
 
 namespace heft::format {
 
@@ -36,9 +37,15 @@ void require_unique_names(const Catalog& catalog) {
     throw Error(ErrorCode::ambiguous, "two tensors or values have this name", {.tensor = std::string(*twin)});
 }
 
+bool comes_before(const TensorEntry& a, const TensorEntry& b) noexcept {
+  const auto place = [](const TensorEntry& tensor) {
+    return std::tuple(tensor.member, tensor.begin, tensor.size != 0, tensor.name);
+  };
+  return place(a) < place(b);
+}
+
 void sort_by_place(std::span<TensorEntry> tensors) {
-  const auto place = [](const TensorEntry& tensor) { return std::tuple(tensor.member, tensor.begin, tensor.name); };
-  if (!std::ranges::is_sorted(tensors, {}, place)) std::ranges::sort(tensors, {}, place);
+  if (!std::ranges::is_sorted(tensors, comes_before)) std::ranges::sort(tensors, comes_before);
 }
 
 void require_disjoint(std::span<const TensorEntry> tensors) {
@@ -52,6 +59,16 @@ void require_disjoint(std::span<const TensorEntry> tensors) {
                   {.tensor = std::string(tensor.name), .offset = tensor.begin});
     previous = &tensor;
   }
+}
+
+void require_raw_bytes(const Catalog& catalog, const TensorEntry& tensor, std::uint64_t offset) {
+  const std::span<const std::int64_t> sizes = catalog.sizes(tensor);
+  const bool is_empty = std::ranges::find(sizes, 0) != sizes.end();
+  if (is_empty == (tensor.size == 0)) return;
+  throw Error(ErrorCode::corrupt,
+              fmt::format("expected {} for shape {} of {}, found {}", is_empty ? "no bytes" : "bytes",
+                          to_string(Shape(sizes)), core::escaped(catalog.type_names[tensor.type_name]), tensor.size),
+              {.tensor = std::string(tensor.name), .offset = offset});
 }
 
 }  // namespace heft::format

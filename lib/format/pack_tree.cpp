@@ -205,10 +205,13 @@ void PackTree::add_tensor(TensorEntry entry, std::uint64_t at) {
   core::require_limit(path_.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
   core::require_limit(catalog_.tensors.size() + 1, limits_.tensors, "the number of tensors", "tensors", at);
   entry.name = keep(path_);
-  if (entry.dtype != DType::unknown)
+  if (entry.dtype == DType::unknown) {
+    require_raw_bytes(catalog_, entry, at);
+  } else {
     if (const std::uint64_t expected = bytes_for(entry.dtype, Shape(catalog_.sizes(entry))); expected != entry.size)
       throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes for its shape, found {}", expected, entry.size),
                   {.tensor = path_, .offset = at});
+  }
   catalog_.tensors.push_back(entry);
 }
 
@@ -232,7 +235,7 @@ std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
       throw Error(ErrorCode::corrupt, fmt::format("dim {} does not fit 63 bits", dim.number), {.offset = dim.offset});
     dims.push_back(static_cast<std::int64_t>(dim.number));
   }
-  require_shape(dims, limits_);
+  require_shape(dims, limits_, path_, list.offset);
   return dims;
 }
 

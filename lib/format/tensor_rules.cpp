@@ -27,6 +27,15 @@ void require_shape(std::span<const std::int64_t> sizes, const Limits& limits) {
   }
 }
 
+void require_shape(std::span<const std::int64_t> sizes, const Limits& limits, std::string_view tensor,
+                   std::uint64_t offset) {
+  try {
+    require_shape(sizes, limits);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.sentence(), {.tensor = std::string(tensor), .offset = offset});
+  }
+}
+
 bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) noexcept {
   std::int64_t expected = 1;
   for (std::size_t dim = sizes.size(); dim-- > 0;) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "heft/dtype.hpp"
 #include "heft/limits.hpp"
@@ -13,6 +14,10 @@ namespace heft::format {
 /// Demands that `sizes` are a shape: no more than Limits::rank, none negative, the product of those that are not zero
 /// within 63 bits. Throws Error{corrupt} or Error{limit_exceeded}.
 void require_shape(std::span<const std::int64_t> sizes, const Limits& limits);
+
+/// The same for the shape that the file declares at `offset` for the tensor of that name, which its errors carry.
+void require_shape(std::span<const std::int64_t> sizes, const Limits& limits, std::string_view tensor,
+                   std::uint64_t offset);
 
 /// True when `strides` are exactly those of a packed row-major tensor (a zero dim counts as 1).
 bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) noexcept;

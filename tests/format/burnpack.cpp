@@ -121,6 +121,26 @@ TEST_CASE("burnpack: the layout of Burn 0.19 is told apart by where the file end
   CHECK(read_bytes(burnpack_format, file(one, "abcdef")).notes.size() == 1);
 }
 
+TEST_CASE("burnpack: an empty tensor lies beside the neighbour that begins where it does, in both layouts") {
+  // By name the empty ones stand on either side of their neighbours.
+  const std::string tensors =
+      metadata({text("a"), tensor(text("U8"), {3}, 0, 3), text("b"), tensor(text("I8"), {0}, 0, 0), text("z"),
+                tensor(text("I8"), {2, 0}, 3, 3), text("o"), tensor(text("F64"), {}, 3, 11), text("p"),
+                tensor(text("F32"), {0}, 11, 11)});
+  const std::string plain = file(tensors, "abcdefghijk", false);
+  const Catalog catalog = read_bytes(burnpack_format, plain);
+  test::SoundCatalog(catalog, plain.size()).check();
+  CHECK(catalog.detail.find("0.19") != std::string::npos);
+  CHECK(catalog.tensors.size() == 5);
+  CHECK(plain.substr(named(catalog, "a").begin, 3) == "abc");
+  CHECK(plain.substr(named(catalog, "o").begin, 8) == "defghijk");
+  const std::string padded =
+      file(metadata({text("a"), tensor(text("U8"), {3}, 0, 3), text("z"), tensor(text("I8"), {0}, 256, 256), text("o"),
+                     tensor(text("U8"), {1}, 256, 257)}),
+           std::string(257, 'x'));
+  CHECK(read_bytes(burnpack_format, padded).tensors.size() == 3);
+}
+
 TEST_CASE("burnpack: hostile files are refused, each with its reason") {
   using enum ErrorCode;
   const auto with = [](const std::string& description) {
