@@ -30,6 +30,15 @@ enum class Access : std::uint8_t {
   read,
 };
 
+/// What only files of NumPy (.npy, .npz) can be asked. Asking another format for it is Error{type_mismatch}.
+struct NumpyOptions {
+  /// What raw items are. NumPy saves the types of the package ml_dtypes without their names, as '<V2' (bf16) and '|V1'
+  /// (fp8): an array of such items takes the dtype of this list that has an item's bytes. Throws Error{type_mismatch}
+  /// when the file has no such array, Error{out_of_range} for a dtype whose elements are no whole bytes, and for two of
+  /// one size.
+  std::vector<DType> raw_items = {};
+};
+
 /// What open() can be asked.
 struct OpenOptions {
   Access access = Access::map;
@@ -43,6 +52,7 @@ struct OpenOptions {
   /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are; Error{out_of_range} for files of other
   /// formats.
   std::string top_level_key = {};
+  NumpyOptions numpy = {};
 };
 
 /// One file of a checkpoint.

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/select.hpp"
 #include "heft/error.hpp"
 
 #ifndef HEFT_VERSION
@@ -22,6 +23,15 @@ void add_open_options(CLI::App& command, C& into) {
   command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
   command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch: refuse files that name a class heft does not know");
   command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")->type_name("KEY");
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--as",
+          [&into](const std::vector<std::string>& names) {
+            for (const std::string& name : names) into.open.numpy.raw_items.push_back(dtype_from(name));
+          },
+          "NumPy: the dtype of raw items ('<V2', '|V1'), such as bf16 or f8_e4m3; may be repeated")
+      ->type_name("T")
+      ->allow_extra_args(false);
 }
 
 template <class C>

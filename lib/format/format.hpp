@@ -20,6 +20,7 @@ struct ReadOptions {
   Limits limits = {};
   std::string_view file_name = {};      ///< Base name of the file: GGUF splits compute their siblings' names from it. May be empty.
   std::string_view top_level_key = {};  ///< PyTorch: read the state dict under this key. Empty: the whole object.
+  std::span<const DType> raw_items = {};  ///< NumPy: NumpyOptions::raw_items. Only npy and npz get any.
   bool strict_globals = false;     ///< PyTorch: an unknown global is Error{refused} instead of an opaque record.
   bool big_endian_default = false; ///< PyTorch zips without a `byteorder` record: take them as big-endian.
 };

@@ -20,7 +20,10 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   Catalog catalog(input.budget());
   catalog.format = "npy";
   core::Cursor cursor(input, 0, input.size_bytes(), head_chunk_bytes);
-  const Header header = read_header(cursor, options.limits);
+  Header header = read_header(cursor, options.limits);
+  RawItems raw(options.raw_items);
+  raw.apply(header.type);
+  raw.require_all_used();
   catalog.tensors.push_back(describe(catalog, header, header.data, cursor.remaining(), array_name));
   return catalog;
 }

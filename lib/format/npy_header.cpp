@@ -203,7 +203,8 @@ std::uint64_t bytes_of_added_type(std::string_view name) noexcept {
 // Byte order, kind, number: '<f4', '|S3', '>M8[D]'. Types that heft has no values for keep their text and their size.
 ItemType Literal::item_type(std::string_view text) const {
   ItemType type{.size_bytes = bytes_of_added_type(text), .text = text};
-  if (type.size_bytes > 0) return type;
+  type.is_raw = type.size_bytes > 0;
+  if (type.is_raw) return type;
   std::string_view rest = text;
   if (!rest.empty() && std::string_view("<>|=").find(rest.front()) != rest.npos) {
     type.big_endian = rest.front() == '>';
@@ -218,6 +219,7 @@ ItemType Literal::item_type(std::string_view text) const {
     fail(fmt::format("a type as '<f4', found '{}'", core::escaped(text)));
   if (kind == 'U') type.size_bytes = core::mul_or_throw(type.size_bytes, 4, "the bytes of a string");
   type.dtype = plain_type(kind, type.size_bytes);
+  type.is_raw = kind == 'V';
   return type;
 }
 
@@ -306,6 +308,38 @@ std::vector<std::int64_t> fortran_strides(const std::vector<std::int64_t>& shape
 
 }  // namespace
 
+RawItems::RawItems(std::span<const DType> dtypes) {
+  for (const DType dtype : dtypes) {
+    const DTypeInfo& row = info(dtype);
+    if (dtype == DType::unknown || row.block_elements != 1)
+      throw Error(ErrorCode::out_of_range,
+                  fmt::format("raw items as {}: expected a dtype whose elements are whole bytes", row.name));
+    for (const Choice& other : choices_)
+      if (info(other.dtype).block_bytes == row.block_bytes)
+        throw Error(ErrorCode::out_of_range, fmt::format("raw items as {} and as {}: expected one dtype of {} bytes",
+                                                         info(other.dtype).name, row.name, row.block_bytes));
+    choices_.push_back({dtype});
+  }
+}
+
+void RawItems::apply(ItemType& type) {
+  for (Choice& choice : choices_) {
+    if (!type.is_raw || info(choice.dtype).block_bytes != type.size_bytes) continue;
+    type.dtype = choice.dtype;
+    choice.is_used = true;
+  }
+}
+
+void RawItems::require_all_used() const {
+  for (const Choice& choice : choices_) {
+    const DTypeInfo& row = info(choice.dtype);
+    if (!choice.is_used)
+      throw Error(ErrorCode::type_mismatch,
+                  fmt::format("raw items as {}: expected an array of raw items of {} bytes ('V{}'), found none",
+                              row.name, row.block_bytes, row.block_bytes));
+  }
+}
+
 Header read_header(core::Cursor& cursor, const Limits& limits) {
   const std::uint64_t at = cursor.offset();
   if (cursor.text(magic.size(), "the magic") != magic)
@@ -341,8 +375,12 @@ std::string head_of(DType dtype, const Shape& shape) {
 
 TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name) {
   TensorEntry entry{.name = name, .begin = begin, .dtype = header.type.dtype};
-  const std::uint64_t count = Shape(header.shape).element_count();
-  entry.size = core::mul_or_throw(count, header.type.size_bytes, "the bytes of the array");
+  try {
+    const std::uint64_t count = Shape(header.shape).element_count();
+    entry.size = core::mul_or_throw(count, header.type.size_bytes, "the bytes of the array");
+  } catch (const Error& error) {
+    throw Error(error.code(), error.sentence(), {.tensor = std::string(name), .offset = begin});
+  }
   if (entry.size > available)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of items, {} are there", entry.size, available),
                 {.tensor = std::string(name), .offset = begin});
@@ -350,11 +388,14 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
   if (header.type.native)
     catalog.notes.push_back(fmt::format(
         "the byte order of '{}' is that of the machine that wrote it: taken as little-endian", core::escaped(name)));
-  if (header.fortran_order && header.shape.size() > 1) {
-    catalog.set_dims(entry, header.shape, fortran_strides(header.shape));
-  } else {
-    catalog.set_dims(entry, header.shape);
-  }
+  // Items that heft has no values for are raw bytes, which no strides reorder.
+  const bool by_columns = header.fortran_order && header.shape.size() > 1;
+  const bool is_raw = entry.dtype == DType::unknown;
+  if (by_columns && is_raw)
+    catalog.notes.push_back(
+        fmt::format("'{}' is in Fortran order: its raw bytes are listed as they lie", core::escaped(name)));
+  catalog.set_dims(entry, header.shape,
+                   by_columns && !is_raw ? fortran_strides(header.shape) : std::vector<std::int64_t>());
   if (header.type.big_endian && info(entry.dtype).swap_bytes > 1) entry.flags |= swapped;
   if (entry.dtype == DType::unknown) {
     entry.type_name = static_cast<std::uint32_t>(catalog.type_names.size());

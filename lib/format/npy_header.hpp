@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ namespace heft::format::npy {
 struct ItemType {
   DType dtype = DType::unknown;
   bool big_endian = false;
+  bool is_raw = false;  ///< 'V', or a type of ml_dtypes by its name: bytes whose type NumpyOptions::raw_items can give.
   bool native = false;  ///< '=': in the order of the machine that wrote, which is not said; taken as little-endian.
   std::uint64_t size_bytes = 0;
   std::string_view text;  ///< As the file has it; points into the cursor's chunks.
@@ -28,6 +30,24 @@ struct Header {
   std::vector<std::int64_t> shape;
   bool fortran_order = false;
   std::uint64_t data = 0;  ///< Offset of the first item in the cursor's Input.
+};
+
+/// NumpyOptions::raw_items for one file: which dtype raw items get, and whether each was needed.
+class RawItems {
+ public:
+  /// Throws Error{out_of_range} for dtypes that no raw items can be, and for two of one size.
+  explicit RawItems(std::span<const DType> dtypes);
+  /// Gives raw items the dtype of their size, if there is one.
+  void apply(ItemType& type);
+  /// Throws Error{type_mismatch} when one of the dtypes was given to no array.
+  void require_all_used() const;
+
+ private:
+  struct Choice {
+    DType dtype;
+    bool is_used = false;
+  };
+  std::vector<Choice> choices_;
 };
 
 /// Reads magic, version and header from the cursor's place. Throws Error{corrupt, unsupported, limit_exceeded,

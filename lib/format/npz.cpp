@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
+#include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/inflate.hpp"
 #include "format/layout.hpp"
@@ -23,6 +25,7 @@ namespace {
 
 constexpr std::string_view suffix = ".npy";
 constexpr std::uint64_t head_chunk_bytes = 512;
+constexpr std::uint64_t max_noted = 8;
 constexpr std::uint64_t longest_prefix_of_header = 12;  // magic, version, length
 
 /// The name in the first local header ends in .npy. Other zips are other formats'.
@@ -37,13 +40,16 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 
 class Reader {
  public:
-  Reader(const core::Input& input, const Limits& limits) noexcept : input_(input), limits_(limits) {}
+  Reader(const core::Input& input, const ReadOptions& options)
+      : input_(input), limits_(options.limits), raw_items_(options.raw_items) {}
 
   Catalog read();
 
  private:
   void add(const ZipEntry& entry);
   void add_raw(const ZipEntry& entry);
+  void add_unreadable(std::string_view name, const Error& why);
+  void require_readable() const;
   TensorEntry stored_array(const ZipEntry& entry, std::string_view name);
   TensorEntry deflated_array(const ZipEntry& entry, std::string_view name);
   [[nodiscard]] Bytes first_bytes(const ZipEntry& entry) const;
@@ -51,6 +57,9 @@ class Reader {
 
   const core::Input& input_;
   const Limits& limits_;
+  npy::RawItems raw_items_;
+  std::optional<Error> first_refusal_;
+  std::uint64_t unreadable_ = 0;
   Catalog catalog_{input_.budget()};
 };
 
@@ -62,7 +71,11 @@ Catalog Reader::read() {
   std::iota(all.begin(), all.end(), 0u);
   locate(input_, zip, all);
   for (const ZipEntry& entry : zip.entries) add(entry);
-  require_unique_names(catalog_.tensors);
+  require_readable();
+  if (unreadable_ > max_noted)
+    catalog_.notes.push_back(fmt::format("and {} more arrays cannot be read", unreadable_ - max_noted));
+  raw_items_.require_all_used();
+  require_unique_names(catalog_);
   sort_by_place(catalog_.tensors);
   catalog_.kept = std::move(zip.kept);
   return std::move(catalog_);
@@ -77,8 +90,26 @@ void Reader::add(const ZipEntry& entry) {
   try {
     catalog_.tensors.push_back(entry.method == ZipEntry::stored ? stored_array(entry, name) : deflated_array(entry, name));
   } catch (const Error& error) {
-    throw error.with_tensor(name);
+    const bool is_broken = error.code() != ErrorCode::refused && error.code() != ErrorCode::unsupported;
+    if (is_broken) throw error.with_tensor(name);
+    add_unreadable(name, error);
   }
+}
+
+/// An array that heft does not read (of Python's objects, of a later version) leaves the others as they are: a record
+/// without values names what it is.
+void Reader::add_unreadable(std::string_view name, const Error& why) {
+  if (!first_refusal_) first_refusal_ = why.with_tensor(name);
+  if (++unreadable_ <= max_noted)
+    catalog_.notes.push_back(fmt::format("'{}' cannot be read: {}", core::escaped(name), why.sentence()));
+  const bool is_refused = why.code() == ErrorCode::refused;
+  const std::uint32_t what =
+      catalog_.add_text(is_refused ? "numpy.ndarray of Python objects" : "numpy.ndarray of a later version");
+  catalog_.values.push_back({name, catalog_.add_container(NodeKind::opaque, {&what, 1})});
+}
+
+void Reader::require_readable() const {
+  if (first_refusal_ && catalog_.tensors.empty()) throw *first_refusal_;
 }
 
 /// numpy.load gives members of other names as bytes.
@@ -95,7 +126,8 @@ void Reader::add_raw(const ZipEntry& entry) {
 
 TensorEntry Reader::stored_array(const ZipEntry& entry, std::string_view name) {
   core::Cursor cursor(input_, entry.data, entry.data + entry.size, head_chunk_bytes);
-  const npy::Header header = npy::read_header(cursor, limits_);
+  npy::Header header = npy::read_header(cursor, limits_);
+  raw_items_.apply(header.type);
   return npy::describe(catalog_, header, header.data, cursor.remaining(), name);
 }
 
@@ -103,7 +135,8 @@ TensorEntry Reader::stored_array(const ZipEntry& entry, std::string_view name) {
 TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name) {
   const core::MemoryInput head(first_bytes(entry));
   core::Cursor cursor(head);
-  const npy::Header header = npy::read_header(cursor, limits_);
+  npy::Header header = npy::read_header(cursor, limits_);
+  raw_items_.apply(header.type);
   TensorEntry array = npy::describe(catalog_, header, header.data, entry.full_size - header.data, name);
   array.member = add_member(entry);
   return array;
@@ -122,7 +155,7 @@ std::uint32_t Reader::add_member(const ZipEntry& entry) {
   return static_cast<std::uint32_t>(catalog_.members.size() - 1);
 }
 
-Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options.limits).read(); }
+Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options).read(); }
 
 }  // namespace
 }  // namespace npz
@@ -130,7 +163,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) { return Read
 const Format npz_format = {
     .name = "npz",
     .suffixes = ".npz",
-    .reads = "members stored or deflated, as npy; other members as bytes",
+    .reads = "members stored or deflated, as npy; other members as bytes; arrays of objects are named and left out",
     .writes = "stored members, npy version 1.0",
     .matches = npz::matches,
     .read = npz::read,

@@ -10,6 +10,22 @@
 #include "record/state.hpp"
 
 namespace heft {
+namespace {
+
+// A name that is there, as something else.
+[[noreturn]] void fail_value(const record::State& state, const record::LeafValue& value) {
+  const format::Catalog& catalog = state.catalog(value.shard);
+  const format::Node node = catalog.node(value.node);
+  std::string what = "a record of another kind: see root()";
+  if (node.kind == format::NodeKind::opaque) {
+    const format::Node name = catalog.node(catalog.child(node, 0));
+    what = fmt::format("an opaque record: {}", core::escaped({name.text, name.count}));
+  }
+  throw Error(ErrorCode::type_mismatch, fmt::format("expected a tensor, this is {}", what),
+              {.path = state.path, .tensor = std::string(value.name)});
+}
+
+}  // namespace
 
 TensorRange::TensorRange(std::shared_ptr<const record::State> state, std::vector<std::uint32_t> selected, bool all)
     : state_(std::move(state)), selected_(std::move(selected)), count_(all ? state_->entries.size() : selected_.size()), all_(all) {}
@@ -37,6 +53,8 @@ std::optional<TensorView> Checkpoint::find(std::string_view name) const {
 
 TensorView Checkpoint::tensor(std::string_view name) const {
   if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none) return state_->view(position);
+  for (const record::LeafValue& value : state_->values)
+    if (value.name == name) fail_value(*state_, value);
   throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", state_->names.size(), core::did_you_mean(name, state_->names)),
               {.path = state_->path, .tensor = std::string(name)});
 }

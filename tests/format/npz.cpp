@@ -119,6 +119,47 @@ TEST_CASE("npz: hostile archives are refused, each with its reason") {
   }
 }
 
+TEST_CASE("npz: an array of objects leaves the others readable, as a record without values, with a note") {
+  for (const bool deflate : {false, true}) {
+    CAPTURE(deflate);
+    std::vector<test::ZipRecord> records{{.name = "w.npy", .content = npy("<f4", 2, "abcdefgh"), .deflate = deflate},
+                                         {.name = "info.npy", .content = npy("|O", 1, "pickle"), .deflate = deflate}};
+    const Catalog catalog = read_bytes(npz_format, zip_of(records));
+    CHECK(catalog.tensors.size() == 1);
+    REQUIRE(catalog.values.size() == 1);
+    CHECK(catalog.values[0].name == "info");
+    CHECK(catalog.node(catalog.values[0].node).kind == NodeKind::opaque);
+    REQUIRE(catalog.notes.size() == 1);
+    CHECK(catalog.notes[0].find("'info'") != std::string::npos);
+    CHECK(catalog.notes[0].find("Python objects") != std::string::npos);
+    for (int i = 0; i < 20; ++i)
+      records.push_back({.name = std::to_string(i) + ".npy", .content = npy("|O", 1, "pickle")});
+    const Catalog many = read_bytes(npz_format, zip_of(records));
+    CHECK(many.values.size() == 21);
+    CHECK(many.notes.size() == 9);
+    CHECK(many.notes.back().find("13 more") != std::string::npos);
+  }
+}
+
+TEST_CASE("npz: raw items take the dtype of their size that the caller names, and none that no array needs") {
+  const std::string file = zip_of({{.name = "w.npy", .content = npy("<V2", 3, "abcdef")},
+                                   {.name = "e.npy", .content = npy("|V1", 2, "ab"), .deflate = true},
+                                   {.name = "x.npy", .content = npy("<f4", 2, "abcdefgh")}});
+  const DType both[] = {DType::bf16, DType::f8_e4m3};
+  const Catalog catalog = read_bytes(npz_format, file, {.raw_items = both});
+  CHECK(tensor_of(catalog, "w").dtype == DType::bf16);
+  CHECK(tensor_of(catalog, "e").dtype == DType::f8_e4m3);
+  CHECK(tensor_of(catalog, "x").dtype == DType::f32);
+  CHECK(tensor_of(read_bytes(npz_format, file), "w").dtype == DType::unknown);
+  const auto code_for = [&](std::vector<DType> dtypes) {
+    return test::thrown_by([&] { static_cast<void>(read_bytes(npz_format, file, {.raw_items = dtypes})); }).code();
+  };
+  CHECK(code_for({DType::bf16, DType::f16}) == ErrorCode::out_of_range);
+  CHECK(code_for({DType::q4_0}) == ErrorCode::out_of_range);
+  CHECK(code_for({DType::unknown}) == ErrorCode::out_of_range);
+  CHECK(code_for({DType::f32}) == ErrorCode::type_mismatch);
+}
+
 TEST_CASE("npz: no prefix of a file is read, and no flipped bit leads outside") {
   const std::string file = zip_of({{.name = "x.npy", .content = npy("<f4", 2, "abcdefgh"), .descriptor = false},
                                    {.name = "y.npy", .content = npy("<i2", 3, "123456"), .deflate = true}});
