@@ -21,7 +21,7 @@ Bytes MemoryInput::read(std::uint64_t offset, std::uint64_t size) const {
 }
 
 Cursor::Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes)
-    : input_(input), offset_(begin), end_(end), chunk_bytes_(chunk_bytes) {
+    : input_(input), offset_(begin), end_(end), first_chunk_bytes_(chunk_bytes), chunk_bytes_(chunk_bytes) {
   if (begin > end) throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its begin, it ends at {}", end), {.offset = begin});
   require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
@@ -46,8 +46,12 @@ std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
 void Cursor::skip(std::uint64_t size, std::string_view what) {
   require_inside(offset_, size, end_, what);
   offset_ += size;
-  if (size <= static_cast<std::uint64_t>(limit_ - at_)) at_ += size;
-  else at_ = limit_ = nullptr;
+  if (size <= static_cast<std::uint64_t>(limit_ - at_)) {
+    at_ += size;
+    return;
+  }
+  at_ = limit_ = nullptr;
+  chunk_bytes_ = first_chunk_bytes_;
 }
 
 std::vector<Bytes> Cursor::release() noexcept {

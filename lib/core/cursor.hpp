@@ -17,8 +17,9 @@ namespace heft::core {
 /// allocated, only compared.
 ///
 /// Bytes come in chunks of at least `chunk_bytes` (fewer at the end), each read once; where chunks follow each other without
-/// a gap, each is twice as large, to largest_chunk_bytes. Spans that take() gives stay valid while the chunks
-/// live: release() hands them over, so that names can point into them. A memory Input is not copied.
+/// a gap, each is twice as large, to largest_chunk_bytes; behind what is skipped they are small again. Spans that
+/// take() gives stay valid while the chunks live: release() hands them over, so that names can point into them. A
+/// memory Input is not copied.
 class Cursor {
  public:
   static constexpr std::uint64_t default_chunk_bytes = 256u << 10;
@@ -72,6 +73,7 @@ class Cursor {
   const Input& input_;
   std::uint64_t offset_;
   std::uint64_t end_;
+  std::uint64_t first_chunk_bytes_;
   std::uint64_t chunk_bytes_;
   const std::byte* at_ = nullptr;     // next byte in the current chunk
   const std::byte* limit_ = nullptr;  // its end

@@ -57,7 +57,10 @@ struct Member {
   bool proven = false;           ///< Size and checksum were compared when the file was read.
   std::shared_ptr<InflatePoints> points = {};  ///< Where inflating can go on; null: at the start alone.
   std::shared_ptr<const NumberLists> lists = {};  ///< Set for numbers to be gathered; then begin and size are 0 ...
-  std::uint32_t inside = none;   ///< ... and their offsets count in the file, or in this other member.
+  std::uint32_t inside =
+      none;  ///< ... and their offsets count in the file, or in this other member; so do begin and size of text.
+  bool is_latin1 = false;  ///< Text, in UTF-8: `full_size` characters below 256, each of which is a byte.
+  Bytes made = {};         ///< The bytes themselves, where the format has decoded them; then begin and size are 0.
 };
 
 /// Bytes of the file whose checksum the file declares: a stored record of a zip.
@@ -117,12 +120,37 @@ struct PackedList {
 };
 inline constexpr std::uint32_t first_packed = std::uint32_t{1} << 31;
 inline constexpr std::uint64_t packed_list = std::uint64_t{1} << 63;
+inline constexpr std::uint32_t order_of_value = std::uint32_t{1} << 31;
 
 /// A tensor whose elements lie in several runs of bytes: the parts are one after the other in row-major order, each of rank 1.
 struct Joined {
   TensorEntry whole;             ///< Name, dims and dtype; its range is empty.
   std::uint32_t first_part = 0;  ///< Index in Catalog::parts.
   std::uint32_t part_count = 0;
+};
+
+/// A box of a tensor that an index declares in pieces: its elements lie in another file, as a pickled tensor of their
+/// own.
+struct Tile {
+  std::uint32_t shard = none;  ///< Index in Catalog::shards.
+  std::uint32_t dims = 0;      ///< Index in Catalog::dims: where it lies in the whole, then its sizes.
+  std::uint64_t begin = 0;     ///< Its bytes in that file, not yet checked.
+  std::uint64_t size = 0;
+};
+
+/// A tensor of an index, which its tiles must fill; none of them is empty.
+struct Tiled {
+  TensorEntry whole;             ///< Name, dims and dtype; its range is empty.
+  std::uint32_t first_tile = 0;  ///< Index in Catalog::tiles.
+  std::uint32_t tile_count = 0;
+};
+
+/// A value of an index that lies in another file, pickled.
+struct Embedded {
+  std::string_view name;
+  std::uint32_t shard = none;  ///< Index in Catalog::shards.
+  std::uint64_t begin = 0;     ///< Its bytes in that file, not yet checked.
+  std::uint64_t size = 0;
 };
 
 /// A leaf of the record tree that is no tensor: a path and the node that hangs there (which may be a whole container).
@@ -161,8 +189,15 @@ struct Catalog {
 
   core::Table<std::string_view> shards{budget};  ///< File names in the same folder that this file names (indexes, GGUF splits). Data, not yet checked as paths.
   core::Table<Located> located{budget};          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
+  core::Table<Tiled> tiled{budget};              ///< What the index of a distributed checkpoint declares, in its order.
+  core::Table<Tile> tiles{budget};
+  core::Table<Embedded> embedded{budget};
   std::uint32_t split_index = none;      ///< This file's place among `shards`, for a part of a split.
   std::uint64_t split_tensors = 0;       ///< Tensors that all parts of a split declare together; 0: not declared.
+
+  /// The leaves in the order of the document: an index in `tensors`, or order_of_value | an index in `values`. Empty
+  /// where the format's document has none: tensors come first then. Formats whose tensors are also joined have none.
+  core::Table<std::uint32_t> order{budget};
 
   std::vector<std::string> notes;        ///< Legal but odd; `heft verify` says them: "12 bytes after the last tensor".
 

@@ -15,6 +15,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint8_t newest_protocol = 5;
+constexpr std::uint64_t min_left_bytes = 4096;  // shorter ones cost less than to come back for them
 
 }  // namespace
 
@@ -100,7 +101,32 @@ void PickleMachine::op_unicode_line() {
   push(core::is_utf8(stored) ? add_text(stored) : add_bytes(stored, PickleBlob::decoded));
 }
 
+/// _codecs.encode, whose argument is a text that spells bytes.
+bool PickleMachine::is_encoder(std::uint32_t value) const {
+  if (pickle_.kind(value) != PickleKind::global) return false;
+  const PickleGlobal& global = pickle_.global(pickle_[value]);
+  return global.module == "_codecs" && global.name == "encode";
+}
+
+void PickleMachine::push_left(PickleKind kind, PickleBlob::Place place, std::uint64_t size) {
+  PickleValue value;
+  value.kind = kind;
+  value.first = pickle_.blobs.size();
+  pickle_.blobs.push_back({.offset = cursor_.offset(), .size = size, .place = place});
+  cursor_.skip(size, what_);
+  pickle_.left_bytes += size;
+  push(add(value));
+}
+
+void PickleMachine::push_text(std::uint64_t size) {
+  // The arguments come after the function; older protocols have a MARK between them.
+  if (left_in_ != nullptr && size >= min_left_bytes && !stack_.empty() && is_encoder(stack_.back()))
+    return push_left(PickleKind::far_text, PickleBlob::Place::latin1, size);
+  push(add_text(take(size)));
+}
+
 void PickleMachine::push_bytes(std::uint64_t size) {
+  if (left_in_ != nullptr && size >= min_left_bytes) return push_left(PickleKind::bytes, PickleBlob::Place::left, size);
   const std::uint64_t at = cursor_.offset();
   push(add_bytes(take(size), at));
 }
@@ -272,7 +298,7 @@ Pickle PickleMachine::run() {
     if (operations > limits_.pickle_operations)
       core::require_limit(operations, limits_.pickle_operations, fmt::format("opcodes of {}", what_),
                           "pickle_operations", opcode_at_);
-    if (opcode_at_ - pickle_.begin >= limits_.pickle_bytes) require_bytes(1);
+    if (opcode_at_ - pickle_.begin - pickle_.left_bytes >= limits_.pickle_bytes) require_bytes(1);
     opcode_ = cursor_.u8(what_);
     (this->*table[opcode_])();
   }
@@ -281,11 +307,12 @@ Pickle PickleMachine::run() {
   if (!stack_.empty()) corrupt(fmt::format("{} values on the stack besides the result", stack_.size()));
   pickle_.end = cursor_.offset();
   pickle_.kept = cursor_.release();
+  pickle_.input = left_in_;
   return std::move(pickle_);
 }
 
-Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what) {
-  return PickleMachine(cursor, limits, what).run();
+Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what, const core::Input* left_in) {
+  return PickleMachine(cursor, limits, what, left_in).run();
 }
 
 }  // namespace heft::format

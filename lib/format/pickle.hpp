@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/cursor.hpp"
+#include "core/input.hpp"
 #include "core/table.hpp"
 #include "core/text.hpp"
 #include "heft/bytes.hpp"
@@ -41,7 +42,8 @@ enum class PickleKind : std::uint8_t {
   global,      ///< A name: "module.name".
   call,        ///< REDUCE, NEWOBJ, INST...: an object made by calling something.
   persistent,  ///< BINPERSID: an object that lies outside the pickle, by its id.
-  tensor,      ///< Made from calls by format/torch_objects; never by read_pickle().
+  far_text,  ///< Text that spells bytes, left where it lies: `first` is an index in blobs. For _codecs.encode().
+  tensor,  ///< Made from calls by format/torch_objects; never by read_pickle().
 };
 
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
@@ -73,8 +75,15 @@ struct PickleGlobal {
 /// Bytes and where they lie.
 struct PickleBlob {
   static constexpr std::uint64_t decoded = ~std::uint64_t{0};
-  std::string_view bytes;
+  enum class Place : std::uint8_t {
+    kept,    ///< `bytes`.
+    left,    ///< In the Input, `size` bytes at `offset`.
+    latin1,  ///< There as well, spelled as `size` bytes of text (format/latin1.hpp).
+  };
+  std::string_view bytes = {};
   std::uint64_t offset = decoded;  ///< In the Input; `decoded`: the file spells them otherwise.
+  std::uint64_t size = 0;
+  Place place = Place::kept;
 };
 
 /// All values of one pickle.
@@ -93,6 +102,8 @@ struct Pickle {
   core::Table<PickleBlob> blobs{budget};
   std::uint32_t root = null;
   std::uint32_t persistent_count = 0;  ///< Values that were made persistent objects.
+  const core::Input* input = nullptr;  ///< Where `left` blobs lie; null when there are none.
+  std::uint64_t left_bytes = 0;        ///< Of the pickle, in `left` and `latin1` blobs.
   std::uint64_t begin = 0;  ///< Offset of the pickle in the Input.
   std::uint64_t end = 0;    ///< Offset of the byte after STOP.
 
@@ -114,16 +125,23 @@ struct Pickle {
   [[nodiscard]] std::string_view text(std::uint32_t value) const noexcept;
   /// Bytes of a bytes value.
   [[nodiscard]] const PickleBlob& blob(const PickleValue& value) const noexcept { return blobs[value.first]; }
+  /// The same, of a bytes or far_text value, kept from now on: read and decoded if it was left. The Input must live.
+  /// Throws Error{corrupt} for text that does not spell bytes, Error{limit_exceeded} for Limits::pickle_bytes.
+  const PickleBlob& fetch(const PickleValue& value, const Limits& limits);
   /// The name of a global value.
   [[nodiscard]] const PickleGlobal& global(const PickleValue& value) const noexcept { return globals[value.count]; }
 };
 
 /// Runs the pickle that begins at the cursor, to its STOP; the cursor is left behind it.
 ///
+/// With `left_in`, the cursor's Input, long byte strings are passed over: of those nothing is read, and
+/// Limits::pickle_bytes does not count them.
+///
 /// `what` names the pickle in sentences. Throws Error{corrupt} with the opcode's offset for every operand of a kind
 /// that the opcode cannot take, and for what is truncated; Error{unsupported} for opcodes that heft refuses;
 /// Error{limit_exceeded} for Limits::pickle_*.
-Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what);
+Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what,
+                   const core::Input* left_in = nullptr);
 
 /// The kind in a word: "list", "integer".
 std::string_view name(PickleKind kind) noexcept;

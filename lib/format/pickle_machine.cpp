@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <string>
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/latin1.hpp"
 
 namespace heft::format {
 namespace {
@@ -32,7 +35,7 @@ void PickleMachine::wrong_kind(std::string_view operation, std::string_view expe
 }
 
 void PickleMachine::require_bytes(std::uint64_t size) const {
-  const std::uint64_t used = cursor_.offset() - pickle_.begin;
+  const std::uint64_t used = cursor_.offset() - pickle_.begin - pickle_.left_bytes;
   if (core::inside(used, size, limits_.pickle_bytes)) return;
   core::require_limit(core::checked_add(used, size).value_or(UINT64_MAX), limits_.pickle_bytes,
                       fmt::format("size of {}", what_), "pickle_bytes", opcode_at_);
@@ -109,7 +112,7 @@ std::uint32_t PickleMachine::add_bytes(std::string_view bytes, std::uint64_t off
   PickleValue value;
   value.kind = PickleKind::bytes;
   value.first = pickle_.blobs.size();
-  pickle_.blobs.push_back({bytes, offset});
+  pickle_.blobs.push_back({.bytes = bytes, .offset = offset, .size = bytes.size()});
   return add(value);
 }
 
@@ -261,15 +264,37 @@ std::span<const std::uint32_t> Pickle::children(const PickleValue& value) const 
   return std::span(items).subspan(static_cast<std::size_t>(value.first), count);
 }
 
+const PickleBlob& Pickle::fetch(const PickleValue& value, const Limits& limits) {
+  PickleBlob& blob = blobs[value.first];
+  if (blob.place == PickleBlob::Place::kept) return blob;
+  core::require_limit(core::add_or_throw(arena.size_bytes(), blob.size, "bytes of the pickle"), limits.pickle_bytes,
+                      "bytes of the pickle", "pickle_bytes", blob.offset);
+  const Bytes read = input->read(blob.offset, blob.size);
+  std::string decoded(blob.size, '\0');
+  std::memcpy(decoded.data(), read.data(), blob.size);
+  if (blob.place == PickleBlob::Place::latin1) {
+    const Latin1Progress done = decode_latin1(read.span(), std::as_writable_bytes(std::span(decoded)));
+    if (done.read < blob.size)
+      throw Error(ErrorCode::corrupt, "expected text that spells bytes, found a character that is none",
+                  {.offset = blob.offset + done.read});
+    decoded.resize(done.written);
+    blob.offset = PickleBlob::decoded;
+  }
+  blob.bytes = arena.store(decoded);
+  blob.size = blob.bytes.size();
+  blob.place = PickleBlob::Place::kept;
+  return blob;
+}
+
 std::string_view Pickle::text(std::uint32_t value) const noexcept {
   const PickleValue& v = values[value];
   return v.kind == PickleKind::text ? std::string_view(v.text, v.count) : std::string_view();
 }
 
 std::string_view name(PickleKind kind) noexcept {
-  static constexpr std::array<std::string_view, 17> names{
-      "null", "boolean",   "integer", "integer", "integer",           "real",  "text", "bytes", "list", "tuple", "dict",
-      "set",  "frozenset", "global",  "object",  "persistent object", "tensor"};
+  static constexpr std::array<std::string_view, 18> names{
+      "null", "boolean",   "integer", "integer", "integer",           "real", "text",  "bytes", "list", "tuple", "dict",
+      "set",  "frozenset", "global",  "object",  "persistent object", "text", "tensor"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -2,6 +2,7 @@
 // pickle_machine.cpp (values, stack, memo).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -23,8 +24,8 @@ namespace heft::format {
 /// The stack machine. Each opcode is one small function; `table` finds it.
 class PickleMachine {
  public:
-  PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what)
-      : cursor_(cursor), limits_(limits), what_(what), pickle_(cursor.budget()) {
+  PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what, const core::Input* left_in)
+      : cursor_(cursor), limits_(limits), what_(what), left_in_(left_in), pickle_(cursor.budget()) {
     add_constants();
   }
 
@@ -50,7 +51,9 @@ class PickleMachine {
   T little() {
     return core::load_le<T>(reinterpret_cast<const std::byte*>(take(sizeof(T)).data()));
   }
-  std::uint32_t offset() const noexcept { return static_cast<std::uint32_t>(opcode_at_ - pickle_.begin); }
+  std::uint32_t offset() const noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(opcode_at_ - pickle_.begin, UINT32_MAX));
+  }
 
   // Values.
   void add_constants();
@@ -115,8 +118,8 @@ class PickleMachine {
   void op_float_line();
   void op_float();
   void op_text8() { push(add_text(take(little<std::uint8_t>()))); }
-  void op_text32() { push(add_text(take(little<std::uint32_t>()))); }
-  void op_text64() { push(add_text(take(little<std::uint64_t>()))); }
+  void op_text32() { push_text(little<std::uint32_t>()); }
+  void op_text64() { push_text(little<std::uint64_t>()); }
   void op_string8() { push(add_text_or_bytes(take(little<std::uint8_t>()))); }
   void op_string32();
   void op_string_line();
@@ -162,13 +165,17 @@ class PickleMachine {
 
   void push_long(std::uint64_t size);
   void push_decimal(std::string_view operation, bool booleans);
+  void push_text(std::uint64_t size);
   void push_bytes(std::uint64_t size);
+  bool is_encoder(std::uint32_t value) const;
+  void push_left(PickleKind kind, PickleBlob::Place place, std::uint64_t size);
   void push_tuple(std::size_t size);
   void extend_marked(PickleKind kind);
 
   core::Cursor& cursor_;
   const Limits& limits_;
   std::string_view what_;
+  const core::Input* left_in_;
   Pickle pickle_;
   core::Table<std::uint32_t> stack_{pickle_.budget};
   core::Table<std::size_t> marks_{pickle_.budget};

@@ -2,15 +2,22 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <span>
+#include <utility>
 
 #include "format/tensor_rules.hpp"
 #include "format/torch_tree.hpp"
 
 namespace heft::format {
+namespace {
+
+constexpr std::size_t array_alignment = 64;
+
+}  // namespace
 
 void TorchEntries::add(std::string_view name, std::uint64_t tensor) {
-  const TorchTensor& source = objects_.tensors[static_cast<std::size_t>(tensor)];
+  TorchTensor& source = objects_.tensors[static_cast<std::size_t>(tensor)];
   TensorEntry entry;
   entry.name = name;
   entry.dtype = source.dtype;
@@ -41,16 +48,61 @@ void TorchEntries::adopt_storage(std::uint32_t value) {
   objects_.tensors.push_back(tensor);
 }
 
-void TorchEntries::set_place(TensorEntry& entry, const TorchTensor& tensor) const {
-  entry.first = tensor.first;
-  if (tensor.flags & no_data) return;
-  if (tensor.use == none) {
-    const PickleBlob& blob = objects_.pickle.blobs[tensor.blob];
+/// An array of NumPy: bytes of the pickle, where it has them as they are.
+void TorchEntries::set_array(TensorEntry& entry, TorchTensor& tensor) {
+  const PickleBlob& blob = objects_.pickle.blobs[tensor.blob];
+  entry.size = blob.size;
+  if (blob.place != PickleBlob::Place::latin1 && blob.offset != PickleBlob::decoded) {
     entry.begin = place_.pickle_begin + blob.offset;
-    entry.size = blob.bytes.size();
     entry.member = place_.pickle_member;
     return;
   }
+  if (tensor.member == none) {
+    if (blob.place == PickleBlob::Place::latin1)
+      add_spelled(entry.name, tensor, blob);
+    else
+      add_decoded(tensor, blob);
+  }
+  if (blob.place == PickleBlob::Place::latin1) entry.size = catalog_.members[tensor.member].full_size;
+  entry.member = tensor.member;
+  entry.begin = tensor.member_begin;
+}
+
+void TorchEntries::add_spelled(std::string_view name, TorchTensor& tensor, const PickleBlob& blob) {
+  Member member{
+      .begin = blob.offset, .size = blob.size, .name = name, .inside = place_.pickle_member, .is_latin1 = true};
+  if (place_.pickle_member == none) member.begin += place_.pickle_begin;
+  member.full_size = info(tensor.dtype).block_bytes;
+  for (const std::int64_t size : std::span(objects_.dims).subspan(tensor.dims, tensor.rank))
+    member.full_size *= static_cast<std::uint64_t>(size);
+  tensor.member = static_cast<std::uint32_t>(catalog_.members.size());
+  catalog_.members.push_back(member);
+}
+
+/// Short arrays are decoded when the pickle is read: all of them together are one member.
+void TorchEntries::add_decoded(TorchTensor& tensor, const PickleBlob& blob) {
+  if (decoded_member_ == none) {
+    decoded_member_ = static_cast<std::uint32_t>(catalog_.members.size());
+    catalog_.members.push_back({.name = "arrays of the pickle"});
+  }
+  decoded_.resize((decoded_.size() + array_alignment - 1) / array_alignment * array_alignment);
+  tensor.member = decoded_member_;
+  tensor.member_begin = decoded_.size();
+  decoded_ += blob.bytes;
+}
+
+void TorchEntries::finish() {
+  if (decoded_member_ == none) return;
+  const auto owner = std::make_shared<const std::string>(std::move(decoded_));
+  Member& member = catalog_.members[decoded_member_];
+  member.full_size = owner->size();
+  member.made = Bytes(std::as_bytes(std::span(*owner)), owner);
+}
+
+void TorchEntries::set_place(TensorEntry& entry, TorchTensor& tensor) {
+  entry.first = tensor.first;
+  if (tensor.flags & no_data) return;
+  if (tensor.use == none) return set_array(entry, tensor);
   const StorageUse& use = objects_.uses[tensor.use];
   const TorchStorage& storage = objects_.storages[use.storage];
   entry.begin = storage.begin;
@@ -67,7 +119,13 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
   const bool packed = is_row_major(sizes, strides);
   const std::uint32_t block = info(tensor.dtype).block_elements;
   if (tensor.dtype == DType::unknown) {
+    // PyTorch stores such elements in a byte each. A view of raw bytes is one run of them.
+    if (!packed) return set_raw(entry, tensor.dtype_name);
     entry.type_name = type_name(tensor.dtype_name);
+    entry.begin += entry.first;
+    entry.first = 0;
+    entry.size = 1;
+    for (const std::int64_t size : sizes) entry.size *= static_cast<std::uint64_t>(size);
   } else if (tensor.dtype == DType::f4_e2m1) {
     // PyTorch's shape counts bytes of two elements; heft's counts elements, as safetensors does.
     if (!packed || sizes.empty()) return set_raw(entry, "float4_e2m1fn_x2");

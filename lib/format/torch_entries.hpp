@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,8 +25,14 @@ class TorchEntries {
   /// A storage that is no tensor's but stands in the tree by itself becomes a tensor of one dim, u8 when it is untyped.
   void adopt_storage(std::uint32_t value);
 
+  /// Last step: the Catalog gets the bytes of arrays that the pickle spells in another way.
+  void finish();
+
  private:
-  void set_place(TensorEntry& entry, const TorchTensor& tensor) const;
+  void set_place(TensorEntry& entry, TorchTensor& tensor);
+  void set_array(TensorEntry& entry, TorchTensor& tensor);
+  void add_spelled(std::string_view name, TorchTensor& tensor, const PickleBlob& blob);
+  void add_decoded(TorchTensor& tensor, const PickleBlob& blob);
   void set_layout(TensorEntry& entry, const TorchTensor& tensor);
   void set_raw(TensorEntry& entry, std::string_view dtype_name);
   std::uint32_t type_name(std::string_view word);
@@ -33,6 +40,8 @@ class TorchEntries {
   Catalog& catalog_;
   TorchObjects& objects_;
   const TorchPlace& place_;
+  std::uint32_t decoded_member_ = none;
+  std::string decoded_;
 };
 
 }  // namespace heft::format

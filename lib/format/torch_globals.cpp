@@ -31,6 +31,36 @@ constexpr std::array rows{
     Row{"builtins", "bool", inert},
     Row{"builtins", "str", inert},
     Row{"builtins", "object", inert},
+    Row{"torch.distributed.checkpoint.metadata", "Metadata", inert},
+    Row{"torch.distributed.checkpoint.metadata", "TensorStorageMetadata", inert},
+    Row{"torch.distributed.checkpoint.metadata", "BytesStorageMetadata", inert},
+    Row{"torch.distributed.checkpoint.metadata", "ChunkStorageMetadata", inert},
+    Row{"torch.distributed.checkpoint.metadata", "TensorProperties", inert},
+    Row{"torch.distributed.checkpoint.metadata", "_MEM_FORMAT_ENCODING", inert},
+    Row{"torch.distributed.checkpoint.metadata", "MetadataIndex", inert},
+    Row{"torch.distributed.checkpoint.metadata", "StorageMeta", inert},
+    Row{"torch.distributed.checkpoint.filesystem", "_StorageInfo", inert},
+    Row{"torch.distributed._shard.sharded_tensor.metadata", "TensorProperties", inert},
+    Row{"torch.distributed._shard.sharded_tensor.metadata", "MEM_FORMAT_ENCODING", inert},
+    Row{"torch.distributed.tensor", "DTensor", inert},
+    Row{"torch.distributed._tensor.api", "DTensor", inert},
+    Row{"torch.distributed.tensor._dtensor_spec", "DTensorSpec", inert},
+    Row{"torch.distributed.tensor._dtensor_spec", "TensorMeta", inert},
+    Row{"torch.distributed.tensor._dtensor_spec", "ShardOrderEntry", inert},
+    Row{"torch.distributed._tensor.placement_types", "DTensorSpec", inert},
+    Row{"torch.distributed._tensor.placement_types", "TensorMeta", inert},
+    Row{"torch.distributed._tensor.placement_types", "Shard", placement},
+    Row{"torch.distributed._tensor.placement_types", "Replicate", placement},
+    Row{"torch.distributed._tensor.placement_types", "Partial", placement},
+    Row{"torch.distributed._tensor.placement_types", "_Partial", placement},
+    Row{"torch.distributed.tensor.placement_types", "Shard", placement},
+    Row{"torch.distributed.tensor.placement_types", "_StridedShard", placement},
+    Row{"torch.distributed.tensor.placement_types", "Replicate", placement},
+    Row{"torch.distributed.tensor.placement_types", "Partial", placement},
+    Row{"torch.distributed.device_mesh", "DeviceMesh", device_mesh},
+    Row{"torch.distributed._tensor.device_mesh", "DeviceMesh", device_mesh},
+    Row{"torch.distributed._mesh_layout", "_MeshLayout", inert},
+    Row{"torch.distributed._mesh_layout", "_FlatLayout", inert},
     Row{"_codecs", "encode", encode},
     Row{"copyreg", "_reconstructor", reconstructor},
     Row{"argparse", "Namespace", name_space},
@@ -166,6 +196,7 @@ KnownGlobal known_global(const PickleGlobal& global) noexcept {
   for (const Row& row : rows)
     if (row.name == global.name && row.module == global.module) return {row.meaning};
   if (global.module == "__torch__" || global.module.starts_with("__torch__.")) return {script_class};
+  if (global.module == "ml_dtypes") return {inert};  // a class that numpy.dtype is given
   if (global.module == "torch" && holds(layouts, global.name)) return {layout};
   if (global.module == "torch") {
     if (const KnownGlobal found = torch_dtype(global.name); found.meaning != unknown) return found;

@@ -54,7 +54,10 @@ enum class Meaning : std::uint8_t {
   rebuild_meta,
   rebuild_from_cpu,
   rebuild_from_numpy,
-  rebuild_wrapper,
+  rebuild_wrapper,  ///< A subclass that wraps other tensors, which its state holds: torchao's, DTensor.
+  // How a DTensor lies on its devices.
+  device_mesh,
+  placement,  ///< Shard, Replicate, Partial.
   // NumPy.
   numpy_dtype,
   numpy_scalar,

@@ -34,6 +34,7 @@ constexpr std::string_view magic_operation = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x
 constexpr std::string_view magic_line = "L119547037146038801333356L\n";  // LONG, protocols 0 and 1
 constexpr std::size_t magic_reach = 32;                                  // PROTO and FRAME may stand before it
 constexpr std::int64_t protocol = 1001;
+constexpr std::uint64_t chunk_bytes = 4096;  // they grow; between arrays that are passed over they need not
 
 bool matches_legacy(std::span<const std::byte> head, std::uint64_t) noexcept {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), std::min(head.size(), magic_reach));
@@ -66,11 +67,11 @@ void require_system_info(core::Cursor& cursor, const Limits& limits) {
 }
 
 Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
-  core::Cursor cursor(input);
+  core::Cursor cursor(input, 0, input.size_bytes(), chunk_bytes);
   require_magic(cursor, options.limits);
   require_protocol(cursor, options.limits);
   require_system_info(cursor, options.limits);
-  Pickle object = read_pickle(cursor, options.limits, "the object's pickle");
+  Pickle object = read_pickle(cursor, options.limits, "the object's pickle", &input);
   TorchObjects objects = interpret(std::move(object), options, "the object's pickle");
   const Pickle keys = read_pickle(cursor, options.limits, "the list of storages");
   const std::uint64_t end = place_in_stream(input, cursor.offset(), input.size_bytes(), keys, objects);
@@ -88,8 +89,8 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
 
 /// One pickle and nothing else: arrays of NumPy are tensors, the rest are records.
 Catalog read_bare(const core::Input& input, const ReadOptions& options) {
-  core::Cursor cursor(input);
-  TorchObjects objects = interpret(read_pickle(cursor, options.limits, "the pickle"), options, "the pickle");
+  core::Cursor cursor(input, 0, input.size_bytes(), chunk_bytes);
+  TorchObjects objects = interpret(read_pickle(cursor, options.limits, "the pickle", &input), options, "the pickle");
   if (cursor.remaining() != 0)
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the pickle's STOP", cursor.remaining()),
                 {.offset = cursor.offset()});

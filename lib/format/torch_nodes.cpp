@@ -113,8 +113,9 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
       break;
     case PickleKind::real: node.kind = NodeKind::real, node.real = value.real; break;
     case PickleKind::text: return add_text({value.text, value.count}, node.variant);
+    case PickleKind::far_text:
     case PickleKind::bytes: {
-      const std::string_view bytes = pickle_.blob(value).bytes;
+      const std::string_view bytes = pickle_.fetch(value, limits_).bytes;
       const std::uint32_t made = add_text(bytes, node.variant);
       catalog_.nodes[made].kind = NodeKind::bytes;
       return made;

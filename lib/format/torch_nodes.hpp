@@ -14,7 +14,8 @@ namespace heft::format {
 /// node.
 class TorchNodes {
  public:
-  TorchNodes(Catalog& catalog, const Pickle& pickle) : catalog_(catalog), pickle_(pickle) {}
+  TorchNodes(Catalog& catalog, Pickle& pickle, const Limits& limits)
+      : catalog_(catalog), pickle_(pickle), limits_(limits) {}
 
   /// The node of `value`, with all that it holds. Does not call itself. Throws Error{ambiguous} for a dict with a key
   /// twice.
@@ -38,7 +39,8 @@ class TorchNodes {
   void require_unique_keys(const PickleValue& dict) const;
 
   Catalog& catalog_;
-  const Pickle& pickle_;
+  Pickle& pickle_;  // bytes that were left in the file are fetched
+  const Limits& limits_;
   core::Table<std::uint32_t> nodes_{catalog_.budget};  // of each value; `none` until made
   std::vector<std::uint32_t> scratch_;
   std::uint32_t null_ = none;

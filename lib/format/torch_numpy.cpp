@@ -33,7 +33,7 @@ constexpr std::array<NumpyType, 15> numpy_types{{{"b1", DType::boolean},
 DType numpy_dtype_of(std::string_view code) noexcept {
   for (const NumpyType& row : numpy_types)
     if (row.code == code) return row.dtype;
-  return DType::unknown;
+  return torch_dtype(code).dtype;  // a type of ml_dtypes, by the name that PyTorch has for it as well
 }
 
 bool is_order(char c) noexcept { return c == '<' || c == '>' || c == '|' || c == '='; }
@@ -87,13 +87,19 @@ bool TorchResolver::rewrite_numpy(const TorchCall& call) {
 /// dtype('f4', ...) with the state (version, order, subdtype, names, fields, ...) is the text "<f4". Structured ones
 /// stay opaque.
 bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
-  if (call.arguments.empty() || pickle_.text(call.arguments[0]).empty()) return false;
+  if (call.arguments.empty()) return false;
+  std::string_view code = pickle_.text(call.arguments[0]);
+  // Types that the package ml_dtypes adds are pickled as their class.
+  if (pickle_.kind(call.arguments[0]) == PickleKind::global &&
+      pickle_.global(pickle_[call.arguments[0]]).module == "ml_dtypes")
+    code = pickle_.global(pickle_[call.arguments[0]]).name;
+  if (code.empty()) return false;
   const Arguments state = call.state == Pickle::absent ? Arguments() : pickle_.children(call.state);
   const std::string_view order = state.size() > 1 ? pickle_.text(state[1]) : "|";
   if (order.size() != 1 || !is_order(order[0])) return false;
   for (const std::size_t structure : {std::size_t{2}, std::size_t{3}, std::size_t{4}})
     if (state.size() > structure && pickle_.kind(state[structure]) != PickleKind::null) return false;
-  make_text(call.value, std::string(order) + std::string(pickle_.text(call.arguments[0])), NodeVariant::dtype);
+  make_text(call.value, std::string(order) + std::string(code), NodeVariant::dtype);
   return true;
 }
 
@@ -120,8 +126,7 @@ bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   return state.size() == 5 && make_array(call.value, state[1], state[2], state[3] == Pickle::yes, state[4]);
 }
 
-/// Stays opaque (with its bytes reachable) when the file spells the bytes in another way, as protocol 2 does, or when
-/// the dtype has no row.
+/// Stays opaque (with its bytes reachable) when the dtype has no row.
 bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran,
                                std::uint32_t data) {
   const std::string_view code = pickle_.text(dtype);
@@ -131,7 +136,7 @@ bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::ui
   TorchTensor tensor;
   tensor.dtype = numpy_dtype_of(code.substr(1));
   tensor.blob = static_cast<std::uint32_t>(pickle_[data].first);
-  if (tensor.dtype == DType::unknown || pickle_.blobs[tensor.blob].offset == PickleBlob::decoded) return false;
+  if (tensor.dtype == DType::unknown) return false;
   if (code[0] == '>' && info(tensor.dtype).swap_bytes > 1) tensor.flags |= swapped;
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   const std::size_t rank = read_dims(shape, "the shape of an array");

@@ -226,7 +226,7 @@ void TorchResolver::make_bytes(std::uint32_t value, std::string_view bytes, Node
   made.kind = PickleKind::bytes;
   made.variant = static_cast<std::uint8_t>(variant);
   made.first = pickle_.blobs.size();
-  pickle_.blobs.push_back({pickle_.arena.store(bytes), PickleBlob::decoded});
+  pickle_.blobs.push_back({.bytes = pickle_.arena.store(bytes), .size = bytes.size()});
   pickle_.values[value] = made;
 }
 
@@ -237,8 +237,13 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
   switch (call.known.meaning) {
     case Meaning::encode: {
       const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
-      const std::optional<std::string> bytes =
-          one_text && (encoding == "latin1" || encoding == "latin-1") ? to_latin1(text) : std::nullopt;
+      if (encoding != "latin1" && encoding != "latin-1") return false;
+      if (pickle_.kind(arguments[0]) == PickleKind::far_text) {
+        alias(call.value, arguments[0]);
+        pickle_.values[call.value].kind = PickleKind::bytes;
+        return true;
+      }
+      const std::optional<std::string> bytes = one_text ? to_latin1(text) : std::nullopt;
       if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
       return bytes.has_value();
     }
@@ -257,6 +262,10 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
       if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
       return bytes.has_value();
     }
+    case Meaning::device_mesh:
+      alias(call.value,
+            pickle_.part(pickle_[call.value], call_callable));  // its tensors number devices: they are no weights
+      return true;
     case Meaning::complex:
       if (arguments.size() != 2) return false;
       alias(call.value, pickle_.part(pickle_[call.value], call_arguments));

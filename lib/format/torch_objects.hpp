@@ -45,12 +45,21 @@ struct TorchTensor {
   std::uint32_t value = none;  ///< The value in the pickle that first was this tensor.
   std::uint32_t use = none;    ///< Index in TorchObjects::uses; none for the other two.
   std::uint32_t blob = none;   ///< Index in Pickle::blobs.
+  std::uint32_t member =
+      none;  ///< Index in Catalog::members, once the blob's bytes have become one, and where in it they begin.
+  std::uint64_t member_begin = 0;
   DType dtype = DType::unknown;
   std::string_view dtype_name;
   std::uint64_t first = 0;  ///< Elements.
   std::uint32_t dims = 0;   ///< Index in TorchObjects::dims: sizes, then strides.
   std::uint8_t rank = 0;
   std::uint8_t flags = 0;  ///< TensorFlag: conjugated, negated, no_data, swapped.
+};
+
+/// A DTensor whose local tensor is a part of it.
+struct TorchShard {
+  std::uint32_t value = none;  ///< The value in the pickle that it was.
+  std::string what;            ///< "Shard(0), Replicate() of [8, 4]".
 };
 
 /// A pickle whose known calls have become plain values: dict, list, text, and PickleKind::tensor with an index in
@@ -64,6 +73,7 @@ struct TorchObjects {
   core::Table<TorchStorage> storages{pickle.budget};  ///< One for each key.
   core::Table<TorchTensor> tensors{pickle.budget};
   core::Table<std::int64_t> dims{pickle.budget};
+  core::Table<TorchShard> shards{pickle.budget};  ///< Tensors of which the file holds a part only.
   core::Table<std::uint32_t> with_attributes{pickle.budget};  ///< Values that are tensors and carried attributes, which are left out.
 };
 

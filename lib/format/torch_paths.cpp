@@ -22,7 +22,10 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
     case PickleKind::boolean: return value.integer ? "True" : "False";
     case PickleKind::null: return "None";
     case PickleKind::real: return fmt::format("{}", value.real);
-    case PickleKind::bytes: return fmt::format("b'{}'", core::escaped(pickle.blob(value).bytes));
+    case PickleKind::bytes:
+      if (pickle.blob(value).place != PickleBlob::Place::kept)
+        return fmt::format("b'<{} bytes>'", pickle.blob(value).size);
+      return fmt::format("b'{}'", core::escaped(pickle.blob(value).bytes));
     case PickleKind::global: return fmt::format("{}.{}", pickle.global(value).module, pickle.global(value).name);
     case PickleKind::tuple: break;
     default: return fmt::format("<{}>", name(value.kind));

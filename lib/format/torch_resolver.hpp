@@ -1,5 +1,5 @@
 // format/torch_resolver.hpp: the passes behind interpret(). Private to torch_objects.cpp (values of Python),
-// torch_tensors.cpp (storages and tensors) and torch_numpy.cpp.
+// torch_tensors.cpp (storages and tensors), torch_wrappers.cpp and torch_numpy.cpp.
 #pragma once
 
 #include <array>
@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "format/torch_globals.hpp"
@@ -80,6 +81,14 @@ class TorchResolver {
   void read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) const;
   KnownGlobal dtype_value(std::uint32_t value) const;
   void require_arguments(const TorchCall& call, std::size_t count) const;
+
+  // torch_wrappers.cpp
+  using Fields = std::vector<std::pair<std::string_view, std::uint32_t>>;
+  Fields fields_of(std::uint32_t state) const;
+  bool rebuild_wrapper(const TorchCall& call);
+  bool rebuild_distributed(const TorchCall& call, std::uint32_t local, std::uint32_t spec);
+  std::string placement_text(std::uint32_t value) const;
+  bool is_whole(std::uint32_t local, std::uint32_t size, const std::vector<std::string>& placements) const;
 
   // torch_numpy.cpp
   bool rewrite_numpy(const TorchCall& call);

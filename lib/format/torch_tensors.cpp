@@ -12,6 +12,7 @@
 #include "format/torch_objects.hpp"
 #include "format/torch_resolver.hpp"
 #include "heft/error.hpp"
+#include "heft/shape.hpp"
 
 namespace heft::format {
 namespace {
@@ -315,8 +316,13 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
     if (wrapped == max_wrapped || function.kind != PickleKind::global ||
         pickle_.kind(call.arguments[2]) != PickleKind::tuple)
       return false;
-    has_attributes |= call.arguments.size() > 3 && holds_entries(call.arguments[3]);
+    const std::uint32_t state = call.arguments.size() > 3 ? call.arguments[3] : Pickle::absent;
     call.known = known_[function.count];
+    // The state of a wrapper is what it holds.
+    if (call.known.meaning == Meaning::rebuild_wrapper)
+      call.state = state;
+    else
+      has_attributes |= holds_entries(state);
     call.arguments = pickle_.children(call.arguments[2]);
   }
   // (tensor, requires_grad, hooks, state)
@@ -345,6 +351,7 @@ bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
     case Meaning::rebuild_quantized: require_arguments(call, 5), rebuild_quantized(call); return true;
     case Meaning::rebuild_sparse:
     case Meaning::rebuild_sparse_csr: return rebuild_sparse(call);
+    case Meaning::rebuild_wrapper: return rebuild_wrapper(call);
     case Meaning::rebuild_nested: {
       require_arguments(call, 4);
       const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{
@@ -399,6 +406,19 @@ void check_storage(const TorchObjects& objects, const StorageUse& use) {
                 {.offset = storage.begin});
 }
 
+/// NumPy's bytes are all of the array. Text spells each in one byte or two, and is not read for the check.
+void check_array(const TorchTensor& tensor, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides,
+                 const PickleBlob& blob) {
+  if (blob.place != PickleBlob::Place::latin1)
+    return require_view(tensor.dtype, sizes, strides, tensor.first, blob.size);
+  const std::uint64_t expected = bytes_for(tensor.dtype, Shape(sizes));
+  if (expected <= blob.size && blob.size <= core::mul_or_throw(expected, 2, "bytes of text")) return;
+  throw Error(ErrorCode::corrupt,
+              fmt::format("expected an array of {} bytes, spelled as text in that many or twice as many, found {}",
+                          expected, blob.size),
+              {.offset = blob.offset});
+}
+
 void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const Limits& limits) {
   const auto dims = std::span(objects.dims).subspan(tensor.dims, std::size_t{tensor.rank} * 2);
   const auto sizes = dims.first(tensor.rank);
@@ -408,8 +428,7 @@ void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const 
   if (tensor.flags & no_data) return require_view(tensor.dtype, sizes, strides, 0, anything);
   // torch counts elements of float4_e2m1fn_x2 in bytes.
   const DType unit = tensor.dtype == DType::f4_e2m1 ? DType::u8 : tensor.dtype;
-  if (tensor.use == none)
-    return require_view(unit, sizes, strides, tensor.first, objects.pickle.blobs[tensor.blob].bytes.size());
+  if (tensor.use == none) return check_array(tensor, sizes, strides, objects.pickle.blobs[tensor.blob]);
   const StorageUse& use = objects.uses[tensor.use];
   const std::uint64_t size = use.is_view ? storage_bytes(use, use.view_count) : objects.storages[use.storage].size;
   require_view(unit, sizes, strides, tensor.first, size);

@@ -39,7 +39,7 @@ class Walk {
         pickle_(objects.pickle),
         options_(options),
         entries_(catalog, objects, place),
-        nodes_(catalog, pickle_),
+        nodes_(catalog, pickle_, options.limits),
         place_(place) {}
 
   void run();
@@ -72,6 +72,7 @@ class Walk {
   void list(std::uint32_t root);
   void visit(const Edge& edge, std::vector<Frame>& stack);
   void emit(std::uint32_t value, std::string_view name);
+  void emit_value(std::string_view name, std::uint32_t node);
   void append_part(const Edge& edge, bool first);
   std::string_view stored_name(const Edge& edge);
   bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
@@ -240,6 +241,7 @@ void Walk::count_leaves(std::uint32_t root) {
   catalog_.tensors.reserve(catalog_.tensors.size() +
                            std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
   catalog_.dims.reserve(catalog_.dims.size() + objects_.dims.size() / 2);
+  catalog_.order.reserve(catalog_.order.size() + std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
 }
 
 void Walk::append_part(const Edge& edge, bool first) {
@@ -263,10 +265,14 @@ std::string_view Walk::stored_name(const Edge& edge) {
 }
 
 void Walk::emit(std::uint32_t value, std::string_view name) {
-  if (is_leaf_tensor(value))
-    entries_.add(name, pickle_[value].first);
-  else
-    catalog_.values.push_back({name, nodes_.node_of(value)});
+  if (!is_leaf_tensor(value)) return emit_value(name, nodes_.node_of(value));
+  catalog_.order.push_back(static_cast<std::uint32_t>(catalog_.tensors.size()));
+  entries_.add(name, pickle_[value].first);
+}
+
+void Walk::emit_value(std::string_view name, std::uint32_t node) {
+  catalog_.order.push_back(order_of_value | static_cast<std::uint32_t>(catalog_.values.size()));
+  catalog_.values.push_back({name, node});
 }
 
 void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
@@ -282,13 +288,14 @@ void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
     return;
   }
   if (pickle_.kind(edge.child) == PickleKind::call && pickle_.part(pickle_[edge.child], call_items) == Pickle::absent)
-    catalog_.values.push_back({catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child)});
+    emit_value(catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child));
   spot(edge.child).on_path = true;
   stack.push_back({edge.child, 0, above});
 }
 
 void Walk::list(std::uint32_t root) {
   name_ = place_.prefix;
+  if (place_.is_named && !holds_tensors(root)) return emit(root, catalog_.arena.store(name_));
   const bool container = pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set;
   if (!container && !holds_tensors(root)) {
     const Edge whole{root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"};
@@ -317,6 +324,7 @@ void Walk::run() {
   mark_tensor_paths();
   count_leaves(root);
   list(root);
+  entries_.finish();
 }
 
 void note_attributes(Catalog& catalog, const TorchObjects& objects) {
@@ -330,16 +338,54 @@ void note_attributes(Catalog& catalog, const TorchObjects& objects) {
   }
 }
 
+void note_shards(Catalog& catalog, const TorchObjects& objects) {
+  for (std::size_t i = 0; i < objects.shards.size(); ++i) {
+    if (i == max_noted_tensors) {
+      catalog.notes.push_back(fmt::format("and {} more tensors are shards", objects.shards.size() - i));
+      return;
+    }
+    const std::string name = core::escaped(path_to(objects.pickle, objects.shards[i].value));
+    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): what the file has of it is '{}._local_tensor'",
+                                        name, objects.shards[i].what, name));
+  }
+}
+
 }  // namespace
 
 void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& options, const TorchPlace& place) {
   Walk(catalog, objects, options, place).run();
   note_attributes(catalog, objects);
+  note_shards(catalog, objects);
   for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
   // The decoded strings live as long as the Catalog: an owner without bytes of its own.
   catalog.kept.emplace_back(std::span<const std::byte>(),
                             std::make_shared<core::Arena>(std::move(objects.pickle.arena)));
 }
+
+namespace {
+
+/// Puts the tensors in the Catalog's order; `order` goes on numbering them.
+void sort_in_order(Catalog& catalog) {
+  std::vector<std::uint32_t> from(catalog.tensors.size());
+  for (std::uint32_t i = 0; i < from.size(); ++i) from[i] = i;
+  const auto before = [&](std::uint32_t a, std::uint32_t b) {
+    return comes_before(catalog.tensors[a], catalog.tensors[b]);
+  };
+  if (std::is_sorted(from.begin(), from.end(), before)) return;
+  std::sort(from.begin(), from.end(), before);
+  std::vector<TensorEntry> sorted;
+  sorted.reserve(from.size());
+  std::vector<std::uint32_t> to(from.size());
+  for (std::uint32_t i = 0; i < from.size(); ++i) {
+    to[from[i]] = i;
+    sorted.push_back(catalog.tensors[from[i]]);
+  }
+  catalog.tensors = std::move(sorted);
+  for (std::uint32_t& leaf : catalog.order)
+    if ((leaf & order_of_value) == 0) leaf = to[leaf];
+}
+
+}  // namespace
 
 void finish(Catalog& catalog) {
   NameTable names(catalog.tensors.size() + catalog.values.size());
@@ -349,7 +395,7 @@ void finish(Catalog& catalog) {
   };
   for (const TensorEntry& tensor : catalog.tensors) add(tensor.name);
   for (const Value& value : catalog.values) add(value.name);
-  sort_by_place(catalog.tensors);
+  sort_in_order(catalog);
 }
 
 }  // namespace heft::format

@@ -17,6 +17,7 @@ struct TorchPlace {
   std::uint32_t pickle_member = none;  ///< The pickle is deflated: index in Catalog::members.
   bool big_endian = false;             ///< Storages hold big-endian numbers.
   std::string_view prefix = {};        ///< Goes before every name, with a dot: "constants".
+  bool is_named = false;  ///< `prefix` is the name of the object itself, be it a tensor, a value or a container.
 };
 
 /// Adds the objects' tensors and other values to the Catalog, under dotted names; the Catalog keeps what these point

@@ -22,6 +22,7 @@
 #include "format/inflate.hpp"
 #include "format/torch_objects.hpp"
 #include "format/torch_tree.hpp"
+#include "format/torch_zip.hpp"
 #include "format/zip.hpp"
 #include "heft/error.hpp"
 
@@ -30,6 +31,9 @@ namespace {
 
 constexpr std::uint64_t newest_version = 10;
 constexpr std::uint64_t max_mark_bytes = 64;  // of version and byteorder
+
+constexpr std::uint64_t max_whole_pickle = 1u << 20;
+constexpr std::uint64_t pickle_chunk_bytes = 4096;  // they grow; between arrays that are passed over they need not
 
 constexpr std::string_view local_magic = "PK\x03\x04";
 constexpr std::size_t local_bytes = 30;
@@ -45,9 +49,10 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 
 class TorchZip {
  public:
-  TorchZip(const core::Input& input, const ReadOptions& options) : input_(input), options_(options) {}
+  TorchZip(const core::Input& input, const ReadOptions& options, const TorchZipPlace& place, Catalog& catalog)
+      : input_(input), options_(options), place_(place), catalog_(catalog) {}
 
-  Catalog read();
+  void read();
 
  private:
   std::uint32_t find(std::string_view record) const { return zip_.find(fmt::format("{}/{}", folder_, record)); }
@@ -57,15 +62,19 @@ class TorchZip {
   std::uint64_t read_version();
   bool read_byte_order();
   void read_pickle_record(std::string_view record, std::string_view storages, std::string_view prefix);
+  void add_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what, const ZipEntry& entry,
+                  std::string_view storages, TorchPlace& place);
+  void check_long_pickle(const Pickle& pickle, const ZipEntry& entry);
   void place_storages(TorchObjects& objects, std::string_view storages);
   std::uint32_t add_member(const ZipEntry& entry);
 
   const core::Input& input_;
   const ReadOptions& options_;
+  const TorchZipPlace& place_;
+  Catalog& catalog_;
   ZipDirectory zip_;
   std::string folder_;
   bool big_endian_ = false;
-  Catalog catalog_{input_.budget()};
 };
 
 Bytes TorchZip::read_record(std::uint32_t entry, std::uint64_t max_bytes, core::LimitName limit) {
@@ -125,7 +134,8 @@ std::uint32_t TorchZip::add_member(const ZipEntry& entry) {
                 fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(entry.name), entry.size,
                             entry.full_size),
                 {.offset = entry.header});
-  catalog_.members.push_back({entry.data, entry.size, entry.full_size, entry.crc32, catalog_.arena.store(entry.name)});
+  catalog_.members.push_back(
+      {place_.begin + entry.data, entry.size, entry.full_size, entry.crc32, catalog_.arena.store(entry.name)});
   return static_cast<std::uint32_t>(catalog_.members.size() - 1);
 }
 
@@ -152,9 +162,9 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
     if (entry.method == ZipEntry::deflated)
       storage.member = add_member(entry);
     else {
-      storage.begin = entry.data;
+      storage.begin = place_.begin + entry.data;
       // Writers may leave it out, as 0.
-      if (entry.crc32 != 0) catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
+      if (entry.crc32 != 0) catalog_.checksums.push_back({storage.begin, entry.full_size, entry.crc32});
     }
   }
 }
@@ -162,55 +172,93 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
 void TorchZip::read_pickle_record(std::string_view record, std::string_view storages, std::string_view prefix) {
   const std::uint32_t index = find(record);
   if (index == none) return;
-  const Bytes bytes = read_record(index, options_.limits.pickle_bytes, "pickle_bytes");
+  locate(input_, zip_, {&index, 1});
   const ZipEntry& entry = zip_.entries[index];
   const bool is_stored = entry.method == ZipEntry::stored;
   const std::string what = fmt::format("pickle '{}'", core::escaped(entry.name));
   TorchPlace place;
   place.big_endian = big_endian_;
   place.prefix = prefix;
-  place.pickle_begin = is_stored ? entry.data : 0;
+  place.is_named = !place_.name.empty();
+  if (is_stored && entry.size > max_whole_pickle) {
+    place.pickle_begin = place_.begin;
+    core::Cursor cursor(input_, entry.data, entry.data + entry.size, pickle_chunk_bytes);
+    return add_pickle(cursor, input_, what, entry, storages, place);
+  }
+  const core::MemoryInput memory(read_record(index, options_.limits.pickle_bytes, "pickle_bytes"), input_.budget());
+  place.pickle_begin = is_stored ? place_.begin + entry.data : 0;
+  core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
   try {
-    const core::MemoryInput memory(bytes, input_.budget());
-    core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
-    Pickle pickle = read_pickle(cursor, options_.limits, what);
-    if (cursor.remaining() != 0)
-      throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()),
-                  {.offset = cursor.offset()});
-    TorchObjects objects = interpret(std::move(pickle), options_, what);
-    place_storages(objects, storages);
-    check_tensors(objects, options_.limits);
-    const bool has_arrays = !objects.pickle.blobs.empty();
-    if (!is_stored && has_arrays) place.pickle_member = add_member(entry);
-    add_objects(catalog_, std::move(objects), options_, place);
+    add_pickle(cursor, memory, what, entry, storages, place);
   } catch (const Error& error) {
     // Offsets in the pickle are shown as offsets in the file, where the file holds the pickle as it is.
-    if (!error.offset() || *error.offset() >= bytes.size_bytes() || !is_stored) throw;
+    if (!error.offset() || *error.offset() >= memory.size_bytes() || !is_stored) throw;
     ErrorPlace at = error.place();
     at.offset = *at.offset + entry.data;
     throw Error(error.code(), error.sentence(), std::move(at));
   }
 }
 
-Catalog TorchZip::read() {
+/// Runs the pickle and adds what it holds. Of a long one, which is not read whole, the bytes that arrays take stay
+/// where they are, and its checksum is left to verify_checksums().
+void TorchZip::add_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what,
+                          const ZipEntry& entry, std::string_view storages, TorchPlace& place) {
+  Pickle pickle = read_pickle(cursor, options_.limits, what, &input);
+  if (cursor.remaining() != 0)
+    throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()),
+                {.offset = cursor.offset()});
+  if (&input == &input_ && entry.crc32 != 0) check_long_pickle(pickle, entry);
+  TorchObjects objects = interpret(std::move(pickle), options_, what);
+  place_storages(objects, storages);
+  check_tensors(objects, options_.limits);
+  const bool has_arrays = !objects.pickle.blobs.empty();
+  if (entry.method != ZipEntry::stored && has_arrays) place.pickle_member = add_member(entry);
+  add_objects(catalog_, std::move(objects), options_, place);
+}
+
+void TorchZip::check_long_pickle(const Pickle& pickle, const ZipEntry& entry) {
+  if (pickle.left_bytes > 0) {
+    catalog_.checksums.push_back({place_.begin + entry.data, entry.full_size, entry.crc32});
+    return;
+  }
+  std::uint32_t found = 0;
+  for (const Bytes& chunk : pickle.kept) found = crc32(chunk.span(), found);
+  if (found != entry.crc32)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("zip record '{}': expected CRC-32 {:08x}, found {:08x}", core::escaped(entry.name),
+                            entry.crc32, found),
+                {.offset = entry.data});
+}
+
+void TorchZip::read() {
   zip_ = read_zip(input_, options_.limits);
   folder_ = common_folder(zip_);
   refuse_relatives();
   const std::uint64_t version = read_version();
   big_endian_ = read_byte_order();
   const bool script = find("constants.pkl") != none;
-  read_pickle_record("data.pkl", "data", "");
+  read_pickle_record("data.pkl", "data", place_.name);
+  if (!place_.name.empty()) return;
   if (options_.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
   catalog_.format = torch_zip_format.name;
   catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version,
                                 big_endian_ ? ", big-endian" : "");
   finish(catalog_);
-  return std::move(catalog_);
 }
 
-Catalog read(const core::Input& input, const ReadOptions& options) { return TorchZip(input, options).read(); }
+Catalog read(const core::Input& input, const ReadOptions& options) {
+  Catalog catalog{input.budget()};
+  read_torch_zip(input, options, {}, catalog);
+  return catalog;
+}
 
 }  // namespace
+
+bool torch_zip_format_matches(std::span<const std::byte> head) noexcept { return matches(head, head.size()); }
+
+void read_torch_zip(const core::Input& input, const ReadOptions& options, const TorchZipPlace& place, Catalog& into) {
+  TorchZip(input, options, place, into).read();
+}
 
 constinit const Format torch_zip_format{
     .name = "torch",

@@ -9,6 +9,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/formats.hpp"
 #include "heft/error.hpp"
 #include "mmap/mapping.hpp"
 #include "record/view_access.hpp"
@@ -30,32 +31,28 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
 
 format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
                              const std::shared_ptr<core::MetadataBudget>& budget) {
-  try {
-    const format::Format* format = recognize(file);
-    if (format == nullptr) fail_unrecognized(file);
-    format::Catalog catalog = format->read(FileInput(file, budget), {.limits = options.limits,
-                                          .file_name = base_name(file.path()),
-                                          .top_level_key = options.top_level_key,
-                                          .strict_globals = options.strict_globals,
-                                          .big_endian_default = options.big_endian_default});
-    // Tables stay as long as the checkpoint; what they grew by is given back.
-    catalog.tensors.shrink_to_fit();
-    catalog.dims.shrink_to_fit();
-    catalog.nodes.shrink_to_fit();
-    catalog.children.shrink_to_fit();
-    file.require_unchanged();
-    return catalog;
-  } catch (const Error& error) {
-    // A format stumbles over a file that is being written: that is what went wrong then.
-    if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
-    throw error.with_path(file.path());
-  }
+  const format::Format* format = recognize(file);
+  if (format == nullptr) fail_unrecognized(file);
+  const bool is_numpy = format == &format::npy_format || format == &format::npz_format;
+  if (!is_numpy && !options.numpy.raw_items.empty())
+    throw Error(ErrorCode::type_mismatch,
+                fmt::format("raw items as {}: expected a file of NumPy, this is {}, which declares its dtypes",
+                            name(options.numpy.raw_items.front()), format->name));
+  return format->read(FileInput(file, budget), {.limits = options.limits,
+                                        .file_name = base_name(file.path()),
+                                        .top_level_key = options.top_level_key,
+                                        .raw_items = options.numpy.raw_items,
+                                        .strict_globals = options.strict_globals,
+                                        .big_endian_default = options.big_endian_default});
 }
 
 // A member that lies in another comes after it.
 std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member, const std::shared_ptr<LastInflated>& last) {
-  if (!member.lists) return inflated_source(shard.source, member, last);
-  return number_source(member.inside == format::none ? shard.source : shard.members[member.inside], member.lists);
+  const auto& packed = member.inside == format::none ? shard.source : shard.members[member.inside];
+  if (member.lists) return number_source(packed, member.lists);
+  if (member.is_latin1) return latin1_source(packed, member);
+  if (!member.made.empty()) return memory_source(member.made, shard.source);
+  return inflated_source(shard.source, member, last);
 }
 
 // All of the file; or nothing, and a note, where the system does not map it: some file systems (FUSE) and sandboxes do not, nor does a process
@@ -93,11 +90,33 @@ const format::Format* recognize(const mmap::File& file) {
 
 std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
                                         const std::shared_ptr<core::MetadataBudget>& budget) {
+  format::Catalog catalog = read_as_it_is(*file, [&] { return read_catalog(*file, options, budget); });
+  return make_shard(std::move(file), std::move(catalog), options);
+}
+
+format::Catalog read_as_it_is(const mmap::File& file, const std::function<format::Catalog()>& read) {
+  try {
+    format::Catalog catalog = read();
+    file.require_unchanged();
+    return catalog;
+  } catch (const Error& error) {
+    // A format stumbles over a file that is being written: that is what went wrong then.
+    if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
+    throw error.with_path(file.path());
+  }
+}
+
+std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, format::Catalog catalog,
+                                        const OpenOptions& options) {
   auto shard = std::make_shared<Shard>();
-  const auto catalog = std::make_shared<format::Catalog>(read_catalog(*file, options, budget));
+  // Tables stay as long as the checkpoint; what they grew by is given back.
+  catalog.tensors.shrink_to_fit();
+  catalog.dims.shrink_to_fit();
+  catalog.nodes.shrink_to_fit();
+  catalog.children.shrink_to_fit();
   Bytes mapping;
-  if (options.access == Access::map && file->size_bytes() != 0) mapping = mapped_or_noted(file, catalog->notes);
-  shard->catalog = catalog;
+  if (options.access == Access::map && file->size_bytes() != 0) mapping = mapped_or_noted(file, catalog.notes);
+  shard->catalog = std::make_shared<const format::Catalog>(std::move(catalog));
   shard->source = file_source(file, std::move(mapping), shard->catalog);
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,14 @@ class FileInput final : public core::Input {
 
 /// What kind of file it is, by its first bytes; null when no format knows it. Throws Error{io}.
 const format::Format* recognize(const mmap::File& file);
+
+/// Calls `read`, which reads the headers of `file`. Its errors get the file's path; Error{changed_on_disk} where the
+/// file changed before the last header was read.
+format::Catalog read_as_it_is(const mmap::File& file, const std::function<format::Catalog()>& read);
+
+/// A shard of a file whose catalog has been read; mapped if asked.
+std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, format::Catalog catalog,
+                                        const OpenOptions& options);
 
 /// Reads the file's headers, each byte into a private copy, and maps it if asked: nothing of the payload is touched. Throws what formats
 /// throw, with the path; Error{unrecognized}; Error{changed_on_disk} where the file changed before the last header was read.

@@ -114,6 +114,11 @@ class LastInflated {
 std::shared_ptr<const Source> inflated_source(std::shared_ptr<const Source> packed, const format::Member& member,
                                               std::shared_ptr<LastInflated> last);
 
+/// Bytes that `text` spells as a text of latin-1 characters, a Member with is_latin1; decoded when they are asked for,
+/// and never all at once. Throws, when bytes are asked for, Error{corrupt} where a character is no byte, and when the
+/// text does not have as many as the member declares.
+std::shared_ptr<const Source> latin1_source(std::shared_ptr<const Source> text, const format::Member& member);
+
 /// Elements of lists whose numbers `packed` spells one by one; its offsets count in the elements. Throws, when bytes are
 /// asked for, Error{corrupt, changed_on_disk} with the number's offset in `packed`.
 std::shared_ptr<const Source> number_source(std::shared_ptr<const Source> packed,

@@ -29,13 +29,16 @@ std::uint64_t capacity_bytes(const core::Table<T>& table) noexcept {
 }
 
 std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
-  std::uint64_t bytes = capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
-                        capacity_bytes(catalog.members) + capacity_bytes(catalog.checksums) + capacity_bytes(catalog.nodes) + capacity_bytes(catalog.children) +
-                        capacity_bytes(catalog.values) + capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) +
-                        catalog.arena.size_bytes();
+  std::uint64_t bytes =
+      capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
+      capacity_bytes(catalog.members) + capacity_bytes(catalog.checksums) + capacity_bytes(catalog.nodes) +
+      capacity_bytes(catalog.children) + capacity_bytes(catalog.values) + capacity_bytes(catalog.order) +
+      capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) + capacity_bytes(catalog.tiled) +
+      capacity_bytes(catalog.tiles) + capacity_bytes(catalog.embedded) + catalog.arena.size_bytes();
   for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
   for (const format::Member& member : catalog.members) {
+    bytes += member.made.size_bytes();
     if (member.lists) bytes += member.lists->table_bytes();
     if (member.points) bytes += member.points->table_bytes();
   }

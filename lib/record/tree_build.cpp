@@ -173,12 +173,62 @@ Tree::Tree(const State& state) noexcept
       map_indexes_(state),
       node_paths_(state, values_) {}
 
+namespace {
+
+// Leaves of one shard in the order of its document.
+struct Ranks {
+  std::vector<std::uint32_t> of_tensor;  // of each entry of the catalog
+  std::vector<std::uint32_t> of_value;
+
+  explicit Ranks(const format::Catalog& catalog) : of_tensor(catalog.tensors.size()), of_value(catalog.values.size()) {
+    const bool is_whole = catalog.order.size() == of_tensor.size() + of_value.size();
+    for (std::uint32_t rank = 0; is_whole && rank < catalog.order.size(); ++rank) {
+      const std::uint32_t leaf = catalog.order[rank];
+      if ((leaf & format::order_of_value) != 0)
+        of_value[leaf & ~format::order_of_value] = rank;
+      else
+        of_tensor[leaf] = rank;
+    }
+  }
+};
+
+// Numbers of tensors, then value | number of values; sorted by document where the shards have an order and the table is
+// theirs.
+std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit) {
+  std::vector<std::uint32_t> leaves;
+  leaves.reserve(state.entries.size() + state.values.size());
+  for (std::uint32_t position = 0; position < state.entries.size(); ++position) leaves.push_back(position);
+  for (std::uint32_t value = 0; value < state.values.size(); ++value) leaves.push_back(value_bit | value);
+  const bool has_order =
+      std::ranges::any_of(state.shards, [](const auto& shard) { return !shard->catalog->order.empty(); });
+  if (!has_order || !state.made.empty()) return leaves;
+  std::vector<Ranks> ranks;
+  for (const auto& shard : state.shards) ranks.emplace_back(*shard->catalog);
+  std::vector<std::uint64_t> keys;  // of each leaf
+  keys.reserve(leaves.size());
+  for (const EntryRef at : state.entries)
+    keys.push_back(std::uint64_t{at.shard} << 32 | ranks[at.shard].of_tensor[at.entry]);
+  std::vector<std::uint32_t> next(state.shards.size());
+  for (const LeafValue& value : state.values) {
+    // What filters took away shifts the others: then values stand behind the tensors, as without an order.
+    if (value.shard >= next.size() || next[value.shard] >= ranks[value.shard].of_value.size()) return leaves;
+    keys.push_back(std::uint64_t{value.shard} << 32 | ranks[value.shard].of_value[next[value.shard]++]);
+  }
+  const auto key_of = [&](std::uint32_t leaf) {
+    return keys[(leaf & value_bit) == 0 ? leaf : state.entries.size() + (leaf & ~value_bit)];
+  };
+  std::ranges::stable_sort(leaves, {}, key_of);
+  return leaves;
+}
+
+}  // namespace
+
 std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
-  for (std::uint32_t position = 0; position < state.entries.size(); ++position) builder.add_split(state.name(position), position);
   tree->values_.insert(tree->values_.end(), state.values.begin(), state.values.end());
-  for (std::uint32_t value = 0; value < state.values.size(); ++value) builder.add_split(state.values[value].name, value_leaf | value);
+  for (const std::uint32_t leaf : leaves_of(state, value_leaf))
+    builder.add_split((leaf & value_leaf) == 0 ? state.name(leaf) : state.values[leaf & ~value_leaf].name, leaf);
   builder.finish();
   return tree;
 }

@@ -194,3 +194,15 @@ TEST_CASE("torch records: remap renumbers PyTorch's lists by itself, and renames
   CHECK(now.root()["state"]["epoch"].integer() == 7);
   CHECK(now.root()["net"].kind() == RecordKind::list);
 }
+
+TEST_CASE("torch: the tree keeps the order of the pickle's dicts, tensors and other values alike") {
+  TorchBuilder builder;
+  builder.value("epoch", pickled_int(7))
+      .tensor("z", "FloatStorage", {1}, packed<float>({5}))
+      .value("rate", pickled_real(0.25));
+  builder.tensor("a", "FloatStorage", {1}, packed<float>({5})).value("arch", pickled_text("mlp"));
+  const Record root = opened(builder).root();
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < root.count(); ++i) keys.push_back(root.key(i));
+  CHECK(keys == std::vector<std::string>{"epoch", "z", "rate", "a", "arch"});
+}

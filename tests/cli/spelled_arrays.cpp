@@ -1,0 +1,68 @@
+// NumPy's arrays in PyTorch's files, through loads and conversions: their bytes are decoded from text on the way.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cli_run.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/materialize.hpp"
+#include "heft/plan.hpp"
+#include "support/pickle_builder.hpp"
+#include "support/temp_folder.hpp"
+
+using namespace heft;
+using namespace heft::test::pickle;
+
+namespace {
+
+std::string spelled(std::string_view bytes) {
+  std::string utf8;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80)
+      utf8 += c;
+    else
+      utf8 += {static_cast<char>(0xC0 | byte >> 6), static_cast<char>(0x80 | (byte & 0x3F))};
+  }
+  return call("_codecs", "encode", {text(utf8), text("latin1")});
+}
+
+std::string array(const std::vector<int>& shape, const std::string& data, bool fortran) {
+  const std::string dtype = call("numpy", "dtype", {text("f4"), "\x89", "\x88"}) +
+                            tuple({integer(3), text("<"), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
+  return call("numpy._core.multiarray", "_reconstruct", {global("numpy", "ndarray"), integers({0}), bytes("b")}) +
+         tuple({integer(1), integers(shape), dtype, fortran ? "\x88" : "\x89", spelled(data)}) + "b";
+}
+
+}  // namespace
+
+TEST_CASE("spelled arrays: a load by several workers, a conversion and a save have the array's numbers") {
+  constexpr int rows = 700, columns = 1000;
+  std::vector<float> numbers(std::size_t{rows} * columns);
+  std::mt19937 random(5);
+  for (float& number : numbers) number = static_cast<float>(static_cast<int>(random() % 60'000) - 30'000) / 16;
+  const std::string data(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(float));
+  const test::TempFolder folder;
+  const auto path = folder.write("model.pt", torch_file(dict({text("rows"), array({rows, columns}, data, false),
+                                                              text("columns"), array({columns, rows}, data, true)})));
+  const Checkpoint opened = open(path);
+  LoadPlan plan;
+  for (const TensorView& view : opened.tensors()) plan.add(view);
+  const Weights weights = materialize(plan, {.threads = 4});
+  CHECK(std::memcmp(weights["rows"].bytes().data(), data.data(), data.size()) == 0);
+  const Tensor columns_of = weights["columns"];
+  std::size_t wrong = 0;
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j)
+      wrong += columns_of.as<float>()[static_cast<std::size_t>(j) * rows + static_cast<std::size_t>(i)] !=
+               numbers[static_cast<std::size_t>(i) * columns + static_cast<std::size_t>(j)];
+  CHECK(wrong == 0);
+  const auto copy = folder.path() / "copy.safetensors";
+  const test::CliRun run = test::heft_command({"convert", path.string(), copy.string()});
+  CHECK(run.status == 0);
+  const Checkpoint again = open(copy);
+  CHECK(std::memcmp(materialize(again.tensor("rows")).bytes().data(), data.data(), data.size()) == 0);
+}

@@ -1,0 +1,116 @@
+// Arrays whose bytes a pickle spells as text: views of them, decoded where they are asked for.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "heft/checkpoint.hpp"
+#include "record/support.hpp"
+#include "support/pickle_builder.hpp"
+#include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
+
+using namespace heft;
+using namespace heft::test::pickle;
+using test::TempFolder;
+
+namespace {
+
+constexpr std::size_t array_bytes = 300'000;  // several blocks of text
+
+std::string noise() {
+  std::mt19937 random(11);
+  std::string bytes(array_bytes, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  // Runs of small numbers, too, so that blocks differ in how many bytes they stand for.
+  std::memset(bytes.data() + 100'000, 7, 90'000);
+  return bytes;
+}
+
+std::string spelled(std::string_view bytes) {
+  std::string utf8;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80)
+      utf8 += c;
+    else
+      utf8 += {static_cast<char>(0xC0 | byte >> 6), static_cast<char>(0x80 | (byte & 0x3F))};
+  }
+  return utf8;
+}
+
+/// {"a": array of u8} whose bytes are spelled as `utf8`.
+std::string pickle_of(const std::string& utf8) {
+  const std::string dtype = call("numpy", "dtype", {text("u1"), "\x89", "\x88"}) +
+                            tuple({integer(3), text("|"), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
+  const std::string encoded = call("_codecs", "encode", {text(utf8), text("latin1")});
+  return dict({text("a"),
+               call("numpy._core.multiarray", "_reconstruct", {global("numpy", "ndarray"), integers({0}), bytes("b")}) +
+                   tuple({integer(1), integers({static_cast<int>(array_bytes)}), dtype, "\x89", encoded}) + "b"});
+}
+
+std::string text_of(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size_bytes())};
+}
+
+std::string zip_of(const std::string& object, bool deflate) {
+  test::ZipBuilder zip;
+  zip.add({.name = "archive/data.pkl", .content = proto() + object + ".", .deflate = deflate});
+  return zip.add("archive/version", "3\n").build();
+}
+
+}  // namespace
+
+TEST_CASE("latin1: any part of an array that is spelled as text has its bytes, in any order of asking") {
+  const std::string expected = noise();
+  const TempFolder folder;
+  const std::string files[] = {zip_of(pickle_of(spelled(expected)), false), zip_of(pickle_of(spelled(expected)), true),
+                               proto() + pickle_of(spelled(expected)) + "."};
+  for (const std::string& file : files)
+    for (const Access access : {Access::map, Access::read}) {
+      const auto path = folder.write("model.pt", file);
+      const TensorView whole = open(path, {.access = access}).tensor("a");
+      CHECK(whole.dtype() == DType::u8);
+      std::mt19937 random(3);
+      for (int round = 0; round < 40; ++round) {
+        const auto begin = static_cast<std::int64_t>(random() % array_bytes);
+        const auto end =
+            begin + static_cast<std::int64_t>(random() % (array_bytes - static_cast<std::size_t>(begin) + 1));
+        CHECK(text_of(whole.slice(0, begin, end).bytes()) ==
+              expected.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+      }
+      CHECK(text_of(whole.bytes()) == expected);
+      CHECK(whole.read<std::uint8_t>(array_bytes - 1) == static_cast<std::uint8_t>(expected.back()));
+    }
+}
+
+TEST_CASE("latin1: text that does not spell the array's bytes is corrupt when they are asked for") {
+  const std::string good = spelled(noise());
+  const TempFolder folder;
+  std::string strange = good;
+  const std::size_t at = good.find(std::string(100, '\x07')) + 50;
+  strange.replace(at, 3, "\xE2\x82\xAC");  // a character that is no byte, where three were
+  const std::pair<std::string, const char*> wrong[] = {{strange, "no byte"},
+                                                       {good + "x", "before the text"},
+                                                       {good.substr(0, at) + good.substr(at + 1), "after the text"}};
+  for (const auto& [utf8, words] : wrong) {
+    const Checkpoint opened = open(folder.write("model.pkl", proto() + pickle_of(utf8) + "."));
+    CHECK(opened.tensor("a").slice(0, 0, 10).bytes().size_bytes() == 10);
+    const Error error = test::thrown_by([&] { return opened.tensor("a").bytes(); });
+    CHECK(error.code() == ErrorCode::corrupt);
+    CHECK(error.tensor() == "a");
+    CHECK(error.offset().has_value());
+    CHECK_MESSAGE(std::string(error.what()).find(words) != std::string::npos, std::string(error.what()));
+  }
+}
+
+TEST_CASE("latin1: opening reads nothing of the text, however long it is") {
+  const TempFolder folder;
+  // The array declares 300,000 bytes, and they are there; what stands in them is no text at all, and is not read.
+  std::string utf8 = spelled(std::string(array_bytes, 'x'));
+  std::memset(utf8.data() + 5'000, '\xFF', 200'000);
+  const Checkpoint opened = open(folder.write("model.pkl", proto() + pickle_of(utf8) + "."));
+  CHECK(opened.table_bytes() < 64'000);
+  CHECK(text_of(opened.tensor("a").slice(0, 0, 3).bytes()) == "xxx");
+}
