@@ -54,6 +54,7 @@ class Chooser {
 
   Choice choose() const {
     if (auto choice = hugging_face()) return *choice;
+    if (auto choice = distributed()) return *choice;
     if (auto choice = meta()) return *choice;
     for (const std::string_view suffix : {".safetensors", ".gguf", ".bin", ".pth", ".pt", ".ckpt", ".npz", ".npy", ".tar"})
       if (auto choice = only(suffix)) return *choice;
@@ -93,6 +94,18 @@ class Chooser {
       if (variants.size() == 1) return Choice{Choice::Kind::file, std::move(variants)};
     }
     return {};
+  }
+
+  // torch.distributed.checkpoint: the index, .metadata, is written last.
+  [[nodiscard]] std::optional<Choice> distributed() const {
+    const auto parts = files([](std::string_view name) { return name.ends_with(".distcp"); });
+    if (parts.empty()) return {};
+    if (has(".metadata")) return Choice{Choice::Kind::file, {".metadata"}};
+    throw Error(ErrorCode::not_found,
+                fmt::format("{} files of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
+                            "download is incomplete",
+                            parts.size(), core::escaped(parts.front())),
+                {.path = folder_.path()});
   }
 
   [[nodiscard]] std::optional<Choice> meta() const {

@@ -21,9 +21,10 @@ struct Choice {
   std::vector<std::string> names;
 };
 
-/// Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index (a variant's where only that is there), Meta's parts; else
-/// the only file, or the only complete set of numbered parts, with an ending of model weights. Throws Error{not_found} when there is none,
-/// Error{ambiguous} naming some when there are several.
+/// Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index (a variant's where only that is
+/// there), the index of a distributed checkpoint, Meta's parts; else the only file, or the only complete set of
+/// numbered parts, with an ending of model weights. Throws Error{not_found} when there is none, Error{ambiguous} naming
+/// some when there are several.
 Choice choose(const mmap::Folder& folder);
 
 /// Throws Error{refused} unless `name`, which a file declares as its sibling, is a plain name: 1 to 255 bytes without '/', '\', control

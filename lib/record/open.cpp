@@ -11,6 +11,7 @@
 #include "core/text.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
+#include "record/distributed.hpp"
 #include "record/folder.hpp"
 #include "record/index.hpp"
 #include "record/join.hpp"
@@ -35,7 +36,10 @@ class Opener {
   std::shared_ptr<const State> open() {
     std::error_code ignored;
     if (std::filesystem::is_directory(state_->path, ignored)) open_folder();
-    else open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_, state_->budget));
+    else {
+      refuse_part_of_distributed();
+      open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_, state_->budget));
+    }
     list_origins();
     require_one_model(state_->origins);
     add_values();
@@ -68,6 +72,7 @@ class Opener {
   // A file that stands alone, an index, or a part of a split.
   void open_file(std::shared_ptr<const Shard> shard) {
     const auto& catalog = shard->catalog;
+    if (!catalog->tiled.empty() || !catalog->embedded.empty()) return open_distributed(shard);
     if (catalog->shards.empty() && catalog->located.empty()) {
       state_->shards.push_back(std::move(shard));
       return add_all_tensors();
@@ -87,6 +92,27 @@ class Opener {
       if (!shard->catalog->located.empty())
         throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard->file->path()});
     merge_index(*state_, *index, numbers);
+  }
+
+  // The index of a distributed checkpoint and the files that it names beside it.
+  void open_distributed(const std::shared_ptr<const Shard>& index) {
+    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    std::vector<std::uint32_t> numbers;
+    for (const std::string_view name : index->catalog->shards)
+      numbers.push_back(add_sibling(std::string(name), index->file->path()));
+    add_origin(*index->file);
+    record::open_distributed(*state_, index, files_, numbers, options_);
+    for (const std::string& note : index->catalog->notes) state_->notes.push_back(note);
+  }
+
+  // A part of a distributed checkpoint is no checkpoint: its index declares what its bytes are.
+  void refuse_part_of_distributed() const {
+    if (!state_->path.ends_with(".distcp")) return;
+    throw Error(ErrorCode::unsupported,
+                fmt::format("a part of a distributed checkpoint (torch.distributed.checkpoint), whose index is "
+                            ".metadata beside it: open the folder '{}'",
+                            core::escaped(parent_of(state_->path), 1000)),
+                {.path = state_->path});
   }
 
   // Any part may be opened: the rest are the siblings whose names it computes. Each must agree on what it is a part of.

@@ -9,6 +9,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "record/tiling.hpp"
 #include "record/view_access.hpp"
 
 namespace heft {
@@ -91,26 +92,34 @@ std::size_t widest_dim(const std::vector<Piece>& pieces, std::size_t rank) {
   return best;
 }
 
-// Parts inside the whole that do not overlap and have its number of elements leave no hole.
-void require_tiling(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
-  std::uint64_t elements = 0;
-  for (const Piece& piece : pieces) {
-    require_placed(name, shape, piece);
-    elements = core::add_or_throw(elements, piece.part.element_count(), "the number of elements in all parts");
-  }
+// Names two parts that overlap, if a search of bounded length finds some.
+void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
+  constexpr std::size_t max_compared = 1u << 20;
   const std::size_t dim = shape.rank() == 0 ? 0 : widest_dim(pieces, shape.rank());
   if (shape.rank() != 0)
     std::stable_sort(pieces.begin(), pieces.end(), [dim](const Piece& a, const Piece& b) { return a.at[dim] < b.at[dim]; });
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    for (std::size_t j = i + 1; j < pieces.size(); ++j) {
+  std::size_t compared = 0;
+  for (std::size_t i = 0; i < pieces.size() && compared < max_compared; ++i) {
+    for (std::size_t j = i + 1; j < pieces.size() && compared < max_compared; ++j, ++compared) {
       if (shape.rank() != 0 && pieces[j].at[dim] >= pieces[i].at[dim] + pieces[i].part.shape()[dim]) break;
       if (overlap(pieces[i], pieces[j]))
         fail(ErrorCode::out_of_range, name,
              fmt::format("expected parts that do not overlap, those at {} and {} do", to_string(pieces[i].at), to_string(pieces[j].at)));
     }
   }
+}
+
+void require_tiling(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
+  std::uint64_t elements = 0;
+  for (const Piece& piece : pieces) {
+    require_placed(name, shape, piece);
+    elements = core::add_or_throw(elements, piece.part.element_count(), "the number of elements in all parts");
+  }
+  if (tile_exactly(shape, pieces)) return;
+  name_overlap(name, shape, pieces);
   if (elements != shape.element_count())
     fail(ErrorCode::out_of_range, name, fmt::format("expected parts of {} elements together, found {}", shape.element_count(), elements));
+  fail(ErrorCode::out_of_range, name, "expected parts that cover each element once");
 }
 
 }  // namespace
