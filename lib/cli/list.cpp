@@ -6,6 +6,7 @@
 
 #include "cli/commands.hpp"
 #include "cli/notes.hpp"
+#include "cli/quantizer.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "core/text.hpp"
@@ -28,7 +29,7 @@ std::string json_line(const TensorView& view) {
 }
 
 // "swapped", "transposed", ...: what a reader of the list should know beyond dtype and shape.
-std::string remarks(const TensorView& view) {
+std::string remarks(const Checkpoint& checkpoint, const TensorView& view) {
   std::string text;
   const auto say = [&text](bool applies, std::string_view word) {
     if (applies) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
@@ -39,11 +40,13 @@ std::string remarks(const TensorView& view) {
   say(view.is_negated(), "negated");
   say(!view.pieces().empty(), fmt::format("{} pieces", view.pieces().size()));
   if (view.pieces().empty() && !view.is_contiguous()) say(true, fmt::format("strides {}", to_string(view.strides())));
+  if (const auto quantizer = quantizer_of(checkpoint, view)) say(true, words_of(*quantizer));
   return text;
 }
 
-std::vector<std::string> row_of(const TensorView& view) {
-  return {core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()), remarks(view)};
+std::vector<std::string> row_of(const Checkpoint& checkpoint, const TensorView& view) {
+  return {core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()),
+          human_bytes(view.size_bytes()), remarks(checkpoint, view)};
 }
 
 struct Total {
@@ -80,14 +83,14 @@ int run(const ListCommand& command, Terminal& terminal) {
   TableLayout layout(columns);
   std::map<std::string, Total> totals;
   for (const TensorView& view : views) {
-    layout.measure(row_of(view));
+    layout.measure(row_of(checkpoint, view));
     Total& total = totals[core::escaped(view.dtype_name())];
     total.tensors += 1;
     total.elements += view.element_count();
     total.bytes += view.size_bytes();
   }
   layout.fit(terminal.width);
-  for (const TensorView& view : views) terminal.out << layout.line(row_of(view));
+  for (const TensorView& view : views) terminal.out << layout.line(row_of(checkpoint, view));
   print_totals(totals, checkpoint.shards().size(), terminal);
   return yes;
 }

@@ -88,6 +88,20 @@ void widen_into(Difference& difference, T a, T b) {
 
 }  // namespace
 
+namespace {
+
+// PyTorch's quantized integers, without what they stand for.
+DType integers_of(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::qi8: return DType::i8;
+    case DType::qu8: return DType::u8;
+    case DType::qi32: return DType::i32;
+    default: return DType::unknown;
+  }
+}
+
+}  // namespace
+
 std::optional<DType> readable_as(DType dtype) noexcept {
   switch (info(dtype).category) {
     case DTypeCategory::raw:
@@ -100,6 +114,10 @@ std::optional<DType> readable_as(DType dtype) noexcept {
 }
 
 Tensor readable(const TensorView& view, const MaterializeOptions& options) {
+  if (const DType integers = integers_of(view.dtype()); integers != DType::unknown) {
+    const Tensor raw = materialize(view, view.dtype(), options);
+    return {std::string(view.name()), integers, raw.shape(), raw.strides(), raw.owned_bytes()};
+  }
   if (const auto dtype = readable_as(view.dtype())) return materialize(view, *dtype, options);
   throw Error(ErrorCode::unsupported, fmt::format("{} has bytes but no values that heft can read", view.dtype_name()),
               {.tensor = std::string(view.name())});

@@ -16,7 +16,8 @@ namespace heft::cli {
 /// c64 for c32; nothing for raw and quantized types, which have only bytes.
 std::optional<DType> readable_as(DType dtype) noexcept;
 
-/// The tensor of the view in memory, in readable_as() of its dtype. Throws Error{unsupported} where that is nothing.
+/// The tensor of the view in memory, in readable_as() of its dtype; quantized types as their integers. Throws
+/// Error{unsupported} where that is nothing.
 Tensor readable(const TensorView& view, const MaterializeOptions& options = {});
 
 /// Counts and extremes. `min`, `max` and `mean` are over the finite values; nothing when there is none, or for complex numbers.

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -75,14 +76,14 @@ class DcpIndex {
 
   const core::Input& input_;
   const ReadOptions& options_;
-  TorchObjects objects_;
+  std::optional<TorchObjects> objects_;
   const Pickle* pickle_ = nullptr;
   NameTable names_;
   NameTable files_;
   std::vector<Stored> stored_;  // sorted
   std::vector<bool> is_used_;   // of each of them
   std::string_view current_;    // the name that is read, for sentences
-  Catalog catalog_;
+  Catalog catalog_{input_.budget()};
 };
 
 void DcpIndex::fail(ErrorCode code, std::string sentence) const {
@@ -275,7 +276,7 @@ Catalog DcpIndex::read() {
   core::Cursor cursor(input_);
   objects_ =
       interpret(read_pickle(cursor, options_.limits, "the checkpoint's index"), options_, "the checkpoint's index");
-  pickle_ = &objects_.pickle;
+  pickle_ = &objects_->pickle;
   if (cursor.remaining() != 0)
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the index's STOP", cursor.remaining()),
                 {.offset = cursor.offset()});
@@ -291,9 +292,9 @@ Catalog DcpIndex::read() {
   read_entries(require_attribute(pickle_->root, first_key));
   if (const auto unused = std::count(is_used_.begin(), is_used_.end(), false); unused > 0)
     catalog_.notes.push_back(fmt::format("{} stored chunks belong to nothing that the index declares", unused));
-  for (Bytes& bytes : objects_.pickle.kept) catalog_.kept.push_back(std::move(bytes));
+  for (Bytes& bytes : objects_->pickle.kept) catalog_.kept.push_back(std::move(bytes));
   catalog_.kept.emplace_back(std::span<const std::byte>(),
-                             std::make_shared<core::Arena>(std::move(objects_.pickle.arena)));
+                             std::make_shared<core::Arena>(std::move(objects_->pickle.arena)));
   return std::move(catalog_);
 }
 

@@ -19,7 +19,7 @@ namespace {
 class PartInput final : public core::Input {
  public:
   PartInput(const core::Input& file, std::uint64_t begin, std::uint64_t size)
-      : file_(file), begin_(begin), size_(size) {
+      : core::Input(file.budget()), file_(file), begin_(begin), size_(size) {
     core::require_inside(begin, size, file.size_bytes(), "the file");
     const std::uint64_t head = size <= 2 * end_bytes ? size : end_bytes;
     ends_[0] = {0, head, {}};
@@ -73,7 +73,7 @@ void in_part(const TorchEmbedded& source, const Read& read) {
 }  // namespace
 
 TensorEntry read_embedded_tensor(const TorchEmbedded& source, std::string_view name, Catalog& into) {
-  Catalog part;
+  Catalog part{into.budget};
   in_part(source, [&](const core::Input& input) { read_torch_zip(input, source.options, {source.begin, name}, part); });
   if (part.tensors.size() != 1 || !part.values.empty())
     throw Error(ErrorCode::corrupt,

@@ -380,7 +380,7 @@ void sort_in_order(Catalog& catalog) {
     to[from[i]] = i;
     sorted.push_back(catalog.tensors[from[i]]);
   }
-  catalog.tensors = std::move(sorted);
+  std::ranges::copy(sorted, catalog.tensors.begin());
   for (std::uint32_t& leaf : catalog.order)
     if ((leaf & order_of_value) == 0) leaf = to[leaf];
 }

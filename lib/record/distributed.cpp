@@ -58,7 +58,7 @@ class PartReader {
  public:
   PartReader(const Catalog& index, std::span<const std::uint32_t> owners, const mmap::File& file, std::uint32_t number,
              const OpenOptions& options)
-      : index_(index), owners_(owners), file_(file), input_(file), number_(number) {
+      : index_(index), owners_(owners), file_(file), input_(file, index.budget), number_(number) {
     options_.limits = options.limits;
     options_.strict_globals = options.strict_globals;
     options_.big_endian_default = options.big_endian_default;
@@ -155,7 +155,7 @@ class PartReader {
   std::uint32_t number_;
   format::ReadOptions options_;
   format::NameTable names_;
-  Catalog catalog_;
+  Catalog catalog_{index_.budget};
 };
 
 /// The number of the tensor that each tile is a part of.
