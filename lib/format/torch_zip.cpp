@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -47,6 +48,33 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   return !text.substr(local_bytes).substr(0, name_bytes).ends_with(".npy");  // an .npz
 }
 
+/// Adds up the checksum of what is read in order. Reads may go over bytes that were read before.
+class SummedInput final : public core::Input {
+ public:
+  SummedInput(const core::Input& input, std::uint64_t begin)
+      : core::Input(input.budget()), input_(input), next_(begin) {}
+
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return input_.size_bytes(); }
+  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override {
+    Bytes bytes = input_.read(offset, size);
+    has_gap_ |= offset > next_;
+    if (offset + size <= next_) return bytes;
+    sum_ = crc32(bytes.span().subspan(offset > next_ ? 0 : next_ - offset), sum_);
+    next_ = offset + size;
+    return bytes;
+  }
+  /// Nothing when bytes were passed over.
+  [[nodiscard]] std::optional<std::uint32_t> sum() const noexcept {
+    return has_gap_ ? std::nullopt : std::optional(sum_);
+  }
+
+ private:
+  const core::Input& input_;
+  mutable std::uint64_t next_;
+  mutable std::uint32_t sum_ = 0;
+  mutable bool has_gap_ = false;
+};
+
 class TorchZip {
  public:
   TorchZip(const core::Input& input, const ReadOptions& options, const TorchZipPlace& place, Catalog& catalog)
@@ -62,9 +90,10 @@ class TorchZip {
   std::uint64_t read_version();
   bool read_byte_order();
   void read_pickle_record(std::string_view record, std::string_view storages, std::string_view prefix);
-  void add_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what, const ZipEntry& entry,
-                  std::string_view storages, TorchPlace& place);
-  void check_long_pickle(const Pickle& pickle, const ZipEntry& entry);
+  Pickle run_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what) const;
+  void add_pickle(Pickle pickle, const std::string& what, const ZipEntry& entry, std::string_view storages,
+                  TorchPlace& place);
+  void check_long_pickle(std::optional<std::uint32_t> found, const ZipEntry& entry);
   void place_storages(TorchObjects& objects, std::string_view storages);
   std::uint32_t add_member(const ZipEntry& entry);
 
@@ -182,14 +211,17 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
   place.is_named = !place_.name.empty();
   if (is_stored && entry.size > max_whole_pickle) {
     place.pickle_begin = place_.begin;
-    core::Cursor cursor(input_, entry.data, entry.data + entry.size, pickle_chunk_bytes);
-    return add_pickle(cursor, input_, what, entry, storages, place);
+    const SummedInput summed(input_, entry.data);
+    core::Cursor cursor(summed, entry.data, entry.data + entry.size, pickle_chunk_bytes);
+    Pickle pickle = run_pickle(cursor, input_, what);
+    if (entry.crc32 != 0) check_long_pickle(summed.sum(), entry);
+    return add_pickle(std::move(pickle), what, entry, storages, place);
   }
   const core::MemoryInput memory(read_record(index, options_.limits.pickle_bytes, "pickle_bytes"), input_.budget());
   place.pickle_begin = is_stored ? place_.begin + entry.data : 0;
   core::Cursor cursor(memory, 0, memory.size_bytes(), memory.size_bytes());
   try {
-    add_pickle(cursor, memory, what, entry, storages, place);
+    add_pickle(run_pickle(cursor, memory, what), what, entry, storages, place);
   } catch (const Error& error) {
     // Offsets in the pickle are shown as offsets in the file, where the file holds the pickle as it is.
     if (!error.offset() || *error.offset() >= memory.size_bytes() || !is_stored) throw;
@@ -199,15 +231,16 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
   }
 }
 
-/// Runs the pickle and adds what it holds. Of a long one, which is not read whole, the bytes that arrays take stay
-/// where they are, and its checksum is left to verify_checksums().
-void TorchZip::add_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what,
-                          const ZipEntry& entry, std::string_view storages, TorchPlace& place) {
+Pickle TorchZip::run_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what) const {
   Pickle pickle = read_pickle(cursor, options_.limits, what, &input);
   if (cursor.remaining() != 0)
     throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()),
                 {.offset = cursor.offset()});
-  if (&input == &input_ && entry.crc32 != 0) check_long_pickle(pickle, entry);
+  return pickle;
+}
+
+void TorchZip::add_pickle(Pickle pickle, const std::string& what, const ZipEntry& entry, std::string_view storages,
+                          TorchPlace& place) {
   TorchObjects objects = interpret(std::move(pickle), options_, what);
   place_storages(objects, storages);
   check_tensors(objects, options_.limits);
@@ -216,18 +249,16 @@ void TorchZip::add_pickle(core::Cursor& cursor, const core::Input& input, const 
   add_objects(catalog_, std::move(objects), options_, place);
 }
 
-void TorchZip::check_long_pickle(const Pickle& pickle, const ZipEntry& entry) {
-  if (pickle.left_bytes > 0) {
+/// The checksum of a pickle with arrays that were passed over is left to verify_checksums().
+void TorchZip::check_long_pickle(std::optional<std::uint32_t> found, const ZipEntry& entry) {
+  if (!found) {
     catalog_.checksums.push_back({place_.begin + entry.data, entry.full_size, entry.crc32});
-    return;
-  }
-  std::uint32_t found = 0;
-  for (const Bytes& chunk : pickle.kept) found = crc32(chunk.span(), found);
-  if (found != entry.crc32)
+  } else if (*found != entry.crc32) {
     throw Error(ErrorCode::corrupt,
                 fmt::format("zip record '{}': expected CRC-32 {:08x}, found {:08x}", core::escaped(entry.name),
-                            entry.crc32, found),
+                            entry.crc32, *found),
                 {.offset = entry.data});
+  }
 }
 
 void TorchZip::read() {

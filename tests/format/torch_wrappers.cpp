@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -70,7 +71,7 @@ Catalog read_with_mesh(const std::string& object) {
 }
 
 /// NumPy's bytes as protocol 2 spells them.
-std::string spelled(std::string_view bytes) {
+std::string as_text(std::string_view bytes) {
   std::string utf8;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
@@ -161,15 +162,15 @@ TEST_CASE("numpy in pickles: arrays of protocol 2, short and long, are tensors")
   std::string bytes(20'000, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7);
   const std::string object = dict(
-      {text("short"), array({2, 3}, numpy_dtype("f4"), spelled(bytes.substr(0, 24))), text("long"),
-       array({5'000}, numpy_dtype("f4"), spelled(bytes)), text("columns"),
-       array({2, 2}, numpy_dtype("i2", ">"), spelled("abcdefgh"), true), text("bf"),
+      {text("short"), array({2, 3}, numpy_dtype("f4"), as_text(bytes.substr(0, 24))), text("long"),
+       array({5'000}, numpy_dtype("f4"), as_text(bytes)), text("columns"),
+       array({2, 2}, numpy_dtype("i2", ">"), as_text("abcdefgh"), true), text("bf"),
        array({4},
              call("numpy", "dtype", {global("ml_dtypes", "bfloat16"), "\x89", "\x88"}) +
                  tuple({integer(3), text("<"), "N", "N", "N"}) + "b",
-             spelled("abcdefgh")),
-       text("empty"), array({0, 2}, numpy_dtype("f8"), spelled("")), text("step"),
-       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), spelled(std::string("\x07\0\0\0\0\0\0\0", 8))})});
+             as_text("abcdefgh")),
+       text("empty"), array({0, 2}, numpy_dtype("f8"), as_text("")), text("step"),
+       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), as_text(std::string("\x07\0\0\0\0\0\0\0", 8))})});
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
     test::ZipBuilder zip;
@@ -199,7 +200,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
     const Error error = test::thrown_by([&] {
       static_cast<void>(read_bytes(
           torch_zip_format,
-          torch_file(dict({text("a"), array({count}, numpy_dtype("f4"), spelled(std::string(40'000 - 1, 'x')))}))));
+          torch_file(dict({text("a"), array({count}, numpy_dtype("f4"), as_text(std::string(40'000 - 1, 'x')))}))));
     });
     CHECK(error.code() == ErrorCode::corrupt);
     CHECK(error.tensor() == "a");
@@ -207,7 +208,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
 }
 
 TEST_CASE("numpy in pickles: an array that two names share is one member") {
-  const std::string long_array = array({5'000}, numpy_dtype("f4"), spelled(std::string(20'000, '\xFF')));
+  const std::string long_array = array({5'000}, numpy_dtype("f4"), as_text(std::string(20'000, '\xFF')));
   const std::string object = "}(" + text("a") + long_array + "q\x01" + text("b") + "h\x01u";
   const Catalog catalog = read_bytes(torch_zip_format, torch_file(object));
   CHECK(catalog.tensors.size() == 2);
@@ -217,7 +218,7 @@ TEST_CASE("numpy in pickles: an array that two names share is one member") {
 TEST_CASE("pickles: long bytes that are no array are values all the same") {
   const std::string bytes(9'000, '\xC3');
   const Catalog catalog = read_bytes(
-      torch_zip_format, torch_file(dict({text("raw"), spelled(bytes), text("plain"), test::pickle::bytes(bytes)})));
+      torch_zip_format, torch_file(dict({text("raw"), as_text(bytes), text("plain"), test::pickle::bytes(bytes)})));
   REQUIRE(catalog.values.size() == 2);
   for (const Value& value : catalog.values) {
     const Node node = catalog.node(value.node);
@@ -230,15 +231,39 @@ TEST_CASE("pickles: long bytes do not count as metadata") {
   Limits limits;
   limits.pickle_bytes = 4'000;
   const std::string file =
-      torch_file(dict({text("a"), array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}));
+      torch_file(dict({text("a"), array({25'000}, numpy_dtype("f4"), as_text(std::string(100'000, 'x')))}));
   CHECK(read_bytes(
             pickle_format,
-            proto() + dict({text("a"), array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}) + ".",
+            proto() + dict({text("a"), array({25'000}, numpy_dtype("f4"), as_text(std::string(100'000, 'x')))}) + ".",
             {.limits = limits})
             .tensors.size() == 1);
   const std::string text_value = proto() + dict({text("a"), text(std::string(100'000, 'x'))}) + ".";
   CHECK(test::thrown_by([&] { static_cast<void>(read_bytes(pickle_format, text_value, {.limits = limits})); }).code() ==
         ErrorCode::limit_exceeded);
+}
+
+TEST_CASE("pickles: the checksum of a long one is compared at open, unless arrays of it were passed over") {
+  std::string texts;
+  for (int i = 0; i < 60'000; ++i) texts += text("a text of twenty-odd bytes");
+  const std::string long_list = proto() + "](" + texts + "e.";
+  const std::string with_array =
+      proto() +
+      dict({text("t"), "](" + texts + "e", text("a"),
+            array({5'000'000}, numpy_dtype("u1", "|"), as_text(std::string(5'000'000, 'x')))}) +
+      ".";
+  for (const std::string& content : {long_list, with_array}) {
+    const bool has_array = content.size() > 5'000'000;
+    const auto file = [&](std::optional<std::uint32_t> crc32) {
+      test::ZipBuilder zip;
+      zip.add({.name = "archive/data.pkl", .content = content, .crc32 = crc32});
+      return zip.add("archive/version", "3\n").build();
+    };
+    CHECK(read_bytes(torch_zip_format, file({})).checksums.size() == (has_array ? 1 : 0));
+    if (has_array) continue;
+    const Error error = test::thrown_by([&] { static_cast<void>(read_bytes(torch_zip_format, file(7))); });
+    CHECK(error.code() == ErrorCode::corrupt);
+    CHECK(std::string(error.what()).find("CRC-32") != std::string::npos);
+  }
 }
 
 TEST_CASE("pickles: the leaves keep the order of their dicts") {
