@@ -265,7 +265,7 @@ void DcpIndex::add_tile(const Tiled& tiled, std::uint32_t owner, std::uint32_t c
             .size = stored->size};
   catalog_.dims.insert(catalog_.dims.end(), at.begin(), at.end());
   catalog_.dims.insert(catalog_.dims.end(), sizes.begin(), sizes.end());
-  core::require_limit(catalog_.dims.size(), none - 1, "the number of dims of all chunks", "32-bit indices");
+  core::require_format_bound(catalog_.dims.size(), none - 1, "the number of dims of all chunks");
   catalog_.tiles.push_back(tile);
 }
 

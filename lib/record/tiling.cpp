@@ -73,9 +73,8 @@ bool tile_exactly(const Shape& shape, std::span<const Piece> pieces) {
   std::vector<std::size_t> dims = cut_dims(shape, pieces);
   // Each cut dim doubles the corners. Tensors that are cut along more than a few do not exist.
   constexpr std::uint64_t max_corners = 1u << 28;
-  core::require_limit(dims.size(), 16, "the number of dims along which a tensor is cut", "16 dims");
-  core::require_limit((pieces.size() + 1) << dims.size(), max_corners, "the number of corners of all parts",
-                      "2^28 corners");
+  core::require_format_bound(dims.size(), 16, "the number of dims along which a tensor is cut");
+  core::require_format_bound((pieces.size() + 1) << dims.size(), max_corners, "the number of corners of all parts");
   Corners corners(std::move(dims));
   const Dims origin(shape.rank(), 0);
   corners.add(origin, shape, -1);
