@@ -1,5 +1,6 @@
 #include "record/tiling.hpp"
 
+#include <algorithm>
 #include <doctest/doctest.h>
 
 #include <random>
