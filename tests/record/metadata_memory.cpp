@@ -147,7 +147,6 @@ TEST_CASE("metadata memory: each format counts what it makes") {
       const Checkpoint checkpoint = open(path);
       CHECK(checkpoint.tensors().count() == 1);
       CHECK(budget_of(checkpoint).read_bytes() > 0);  // its limit grows with the file
-      CHECK(budget_of(checkpoint).read_bytes() <= 4 * bytes.size());
     }
     OpenOptions tight;
     tight.limits.metadata_memory_bytes = 15;
