@@ -36,8 +36,8 @@ class ProcessorShare {
 /// turn while they run, and memory that they touch first is their node's. Returns the number of calls made.
 unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>& work);
 
-/// Starts `work`, which must not throw, on a thread of its own. Letting the result go waits for its end. Null, and nothing
-/// is started, when the system gives no thread.
+/// Starts `work`, which must not throw, on a thread of its own. Letting the result go waits for its end. Null, and
+/// nothing is started, when the system gives no thread.
 std::shared_ptr<void> start_thread(std::function<void()> work);
 
 /// The first exception of several threads, and the word that it is time to stop. All members may be called from any

@@ -150,7 +150,8 @@ bool ScratchFile::open_named(::mode_t mode) {
   const int handle = sys::create(folder_->handle(), name.c_str(), mode);
   if (handle == -EEXIST || handle == -EINTR) return false;
   if (handle < 0) fail("open() of a scratch file beside it", handle);
-  // A file system without locks leaves the file unlocked; remove_dead_scratch() cannot lock it there either, and leaves it.
+  // A file system without locks leaves the file unlocked; remove_dead_scratch() cannot lock it there either, and leaves
+  // it.
   if (sys::try_lock(handle) == -EWOULDBLOCK || !is_named(*folder_, name, handle)) {
     sys::unlink(folder_->handle(), name.c_str());
     sys::close_written(handle);
@@ -188,7 +189,8 @@ void ScratchFile::sync() {
   if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("fsync()", result);
 }
 
-// Closing any descriptor makes a network file system send what it has delayed. The other one keeps the lock, and the file without a name.
+// Closing any descriptor makes a network file system send what it has delayed. The other one keeps the lock, and the
+// file without a name.
 void ScratchFile::finish() {
   const int twin = finished([&] { return sys::duplicate(handle_); });
   if (twin < 0) fail("dup()", twin);

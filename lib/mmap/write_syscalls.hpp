@@ -1,7 +1,8 @@
 // mmap/write_syscalls.hpp: every system call that writes: what saving does to files and folders.
 //
-// As in syscalls.hpp each function is the call of its name, returns what the call returns or -errno, retries nothing, and is not inline, so that
-// tests can link a twin that fails, or kills the process, on demand (tests/support/faulty_write_syscalls.cpp).
+// As in syscalls.hpp each function is the call of its name, returns what the call returns or -errno, retries nothing,
+// and is not inline, so that tests can link a twin that fails, or kills the process, on demand
+// (tests/support/faulty_write_syscalls.cpp).
 #pragma once
 
 #include <sys/types.h>
@@ -12,13 +13,16 @@
 
 namespace heft::mmap::sys {
 
-/// openat(O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC): never an existing file, never through a symlink. `mode` is subject to the umask.
+/// openat(O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC): never an existing file, never through a symlink. `mode` is subject
+/// to the umask.
 int create(int folder, const char* name, ::mode_t mode) noexcept;
-/// openat(O_TMPFILE | O_WRONLY | O_CLOEXEC): a file in the folder's file system that has no name yet, and goes with its last descriptor.
+/// openat(O_TMPFILE | O_WRONLY | O_CLOEXEC): a file in the folder's file system that has no name yet, and goes with its
+/// last descriptor.
 int create_unnamed(int folder, ::mode_t mode) noexcept;
 /// Gives the file of create_unnamed() a name that nothing has. Through /proc/self/fd, which needs no privilege.
 int link(int handle, int folder, const char* name) noexcept;
-/// flock(LOCK_EX | LOCK_NB). -EWOULDBLOCK while another open file description holds the lock. The kernel releases it with the last descriptor.
+/// flock(LOCK_EX | LOCK_NB). -EWOULDBLOCK while another open file description holds the lock. The kernel releases it
+/// with the last descriptor.
 int try_lock(int handle) noexcept;
 /// A second descriptor of the same open file, with O_CLOEXEC.
 int duplicate(int handle) noexcept;

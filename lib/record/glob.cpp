@@ -171,7 +171,8 @@ class Glob::States {
     count_ = entered_;
   }
 
-  // Adds a state, and those that follow it without a character. A fork's alternatives wait at the end of the room, where no entered state is yet.
+  // Adds a state, and those that follow it without a character. A fork's alternatives wait at the end of the room,
+  // where no entered state is yet.
   void enter(std::uint32_t number) noexcept {
     std::size_t waiting = 0;
     for (;;) {

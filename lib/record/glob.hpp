@@ -9,14 +9,15 @@
 
 namespace heft::record {
 
-/// A compiled glob: `*` is any run of characters, `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives, which may nest; a backslash quotes. A
-/// character is a code point of UTF-8, or a byte that is part of none.
+/// A compiled glob: `*` is any run of characters, `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives, which may
+/// nest; a backslash quotes. A character is a code point of UTF-8, or a byte that is part of none.
 ///
-/// All states that the name so far can have led to are followed at once, so a name of n characters takes n steps for each state of the pattern at
-/// most, whatever it is. Const members may be called from several threads.
+/// All states that the name so far can have led to are followed at once, so a name of n characters takes n steps for
+/// each state of the pattern at most, whatever it is. Const members may be called from several threads.
 class Glob {
  public:
-  /// Throws Error{out_of_range} with the reason for an unclosed class, brace or backslash, and for a range that runs backwards.
+  /// Throws Error{out_of_range} with the reason for an unclosed class, brace or backslash, and for a range that runs
+  /// backwards.
   explicit Glob(std::string_view pattern);
 
   /// True when the whole name matches. Throws std::bad_alloc for patterns of more than some hundred characters only.

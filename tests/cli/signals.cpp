@@ -1,4 +1,5 @@
-// Commands that a signal ends in the middle of a file, at the n-th call that writes: nothing is left behind, and the status is 128 + the signal.
+// Commands that a signal ends in the middle of a file, at the n-th call that writes: nothing is left behind, and the
+// status is 128 + the signal.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>

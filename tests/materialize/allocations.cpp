@@ -1,5 +1,5 @@
-// Every public call when memory runs out at its n-th allocation, once or from then on: std::bad_alloc or Error{out_of_memory}, nothing lost, and the
-// same call succeeds afterwards.
+// Every public call when memory runs out at its n-th allocation, once or from then on: std::bad_alloc or
+// Error{out_of_memory}, nothing lost, and the same call succeeds afterwards.
 #include <doctest/doctest.h>
 #include <dirent.h>
 

@@ -1,5 +1,6 @@
-// Loads in a process to which the kernel denies a call (seccomp, as sandboxes and containers do): the bytes are right all the same, and LoadStats
-// names what was refused. Each row proves that its call is made: a twin whose filter kills instead of denying dies of SIGSYS.
+// Loads in a process to which the kernel denies a call (seccomp, as sandboxes and containers do): the bytes are right
+// all the same, and LoadStats names what was refused. Each row proves that its call is made: a twin whose filter kills
+// instead of denying dies of SIGSYS.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -108,7 +109,8 @@ class Digest {
   std::uint64_t sum_ = 0xcbf29ce484222325u;
 };
 
-// Everything that a load may do: on every path, mapped and read, cached and not, into fresh memory and memory that is there, streamed and saved.
+// Everything that a load may do: on every path, mapped and read, cached and not, into fresh memory and memory that is
+// there, streamed and saved.
 struct Work {
   fs::path model;
   fs::path saved;

@@ -1,4 +1,5 @@
-// What a save does to the other files of its folder: the index of the checkpoint that it replaces, and limits of the process.
+// What a save does to the other files of its folder: the index of the checkpoint that it replaces, and limits of the
+// process.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 

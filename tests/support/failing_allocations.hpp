@@ -1,5 +1,6 @@
-// Memory that runs out at the n-th allocation. A test binary that lists `failing_allocations_dep` gets it in place of the system's: malloc and its
-// kin, with what C libraries take, or under a sanitizer, which has its own, operator new alone.
+// Memory that runs out at the n-th allocation. A test binary that lists `failing_allocations_dep` gets it in place of
+// the system's: malloc and its kin, with what C libraries take, or under a sanitizer, which has its own, operator new
+// alone.
 #pragma once
 
 #include <cstdint>
