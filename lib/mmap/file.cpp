@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/checked.hpp"
+#include "core/text.hpp"
 #include "heft/error.hpp"
 #include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
@@ -38,6 +39,13 @@ ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
       return ErrorCode::refused;
     default: return ErrorCode::io;
   }
+}
+
+// Of a symlink, nothing of anything else.
+std::optional<std::string> link_target(int folder, const std::string& name) {
+  std::array<char, 4096> target;
+  const std::int64_t size = sys::readlinkat(folder, name.c_str(), target);
+  return size < 0 ? std::nullopt : std::optional(std::string(target.data(), static_cast<std::size_t>(size)));
 }
 
 // The system's own words where they say all: Error::what() does not write them twice.
@@ -134,6 +142,9 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
   Descriptor opened = open_at(folder, name.c_str(), flags, pool);
   if (const int error = opened.os_error()) {
     const ErrorCode code = code_of_opening(error, symlinks);
+    if (const auto target = error == ENOENT ? link_target(folder, name) : std::nullopt)
+      throw Error(code, fmt::format("this is a symlink to '{}', which is not there: the download was interrupted, download it again", core::escaped(*target)),
+                  at(path, 0));
     throw Error(code, sentence_of_opening(code, error), at(path, error));
   }
   const Identity identity = identity_at_rest(opened.get(), path);
@@ -223,6 +234,17 @@ std::vector<std::string> Folder::names() const {
 bool Folder::has_file(const std::string& name) const noexcept {
   struct ::stat status {};
   return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool Folder::has_folder(const std::string& name) const noexcept {
+  struct ::stat status {};
+  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISDIR(status.st_mode);
+}
+
+std::optional<std::string> Folder::broken_link(const std::string& name) const {
+  struct ::stat status {};
+  if (name.find('\0') != std::string::npos || sys::fstatat(handle_, name.c_str(), status) != -ENOENT) return {};
+  return link_target(handle_, name);
 }
 
 File::File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks, std::shared_ptr<DescriptorPool> pool)

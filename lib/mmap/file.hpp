@@ -62,6 +62,10 @@ class Folder : public std::enable_shared_from_this<Folder> {
   [[nodiscard]] std::vector<std::string> names() const;
   /// True when a regular file (after following symlinks) of that name is there.
   [[nodiscard]] bool has_file(const std::string& name) const noexcept;
+  /// The same for a folder.
+  [[nodiscard]] bool has_folder(const std::string& name) const noexcept;
+  /// The target of a symlink of that name when nothing is there; nothing otherwise.
+  [[nodiscard]] std::optional<std::string> broken_link(const std::string& name) const;
 
  private:
   Folder(int handle, std::string path, Identity identity) noexcept

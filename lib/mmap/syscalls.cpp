@@ -33,6 +33,10 @@ void close(int handle) noexcept { ::close(handle); }
 int fstat(int handle, struct ::stat& into) noexcept { return or_errno(::fstat(handle, &into)); }
 int fstatat(int folder, const char* name, struct ::stat& into) noexcept { return or_errno(::fstatat(folder, name, &into, 0)); }
 
+std::int64_t readlinkat(int folder, const char* name, std::span<char> into) noexcept {
+  return or_errno<std::int64_t>(::readlinkat(folder, name, into.data(), into.size()));
+}
+
 std::int64_t fstatfs_type(int handle) noexcept {
   struct ::statfs system {};
   if (::fstatfs(handle, &system) < 0) return -errno;

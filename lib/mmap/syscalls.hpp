@@ -20,6 +20,8 @@ void close(int handle) noexcept;
 int fstat(int handle, struct ::stat& into) noexcept;
 /// Follows symlinks.
 int fstatat(int folder, const char* name, struct ::stat& into) noexcept;
+/// Bytes of a symlink's target written, cut where `into` ends.
+std::int64_t readlinkat(int folder, const char* name, std::span<char> into) noexcept;
 /// Type of the file system, as in <linux/magic.h>.
 std::int64_t fstatfs_type(int handle) noexcept;
 /// Nanoseconds since the epoch by the clock that files are stamped by, which moves in ticks: CLOCK_REALTIME_COARSE.

@@ -152,6 +152,11 @@ int fstatat(int folder, const char* name, struct ::stat& into) noexcept {
   return faulty(Call::fstatat, [&] { return ::fstatat(folder, name, &into, 0); });
 }
 
+std::int64_t readlinkat(int folder, const char* name, std::span<char> into) noexcept {
+  const auto size = ::readlinkat(folder, name, into.data(), into.size());
+  return size < 0 ? -errno : size;
+}
+
 std::int64_t fstatfs_type(int handle) noexcept {
   struct ::statfs system {};
   const int result = faulty(Call::fstatfs, [&] { return ::fstatfs(handle, &system); });
