@@ -25,6 +25,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/archive.hpp"
 #include "format/burn_dtype.hpp"
 #include "format/formats.hpp"
 #include "format/gzip.hpp"
@@ -33,6 +34,7 @@
 #include "format/layout.hpp"
 #include "format/number_lists.hpp"
 #include "format/pack_tree.hpp"
+#include "format/tar.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -212,6 +214,7 @@ class Reader {
   Catalog read();
 
  private:
+  void refuse_archives() const;
   void read_packed();
   void read_record(const core::Input& document, std::uint32_t member);
   void read_metadata(PackReader& reader);
@@ -237,17 +240,26 @@ Catalog Reader::read() {
   return std::move(catalog_);
 }
 
+/// Archives of models end in whatever way: they are told by how they begin.
+void Reader::refuse_archives() const {
+  Bytes first;
+  try {
+    first = gzip_first(input_, tar_header_bytes);
+  } catch (const Error&) {
+    return;  // read_gzip() finds what is wrong
+  }
+  if (resembles_tar(first.span())) refuse_gzip(first);
+}
+
 void Reader::read_packed() {
+  refuse_archives();
   Member member = read_gzip(input_);
   member.points = std::make_shared<InflatePoints>(member.full_size);
   require_ratio(member, limits_.inflate_ratio, "gzip");
   const InflatedInput document(input_, member, "gzip");
   const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
   if (!is_record(begin.span()))
-    throw Error(
-        ErrorCode::unsupported,
-        "gzip around something that is no MessagePack record of Burn, which heft does not read: unpack it first",
-        {.offset = 0});
+    refuse_gzip(begin);
   catalog_.members.push_back(member);
   read_record(document, 0);
   document.finish();

@@ -24,7 +24,7 @@ std::uint64_t Wire::count(std::uint64_t least_bytes, std::string_view what) {
 void Wire::require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const {
   if (count <= cursor_.remaining() / least_bytes) return;
   throw Error(ErrorCode::corrupt,
-              fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more", what, count,
+              fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an incomplete download, or damaged", what, count,
                           cursor_.remaining() / least_bytes, cursor_.remaining(), least_bytes),
               {.offset = offset()});
 }

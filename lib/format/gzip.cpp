@@ -10,6 +10,7 @@
 #include "core/cursor.hpp"
 #include "core/endian.hpp"
 #include "format/inflate.hpp"
+#include "format/inflate_stream.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -28,17 +29,7 @@ void skip_text(core::Cursor& cursor, std::string_view what) {
   throw Error(ErrorCode::corrupt, fmt::format("expected {} of at most {} bytes", what, max_text_bytes), {.offset = at});
 }
 
-}  // namespace
-
-bool is_gzip(std::span<const std::byte> head) noexcept {
-  constexpr std::size_t extra_flags_at = 8;  // 2 or 4: how hard the writer tried
-  constexpr std::byte max_extra_flags{8};
-  return head.size() >= 3 && head[0] == std::byte{0x1F} && head[1] == std::byte{0x8B} && head[2] == std::byte{8} &&
-         (head.size() <= extra_flags_at || head[extra_flags_at] <= max_extra_flags);
-}
-
-Member read_gzip(const core::Input& input) {
-  core::Cursor cursor(input, 0, input.size_bytes(), head_bytes);
+void skip_header(core::Cursor& cursor) {
   cursor.skip(3, "gzip's magic");
   const unsigned flags = cursor.u8("gzip's flags");
   if ((flags & reserved) != 0)
@@ -49,6 +40,28 @@ Member read_gzip(const core::Input& input) {
   if ((flags & has_name) != 0) skip_text(cursor, "gzip's file name");
   if ((flags & has_comment) != 0) skip_text(cursor, "gzip's comment");
   if ((flags & has_header_crc) != 0) cursor.skip(2, "gzip's header checksum");
+}
+
+}  // namespace
+
+bool is_gzip(std::span<const std::byte> head) noexcept {
+  constexpr std::size_t extra_flags_at = 8;  // 2 or 4: how hard the writer tried
+  constexpr std::byte max_extra_flags{8};
+  return head.size() >= 3 && head[0] == std::byte{0x1F} && head[1] == std::byte{0x8B} && head[2] == std::byte{8} &&
+         (head.size() <= extra_flags_at || head[extra_flags_at] <= max_extra_flags);
+}
+
+Bytes gzip_first(const core::Input& input, std::uint64_t wanted) {
+  constexpr std::uint64_t any_size = std::uint64_t{1} << 40;
+  core::Cursor cursor(input, 0, input.size_bytes(), head_bytes);
+  skip_header(cursor);
+  const InflatedInput content(input, {.begin = cursor.offset(), .size = cursor.remaining(), .full_size = any_size}, "gzip");
+  return content.read(0, wanted);
+}
+
+Member read_gzip(const core::Input& input) {
+  core::Cursor cursor(input, 0, input.size_bytes(), head_bytes);
+  skip_header(cursor);
   if (cursor.remaining() < trailer_bytes)
     throw Error(ErrorCode::corrupt, "expected gzip's checksum and size at the end", {.offset = cursor.offset()});
   Member member{.begin = cursor.offset(), .size = cursor.remaining() - trailer_bytes, .name = "gzip"};

@@ -19,6 +19,7 @@
 #include "format/json.hpp"
 #include "format/json_nodes.hpp"
 #include "format/name_table.hpp"
+#include "format/unknown.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -90,10 +91,19 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   return first != head.end() && *first == std::byte{'{'};
 }
 
+// Text under the name of weights is a server's message, unless it begins like an index.
+void require_index(const core::Input& input, std::string_view file_name) {
+  if (file_name.empty() || file_name.ends_with(".json")) return;
+  const Bytes head = input.read(0, std::min<std::uint64_t>(head_bytes, input.size_bytes()));
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), static_cast<std::size_t>(head.size_bytes()));
+  if (text.find("\"weight_map\"") == text.npos) refuse_unknown(head.span(), input.size_bytes());
+}
+
 Catalog read(const core::Input& input, const ReadOptions& options) {
   Catalog catalog(input.budget());
   catalog.format = index_json_format.name;
   const Limits& limits = options.limits;
+  require_index(input, options.file_name);
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");
   const Bytes text = input.read(0, input.size_bytes());
   json::Document document(text, 0, limits);
@@ -118,7 +128,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 
 constinit const Format index_json_format{
     .name = "index.json",
-    .suffixes = ".safetensors.index.json .bin.index.json",
+    .suffixes = ".safetensors.index.json .bin.index.json .msgpack.index.json",
     .reads = "weight_map of shards in the same folder; metadata",
     .writes = "",
     .matches = matches,

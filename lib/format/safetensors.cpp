@@ -66,7 +66,7 @@ std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
   const auto header = core::load_le<std::uint64_t>(length.data());
   core::require_limit(header, limits.safetensors_header_bytes, "the header's length", "safetensors_header_bytes", 0);
   if (!core::inside(length_bytes, header, size))
-    throw Error(ErrorCode::corrupt, fmt::format("expected a header of {} bytes, the file has {} after its first {}", header, size - length_bytes, length_bytes),
+    throw Error(ErrorCode::corrupt, fmt::format("the header declares {} bytes, the file has {} after its first {}: the download is incomplete", header, size - length_bytes, length_bytes),
                 {.offset = 0});
   return header;
 }
@@ -277,6 +277,10 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
     place_tensor(catalog, catalog.tensors[i], extents[i], end, data_begin);
     end = extents[i].end;
   }
+  if (end > file_size - data_begin)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the header declares a file of {} bytes, it has {}: the download is incomplete", core::add_or_throw(data_begin, end, "the end of the data"), file_size),
+                {.offset = data_begin});
   if (end != file_size - data_begin)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of data, the file has {} after its header", end, file_size - data_begin),
                 {.offset = data_begin});
@@ -326,7 +330,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 
 constinit const Format safetensors_format{
     .name = "safetensors",
-    .suffixes = ".safetensors",
+    .suffixes = ".safetensors .sft",
     .reads = "all 22 dtypes; one file, or shards with an index",
     .writes = "all dtypes, one file or shards with an index",
     .matches = matches,

@@ -19,6 +19,7 @@ namespace {
 constexpr std::uint64_t block_bytes = 512;
 constexpr std::size_t max_members = 1024;
 constexpr std::uint64_t max_pax_bytes = 64u << 10;
+constexpr int max_extensions = 8;  // headers before that of the first member
 constexpr std::size_t magic_at = 257;
 constexpr std::string_view posix_magic{"ustar\0", 6};
 constexpr std::string_view gnu_magic{"ustar  \0", 8};  // without a prefix to the name
@@ -121,12 +122,16 @@ void require_plain(std::string_view name, char type, std::uint64_t offset) {
     fail(ErrorCode::refused, fmt::format("tar member '{}' is no plain name", core::escaped(name)), offset);
 }
 
+std::string member_name(std::string_view header) {
+  std::string name(field(header, 0, 100));
+  if (header.substr(magic_at).starts_with(posix_magic) && header[345] != '\0') name = fmt::format("{}/{}", field(header, 345, 155), name);
+  return name;
+}
+
 /// The member whose header this is, at `at`. Its type and name are not looked at yet.
 TarMember read_header(std::string_view header, std::uint64_t at) {
   require_checksum(header, at);
-  TarMember member{std::string(field(header, 0, 100)), at + block_bytes, 0};
-  if (header.substr(magic_at).starts_with(posix_magic) && header[345] != '\0')
-    member.name = fmt::format("{}/{}", field(header, 345, 155), member.name);
+  TarMember member{member_name(header), at + block_bytes, 0};
   if (header[124] & '\x80') fail(ErrorCode::unsupported, "tar members over 8 GiB", at);
   member.size = octal(field(header, 124, 12), at, "a tar member's size");
   return member;
@@ -153,6 +158,25 @@ bool resembles_tar(std::span<const std::byte> head) noexcept {
   if (head.size() < block_bytes) return false;
   const std::string_view magic = text_of(head).substr(magic_at);
   return magic.starts_with(posix_magic) || magic.starts_with(gnu_magic);
+}
+
+std::string first_tar_member(const core::Input& input) {
+  std::uint64_t at = 0;
+  for (int header = 0; header < max_extensions && core::inside(at, block_bytes, input.size_bytes()); ++header) {
+    const Bytes block = input.read(at, block_bytes);
+    const std::string_view text = text_of(block.span());
+    if (!resembles_tar(block.span())) return {};
+    const std::uint64_t size = octal(field(text, 124, 12)).value_or(0);
+    const bool is_long_name = text[156] == 'L';
+    if (!is_pax(text[156]) && !is_long_name) return member_name(text);
+    if (!core::inside(at + block_bytes, size, input.size_bytes())) return {};
+    if (is_long_name && size <= max_pax_bytes) {
+      const Bytes name = input.read(at + block_bytes, size);
+      return std::string(field(text_of(name.span()), 0, size));
+    }
+    at += block_bytes + core::align_up(size, block_bytes);
+  }
+  return {};
 }
 
 std::vector<TarMember> read_tar(const core::Input& input) {

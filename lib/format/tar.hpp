@@ -16,6 +16,8 @@
 
 namespace heft::format {
 
+inline constexpr std::uint64_t tar_header_bytes = 512;
+
 struct TarMember {
   std::string name;
   std::uint64_t begin = 0;
@@ -26,6 +28,9 @@ struct TarMember {
 bool is_tar(std::span<const std::byte> head) noexcept;
 /// The same without the checksum.
 bool resembles_tar(std::span<const std::byte> head) noexcept;
+
+/// The name of the first member, which may be a folder's; empty where the headers before it do not fit `input`.
+std::string first_tar_member(const core::Input& input);
 
 /// The plain files of the archive, in order.
 ///

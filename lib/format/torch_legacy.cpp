@@ -116,7 +116,7 @@ constinit const Format torch_legacy_format{
 
 constinit const Format pickle_format{
     .name = "pickle",
-    .suffixes = ".pkl",
+    .suffixes = ".pkl .pickle",
     .reads = "protocols 2 to 5, with NumPy arrays; nothing is executed",
     .writes = "",
     .matches = matches_pickle,

@@ -10,6 +10,8 @@
 // formats do: both are read.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <string>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "core/checked.hpp"
 #include "core/cursor.hpp"
 #include "core/text.hpp"
+#include "format/archive.hpp"
 #include "format/formats.hpp"
 #include "format/tar.hpp"
 #include "format/torch_globals.hpp"
@@ -42,6 +45,7 @@ class TorchTar {
  private:
   using Storages = std::map<std::string, TorchStorage, std::less<>>;
 
+  void refuse_others() const;
   const TarMember* find(std::string_view name) const;
   core::Cursor cursor(const TarMember& member) const {
     return {input_, member.begin, member.begin + member.size, chunk_bytes};
@@ -178,7 +182,23 @@ void TorchTar::read_tensors(const TarMember& member) {
   for (std::uint64_t left = read_count(at, "the number of tensors"); left > 0; --left) read_tensor(at);
 }
 
+/// Its members, in one of the orders that tar programs put them.
+bool is_pytorch(std::string_view first_member) noexcept {
+  static constexpr std::array<std::string_view, 4> names{"sys_info", "pickle", "storages", "tensors"};
+  return std::ranges::find(names, first_member) != names.end();
+}
+
+/// Archives of other programs, whose headers are sound.
+void TorchTar::refuse_others() const {
+  const Bytes head = input_.read(0, std::min(tar_header_bytes, input_.size_bytes()));
+  const std::string first = is_tar(head.span()) ? first_tar_member(input_) : std::string();
+  if (first.empty() || is_pytorch(first)) return;
+  const std::string_view named = first;
+  refuse_archive("a tar archive", {&named, 1});
+}
+
 Catalog TorchTar::read() {
+  refuse_others();
   members_ = read_tar(input_);
   const TarMember* pickle = find("pickle");
   const TarMember* storages = find("storages");

@@ -11,6 +11,8 @@
 // they are used. Code in TorchScript archives is not looked at.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -19,6 +21,7 @@
 #include "core/cursor.hpp"
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/archive.hpp"
 #include "format/formats.hpp"
 #include "format/inflate.hpp"
 #include "format/torch_objects.hpp"
@@ -86,6 +89,7 @@ class TorchZip {
   std::uint32_t find(std::string_view record) const { return zip_.find(fmt::format("{}/{}", folder_, record)); }
   Bytes read_record(std::uint32_t entry, std::uint64_t max_bytes, core::LimitName limit);
   std::string read_mark(std::string_view record);
+  void refuse_others() const;
   void refuse_relatives() const;
   std::uint64_t read_version();
   bool read_byte_order();
@@ -121,7 +125,24 @@ std::string TorchZip::read_mark(std::string_view record) {
   return {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size_bytes())};
 }
 
-/// Other programs' zips that a user may take for PyTorch's.
+/// A record that every archive of PyTorch has, or would if it were whole.
+bool is_pytorch(std::string_view record) noexcept {
+  static constexpr std::array<std::string_view, 6> names{"data.pkl", "bytecode.pkl", "constants.pkl", "version", "byteorder", "archive_format"};
+  const std::size_t slash = record.find('/');
+  return slash == record.npos ? record == names.front() : std::ranges::find(names, record.substr(slash + 1)) != names.end();
+}
+
+/// Archives of other programs.
+void TorchZip::refuse_others() const {
+  std::vector<std::string_view> names;
+  for (const ZipEntry& entry : zip_.entries) {
+    if (is_pytorch(entry.name)) return;
+    if (!entry.name.ends_with('/')) names.push_back(entry.name);
+  }
+  refuse_archive("a zip archive", names);
+}
+
+/// PyTorch's own zips that are no checkpoints.
 void TorchZip::refuse_relatives() const {
   if (find("archive_format") != none)
     throw Error(ErrorCode::unsupported, "a PT2 archive (torch.export), which heft does not read");
@@ -263,6 +284,7 @@ void TorchZip::check_long_pickle(std::optional<std::uint32_t> found, const ZipEn
 
 void TorchZip::read() {
   zip_ = read_zip(input_, options_.limits);
+  refuse_others();
   folder_ = common_folder(zip_);
   refuse_relatives();
   const std::uint64_t version = read_version();
@@ -293,7 +315,7 @@ void read_torch_zip(const core::Input& input, const ReadOptions& options, const 
 
 constinit const Format torch_zip_format{
     .name = "torch",
-    .suffixes = ".pt .pth .bin .ckpt",
+    .suffixes = ".pt .pth .bin .ckpt .ot",
     .reads = "PyTorch 1.6 and newer (versions 1 to 10), TorchScript archives; nothing is executed",
     .writes = "",
     .matches = matches,

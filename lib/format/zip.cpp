@@ -56,14 +56,19 @@ std::uint64_t find_end_record(const core::Input& input) {
   const Bytes tail = input.read(tail_begin, size - tail_begin);
   const std::span<const std::byte> bytes = tail.span();
   std::optional<std::uint64_t> found;
+  bool is_followed = false;
   for (std::size_t at = bytes.size() - end_bytes + 1; at-- > 0;) {
     if (core::load_le<std::uint32_t>(bytes.data() + at) != end_signature) continue;
     const std::uint64_t comment = core::load_le<std::uint16_t>(bytes.data() + at + 20);
+    is_followed = is_followed || at + end_bytes + comment < bytes.size();
     if (at + end_bytes + comment != bytes.size()) continue;
     if (found) fail(ErrorCode::ambiguous, "two zip end records fit the end of the file", tail_begin + at);
     found = tail_begin + at;
   }
-  if (!found) fail(ErrorCode::corrupt, "no zip end record at the end of the file", size);
+  if (!found && is_followed) fail(ErrorCode::corrupt, "no zip end record at the end of the file, but one before it: bytes were appended, or the file is damaged", size);
+  if (!found)
+    fail(ErrorCode::corrupt,
+         fmt::format("a zip archive starts here, and no zip end record is at the end of its {} bytes: the download is incomplete, download it again", size), size);
   return *found;
 }
 

@@ -31,7 +31,7 @@ TEST_CASE("checked: require_inside says what was expected and what remains") {
     FAIL("expected an error");
   } catch (const heft::Error& error) {
     CHECK(error.code() == heft::ErrorCode::corrupt);
-    CHECK(error.sentence() == "expected 20 bytes of the header, 10 remain");
+    CHECK(error.sentence() == "expected 20 bytes of the header, 10 remain: cut short by an incomplete download, or damaged");
     CHECK(error.offset() == 90);
   }
 }

@@ -134,27 +134,27 @@ struct Valid {
 };
 
 std::vector<Valid> hardest() {
-  return {
-      {&format::npy_format, "payload", npy_file()},
-      {&format::npz_format, "payload", npz_file("w.npy")},
-      {&format::npz_format, "an array named as a member of Keras'", npz_file("model.weights.h5.npy")},
-      {&format::npz_format, "an array named as PyTorch's pickle", npz_file("archive/data.pkl.npy")},
-      {&format::torch_zip_format, "payload", torch_file("archive")},
-      {&format::torch_zip_format, "a folder named as a member of Keras'", torch_file("model.weights.h5")},
-      {&format::torch_zip_format, "a folder that ends as an array does", torch_file("w.npy")},
-      {&format::torch_zip_format, "a folder named as another's index", torch_file("metadata.json")},
-      {&format::gguf_format, "payload", gguf_file("k")},
-      {&format::gguf_format, "a key that is another's magic", gguf_file("FT01FH01")},
-      {&format::flax_format, "payload", flax_file("w")},
-      {&format::flax_format, "a name that holds another's magic", flax_file("wxFT01FH01")},
-      {&format::flax_format, "a name that is JSON", flax_file(R"({"weight_map":{}})")},
-      {&format::flax_format, "a name as long as Burn's", flax_file("metadatum")},
-      {&format::burn_record_format, "payload", burn_file()},
-      {&format::pickle_format, "payload", pickle_file()},
-      {&format::ctranslate2_format, "payload", ctranslate2_file("TransformerSpec")},
-      {&format::ctranslate2_format, "a name that is JSON", ctranslate2_file(R"({"a":1})")},
-      {&format::index_json_format, "blanks", std::string(700, ' ') + R"({"weight_map":{"ustar":"a"}})"},
-  };
+  std::vector<Valid> files;
+  files.push_back({&format::npy_format, "payload", npy_file()});
+  files.push_back({&format::npz_format, "payload", npz_file("w.npy")});
+  files.push_back({&format::npz_format, "an array named as a member of Keras'", npz_file("model.weights.h5.npy")});
+  files.push_back({&format::npz_format, "an array named as PyTorch's pickle", npz_file("archive/data.pkl.npy")});
+  files.push_back({&format::torch_zip_format, "payload", torch_file("archive")});
+  files.push_back({&format::torch_zip_format, "a folder named as a member of Keras'", torch_file("model.weights.h5")});
+  files.push_back({&format::torch_zip_format, "a folder that ends as an array does", torch_file("w.npy")});
+  files.push_back({&format::torch_zip_format, "a folder named as another's index", torch_file("metadata.json")});
+  files.push_back({&format::gguf_format, "payload", gguf_file("k")});
+  files.push_back({&format::gguf_format, "a key that is another's magic", gguf_file("FT01FH01")});
+  files.push_back({&format::flax_format, "payload", flax_file("w")});
+  files.push_back({&format::flax_format, "a name that holds another's magic", flax_file("wxFT01FH01")});
+  files.push_back({&format::flax_format, "a name that is JSON", flax_file(R"({"weight_map":{}})")});
+  files.push_back({&format::flax_format, "a name as long as Burn's", flax_file("metadatum")});
+  files.push_back({&format::burn_record_format, "payload", burn_file()});
+  files.push_back({&format::pickle_format, "payload", pickle_file()});
+  files.push_back({&format::ctranslate2_format, "payload", ctranslate2_file("TransformerSpec")});
+  files.push_back({&format::ctranslate2_format, "a name that is JSON", ctranslate2_file(R"({"a":1})")});
+  files.push_back({&format::index_json_format, "blanks", std::string(700, ' ') + R"({"weight_map":{"ustar":"a"}})"});
+  return files;
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ TEST_CASE("refused: files of known formats are refused by name, with what to do"
       {"ggjt", "tjgg" + zeros, "ggml", "convert"},
       {"ggla", "algg" + zeros, "ggml", "convert"},
       {"HDF5 at 0", "\x89HDF\r\n\x1A\n" + zeros, "HDF5", "h5py"},
-      {"HDF5 after 1024 bytes of the user", std::string(1024, 'u') + "\x89HDF\r\n\x1A\n" + zeros, "HDF5", "h5py"},
+      {"HDF5 after 1024 bytes of the user", std::string(1024, 'u').append("\x89HDF\r\n\x1A\n").append(zeros), "HDF5", "h5py"},
       {"Keras 3", zip_of("metadata.json") + R"({"keras_version": "3.1.1"})", "Keras 3", "load it with Keras"},
       {"7z", "7z\xBC\xAF\x27\x1C" + zeros, "7z", "unpack"},
       {"empty zip", "PK\x05\x06" + std::string(18, '\0'), "empty zip", "again"},

@@ -197,11 +197,11 @@ bool has_opaque_node(const format::Catalog& catalog) {
 const Verdict odd_files[] = {
     {"data/bad_pytorch.pt", ErrorCode::unrecognized, ""},  // a picture
     {"data/benign0_v4.pkl", opens, ""},
-    {"data/benign_password_protected.zip", ErrorCode::corrupt, "in a folder"},
-    {"data/malicious1_0x1.zip", ErrorCode::corrupt, "data.pkl"},
-    {"data/malicious1_0x20.zip", ErrorCode::corrupt, "data.pkl"},
+    {"data/benign_password_protected.zip", ErrorCode::unsupported, "zip archive holding 'test.txt'"},
+    {"data/malicious1_0x1.zip", ErrorCode::unsupported, "zip archive holding"},
+    {"data/malicious1_0x20.zip", ErrorCode::unsupported, "zip archive holding"},
     {"data/malicious1_central_directory.zip", ErrorCode::corrupt, "in a folder"},
-    {"data/malicious1_wrong_ext.zip", ErrorCode::corrupt, "in a folder"},
+    {"data/malicious1_wrong_ext.zip", ErrorCode::unsupported, "zip archive holding"},
     {"data/new_pytorch_model.bin", opens, ""},
     {"data/pytorch_magic_bypass.pt", ErrorCode::corrupt, "after the pickle's STOP"},
     {"data/pytorch_model.bin", opens, ""},
