@@ -53,6 +53,9 @@ struct OpenOptions {
   /// formats.
   std::string top_level_key = {};
   NumpyOptions numpy = {};
+  /// The cache of huggingface_hub, usually ~/.cache/huggingface/hub: a path that is not there and reads "organization/name" is looked up in
+  /// it. Empty: it is not. heft reads no environment: HF_HOME and its like are the caller's to read.
+  std::filesystem::path hub_cache = {};
 };
 
 /// One file of a checkpoint.
@@ -190,8 +193,16 @@ class HEFT_API Checkpoint {
 /// Opens a checkpoint: one file of any format, an index (`*.index.json`), or a folder.
 ///
 /// Reads headers only: cost grows with the number of tensors, not with bytes. The headers of many shards are read by up to eight threads, which
-/// are gone when open() returns. A folder is tried in Hugging Face's order: model.safetensors,
-/// the safetensors index, pytorch_model.bin, its index, Meta's consolidated.NN.pth; then a single file of a known format.
+/// are gone when open() returns. A folder is tried in Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index,
+/// flax_model.msgpack, its index; then variants (model.fp16.safetensors), Meta's consolidated.NN.pth, and the only file, index or complete
+/// set of numbered parts with an ending of weights. What a trainer keeps beside them (training_args.bin, optimizer.pt, ...) is never the
+/// model. The folder of a model in the cache of huggingface_hub (models--organization--name) stands for the snapshot of its refs/main,
+/// without one for its only snapshot. Weights that are there and not used are named in notes().
+///
+/// An index names the files of a model: all must be there. Tensors that lie in another of them than it says are taken from there, with a
+/// note; tensor() of one that lies in none is Error{not_found}. An index of which no file is there is not used where one complete set of
+/// numbered parts is, with a note.
+///
 /// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io;
 /// changed_on_disk where a file was written to while its headers were read, or one of several was replaced meanwhile.
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});

@@ -1,5 +1,6 @@
 #include "heft/checkpoint.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -55,6 +56,8 @@ TensorView Checkpoint::tensor(std::string_view name) const {
   if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none) return state_->view(position);
   for (const record::LeafValue& value : state_->values)
     if (value.name == name) fail_value(*state_, value);
+  if (std::ranges::binary_search(state_->absent, name))
+    throw Error(ErrorCode::not_found, "the index names it, and no shard has it", {.path = state_->absent_in, .tensor = std::string(name)});
   throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", state_->names.size(), core::did_you_mean(name, state_->names)),
               {.path = state_->path, .tensor = std::string(name)});
 }

@@ -21,6 +21,8 @@ Derivation::Derivation(const Checkpoint& from)
   state_->values.insert(state_->values.end(), from_->values.begin(), from_->values.end());
   state_->made = from_->made;
   state_->skipped = from_->skipped;
+  state_->absent = from_->absent;
+  state_->absent_in = from_->absent_in;
   for (std::uint32_t position = 0; position < from_->entries.size(); ++position) state_->names.push_back(from_->name(position));
 }
 

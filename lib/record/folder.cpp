@@ -2,96 +2,118 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "record/no_weights.hpp"
+#include "record/weight_names.hpp"
 
 namespace heft::record {
 namespace {
 
 constexpr std::size_t max_name_bytes = 255;
 
-bool is_digits(std::string_view text) noexcept {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+// Names that Hugging Face's libraries look for, in their order; after each, its index.
+struct KnownName {
+  std::string_view stem;
+  std::string_view ending;
+};
+constexpr std::array<KnownName, 8> known_names{{
+    {"model", ".safetensors"},
+    {"diffusion_pytorch_model", ".safetensors"},
+    {"adapter_model", ".safetensors"},
+    {"pytorch_model", ".bin"},
+    {"diffusion_pytorch_model", ".bin"},
+    {"adapter_model", ".bin"},
+    {"flax_model", ".msgpack"},
+    {"diffusion_flax_model", ".msgpack"},
+}};
+constexpr std::string_view index_ending = ".index.json";
+
+// "model.fp16.safetensors", "model.fp16.safetensors.index.json"
+bool is_variant(std::string_view name, const KnownName& known, std::string_view ending) noexcept {
+  return name.starts_with(known.stem) && name.substr(known.stem.size()).starts_with('.') && name.ends_with(ending);
 }
 
-[[noreturn]] void fail_ambiguous(const mmap::Folder& folder, std::string_view what, std::vector<std::string> names) {
-  const std::size_t all = names.size();
-  names.resize(std::min<std::size_t>(all, 5));
-  for (std::string& name : names) name = fmt::format("'{}'", core::escaped(name));
-  throw Error(ErrorCode::ambiguous, fmt::format("expected one checkpoint, found {} {}: {}{}", all, what, fmt::join(names, ", "), all > names.size() ? ", ..." : ""),
+[[noreturn]] void fail_ambiguous(const mmap::Folder& folder, std::string_view what, std::span<const std::string> names) {
+  throw Error(ErrorCode::ambiguous, fmt::format("expected one checkpoint, found {} {}: {}; open one of them", names.size(), what, listed(names)),
               {.path = folder.path()});
 }
 
-// "<prefix>-00002-of-00003<suffix>" taken apart.
-struct PartName {
-  std::string_view prefix;
-  std::string_view number;
-  std::string_view total;
-};
-
-std::optional<PartName> part_name(std::string_view name, std::string_view suffix) noexcept {
-  if (!name.ends_with(suffix)) return {};
-  name.remove_suffix(suffix.size());
-  const std::size_t of = name.rfind("-of-");
-  if (of == std::string_view::npos) return {};
-  const std::size_t dash = name.rfind('-', of == 0 ? 0 : of - 1);
-  if (dash == std::string_view::npos || dash >= of) return {};
-  PartName part{name.substr(0, dash), name.substr(dash + 1, of - dash - 1), name.substr(of + 4)};
-  if (!is_digits(part.number) || !is_digits(part.total) || part.number.size() != part.total.size() || part.total.size() > 9) return {};
-  return part;
+bool is_digits(std::string_view text) noexcept {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 class Chooser {
  public:
-  explicit Chooser(const mmap::Folder& folder) : folder_(folder), names_(folder.names()) {}
+  explicit Chooser(const mmap::Folder& folder) : folder_(folder), names_(folder.names()) {
+    for (const std::string& name : names_) {
+      if (name.starts_with('.') || is_helper(name) || !(is_weights(name) || is_index(name))) continue;
+      if (folder.has_file(name)) (is_index(name) ? indexes_ : weights_).push_back(name);
+      else if (folder.broken_link(name)) broken_.push_back(name);
+    }
+  }
 
   Choice choose() const {
-    if (auto choice = hugging_face()) return *choice;
-    if (auto choice = distributed()) return *choice;
-    if (auto choice = meta()) return *choice;
-    for (const std::string_view suffix : {".safetensors", ".gguf", ".bin", ".pth", ".pt", ".ckpt", ".npz", ".npy", ".tar"})
-      if (auto choice = only(suffix)) return *choice;
-    throw Error(ErrorCode::not_found, "expected a checkpoint, found no file that is named like model weights", {.path = folder_.path()});
+    Choice choice = first_choice();
+    for (const std::vector<std::string>* all : {&weights_, &indexes_})
+      std::ranges::set_difference(*all, choice.names, std::back_inserter(choice.unused));
+    if (!broken_.empty())
+      choice.notes.push_back(fmt::format("not used: {}: symlinks whose targets are not there, as an interrupted download leaves them", listed(broken_)));
+    return choice;
   }
 
  private:
+  Choice first_choice() const {
+    if (auto choice = hugging_face()) return *choice;
+    if (auto choice = distributed()) return *choice;
+    if (auto choice = variant()) return *choice;
+    if (auto choice = meta()) return *choice;
+    if (auto choice = only()) return *choice;
+    // Opening it gives an error with what the file is, and what to do.
+    const auto refused = files([](std::string_view name) { return is_refused_weights(name) && !is_helper(name); });
+    if (!refused.empty() && broken_.empty()) return one_file(refused.front());
+    fail_no_weights(folder_, names_, broken_);
+  }
+
   [[nodiscard]] bool has(std::string_view name) const {
-    return std::binary_search(names_.begin(), names_.end(), name) && folder_.has_file(std::string(name));
+    return std::ranges::binary_search(names_, name) && folder_.has_file(std::string(name));
   }
 
   template <class Test>
   [[nodiscard]] std::vector<std::string> files(const Test& test) const {
     std::vector<std::string> found;
     for (const std::string& name : names_)
-      if (test(name) && folder_.has_file(name)) found.push_back(name);
+      if (!name.starts_with('.') && test(name) && folder_.has_file(name)) found.push_back(name);
     return found;
   }
 
+  static Choice one_file(std::string name) { return {Choice::Kind::file, {std::move(name)}}; }
+
   [[nodiscard]] std::optional<Choice> hugging_face() const {
-    struct Kind {
-      std::array<std::string_view, 3> files;
-      std::string_view index_ending;
-    };
-    static constexpr Kind kinds[] = {
-        {{"model.safetensors", "diffusion_pytorch_model.safetensors", "adapter_model.safetensors"}, ".safetensors.index.json"},
-        {{"pytorch_model.bin", "diffusion_pytorch_model.bin", "adapter_model.bin"}, ".bin.index.json"},
-    };
-    for (const Kind& kind : kinds) {
-      for (const std::string_view file : kind.files) {
-        if (has(file)) return Choice{Choice::Kind::file, {std::string(file)}};
-        if (const std::string index = std::string(file) + ".index.json"; has(index)) return Choice{Choice::Kind::file, {index}};
-      }
-      // A variant: model.fp16.safetensors.index.json.
-      auto variants = files([&](const std::string& name) { return name.ends_with(kind.index_ending); });
-      if (variants.size() > 1) fail_ambiguous(folder_, "indexes", variants);
-      if (variants.size() == 1) return Choice{Choice::Kind::file, std::move(variants)};
+    for (const KnownName& known : known_names) {
+      const std::string file = fmt::format("{}{}", known.stem, known.ending);
+      if (has(file)) return one_file(file);
+      if (has(file + std::string(index_ending))) return one_file(file + std::string(index_ending));
+    }
+    return {};
+  }
+
+  // The index or file of a variant, where each name but the variant's is one of Hugging Face's; or any one index.
+  [[nodiscard]] std::optional<Choice> variant() const {
+    if (indexes_.size() > 1) fail_ambiguous(folder_, "indexes", indexes_);
+    if (indexes_.size() == 1) return one_file(indexes_.front());
+    for (const KnownName& known : known_names) {
+      std::vector<std::string> found;
+      std::ranges::copy_if(weights_, std::back_inserter(found),
+                           [&](std::string_view name) { return is_variant(name, known, known.ending) && !part_name(name); });
+      if (found.size() > 1) fail_ambiguous(folder_, "variants", found);
+      if (found.size() == 1) return one_file(found.front());
     }
     return {};
   }
@@ -122,27 +144,37 @@ class Chooser {
     return Choice{Choice::Kind::meta, std::move(parts)};
   }
 
-  // The only file of that ending, or the only set of numbered parts when the set is complete.
-  [[nodiscard]] std::optional<Choice> only(std::string_view suffix) const {
-    auto found = files([&](std::string_view name) { return name.ends_with(suffix); });
-    if (found.empty()) return {};
-    if (found.size() == 1) return Choice{Choice::Kind::file, std::move(found)};
-    std::map<std::pair<std::string_view, std::string_view>, std::size_t> sets;
-    for (const std::string& name : found) {
-      const auto part = part_name(name, suffix);
-      if (!part) fail_ambiguous(folder_, fmt::format("files that end in {}", suffix), found);
-      ++sets[{part->prefix, part->total}];
+  // The only file, or the only set of numbered parts when it is complete.
+  [[nodiscard]] std::optional<Choice> only() const {
+    if (std::ranges::any_of(weights_, is_scattered)) fail_scattered(folder_);
+    const std::vector<PartSet> sets = part_sets(weights_);
+    std::vector<std::string> candidates;
+    for (const PartSet& set : sets) candidates.push_back(set.names.size() == 1 ? set.names.front() : set.pattern());
+    std::ranges::copy_if(weights_, std::back_inserter(candidates), [](std::string_view name) { return !part_name(name); });
+    if (candidates.empty()) return {};
+    if (candidates.size() > 1) fail_ambiguous(folder_, "candidates", candidates);
+    if (sets.empty()) return one_file(candidates.front());
+    return parts(sets.front());
+  }
+
+  [[nodiscard]] Choice parts(const PartSet& set) const {
+    if (!set.is_complete()) {
+      const std::uint64_t count = set.total - std::min<std::uint64_t>(set.total, set.names.size());
+      throw Error(ErrorCode::not_found,
+                  fmt::format("expected {} parts as their names declare, found {}; missing: {}: the download is incomplete", set.total, set.names.size(),
+                              listed(set.missing(6), count)),
+                  {.path = folder_.path()});
     }
-    if (sets.size() != 1) fail_ambiguous(folder_, fmt::format("sets of parts that end in {}", suffix), found);
     // A GGUF part names its siblings itself, and checks them.
-    if (suffix == ".gguf") return Choice{Choice::Kind::file, {found.front()}};
-    if (const std::string total(sets.begin()->first.second); std::stoul(total) != found.size())
-      throw Error(ErrorCode::not_found, fmt::format("expected {} parts as their names say, found {}", std::stoul(total), found.size()), {.path = folder_.path()});
-    return Choice{Choice::Kind::parts, std::move(found)};
+    if (set.names.front().ends_with(".gguf")) return one_file(set.names.front());
+    return {Choice::Kind::parts, set.names};
   }
 
   const mmap::Folder& folder_;
-  std::vector<std::string> names_;
+  std::vector<std::string> names_;    // sorted
+  std::vector<std::string> weights_;  // sorted
+  std::vector<std::string> indexes_;  // sorted
+  std::vector<std::string> broken_;   // symlinks named like either, whose targets are not there
 };
 
 }  // namespace

@@ -19,12 +19,17 @@ struct Choice {
   };
   Kind kind = Kind::file;
   std::vector<std::string> names;
+  std::vector<std::string> unused = {};  ///< Other files there that are named like weights, sorted; of an index, the files that it names too.
+  std::vector<std::string> notes = {};
 };
 
-/// Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index (a variant's where only that is
-/// there), the index of a distributed checkpoint, Meta's parts; else the only file, or the only complete set of
-/// numbered parts, with an ending of model weights. Throws Error{not_found} when there is none, Error{ambiguous} naming
-/// some when there are several.
+/// Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index, flax_model.msgpack, its index; their variants
+/// (model.fp16.safetensors) where only those are there; the index of a distributed checkpoint; Meta's parts; else the only file, index or set of numbered parts that a format's
+/// endings call weights. What a trainer keeps beside the model (is_helper()) is not looked at. A folder that holds no weights but a file of
+/// a format that is refused by name gives that file.
+///
+/// Throws Error{not_found} when there is none, with what there is instead; for a set of parts that is incomplete, with the parts that are
+/// missing; Error{ambiguous} naming the candidates when there are several; Error{unsupported} for pieces of a DeepSpeed checkpoint.
 Choice choose(const mmap::Folder& folder);
 
 /// Throws Error{refused} unless `name`, which a file declares as its sibling, is a plain name: 1 to 255 bytes without '/', '\', control

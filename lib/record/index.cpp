@@ -7,72 +7,173 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/text.hpp"
+#include "format/formats.hpp"
 #include "heft/error.hpp"
+#include "record/join.hpp"
 #include "record/view_access.hpp"
 
 namespace heft::record {
 namespace {
 
+std::string base_name(const Shard& shard) {
+  const std::string& path = shard.file->path();
+  return path.substr(path.rfind('/') + 1);
+}
+
+// "1 tensor", "2 tensors"
+std::string tensors(std::size_t count) { return fmt::format("{} tensor{}", count, count == 1 ? "" : "s"); }
+
+// What a note shows of each tensor, and how many more there are.
+class NoteList {
+ public:
+  void add(std::string words) {
+    if (++count_ <= max_shown) shown_.push_back(std::move(words));
+  }
+  void add_name(std::string_view name) { add(fmt::format("'{}'", core::escaped(name))); }
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::string text() const {
+    return fmt::format("{}{}", fmt::join(shown_, ", "), count_ > shown_.size() ? fmt::format(" and {} more", count_ - shown_.size()) : "");
+  }
+
+ private:
+  static constexpr std::size_t max_shown = 5;
+  std::vector<std::string> shown_;
+  std::size_t count_ = 0;
+};
+
 // Every tensor of every shard by name. A name may be in several shards: the index says which is meant.
 class Candidates {
  public:
-  explicit Candidates(State& state) : state_(state) {
-    for (std::uint32_t shard = 0; shard < state_.shards.size(); ++shard) {
-      const auto count = static_cast<std::uint32_t>(state_.catalog(shard).tensors.size());
-      for (std::uint32_t entry = 0; entry < count; ++entry) refs_.push_back({shard, entry});
-    }
+  Candidates(State& state, const Shard& index) : state_(state), index_(index) {
+    list_tensors();
     table_ = core::NameIndex(refs_.size());
-    for (std::uint32_t position = 0; position < refs_.size(); ++position)
-      table_.insert(state_.hash(name(position)), position, [](std::uint32_t) { return false; });
+    for (std::uint32_t position = 0; position < refs_.size(); ++position) enter(position);
     meant_.resize(refs_.size());
     next_.resize(state_.shards.size(), {core::NameIndex::none, core::NameIndex::none, core::NameIndex::none, core::NameIndex::none});
   }
 
-  void mark(std::string_view name, std::uint32_t shard, const Shard& index) {
+  void mark(std::string_view name, std::uint32_t shard) {
     std::uint32_t position = guess(name, shard);
-    if (position == core::NameIndex::none)
-      position = table_.find(state_.hash(name), [&](std::uint32_t held) { return refs_[held].shard == shard && this->name(held) == name; });
-    next_[shard].front() = position + 1;
-    if (position != core::NameIndex::none && !meant_[position]) {
-      meant_[position] = true;
-      ++marked_;
+    if (position == core::NameIndex::none) position = look_up(name, shard);
+    if (position == core::NameIndex::none) {
+      state_.absent.emplace_back(name);
+      absent_.add_name(name);
       return;
     }
-    if (position != core::NameIndex::none)
-      throw Error(ErrorCode::ambiguous, "the index names it twice", {.path = index.file->path(), .tensor = std::string(name)});
-    throw Error(ErrorCode::corrupt, fmt::format("the index says it is in {}, which does not have it", core::escaped(state_.shards[shard]->file->path(), 1000)),
-                {.path = index.file->path(), .tensor = std::string(name)});
+    next_[shards_[position]].front() = position + 1;
+    if (meant_[position]) throw Error(ErrorCode::ambiguous, "the index names it twice", {.path = index_.file->path(), .tensor = std::string(name)});
+    meant_[position] = true;
+    ++marked_;
+    if (shards_[position] != shard) moved_.add(fmt::format("'{}' in '{}'", core::escaped(name), core::escaped(base_name(*state_.shards[shards_[position]]))));
   }
 
-  // Those marked, in file order, become the state's table; the rest a note for each shard.
+  // Those marked, in file order, become the state's table; what differs from the index becomes notes.
   void keep_marked() {
+    if (marked_ == 0)
+      throw Error(ErrorCode::corrupt, fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.count(), absent_.text()),
+                  {.path = index_.file->path()});
+    note_differences();
+    std::ranges::sort(state_.absent);
+    state_.absent_in = index_.file->path();
     if (marked_ == refs_.size()) {
       state_.entries = std::move(refs_);
       state_.index = std::move(table_);
       state_.list_names();
       return;
     }
-    state_.entries.reserve(marked_);
-    std::vector<std::uint32_t> left_out(state_.shards.size());
-    for (std::uint32_t position = 0; position < refs_.size(); ++position) {
-      if (meant_[position]) state_.entries.push_back(refs_[position]);
-      else ++left_out[refs_[position].shard];
-    }
-    for (std::uint32_t shard = 0; shard < left_out.size(); ++shard)
-      if (left_out[shard] != 0)
-        state_.notes.push_back(fmt::format("{}: {} tensors that the index does not name are left out", core::escaped(state_.shards[shard]->file->path(), 1000), left_out[shard]));
+    drop_unmarked();
     state_.index_names();
   }
 
  private:
+  void list_tensors() {
+    for (std::uint32_t shard = 0; shard < state_.shards.size(); ++shard) {
+      const format::Catalog& catalog = state_.catalog(shard);
+      for (std::uint32_t entry = 0; entry < catalog.tensors.size(); ++entry) refs_.push_back({shard, entry});
+      for (const format::Joined& joined : catalog.joined) {
+        refs_.push_back({EntryRef::made, static_cast<std::uint32_t>(state_.made.size())});
+        state_.made.push_back(join_runs(*state_.shards[shard], joined));
+      }
+      shards_.resize(refs_.size(), shard);
+    }
+  }
+
+  void enter(std::uint32_t position) {
+    const std::uint32_t twin = table_.insert(state_.hash(name(position)), position, [&](std::uint32_t held) { return name(held) == name(position); });
+    if (twin == core::NameIndex::none) return;
+    if (twins_.empty()) twins_.resize(refs_.size(), core::NameIndex::none);
+    twins_[position] = twins_[twin];
+    twins_[twin] = position;
+    if (twins_[position] == core::NameIndex::none) twinned_.push_back(twin);
+  }
+
+  // The tensor of that name in that shard, else in the only one that has it.
+  [[nodiscard]] std::uint32_t look_up(std::string_view name, std::uint32_t shard) const {
+    std::uint32_t first = find(name);
+    if (first == core::NameIndex::none && name.find('/') != name.npos && state_.catalog(shard).format == format::flax_format.name) {
+      // Flax's indexes spell paths with slashes.
+      std::string dotted(name);
+      std::ranges::replace(dotted, '/', '.');
+      first = find(dotted);
+    }
+    if (first == core::NameIndex::none || twins_.empty()) return first;
+    for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin])
+      if (shards_[twin] == shard) return twin;
+    if (twins_[first] == core::NameIndex::none) return first;
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("the index says it is in {}, which does not have it, and {} and {} do", core::escaped(base_name(*state_.shards[shard])),
+                            core::escaped(base_name(*state_.shards[shards_[first]])), core::escaped(base_name(*state_.shards[shards_[twins_[first]]]))),
+                {.path = index_.file->path(), .tensor = std::string(name)});
+  }
+
+  [[nodiscard]] std::uint32_t find(std::string_view wanted) const noexcept {
+    return table_.find(state_.hash(wanted), [&](std::uint32_t held) { return name(held) == wanted; });
+  }
+
+  void drop_unmarked() {
+    state_.entries.reserve(marked_);
+    for (std::uint32_t position = 0; position < refs_.size(); ++position)
+      if (meant_[position]) state_.entries.push_back(refs_[position]);
+  }
+
+  void note(std::string sentence) { state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), sentence)); }
+
+  void note_differences() {
+    if (moved_.count() != 0) note(fmt::format("{} found in another shard than the index says, and taken from there: {}", tensors(moved_.count()), moved_.text()));
+    if (absent_.count() != 0) note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.count()), absent_.text()));
+    if (marked_ == refs_.size()) return;
+    const std::vector<bool> copies = find_copies();
+    std::vector<std::uint32_t> left_out(state_.shards.size());
+    for (std::uint32_t position = 0; position < refs_.size(); ++position)
+      if (!meant_[position] && !copies[position]) ++left_out[shards_[position]];
+    for (std::uint32_t shard = 0; shard < left_out.size(); ++shard)
+      if (left_out[shard] != 0)
+        state_.notes.push_back(fmt::format("{}: {} that the index does not name {} left out", core::escaped(state_.shards[shard]->file->path(), 1000), tensors(left_out[shard]), left_out[shard] == 1 ? "is" : "are"));
+  }
+
+  // Tensors of a name that is taken from another shard; a note says which.
+  std::vector<bool> find_copies() {
+    std::vector<bool> copies(refs_.size());
+    NoteList names;
+    for (const std::uint32_t first : twinned_) {
+      bool is_taken = false;
+      for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin]) is_taken = is_taken || meant_[twin];
+      for (std::uint32_t twin = first; is_taken && twin != core::NameIndex::none; twin = twins_[twin]) copies[twin] = true;
+      if (is_taken) names.add_name(name(first));
+    }
+    if (names.count() != 0) note(fmt::format("{} found in several shards, and taken from the one that the index says: {}", tensors(names.count()), names.text()));
+    return copies;
+  }
+
   // An index and its shards mostly list names in the same order, or in a few interleaved runs of it (one for each dtype, as writers lay them
   // out): then the tensor after one of those found last is the one, and no table is asked.
   [[nodiscard]] std::uint32_t guess(std::string_view name, std::uint32_t shard) noexcept {
     auto& recent = next_[shard];
     for (auto next = recent.begin(); next != recent.end(); ++next) {
-      if (*next < refs_.size() && refs_[*next].shard == shard && this->name(*next) == name) {
+      if (*next < refs_.size() && shards_[*next] == shard && this->name(*next) == name) {
         std::rotate(recent.begin(), next, next + 1);
         return recent.front();
       }
@@ -82,15 +183,22 @@ class Candidates {
   }
 
   [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept {
-    return state_.catalog(refs_[position].shard).tensors[refs_[position].entry].name;
+    const EntryRef at = refs_[position];
+    return at.shard == EntryRef::made ? state_.made[at.entry].name() : state_.catalog(at.shard).tensors[at.entry].name;
   }
 
   State& state_;
+  const Shard& index_;
   std::vector<EntryRef> refs_;
-  core::NameIndex table_;
+  std::vector<std::uint32_t> shards_;  // of each of refs_
+  core::NameIndex table_;              // the first of each name
+  std::vector<std::uint32_t> twins_;   // the next of the same name; empty when each is there once
+  std::vector<std::uint32_t> twinned_; // first of each name that is there more than once
   std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after those found last
   std::vector<bool> meant_;
   std::size_t marked_ = 0;
+  NoteList moved_;
+  NoteList absent_;
 };
 
 std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
@@ -121,6 +229,10 @@ std::uint64_t tensor_bytes(const State& state) noexcept {
   std::uint64_t sum = 0;
   const format::TensorEntry* before = nullptr;
   for (const EntryRef at : state.entries) {
+    if (at.shard == EntryRef::made) {
+      sum += state.made[at.entry].size_bytes();
+      continue;
+    }
     const format::Catalog& catalog = state.catalog(at.shard);
     const format::TensorEntry& entry = catalog.tensors[at.entry];
     const bool shared = before != nullptr && before->begin == entry.begin && before->size == entry.size && before->member == entry.member &&
@@ -137,8 +249,8 @@ std::uint64_t tensor_bytes(const State& state) noexcept {
 }  // namespace
 
 void merge_index(State& state, const Shard& index, const std::vector<std::uint32_t>& numbers) {
-  Candidates candidates(state);
-  for (const format::Located& located : index.catalog->located) candidates.mark(located.name, numbers[located.shard], index);
+  Candidates candidates(state, index);
+  for (const format::Located& located : index.catalog->located) candidates.mark(located.name, numbers[located.shard]);
   candidates.keep_marked();
   if (const auto declared = declared_size(*index.catalog))
     if (const std::uint64_t found = tensor_bytes(state); found != *declared)

@@ -8,9 +8,13 @@
 
 namespace heft::record {
 
-/// Fills the table of `state` with exactly the tensors that `index` names, each from the shard it names; `numbers` gives, for each name in
-/// the index's list of files, its place among the state's shards. Throws Error{corrupt} for a tensor that its shard does not have.
-/// What the shards hold beyond the index, and a total_size that is not so, become notes.
+/// Fills the table of `state` with the tensors that `index` names; `numbers` gives, for each name in the index's list of files, its place
+/// among the state's shards. A tensor that the shard which the index names does not have is taken from the one that has it. Notes: such
+/// tensors, those that no shard has (which State::absent keeps), those that several have, those that the index does not name, and a
+/// total_size that is not so.
+///
+/// Throws Error{ambiguous} for a tensor that several shards have, but not the one that the index names; Error{corrupt} when no shard has
+/// any.
 void merge_index(State& state, const Shard& index, const std::vector<std::uint32_t>& numbers);
 
 }  // namespace heft::record

@@ -1,7 +1,9 @@
 // open(): from a path to the files it means, from their catalogs to one table.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -10,14 +12,18 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "heft/checkpoint.hpp"
+#include "format/formats.hpp"
 #include "heft/error.hpp"
 #include "record/distributed.hpp"
 #include "record/folder.hpp"
+#include "record/hub_cache.hpp"
 #include "record/index.hpp"
+#include "record/index_files.hpp"
 #include "record/join.hpp"
 #include "record/meta.hpp"
 #include "record/parallel.hpp"
 #include "record/state.hpp"
+#include "record/weight_names.hpp"
 
 namespace heft {
 namespace record {
@@ -35,13 +41,14 @@ class Opener {
 
   std::shared_ptr<const State> open() {
     std::error_code ignored;
-    if (std::filesystem::is_directory(state_->path, ignored)) open_folder();
+    if (const std::string path = resolve(); std::filesystem::is_directory(path, ignored)) open_folder(path);
     else {
       refuse_part_of_distributed();
-      open_file(open_shard(mmap::File::open(state_->path, symlinks_), options_, state_->budget));
+      open_file(open_shard(followed(mmap::File::open(path, symlinks_), symlinks_, *state_), options_, state_->budget));
     }
     list_origins();
     require_one_model(state_->origins);
+    note_unused();
     add_values();
     require_applicable();
     state_->describe_shards();
@@ -50,10 +57,25 @@ class Opener {
   }
 
  private:
-  void open_folder() {
-    folder_ = mmap::Folder::open(state_->path);
-    state_->origins.push_back({folder_->path(), folder_->identity()});
-    const Choice choice = choose(*folder_);
+  // The path itself, or where the cache of the hub keeps the model of that name.
+  std::string resolve() {
+    std::error_code ignored;
+    if (options_.hub_cache.empty() || std::filesystem::exists(std::filesystem::symlink_status(state_->path, ignored))) return state_->path;
+    if (auto model = cached_model(options_.hub_cache, state_->path)) {
+      state_->notes.push_back(fmt::format("'{}' is opened from the cache: {}", core::escaped(state_->path), core::escaped(*model, 1000)));
+      return *model;
+    }
+    if (state_->path.find('/') == std::string::npos || !is_hub_name(state_->path)) return state_->path;
+    throw Error(ErrorCode::not_found, fmt::format("no such file or folder, and no model of that name in the cache {}", core::escaped(options_.hub_cache.string(), 1000)),
+                {.path = state_->path});
+  }
+
+  void open_folder(const std::string& path) {
+    use_folder(path);
+    if (const auto snapshot = snapshot_of(*folder_, *state_)) use_folder(*snapshot);
+    Choice choice = choose(*folder_);
+    unused_ = std::move(choice.unused);
+    state_->notes.insert(state_->notes.end(), choice.notes.begin(), choice.notes.end());
     switch (choice.kind) {
       case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_, state_->budget));
       case Choice::Kind::parts:
@@ -69,25 +91,35 @@ class Opener {
     }
   }
 
+  void use_folder(const std::string& path) {
+    folder_ = mmap::Folder::open(path);
+    state_->origins.push_back({folder_->path(), folder_->identity()});
+  }
+
   // A file that stands alone, an index, or a part of a split.
   void open_file(std::shared_ptr<const Shard> shard) {
     const auto& catalog = shard->catalog;
     if (!catalog->tiled.empty() || !catalog->embedded.empty()) return open_distributed(shard);
+    if (catalog->format == format::index_json_format.name) return open_index(shard);
     if (catalog->shards.empty() && catalog->located.empty()) {
       state_->shards.push_back(std::move(shard));
       return add_all_tensors();
     }
     if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
     core::require_limit(catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
-    if (catalog->split_index != format::none) return open_split(shard);
-    open_index(shard);
+    open_split(shard);
   }
 
   void open_index(const std::shared_ptr<const Shard>& index) {
+    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    core::require_limit(index->catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
+    const IndexFiles files = files_of_index(*folder_, *index);
     std::vector<std::uint32_t> numbers;
-    for (const std::string_view name : index->catalog->shards) numbers.push_back(add_sibling(std::string(name), index->file->path()));
+    for (const std::string& name : files.names) numbers.push_back(add_sibling(name, index->file->path()));
     add_origin(*index->file);
     open_shards();
+    note_index(*index, files);
+    if (files.is_stale) return add_all_tensors();
     for (const auto& shard : state_->shards)
       if (!shard->catalog->located.empty())
         throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard->file->path()});
@@ -113,6 +145,24 @@ class Opener {
                             ".metadata beside it: open the folder '{}'",
                             core::escaped(parent_of(state_->path), 1000)),
                 {.path = state_->path});
+  }
+
+  void note_index(const Shard& index, const IndexFiles& files) {
+    const std::string path = core::escaped(index.file->path(), 1000);
+    if (files.is_stale)
+      state_->notes.push_back(fmt::format("{}: not used: none of the {} files that it names is there ({}), the model is the set of {} parts that is",
+                                          path, index.catalog->shards.size(), core::escaped(index.catalog->shards.front()), files.names.size()));
+    if (!files.unnamed.empty())
+      state_->notes.push_back(fmt::format("{}: does not name {}, which {} left out", path, listed(files.unnamed), files.unnamed.size() == 1 ? "is" : "are"));
+    std::erase_if(unused_, [&](const std::string& name) { return std::ranges::binary_search(files.unnamed, name); });
+  }
+
+  // Weights of the folder that are no part of the model.
+  void note_unused() {
+    std::set<std::string_view> used;
+    for (const std::string& name : named_) used.insert(name);
+    std::erase_if(unused_, [&](const std::string& name) { return used.contains(name); });
+    if (!unused_.empty()) state_->notes.push_back(fmt::format("{}: not used: {}", core::escaped(folder_->path(), 1000), listed(unused_)));
   }
 
   // Any part may be opened: the rest are the siblings whose names it computes. Each must agree on what it is a part of.
@@ -141,6 +191,7 @@ class Opener {
   // Opens a file beside the first and gives its number among the shards.
   std::uint32_t add_sibling(const std::string& name, const std::string& declared_in) {
     require_plain_name(name, declared_in);
+    named_.push_back(name);
     return add_file(sibling(name));
   }
 
@@ -157,7 +208,9 @@ class Opener {
     in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_, state_->budget); });
   }
 
-  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const { return mmap::File::open_in(*folder_, name, symlinks_, descriptors_); }
+  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const {
+    return followed(mmap::File::open_in(*folder_, name, symlinks_, descriptors_), symlinks_, *state_);
+  }
 
   void add_all_tensors() {
     for (std::uint32_t shard = 0; shard < state_->shards.size(); ++shard) {
@@ -206,6 +259,8 @@ class Opener {
   std::shared_ptr<const mmap::Folder> folder_;
   std::shared_ptr<mmap::DescriptorPool> descriptors_ = mmap::DescriptorPool::for_shards();
   std::vector<std::shared_ptr<const mmap::File>> files_;
+  std::vector<std::string> named_;   // of all siblings opened
+  std::vector<std::string> unused_;  // weights in the folder that were not chosen
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // places in `files_` by device and inode
 };
 

@@ -5,14 +5,14 @@
 #include <system_error>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
+#include "format/unknown.hpp"
 #include "heft/error.hpp"
 #include "mmap/mapping.hpp"
 #include "record/view_access.hpp"
+#include "record/weight_names.hpp"
 
 namespace heft::record {
 namespace {
@@ -20,13 +20,17 @@ namespace {
 std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
 
 [[noreturn]] void fail_unrecognized(const mmap::File& file) {
-  if (file.size_bytes() == 0) throw Error(ErrorCode::unrecognized, "expected model weights, the file is empty", {.path = file.path()});
-  std::array<std::byte, 8> head{};
+  std::array<std::byte, format::head_bytes> head;
   const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
   file.read(0, {head.data(), size});
-  std::string hex;
-  for (std::size_t i = 0; i < size; ++i) hex += fmt::format("{}{:02x}", i == 0 ? "" : " ", std::to_integer<unsigned>(head[i]));
-  throw Error(ErrorCode::unrecognized, fmt::format("expected a format heft reads, the first bytes are {}", hex), {.path = file.path()});
+  format::refuse_unknown({head.data(), size}, file.size_bytes());
+}
+
+// A reader whose file is not what it must be looks at the name, which may explain it.
+Error explained(const Error& error, const mmap::File& file) {
+  const bool is_broken = error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unrecognized;
+  if (!is_broken || !is_unfinished(base_name(file.path()))) return error.with_path(file.path());
+  return Error(error.code(), error.sentence() + "; its name is that of a download that is not finished", error.place()).with_path(file.path());
 }
 
 format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
@@ -102,7 +106,7 @@ format::Catalog read_as_it_is(const mmap::File& file, const std::function<format
   } catch (const Error& error) {
     // A format stumbles over a file that is being written: that is what went wrong then.
     if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
-    throw error.with_path(file.path());
+    throw explained(error, file);
   }
 }
 

@@ -45,6 +45,8 @@ struct State : std::enable_shared_from_this<State> {
   std::vector<std::string_view> names;            ///< Parallel to `entries`: found at one step from a slot of the index.
   std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names` where they are not the files' own; views hold it.
   std::vector<std::string> notes;
+  std::vector<std::string> absent;                ///< Names that the index `absent_in` has and no shard, sorted.
+  std::string absent_in;
   std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
   core::NameHash hash;
   core::NameIndex index;

@@ -1,0 +1,80 @@
+#include "record/index_files.hpp"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+#include "record/folder.hpp"
+#include "record/weight_names.hpp"
+
+namespace heft::record {
+namespace {
+
+std::string_view ending(std::string_view name) noexcept {
+  const std::size_t dot = name.rfind('.');
+  return dot == name.npos ? std::string_view() : name.substr(dot);
+}
+
+// Weights of the folder whose ending one of `names` has, sorted.
+std::vector<std::string> weights_like(const mmap::Folder& folder, const std::vector<std::string>& names) {
+  std::set<std::string_view> endings;
+  for (const std::string& name : names) endings.insert(ending(name));
+  std::vector<std::string> found = folder.names();
+  std::erase_if(found, [&](const std::string& name) {
+    return name.starts_with('.') || is_index(name) || is_helper(name) || !endings.contains(ending(name)) || !folder.has_file(name);
+  });
+  return found;
+}
+
+std::vector<std::string> without(std::vector<std::string> all, std::vector<std::string> taken) {
+  std::ranges::sort(taken);
+  std::vector<std::string> left;
+  std::ranges::set_difference(all, taken, std::back_inserter(left));
+  return left;
+}
+
+[[noreturn]] void fail_empty(const mmap::Folder& folder, const Shard& index) {
+  std::vector<std::string> beside = folder.names();
+  std::erase_if(beside, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
+  throw Error(ErrorCode::corrupt,
+              beside.empty() ? "the index names no tensor"
+                             : fmt::format("the index names no tensor; beside it {} {}, which can be opened by {} name{}", beside.size() == 1 ? "lies" : "lie",
+                                           listed(beside), beside.size() == 1 ? "its" : "their", beside.size() == 1 ? "" : "s"),
+              {.path = index.file->path()});
+}
+
+[[noreturn]] void fail_missing(const Shard& index, std::size_t count, const std::vector<std::string>& missing) {
+  const std::string shards = count == 1 ? "the shard that the index names is"
+                                        : fmt::format("{} of the {} shards that the index names {}", missing.size(), count, missing.size() == 1 ? "is" : "are");
+  throw Error(ErrorCode::not_found, fmt::format("{} missing: {}: the download is incomplete", shards, listed(missing)), {.path = index.file->path()});
+}
+
+}  // namespace
+
+IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index) {
+  if (index.catalog->located.empty()) fail_empty(folder, index);
+  IndexFiles files;
+  std::vector<std::string> missing;
+  for (const std::string_view shard : index.catalog->shards) {
+    const std::string& name = files.names.emplace_back(shard);
+    require_plain_name(name, index.file->path());
+    if (!folder.has_file(name)) missing.push_back(name);
+  }
+  std::vector<std::string> all = weights_like(folder, files.names);
+  if (missing.size() == files.names.size()) {
+    auto sets = part_sets(all);
+    std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });
+    if (sets.size() != 1) fail_missing(index, files.names.size(), missing);
+    files.names = std::move(sets.front().names);
+    files.is_stale = true;
+  } else if (!missing.empty()) {
+    fail_missing(index, files.names.size(), missing);
+  }
+  files.unnamed = without(std::move(all), files.names);
+  return files;
+}
+
+}  // namespace heft::record

@@ -1,0 +1,84 @@
+#include "record/no_weights.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+#include "record/weight_names.hpp"
+
+namespace heft::record {
+namespace {
+
+constexpr std::size_t max_folders = 64;  // that are looked into
+
+template <class Test>
+std::vector<std::string> those(std::span<const std::string> names, const Test& test) {
+  std::vector<std::string> found;
+  std::ranges::copy_if(names, std::back_inserter(found), test);
+  return found;
+}
+
+bool holds_weights(const mmap::Folder& folder, const std::string& name) {
+  try {
+    const auto names = mmap::Folder::open(folder.path() + '/' + name)->names();
+    return std::ranges::any_of(names, [](const std::string& file) { return (is_weights(file) || is_index(file)) && !is_helper(file); });
+  } catch (const Error&) {
+    return false;  // not ours to read
+  }
+}
+
+std::string broken_sentence(const mmap::Folder& folder, std::span<const std::string> broken) {
+  return fmt::format("'{}' is a symlink to '{}', which is not there{}: the download was interrupted, download it again", core::escaped(broken.front()),
+                     core::escaped(folder.broken_link(broken.front()).value_or("")),
+                     broken.size() == 1 ? "" : fmt::format(", and so are {} more", broken.size() - 1));
+}
+
+// Empty where the folder is none of DeepSpeed's.
+std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+  const auto steps = those(names, [&](const std::string& name) { return name.starts_with("global_step") && folder.has_folder(name); });
+  const bool has_script = std::ranges::find(names, "zero_to_fp32.py") != names.end();
+  if (steps.empty() && !has_script) return {};
+  return fmt::format("no file here holds weights: this is a checkpoint of DeepSpeed{}, whose ranks hold pieces; join them with its zero_to_fp32.py and open the result",
+                     steps.empty() ? "" : fmt::format(", in {}", listed(steps)));
+}
+
+std::string folders_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+  auto folders = those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
+  const auto models = those(folders, [](const std::string& name) { return name.starts_with("models--"); });
+  if (!models.empty()) return fmt::format("this is a cache of {} models; open one of them: {}", models.size(), listed(models));
+  folders.resize(std::min(folders.size(), max_folders));
+  const auto with_weights = those(folders, [&](const std::string& name) { return holds_weights(folder, name); });
+  if (with_weights.empty()) return {};
+  return fmt::format("no file here holds weights, those of {} {} do; open {}", with_weights.size() == 1 ? "the folder" : "the folders",
+                     listed(with_weights), with_weights.size() == 1 ? "it" : "one of them");
+}
+
+std::string sentence(const mmap::Folder& folder, std::span<const std::string> names, std::span<const std::string> broken) {
+  if (!broken.empty()) return broken_sentence(folder, broken);
+  if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
+  if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())
+    return fmt::format("no file here holds weights: the download of {} is not finished, download it again", listed(unfinished));
+  if (std::string folders = folders_sentence(folder, names); !folders.empty()) return folders;
+  const auto helpers = those(names, [](const std::string& name) { return is_weights(name) && is_helper(name); });
+  if (!helpers.empty()) return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers), helpers.size() == 1 ? "is" : "are");
+  return "expected a checkpoint, found no file that is named like model weights";
+}
+
+}  // namespace
+
+void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names, std::span<const std::string> broken) {
+  throw Error(ErrorCode::not_found, sentence(folder, names, broken), {.path = folder.path()});
+}
+
+void fail_scattered(const mmap::Folder& folder) {
+  throw Error(ErrorCode::unsupported,
+              "this is a checkpoint of DeepSpeed's ZeRO, whose ranks hold pieces of the tensors, which heft does not join: join them with its "
+              "zero_to_fp32.py and open the result",
+              {.path = folder.path()});
+}
+
+}  // namespace heft::record
