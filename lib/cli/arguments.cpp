@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "cli/hub_cache.hpp"
 #include "cli/select.hpp"
 #include "heft/error.hpp"
 
@@ -18,6 +19,7 @@ namespace {
 // What every command that opens a checkpoint takes.
 template <class C>
 void add_open_options(CLI::App& command, C& into) {
+  into.open.hub_cache = hub_cache();
   command.add_flag_callback("--no-mmap", [&into] { into.open.access = Access::read; },
                             "Read instead of mapping: a file that shrinks meanwhile is an error, never a signal");
   command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
