@@ -45,7 +45,7 @@ TEST_CASE("open: what is not there, is empty or is of no known format says so wi
   const Error error = thrown_by([&] { return open(folder.write("noise", "no weights at all")); });
   CHECK(error.code() == ErrorCode::unrecognized);
   CHECK(error.path() == (folder.path() / "noise").string());
-  CHECK(error.sentence().find("6e 6f 20 77") != std::string::npos);
+  CHECK(error.sentence().find("this is text, 'no weights at all'") != std::string::npos);
 }
 
 TEST_CASE("open: files that are known and not read are called by their names") {
@@ -79,8 +79,9 @@ TEST_CASE("open: an index loads exactly what it names, shards in its order") {
     REQUIRE(checkpoint.shards().size() == 2);
     CHECK(checkpoint.shards()[0].tensor_count == 1);
     CHECK(checkpoint.shards()[1].tensor_count == 2);
-    REQUIRE(checkpoint.notes().size() == 1);
-    CHECK(checkpoint.notes()[0].find("two.safetensors: 2 tensors that the index does not name are left out") != std::string::npos);
+    REQUIRE(checkpoint.notes().size() == 2);
+    CHECK(checkpoint.notes()[0].find("1 tensor found in several shards, and taken from the one that the index says: 'a'") != std::string::npos);
+    CHECK(checkpoint.notes()[1].find("two.safetensors: 1 tensor that the index does not name is left out") != std::string::npos);
   }
 }
 
@@ -89,7 +90,7 @@ TEST_CASE("open: the map decides between shards that both have a tensor") {
   folder.write("one.safetensors", file_of({"a"}, '1'));
   folder.write("two.safetensors", file_of({"a"}, '2'));
   const auto index = folder.write("i.index.json", index_of({{"a", "two.safetensors"}, {"b", "one.safetensors"}}));
-  CHECK(code_of(index) == ErrorCode::corrupt);
+  CHECK(open(index).tensor("a").read<std::uint8_t>(0) == '2');
   folder.write("one.safetensors", file_of({"a", "b"}, '1'));
   CHECK(open(index).tensor("a").read<std::uint8_t>(0) == '2');
 }
@@ -98,10 +99,6 @@ TEST_CASE("open: contradictions between index and shards are errors") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a"}));
   const auto try_index = [&](const std::string& json) { return thrown_by([&] { return open(folder.write("m.index.json", json)); }); };
-  const Error lacking = try_index(index_of({{"a", "one.safetensors"}, {"b", "one.safetensors"}}));
-  CHECK(lacking.code() == ErrorCode::corrupt);
-  CHECK(lacking.tensor() == "b");
-  CHECK(lacking.sentence().find("one.safetensors, which does not have it") != std::string::npos);
   CHECK(try_index(index_of({{"a", "none.safetensors"}})).code() == ErrorCode::not_found);
   CHECK(try_index(index_of({{"a", "m.index.json"}})).code() == ErrorCode::corrupt);
   folder.write("bad.safetensors", "bad");
@@ -201,7 +198,7 @@ TEST_CASE("open: a folder with several checkpoints is ambiguous and names some")
   folder.write("b.safetensors", file_of({"b"}));
   const Error error = thrown_by([&] { return open(folder.path()); });
   CHECK(error.code() == ErrorCode::ambiguous);
-  CHECK(error.sentence().find("'a.safetensors', 'b.safetensors'") != std::string::npos);
+  CHECK(error.sentence().find("'a.safetensors' and 'b.safetensors'") != std::string::npos);
   const TempFolder variants;
   variants.write("x.safetensors", file_of({"a"}));
   variants.write("model.fp16.safetensors.index.json", index_of({{"a", "x.safetensors"}}));
