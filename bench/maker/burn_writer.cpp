@@ -2,10 +2,13 @@
 // its kind and width.
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -171,9 +174,9 @@ void write_burn_lists(const Model& model, const std::filesystem::path& path, Pro
   std::vector<std::byte> head{std::byte{0x82}, std::byte{0xA8}};
   put_text(head, "metadata");
   put_map(head, 3);
-  for (const auto& [key, value] : {std::pair<std::string_view, std::string_view>{"float", float_of(model)},
-                                   {"int", "i64"},
-                                   {"version", "0.13.2"}}) {
+  const std::pair<std::string_view, std::string_view> pairs[] = {
+      {"float", float_of(model)}, {"int", "i64"}, {"version", "0.13.2"}};
+  for (const auto& [key, value] : pairs) {
     put_string(head, key);
     put_string(head, value);
   }
