@@ -192,7 +192,7 @@ std::optional<Identity> identity_at(const std::string& path) {
   struct ::stat status {};
   const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
   if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
-  if (result < 0) throw Error(ErrorCode::io, "fstat()", at(path, -result));
+  if (result < 0) throw Error(ErrorCode::io, "fstatat()", at(path, -result));
   return identity_of(status);
 }
 
@@ -286,7 +286,8 @@ std::shared_ptr<const Descriptor> File::open_again() const {
   } catch (const Error& error) {
     // What is not a file, or is not there, is not the one that was.
     if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
-    throw Error(ErrorCode::changed_on_disk, "expected the file that was opened, " + error.sentence(), error.place());
+    const bool none = error.code() == ErrorCode::not_found;
+    throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(), error.place());
   }
 }
 
