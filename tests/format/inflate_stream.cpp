@@ -149,7 +149,10 @@ TEST_CASE("inflated input: steps back over heads are free, many long ones are re
   const std::string whole = content(5'000'000);
   const Packed packed(whole);
   const InflatedInput input(packed.input, packed.member, "it");
-  const auto at = [&](std::uint64_t offset) { return static_cast<char>(input.read(offset, 1).span()[0]); };
+  const auto at = [&](std::uint64_t offset) {
+    const Bytes byte = input.read(offset, 1);
+    return static_cast<char>(byte.span()[0]);
+  };
   for (std::size_t i = 0; i < 200; ++i) {
     CHECK(at(3'000'000 + i * 1000) == whole[3'000'000 + i * 1000]);
     CHECK(at(3'000'000 + i * 900) == whole[3'000'000 + i * 900]);
