@@ -5,8 +5,9 @@ set -u
 exported=$(nm -DC --defined-only "$1" | cut -d' ' -f3-) || exit 1
 [ -n "$exported" ] || { echo "$1 exports nothing"; exit 1; }
 
-strange=$(grep -vE '^((typeinfo|typeinfo name|vtable|VTT) for )?heft::' <<<"$exported")
-private=$(grep -E '^((typeinfo|typeinfo name|vtable|VTT) for )?heft::(core|mmap|format|record|engine|cli)::' <<<"$exported")
+# A function made from a template is listed with its return type.
+strange=$(grep -vE '^([a-z0-9_: ]+ )?heft::' <<<"$exported")
+private=$(grep -E '^([a-z0-9_: ]+ )?heft::(core|mmap|format|record|engine|cli)::' <<<"$exported")
 [ -z "$strange" ] || printf 'exported, but not of heft: %s\n' "$strange"
 [ -z "$private" ] || printf 'exported, but private: %s\n' "$private"
 [ -z "$strange$private" ]

@@ -94,6 +94,11 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
   const TensorView& view = items[found->first].view;
   std::vector<DType> dtypes = engine::writable_as(view, format);
   std::erase_if(dtypes, [&](DType dtype) { return dtype_for(view, dtype) != dtype; });
+  if (view.dtype() == DType::unknown)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("{}, and heft converts no dtype that it does not have (--as names that of NumPy's raw items); "
+                            "leave it out with --exclude '{}'", found->sentence, pattern_of(view.name())),
+                {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
   const std::string advice = dtypes.empty() ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
                                             : fmt::format("convert it with --dtype {}, or leave it out with", engine::dtype_list(dtypes));
   throw Error(ErrorCode::unsupported, fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),

@@ -39,9 +39,10 @@ bool converts(const TensorView& view, DType dtype) {
   }
 }
 
-// The file's own word where the view keeps its dtype: heft has no other for an unknown one.
+// The file's own word for a dtype that heft has no row for.
 std::string word_of(const SaveItem& item) {
-  return item.dtype == item.view.dtype() ? core::escaped(item.view.dtype_name()) : std::string(name(item.dtype));
+  if (item.dtype != DType::unknown) return std::string(name(item.dtype));
+  return fmt::format("'{}'", core::escaped(item.view.dtype_name()));
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST_CASE("convert: the destination's ending says the format, and a folder or an
     CHECK(heft_command({"diff", source, copy}).status == 0);
   }
   CHECK(heft::open(folder.path() / "copy.gguf").metadata()["format"].text() == "pt");
-  CHECK(heft_command({"convert", source, (folder.path() / "copy.npz").string()}).out.find("npz has none") !=
+  CHECK(heft_command({"convert", source, (folder.path() / "copy.npz").string()}).err.find("npz has none") !=
         std::string::npos);
   const TempFolder other;
   CHECK(heft_command({"convert", source, other.path().string()}).status == 0);
