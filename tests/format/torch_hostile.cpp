@@ -85,7 +85,7 @@ const Verdict verdicts[] = {
     {"hostile/zip_method_99.pt", ErrorCode::ambiguous, "compression method"},
     {"hostile/zip_storage_deflated.pt", opens, ""},
     {"hostile/zip_leading_garbage.pt", ErrorCode::unrecognized, ""},
-    {"hostile/zip_two_prefixes.pt", ErrorCode::ambiguous, "one folder"},
+    {"hostile/zip_two_prefixes.pt", ErrorCode::ambiguous, "folder of the first"},
     {"hostile/zip_no_prefix.pt", ErrorCode::corrupt, "in a folder"},
     {"hostile/zip_no_version.pt", ErrorCode::corrupt, "version"},
     {"hostile/zip_version_99.pt", ErrorCode::unsupported, "version 99"},
