@@ -19,7 +19,7 @@ namespace heft::mmap {
 class DescriptorPool {
  public:
   /// Keeps up to `capacity` >= 1 descriptors.
-  explicit DescriptorPool(std::size_t capacity) noexcept : capacity_(capacity) {}
+  explicit DescriptorPool(std::size_t capacity) : capacity_(capacity) {}
   /// For the shards of a checkpoint: a quarter of what the process may have open, 4 to 256. Models that are published
   /// have up to some 200 shards, all of which stay open under the usual limit of 1,024.
   static std::shared_ptr<DescriptorPool> for_shards();

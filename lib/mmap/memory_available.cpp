@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
 
 namespace heft::mmap {
@@ -109,16 +110,15 @@ std::optional<CgroupPlace> place_of(std::string_view line, std::string_view cgro
 
 // All of a small file; empty when it cannot be read.
 std::string read_text(const std::string& path) {
-  const int handle = sys::openat(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (handle < 0) return {};
+  const Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened.get() < 0) return {};
   std::string text;
   char buffer[4096];
   while (text.size() < max_file_bytes) {
-    const std::int64_t got = sys::pread(handle, text.size(), std::as_writable_bytes(std::span(buffer)));
+    const std::int64_t got = sys::pread(opened.get(), text.size(), std::as_writable_bytes(std::span(buffer)));
     if (got <= 0) break;
     text.append(buffer, static_cast<std::size_t>(got));
   }
-  sys::close(handle);
   return text;
 }
 
