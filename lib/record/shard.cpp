@@ -5,6 +5,8 @@
 #include <system_error>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
