@@ -1,7 +1,8 @@
 #!/bin/bash
 # usage: layering.sh ROOT. Fails on an include that goes up, and on a library that leaves the place it is wrapped in:
 #
-#   core <- mmap, format <- record <- materialize <- cli       (the folder is the layer)
+#   core <- mmap, format, kernels <- record <- materialize <- save <- cli       (the folder is the layer; record does
+#   not use kernels)
 #
 # A public header belongs to the room that has a .cpp of its name; one without a .cpp stands where its own includes put it.
 set -u
@@ -11,27 +12,29 @@ cd "$1" || exit 2
 declare -A below=(
   [core]='core'
   [mmap]='core mmap'
+  [kernels]='core kernels'
   [format]='core format'
   [record]='core mmap format record'
-  [materialize]='core mmap format record materialize'
-  [cli]='core mmap format record materialize cli'
+  [materialize]='core mmap kernels format record materialize'
+  [save]='core mmap kernels format record materialize save'
+  [cli]='core mmap kernels format record materialize save cli'
 )
 
 # Where the rooms may include each library: a pattern over the paths of files. Tests and benches are free.
 declare -A wrapped=(
   [boost/interprocess/]='lib/mmap/mapping\.cpp'
-  [boost/asio]='lib/materialize/workers\.cpp'
-  [boost/]='lib/(mmap/mapping|materialize/workers)\.cpp'
+  [boost/asio]='lib/materialize/thread_pool\.cpp'
+  [boost/]='lib/(mmap/mapping|materialize/thread_pool)\.cpp'
   [fmt/]='lib/.*\.cpp'
   [simdjson]='nowhere: it judges format/json in the tests'
-  [libdeflate]='lib/format/inflate\.cpp'
-  [isa-l]='lib/format/inflate_stream\.cpp'
-  [cbor]='lib/format/cbor\.cpp'
-  [mpack]='lib/format/messagepack\.cpp'
+  [libdeflate]='lib/format/archive/inflate\.cpp'
+  [isa-l]='lib/format/archive/inflate_stream\.cpp'
+  [cbor]='lib/format/cbor/tokenizer\.cpp'
+  [mpack]='lib/format/msgpack/tokenizer\.cpp'
   [re2/]='lib/record/(pattern|remap)\.cpp'
-  [hwy/]='lib/materialize/kernels[a-z_0-9]*(-inl)?\.(cpp|hpp|h)'
+  [hwy/]='lib/kernels/.*'
   [liburing]='lib/mmap/ring_uring\.cpp'
-  [numa.h]='lib/materialize/numa_libnuma\.cpp'
+  [numa.h]='lib/materialize/memory/numa_libnuma\.cpp'
   [CLI/]='lib/cli/.*'
   [openssl/]='lib/cli/.*'
   [sys/mman]='lib/(mmap|materialize)/.*'

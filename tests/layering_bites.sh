@@ -8,7 +8,7 @@ failures=0
 
 plant() {
   rm -rf "${tree:?}"/*
-  mkdir -p "$tree"/include/heft "$tree"/lib/{core,mmap,format,record,materialize,cli}
+  mkdir -p "$tree"/include/heft "$tree"/lib/{core,mmap,kernels,format/gguf,format/archive,record,materialize,save,cli}
   echo '#include <string>' >"$tree/include/heft/error.hpp"
   echo '#include "heft/error.hpp"' >"$tree/lib/core/error.cpp"
   echo '#include "heft/error.hpp"' >"$tree/include/heft/checkpoint.hpp"
@@ -29,18 +29,20 @@ breaks() {  # breaks FILE LINE: adding LINE to FILE breaks a rule
 
 plant
 expect 0 'a tree that keeps the rules'
-breaks lib/core/error.cpp '#include "format/json.hpp"'
-breaks lib/mmap/mapping.cpp '#include "format/json.hpp"'
-breaks lib/format/gguf.cpp '#include "heft/checkpoint.hpp"'
-breaks lib/format/gguf.cpp '#include "heft/plan.hpp"'
+breaks lib/core/error.cpp '#include "format/json/reader.hpp"'
+breaks lib/mmap/mapping.cpp '#include "format/json/reader.hpp"'
+breaks lib/format/gguf/reader.cpp '#include "heft/checkpoint.hpp"'
+breaks lib/format/gguf/reader.cpp '#include "heft/plan.hpp"'
 breaks lib/core/error.cpp '#include "heft/heft.hpp"'
+breaks lib/kernels/move.cpp '#include "format/catalog.hpp"'
+breaks lib/materialize/plan.cpp '#include "save/shards.hpp"'
 breaks include/heft/error.hpp '#include "heft/checkpoint.hpp"'
 breaks include/heft/error.hpp '#include "core/cursor.hpp"'
 breaks include/heft/error.hpp '#include <fmt/format.h>'
 breaks include/heft/error.hpp 'boost::asio::thread_pool pool();'
 breaks lib/record/tree.cpp '#include <simdjson.h>'
 breaks lib/mmap/file.cpp '#include <boost/interprocess/mapped_region.hpp>'
-breaks lib/format/zip.hpp '#include <fmt/core.h>'
+breaks lib/format/archive/zip_directory.hpp '#include <fmt/core.h>'
 rm -rf "$tree/include"/*
 expect 1 'a tree without public headers'
 [ "$failures" -eq 0 ]

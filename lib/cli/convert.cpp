@@ -16,8 +16,8 @@
 #include "heft/error.hpp"
 #include "heft/remap.hpp"
 #include "heft/save.hpp"
-#include "materialize/save_dtypes.hpp"
-#include "materialize/save_layout.hpp"
+#include "save/dtypes.hpp"
+#include "save/shards.hpp"
 #include "record/left_out.hpp"
 
 namespace heft::cli {

@@ -10,7 +10,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/json_text.hpp"
+#include "format/json/writer.hpp"
 #include "heft/error.hpp"
 
 namespace heft::cli {

@@ -7,11 +7,11 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "materialize/arena.hpp"
-#include "materialize/memory_left.hpp"
+#include "materialize/memory/arena.hpp"
+#include "materialize/memory/memory_left.hpp"
 #include "materialize/plan_state.hpp"
-#include "materialize/trail.hpp"
-#include "materialize/workers.hpp"
+#include "materialize/io/page_cache_cleanup.hpp"
+#include "materialize/thread_pool.hpp"
 #include "mmap/descriptor_pool.hpp"
 
 namespace heft::engine {

@@ -8,10 +8,10 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "materialize/arena.hpp"
+#include "materialize/memory/arena.hpp"
 #include "materialize/budget.hpp"
 #include "materialize/execute.hpp"
-#include "materialize/load.hpp"
+#include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/weights_state.hpp"
 

@@ -12,12 +12,12 @@
 #include <vector>
 
 #include "heft/error.hpp"
-#include "materialize/arena_pool.hpp"
+#include "materialize/memory/arena_pool.hpp"
 #include "materialize/execute.hpp"
-#include "materialize/load.hpp"
-#include "materialize/memory_left.hpp"
+#include "materialize/pipeline.hpp"
+#include "materialize/memory/memory_left.hpp"
 #include "materialize/plan_state.hpp"
-#include "materialize/workers.hpp"
+#include "materialize/thread_pool.hpp"
 
 namespace heft {
 namespace {

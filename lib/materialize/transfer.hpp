@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "heft/tensor_view.hpp"
-#include "materialize/conversion.hpp"
+#include "kernels/conversion.hpp"
 #include "record/source.hpp"
 
 namespace heft::engine {

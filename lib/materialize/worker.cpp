@@ -3,12 +3,12 @@
 #include <optional>
 
 #include "heft/error.hpp"
-#include "materialize/arena.hpp"
-#include "materialize/kernels_gather.hpp"
-#include "materialize/landing.hpp"
-#include "materialize/load.hpp"
-#include "materialize/pump.hpp"
-#include "materialize/route.hpp"
+#include "materialize/memory/arena.hpp"
+#include "kernels/gather.hpp"
+#include "materialize/sink/host_sink.hpp"
+#include "materialize/pipeline.hpp"
+#include "materialize/io/direct_reader.hpp"
+#include "materialize/io/path_selector.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 #include "mmap/syscalls.hpp"

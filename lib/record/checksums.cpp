@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "format/inflate.hpp"
+#include "format/archive/inflate.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "record/state.hpp"

@@ -10,7 +10,7 @@
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/name_table.hpp"
-#include "format/torch_embedded.hpp"
+#include "format/torch/embedded.hpp"
 #include "heft/error.hpp"
 #include "record/parallel.hpp"
 #include "record/view_access.hpp"

@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "core/text.hpp"
-#include "format/inflate.hpp"
-#include "format/inflate_stream.hpp"
+#include "format/archive/inflate.hpp"
+#include "format/archive/inflate_stream.hpp"
 #include "heft/error.hpp"
 #include "record/source.hpp"
 

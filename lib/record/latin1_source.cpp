@@ -9,7 +9,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/latin1.hpp"
+#include "format/pickle/latin1.hpp"
 #include "heft/error.hpp"
 #include "record/source.hpp"
 

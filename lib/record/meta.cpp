@@ -24,7 +24,7 @@
 #include <fmt/format.h>
 
 #include "core/text.hpp"
-#include "format/json_nodes.hpp"
+#include "format/json/nodes.hpp"
 #include "heft/error.hpp"
 #include "record/view_access.hpp"
 

@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/text.hpp"
-#include "format/packed_numbers.hpp"
+#include "format/msgpack/packed_numbers.hpp"
 #include "heft/error.hpp"
 #include "heft/record.hpp"
 #include "record/record_access.hpp"

@@ -10,7 +10,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
-#include "format/unknown.hpp"
+#include "format/unrecognized.hpp"
 #include "heft/error.hpp"
 #include "mmap/mapping.hpp"
 #include "record/view_access.hpp"

@@ -12,7 +12,7 @@
 
 #include "core/input.hpp"
 #include "format/catalog.hpp"
-#include "format/number_lists.hpp"
+#include "format/msgpack/number_lists.hpp"
 #include "heft/bytes.hpp"
 #include "mmap/file.hpp"
 

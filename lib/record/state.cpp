@@ -7,8 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "core/checked.hpp"
-#include "format/inflate_stream.hpp"
-#include "format/number_lists.hpp"
+#include "format/archive/inflate_stream.hpp"
+#include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "record/part_count.hpp"
 #include "record/view_access.hpp"

@@ -11,7 +11,7 @@
 
 #include "cli_run.hpp"
 #include "core/text.hpp"
-#include "format/blueprint.hpp"
+#include "format/file_plan.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "heft/plan.hpp"

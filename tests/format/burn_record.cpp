@@ -9,7 +9,7 @@
 #include <libdeflate.h>
 
 #include "format/formats.hpp"
-#include "format/number_lists.hpp"
+#include "format/msgpack/number_lists.hpp"
 #include "format/reading.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"

@@ -5,8 +5,8 @@
 
 #include "core/endian.hpp"
 #include "format/formats.hpp"
-#include "format/gguf_metadata.hpp"
-#include "format/gguf_types.hpp"
+#include "format/gguf/metadata.hpp"
+#include "format/gguf/tensor_types.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/gguf_builder.hpp"

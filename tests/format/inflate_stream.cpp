@@ -1,4 +1,4 @@
-#include "format/inflate_stream.hpp"
+#include "format/archive/inflate_stream.hpp"
 
 #include <doctest/doctest.h>
 

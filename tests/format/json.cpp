@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
-#include "format/json.hpp"
+#include "format/json/reader.hpp"
 #include "format/reading.hpp"
 
 namespace heft {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "format/formats.hpp"
-#include "format/inflate.hpp"
+#include "format/archive/inflate.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"

@@ -3,11 +3,11 @@
 #include <string>
 #include <vector>
 
-#include "format/blueprint.hpp"
+#include "format/file_plan.hpp"
 #include "format/formats.hpp"
 #include "format/planned_file.hpp"
 #include "format/reading.hpp"
-#include "format/zip.hpp"
+#include "format/archive/zip_directory.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;

@@ -1,4 +1,4 @@
-#include "format/pack_numbers.hpp"
+#include "format/msgpack/numbers.hpp"
 
 #include <doctest/doctest.h>
 
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/endian.hpp"
-#include "format/number_lists.hpp"
+#include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "support/pack_builder.hpp"
 #include "support/thrown.hpp"

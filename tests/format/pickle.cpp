@@ -1,4 +1,4 @@
-#include "format/pickle.hpp"
+#include "format/pickle/opcodes.hpp"
 
 #include <doctest/doctest.h>
 #include <pthread.h>
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "format/formats.hpp"
-#include "format/pickle_text.hpp"
+#include "format/pickle/protocol0.hpp"
 #include "heft/error.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/pickle_builder.hpp"

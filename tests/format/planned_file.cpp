@@ -4,7 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "format/inflate.hpp"
+#include "format/archive/inflate.hpp"
 
 namespace heft::test {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/input.hpp"
-#include "format/blueprint.hpp"
+#include "format/file_plan.hpp"
 #include "format/format.hpp"
 
 namespace heft::test {

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "format/formats.hpp"
-#include "format/json.hpp"
+#include "format/json/reader.hpp"
 #include "format/reading.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"

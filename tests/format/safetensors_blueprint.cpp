@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "format/blueprint.hpp"
+#include "format/file_plan.hpp"
 #include "format/formats.hpp"
 #include "format/planned_file.hpp"
 #include "support/thrown.hpp"

@@ -1,5 +1,5 @@
 // What the calls in a PyTorch pickle stand for: known values, opaque ones, refusals.
-#include "format/torch_objects.hpp"
+#include "format/torch/objects.hpp"
 
 #include <doctest/doctest.h>
 

@@ -10,7 +10,7 @@
 
 #include "core/endian.hpp"
 #include "format/formats.hpp"
-#include "format/inflate.hpp"
+#include "format/archive/inflate.hpp"
 #include "heft/element.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"

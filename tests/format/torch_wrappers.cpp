@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "format/formats.hpp"
-#include "format/latin1.hpp"
+#include "format/pickle/latin1.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/thrown.hpp"

@@ -1,4 +1,4 @@
-#include "format/zip.hpp"
+#include "format/archive/zip_directory.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "format/catalog.hpp"
-#include "format/inflate.hpp"
+#include "format/archive/inflate.hpp"
 #include "heft/error.hpp"
 #include "support/zip_builder.hpp"
 

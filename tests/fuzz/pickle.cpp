@@ -4,7 +4,7 @@
 
 #include "core/cursor.hpp"
 #include "format/formats.hpp"
-#include "format/torch_tree.hpp"
+#include "format/torch/tree.hpp"
 #include "support/catalog_checks.hpp"
 
 using namespace heft;

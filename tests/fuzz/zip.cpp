@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "format/formats.hpp"
-#include "format/zip.hpp"
+#include "format/archive/zip_directory.hpp"
 #include "support/catalog_checks.hpp"
 
 using namespace heft;

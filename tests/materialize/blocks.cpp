@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "format/gguf_types.hpp"
+#include "format/gguf/tensor_types.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
-#include "materialize/dequant.hpp"
+#include "kernels/dequant.hpp"
 #include "support/fixtures.hpp"
 #include "support/gguf_builder.hpp"
 #include "support/safetensors_builder.hpp"

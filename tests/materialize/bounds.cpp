@@ -14,7 +14,7 @@
 #include "heft/save.hpp"
 #include "heft/stream.hpp"
 #include "materialize/budget.hpp"
-#include "materialize/memory_left.hpp"
+#include "materialize/memory/memory_left.hpp"
 #include "mmap/memory_available.hpp"
 #include "record/view_access.hpp"
 #include "support/fixtures.hpp"

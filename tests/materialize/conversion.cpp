@@ -1,4 +1,4 @@
-#include "materialize/conversion.hpp"
+#include "kernels/conversion.hpp"
 
 #include <doctest/doctest.h>
 

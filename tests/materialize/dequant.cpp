@@ -1,4 +1,4 @@
-#include "materialize/dequant.hpp"
+#include "kernels/dequant.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,9 +11,9 @@
 
 #include "format/formats.hpp"
 #include "heft/element.hpp"
-#include "materialize/dequant_scalar.hpp"
+#include "kernels/dequant_scalar.hpp"
 #include "materialize/every_target.hpp"
-#include "materialize/kernels_dequant.hpp"
+#include "kernels/dequant_simd.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"

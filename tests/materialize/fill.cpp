@@ -1,4 +1,4 @@
-#include "materialize/fill.hpp"
+#include "materialize/sink/strided_copy.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "materialize/kernels.hpp"
+#include "kernels/kernels.hpp"
 
 #include <doctest/doctest.h>
 

@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "format/pack_numbers.hpp"
+#include "format/msgpack/numbers.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
 #include "heft/stream.hpp"
 #include "materialize/every_target.hpp"
-#include "materialize/kernels_gather.hpp"
+#include "kernels/gather.hpp"
 #include "support/destinations.hpp"
 #include "support/fixtures.hpp"
 #include "support/memory_use.hpp"

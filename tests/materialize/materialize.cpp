@@ -14,7 +14,7 @@
 
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
-#include "materialize/workers.hpp"
+#include "materialize/thread_pool.hpp"
 #include "support/fixtures.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "format/blueprint.hpp"
-#include "materialize/save_payloads.hpp"
+#include "format/file_plan.hpp"
+#include "save/payloads.hpp"
 #include "materialize/save_support.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"

@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "format/blueprint.hpp"
+#include "format/file_plan.hpp"
 #include "heft/adapter.hpp"
 #include "heft/save.hpp"
 #include "materialize/save_support.hpp"

@@ -14,8 +14,8 @@
 
 #include "core/input.hpp"
 #include "format/format.hpp"
-#include "format/inflate_stream.hpp"
-#include "format/number_lists.hpp"
+#include "format/archive/inflate_stream.hpp"
+#include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "support/printable.hpp"
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "format/json.hpp"
+#include "format/json/reader.hpp"
 
 namespace heft::test {
 

@@ -1,0 +1,103 @@
+#include "format/archive/inflate.hpp"
+
+#include <fmt/format.h>
+#include <libdeflate.h>
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+// What one symbol of a deflate stream writes at most: a stored block.
+constexpr std::uint64_t longest_step = 65535;
+
+struct FreeDecompressor {
+  void operator()(libdeflate_decompressor* decompressor) const noexcept { libdeflate_free_decompressor(decompressor); }
+};
+using Decompressor = std::unique_ptr<libdeflate_decompressor, FreeDecompressor>;
+
+Decompressor make_decompressor() {
+  Decompressor decompressor(libdeflate_alloc_decompressor());
+  if (!decompressor) throw Error(ErrorCode::out_of_memory, "no memory for an inflater");
+  return decompressor;
+}
+
+[[noreturn]] void corrupt(std::string_view what, std::string_view finding) {
+  throw Error(ErrorCode::corrupt, fmt::format("{}: {}", core::escaped(what), finding));
+}
+
+std::shared_ptr<std::byte[]> allocate(std::uint64_t size, std::string_view what) {
+  try {
+    return std::shared_ptr<std::byte[]>(new std::byte[size]);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory,
+                fmt::format("{}: no memory for {} inflated bytes", core::escaped(what), size));
+  }
+}
+
+}  // namespace
+
+void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out, std::string_view what) {
+  const Decompressor decompressor = make_decompressor();
+  std::size_t used = 0;
+  std::size_t written = 0;
+  const libdeflate_result result = libdeflate_deflate_decompress_ex(
+      decompressor.get(), deflated.data(), deflated.size(), out.data(), out.size(), &used, &written);
+  if (result == LIBDEFLATE_INSUFFICIENT_SPACE)
+    corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds more", out.size()));
+  if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
+  if (written != out.size())
+    corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds {}", out.size(), written));
+  if (used != deflated.size())
+    corrupt(what, fmt::format("expected a deflate stream of {} bytes, it ends after {}", deflated.size(), used));
+}
+
+void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what) {
+  // Compared by division, for the product may not fit. An honest empty stream takes two bytes.
+  const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
+  if (ratio == 0 || member.full_size / ratio > member.size)
+    throw Error(ErrorCode::limit_exceeded,
+                fmt::format("{}: {} bytes inflated from {} are over Limits::inflate_ratio = {}", core::escaped(what),
+                            member.full_size, member.size, ratio));
+}
+
+Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
+              std::string_view what) {
+  require_ratio({.size = deflated.size(), .full_size = full_size}, max_ratio, what);
+  std::shared_ptr<std::byte[]> memory = allocate(full_size, what);
+  const std::span<std::byte> out(memory.get(), static_cast<std::size_t>(full_size));
+  inflate_into(deflated, out, what);
+  return Bytes(out, std::move(memory));
+}
+
+std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept {
+  // Incompressible data grow by 5 bytes a stored block, which zlib makes of no less than 16 KiB.
+  const std::uint64_t plain = wanted + longest_step;
+  return plain + plain / 1024 + 1024;
+}
+
+Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, std::uint64_t full_size,
+                    std::string_view what) {
+  const std::uint64_t room = full_size - wanted > longest_step ? wanted + longest_step : full_size;
+  const std::shared_ptr<std::byte[]> memory = allocate(room, what);
+  std::size_t written = 0;
+  const libdeflate_result result = libdeflate_deflate_decompress(make_decompressor().get(), deflated.data(),
+                                                                 deflated.size(), memory.get(), room, &written);
+  // Out of room means that all steps before the last were written, in order.
+  if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size) written = room - longest_step;
+  else if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
+  if (written < wanted) corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds fewer", full_size));
+  return Bytes({memory.get(), static_cast<std::size_t>(wanted)}, memory);
+}
+
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) noexcept {
+  return libdeflate_crc32(before, bytes.data(), bytes.size());
+}
+
+}  // namespace heft::format

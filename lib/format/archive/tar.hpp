@@ -1,0 +1,42 @@
+// format/archive/tar.hpp: the members of a tar archive, as far as PyTorch's oldest files need it: plain files with short names.
+//
+//   header   512 bytes: name, size in octal, checksum, type, "ustar"
+//   data     padded to 512 bytes
+//   ...
+//   512 zero bytes, twice
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/input.hpp"
+
+namespace heft::format {
+
+inline constexpr std::uint64_t tar_header_bytes = 512;
+
+struct TarMember {
+  std::string name;
+  std::uint64_t begin = 0;
+  std::uint64_t size = 0;
+};
+
+/// True for a header of POSIX or GNU tar with its right checksum.
+bool is_tar(std::span<const std::byte> head) noexcept;
+/// The same without the checksum.
+bool resembles_tar(std::span<const std::byte> head) noexcept;
+
+/// The name of the first member, which may be a folder's; empty where the headers before it do not fit `input`.
+std::string first_tar_member(const core::Input& input);
+
+/// The plain files of the archive, in order.
+///
+/// Throws Error{corrupt} for a broken header, Error{refused} for links, devices and names that climb,
+/// Error{unsupported} for extensions that change a name or size (PAX headers of times and owners are passed over), Error{ambiguous} for a name that is there twice,
+/// Error{limit_exceeded} for over 1024 members.
+std::vector<TarMember> read_tar(const core::Input& input);
+
+}  // namespace heft::format

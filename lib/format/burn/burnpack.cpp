@@ -1,0 +1,389 @@
+// format/burn/burnpack.cpp: burnpack (.bpk), the format of Burn since 0.19, version 1.
+//
+//   u32 0x4255524E, so "NRUB" | u16 version | u32 bytes of the metadata
+//   metadata, CBOR: {tensors:  {name: {dtype, shape: [..], data_offsets: [begin, end], param_id?: natural}},
+//                    metadata?: {text: text}, scalars?: {name: {"Int" | "UInt" | "Float" | "Bool": value}}}
+//   padding to 256
+//   data: data_offsets count from here, each tensor on a multiple of 256
+//
+//   dtype: "F32", or a variant with a parameter: {"Bool": "Native"}; before bools had two encodings, "Bool"
+//
+// Burn 0.19 wrote version 1 without any padding: the data follow the metadata at once, each tensor the one before.
+// Nothing in the file says so, but writers end the file with the last tensor, so the size of the file does: see
+// Reader::find_data(). A padded file of one tensor that was cut by exactly the padding cannot be told from one of 0.19.
+//
+// Burn's caps (100 MB of metadata, 100,000 tensors, depth 128) are Limits here. Its cap of 10 GB for a tensor protects
+// memory that heft does not allocate. Stricter than Burn: ranges do not overlap, sizes fit their shapes, and the
+// metadata end with their map.
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/cursor.hpp"
+#include "core/text.hpp"
+#include "format/burn/dtypes.hpp"
+#include "format/cbor/tokenizer.hpp"
+#include "format/cbor/nodes.hpp"
+#include "format/formats.hpp"
+#include "format/range_checks.hpp"
+#include "format/view_checks.hpp"
+#include "heft/error.hpp"
+#include "heft/shape.hpp"
+
+namespace heft::format {
+namespace burnpack {
+namespace {
+
+constexpr std::string_view magic = "NRUB";
+constexpr std::uint16_t newest_version = 1;
+constexpr std::uint64_t header_bytes = 10;
+constexpr std::uint64_t alignment = 256;
+
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  return std::string_view(reinterpret_cast<const char*>(head.data()), head.size()).starts_with(magic);
+}
+
+class Reader {
+ public:
+  Reader(const core::Input& input, const Limits& limits) noexcept : input_(input), limits_(limits) {}
+
+  Catalog read();
+
+ private:
+  Bytes read_metadata();
+  void read_map(CborReader& cbor);
+  void read_tensors(CborReader& cbor);
+  TensorEntry read_tensor(CborReader& cbor, std::string_view name);
+  void read_dtype(CborReader& cbor, TensorEntry& tensor);
+  void read_shape(CborReader& cbor, TensorEntry& tensor);
+  void read_offsets(CborReader& cbor, TensorEntry& tensor);
+  void read_pairs(CborReader& cbor);
+  void read_scalars(CborReader& cbor);
+  std::uint32_t read_scalar(CborReader& cbor, std::string_view name);
+  void add_parameter_ids();
+  void add_others();
+  std::uint64_t find_data();
+  void place(std::uint64_t data);
+
+  const core::Input& input_;
+  const Limits& limits_;
+  Catalog catalog_{input_.budget()};
+  std::uint64_t metadata_end_ = 0;
+  std::vector<std::uint32_t> pairs_;  // of the metadata map
+  std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // beside tensors, metadata and scalars: 64 at most
+  std::vector<std::pair<std::string_view, std::uint64_t>> parameter_ids_;
+};
+
+[[noreturn]] void fail(ErrorCode code, std::string_view tensor, std::uint64_t at, std::string sentence) {
+  throw Error(code, std::move(sentence), {.tensor = std::string(tensor), .offset = at});
+}
+
+Catalog Reader::read() {
+  catalog_.format = "burnpack";
+  const Bytes metadata = read_metadata();
+  CborReader cbor(metadata.span(), header_bytes, limits_);
+  read_map(cbor);
+  if (cbor.remaining() > 0)
+    fail(ErrorCode::corrupt, {}, cbor.offset(),
+         fmt::format("expected nothing after the metadata's map, found {} bytes", cbor.remaining()));
+  require_unique_names(catalog_);
+  place(find_data());
+  add_parameter_ids();
+  add_others();
+  if (!pairs_.empty()) catalog_.metadata = catalog_.add_container(NodeKind::map, pairs_);
+  catalog_.kept.push_back(metadata);
+  return std::move(catalog_);
+}
+
+Bytes Reader::read_metadata() {
+  core::Cursor cursor(input_, 0, input_.size_bytes(), header_bytes);
+  cursor.skip(magic.size(), "the magic");
+  const auto version = cursor.little<std::uint16_t>("the version");
+  if (version > newest_version)
+    fail(ErrorCode::unsupported, {}, magic.size(),
+         fmt::format("burnpack version {}, heft reads up to {}", version, newest_version));
+  const auto size = cursor.little<std::uint32_t>("the size of the metadata");
+  core::require_inside(header_bytes, size, input_.size_bytes(), "the metadata");
+  core::require_limit(size, limits_.burnpack_metadata_bytes, "bytes of the metadata", "burnpack_metadata_bytes",
+                      magic.size() + 2);
+  catalog_.detail = fmt::format("burnpack v{}", version);
+  metadata_end_ = header_bytes + size;
+  return input_.read(header_bytes, size);
+}
+
+// Keys of maps: the format's own are told apart from later ones, which Burn passes over as well; the same key twice is
+// an error.
+void require_new(std::vector<std::string_view>& keys, const CborItem& key) {
+  if (std::ranges::find(keys, key.text) != keys.end())
+    fail(ErrorCode::ambiguous, {}, key.offset, fmt::format("the key '{}' is there twice", core::escaped(key.text)));
+  keys.push_back(key.text);
+}
+
+void Reader::read_map(CborReader& cbor) {
+  constexpr std::uint64_t max_keys = 64;  // looked for one in the other
+  const CborItem map = cbor.next(CborKind::map, "the metadata");
+  if (map.number > max_keys)
+    fail(ErrorCode::corrupt, {}, map.offset,
+         fmt::format("expected tensors, metadata and scalars, found {} keys", map.number));
+  std::vector<std::string_view> keys;
+  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+    const CborItem key = cbor.next(CborKind::text, "a key of the metadata");
+    require_new(keys, key);
+    if (key.text == "tensors")
+      read_tensors(cbor);
+    else if (key.text == "metadata")
+      read_pairs(cbor);
+    else if (key.text == "scalars")
+      read_scalars(cbor);
+    else
+      others_.emplace_back(key.text, add_nodes(cbor, cbor.next("a value of the metadata"), catalog_, limits_));
+  }
+  if (std::ranges::find(keys, "tensors") == keys.end())
+    fail(ErrorCode::corrupt, {}, map.offset, "expected the key 'tensors' in the metadata, found none");
+}
+
+// ---- tensors ----
+
+void Reader::read_tensors(CborReader& cbor) {
+  const CborItem map = cbor.next(CborKind::map, "the map of tensors");
+  core::require_limit(map.number, limits_.tensors, "the number of tensors", "tensors", map.offset);
+  catalog_.tensors.reserve(map.number);
+  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+    const CborItem key = cbor.next(CborKind::text, "a tensor's name");
+    core::require_limit(key.text.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", key.offset);
+    try {
+      catalog_.tensors.push_back(read_tensor(cbor, key.text));
+    } catch (const Error& error) {
+      throw error.with_tensor(key.text);
+    }
+  }
+}
+
+TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
+  constexpr std::uint64_t max_keys = 64;
+  const CborItem map = cbor.next(CborKind::map, "a tensor's description");
+  if (map.number > max_keys)
+    fail(ErrorCode::corrupt, {}, map.offset, fmt::format("a tensor's description of {} keys", map.number));
+  TensorEntry tensor{.name = name};
+  std::vector<std::string_view> keys;
+  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+    const CborItem key = cbor.next(CborKind::text, "a key of a tensor's description");
+    require_new(keys, key);
+    if (key.text == "dtype")
+      read_dtype(cbor, tensor);
+    else if (key.text == "shape")
+      read_shape(cbor, tensor);
+    else if (key.text == "data_offsets")
+      read_offsets(cbor, tensor);
+    else if (key.text == "param_id") {
+      const CborItem id = cbor.next("a tensor's param_id");
+      if (id.kind == CborKind::natural)
+        parameter_ids_.emplace_back(name, id.number);
+      else if (id.kind != CborKind::null)
+        fail(ErrorCode::corrupt, {}, id.offset,
+             fmt::format("param_id: expected a natural number, found {}", format::name(id.kind)));
+    } else
+      cbor.skip_inside(cbor.next("a tensor's description"), "a tensor's description");
+  }
+  for (const std::string_view wanted : {"dtype", "shape", "data_offsets"})
+    if (std::ranges::find(keys, wanted) == keys.end())
+      fail(ErrorCode::corrupt, {}, map.offset,
+           fmt::format("expected dtype, shape and data_offsets, found no {}", wanted));
+  return tensor;
+}
+
+void Reader::read_dtype(CborReader& cbor, TensorEntry& tensor) {
+  const CborItem item = cbor.next("a tensor's dtype");
+  if (item.kind == CborKind::text) return set_burn_dtype(catalog_, tensor, item.text, {});
+  if (item.kind != CborKind::map || item.number != 1)
+    fail(ErrorCode::corrupt, {}, item.offset,
+         fmt::format("dtype: expected a text or a map of one variant, found {}", name(item.kind)));
+  const CborItem variant = cbor.next(CborKind::text, "the variant of a dtype");
+  const CborItem parameter = cbor.next("the parameter of a dtype");
+  cbor.skip_inside(parameter, "the parameter of a dtype");
+  set_burn_dtype(catalog_, tensor, variant.text, parameter.kind == CborKind::text ? parameter.text : "..");
+}
+
+void Reader::read_shape(CborReader& cbor, TensorEntry& tensor) {
+  const CborItem list = cbor.next(CborKind::list, "a tensor's shape");
+  core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
+  std::vector<std::int64_t> dims;
+  for (std::uint64_t i = 0; i < list.number; ++i) {
+    const CborItem dim = cbor.next(CborKind::natural, "a tensor's dim");
+    if (dim.number > INT64_MAX)
+      fail(ErrorCode::corrupt, {}, dim.offset, fmt::format("dim {} does not fit 63 bits", dim.number));
+    dims.push_back(static_cast<std::int64_t>(dim.number));
+  }
+  require_shape(dims, limits_, tensor.name, list.offset);
+  catalog_.set_dims(tensor, dims);
+}
+
+void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
+  const CborItem list = cbor.next(CborKind::list, "a tensor's data_offsets");
+  if (list.number != 2)
+    fail(ErrorCode::corrupt, {}, list.offset, fmt::format("data_offsets: expected two numbers, found {}", list.number));
+  tensor.begin = cbor.next(CborKind::natural, "the begin of a tensor").number;
+  const CborItem end = cbor.next(CborKind::natural, "the end of a tensor");
+  if (end.number < tensor.begin)
+    fail(ErrorCode::corrupt, {}, end.offset,
+         fmt::format("data_offsets: expected an end of {} or more, found {}", tensor.begin, end.number));
+  tensor.size = end.number - tensor.begin;
+}
+
+// ---- metadata and scalars ----
+
+/// What Burn passes over, of versions to come or of other writers, is metadata too.
+void Reader::add_others() {
+  for (const auto& [key, node] : others_) {
+    bool is_new = true;
+    for (std::size_t pair = 0; pair < pairs_.size() && is_new; pair += 2) {
+      const Node& other = catalog_.nodes[pairs_[pair]];
+      is_new = std::string_view(other.text, other.count) != key;
+    }
+    if (!is_new) {
+      catalog_.notes.push_back(fmt::format("the value '{}' beside the metadata is left out: they have one of this name",
+                                           core::escaped(key)));
+      continue;
+    }
+    pairs_.push_back(catalog_.add_text(key));
+    pairs_.push_back(node);
+  }
+}
+
+void Reader::read_pairs(CborReader& cbor) {
+  const CborItem map = cbor.next(CborKind::map, "the pairs of the metadata");
+  std::vector<std::string_view> keys;
+  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+    keys.push_back(cbor.next(CborKind::text, "a key of the metadata's pairs").text);
+    pairs_.push_back(catalog_.add_text(keys.back()));
+    pairs_.push_back(catalog_.add_text(cbor.next(CborKind::text, "a value of the metadata's pairs").text));
+  }
+  if (const auto twin = duplicate(std::move(keys)))
+    fail(ErrorCode::ambiguous, {}, map.offset,
+         fmt::format("the metadata have the key '{}' twice", core::escaped(*twin)));
+}
+
+void Reader::read_scalars(CborReader& cbor) {
+  const CborItem map = cbor.next(CborKind::map, "the scalars");
+  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+    const CborItem key = cbor.next(CborKind::text, "a scalar's name");
+    core::require_limit(key.text.size(), limits_.name_bytes, "bytes of a scalar's name", "name_bytes", key.offset);
+    catalog_.values.push_back({key.text, read_scalar(cbor, key.text)});
+  }
+}
+
+/// {"Int": -1}, {"UInt": 1}, {"Float": 0.5}, {"Bool": true}.
+std::uint32_t Reader::read_scalar(CborReader& cbor, std::string_view name) {
+  const CborItem map = cbor.next(CborKind::map, "a scalar");
+  if (map.number != 1)
+    fail(ErrorCode::corrupt, {}, map.offset,
+         fmt::format("scalar '{}': expected one variant, found {}", core::escaped(name), map.number));
+  const std::string_view variant = cbor.next(CborKind::text, "the variant of a scalar").text;
+  const CborItem value = cbor.next("the value of a scalar");
+  Node node;
+  if ((variant == "Int" || variant == "UInt") && value.kind == CborKind::natural) {
+    node.kind = value.number > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+    node.natural = value.number;
+  } else if (variant == "Int" && value.kind == CborKind::negative && value.number <= INT64_MAX) {
+    node.kind = NodeKind::integer;
+    node.integer = -1 - static_cast<std::int64_t>(value.number);
+  } else if (variant == "Float" && value.kind == CborKind::real) {
+    node.kind = NodeKind::real;
+    node.real = value.real;
+  } else if (variant == "Bool" && value.kind == CborKind::boolean) {
+    node.kind = NodeKind::boolean;
+    node.integer = static_cast<std::int64_t>(value.number);
+  } else {
+    fail(ErrorCode::corrupt, {}, value.offset,
+         fmt::format("scalar '{}': expected Int, UInt, Float or Bool and its value, found '{}' and {}",
+                     core::escaped(name), core::escaped(variant), format::name(value.kind)));
+  }
+  return catalog_.add_node(node);
+}
+
+/// The ids by which Burn's optimizers find a parameter, as one more entry of the metadata.
+void Reader::add_parameter_ids() {
+  if (parameter_ids_.empty()) return;
+  std::vector<std::uint32_t> ids;
+  for (const auto& [tensor, id] : parameter_ids_) {
+    ids.push_back(catalog_.add_text(tensor));
+    Node node;
+    node.kind = id > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+    node.natural = id;
+    ids.push_back(catalog_.add_node(node));
+  }
+  pairs_.push_back(catalog_.add_text("param_id"));
+  pairs_.push_back(catalog_.add_container(NodeKind::map, ids));
+}
+
+// ---- where the data begin ----
+
+/// The padded layout, unless the tensors follow each other without a gap and the file ends where they do when nothing
+/// lies between metadata and data, as in a file of Burn 0.19. The two ends differ by the padding before the data; where
+/// there is none, both layouts are one.
+std::uint64_t Reader::find_data() {
+  sort_by_place(catalog_.tensors);
+  std::uint64_t end = 0;
+  bool dense = true;
+  bool aligned = true;
+  for (const TensorEntry& tensor : catalog_.tensors) {
+    dense = dense && tensor.begin == end;
+    aligned = aligned && tensor.begin % alignment == 0;
+    end = std::max(end, tensor.begin + tensor.size);
+  }
+  const std::uint64_t file_size = input_.size_bytes();
+  const std::uint64_t padded = core::align_up(metadata_end_, alignment);
+  if (catalog_.tensors.empty()) return std::min(padded, file_size);
+  const std::uint64_t padded_end = core::add_or_throw(padded, end, "the end of the data");
+  const std::uint64_t plain_end = core::add_or_throw(metadata_end_, end, "the end of the data");
+  if (dense && file_size == plain_end && plain_end != padded_end) {
+    catalog_.detail += ", as Burn 0.19 wrote it: not aligned";
+    return metadata_end_;
+  }
+  if (file_size < padded_end || (!aligned && file_size != padded_end))
+    fail(ErrorCode::corrupt, {}, metadata_end_,
+         fmt::format("expected a file of {} bytes, or of {} as Burn 0.19 wrote it, found {}", padded_end, plain_end,
+                     file_size));
+  if (file_size > padded_end)
+    catalog_.notes.push_back(fmt::format("{} bytes after the last tensor", file_size - padded_end));
+  return padded;
+}
+
+void Reader::place(std::uint64_t data) {
+  for (TensorEntry& tensor : catalog_.tensors) {
+    tensor.begin += data;
+    if (tensor.dtype == DType::unknown) {
+      require_raw_bytes(catalog_, tensor, tensor.begin);
+      continue;
+    }
+    try {
+      const std::uint64_t expected = bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor)));
+      if (expected != tensor.size)
+        fail(ErrorCode::corrupt, tensor.name, tensor.begin,
+             fmt::format("expected {} bytes for its shape, data_offsets span {}", expected, tensor.size));
+    } catch (const Error& error) {
+      throw error.with_tensor(tensor.name);
+    }
+  }
+  require_disjoint(catalog_.tensors);
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options.limits).read(); }
+
+}  // namespace
+}  // namespace burnpack
+
+const Format burnpack_format = {
+    .name = "burnpack",
+    .suffixes = ".bpk",
+    .reads =
+        "version 1, padded or as Burn 0.19 wrote it; scalars and metadata as records; quantized tensors as raw bytes",
+    .writes = "",
+    .matches = burnpack::matches,
+    .read = burnpack::read,
+};
+
+}  // namespace heft::format

@@ -1,0 +1,38 @@
+#include "format/burn/dtypes.hpp"
+
+#include <fmt/format.h>
+
+namespace heft::format {
+namespace {
+
+struct Row {
+  std::string_view name;
+  std::string_view parameter;
+  DType dtype;
+};
+
+// Flex32 says how precisely to compute: it is stored as f32. A bool without a parameter is of a version that had one
+// encoding, a byte each.
+constexpr Row rows[] = {
+    {"F64", "", DType::f64},        {"F32", "", DType::f32},      {"Flex32", "", DType::f32},
+    {"F16", "", DType::f16},        {"BF16", "", DType::bf16},    {"I64", "", DType::i64},
+    {"I32", "", DType::i32},        {"I16", "", DType::i16},      {"I8", "", DType::i8},
+    {"U64", "", DType::u64},        {"U32", "", DType::u32},      {"U16", "", DType::u16},
+    {"U8", "", DType::u8},          {"Bool", "", DType::boolean}, {"Bool", "Native", DType::boolean},
+    {"Bool", "U8", DType::boolean},
+};
+
+}  // namespace
+
+void set_burn_dtype(Catalog& catalog, TensorEntry& entry, std::string_view name, std::string_view parameter) {
+  for (const Row& row : rows) {
+    if (row.name != name || row.parameter != parameter) continue;
+    entry.dtype = row.dtype;
+    return;
+  }
+  entry.type_name = static_cast<std::uint32_t>(catalog.type_names.size());
+  catalog.type_names.push_back(
+      catalog.arena.store(parameter.empty() ? std::string(name) : fmt::format("{}({})", name, parameter)));
+}
+
+}  // namespace heft::format

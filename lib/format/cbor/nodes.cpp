@@ -1,0 +1,80 @@
+#include "format/cbor/nodes.hpp"
+
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+class NodeMaker {
+ public:
+  NodeMaker(CborReader& reader, Catalog& catalog, const Limits& limits) noexcept
+      : reader_(reader), catalog_(catalog), limits_(limits) {}
+
+  std::uint32_t make(const CborItem& item, std::uint64_t depth) {
+    switch (item.kind) {
+      case CborKind::null: return catalog_.add_node({});
+      case CborKind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .natural = item.number});
+      case CborKind::natural: return natural(item.number);
+      case CborKind::negative: return negative(item);
+      case CborKind::real: return catalog_.add_node({.kind = NodeKind::real, .real = item.real});
+      case CborKind::text: return catalog_.add_text(item.text);
+      case CborKind::bytes: return bytes(item);
+      case CborKind::list:
+      case CborKind::map: break;
+    }
+    return container(item, depth);
+  }
+
+ private:
+  std::uint32_t natural(std::uint64_t value) {
+    return catalog_.add_node(
+        {.kind = value > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer, .natural = value});
+  }
+
+  // CBOR's reach below the integers of 64 bits.
+  std::uint32_t negative(const CborItem& item) {
+    if (item.number <= INT64_MAX) return catalog_.add_integer(-1 - static_cast<std::int64_t>(item.number));
+    throw Error(ErrorCode::unsupported, fmt::format("expected integers of 64 bits, found -1 - {}", item.number),
+                {.offset = item.offset});
+  }
+
+  std::uint32_t bytes(const CborItem& item) {
+    const std::uint32_t node = catalog_.add_text(item.text);
+    catalog_.nodes[node].kind = NodeKind::bytes;
+    return node;
+  }
+
+  std::uint32_t container(const CborItem& item, std::uint64_t depth) {
+    core::require_limit(depth, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", item.offset);
+    std::vector<std::uint32_t> items;
+    for (std::uint64_t i = 0; i < item.number; ++i) {
+      if (item.kind == CborKind::map) items.push_back(key());
+      items.push_back(make(reader_.next("an item"), depth + 1));
+    }
+    return catalog_.add_container(item.kind == CborKind::map ? NodeKind::map : NodeKind::list, items);
+  }
+
+  std::uint32_t key() {
+    const CborItem key = reader_.next("a key");
+    if (key.kind == CborKind::text) return catalog_.add_text(key.text);
+    throw Error(ErrorCode::unsupported, fmt::format("expected keys that are texts, found {}", name(key.kind)),
+                {.offset = key.offset});
+  }
+
+  CborReader& reader_;
+  Catalog& catalog_;
+  const Limits& limits_;
+};
+
+}  // namespace
+
+std::uint32_t add_nodes(CborReader& reader, const CborItem& item, Catalog& catalog, const Limits& limits) {
+  return NodeMaker(reader, catalog, limits).make(item, 1);
+}
+
+}  // namespace heft::format

@@ -1,0 +1,142 @@
+#include "format/cbor/tokenizer.hpp"
+
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <cbor.h>
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+/// What one call of the decoder found.
+struct Found {
+  CborItem item;
+  std::string_view unsupported = {};
+};
+
+template <CborKind kind, class Number>
+void set_number(void* found, Number number) {
+  auto& item = static_cast<Found*>(found)->item;
+  item.kind = kind;
+  if constexpr (kind == CborKind::real)
+    item.real = static_cast<double>(number);
+  else
+    item.number = number;
+}
+
+template <CborKind kind>
+void set_text(void* found, cbor_data text, std::size_t size) {
+  auto& item = static_cast<Found*>(found)->item;
+  item.kind = kind;
+  item.text = {reinterpret_cast<const char*>(text), size};
+}
+
+void set_null(void* found) { static_cast<Found*>(found)->item.kind = CborKind::null; }
+void set_undefined(void* found) { static_cast<Found*>(found)->unsupported = "undefined"; }
+void set_indefinite(void* found) { static_cast<Found*>(found)->unsupported = "an item of indefinite length"; }
+void set_tag(void* found, std::uint64_t) { static_cast<Found*>(found)->unsupported = "a tag"; }
+
+constexpr cbor_callbacks callbacks = [] {
+  using enum CborKind;
+  cbor_callbacks calls{};
+  calls.uint8 = set_number<natural, std::uint8_t>;
+  calls.uint16 = set_number<natural, std::uint16_t>;
+  calls.uint32 = set_number<natural, std::uint32_t>;
+  calls.uint64 = set_number<natural, std::uint64_t>;
+  calls.negint8 = set_number<negative, std::uint8_t>;
+  calls.negint16 = set_number<negative, std::uint16_t>;
+  calls.negint32 = set_number<negative, std::uint32_t>;
+  calls.negint64 = set_number<negative, std::uint64_t>;
+  calls.byte_string = set_text<bytes>;
+  calls.string = set_text<text>;
+  calls.array_start = set_number<list, std::size_t>;
+  calls.map_start = set_number<map, std::size_t>;
+  calls.float2 = set_number<real, float>;
+  calls.float4 = set_number<real, float>;
+  calls.float8 = set_number<real, double>;
+  calls.boolean = set_number<boolean, bool>;
+  calls.null = set_null;
+  calls.undefined = set_undefined;
+  calls.tag = set_tag;
+  calls.byte_string_start = calls.string_start = calls.indef_array_start = calls.indef_map_start = calls.indef_break =
+      set_indefinite;
+  return calls;
+}();
+
+std::uint64_t items_inside(const CborItem& item) {
+  if (item.kind == CborKind::map) return core::mul_or_throw(item.number, 2, "pairs of a map");
+  return item.kind == CborKind::list ? item.number : 0;
+}
+
+}  // namespace
+
+std::string_view name(CborKind kind) noexcept {
+  constexpr std::array<std::string_view, 9> names{
+      "null",   "a boolean", "a natural number", "a negative number", "a real number", "a text", "bytes",
+      "a list", "a map"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+CborItem CborReader::next(std::string_view what) {
+  core::require_limit(++items_, limits_.metadata_items, "the number of CBOR items", "metadata_items", offset());
+  Found found;
+  found.item.offset = offset();
+  const auto rest = bytes_.subspan(at_);
+  const cbor_decoder_result result =
+      cbor_stream_decode(reinterpret_cast<cbor_data>(rest.data()), rest.size(), &callbacks, &found);
+  if (result.status == CBOR_DECODER_NEDATA)
+    throw Error(ErrorCode::corrupt, fmt::format("expected {}, the CBOR metadata end {} bytes later", what, rest.size()),
+                {.offset = offset()});
+  if (result.status != CBOR_DECODER_FINISHED)
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("expected {}, found a byte that is no CBOR: {:02x}", what, std::to_integer<unsigned>(rest[0])),
+        {.offset = offset()});
+  if (!found.unsupported.empty())
+    throw Error(ErrorCode::unsupported,
+                fmt::format("expected {}, found CBOR's {}, which heft does not read", what, found.unsupported),
+                {.offset = offset()});
+  at_ += result.read;
+  // Every item takes a byte at least.
+  if (const std::uint64_t inside = items_inside(found.item); inside > remaining())
+    throw Error(ErrorCode::corrupt,
+                fmt::format("{}: {} items are declared, {} bytes remain", what, inside, remaining()),
+                {.offset = found.item.offset});
+  if (found.item.kind == CborKind::text && !core::is_utf8(found.item.text))
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected {} in UTF-8, found '{}'", what, core::escaped(found.item.text)),
+                {.offset = found.item.offset});
+  return found.item;
+}
+
+CborItem CborReader::next(CborKind kind, std::string_view what) {
+  const CborItem item = next(what);
+  if (item.kind != kind)
+    throw Error(ErrorCode::corrupt, fmt::format("{}: expected {}, found {}", what, name(kind), name(item.kind)),
+                {.offset = item.offset});
+  return item;
+}
+
+void CborReader::skip_inside(const CborItem& item, std::string_view what) {
+  std::vector<std::uint64_t> left{items_inside(item)};
+  while (!left.empty()) {
+    if (left.back() == 0) {
+      left.pop_back();
+      continue;
+    }
+    --left.back();
+    if (const std::uint64_t inside = items_inside(next(what)); inside > 0) {
+      core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", offset());
+      left.push_back(inside);
+    }
+  }
+}
+
+}  // namespace heft::format

@@ -1,0 +1,210 @@
+// format/flax/reader.cpp: Flax's MessagePack files (flax_model.msgpack, checkpoint_N): flax.serialization.to_bytes of a state
+// dict.
+//
+//   map of texts, nested; leaves are
+//   ext 1: an array: [shape: [natural..], dtype: text, bytes], row-major; the dtype by its NumPy or ml_dtypes name
+//   ext 2: a complex number: [real, imaginary]
+//   ext 3: a NumPy scalar: as ext 1, of rank 0
+//   {"__msgpack_chunked_array__": true, "shape": {"0": dim, ..}, "chunks": {"0": ext 1 of rank 1, ..}}:
+//       an array over 1 GiB, in runs of its flattened elements
+//   and MessagePack's own numbers, texts, booleans and nil
+//
+// Arrays lie where the writer happened to be: nothing is aligned.
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "format/formats.hpp"
+#include "format/range_checks.hpp"
+#include "format/msgpack/tree.hpp"
+#include "format/view_checks.hpp"
+#include "heft/error.hpp"
+#include "heft/shape.hpp"
+
+namespace heft::format {
+namespace flax {
+namespace {
+
+constexpr std::size_t max_chunks = 4096;  // of 1 GiB each, but for the last
+
+enum Extension : std::int8_t { array = 1, complex_number = 2, scalar = 3 };
+
+/// A map that is not empty, and a text of at least one letter as its first key. Other programs' maps are refused when
+/// they hold no array.
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  const auto byte = [&](std::size_t at) { return at < head.size() ? std::to_integer<unsigned>(head[at]) : 0u; };
+  std::size_t at = 1;
+  if (byte(0) == 0xDE)
+    at = 3;
+  else if (byte(0) == 0xDF)
+    at = 5;
+  else if (byte(0) < 0x81 || byte(0) > 0x8F)
+    return false;
+  std::size_t size = byte(at) - 0xA0u;
+  std::size_t text = at + 1;
+  if (byte(at) == 0xD9) {
+    size = byte(at + 1);
+    text = at + 2;
+  } else if (byte(at) < 0xA1 || byte(at) > 0xBF) {
+    return false;
+  }
+  if (size == 0 || text + size > head.size()) return false;
+  return std::ranges::all_of(head.subspan(text, size),
+                             [](std::byte letter) { return letter >= std::byte{0x20} && letter != std::byte{0x7F}; });
+}
+
+class FlaxTree final : public PackTree {
+ public:
+  FlaxTree(Catalog& catalog, PackReader& reader, const Limits& limits) noexcept : PackTree(catalog, reader, limits) {}
+
+ private:
+  bool take_tensor(const PackItem& head) override;
+  std::uint32_t make_extension(const PackItem& head) override;
+  bool join_tensors(std::span<const Child> children, std::size_t first_tensor) override;
+  void set_dtype(TensorEntry& tensor, const PackItem& name);
+  void require_end(const PackItem& head);
+  std::vector<std::int64_t> dims_of(std::uint32_t shape) const;
+  [[noreturn]] void fail_join(std::string sentence) const;
+};
+
+bool FlaxTree::take_tensor(const PackItem& head) {
+  if (head.kind != PackKind::extension || (head.extension != array && head.extension != scalar)) return false;
+  if (reader_.next(PackKind::list, "an array").number != 3)
+    throw Error(ErrorCode::corrupt, "expected an array of shape, dtype and bytes",
+                {.tensor = std::string(path()), .offset = head.payload});
+  TensorEntry tensor;
+  const std::vector<std::int64_t> dims = read_dims();
+  catalog_.set_dims(tensor, dims);
+  set_dtype(tensor, reader_.next("the dtype of an array"));
+  const PackItem bytes = reader_.next(PackKind::bytes, "the bytes of an array");
+  tensor.begin = bytes.payload;
+  tensor.size = bytes.number;
+  reader_.skip(bytes, "the bytes of an array");
+  require_end(head);
+  add_tensor(tensor, head.offset);
+  return true;
+}
+
+void FlaxTree::set_dtype(TensorEntry& tensor, const PackItem& name) {
+  if (name.kind != PackKind::text && name.kind != PackKind::bytes)
+    throw Error(ErrorCode::corrupt, fmt::format("dtype: expected a text, found {}", format::name(name.kind)),
+                {.tensor = std::string(path()), .offset = name.offset});
+  core::require_limit(name.number, limits_.name_bytes, "bytes of a dtype's name", "name_bytes", name.offset);
+  const std::string_view text = reader_.take_text(name, "the dtype of an array");
+  const auto dtype = dtype_from_name(text);
+  if (dtype && is_plain(*dtype)) {
+    tensor.dtype = *dtype;
+    return;
+  }
+  tensor.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
+  catalog_.type_names.push_back(keep(text));
+}
+
+// What an extension holds must fill it.
+void FlaxTree::require_end(const PackItem& head) {
+  if (reader_.offset() != head.payload + head.number)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected an extension of {} bytes, what it holds has {}", head.number,
+                            reader_.offset() - head.payload),
+                {.tensor = std::string(path()), .offset = head.offset});
+}
+
+std::uint32_t FlaxTree::make_extension(const PackItem& head) {
+  if (head.extension != complex_number) return PackTree::make_extension(head);
+  if (reader_.next(PackKind::list, "a complex number").number != 2)
+    throw Error(ErrorCode::corrupt, "expected a complex number of two parts", {.offset = head.payload});
+  std::uint32_t parts[2];
+  for (std::uint32_t& part : parts) {
+    Node node;
+    node.kind = NodeKind::real;
+    node.real = reader_.next(PackKind::real64, "a part of a complex number").real;
+    part = catalog_.add_node(node);
+  }
+  require_end(head);
+  return catalog_.add_container(NodeKind::list, parts, NodeVariant::complex);
+}
+
+// ---- arrays in chunks ----
+
+void FlaxTree::fail_join(std::string sentence) const {
+  throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(path())});
+}
+
+bool FlaxTree::join_tensors(std::span<const Child> children, std::size_t first_tensor) {
+  const auto child = [&](std::string_view key) { return std::ranges::find(children, key, &Child::key); };
+  if (child("__msgpack_chunked_array__") == children.end()) return false;
+  if (children.size() != 3 || child("shape") == children.end() || child("shape")->node == none ||
+      child("chunks") == children.end() || child("chunks")->node != none)
+    fail_join("expected a chunked array of shape and chunks");
+  const std::span<const TensorEntry> parts = std::span(catalog_.tensors).subspan(first_tensor);
+  if (parts.size() > max_chunks)
+    fail_join(fmt::format("expected at most {} chunks, found {}", max_chunks, parts.size()));
+  TensorEntry whole{.type_name = parts[0].type_name, .dtype = parts[0].dtype};
+  const std::vector<std::int64_t> dims = dims_of(child("shape")->node);
+  std::uint64_t elements = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].name != fmt::format("{}.chunks.{}", path(), i))
+      fail_join(fmt::format("expected chunk {} where '{}' is", i, parts[i].name));
+    if (parts[i].rank != 1 || parts[i].dtype != whole.dtype || whole.dtype == DType::unknown)
+      fail_join("expected chunks of rank 1 and of one known dtype");
+    elements =
+        core::add_or_throw(elements, static_cast<std::uint64_t>(catalog_.sizes(parts[i])[0]), "elements of all chunks");
+  }
+  if (Shape(dims).element_count() != elements)
+    fail_join(fmt::format("expected {} elements in all chunks, found {}", Shape(dims).element_count(), elements));
+  catalog_.set_dims(whole, dims);
+  add_joined(whole, first_tensor);
+  return true;
+}
+
+/// {"0": dim, "1": dim}: a tuple as Flax writes it.
+std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
+  const Node& map = catalog_.nodes[shape];
+  if (map.kind != NodeKind::map) fail_join("expected the shape of a chunked array to be a map");
+  core::require_limit(map.count, limits_.rank, "the number of dims", "rank");
+  std::vector<std::int64_t> dims;
+  for (std::uint32_t i = 0; i < map.count; ++i) {
+    const Node& key = catalog_.nodes[catalog_.children[map.first + 2 * i]];
+    const Node& dim = catalog_.nodes[catalog_.children[map.first + 2 * i + 1]];
+    if (std::string_view(key.text, key.count) != fmt::to_string(i) || dim.kind != NodeKind::integer)
+      fail_join("expected the dims of a chunked array in order");
+    dims.push_back(dim.integer);
+  }
+  require_shape(dims, limits_);
+  return dims;
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) {
+  Catalog catalog(input.budget());
+  catalog.format = "flax";
+  PackReader reader(input, 0, input.size_bytes(), options.limits);
+  FlaxTree(catalog, reader, options.limits).read();
+  if (reader.remaining() > 0)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected nothing after the document, found {} bytes", reader.remaining()),
+                {.offset = reader.offset()});
+  if (catalog.tensors.empty() && catalog.joined.empty())
+    throw Error(ErrorCode::unsupported,
+                "MessagePack without an array of Flax in it; heft reads Flax's files and Burn's records",
+                {.offset = 0});
+  require_unique_names(catalog);
+  sort_by_place(catalog.tensors);
+  return catalog;
+}
+
+}  // namespace
+}  // namespace flax
+
+const Format flax_format = {
+    .name = "flax",
+    .suffixes = ".msgpack",
+    .reads = "arrays, NumPy scalars, complex numbers; arrays in chunks as one tensor; other values as records",
+    .writes = "",
+    .matches = flax::matches,
+    .read = flax::read,
+};
+
+}  // namespace heft::format

@@ -1,0 +1,77 @@
+// format/gguf/byte_reader.hpp: GGUF's numbers and strings, in the byte order and with the width of lengths that one file uses.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/checked.hpp"
+#include "core/cursor.hpp"
+#include "core/endian.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format::gguf {
+
+/// How one file writes its numbers.
+struct Dialect {
+  std::uint32_t version = 0;
+  bool big_endian = false;
+
+  /// Bytes of a count, a length or a dim: version 1 had 32 bits for them.
+  [[nodiscard]] std::uint64_t length_bytes() const noexcept { return version == 1 ? 4 : 8; }
+};
+
+/// Appends a string as versions 2 and 3 have it, little-endian.
+inline void append_string(std::string& bytes, std::string_view text) {
+  core::append_le(bytes, static_cast<std::uint64_t>(text.size()));
+  bytes += text;
+}
+
+/// Reads one file's numbers and strings from a cursor, which must outlive it.
+class Wire {
+ public:
+  /// ggml's own bound; no string of a real file comes near.
+  static constexpr std::uint64_t max_string_bytes = std::uint64_t{1} << 30;
+
+  Wire(core::Cursor& cursor, Dialect dialect) noexcept : cursor_(cursor), dialect_(dialect) {}
+
+  [[nodiscard]] const Dialect& dialect() const noexcept { return dialect_; }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return cursor_.offset(); }
+  [[nodiscard]] std::uint64_t remaining() const noexcept { return cursor_.remaining(); }
+
+  template <class T>
+  T number(std::string_view what) {
+    return dialect_.big_endian ? cursor_.big<T>(what) : cursor_.little<T>(what);
+  }
+
+  std::uint64_t length(std::string_view what) {
+    return dialect_.version == 1 ? number<std::uint32_t>(what) : number<std::uint64_t>(what);
+  }
+
+  /// Points into the cursor's chunks.
+  std::string_view string(std::string_view what) {
+    const std::uint64_t size = length(what);
+    if (size > max_string_bytes) [[unlikely]] refuse_string(size, what);
+    return cursor_.text(size, what);
+  }
+
+  /// The next `size` bytes, contiguous in one of the cursor's chunks.
+  std::span<const std::byte> take(std::uint64_t size, std::string_view what) { return cursor_.take(size, what); }
+
+  /// A key or a tensor's name. Files of 2023 ended them with NULs; a NUL inside would be another name to a reader in C.
+  std::string_view name(std::string_view what);
+
+  /// A declared count of items that take at least `least_bytes` each. Throws Error{corrupt} when so many cannot follow.
+  std::uint64_t count(std::uint64_t least_bytes, std::string_view what);
+  /// The same for a count that was read before.
+  void require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const;
+
+ private:
+  [[noreturn]] void refuse_string(std::uint64_t size, std::string_view what) const;
+
+  core::Cursor& cursor_;
+  Dialect dialect_;
+};
+
+}  // namespace heft::format::gguf

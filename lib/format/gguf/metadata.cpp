@@ -1,0 +1,365 @@
+#include "format/gguf/metadata.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/endian.hpp"
+#include "core/text.hpp"
+#include "format/range_checks.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format::gguf {
+namespace {
+
+constexpr std::uint32_t last_type = static_cast<std::uint32_t>(ValueType::f64);
+
+// ---- values ----
+
+// The finer kind that a record shows; texts, arrays and booleans have only one.
+NodeVariant variant_of(ValueType type) noexcept {
+  switch (type) {
+    case ValueType::u8: return NodeVariant::u8;
+    case ValueType::i8: return NodeVariant::i8;
+    case ValueType::u16: return NodeVariant::u16;
+    case ValueType::i16: return NodeVariant::i16;
+    case ValueType::u32: return NodeVariant::u32;
+    case ValueType::i32: return NodeVariant::i32;
+    case ValueType::u64: return NodeVariant::u64;
+    case ValueType::i64: return NodeVariant::i64;
+    case ValueType::f32: return NodeVariant::f32;
+    case ValueType::f64: return NodeVariant::f64;
+    case ValueType::boolean:
+    case ValueType::string:
+    case ValueType::array: break;
+  }
+  return NodeVariant::plain;
+}
+
+// A value becomes a node of its own kind; nothing is widened beyond what Node holds exactly.
+Node to_node(std::int64_t value) noexcept {
+  Node node;
+  node.kind = NodeKind::integer;
+  node.integer = value;
+  return node;
+}
+
+Node to_node(std::uint64_t value) noexcept {
+  if (value <= INT64_MAX) return to_node(static_cast<std::int64_t>(value));
+  Node node;
+  node.kind = NodeKind::unsigned_integer;
+  node.natural = value;
+  return node;
+}
+
+Node to_node(double value) noexcept {
+  Node node;
+  node.kind = NodeKind::real;
+  node.real = value;
+  return node;
+}
+
+Node to_node(std::string_view text) noexcept {
+  Node node;
+  node.kind = NodeKind::text;
+  node.count = static_cast<std::uint32_t>(text.size());
+  node.text = text.data();
+  return node;
+}
+
+Node to_boolean(std::uint8_t value) noexcept {
+  Node node = to_node(std::int64_t{value});
+  node.kind = NodeKind::boolean;
+  return node;
+}
+
+template <class T>
+T number_at(const std::byte* at, bool big_endian) noexcept {
+  return big_endian ? core::load_be<T>(at) : core::load_le<T>(at);
+}
+
+/// A number or a boolean as it lies in the file.
+Node scalar_at(const std::byte* at, ValueType type, bool big_endian) noexcept {
+  switch (type) {
+    case ValueType::u8: return to_node(std::int64_t{number_at<std::uint8_t>(at, big_endian)});
+    case ValueType::i8: return to_node(std::int64_t{number_at<std::int8_t>(at, big_endian)});
+    case ValueType::u16: return to_node(std::int64_t{number_at<std::uint16_t>(at, big_endian)});
+    case ValueType::i16: return to_node(std::int64_t{number_at<std::int16_t>(at, big_endian)});
+    case ValueType::u32: return to_node(std::int64_t{number_at<std::uint32_t>(at, big_endian)});
+    case ValueType::i32: return to_node(std::int64_t{number_at<std::int32_t>(at, big_endian)});
+    case ValueType::u64: return to_node(number_at<std::uint64_t>(at, big_endian));
+    case ValueType::i64: return to_node(number_at<std::int64_t>(at, big_endian));
+    case ValueType::f32: return to_node(double{number_at<float>(at, big_endian)});
+    case ValueType::f64: return to_node(number_at<double>(at, big_endian));
+    case ValueType::boolean: return to_boolean(number_at<std::uint8_t>(at, big_endian));
+    case ValueType::string:
+    case ValueType::array: break;
+  }
+  return {};
+}
+
+Node with_variant(Node node, ValueType type) noexcept {
+  node.variant = variant_of(type);
+  return node;
+}
+
+/// The fewest bytes a value of that type takes.
+std::uint64_t least_bytes(ValueType type, const Dialect& dialect) noexcept {
+  switch (type) {
+    case ValueType::u8:
+    case ValueType::i8:
+    case ValueType::boolean: return 1;
+    case ValueType::u16:
+    case ValueType::i16: return 2;
+    case ValueType::u32:
+    case ValueType::i32:
+    case ValueType::f32: return 4;
+    case ValueType::u64:
+    case ValueType::i64:
+    case ValueType::f64: return 8;
+    case ValueType::string: return dialect.length_bytes();
+    case ValueType::array: return 4 + dialect.length_bytes();
+  }
+  return 1;
+}
+
+// ---- arrays ----
+
+/// Numbers and booleans have one width.
+class Numbers final : public PackedElements {
+ public:
+  Numbers(std::span<const std::byte> bytes, ValueType type, std::uint64_t width, bool big_endian) noexcept
+      : data_(bytes.data()), type_(type), width_(width), big_endian_(big_endian) {}
+
+  [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    return with_variant(scalar_at(data_ + index * width_, type_, big_endian_), type_);
+  }
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept override { return sizeof *this; }
+
+ private:
+  const std::byte* data_;
+  ValueType type_;
+  std::uint64_t width_;
+  bool big_endian_;
+};
+
+/// Strings follow each other, each after its length. Some are marked, so that few must be passed over to find one.
+class Strings final : public PackedElements {
+ public:
+  explicit Strings(Dialect dialect) noexcept : dialect_(dialect) {}
+
+  void add(std::uint32_t index, std::string_view text) {
+    // A string that does not follow the one before lies in another chunk.
+    if (index % step == 0 || text.data() != next_) marks_.push_back({text.data(), text.size(), index});
+    next_ = text.data() + text.size() + dialect_.length_bytes();
+  }
+  [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    const Mark& mark = *(std::ranges::upper_bound(marks_, index, {}, &Mark::index) - 1);
+    std::string_view text(mark.text, mark.size);
+    for (std::uint32_t i = mark.index; i < index; ++i) text = following(text);
+    return to_node(text);
+  }
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept override {
+    return sizeof *this + marks_.capacity() * sizeof(Mark);
+  }
+
+ private:
+  static constexpr std::uint32_t step = 32;
+
+  struct Mark {
+    const char* text;
+    std::uint64_t size;
+    std::uint32_t index;
+  };
+
+  [[nodiscard]] std::string_view following(std::string_view text) const noexcept {
+    const char* const at = text.data() + text.size();
+    const auto* const length = reinterpret_cast<const std::byte*>(at);
+    const std::uint64_t size = dialect_.version == 1 ? number_at<std::uint32_t>(length, dialect_.big_endian)
+                                                     : number_at<std::uint64_t>(length, dialect_.big_endian);
+    return {at + dialect_.length_bytes(), static_cast<std::size_t>(size)};
+  }
+
+  Dialect dialect_;
+  std::vector<Mark> marks_;
+  const char* next_ = nullptr;  // where the string after the last one begins
+};
+
+/// Arrays of arrays are read with a list of the open ones instead of recursion: the depth is the file's choice.
+class MetadataReader {
+ public:
+  MetadataReader(Wire& wire, const Limits& limits, Catalog& catalog) noexcept
+      : wire_(wire), limits_(limits), catalog_(catalog) {}
+
+  void read(std::uint64_t pairs);
+
+ private:
+  /// The elements of an array of arrays that are still to be read: nodes [next, end).
+  struct OpenArray {
+    std::uint32_t next;
+    std::uint32_t end;
+  };
+
+  std::uint32_t read_key();
+  std::uint32_t read_value();
+  void read_array(std::uint32_t node);
+  void open_array(std::uint32_t node);
+  void make_list(std::uint32_t node, std::uint64_t count);
+  [[nodiscard]] Node read_scalar(ValueType type);
+  [[nodiscard]] std::shared_ptr<const PackedElements> read_elements(ValueType type, std::uint64_t count);
+  void require_booleans(std::span<const std::byte> bytes) const;
+  ValueType read_type();
+  void count_items(std::uint64_t more);
+  void require_unique_keys(std::span<const std::uint32_t> pairs) const;
+
+  Wire& wire_;
+  const Limits& limits_;
+  Catalog& catalog_;
+  std::vector<OpenArray> open_;
+  std::uint64_t items_ = 0;
+};
+
+void MetadataReader::read(std::uint64_t pairs) {
+  wire_.require_room(pairs, wire_.dialect().length_bytes() + 5, "the number of key-value pairs");
+  std::vector<std::uint32_t> nodes;
+  for (std::uint64_t i = 0; i < pairs; ++i) {
+    count_items(1);
+    nodes.push_back(read_key());
+    nodes.push_back(read_value());
+  }
+  require_unique_keys(nodes);
+  catalog_.metadata = catalog_.add_container(NodeKind::map, nodes);
+}
+
+std::uint32_t MetadataReader::read_key() {
+  const std::uint64_t at = wire_.offset();
+  const std::string_view key = wire_.name("a metadata key");
+  core::require_limit(key.size(), limits_.name_bytes, "bytes of a metadata key", "name_bytes", at);
+  if (key.empty()) throw Error(ErrorCode::corrupt, "a metadata key is empty", {.offset = at});
+  return catalog_.add_node(to_node(key));
+}
+
+std::uint32_t MetadataReader::read_value() {
+  const ValueType type = read_type();
+  if (type != ValueType::array) return catalog_.add_node(read_scalar(type));
+  const std::uint32_t node = catalog_.add_node({});
+  read_array(node);
+  return node;
+}
+
+void MetadataReader::read_array(std::uint32_t node) {
+  open_array(node);
+  while (!open_.empty()) {
+    if (open_.back().next == open_.back().end) {
+      open_.pop_back();
+    } else {
+      open_array(open_.back().next++);
+    }
+  }
+}
+
+// Reads an array's head, and its elements unless they are arrays: those are left on the list.
+void MetadataReader::open_array(std::uint32_t node) {
+  const std::uint64_t at = wire_.offset();
+  const ValueType type = read_type();
+  const std::uint64_t count = wire_.count(least_bytes(type, wire_.dialect()), "the number of array elements");
+  count_items(count);
+  if (type != ValueType::array) {
+    catalog_.nodes[node] = catalog_.add_packed(read_elements(type, count), count);
+    return;
+  }
+  core::require_limit(open_.size() + 2, limits_.metadata_depth, "the depth of nested arrays", "metadata_depth", at);
+  make_list(node, count);
+  const auto first = static_cast<std::uint32_t>(catalog_.nodes.size());
+  catalog_.nodes.resize(first + count);
+  open_.push_back({first, static_cast<std::uint32_t>(first + count)});
+}
+
+// Makes `node` a list of the `count` nodes that come next.
+void MetadataReader::make_list(std::uint32_t node, std::uint64_t count) {
+  const std::size_t first_child = catalog_.children.size();
+  catalog_.children.resize(first_child + count);
+  std::iota(catalog_.children.begin() + static_cast<std::ptrdiff_t>(first_child), catalog_.children.end(),
+            static_cast<std::uint32_t>(catalog_.nodes.size()));
+  Node& list = catalog_.nodes[node];
+  list.kind = NodeKind::list;
+  list.count = static_cast<std::uint32_t>(count);
+  list.first = first_child;
+}
+
+Node MetadataReader::read_scalar(ValueType type) {
+  if (type == ValueType::string) return to_node(wire_.string("a metadata string"));
+  const auto bytes = wire_.take(least_bytes(type, wire_.dialect()), "a metadata value");
+  if (type == ValueType::boolean) require_booleans(bytes);
+  return with_variant(scalar_at(bytes.data(), type, wire_.dialect().big_endian), type);
+}
+
+std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType type, std::uint64_t count) {
+  if (type == ValueType::string) {
+    auto strings = std::make_shared<Strings>(wire_.dialect());
+    for (std::uint32_t i = 0; i < count; ++i) strings->add(i, wire_.string("a metadata string"));
+    return strings;
+  }
+  const std::uint64_t width = least_bytes(type, wire_.dialect());
+  const auto bytes = wire_.take(count * width, "the elements of an array");  // counted against what remains
+  if (type == ValueType::boolean) require_booleans(bytes);
+  return std::make_shared<Numbers>(bytes, type, width, wire_.dialect().big_endian);
+}
+
+// ggml takes any other byte for true, candle refuses it, and the specification calls it invalid.
+void MetadataReader::require_booleans(std::span<const std::byte> bytes) const {
+  const auto wrong = std::ranges::find_if(bytes, [](std::byte byte) { return std::to_integer<unsigned>(byte) > 1; });
+  if (wrong == bytes.end()) return;
+  throw Error(ErrorCode::corrupt, fmt::format("a boolean is {}, expected 0 or 1", std::to_integer<unsigned>(*wrong)),
+              {.offset = wire_.offset() - static_cast<std::uint64_t>(bytes.end() - wrong)});
+}
+
+ValueType MetadataReader::read_type() {
+  const std::uint64_t at = wire_.offset();
+  const auto type = wire_.number<std::uint32_t>("the type of a metadata value");
+  if (type > last_type)
+    throw Error(ErrorCode::corrupt, fmt::format("a metadata value has type {}, expected 0 to {}", type, last_type),
+                {.offset = at});
+  return static_cast<ValueType>(type);
+}
+
+void MetadataReader::count_items(std::uint64_t more) {
+  // Node numbers have 32 bits, half of them for packed elements: a raised limit must not make them wrap.
+  const std::uint64_t limit = std::min<std::uint64_t>(limits_.metadata_items, none / 4);
+  items_ += more;  // both are at most the file's size
+  core::require_limit(items_, limit, "the number of metadata values", "metadata_items", wire_.offset());
+}
+
+void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) const {
+  std::vector<std::string_view> keys;
+  keys.reserve(pairs.size() / 2);
+  for (std::size_t i = 0; i < pairs.size(); i += 2) {
+    const Node& key = catalog_.nodes[pairs[i]];
+    keys.emplace_back(key.text, key.count);
+  }
+  if (const auto twin = duplicate(std::move(keys)))
+    throw Error(ErrorCode::ambiguous, fmt::format("the metadata key '{}' is there twice", core::escaped(*twin)));
+}
+
+}  // namespace
+
+void read_metadata(Wire& wire, std::uint64_t pairs, const Limits& limits, Catalog& catalog) {
+  MetadataReader(wire, limits, catalog).read(pairs);
+}
+
+const Node* find_value(const Catalog& catalog, std::string_view key) noexcept {
+  if (catalog.metadata == none) return nullptr;
+  const Node& map = catalog.nodes[catalog.metadata];
+  for (std::uint64_t i = 0; i < map.count; ++i) {
+    const Node& name = catalog.nodes[catalog.children[map.first + 2 * i]];
+    if (std::string_view(name.text, name.count) == key) return &catalog.nodes[catalog.children[map.first + 2 * i + 1]];
+  }
+  return nullptr;
+}
+
+}  // namespace heft::format::gguf

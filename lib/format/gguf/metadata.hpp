@@ -1,0 +1,23 @@
+// format/gguf/metadata.hpp: GGUF's key-value pairs, as a map node of a Catalog.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "format/catalog.hpp"
+#include "format/gguf/byte_reader.hpp"
+#include "heft/limits.hpp"
+
+namespace heft::format::gguf {
+
+/// The type word before a value; kept as Node::variant.
+enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+
+/// Reads `pairs` key-value pairs and makes them Catalog::metadata. Texts and the elements of arrays stay in the cursor's
+/// chunks, which must be kept with the catalog.
+void read_metadata(Wire& wire, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
+
+/// The value of `key` in Catalog::metadata, or null.
+const Node* find_value(const Catalog& catalog, std::string_view key) noexcept;
+
+}  // namespace heft::format::gguf

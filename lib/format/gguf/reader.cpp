@@ -1,0 +1,273 @@
+// format/gguf/reader.cpp: GGUF, the format of ggml and llama.cpp: versions 1 to 3, both byte orders.
+//
+//   "GGUF" | u32 version | len tensors | len pairs
+//   pairs   x { string key | u32 type | value }
+//   tensors x { string name | u32 rank | len dim[rank], innermost first | u32 type | u64 offset }
+//   padding to the alignment: data begins here
+//   data: each tensor at data + offset, on the alignment
+//
+//   len: u64, in version 1 u32 | string: len, bytes | array: u32 element type, len count, elements
+//
+// A big-endian file keeps the magic and swaps all numbers, data included. The alignment is 32 or general.alignment. A split names no other
+// file: split.no and split.count give the names, as "<prefix>-00002-of-00003.gguf". Stricter than ggml nowhere, more lenient where its
+// readers differ from each other without danger: gaps, any order of the data, names over 63 bytes, version 1.
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "format/formats.hpp"
+#include "format/gguf/metadata.hpp"
+#include "format/gguf/tensor_types.hpp"
+#include "format/gguf/byte_reader.hpp"
+#include "format/range_checks.hpp"
+#include "format/view_checks.hpp"
+#include "heft/error.hpp"
+#include "heft/shape.hpp"
+
+namespace heft::format {
+namespace gguf {
+namespace {
+
+constexpr std::string_view magic = "GGUF";
+constexpr std::uint32_t newest_version = 3;
+constexpr std::uint32_t max_rank = 4;
+constexpr std::uint64_t default_alignment = 32;
+constexpr std::size_t ggml_name_bytes = 63;  // GGML_MAX_NAME without the NUL
+
+// ---- the head ----
+
+/// A version read in the wrong byte order has its low half empty.
+Dialect read_dialect(core::Cursor& cursor) {
+  cursor.skip(magic.size(), "the magic");
+  const auto word = cursor.little<std::uint32_t>("the version");
+  const bool big_endian = (word & 0xFFFF) == 0;
+  const Dialect dialect{big_endian ? core::byte_swapped(word) : word, big_endian};
+  if (dialect.version < 1 || dialect.version > newest_version)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("GGUF version {}, heft reads 1 to {}", dialect.version, newest_version),
+                {.offset = magic.size()});
+  return dialect;
+}
+
+std::uint64_t read_alignment(const Catalog& catalog) {
+  const Node* value = find_value(catalog, "general.alignment");
+  if (value == nullptr) return default_alignment;
+  const auto alignment = static_cast<std::uint64_t>(value->integer);
+  if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
+    throw Error(ErrorCode::corrupt, "general.alignment is expected to be a u32 and a power of two");
+  return alignment;
+}
+
+// ---- tensors ----
+
+/// Reads the tensors' descriptions and finds their bytes.
+class TensorReader {
+ public:
+  TensorReader(Wire& wire, const Limits& limits, Catalog& catalog) noexcept
+      : wire_(wire), limits_(limits), catalog_(catalog) {}
+
+  void read_descriptions(std::uint64_t count);
+  void place(std::uint64_t data, std::uint64_t alignment, std::uint64_t file_size);
+
+ private:
+  TensorEntry read_description();
+  void read_dims(TensorEntry& entry);
+  void read_type(TensorEntry& entry);
+  [[nodiscard]] std::uint64_t packed_bytes(const TensorEntry& entry) const;
+  void measure_unknown(std::uint64_t file_size);
+  void note_oddities(std::uint64_t alignment, std::uint64_t file_size);
+
+  Wire& wire_;
+  const Limits& limits_;
+  Catalog& catalog_;
+  std::size_t long_names_ = 0;
+};
+
+[[noreturn]] void fail(const TensorEntry& entry, std::uint64_t at, std::string sentence) {
+  throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(entry.name), .offset = at});
+}
+
+void TensorReader::read_descriptions(std::uint64_t count) {
+  wire_.require_room(count, wire_.dialect().length_bytes() + 16, "the number of tensors");
+  catalog_.tensors.reserve(count);
+  for (std::uint64_t i = 0; i < count; ++i) catalog_.tensors.push_back(read_description());
+  require_unique_names(catalog_.tensors);
+}
+
+TensorEntry TensorReader::read_description() {
+  TensorEntry entry;
+  const std::uint64_t at = wire_.offset();
+  entry.name = wire_.name("a tensor's name");
+  core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
+  if (entry.name.size() > ggml_name_bytes) ++long_names_;
+  read_dims(entry);
+  read_type(entry);
+  entry.begin = wire_.number<std::uint64_t>("a tensor's offset");
+  return entry;
+}
+
+// Dims come innermost first, and leave outermost first as everywhere in heft.
+void TensorReader::read_dims(TensorEntry& entry) {
+  const std::uint64_t at = wire_.offset();
+  const auto rank = wire_.number<std::uint32_t>("a tensor's rank");
+  if (rank > max_rank) fail(entry, at, fmt::format("rank {}, expected at most {}", rank, max_rank));
+  std::int64_t dims[max_rank] = {};
+  for (std::uint32_t i = rank; i-- > 0;) {
+    const std::uint64_t dim = wire_.length("a tensor's dim");
+    if (dim > INT64_MAX) fail(entry, at, fmt::format("dim {} does not fit 63 bits", dim));
+    dims[i] = static_cast<std::int64_t>(dim);
+  }
+  require_shape(std::span(dims, rank), limits_, entry.name, at);
+  catalog_.set_dims(entry, std::span(dims, rank));
+}
+
+void TensorReader::read_type(TensorEntry& entry) {
+  const std::uint64_t at = wire_.offset();
+  const auto id = wire_.number<std::uint32_t>("a tensor's type");
+  const std::optional<TensorType> type = tensor_type(id);
+  if (type && type->dtype != DType::unknown) {
+    entry.dtype = type->dtype;
+    const DTypeInfo& row = info(entry.dtype);
+    if (wire_.dialect().big_endian && (row.swap_bytes > 1 || row.category == DTypeCategory::block))
+      entry.flags |= swapped;
+    try {
+      entry.size = packed_bytes(entry);
+    } catch (const Error& error) {
+      throw Error(error.code(), error.sentence(), {.tensor = std::string(entry.name), .offset = at});
+    }
+    return;
+  }
+  entry.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
+  catalog_.type_names.push_back(type ? type->name : catalog_.arena.store(fmt::format("ggml type {}", id)));
+}
+
+std::uint64_t TensorReader::packed_bytes(const TensorEntry& entry) const {
+  return bytes_for(entry.dtype, Shape(catalog_.sizes(entry)));
+}
+
+void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint64_t file_size) {
+  const bool in_order = std::ranges::is_sorted(catalog_.tensors, {}, &TensorEntry::begin);
+  for (TensorEntry& entry : catalog_.tensors) {
+    if (entry.begin % alignment != 0)
+      fail(entry, data, fmt::format("offset {} is expected to be a multiple of the alignment {}", entry.begin, alignment));
+    if (!core::inside(data, entry.begin, file_size) || !core::inside(data + entry.begin, entry.size, file_size))
+      fail(entry, data, fmt::format("{} bytes at offset {} of the data, which begin at {}, end past the file's {} bytes: the download is incomplete",
+                                    entry.size, entry.begin, data, file_size));
+    entry.begin += data;
+  }
+  sort_by_place(catalog_.tensors);
+  measure_unknown(file_size);
+  require_disjoint(catalog_.tensors);
+  if (!in_order) catalog_.notes.emplace_back("the tensors' data are in another order than their descriptions; ggml refuses that");
+  note_oddities(alignment, file_size);
+}
+
+// The bytes of a type that heft does not know reach to the next tensor: padding included, for nothing says where they end.
+void TensorReader::measure_unknown(std::uint64_t file_size) {
+  std::uint64_t end = file_size;
+  for (auto entry = catalog_.tensors.rbegin(); entry != catalog_.tensors.rend(); ++entry) {
+    const std::span<const std::int64_t> sizes = catalog_.sizes(*entry);
+    if (entry->dtype == DType::unknown && std::ranges::find(sizes, 0) == sizes.end()) {
+      entry->size = end - entry->begin;
+      require_raw_bytes(catalog_, *entry, entry->begin);
+    }
+    if (entry->size > 0) end = entry->begin;
+  }
+}
+
+void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_size) {
+  std::size_t gaps = 0;
+  std::uint64_t end = 0;
+  for (const TensorEntry& entry : catalog_.tensors) {
+    if (end != 0 && entry.begin > core::align_up(end, alignment)) ++gaps;
+    end = entry.begin + entry.size;
+  }
+  if (gaps > 0) catalog_.notes.push_back(fmt::format("{} gaps between tensors; ggml refuses them", gaps));
+  if (end != 0 && file_size > core::align_up(end, alignment))
+    catalog_.notes.push_back(fmt::format("{} bytes after the last tensor", file_size - end));
+  if (long_names_ > 0)
+    catalog_.notes.push_back(fmt::format("{} names of tensors are longer than the {} bytes that ggml reads", long_names_, ggml_name_bytes));
+}
+
+// ---- splits ----
+
+std::optional<std::uint64_t> find_count(const Catalog& catalog, std::string_view key) {
+  const Node* value = find_value(catalog, key);
+  if (value == nullptr) return std::nullopt;
+  if (value->kind != NodeKind::integer || value->integer < 0)
+    throw Error(ErrorCode::corrupt, fmt::format("{} is expected to be an integer of at least 0", key));
+  return static_cast<std::uint64_t>(value->integer);
+}
+
+std::string split_suffix(std::uint64_t index, std::uint64_t count) {
+  return fmt::format("-{:05}-of-{:05}.gguf", index + 1, count);
+}
+
+void name_parts(Catalog& catalog, std::uint64_t count, std::string_view file_name) {
+  const std::string suffix = split_suffix(catalog.split_index, count);
+  if (!file_name.ends_with(suffix))
+    throw Error(ErrorCode::ambiguous, fmt::format("part {} of {} of a split is expected to have a name that ends in {}",
+                                                  catalog.split_index + 1, count, suffix));
+  const std::string prefix(file_name.substr(0, file_name.size() - suffix.size()));
+  for (std::uint64_t i = 0; i < count; ++i) catalog.shards.push_back(catalog.arena.store(prefix + split_suffix(i, count)));
+}
+
+void read_split(Catalog& catalog, const ReadOptions& options) {
+  const std::uint64_t count = find_count(catalog, "split.count").value_or(0);
+  if (count <= 1) return;
+  core::require_limit(count, options.limits.shards, "the number of parts", "shards");
+  const std::uint64_t index = find_count(catalog, "split.no").value_or(count);
+  if (index >= count)
+    throw Error(ErrorCode::corrupt, fmt::format("split.no is expected to be under split.count, which is {}", count));
+  catalog.split_index = static_cast<std::uint32_t>(index);
+  catalog.split_tensors = find_count(catalog, "split.tensors.count").value_or(0);
+  catalog.detail += fmt::format(", part {} of {}", index + 1, count);
+  if (!options.file_name.empty()) name_parts(catalog, count, options.file_name);
+}
+
+// ---- the format ----
+
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  return head.size() >= magic.size() && std::memcmp(head.data(), magic.data(), magic.size()) == 0;
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) {
+  Catalog catalog(input.budget());
+  core::Cursor cursor(input);
+  Wire wire(cursor, read_dialect(cursor));
+  catalog.format = "gguf";
+  catalog.detail = fmt::format("GGUF v{}{}", wire.dialect().version, wire.dialect().big_endian ? ", big-endian" : "");
+
+  const std::uint64_t tensors = wire.length("the number of tensors");
+  const std::uint64_t pairs = wire.length("the number of key-value pairs");
+  core::require_limit(tensors, options.limits.tensors, "the number of tensors", "tensors", magic.size() + 4);
+  read_metadata(wire, pairs, options.limits, catalog);
+
+  TensorReader reader(wire, options.limits, catalog);
+  reader.read_descriptions(tensors);
+  const std::uint64_t alignment = read_alignment(catalog);
+  if (tensors > 0) reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
+  read_split(catalog, options);
+  catalog.kept = cursor.release();
+  return catalog;
+}
+
+}  // namespace
+}  // namespace gguf
+
+const Format gguf_format = {
+    .name = "gguf",
+    .suffixes = ".gguf",
+    .reads = "versions 1 to 3, both byte orders, splits; 35 tensor types, others as raw bytes",
+    .writes = "version 3: plain types converted, block types as they are; metadata kept",
+    .matches = gguf::matches,
+    .read = gguf::read,
+};
+
+}  // namespace heft::format

@@ -1,0 +1,141 @@
+// Writing GGUF, version 3, little-endian; gguf.cpp has the picture of the bytes.
+//
+// Stricter than gguf.cpp reads, for ggml refuses more: names under 64 bytes, every tensor's data where the data of the
+// one described before it ends, rounded up to the alignment, and the last one filled up as well.
+#include <fmt/format.h>
+
+#include <bit>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/checked.hpp"
+#include "core/endian.hpp"
+#include "core/text.hpp"
+#include "format/file_plan.hpp"
+#include "format/gguf/tensor_types.hpp"
+#include "format/gguf/byte_reader.hpp"
+#include "format/range_checks.hpp"
+#include "heft/error.hpp"
+#include "heft/limits.hpp"
+
+namespace heft::format {
+namespace {
+
+using core::append_le;
+using gguf::append_string;
+
+constexpr std::string_view magic = "GGUF";
+constexpr std::string_view alignment_key = "general.alignment";
+constexpr std::uint32_t version = 3;
+constexpr std::uint64_t default_alignment = 32;
+constexpr std::size_t max_rank = 4;         // GGML_MAX_DIMS
+constexpr std::size_t max_name_bytes = 63;  // GGML_MAX_NAME without the NUL
+constexpr std::size_t max_key_bytes = 65535;
+
+std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
+  for (const GgufPair& pair : metadata) {
+    if (pair.key != alignment_key) continue;
+    if (pair.type == gguf::ValueType::u32)
+      if (const auto value = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(pair.value.data()));
+          std::has_single_bit(value))
+        return value;
+    throw Error(ErrorCode::unsupported, "general.alignment is expected to be a u32 and a power of two");
+  }
+  return default_alignment;
+}
+
+// ---- what GGUF cannot say ----
+
+void require_sayable(const Declaration& tensor) {
+  const auto refuse = [&](std::string sentence) {
+    throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
+  };
+  if (!gguf::type_id(tensor.dtype))
+    refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
+  if (tensor.name.size() > max_name_bytes)
+    refuse(fmt::format("expected a name of at most {} bytes, which ggml reads, found {}; rename the tensor",
+                       max_name_bytes, tensor.name.size()));
+  if (!core::is_utf8(tensor.name) || tensor.name.find('\0') != tensor.name.npos)
+    refuse("expected a name in UTF-8 without NULs, as GGUF demands; rename the tensor");
+  if (tensor.shape.rank() > max_rank)
+    refuse(fmt::format("expected at most {} dims, which ggml has, found {}", max_rank, tensor.shape.rank()));
+}
+
+void require_sayable(std::span<const Declaration> tensors) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const Declaration& tensor : tensors) {
+    require_sayable(tensor);
+    names.push_back(tensor.name);
+  }
+  if (const auto twice = duplicate(std::move(names)))
+    throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written",
+                {.tensor = std::string(*twice)});
+}
+
+void require_sayable(std::span<const GgufPair> metadata) {
+  std::vector<std::string_view> keys;
+  keys.reserve(metadata.size());
+  for (const GgufPair& pair : metadata) {
+    if (pair.key.empty() || pair.key.size() > max_key_bytes || pair.key.find('\0') != pair.key.npos)
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("expected a metadata key of 1 to {} bytes without NULs, found '{}'", max_key_bytes,
+                              core::escaped(pair.key)));
+    keys.push_back(pair.key);
+  }
+  if (const auto twice = duplicate(std::move(keys)))
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
+}
+
+// ---- the head ----
+
+void append_pair(std::string& head, const GgufPair& pair) {
+  append_string(head, pair.key);
+  append_le(head, static_cast<std::uint32_t>(pair.type));
+  head += pair.value;
+}
+
+// Dims go innermost first.
+void append_description(std::string& head, const Declaration& tensor, std::uint64_t offset) {
+  append_string(head, tensor.name);
+  append_le(head, static_cast<std::uint32_t>(tensor.shape.rank()));
+  for (std::size_t dim = tensor.shape.rank(); dim-- > 0;)
+    append_le(head, static_cast<std::uint64_t>(tensor.shape[dim]));
+  append_le(head, *gguf::type_id(tensor.dtype));
+  append_le(head, offset);
+}
+
+}  // namespace
+
+bool gguf_has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
+
+Blueprint gguf_blueprint(std::span<const Declaration> tensors, std::span<const GgufPair> metadata) {
+  require_sayable(tensors);
+  require_sayable(metadata);
+  core::require_limit(tensors.size(), Limits{}.tensors, "the number of tensors", "tensors");
+  const std::uint64_t alignment = alignment_of(metadata);
+
+  std::string head(magic);
+  append_le(head, version);
+  append_le(head, static_cast<std::uint64_t>(tensors.size()));
+  append_le(head, static_cast<std::uint64_t>(metadata.size()));
+  for (const GgufPair& pair : metadata) append_pair(head, pair);
+
+  Blueprint file;
+  std::uint64_t end = 0;  // of the data so far, from its begin
+  for (std::uint32_t position = 0; position < tensors.size(); ++position) {
+    const std::uint64_t size = bytes_for(tensors[position].dtype, tensors[position].shape);
+    append_description(head, tensors[position], end);
+    file.payloads.push_back({.tensor = position, .offset = end, .size = size});
+    end = core::align_up(core::add_or_throw(end, size, "the data"), alignment);
+  }
+  const std::uint64_t data = tensors.empty() ? head.size() : core::align_up(head.size(), alignment);
+  for (Payload& payload : file.payloads) payload.offset += data;
+  file.size_bytes = core::add_or_throw(data, end, "the file");
+  file.texts.push_back({0, std::move(head)});
+  return file;
+}
+
+}  // namespace heft::format

@@ -1,0 +1,67 @@
+#include "format/msgpack/number_lists.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+// Of every list's first element: that of the largest type.
+constexpr std::uint64_t alignment = 8;
+
+// The offset of a number, where the steps say it at once.
+bool has_place(const NumberList& list, std::uint64_t number) noexcept {
+  return list.steps.stride != 0 || number % NumberSteps::mark_step == 0 || number == list.steps.count;
+}
+
+}  // namespace
+
+const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
+  charge_.add(sizeof(NumberList) + steps.table_bytes());
+  NumberList list;
+  list.address = core::align_up(size_, alignment);
+  list.size = core::mul_or_throw(steps.count, info(dtype).block_bytes, "bytes of a list of numbers");
+  list.dtype = dtype;
+  list.steps = std::move(steps);
+  size_ = core::add_or_throw(list.address, list.size, "bytes of all lists of numbers");
+  lists_.push_back(std::move(list));
+  return lists_.back();
+}
+
+std::size_t NumberLists::find(std::uint64_t address) const noexcept {
+  const auto found =
+      std::ranges::upper_bound(lists_, address, {}, [](const NumberList& list) { return list.address + list.size; });
+  return static_cast<std::size_t>(found - lists_.begin());
+}
+
+std::uint64_t NumberLists::table_bytes() const noexcept {
+  std::uint64_t bytes = lists_.capacity() * sizeof(NumberList);
+  for (const NumberList& list : lists_) bytes += list.steps.table_bytes();
+  return bytes;
+}
+
+NumberPlace place_before(const NumberList& list, std::uint64_t number) noexcept {
+  if (list.steps.stride != 0) return {number, list.steps.begin + number * list.steps.stride};
+  const std::uint64_t mark = number / NumberSteps::mark_step;
+  return {mark * NumberSteps::mark_step, list.steps.marks[mark]};
+}
+
+void require_place(const NumberList& list, NumberPlace place) {
+  if (!has_place(list, place.number)) return;
+  const std::uint64_t expected =
+      place.number == list.steps.count ? list.steps.end : place_before(list, place.number).offset;
+  if (place.offset == expected) return;
+  throw Error(
+      ErrorCode::changed_on_disk,
+      fmt::format("a list of numbers: expected number {} at byte {}, as it was when the file was opened, found it "
+                  "at byte {}",
+                  place.number, expected, place.offset),
+      {.offset = place.offset});
+}
+
+}  // namespace heft::format

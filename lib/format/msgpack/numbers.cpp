@@ -1,0 +1,352 @@
+#include "format/msgpack/numbers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/endian.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::array<NumberHead, 256> make_heads() {
+  using enum NumberKind;
+  std::array<NumberHead, 256> heads{};
+  for (int i = 0; i < 128; ++i) heads[static_cast<std::size_t>(i)] = {natural, 0, static_cast<std::int8_t>(i), 0x80};
+  for (int i = 0xE0; i < 256; ++i)
+    heads[static_cast<std::size_t>(i)] = {integer, 0, static_cast<std::int8_t>(i - 256), 0xE0};
+  heads[0xC2] = {boolean, 0, 0, 0xFE};
+  heads[0xC3] = {boolean, 0, 1, 0xFE};
+  heads[0xCA] = {real32, 4, 0, 0xFF};
+  heads[0xCB] = {real64, 8, 0, 0xFF};
+  for (std::size_t i = 0; i < 4; ++i) {
+    heads[0xCC + i] = {natural, static_cast<std::uint8_t>(1u << i), 0, 0xFF};
+    heads[0xD0 + i] = {integer, static_cast<std::uint8_t>(1u << i), 0, 0xFF};
+  }
+  return heads;
+}
+
+constinit const std::array<NumberHead, 256> heads = make_heads();
+
+// ---- runs of heads ----
+
+// Sixteen bytes that are compared at once: a vector of the processor, where it has one.
+using Block = std::uint64_t __attribute__((vector_size(16)));
+constexpr std::size_t block_heads = 16;
+
+Block load(const std::byte* from) noexcept {
+  Block block;
+  std::memcpy(&block, from, sizeof block);
+  return block;
+}
+
+// Heads lie `stride` bytes apart, so sixteen of them in `stride` blocks: these are their bytes.
+template <std::size_t stride>
+constexpr std::array<std::byte, stride * sizeof(Block)> head_places() {
+  std::array<std::byte, stride * sizeof(Block)> places{};
+  for (std::size_t head = 0; head < block_heads; ++head) places[head * stride] = std::byte{0xFF};
+  return places;
+}
+
+template <std::size_t stride>
+std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_bits) noexcept {
+  static constexpr auto places = head_places<stride>();
+  constexpr std::uint64_t each = 0x0101010101010101;
+  const Block bits{same_bits * each, same_bits * each};
+  const std::uint64_t head = std::to_integer<std::uint64_t>(from[0]) * each;
+  Block compared[stride];  // of each block, the bits of heads
+  for (std::size_t i = 0; i < stride; ++i) compared[i] = load(places.data() + i * sizeof(Block)) & bits;
+  std::size_t done = 0;
+  for (; done + block_heads <= count; done += block_heads) {
+    Block differs{};
+    for (std::size_t i = 0; i < stride; ++i)
+      differs |= (load(from + done * stride + i * sizeof(Block)) ^ Block{head, head}) & compared[i];
+    if ((differs[0] | differs[1]) != 0) break;
+  }
+  const auto same = [&](std::size_t i) {
+    return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0};
+  };
+  while (done < count && same(done)) ++done;
+  return done;
+}
+
+std::uint64_t value_bits(const std::byte* at, std::size_t width) noexcept {
+  switch (width) {
+    case 1: return std::to_integer<std::uint64_t>(*at);
+    case 2: return core::load_be<std::uint16_t>(at);
+    case 4: return core::load_be<std::uint32_t>(at);
+    default: return core::load_be<std::uint64_t>(at);
+  }
+}
+
+// Two's complement of that many bytes.
+std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
+  const unsigned unused = 64 - 8 * static_cast<unsigned>(width);
+  return static_cast<std::int64_t>(bits << unused) >> unused;
+}
+
+bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::natural || kind == NumberKind::integer; }
+
+// ---- gathering ----
+
+template <std::size_t width>
+std::size_t gather_run_of(const std::byte* from, std::byte* to, std::size_t count) noexcept {
+  constexpr std::size_t stride = width + 1;
+  const std::byte head = from[0];
+  for (std::size_t i = 0; i < count; ++i) {
+    if (from[i * stride] != head) return i;
+    for (std::size_t byte = 0; byte < width; ++byte)
+      to[i * width + (std::endian::native == std::endian::little ? width - 1 - byte : byte)] =
+          from[i * stride + 1 + byte];
+  }
+  return count;
+}
+
+// An element that is exactly the value's bytes: nothing to check but the head.
+bool is_direct(NumberHead head, DType dtype) noexcept {
+  switch (dtype) {
+    case DType::f32: return head.kind == NumberKind::real32;
+    case DType::f64: return head.kind == NumberKind::real64;
+    case DType::f16:
+    case DType::bf16:
+    case DType::u16: return head.kind == NumberKind::natural && head.width == 2;
+    case DType::u8:
+    case DType::u32:
+    case DType::u64: return head.kind == NumberKind::natural && head.width == info(dtype).block_bytes;
+    case DType::i8:
+    case DType::i16:
+    case DType::i32:
+    case DType::i64: return head.kind == NumberKind::integer && head.width == info(dtype).block_bytes;
+    default: return false;
+  }
+}
+
+bool is_of(NumberKind kind, DType dtype) noexcept {
+  switch (dtype) {
+    case DType::f32: return kind == NumberKind::real32;
+    case DType::f64: return kind == NumberKind::real64;
+    case DType::boolean: return kind == NumberKind::boolean;
+    default: return is_integer(kind);
+  }
+}
+
+[[noreturn]] void fail_kind(std::byte head, DType dtype, std::uint64_t offset) {
+  throw Error(ErrorCode::changed_on_disk,
+              fmt::format("a list of numbers: expected another number of a list of {}, as it was when the file was "
+                          "opened, found the byte {:02x}",
+                          name(dtype), std::to_integer<unsigned>(head)),
+              {.offset = offset});
+}
+
+[[noreturn]] void fail_range(DType dtype, std::uint64_t offset) {
+  throw Error(ErrorCode::corrupt,
+              fmt::format("a list of numbers: expected integers that fit {}, found one that does not", name(dtype)),
+              {.offset = offset});
+}
+
+// Elements are in the host's order.
+template <class T>
+void put(std::byte* to, T value) noexcept {
+  std::memcpy(to, &value, sizeof value);
+}
+
+template <class T>
+bool store_natural(std::byte* to, std::uint64_t value) noexcept {
+  put(to, static_cast<T>(value));
+  return value <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
+}
+
+template <class T>
+bool store_integer(std::byte* to, std::int64_t value) noexcept {
+  put(to, static_cast<T>(value));
+  if (value < 0) return std::is_signed_v<T> && value >= static_cast<std::int64_t>(std::numeric_limits<T>::min());
+  return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
+}
+
+// One number to one element; false when it does not fit.
+template <class T>
+bool store(NumberHead head, const std::byte* at, std::byte* to) noexcept {
+  if (head.width == 0) return store_integer<T>(to, head.value);
+  const std::uint64_t bits = value_bits(at + 1, head.width);
+  if (head.kind == NumberKind::integer) return store_integer<T>(to, signed_value(bits, head.width));
+  return store_natural<T>(to, bits);
+}
+
+// Integers of any width, one by one, and whatever comes in runs of elements, by the run.
+template <class T>
+Gathered gather_as(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
+                   std::uint64_t count, GatherRun run) {
+  Gathered done;
+  std::byte last{0xC1};  // which is no head
+  while (done.numbers < count && done.used < from.size()) {
+    const std::byte* const at = from.data() + done.used;
+    const NumberHead head = heads[std::to_integer<std::size_t>(*at)];
+    if (!is_of(head.kind, dtype)) fail_kind(*at, dtype, offset + done.used);
+    const std::size_t size = std::size_t{1} + head.width;
+    const std::uint64_t room = std::min<std::uint64_t>(count - done.numbers, (from.size() - done.used) / size);
+    if (room == 0) break;
+    std::byte* const element = to + done.numbers * sizeof(T);
+    // A head that came twice comes again, more often than not.
+    if (*at == last && is_direct(head, dtype)) {
+      const std::size_t gathered = run(head.width, at, element, static_cast<std::size_t>(room));
+      done.numbers += gathered;
+      done.used += gathered * size;
+      continue;
+    }
+    if (!store<T>(head, at, element)) fail_range(dtype, offset + done.used);
+    last = *at;
+    ++done.numbers;
+    done.used += size;
+  }
+  return done;
+}
+
+}  // namespace
+
+NumberHead number_head(std::byte head) noexcept { return heads[std::to_integer<std::size_t>(head)]; }
+
+std::uint64_t number_bits(NumberHead head, const std::byte* at) noexcept {
+  if (head.width == 0) return static_cast<std::uint64_t>(std::int64_t{head.value});
+  const std::uint64_t bits = value_bits(at + 1, head.width);
+  return head.kind == NumberKind::integer ? static_cast<std::uint64_t>(signed_value(bits, head.width)) : bits;
+}
+
+void NumberSteps::move_to(std::uint64_t offset) noexcept {
+  for (std::uint64_t& mark : marks) mark = mark - begin + offset;
+  end = end - begin + offset;
+  begin = offset;
+}
+
+std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept {
+  if (count == 0) return 0;
+  const NumberHead head = number_head(*from);
+  switch (head.width) {
+    case 0: return run_of<1>(from, count, head.same_bits);
+    case 1: return run_of<2>(from, count, head.same_bits);
+    case 2: return run_of<3>(from, count, head.same_bits);
+    case 4: return run_of<5>(from, count, head.same_bits);
+    default: return run_of<9>(from, count, head.same_bits);
+  }
+}
+
+void SpelledNumbers::append(std::span<const std::byte> more) {
+  charge.add(more.size());
+  bytes.insert(bytes.end(), more.begin(), more.end());
+}
+
+NumberStepper::NumberStepper(std::uint64_t begin, std::uint64_t count) : at_(begin) {
+  steps_.begin = begin;
+  steps_.count = count;
+}
+
+std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
+  std::size_t used = 0;
+  int last = -1;
+  while (!is_done() && used < bytes.size()) {
+    const std::byte* const at = bytes.data() + used;
+    const NumberHead head = number_head(*at);
+    if (head.kind == NumberKind::other) {
+      met_other_ = true;
+      break;
+    }
+    const std::uint32_t size = 1u + head.width;
+    const std::uint64_t room = std::min<std::uint64_t>(steps_.count - done_, (bytes.size() - used) / size);
+    if (room == 0) break;
+    note_kind(head, at);
+    // A head that came twice comes again, more often than not. Numbers whose values are looked at go one by one.
+    const bool is_wide = head.kind == NumberKind::natural && head.width == 8 && !steps_.over_i64;
+    const bool looked_at =
+        is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
+    const bool by_run = head.width == 0 || (std::to_integer<int>(*at) == last && !looked_at);
+    last = std::to_integer<int>(*at);
+    const std::size_t numbers = by_run ? run_of_heads(at, static_cast<std::size_t>(room)) : 1;
+    advance(numbers, size);
+    used += numbers * size;
+  }
+  return used;
+}
+
+void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
+  const bool is_first = done_ == 0;
+  const bool agrees = is_first || steps_.kind == head.kind || (is_integer(steps_.kind) && is_integer(head.kind));
+  if (!agrees && !steps_.odd) {
+    steps_.odd = at_;
+    steps_.odd_kind = head.kind;
+  }
+  if (is_first || (agrees && head.kind == NumberKind::integer)) steps_.kind = head.kind;
+  if (head.kind == NumberKind::natural && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX) steps_.over_i64 = true;
+  if (!is_integer(head.kind) || !steps_.fits_u16) return;
+  if (head.kind == NumberKind::natural && head.width <= 2) return;
+  const std::uint64_t bits = head.width == 0 ? UINT64_MAX : value_bits(at + 1, head.width);
+  const bool is_negative = head.kind == NumberKind::integer && (head.width == 0 || signed_value(bits, head.width) < 0);
+  steps_.fits_u16 = !is_negative && bits <= UINT16_MAX;
+}
+
+void NumberStepper::advance(std::uint64_t numbers, std::uint32_t bytes_each) {
+  if (done_ == 0) steps_.stride = bytes_each;
+  if (steps_.stride != bytes_each && steps_.stride != 0) differ();
+  if (steps_.stride == 0)
+    for (; next_mark_ < done_ + numbers; next_mark_ += NumberSteps::mark_step)
+      steps_.marks.push_back(at_ + (next_mark_ - done_) * bytes_each);
+  done_ += numbers;
+  at_ += numbers * bytes_each;
+}
+
+// Numbers were of one width up to here: the marks they did not need are what that width says.
+void NumberStepper::differ() {
+  for (; next_mark_ < done_; next_mark_ += NumberSteps::mark_step)
+    steps_.marks.push_back(steps_.begin + next_mark_ * steps_.stride);
+  steps_.stride = 0;
+}
+
+NumberSteps NumberStepper::release() {
+  steps_.end = at_;
+  steps_.marks.shrink_to_fit();
+  return std::move(steps_);
+}
+
+std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept {
+  switch (width) {
+    case 1: return gather_run_of<1>(from, to, count);
+    case 2: return gather_run_of<2>(from, to, count);
+    case 4: return gather_run_of<4>(from, to, count);
+    default: return gather_run_of<8>(from, to, count);
+  }
+}
+
+Gathered gather_numbers(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
+                        std::uint64_t count, GatherRun run) {
+  switch (info(dtype).block_bytes) {
+    case 1:
+      if (dtype == DType::i8) return gather_as<std::int8_t>(dtype, from, offset, to, count, run);
+      return gather_as<std::uint8_t>(dtype, from, offset, to, count, run);
+    case 2:
+      if (dtype == DType::i16) return gather_as<std::int16_t>(dtype, from, offset, to, count, run);
+      return gather_as<std::uint16_t>(dtype, from, offset, to, count, run);
+    case 4:
+      if (dtype == DType::i32) return gather_as<std::int32_t>(dtype, from, offset, to, count, run);
+      return gather_as<std::uint32_t>(dtype, from, offset, to, count, run);
+    default:
+      if (dtype == DType::i64) return gather_as<std::int64_t>(dtype, from, offset, to, count, run);
+      return gather_as<std::uint64_t>(dtype, from, offset, to, count, run);
+  }
+}
+
+std::string_view name(NumberKind kind) noexcept {
+  switch (kind) {
+    case NumberKind::boolean: return "a boolean";
+    case NumberKind::natural: return "a natural number";
+    case NumberKind::integer: return "an integer";
+    case NumberKind::real32: return "a real number of 32 bits";
+    case NumberKind::real64: return "a real number of 64 bits";
+    case NumberKind::other: break;
+  }
+  return "no number";
+}
+
+}  // namespace heft::format

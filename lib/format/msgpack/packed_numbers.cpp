@@ -1,0 +1,76 @@
+#include "format/msgpack/packed_numbers.hpp"
+
+#include <bit>
+#include <utility>
+
+namespace heft::format {
+namespace {
+
+// Numbers between two places, few enough to be passed over each time that an element is asked for.
+constexpr std::uint64_t place_step = 64;
+
+// The element type of a list that is not declared to be one of anything else.
+DType dtype_of(const NumberSteps& steps) noexcept {
+  switch (steps.kind) {
+    case NumberKind::boolean: return DType::boolean;
+    case NumberKind::real32: return DType::f32;
+    case NumberKind::real64: return DType::f64;
+    default: return steps.over_i64 ? DType::u64 : DType::i64;
+  }
+}
+
+Node node_of(NumberHead head, const std::byte* at) noexcept {
+  Node node;
+  const std::uint64_t bits = number_bits(head, at);
+  switch (head.kind) {
+    case NumberKind::boolean:
+      node.kind = NodeKind::boolean;
+      node.natural = bits;
+      break;
+    case NumberKind::real32:
+      node.kind = NodeKind::real;
+      node.real = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
+      break;
+    case NumberKind::real64:
+      node.kind = NodeKind::real;
+      node.real = std::bit_cast<double>(bits);
+      break;
+    default:
+      node.kind = head.kind == NumberKind::natural && bits > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+      node.natural = bits;
+  }
+  return node;
+}
+
+}  // namespace
+
+PackedNumbers::PackedNumbers(NumberSteps steps, SpelledNumbers spelled) : spelled_(std::move(spelled)) {
+  spelled_.bytes.shrink_to_fit();
+  if (steps.stride == 0) {
+    std::uint64_t at = 0;
+    for (std::uint64_t number = 0; number < steps.count; ++number) {
+      if (number % place_step == 0) places_.push_back(at);
+      at += std::uint64_t{1} + number_head(spelled_.bytes[at]).width;
+    }
+  }
+  spelled_.charge.add(places_.size() * sizeof(std::uint64_t) + steps.table_bytes());
+  const DType dtype = dtype_of(steps);
+  steps.move_to(0);
+  auto lists = std::make_shared<NumberLists>();
+  lists->add(std::move(steps), dtype);
+  lists_ = std::move(lists);
+}
+
+Node PackedNumbers::element(std::uint32_t index) const noexcept {
+  const std::uint32_t stride = lists_->lists()[0].steps.stride;
+  std::uint64_t at = stride != 0 ? std::uint64_t{index} * stride : places_[index / place_step];
+  for (std::uint64_t left = stride != 0 ? 0 : index % place_step; left > 0; --left)
+    at += std::uint64_t{1} + number_head(spelled_.bytes[at]).width;
+  return node_of(number_head(spelled_.bytes[at]), spelled_.bytes.data() + at);
+}
+
+std::uint64_t PackedNumbers::table_bytes() const noexcept {
+  return sizeof *this + spelled_.bytes.capacity() + places_.capacity() * sizeof(std::uint64_t) + lists_->table_bytes();
+}
+
+}  // namespace heft::format

@@ -1,0 +1,35 @@
+// format/msgpack/packed_numbers.hpp: a list of numbers as a value of a Catalog, as the file spells it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "format/catalog.hpp"
+#include "format/msgpack/number_lists.hpp"
+
+namespace heft::format {
+
+/// The elements of a list of numbers, in a private copy of their bytes in the file: no more than those, and a place
+/// every so many numbers.
+class PackedNumbers final : public PackedElements {
+ public:
+  /// `spelled` are the bytes that `steps` lead over.
+  PackedNumbers(NumberSteps steps, SpelledNumbers spelled);
+
+  [[nodiscard]] Node element(std::uint32_t index) const noexcept override;
+  [[nodiscard]] std::uint64_t table_bytes() const noexcept override;
+
+  /// One list, whose offsets count in spelled().
+  [[nodiscard]] std::shared_ptr<const NumberLists> lists() const noexcept { return lists_; }
+  [[nodiscard]] std::span<const std::byte> spelled() const noexcept { return spelled_.bytes; }
+
+ private:
+  SpelledNumbers spelled_;
+  std::vector<std::uint64_t> places_;  // of numbers, where their widths differ
+  std::shared_ptr<const NumberLists> lists_;
+};
+
+}  // namespace heft::format

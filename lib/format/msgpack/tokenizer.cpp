@@ -1,0 +1,208 @@
+#include "format/msgpack/tokenizer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+// Last, and without the macro that this C header leaves behind.
+extern "C" {
+#include <mpack.h>
+}
+#undef bool
+
+namespace heft::format {
+namespace {
+
+// Heads lie among payloads, so little is read where one is looked for, and more the longer nothing is passed over.
+constexpr std::uint64_t min_chunk_bytes = 4096;
+constexpr std::uint64_t max_chunk_bytes = 256u << 10;
+
+std::uint64_t bits_of(const mpack_token_t& token) noexcept {
+  return token.length > 4 ? std::uint64_t{token.data.value.hi} << 32 | token.data.value.lo : token.data.value.lo;
+}
+
+/// The token's number as the `length` bytes that it has, which are two's complement.
+std::int64_t signed_of(const mpack_token_t& token) noexcept {
+  const std::uint64_t bits = bits_of(token);
+  const unsigned unused = 64 - 8 * std::min<unsigned>(token.length, 8);
+  return static_cast<std::int64_t>(bits << unused) >> unused;
+}
+
+void set_value(PackItem& item, const mpack_token_t& token) {
+  switch (token.type) {
+    case MPACK_TOKEN_BOOLEAN:
+      item.kind = PackKind::boolean;
+      item.number = token.data.value.lo;
+      return;
+    case MPACK_TOKEN_UINT:
+      item.kind = PackKind::natural;
+      item.number = bits_of(token);
+      return;
+    case MPACK_TOKEN_SINT:
+      item.kind = PackKind::negative;
+      item.integer = signed_of(token);
+      return;
+    case MPACK_TOKEN_FLOAT:
+      item.kind = token.length == 4 ? PackKind::real32 : PackKind::real64;
+      item.number = bits_of(token);
+      item.real = token.length == 4 ? std::bit_cast<float>(token.data.value.lo) : std::bit_cast<double>(bits_of(token));
+      return;
+    case MPACK_TOKEN_EXT: item.extension = static_cast<std::int8_t>(token.data.ext_type); [[fallthrough]];
+    case MPACK_TOKEN_STR:
+    case MPACK_TOKEN_BIN:
+    case MPACK_TOKEN_ARRAY:
+    case MPACK_TOKEN_MAP: item.number = token.length; break;
+    case MPACK_TOKEN_NIL:
+    case MPACK_TOKEN_CHUNK: return;
+  }
+  item.kind = token.type == MPACK_TOKEN_STR     ? PackKind::text
+              : token.type == MPACK_TOKEN_BIN   ? PackKind::bytes
+              : token.type == MPACK_TOKEN_EXT   ? PackKind::extension
+              : token.type == MPACK_TOKEN_ARRAY ? PackKind::list
+                                                : PackKind::map;
+}
+
+}  // namespace
+
+std::string_view name(PackKind kind) noexcept {
+  constexpr std::array<std::string_view, 11> names{"nil",
+                                                   "a boolean",
+                                                   "a natural number",
+                                                   "a negative number",
+                                                   "a real number",
+                                                   "a real number",
+                                                   "a text",
+                                                   "bytes",
+                                                   "an extension",
+                                                   "a list",
+                                                   "a map"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+PackReader::PackReader(const core::Input& input, std::uint64_t begin, std::uint64_t end, const Limits& limits)
+    : input_(input), limits_(limits), at_(begin), end_(end), chunk_bytes_(min_chunk_bytes) {
+  core::require_inside(begin, end - begin, input.size_bytes(), "the file");
+}
+
+// The tokenizer is fed one byte, from which it knows how long the head is, and then the rest of the head.
+PackItem PackReader::next(std::string_view what) {
+  PackItem item;
+  item.offset = offset();
+  mpack_tokbuf_t state;
+  mpack_tokbuf_init(&state);
+  mpack_token_t token{};
+  int status = MPACK_EOF;
+  for (std::size_t wanted = 1; status == MPACK_EOF; wanted = std::max<std::size_t>(state.plen - state.ppos, 1)) {
+    const std::string_view bytes = take(wanted, what);
+    const char* from = bytes.data();
+    std::size_t left = bytes.size();
+    status = mpack_read(&state, &from, &left, &token);
+  }
+  if (status != MPACK_OK)
+    throw Error(ErrorCode::corrupt, fmt::format("expected {}, found a byte that is no MessagePack: c1", what),
+                {.offset = item.offset});
+  set_value(item, token);
+  item.payload = offset();
+  // Every item takes a byte at least.
+  if (const std::uint64_t needed = item.has_payload() ? item.number : item.items_inside(); needed > remaining())
+    throw Error(ErrorCode::corrupt,
+                fmt::format("{}: {} of {} {} are declared, {} bytes remain", what, name(item.kind), needed,
+                            item.has_payload() ? "bytes" : "items", remaining()),
+                {.offset = item.offset});
+  return item;
+}
+
+PackItem PackReader::next(PackKind kind, std::string_view what) {
+  const PackItem item = next(what);
+  if (item.kind != kind)
+    throw Error(ErrorCode::corrupt, fmt::format("{}: expected {}, found {}", what, name(kind), name(item.kind)),
+                {.offset = item.offset});
+  return item;
+}
+
+std::string_view PackReader::take_text(const PackItem& item, std::string_view what) {
+  core::require_limit(item.number, limits_.metadata_bytes, what, "metadata_bytes", item.offset);
+  return take(item.number, what);
+}
+
+void PackReader::skip(const PackItem& item, std::string_view what) {
+  if (item.has_payload()) return pass(item.number, what);
+  std::vector<std::uint64_t> left{item.items_inside()};
+  while (!left.empty()) {
+    if (left.back() == 0) {
+      left.pop_back();
+      continue;
+    }
+    --left.back();
+    const PackItem inner = next(what);
+    if (inner.has_payload()) pass(inner.number, what);
+    if (inner.items_inside() == 0) continue;
+    core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of MessagePack", "metadata_depth",
+                        inner.offset);
+    left.push_back(inner.items_inside());
+  }
+}
+
+std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what,
+                                                    SpelledNumbers* spelled) {
+  NumberStepper stepper(at_, list.number);
+  while (!stepper.is_done()) {
+    if (remaining() == 0)
+      throw Error(ErrorCode::corrupt, fmt::format("{}: {} items are declared, the bytes end before", what, list.number),
+                  {.offset = at_});
+    load(1);
+    const auto rest = chunk_.subspan(static_cast<std::size_t>(at_ - chunk_begin_));
+    const std::size_t used = stepper.feed(rest);
+    if (spelled != nullptr) {
+      core::require_limit(spelled->bytes.size() + used, limits_.metadata_bytes, what, "metadata_bytes", list.offset);
+      spelled->append(rest.first(used));
+    }
+    at_ += used;
+    if (stepper.met_other()) return std::nullopt;
+    if (used > 0 || stepper.is_done()) continue;
+    // A number that is cut off by the end of the chunk, or by that of the bytes.
+    const std::size_t size = std::size_t{1} + number_head(rest[0]).width;
+    core::require_inside(at_, size, end_, what);
+    load(size);
+  }
+  return stepper.release();
+}
+
+std::string_view PackReader::take(std::uint64_t size, std::string_view what) {
+  core::require_inside(at_, size, end_, what);
+  load(size);
+  const char* from = reinterpret_cast<const char*>(chunk_.data()) + (at_ - chunk_begin_);
+  at_ += size;
+  return {from, static_cast<std::size_t>(size)};
+}
+
+// Has the next `size` bytes, which are there, in the chunk.
+void PackReader::load(std::uint64_t size) {
+  if (at_ >= chunk_begin_ && core::inside(at_ - chunk_begin_, size, chunk_.size())) return;
+  const bool goes_on = at_ <= chunk_begin_ + chunk_.size() && at_ > chunk_begin_;
+  chunk_bytes_ = goes_on ? std::min(2 * chunk_bytes_, max_chunk_bytes) : min_chunk_bytes;
+  const std::uint64_t wanted = std::min(std::max(size, chunk_bytes_), remaining());
+  if (wanted > max_chunk_bytes) {
+    long_text_ = input_.read(at_, wanted);
+    chunk_ = long_text_.span();
+  } else {
+    room_.resize(static_cast<std::size_t>(wanted));
+    input_.read_into(at_, room_);
+    chunk_ = room_;
+    long_text_ = {};
+  }
+  chunk_begin_ = at_;
+}
+
+void PackReader::pass(std::uint64_t size, std::string_view what) {
+  core::require_inside(at_, size, end_, what);
+  at_ += size;
+}
+
+}  // namespace heft::format

@@ -1,0 +1,242 @@
+#include "format/msgpack/tree.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "format/range_checks.hpp"
+#include "format/msgpack/packed_numbers.hpp"
+#include "format/view_checks.hpp"
+#include "heft/error.hpp"
+#include "heft/shape.hpp"
+
+namespace heft::format {
+
+void PackTree::read() {
+  const PackItem head = reader_.next("the document");
+  set_path(0, "tensor");
+  if (take_tensor(head)) return;
+  path_.clear();
+  if (head.kind != PackKind::map && head.kind != PackKind::list) {
+    catalog_.values.push_back({"value", make_leaf(head)});
+    return;
+  }
+  open(head, {});
+  while (!frames_.empty()) {
+    const Frame& frame = frames_.back();
+    if (frame.done == frame.head.number)
+      close();
+    else
+      step();
+  }
+}
+
+void PackTree::open(const PackItem& head, std::string_view key) {
+  core::require_limit(frames_.size() + 1, limits_.metadata_depth, "the nesting of MessagePack", "metadata_depth",
+                      head.offset);
+  frames_.push_back({.head = head,
+                     .key = key,
+                     .path_bytes = path_.size(),
+                     .first_child = children_.size(),
+                     .first_tensor = catalog_.tensors.size()});
+}
+
+// One item of the container on top.
+void PackTree::step() {
+  Frame& frame = frames_.back();
+  const std::string_view key = read_key(frame);
+  ++frame.done;
+  const PackItem head = reader_.next("a value");
+  core::require_limit(++items_, limits_.metadata_items, "the number of MessagePack items", "metadata_items",
+                      head.offset);
+  set_path(frame.path_bytes, key);
+  if (take_tensor(head)) {
+    frame.holds_tensor = true;
+    children_.push_back({key, none});
+  } else if (head.items_inside() > 0) {
+    if (!take_numbers(head, key)) open(head, key);
+  } else {
+    children_.push_back({key, make_leaf(head)});
+  }
+}
+
+// A list of numbers stays as the file spells it; a short one is as well off as nodes, which know no reals of 32 bits.
+bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
+  constexpr std::uint64_t min_numbers = 32;
+  if (list.kind != PackKind::list) return false;
+  core::require_limit(core::add_or_throw(items_, list.number, "MessagePack items"), limits_.metadata_items,
+                      "the number of MessagePack items", "metadata_items", list.offset);
+  const std::uint64_t inside = reader_.offset();
+  SpelledNumbers spelled(catalog_.budget);
+  std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
+  if (!steps || steps->odd || (list.number < min_numbers && steps->kind != NumberKind::real32)) {
+    reader_.seek(inside);
+    return false;
+  }
+  items_ += list.number;
+  auto numbers = std::make_shared<const PackedNumbers>(*std::move(steps), std::move(spelled));
+  children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(numbers), list.number))});
+  return true;
+}
+
+void PackTree::close() {
+  const Frame frame = frames_.back();
+  frames_.pop_back();
+  path_.resize(frame.path_bytes);
+  if (frame.head.kind == PackKind::map) {
+    require_distinct_keys(frame);
+    // A joined tensor says all that the values beside its parts say.
+    if (frame.holds_tensor && join_tensors(std::span(children_).subspan(frame.first_child), frame.first_tensor))
+      children_.resize(frame.first_child);
+  }
+  // The values of the whole document have names of their own, tensors or not.
+  const bool apart = frame.holds_tensor || frames_.empty();
+  if (apart) emit_values(frame);
+  const std::uint32_t node = apart ? none : make_container(frame);
+  children_.resize(frame.first_child);
+  if (frames_.empty()) return;
+  frames_.back().holds_tensor |= frame.holds_tensor;
+  children_.push_back({frame.key, node});
+}
+
+void PackTree::require_distinct_keys(const Frame& frame) const {
+  std::vector<std::string_view> keys;
+  for (std::size_t child = frame.first_child; child < children_.size(); ++child) keys.push_back(children_[child].key);
+  if (const auto twin = duplicate(std::move(keys)))
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("the map '{}' has the key '{}' twice", core::escaped(path_), core::escaped(*twin)),
+                {.offset = frame.head.offset});
+}
+
+void PackTree::emit_values(const Frame& frame) {
+  for (std::size_t child = frame.first_child; child < children_.size(); ++child) {
+    if (children_[child].node == none) continue;
+    set_path(frame.path_bytes, children_[child].key);
+    catalog_.values.push_back({keep(path_), children_[child].node});
+  }
+  path_.resize(frame.path_bytes);
+}
+
+std::uint32_t PackTree::make_container(const Frame& frame) {
+  const bool is_map = frame.head.kind == PackKind::map;
+  std::vector<std::uint32_t> items;
+  for (std::size_t child = frame.first_child; child < children_.size(); ++child) {
+    if (is_map) items.push_back(catalog_.add_text(children_[child].key));
+    items.push_back(children_[child].node);
+  }
+  return catalog_.add_container(is_map ? NodeKind::map : NodeKind::list, items);
+}
+
+std::string_view PackTree::read_key(const Frame& frame) {
+  if (frame.head.kind == PackKind::list) return keep(fmt::to_string(frame.done));
+  const PackItem key = reader_.next("a key");
+  if (key.kind == PackKind::natural) return keep(fmt::to_string(key.number));
+  if (key.kind == PackKind::negative) return keep(fmt::to_string(key.integer));
+  if (key.kind != PackKind::text)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("expected keys that are texts or integers, found {}", name(key.kind)),
+                {.offset = key.offset});
+  core::require_limit(key.number, limits_.name_bytes, "bytes of a key", "name_bytes", key.offset);
+  return keep(reader_.take_text(key, "a key"));
+}
+
+std::uint32_t PackTree::make_leaf(const PackItem& head) {
+  Node node;
+  switch (head.kind) {
+    case PackKind::nil: break;
+    case PackKind::boolean:
+      node.kind = NodeKind::boolean;
+      node.natural = head.number;
+      break;
+    case PackKind::natural:
+      node.kind = head.number > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+      node.natural = head.number;
+      break;
+    case PackKind::negative:
+      node.kind = NodeKind::integer;
+      node.integer = head.integer;
+      break;
+    case PackKind::real32:
+    case PackKind::real64:
+      node.kind = NodeKind::real;
+      node.real = head.real;
+      break;
+    case PackKind::text: return catalog_.add_text(keep(reader_.take_text(head, "a text")));
+    case PackKind::bytes:
+      node = catalog_.nodes[catalog_.add_text(keep(reader_.take_text(head, "bytes")))];
+      node.kind = NodeKind::bytes;
+      break;
+    case PackKind::extension: return make_extension(head);
+    case PackKind::list: return catalog_.add_container(NodeKind::list, {});
+    case PackKind::map: return catalog_.add_container(NodeKind::map, {});
+  }
+  return catalog_.add_node(node);
+}
+
+std::uint32_t PackTree::make_extension(const PackItem& head) {
+  const std::uint32_t type = catalog_.add_text(keep(fmt::format("ext {}", head.extension)));
+  Node bytes = catalog_.nodes[catalog_.add_text(keep(reader_.take_text(head, "an extension")))];
+  bytes.kind = NodeKind::bytes;
+  const std::uint32_t parts[] = {type, catalog_.add_node(bytes)};
+  return catalog_.add_container(NodeKind::opaque, parts);
+}
+
+bool PackTree::join_tensors(std::span<const Child>, std::size_t) { return false; }
+
+void PackTree::set_path(std::size_t bytes, std::string_view part) {
+  path_.resize(bytes);
+  if (bytes > 0) path_ += '.';
+  path_ += part;
+}
+
+std::string_view PackTree::keep(std::string_view text) {
+  core::require_limit(core::add_or_throw(catalog_.arena.size_bytes(), text.size(), "bytes of texts"),
+                      limits_.metadata_bytes, "bytes of all names and texts", "metadata_bytes");
+  return catalog_.arena.store(text);
+}
+
+void PackTree::add_tensor(TensorEntry entry, std::uint64_t at) {
+  core::require_limit(path_.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
+  core::require_limit(catalog_.tensors.size() + 1, limits_.tensors, "the number of tensors", "tensors", at);
+  entry.name = keep(path_);
+  if (entry.dtype == DType::unknown) {
+    require_raw_bytes(catalog_, entry, at);
+  } else {
+    if (const std::uint64_t expected = bytes_for(entry.dtype, Shape(catalog_.sizes(entry))); expected != entry.size)
+      throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes for its shape, found {}", expected, entry.size),
+                  {.tensor = path_, .offset = at});
+  }
+  catalog_.tensors.push_back(entry);
+}
+
+void PackTree::add_joined(TensorEntry whole, std::size_t first_tensor) {
+  whole.name = keep(path_);
+  const auto begin = catalog_.tensors.begin() + static_cast<std::ptrdiff_t>(first_tensor);
+  catalog_.joined.push_back({whole, static_cast<std::uint32_t>(catalog_.parts.size()),
+                             static_cast<std::uint32_t>(catalog_.tensors.end() - begin)});
+  catalog_.parts.insert(catalog_.parts.end(), begin, catalog_.tensors.end());
+  catalog_.tensors.erase(begin, catalog_.tensors.end());
+}
+
+std::vector<std::int64_t> PackTree::read_dims() { return read_dims(reader_.next(PackKind::list, "a shape")); }
+
+std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
+  core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
+  std::vector<std::int64_t> dims;
+  for (std::uint64_t i = 0; i < list.number; ++i) {
+    const PackItem dim = reader_.next(PackKind::natural, "a dim");
+    if (dim.number > INT64_MAX)
+      throw Error(ErrorCode::corrupt, fmt::format("dim {} does not fit 63 bits", dim.number), {.offset = dim.offset});
+    dims.push_back(static_cast<std::int64_t>(dim.number));
+  }
+  require_shape(dims, limits_, path_, list.offset);
+  return dims;
+}
+
+}  // namespace heft::format

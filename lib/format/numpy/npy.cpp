@@ -1,0 +1,43 @@
+// format/numpy/npy.cpp: one NumPy array in a file. The head is read by npy_header.cpp.
+#include <cstring>
+
+#include "format/formats.hpp"
+#include "format/numpy/header.hpp"
+
+namespace heft::format {
+namespace npy {
+namespace {
+
+constexpr std::string_view magic = "\x93NUMPY";
+constexpr std::string_view array_name = "arr_0";  // what numpy.savez calls an array without a name
+constexpr std::uint64_t head_chunk_bytes = 512;
+
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  return head.size() >= magic.size() && std::memcmp(head.data(), magic.data(), magic.size()) == 0;
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) {
+  Catalog catalog(input.budget());
+  catalog.format = "npy";
+  core::Cursor cursor(input, 0, input.size_bytes(), head_chunk_bytes);
+  Header header = read_header(cursor, options.limits);
+  RawItems raw(options.raw_items);
+  raw.apply(header.type);
+  raw.require_all_used();
+  catalog.tensors.push_back(describe(catalog, header, header.data, cursor.remaining(), array_name));
+  return catalog;
+}
+
+}  // namespace
+}  // namespace npy
+
+const Format npy_format = {
+    .name = "npy",
+    .suffixes = ".npy",
+    .reads = "versions 1 to 3, both byte orders, C and Fortran order; strings, dates and structures as raw bytes; no objects",
+    .writes = "",
+    .matches = npy::matches,
+    .read = npy::read,
+};
+
+}  // namespace heft::format

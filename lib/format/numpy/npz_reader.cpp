@@ -1,0 +1,172 @@
+// format/numpy/npz_reader.cpp: NumPy arrays in a zip: a member "<name>.npy" for each, stored (mapped) or deflated (inflated on demand).
+//
+// Nothing but the arrays' heads is read at open. A deflated member's head is had by inflating its first bytes; the record room inflates the whole
+// member, and checks its CRC, when its values are asked for.
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/endian.hpp"
+#include "core/text.hpp"
+#include "format/formats.hpp"
+#include "format/archive/inflate.hpp"
+#include "format/range_checks.hpp"
+#include "format/numpy/header.hpp"
+#include "format/archive/zip_directory.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace npz {
+namespace {
+
+constexpr std::string_view suffix = ".npy";
+constexpr std::uint64_t head_chunk_bytes = 512;
+constexpr std::uint64_t max_noted = 8;
+constexpr std::uint64_t longest_prefix_of_header = 12;  // magic, version, length
+
+/// The name in the first local header ends in .npy. Other zips are other formats'.
+bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  constexpr std::size_t header_bytes = 30;
+  if (head.size() < header_bytes || core::load_le<std::uint32_t>(head.data()) != 0x04034B50) return false;
+  const std::size_t name_bytes = core::load_le<std::uint16_t>(head.data() + 26);
+  if (name_bytes > head.size() - header_bytes) return false;
+  const std::string_view name(reinterpret_cast<const char*>(head.data()) + header_bytes, name_bytes);
+  return name.ends_with(suffix);
+}
+
+class Reader {
+ public:
+  Reader(const core::Input& input, const ReadOptions& options)
+      : input_(input), limits_(options.limits), raw_items_(options.raw_items) {}
+
+  Catalog read();
+
+ private:
+  void add(const ZipEntry& entry);
+  void add_raw(const ZipEntry& entry);
+  void add_unreadable(std::string_view name, const Error& why);
+  void require_readable() const;
+  TensorEntry stored_array(const ZipEntry& entry, std::string_view name);
+  TensorEntry deflated_array(const ZipEntry& entry, std::string_view name);
+  [[nodiscard]] Bytes first_bytes(const ZipEntry& entry) const;
+  std::uint32_t add_member(const ZipEntry& entry);
+
+  const core::Input& input_;
+  const Limits& limits_;
+  npy::RawItems raw_items_;
+  std::optional<Error> first_refusal_;
+  std::uint64_t unreadable_ = 0;
+  Catalog catalog_{input_.budget()};
+};
+
+Catalog Reader::read() {
+  catalog_.format = "npz";
+  ZipDirectory zip = read_zip(input_, limits_);
+  core::require_limit(zip.entries.size(), limits_.tensors, "the number of arrays", "tensors");
+  std::vector<std::uint32_t> all(zip.entries.size());
+  std::iota(all.begin(), all.end(), 0u);
+  locate(input_, zip, all);
+  for (const ZipEntry& entry : zip.entries) add(entry);
+  require_readable();
+  if (unreadable_ > max_noted)
+    catalog_.notes.push_back(fmt::format("and {} more arrays cannot be read", unreadable_ - max_noted));
+  raw_items_.require_all_used();
+  require_unique_names(catalog_);
+  sort_by_place(catalog_.tensors);
+  catalog_.kept = std::move(zip.kept);
+  return std::move(catalog_);
+}
+
+void Reader::add(const ZipEntry& entry) {
+  core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a member's name", "name_bytes", entry.header);
+  if (entry.name.ends_with('/')) return;  // a folder
+  if (entry.method == ZipEntry::stored && entry.crc32 != 0) catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
+  if (!entry.name.ends_with(suffix)) return add_raw(entry);
+  const std::string_view name = entry.name.substr(0, entry.name.size() - suffix.size());
+  try {
+    catalog_.tensors.push_back(entry.method == ZipEntry::stored ? stored_array(entry, name) : deflated_array(entry, name));
+  } catch (const Error& error) {
+    const bool is_broken = error.code() != ErrorCode::refused && error.code() != ErrorCode::unsupported;
+    if (is_broken) throw error.with_tensor(name);
+    add_unreadable(name, error);
+  }
+}
+
+/// An array that heft does not read (of Python's objects, of a later version) leaves the others as they are: a record
+/// without values names what it is.
+void Reader::add_unreadable(std::string_view name, const Error& why) {
+  if (!first_refusal_) first_refusal_ = why.with_tensor(name);
+  if (++unreadable_ <= max_noted)
+    catalog_.notes.push_back(fmt::format("'{}' cannot be read: {}", core::escaped(name), why.sentence()));
+  const bool is_refused = why.code() == ErrorCode::refused;
+  const std::uint32_t what =
+      catalog_.add_text(is_refused ? "numpy.ndarray of Python objects" : "numpy.ndarray of a later version");
+  catalog_.values.push_back({name, catalog_.add_container(NodeKind::opaque, {&what, 1})});
+}
+
+void Reader::require_readable() const {
+  if (first_refusal_ && catalog_.tensors.empty()) throw *first_refusal_;
+}
+
+/// numpy.load gives members of other names as bytes.
+void Reader::add_raw(const ZipEntry& entry) {
+  TensorEntry raw{.name = entry.name, .begin = entry.data, .size = entry.full_size, .dtype = DType::u8};
+  if (entry.method != ZipEntry::stored) {
+    raw.member = add_member(entry);
+    raw.begin = 0;
+  }
+  const std::int64_t size[] = {static_cast<std::int64_t>(entry.full_size)};
+  catalog_.set_dims(raw, size);
+  catalog_.tensors.push_back(raw);
+}
+
+TensorEntry Reader::stored_array(const ZipEntry& entry, std::string_view name) {
+  core::Cursor cursor(input_, entry.data, entry.data + entry.size, head_chunk_bytes);
+  npy::Header header = npy::read_header(cursor, limits_);
+  raw_items_.apply(header.type);
+  return npy::describe(catalog_, header, header.data, cursor.remaining(), name);
+}
+
+// Offsets of a head's errors are those in the inflated member.
+TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name) {
+  const core::MemoryInput head(first_bytes(entry));
+  core::Cursor cursor(head);
+  npy::Header header = npy::read_header(cursor, limits_);
+  raw_items_.apply(header.type);
+  TensorEntry array = npy::describe(catalog_, header, header.data, entry.full_size - header.data, name);
+  array.member = add_member(entry);
+  return array;
+}
+
+Bytes Reader::first_bytes(const ZipEntry& entry) const {
+  const std::uint64_t wanted = std::min(core::add_or_throw(limits_.npy_header_bytes, longest_prefix_of_header, "npy_header_bytes"), entry.full_size);
+  const Bytes deflated = input_.read(entry.data, std::min(entry.size, deflated_bytes_for(wanted)));
+  return inflate_first(deflated.span(), wanted, entry.full_size, entry.name);
+}
+
+std::uint32_t Reader::add_member(const ZipEntry& entry) {
+  if (entry.full_size / deflate_max_ratio > entry.size)
+    throw Error(ErrorCode::corrupt, fmt::format("{} bytes cannot inflate to {}", entry.size, entry.full_size), {.offset = entry.data});
+  catalog_.members.push_back({.begin = entry.data, .size = entry.size, .full_size = entry.full_size, .crc32 = entry.crc32, .name = entry.name});
+  return static_cast<std::uint32_t>(catalog_.members.size() - 1);
+}
+
+Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options).read(); }
+
+}  // namespace
+}  // namespace npz
+
+const Format npz_format = {
+    .name = "npz",
+    .suffixes = ".npz",
+    .reads = "members stored or deflated, as npy; other members as bytes; arrays of objects are named and left out",
+    .writes = "stored members, npy version 1.0",
+    .matches = npz::matches,
+    .read = npz::read,
+};
+
+}  // namespace heft::format

@@ -1,0 +1,117 @@
+// Writing npz; npz.cpp reads it, zip.hpp has the picture of the bytes.
+//
+// As numpy.savez: stored members "<name>.npy" in the order given, dated 1980. But each member is filled up until its
+// data begins at a multiple of 64 (numpy.savez lets it fall where it may), so that what heft maps is aligned; and zip64
+// only where a size or an offset needs it. The CRC-32 of a member runs over its head and its items. Heads stand at the
+// front of members, so their CRC is the seed of the payload's, and the local header gets the sum when the payload is
+// written: until the file has its name, nobody reads it.
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/checked.hpp"
+#include "core/endian.hpp"
+#include "format/file_plan.hpp"
+#include "format/format.hpp"
+#include "format/archive/inflate.hpp"
+#include "format/range_checks.hpp"
+#include "format/numpy/header.hpp"
+#include "format/archive/zip_directory.hpp"
+#include "format/archive/zip_records.hpp"
+#include "format/archive/zip_writer.hpp"
+#include "heft/error.hpp"
+#include "heft/limits.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint64_t alignment = 64;
+constexpr std::string_view suffix = ".npy";
+constexpr std::size_t max_rank = 32;  // NPY_MAXDIMS of NumPy 1
+// The first local header must show its name among the bytes that formats are told apart by.
+constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.size();
+
+std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
+
+void require_sayable(const Declaration& tensor) {
+  if (const auto fault = zip_name_fault(member_of(tensor.name)))
+    throw Error(ErrorCode::unsupported,
+                fmt::format("no name for a member of a zip ({}); rename the tensor", fault->finding),
+                {.tensor = tensor.name});
+  if (tensor.name.size() > max_name_bytes)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("expected a name of at most {} bytes for a member of a zip, found {}", max_name_bytes,
+                            tensor.name.size()),
+                {.tensor = tensor.name});
+  if (tensor.shape.rank() > max_rank)
+    throw Error(ErrorCode::unsupported,
+                fmt::format("expected at most {} dims, as NumPy takes them, found {}", max_rank, tensor.shape.rank()),
+                {.tensor = tensor.name});
+}
+
+// Names that readers take for one: some ignore the case of a zip's names, and numpy looks for "x.npy" among members
+// before it looks among arrays.
+void require_distinct(std::span<const Declaration> tensors) {
+  std::vector<std::string> members;
+  for (const Declaration& tensor : tensors) {
+    members.push_back(zip_folded(member_of(tensor.name)));
+    if (tensor.name.ends_with(suffix)) members.push_back(zip_folded(tensor.name));
+  }
+  if (const auto twice = duplicate({members.begin(), members.end()}))
+    throw Error(ErrorCode::ambiguous,
+                "expected each name once, whatever its case, found it twice among the tensors to be written",
+                {.tensor = std::string(twice->substr(0, twice->size() - suffix.size()))});
+}
+
+std::string head_of(const Declaration& tensor) {
+  try {
+    return npy::head_of(tensor.dtype, tensor.shape);
+  } catch (const Error& error) {
+    throw error.with_tensor(tensor.name);
+  }
+}
+
+}  // namespace
+
+bool npz_has(DType dtype) noexcept { return npy::has(dtype); }
+
+Blueprint npz_blueprint(std::span<const Declaration> tensors) {
+  if (tensors.empty())
+    throw Error(ErrorCode::unsupported, "expected at least one tensor for an npz: an empty zip has no format");
+  core::require_limit(tensors.size(), Limits{}.zip_entries, "the number of tensors", "zip_entries");
+  Blueprint file;
+  std::vector<PlannedRecord> records;
+  std::uint64_t end = 0;
+  for (std::uint32_t position = 0; position < tensors.size(); ++position) {
+    const Declaration& tensor = tensors[position];
+    require_sayable(tensor);
+    const std::string head = head_of(tensor);
+    const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);
+    records.push_back(
+        {.name = member_of(tensor.name), .header = end, .size = core::add_or_throw(head.size(), size, "the member")});
+    const std::string local = zip_local_header(records.back(), alignment);
+    const std::uint64_t data = core::add_or_throw(end, local.size() + head.size(), "the file");
+    file.texts.push_back({end, local + head});
+    file.payloads.push_back(
+        {.tensor = position, .offset = data, .size = size, .crc_seed = crc32(std::as_bytes(std::span(head)))});
+    end = core::add_or_throw(data, size, "the file");
+  }
+  require_distinct(tensors);
+
+  file.size_bytes = core::add_or_throw(
+      end, zip_directory(records, std::vector<std::uint32_t>(records.size()), end).size(), "the file");
+  file.finish = [records = std::move(records), end](std::span<const std::uint32_t> checksums) {
+    std::vector<Text> texts;
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      texts.push_back({.offset = records[i].header + zip_crc_offset, .bytes = {}});
+      core::append_le(texts.back().bytes, checksums[i]);
+    }
+    texts.push_back({end, zip_directory(records, checksums, end)});
+    return texts;
+  };
+  return file;
+}
+
+}  // namespace heft::format

@@ -1,0 +1,50 @@
+#include "format/pickle/latin1.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace heft::format {
+namespace {
+
+// Eight bytes of ASCII, which text of small integers is full of.
+bool is_ascii(const std::byte* from) noexcept {
+  std::uint64_t word;
+  std::memcpy(&word, from, sizeof word);
+  return (word & 0x8080808080808080u) == 0;
+}
+
+}  // namespace
+
+std::uint64_t count_latin1(std::span<const std::byte> text) noexcept {
+  std::uint64_t count = 0;
+  for (const std::byte byte : text) count += (byte & std::byte{0xC0}) != std::byte{0x80};
+  return count;
+}
+
+Latin1Progress decode_latin1(std::span<const std::byte> text, std::span<std::byte> into) noexcept {
+  const std::byte* from = text.data();
+  const std::byte* const end = from + text.size();
+  std::byte* to = into.data();
+  std::byte* const full = to + into.size();
+  // Numbers are noise: which of the two kinds the next character is, cannot be foreseen. So both are taken as one that
+  // may be two bytes long, without a branch, as long as two bytes are there.
+  while (end - from > 1 && to != full) {
+    if (end - from >= 8 && full - to >= 8 && is_ascii(from)) {
+      std::memcpy(to, from, 8);
+      from += 8;
+      to += 8;
+      continue;
+    }
+    const auto first = std::to_integer<unsigned>(from[0]);
+    const auto second = std::to_integer<unsigned>(from[1]);
+    const unsigned is_two = first >> 7;
+    const bool is_byte = (is_two == 0) | (((first & 0xFE) == 0xC2) & ((second & 0xC0) == 0x80));
+    if (!is_byte) break;
+    *to++ = static_cast<std::byte>(is_two != 0 ? (first << 6 | (second & 0x3F)) & 0xFF : first);
+    from += 1 + is_two;
+  }
+  if (end - from == 1 && to != full && *from < std::byte{0x80}) *to++ = *from++;
+  return {static_cast<std::size_t>(from - text.data()), static_cast<std::size_t>(to - into.data())};
+}
+
+}  // namespace heft::format

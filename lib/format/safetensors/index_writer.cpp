@@ -1,0 +1,23 @@
+// Writing the index of a checkpoint in shards, laid out as transformers and huggingface_hub do; index_json.cpp reads it.
+#include <fmt/format.h>
+
+#include "format/file_plan.hpp"
+#include "format/json/writer.hpp"
+
+namespace heft::format {
+
+std::string index_json(std::uint64_t total_size, std::span<const std::pair<std::string, std::string>> weight_map) {
+  std::string text = fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_size);
+  bool first = true;
+  for (const auto& [tensor, file] : weight_map) {
+    text += first ? "\n    " : ",\n    ";
+    first = false;
+    append_json_string(text, tensor);
+    text += ": ";
+    append_json_string(text, file);
+  }
+  text += first ? "}\n}\n" : "\n  }\n}\n";
+  return text;
+}
+
+}  // namespace heft::format

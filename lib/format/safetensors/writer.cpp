@@ -1,0 +1,155 @@
+// Writing safetensors; safetensors.cpp has the picture of the bytes.
+//
+// Tensors lie in the reference writer's order: by dtype, the largest elements first, then by name. So each is aligned to its element without a gap (the
+// format allows none), and files of the same tensors are equal whoever wrote them, but for the padding: the reference pads the header to a multiple of 8,
+// heft until the data starts on a multiple of 64, so that mapped tensors suit vector loads.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <numeric>
+#include <string_view>
+
+#include "core/checked.hpp"
+#include "core/endian.hpp"
+#include "core/text.hpp"
+#include "format/file_plan.hpp"
+#include "format/json/writer.hpp"
+#include "format/range_checks.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint64_t length_bytes = 8;
+constexpr std::uint64_t data_alignment = 64;
+constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE
+constexpr std::string_view metadata_key = "__metadata__";
+
+struct TypeRow {
+  DType dtype;
+  std::string_view name;
+};
+
+// In the order of writing: tensor.rs sorts by its enumeration, last first.
+constexpr auto types = std::to_array<TypeRow>({
+    {DType::u64, "U64"},
+    {DType::i64, "I64"},
+    {DType::f64, "F64"},
+    {DType::c64, "C64"},
+    {DType::f32, "F32"},
+    {DType::u32, "U32"},
+    {DType::i32, "I32"},
+    {DType::bf16, "BF16"},
+    {DType::f16, "F16"},
+    {DType::u16, "U16"},
+    {DType::i16, "I16"},
+    {DType::f8_e5m2fnuz, "F8_E5M2FNUZ"},
+    {DType::f8_e4m3fnuz, "F8_E4M3FNUZ"},
+    {DType::f8_e8m0, "F8_E8M0"},
+    {DType::f8_e4m3, "F8_E4M3"},
+    {DType::f8_e5m2, "F8_E5M2"},
+    {DType::i8, "I8"},
+    {DType::u8, "U8"},
+    {DType::f6_e3m2, "F6_E3M2"},
+    {DType::f6_e2m3, "F6_E2M3"},
+    {DType::f4_e2m1, "F4"},
+    {DType::boolean, "BOOL"},
+});
+
+// Position in the table, which is also the rank in the file.
+std::size_t rank_of(const Declaration& tensor) {
+  const auto row = std::ranges::find(types, tensor.dtype, &TypeRow::dtype);
+  if (row == types.end())
+    throw Error(ErrorCode::unsupported, fmt::format("safetensors has no dtype for {}", name(tensor.dtype)),
+                {.tensor = tensor.name});
+  return static_cast<std::size_t>(row - types.begin());
+}
+
+void require_text(std::string_view text, std::string_view what) {
+  if (!core::is_utf8(text))
+    throw Error(ErrorCode::unsupported, fmt::format("expected {} in UTF-8 as safetensors demands, found '{}'", what, core::escaped(text)));
+}
+
+void require_names(std::span<const Declaration> tensors) {
+  std::vector<std::string_view> names;
+  names.reserve(tensors.size());
+  for (const Declaration& tensor : tensors) {
+    require_text(tensor.name, "a name");
+    if (tensor.name == metadata_key)
+      throw Error(ErrorCode::unsupported, "safetensors keeps this name for its metadata; rename the tensor", {.tensor = tensor.name});
+    names.push_back(tensor.name);
+  }
+  if (const auto twice = duplicate(std::move(names)))
+    throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twice)});
+}
+
+std::vector<std::uint32_t> writing_order(std::span<const Declaration> tensors) {
+  std::vector<std::size_t> ranks;
+  ranks.reserve(tensors.size());
+  for (const Declaration& tensor : tensors) ranks.push_back(rank_of(tensor));
+  std::vector<std::uint32_t> order(tensors.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::sort(order, [&](std::uint32_t a, std::uint32_t b) {
+    return ranks[a] != ranks[b] ? ranks[a] < ranks[b] : tensors[a].name < tensors[b].name;
+  });
+  return order;
+}
+
+void append_metadata(std::string& header, const TextMetadata& metadata) {
+  std::vector<std::string_view> keys;
+  append_json_string(header, metadata_key);
+  header += ":{";
+  for (const auto& [key, value] : metadata) {
+    require_text(key, "a metadata key");
+    require_text(value, "a metadata value");
+    if (!keys.empty()) header += ',';
+    append_json_string(header, key);
+    header += ':';
+    append_json_string(header, value);
+    keys.push_back(key);
+  }
+  header += '}';
+  if (const auto twice = duplicate(std::move(keys)))
+    throw Error(ErrorCode::ambiguous, fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
+}
+
+void append_tensor(std::string& header, const Declaration& tensor, std::string_view type, std::uint64_t begin, std::uint64_t end) {
+  if (header.size() > 1) header += ',';
+  append_json_string(header, tensor.name);
+  const std::span<const std::int64_t> dims = tensor.shape.span();
+  fmt::format_to(std::back_inserter(header), R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", type, fmt::join(dims, ","), begin, end);
+}
+
+}  // namespace
+
+bool safetensors_has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != types.end(); }
+
+Blueprint safetensors_blueprint(std::span<const Declaration> tensors, const TextMetadata& metadata) {
+  require_names(tensors);
+  Blueprint file;
+  std::string header = "{";
+  if (!metadata.empty()) append_metadata(header, metadata);
+  std::uint64_t end = 0;
+  for (const std::uint32_t position : writing_order(tensors)) {
+    const Declaration& tensor = tensors[position];
+    const std::uint64_t begin = end;
+    end = core::add_or_throw(begin, bytes_for(tensor.dtype, tensor.shape), "the data");
+    append_tensor(header, tensor, types[rank_of(tensor)].name, begin, end);
+    file.payloads.push_back({.tensor = position, .offset = begin, .size = end - begin});
+  }
+  header += '}';
+  const std::uint64_t data = core::align_up(length_bytes + header.size(), data_alignment);
+  header.append(data - length_bytes - header.size(), ' ');
+  core::require_format_bound(header.size(), reference_header_bytes, "bytes of the header");
+
+  for (Payload& payload : file.payloads) payload.offset += data;
+  file.size_bytes = core::add_or_throw(data, end, "the file");
+  std::string length(length_bytes, '\0');
+  core::store_le(reinterpret_cast<std::byte*>(length.data()), static_cast<std::uint64_t>(header.size()));
+  file.texts.push_back({0, length + header});
+  return file;
+}
+
+}  // namespace heft::format

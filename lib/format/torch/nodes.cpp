@@ -1,0 +1,165 @@
+#include "format/torch/nodes.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "core/text.hpp"
+#include "format/range_checks.hpp"
+#include "format/torch/globals.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint32_t in_progress = none - 1;
+constexpr int max_callables = 8;  // of calls that return what is called
+
+NodeVariant variant_of(const PickleValue& value) noexcept {
+  if (value.variant != 0) return static_cast<NodeVariant>(value.variant);
+  switch (value.kind) {
+    case PickleKind::tuple: return NodeVariant::tuple;
+    case PickleKind::set: return NodeVariant::set;
+    case PickleKind::frozen_set: return NodeVariant::frozen_set;
+    default: return NodeVariant::plain;
+  }
+}
+
+NodeVariant variant_of(Meaning meaning) noexcept {
+  switch (meaning) {
+    case Meaning::dtype: return NodeVariant::dtype;
+    case Meaning::layout: return NodeVariant::layout;
+    case Meaning::qscheme: return NodeVariant::qscheme;
+    default: return NodeVariant::plain;
+  }
+}
+
+}  // namespace
+
+std::uint32_t TorchNodes::node_of(std::uint32_t value) {
+  if (nodes_.empty()) {
+    nodes_.assign(pickle_.values.size(), none);
+    null_ = catalog_.add_node({});
+  }
+  if (nodes_[value] != none) return nodes_[value];
+  std::vector<Frame> stack{{value, 0}};
+  nodes_[value] = in_progress;
+  while (!stack.empty()) {
+    Frame& frame = stack.back();
+    const auto children = pickle_.children(frame.value);
+    if (frame.next < children.size()) {
+      const std::uint32_t child = children[frame.next++];
+      if (child == Pickle::absent || nodes_[child] != none) continue;
+      nodes_[child] = in_progress;
+      stack.push_back({child, 0});
+      continue;
+    }
+    nodes_[frame.value] = make(frame.value);
+    stack.pop_back();
+  }
+  return nodes_[value];
+}
+
+std::uint32_t TorchNodes::made(std::uint32_t value) {
+  return value == Pickle::absent || nodes_[value] == in_progress ? null_ : nodes_[value];
+}
+
+std::uint32_t TorchNodes::make(std::uint32_t value) {
+  const PickleValue& v = pickle_[value];
+  switch (v.kind) {
+    case PickleKind::list:
+    case PickleKind::tuple:
+    case PickleKind::set:
+    case PickleKind::frozen_set:
+    case PickleKind::dict: return make_container(v);
+    case PickleKind::call: return make_opaque(value);
+    default: return make_leaf(v);
+  }
+}
+
+std::uint32_t TorchNodes::make_container(const PickleValue& value) {
+  const bool is_map = value.kind == PickleKind::dict;
+  if (is_map) require_unique_keys(value);
+  scratch_.clear();
+  for (const std::uint32_t child : pickle_.children(value)) scratch_.push_back(made(child));
+  return catalog_.add_container(is_map ? NodeKind::map : NodeKind::list, scratch_, variant_of(value));
+}
+
+void TorchNodes::require_unique_keys(const PickleValue& dict) const {
+  std::vector<std::string_view> keys;
+  const auto pairs = pickle_.children(dict);
+  for (std::size_t i = 0; i < pairs.size(); i += 2)
+    if (pickle_.kind(pairs[i]) == PickleKind::text) keys.push_back(pickle_.text(pairs[i]));
+  if (const auto twice = duplicate(std::move(keys)))
+    throw Error(ErrorCode::ambiguous, fmt::format("a dictionary has the key '{}' twice", core::escaped(*twice)));
+}
+
+std::uint32_t TorchNodes::add_text(std::string_view text, NodeVariant variant) {
+  const std::uint32_t node = catalog_.add_text(text);
+  catalog_.nodes[node].variant = variant;
+  return node;
+}
+
+std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
+  Node node;
+  node.variant = variant_of(value);
+  switch (value.kind) {
+    case PickleKind::null: return null_;
+    case PickleKind::boolean: node.kind = NodeKind::boolean, node.integer = value.integer; break;
+    case PickleKind::integer: node.kind = NodeKind::integer, node.integer = value.integer; break;
+    case PickleKind::natural: node.kind = NodeKind::unsigned_integer, node.natural = value.natural; break;
+    case PickleKind::big_integer:
+      node.kind = NodeKind::integer, node.count = value.count, node.text = value.text;
+      break;
+    case PickleKind::real: node.kind = NodeKind::real, node.real = value.real; break;
+    case PickleKind::text: return add_text({value.text, value.count}, node.variant);
+    case PickleKind::far_text:
+    case PickleKind::bytes: {
+      const std::string_view bytes = pickle_.fetch(value, limits_).bytes;
+      const std::uint32_t made = add_text(bytes, node.variant);
+      catalog_.nodes[made].kind = NodeKind::bytes;
+      return made;
+    }
+    case PickleKind::global: {
+      const PickleGlobal& global = pickle_.global(value);
+      const NodeVariant variant = variant_of(known_global(global).meaning);
+      const std::uint32_t text =
+          add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
+      if (variant != NodeVariant::plain) return text;
+      const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that nothing was done with
+      return catalog_.add_container(NodeKind::opaque, parts);
+    }
+    default: return null_;  // a persistent object of no known kind, which only tar files have
+  }
+  return catalog_.add_node(node);
+}
+
+std::uint32_t TorchNodes::class_name(std::uint32_t call) {
+  std::string suffix;
+  std::uint32_t callable = pickle_.part(pickle_[call], call_callable);
+  for (int i = 0; i < max_callables && pickle_.kind(callable) == PickleKind::call; ++i) {
+    callable = pickle_.part(pickle_[callable], call_callable);
+    suffix += "()";
+  }
+  const PickleValue& value = pickle_[callable];
+  if (value.kind != PickleKind::global) return catalog_.add_text(catalog_.arena.store("()"));
+  const PickleGlobal& global = pickle_.global(value);
+  return catalog_.add_text(catalog_.arena.store(fmt::format("{}.{}{}", global.module, global.name, suffix)));
+}
+
+/// [name, arguments, state]; items that were set on the object stand for its state, or beside it.
+std::uint32_t TorchNodes::make_opaque(std::uint32_t value) {
+  const PickleValue& call = pickle_[value];
+  std::uint32_t state = made(pickle_.part(call, call_state));
+  const std::uint32_t items = made(pickle_.part(call, call_items));
+  if (items != null_ && state != null_) {
+    const std::array<std::uint32_t, 2> both{state, items};
+    state = catalog_.add_container(NodeKind::list, both);
+  } else if (items != null_) {
+    state = items;
+  }
+  const std::array<std::uint32_t, 3> parts{class_name(value), made(pickle_.part(call, call_arguments)), state};
+  return catalog_.add_container(NodeKind::opaque, parts);
+}
+
+}  // namespace heft::format

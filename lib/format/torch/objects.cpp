@@ -1,0 +1,412 @@
+#include "format/torch/objects.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/text.hpp"
+#include "format/torch/resolver.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::size_t max_listed_globals = 50;
+
+/// UTF-8 of characters below 256, as Latin-1; nothing when there is another one.
+std::optional<std::string> to_latin1(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte < 0x80) {
+      out += text[at];
+    } else {
+      if ((byte & 0xFC) != 0xC0 || at + 1 == text.size()) return std::nullopt;
+      out += static_cast<char>((byte & 0x03) << 6 | (text[++at] & 0x3F));
+    }
+  }
+  return out;
+}
+
+bool is_object(Meaning meaning) noexcept {
+  switch (meaning) {
+    case Meaning::unknown:
+    case Meaning::name_space:
+    case Meaning::script_class:
+    case Meaning::tensor_class:
+    case Meaning::parameter:
+    case Meaning::numpy_reconstruct: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+void TorchResolver::corrupt(std::string sentence) const {
+  ErrorPlace place;
+  const PickleValue& value = pickle_[current_];
+  if (value.kind == PickleKind::call || value.kind == PickleKind::persistent)
+    place.offset = pickle_.begin + value.count;
+  place.tensor = path_to(pickle_, current_);
+  throw Error(ErrorCode::corrupt, fmt::format("{}: {}", objects_.what, sentence), std::move(place));
+}
+
+/// Two passes, for an object is made before its state: calls of functions in order, so that their arguments are done
+/// before them; then objects, last first, so that their states are.
+void TorchResolver::run() {
+  known_.reserve(pickle_.globals.size());
+  for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
+  if (options_.strict_globals) refuse_unknown_globals();
+  // As a rule each mention of a storage is a tensor's of its own.
+  objects_.uses.reserve(pickle_.persistent_count);
+  objects_.tensors.reserve(pickle_.persistent_count);
+  objects_.dims.reserve(std::size_t{pickle_.persistent_count} * 4);
+  const auto count = static_cast<std::uint32_t>(pickle_.values.size());
+  for (std::uint32_t value = 0; value < count; ++value) {
+    current_ = value;
+    if (pickle_.kind(value) == PickleKind::persistent)
+      rewrite_persistent(value);
+    else if (pickle_.kind(value) == PickleKind::call)
+      rewrite_call(value);
+  }
+  for (std::uint32_t value = count; value-- > 0;) {
+    current_ = value;
+    if (pickle_.kind(value) == PickleKind::call) rewrite_object(value);
+  }
+  group_storages();
+}
+
+void TorchResolver::refuse_unknown_globals() const {
+  std::string list;
+  std::size_t listed = 0;
+  for (std::size_t i = 0; i < known_.size(); ++i) {
+    if (known_[i].meaning != Meaning::unknown || listed++ >= max_listed_globals) continue;
+    const PickleGlobal& global = pickle_.globals[i];
+    list += fmt::format("{}{}.{}", list.empty() ? "" : ", ", core::escaped(global.module), core::escaped(global.name));
+  }
+  if (listed == 0) return;
+  if (listed > max_listed_globals) list += fmt::format(" and {} more", listed - max_listed_globals);
+  throw Error(ErrorCode::refused, fmt::format("{}: strict_globals refuses {}", objects_.what, list),
+              {.offset = pickle_.begin});
+}
+
+/// ('storage', ...) is a storage; ('module', class, source file, source) is the class, as pickles of whole modules had
+/// it before 1.6.
+void TorchResolver::rewrite_persistent(std::uint32_t value) {
+  const auto id = static_cast<std::uint32_t>(pickle_[value].first);
+  if (pickle_.kind(id) != PickleKind::tuple) return make_tabled_tensor(value, id);
+  const Arguments parts = pickle_.children(id);
+  if (parts.empty()) corrupt("expected a persistent id of ('storage', ...), found an empty tuple");
+  const std::string_view word = pickle_.text(parts[0]);
+  if (word == "module" && parts.size() >= 2 && pickle_.kind(parts[1]) == PickleKind::global)
+    return alias(value, parts[1]);
+  if (word != "storage")
+    corrupt(fmt::format("expected a persistent id of ('storage', ...), found '{}'", core::escaped(word)));
+  StorageUse use = read_storage_id(parts);
+  use.value = value;
+  pickle_.values[value].first = objects_.uses.size();
+  pickle_.values[value].variant = 1;
+  objects_.uses.push_back(use);
+}
+
+std::optional<TorchCall> TorchResolver::take_apart(std::uint32_t value) const {
+  const PickleValue& call = pickle_[value];
+  const PickleValue& callable = pickle_[pickle_.part(call, call_callable)];
+  if (callable.kind != PickleKind::global) return std::nullopt;
+  const std::uint32_t arguments = pickle_.part(call, call_arguments);
+  return TorchCall{value, known_[callable.count], pickle_.children(arguments), pickle_.part(call, call_state),
+                   pickle_.part(call, call_items)};
+}
+
+void TorchResolver::rewrite_call(std::uint32_t value) {
+  const std::optional<TorchCall> call = take_apart(value);
+  if (!call || is_object(call->known.meaning) || rewrite_container(*call)) return;
+  const bool done = rewrite_scalar(*call) || rewrite_script(*call) || rewrite_numpy(*call) || rewrite_tensor(*call);
+  if (done)
+    refuse_changes(*call);
+  else
+    rewrite_reconstructor(*call);
+}
+
+/// CVE-2026-24747 began with items set on a tensor. What the call's parts say is still in the pool.
+void TorchResolver::refuse_changes(const TorchCall& call) const {
+  const bool tensor = pickle_.kind(call.value) == PickleKind::tensor;
+  if (call.items != Pickle::absent)
+    corrupt(fmt::format("items are set on a {}", tensor ? "tensor" : "value that takes none"));
+  if (call.state != Pickle::absent && tensor) corrupt("BUILD on a tensor that is complete");
+}
+
+bool TorchResolver::rewrite_container(const TorchCall& call) {
+  const std::uint32_t first = call.arguments.empty() ? Pickle::absent : call.arguments[0];
+  switch (call.known.meaning) {
+    case Meaning::dict: make_dict(call, NodeVariant::plain, first); return true;
+    case Meaning::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
+    case Meaning::counter: make_dict(call, NodeVariant::counter, first); return true;
+    case Meaning::default_dict:
+      make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
+      return true;
+    case Meaning::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
+    case Meaning::tuple: return make_sequence(call, PickleKind::tuple, NodeVariant::tuple);
+    case Meaning::set: return make_sequence(call, PickleKind::set, NodeVariant::set);
+    case Meaning::frozen_set: return make_sequence(call, PickleKind::frozen_set, NodeVariant::frozen_set);
+    case Meaning::size: return make_sequence(call, PickleKind::tuple, NodeVariant::size);
+    default: return false;
+  }
+}
+
+/// A dict from what it was made of (a dict, or a list of pairs, as Python 2 pickled OrderedDict) or from the items that
+/// were set on it.
+void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source) {
+  if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict)
+    corrupt("list items are added to a dict");
+  std::vector<std::uint32_t> pairs;
+  if (is_dict(source)) {
+    const Arguments given = pickle_.children(source);
+    pairs.assign(given.begin(), given.end());
+  } else if (source != Pickle::absent && pickle_.kind(source) != PickleKind::null) {
+    if (pickle_.kind(source) != PickleKind::list && pickle_.kind(source) != PickleKind::tuple)
+      return;  // an unknown source: stays a call
+    for (const std::uint32_t pair : pickle_.children(source)) {
+      const Arguments both = pickle_.children(pair);
+      if (both.size() != 2 || pickle_.kind(pair) == PickleKind::dict || pickle_[both[0]].unhashable)
+        corrupt("expected a dict made of pairs of key and value");
+      pairs.insert(pairs.end(), both.begin(), both.end());
+    }
+  }
+  PickleValue& value = pickle_.values[call.value];
+  if (pairs.empty() && call.items != Pickle::absent) {
+    value = pickle_[call.items];  // the common case: share the items
+  } else {
+    if (call.items != Pickle::absent) {
+      const Arguments more = pickle_.children(call.items);
+      pairs.insert(pairs.end(), more.begin(), more.end());
+    }
+    value.kind = PickleKind::dict;
+    value.count = static_cast<std::uint32_t>(pairs.size() / 2);
+    value.first = pickle_.items.size();
+    pickle_.items.insert(pickle_.items.end(), pairs.begin(), pairs.end());
+  }
+  value.variant = static_cast<std::uint8_t>(variant);
+}
+
+/// list(x), tuple(x), set(x), torch.Size(x): shares the items of x.
+bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVariant variant) {
+  PickleValue made;
+  made.kind = kind;
+  made.variant = static_cast<std::uint8_t>(variant);
+  const bool has_items = call.items != Pickle::absent;
+  if (call.arguments.size() > 1 || (has_items && !call.arguments.empty())) return false;
+  const std::uint32_t source = has_items                ? call.items
+                               : call.arguments.empty() ? Pickle::empty_tuple
+                                                        : call.arguments[0];
+  const PickleValue& from = pickle_[source];
+  if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set) return false;
+  if (variant == NodeVariant::size)
+    for (const std::uint32_t item : pickle_.children(source))
+      if (pickle_.kind(item) != PickleKind::integer) return false;
+  made.count = from.count;
+  made.first = from.first;
+  pickle_.values[call.value] = made;
+  return true;
+}
+
+void TorchResolver::make_text(std::uint32_t value, std::string_view text, NodeVariant variant) {
+  PickleValue made;
+  made.kind = PickleKind::text;
+  made.variant = static_cast<std::uint8_t>(variant);
+  const std::string_view stored = pickle_.arena.store(text);
+  made.count = static_cast<std::uint32_t>(stored.size());
+  made.text = stored.data();
+  pickle_.values[value] = made;
+}
+
+void TorchResolver::make_bytes(std::uint32_t value, std::string_view bytes, NodeVariant variant) {
+  PickleValue made;
+  made.kind = PickleKind::bytes;
+  made.variant = static_cast<std::uint8_t>(variant);
+  made.first = pickle_.blobs.size();
+  pickle_.blobs.push_back({.bytes = pickle_.arena.store(bytes), .size = bytes.size()});
+  pickle_.values[value] = made;
+}
+
+bool TorchResolver::rewrite_scalar(const TorchCall& call) {
+  const Arguments arguments = call.arguments;
+  const std::string_view text = arguments.empty() ? std::string_view() : pickle_.text(arguments[0]);
+  const bool one_text = !arguments.empty() && pickle_.kind(arguments[0]) == PickleKind::text;
+  switch (call.known.meaning) {
+    case Meaning::encode: {
+      const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
+      if (encoding != "latin1" && encoding != "latin-1") return false;
+      if (pickle_.kind(arguments[0]) == PickleKind::far_text) {
+        alias(call.value, arguments[0]);
+        pickle_.values[call.value].kind = PickleKind::bytes;
+        return true;
+      }
+      const std::optional<std::string> bytes = one_text ? to_latin1(text) : std::nullopt;
+      if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
+      return bytes.has_value();
+    }
+    case Meaning::bytes:
+      if (arguments.empty()) make_bytes(call.value, {}, NodeVariant::plain);
+      return arguments.empty();
+    case Meaning::byte_array: {
+      if (arguments.empty()) return make_bytes(call.value, {}, NodeVariant::byte_array), true;
+      if (pickle_.kind(arguments[0]) == PickleKind::bytes) {
+        alias(call.value, arguments[0]);
+        pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
+        return true;
+      }
+      const std::optional<std::string> bytes =
+          one_text && arguments.size() == 2 ? to_latin1(text) : std::nullopt;  // protocol 2: (text, 'latin-1')
+      if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
+      return bytes.has_value();
+    }
+    case Meaning::device_mesh:
+      alias(call.value,
+            pickle_.part(pickle_[call.value], call_callable));  // its tensors number devices: they are no weights
+      return true;
+    case Meaning::complex:
+      if (arguments.size() != 2) return false;
+      alias(call.value, pickle_.part(pickle_[call.value], call_arguments));
+      pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::complex);
+      return true;
+    case Meaning::get_layout:
+      if (one_text) make_text(call.value, text, NodeVariant::layout);
+      return one_text;
+    case Meaning::device: {
+      if (!one_text) return false;
+      const bool has_index = arguments.size() > 1 && pickle_.kind(arguments[1]) == PickleKind::integer;
+      make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text),
+                NodeVariant::device);
+      return true;
+    }
+    case Meaning::path: {
+      std::string joined;
+      for (const std::uint32_t part : arguments) {
+        if (pickle_.kind(part) != PickleKind::text) return false;
+        if (!joined.empty() && joined.back() != '/') joined += '/';
+        joined += pickle_.text(part);
+      }
+      make_text(call.value, joined, NodeVariant::path);
+      return true;
+    }
+    default: return false;
+  }
+}
+
+bool TorchResolver::rewrite_script(const TorchCall& call) {
+  if (call.known.meaning != Meaning::script_list && call.known.meaning != Meaning::script_tag) return false;
+  if (call.arguments.empty()) return false;
+  alias(call.value, call.arguments[0]);
+  return true;
+}
+
+/// copyreg._reconstructor(class, base, base's value) is an object of that class; what it was made of becomes its items.
+bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
+  if (call.known.meaning != Meaning::reconstructor || call.arguments.size() != 3) return false;
+  const std::uint32_t type = call.arguments[0];
+  const std::uint32_t content = call.arguments[2];
+  const std::size_t parts = static_cast<std::size_t>(pickle_[call.value].first);
+  const PickleKind kind = pickle_.kind(content);
+  pickle_.items[parts + call_callable] = type;
+  pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
+  if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))
+    pickle_.items[parts + call_items] = content;
+  const std::optional<TorchCall> object = take_apart(call.value);
+  if (object) rewrite_container(*object);
+  return true;
+}
+
+/// Objects: what they are comes from their state.
+void TorchResolver::rewrite_object(std::uint32_t value) {
+  const std::optional<TorchCall> call = take_apart(value);
+  if (!call || !is_object(call->known.meaning)) return;
+  switch (call->known.meaning) {
+    case Meaning::unknown: rewrite_module(*call); return;
+    case Meaning::numpy_reconstruct: rewrite_numpy(*call); return;
+    case Meaning::name_space:
+      if (is_dict(call->state)) {
+        alias(value, call->state);
+        pickle_.values[value].variant = static_cast<std::uint8_t>(NodeVariant::name_space);
+      }
+      return;
+    case Meaning::script_class:
+      if (call->state != Pickle::absent)
+        alias(value, call->state);
+      else
+        make_record(value, NodeVariant::plain, {});
+      return;
+    default:
+      if (rewrite_tensor(*call) && call->items != Pickle::absent) corrupt("items are set on a tensor");
+      return;
+  }
+}
+
+std::uint32_t TorchResolver::entry(std::uint32_t dict, std::string_view key) const {
+  const Arguments pairs = pickle_.children(dict);
+  for (std::size_t i = 0; i + 1 < pairs.size(); i += 2)
+    if (pickle_.text(pairs[i]) == key) return pairs[i + 1];
+  return Pickle::absent;
+}
+
+/// An nn.Module is the state dict it stands for: its parameters, its persistent buffers, its modules; None is a place
+/// left empty.
+bool TorchResolver::rewrite_module(const TorchCall& call) {
+  if (!is_dict(call.state)) return false;
+  const std::array<std::uint32_t, 3> parts{entry(call.state, "_parameters"), entry(call.state, "_buffers"),
+                                           entry(call.state, "_modules")};
+  for (const std::uint32_t part : parts)
+    if (!is_dict(part)) return false;
+  const std::uint32_t left_out = entry(call.state, "_non_persistent_buffers_set");
+  std::vector<std::string_view> transient;
+  if (left_out != Pickle::absent && pickle_.kind(left_out) == PickleKind::set)
+    for (const std::uint32_t name : pickle_.children(left_out)) transient.push_back(pickle_.text(name));
+  std::sort(transient.begin(), transient.end());
+  std::vector<std::uint32_t> pairs;
+  for (const std::uint32_t part : parts) {
+    const Arguments entries = pickle_.children(part);
+    for (std::size_t i = 0; i < entries.size(); i += 2) {
+      if (pickle_.kind(entries[i + 1]) == PickleKind::null) continue;
+      if (part == parts[1] && std::binary_search(transient.begin(), transient.end(), pickle_.text(entries[i])))
+        continue;
+      pairs.insert(pairs.end(), {entries[i], entries[i + 1]});
+    }
+  }
+  PickleValue made;
+  made.kind = PickleKind::dict;
+  made.count = static_cast<std::uint32_t>(pairs.size() / 2);
+  made.first = pickle_.items.size();
+  pickle_.items.insert(pickle_.items.end(), pairs.begin(), pairs.end());
+  pickle_.values[call.value] = made;
+  return true;
+}
+
+std::uint32_t TorchResolver::new_text(std::string_view text) {
+  PickleValue value;
+  value.kind = PickleKind::text;
+  value.count = static_cast<std::uint32_t>(text.size());
+  value.text = text.data();  // a literal of heft's own
+  pickle_.values.push_back(value);
+  return static_cast<std::uint32_t>(pickle_.values.size() - 1);
+}
+
+void TorchResolver::make_record(std::uint32_t value, NodeVariant variant,
+                                std::span<const std::pair<std::string_view, std::uint32_t>> entries) {
+  PickleValue made;
+  made.kind = PickleKind::dict;
+  made.variant = static_cast<std::uint8_t>(variant);
+  made.count = static_cast<std::uint32_t>(entries.size());
+  made.first = pickle_.items.size();
+  for (const auto& [key, item] : entries) pickle_.items.insert(pickle_.items.end(), {new_text(key), item});
+  pickle_.values[value] = made;
+}
+
+TorchObjects interpret(Pickle pickle, const ReadOptions& options, std::string_view what, const TensorTable* table) {
+  TorchObjects objects(std::move(pickle));
+  objects.what = what;
+  TorchResolver(objects, options, table).run();
+  return objects;
+}
+
+}  // namespace heft::format

@@ -1,0 +1,87 @@
+// Names of values in a pickle: keys as parts of dotted paths, and the path to a value for sentences.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "core/text.hpp"
+#include "format/torch/objects.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr int max_key_depth = 4;  // of tuples in keys
+constexpr std::size_t max_key_items = 16;
+
+std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
+  const PickleValue& value = pickle[key];
+  switch (value.kind) {
+    case PickleKind::text: return std::string(pickle.text(key));
+    case PickleKind::integer: return std::to_string(value.integer);
+    case PickleKind::natural: return std::to_string(value.natural);
+    case PickleKind::boolean: return value.integer ? "True" : "False";
+    case PickleKind::null: return "None";
+    case PickleKind::real: return fmt::format("{}", value.real);
+    case PickleKind::bytes:
+      if (pickle.blob(value).place != PickleBlob::Place::kept)
+        return fmt::format("b'<{} bytes>'", pickle.blob(value).size);
+      return fmt::format("b'{}'", core::escaped(pickle.blob(value).bytes));
+    case PickleKind::global: return fmt::format("{}.{}", pickle.global(value).module, pickle.global(value).name);
+    case PickleKind::tuple: break;
+    default: return fmt::format("<{}>", name(value.kind));
+  }
+  if (depth == max_key_depth) return "(...)";
+  std::string text = "(";
+  const auto items = pickle.children(key);
+  for (std::size_t i = 0; i < items.size() && i < max_key_items; ++i)
+    text += (i ? ", " : "") + key_text(pickle, items[i], depth + 1);
+  if (items.size() > max_key_items) text += ", ...";
+  return text + (items.size() == 1 ? ",)" : ")");
+}
+
+struct Step {
+  std::uint32_t value;
+  std::uint32_t parent;  // index in the list of steps
+  std::string part;      // empty for what is no step in a name: the parts of a call, and its arguments
+  bool of_call = false;  // the tuple of a call's arguments
+};
+
+std::string join(const std::vector<Step>& steps, std::uint32_t last) {
+  std::vector<const std::string*> parts;
+  for (std::uint32_t at = last; at != 0; at = steps[at].parent)
+    if (!steps[at].part.empty()) parts.push_back(&steps[at].part);
+  std::string path;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) path += (path.empty() ? "" : ".") + **part;
+  return path;
+}
+
+}  // namespace
+
+std::string key_text(const Pickle& pickle, std::uint32_t key) { return key_text(pickle, key, 0); }
+
+std::string path_to(const Pickle& pickle, std::uint32_t value) {
+  // Breadth first, each value once: a shortest path, and no end of them for pickles that refer to themselves.
+  std::vector<bool> seen(pickle.values.size());
+  std::vector<Step> steps{{pickle.root, 0, {}, false}};
+  for (std::uint32_t at = 0; at < steps.size(); ++at) {
+    const std::uint32_t current = steps[at].value;
+    if (current == value) return join(steps, at);
+    const bool keyed = pickle.kind(current) == PickleKind::dict;
+    const bool is_call = pickle.kind(current) == PickleKind::call;
+    const bool listed = !keyed && !is_call && !steps[at].of_call;
+    const auto children = pickle.children(current);
+    for (std::size_t i = keyed ? 1 : 0; i < children.size(); i += keyed ? 2 : 1) {
+      const std::uint32_t child = children[i];
+      if (child == Pickle::absent || seen[child]) continue;
+      seen[child] = true;
+      steps.push_back({child, at,
+                       keyed    ? key_text(pickle, children[i - 1])
+                       : listed ? std::to_string(i)
+                                : std::string(),
+                       is_call && i == call_arguments});
+    }
+  }
+  return {};
+}
+
+}  // namespace heft::format

@@ -1,0 +1,401 @@
+#include "format/torch/tree.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "format/range_checks.hpp"
+#include "format/name_table.hpp"
+#include "format/torch/entries.hpp"
+#include "format/torch/nodes.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::size_t max_listed_keys = 20;
+constexpr std::size_t max_noted_tensors = 8;
+
+/// An edge of the tree that names are made of: to a child, by a key's value, a position or a word.
+struct Edge {
+  std::uint32_t child = Pickle::absent;
+  std::uint32_t key = Pickle::absent;
+  std::uint32_t position = 0;
+  std::string_view word = {};
+};
+
+/// Finds what leads to tensors, then lists every path that does. No function here calls itself: stacks are vectors.
+class Walk {
+ public:
+  Walk(Catalog& catalog, TorchObjects& objects, const ReadOptions& options, const TorchPlace& place)
+      : catalog_(catalog),
+        objects_(objects),
+        pickle_(objects.pickle),
+        options_(options),
+        entries_(catalog, objects, place),
+        nodes_(catalog, pickle_, options.limits),
+        place_(place) {}
+
+  void run();
+
+ private:
+  struct Frame {
+    std::uint32_t value;
+    std::uint32_t next;
+    std::size_t name_bytes;  // of the name above this frame's edges
+  };
+
+  // A value with children, once the survey has reached it. All others are leaves, of which nothing need be remembered.
+  struct Spot {
+    std::uint32_t value;
+    std::uint32_t height = 0;  // edges to the deepest descendant
+    std::uint64_t leaves = 0;  // names that it stands for, saturated
+    bool closed = false;
+    bool leads_to_tensor = false;
+    bool on_path = false;
+  };
+
+  std::uint32_t choose_root() const;
+  std::uint32_t edge_count(std::uint32_t value) const;
+  Edge edge(std::uint32_t value, std::uint32_t position) const;
+  void survey(std::uint32_t root);
+  void reach(std::uint32_t value, std::vector<Frame>& stack);
+  void close(Spot& spot);
+  void mark_tensor_paths();
+  void count_leaves(std::uint32_t root);
+  void list(std::uint32_t root);
+  void visit(const Edge& edge, std::vector<Frame>& stack);
+  void emit(std::uint32_t value, std::string_view name);
+  void emit_value(std::string_view name, std::uint32_t node);
+  void append_part(const Edge& edge, bool first);
+  std::string_view stored_name(const Edge& edge);
+  bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
+  bool is_spot(std::uint32_t value) const { return value != Pickle::absent && spot_of_[value] != none; }
+  Spot& spot(std::uint32_t value) { return spots_[spot_of_[value]]; }
+  const Spot& spot(std::uint32_t value) const { return spots_[spot_of_[value]]; }
+  bool holds_tensors(std::uint32_t value) const { return is_spot(value) && spot(value).leads_to_tensor; }
+
+  Catalog& catalog_;
+  TorchObjects& objects_;
+  Pickle& pickle_;
+  const ReadOptions& options_;
+  TorchEntries entries_;
+  TorchNodes nodes_;
+  const TorchPlace& place_;
+
+  core::Table<std::uint32_t> spot_of_{catalog_.budget};  // of each value; `none` for leaves and what the root does not reach
+  core::Table<Spot> spots_{catalog_.budget};
+  core::Table<std::uint32_t> closed_{catalog_.budget};  // spots, each after its children
+  std::string name_;
+  std::uint64_t visits_ = 0;
+};
+
+std::uint32_t Walk::choose_root() const {
+  const std::string_view wanted = options_.top_level_key;
+  if (wanted.empty()) return pickle_.root;
+  if (pickle_.kind(pickle_.root) != PickleKind::dict)
+    throw Error(ErrorCode::type_mismatch,
+                fmt::format("top_level_key '{}': the file's object is no dictionary, it is of kind {}",
+                            core::escaped(wanted), name(pickle_.kind(pickle_.root))));
+  const auto pairs = pickle_.children(pickle_.root);
+  std::string keys;
+  for (std::size_t i = 0; i < pairs.size(); i += 2) {
+    const std::string key = key_text(pickle_, pairs[i]);
+    if (key == wanted) {
+      const PickleKind kind = pickle_.kind(pairs[i + 1]);
+      if (kind != PickleKind::dict)
+        throw Error(ErrorCode::type_mismatch,
+                    fmt::format("top_level_key '{}' does not hold a dictionary, it is of kind {}",
+                                core::escaped(wanted), name(kind)));
+      return pairs[i + 1];
+    }
+    if (i / 2 < max_listed_keys) keys += fmt::format("{}'{}'", keys.empty() ? "" : ", ", core::escaped(key));
+  }
+  if (pairs.size() / 2 > max_listed_keys) keys += fmt::format(" and {} more", pairs.size() / 2 - max_listed_keys);
+  throw Error(ErrorCode::not_found, fmt::format("no top_level_key '{}'; there are {}", core::escaped(wanted),
+                                                keys.empty() ? "no keys" : keys));
+}
+
+std::uint32_t Walk::edge_count(std::uint32_t value) const {
+  const PickleValue& v = pickle_[value];
+  switch (v.kind) {
+    case PickleKind::list:
+    case PickleKind::tuple:
+    case PickleKind::set:
+    case PickleKind::frozen_set:
+    case PickleKind::dict: return v.count;
+    case PickleKind::call: {
+      const std::uint32_t items = pickle_.part(v, call_items);
+      return 2 + (items == Pickle::absent ? 0 : pickle_[items].count);
+    }
+    default: return 0;
+  }
+}
+
+Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
+  const PickleValue* v = &pickle_[value];
+  if (v->kind == PickleKind::call) {
+    const std::uint32_t arguments = pickle_.part(*v, call_arguments);
+    if (position == 0)
+      return {pickle_[arguments].count == 0 ? Pickle::absent : arguments, Pickle::absent, 0, "arguments"};
+    if (position == 1) return {pickle_.part(*v, call_state), Pickle::absent, 0, "state"};
+    v = &pickle_[pickle_.part(*v, call_items)];
+    position -= 2;
+  }
+  const auto children = pickle_.children(*v);
+  if (v->kind == PickleKind::dict)
+    return {children[std::size_t{position} * 2 + 1], children[std::size_t{position} * 2], position, {}};
+  return {children[position], Pickle::absent, position, {}};
+}
+
+/// Each value once, children before parents.
+void Walk::survey(std::uint32_t root) {
+  spot_of_.assign(pickle_.values.size(), none);
+  std::vector<Frame> stack;
+  reach(root, stack);
+  while (!stack.empty()) {
+    Frame& frame = stack.back();
+    const auto children = pickle_.children(frame.value);
+    if (frame.next == children.size()) {
+      close(spot(frame.value));
+      stack.pop_back();
+      continue;
+    }
+    const std::uint32_t child = children[frame.next++];
+    if (child != Pickle::absent && !is_spot(child)) reach(child, stack);
+  }
+}
+
+void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
+  if (pickle_.kind(value) == PickleKind::persistent) entries_.adopt_storage(value);
+  if (pickle_.children(value).empty()) return;
+  spot_of_[value] = static_cast<std::uint32_t>(spots_.size());
+  spots_.push_back({value});
+  stack.push_back({value, 0, 0});
+}
+
+void Walk::close(Spot& spot) {
+  for (const std::uint32_t child : pickle_.children(spot.value)) {
+    if (child == Pickle::absent || (is_spot(child) && !this->spot(child).closed)) continue;
+    spot.height = std::max(spot.height, is_spot(child) ? this->spot(child).height + 1 : 1);
+  }
+  core::require_limit(spot.height, options_.limits.record_depth, "nesting of records", "record_depth");
+  spot.closed = true;
+  closed_.push_back(spot_of_[spot.value]);
+}
+
+/// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
+void Walk::mark_tensor_paths() {
+  core::Table<std::pair<std::uint32_t, std::uint32_t>> parents(catalog_.budget);  // (child, parent), both spots
+  std::vector<std::uint32_t> todo;
+  for (const std::uint32_t at : closed_) {
+    for (const std::uint32_t child : pickle_.children(spots_[at].value)) {
+      if (is_spot(child))
+        parents.emplace_back(spot_of_[child], at);
+      else if (child != Pickle::absent && is_leaf_tensor(child))
+        spots_[at].leads_to_tensor = true;
+    }
+    if (spots_[at].leads_to_tensor) todo.push_back(at);
+  }
+  std::vector<std::uint32_t> first(spots_.size() + 1, 0);
+  for (const auto& [child, parent] : parents) ++first[child + 1];
+  for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
+  core::Table<std::uint32_t> by_child(catalog_.budget);
+  by_child.resize(parents.size());
+  std::vector<std::uint32_t> at(first.begin(), first.end() - 1);
+  for (const auto& [child, parent] : parents) by_child[at[child]++] = parent;
+  while (!todo.empty()) {
+    const std::uint32_t child = todo.back();
+    todo.pop_back();
+    for (std::uint32_t i = first[child]; i < first[child + 1]; ++i) {
+      Spot& parent = spots_[by_child[i]];
+      if (parent.leads_to_tensor) continue;
+      parent.leads_to_tensor = true;
+      todo.push_back(by_child[i]);
+    }
+  }
+}
+
+/// How many names there will be, before any is made: a few shared lists can stand for more than memory holds.
+void Walk::count_leaves(std::uint32_t root) {
+  for (const std::uint32_t at : closed_) {
+    Spot& counted = spots_[at];
+    const std::uint32_t edges = edge_count(counted.value);
+    for (std::uint32_t i = 0; i < edges; ++i) {
+      const std::uint32_t child = edge(counted.value, i).child;
+      if (child == Pickle::absent) continue;
+      const std::uint64_t more = holds_tensors(child) ? spot(child).leaves : 1;
+      counted.leaves = core::checked_add(counted.leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
+    }
+  }
+  if (!is_spot(root)) return;
+  const std::uint64_t leaves = spot(root).leaves;
+  core::require_limit(leaves, options_.limits.tensors, "names of tensors and values", "tensors");
+  // As a rule they are as many tensors, none under two names.
+  catalog_.tensors.reserve(catalog_.tensors.size() +
+                           std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
+  catalog_.dims.reserve(catalog_.dims.size() + objects_.dims.size() / 2);
+  catalog_.order.reserve(catalog_.order.size() + std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
+}
+
+void Walk::append_part(const Edge& edge, bool first) {
+  if (!first) name_ += '.';
+  if (!edge.word.empty()) {
+    name_ += edge.word;
+  } else if (edge.key == Pickle::absent) {
+    fmt::format_to(std::back_inserter(name_), "{}", edge.position);
+  } else if (pickle_.kind(edge.key) == PickleKind::text) {
+    name_ += pickle_.text(edge.key);
+  } else {
+    name_ += key_text(pickle_, edge.key);
+  }
+  core::require_limit(name_.size(), options_.limits.name_bytes, "length of a name", "name_bytes");
+}
+
+/// The name so far, where it stays. A key at the top is a name as the pickle holds it, and the pickle is kept.
+std::string_view Walk::stored_name(const Edge& edge) {
+  const std::string_view key = edge.key == Pickle::absent ? std::string_view() : pickle_.text(edge.key);
+  return key.size() == name_.size() ? key : catalog_.arena.store(name_);
+}
+
+void Walk::emit(std::uint32_t value, std::string_view name) {
+  if (!is_leaf_tensor(value)) return emit_value(name, nodes_.node_of(value));
+  catalog_.order.push_back(static_cast<std::uint32_t>(catalog_.tensors.size()));
+  entries_.add(name, pickle_[value].first);
+}
+
+void Walk::emit_value(std::string_view name, std::uint32_t node) {
+  catalog_.order.push_back(order_of_value | static_cast<std::uint32_t>(catalog_.values.size()));
+  catalog_.values.push_back({name, node});
+}
+
+void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
+  if (edge.child == Pickle::absent) return;
+  core::require_limit(++visits_, options_.limits.record_visits, "edges walked to tensors", "record_visits");
+  const bool inner = holds_tensors(edge.child);
+  if (inner && spot(edge.child).on_path) return;  // an object that contains itself
+  const std::size_t above = name_.size();
+  append_part(edge, stack.size() == 1 && place_.prefix.empty());
+  if (!inner) {
+    emit(edge.child, stored_name(edge));
+    name_.resize(above);
+    return;
+  }
+  if (pickle_.kind(edge.child) == PickleKind::call && pickle_.part(pickle_[edge.child], call_items) == Pickle::absent)
+    emit_value(catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child));
+  spot(edge.child).on_path = true;
+  stack.push_back({edge.child, 0, above});
+}
+
+void Walk::list(std::uint32_t root) {
+  name_ = place_.prefix;
+  if (place_.is_named && !holds_tensors(root)) return emit(root, catalog_.arena.store(name_));
+  const bool container = pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set;
+  if (!container && !holds_tensors(root)) {
+    const Edge whole{root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"};
+    append_part(whole, name_.empty());
+    return emit(root, stored_name(whole));
+  }
+  if (!is_spot(root)) return;  // an empty container
+  spot(root).on_path = true;
+  std::vector<Frame> stack{{root, 0, name_.size()}};
+  while (!stack.empty()) {
+    const std::uint32_t value = stack.back().value;
+    if (stack.back().next == edge_count(value)) {
+      spot(value).on_path = false;
+      name_.resize(stack.back().name_bytes);
+      stack.pop_back();
+      continue;
+    }
+    const std::uint32_t next = stack.back().next++;
+    visit(edge(value, next), stack);
+  }
+}
+
+void Walk::run() {
+  const std::uint32_t root = choose_root();
+  survey(root);
+  mark_tensor_paths();
+  count_leaves(root);
+  list(root);
+  entries_.finish();
+}
+
+void note_attributes(Catalog& catalog, const TorchObjects& objects) {
+  for (std::size_t i = 0; i < objects.with_attributes.size(); ++i) {
+    if (i == max_noted_tensors) {
+      catalog.notes.push_back(fmt::format("and those of {} more tensors", objects.with_attributes.size() - i));
+      return;
+    }
+    catalog.notes.push_back(fmt::format("tensor '{}': the attributes that its Python object had are left out",
+                                        core::escaped(path_to(objects.pickle, objects.with_attributes[i]))));
+  }
+}
+
+void note_shards(Catalog& catalog, const TorchObjects& objects) {
+  for (std::size_t i = 0; i < objects.shards.size(); ++i) {
+    if (i == max_noted_tensors) {
+      catalog.notes.push_back(fmt::format("and {} more tensors are shards", objects.shards.size() - i));
+      return;
+    }
+    const std::string name = core::escaped(path_to(objects.pickle, objects.shards[i].value));
+    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): what the file has of it is '{}._local_tensor'",
+                                        name, objects.shards[i].what, name));
+  }
+}
+
+}  // namespace
+
+void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& options, const TorchPlace& place) {
+  Walk(catalog, objects, options, place).run();
+  note_attributes(catalog, objects);
+  note_shards(catalog, objects);
+  for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
+  // The decoded strings live as long as the Catalog: an owner without bytes of its own.
+  catalog.kept.emplace_back(std::span<const std::byte>(),
+                            std::make_shared<core::Arena>(std::move(objects.pickle.arena)));
+}
+
+namespace {
+
+/// Puts the tensors in the Catalog's order; `order` goes on numbering them.
+void sort_in_order(Catalog& catalog) {
+  std::vector<std::uint32_t> from(catalog.tensors.size());
+  for (std::uint32_t i = 0; i < from.size(); ++i) from[i] = i;
+  const auto before = [&](std::uint32_t a, std::uint32_t b) {
+    return comes_before(catalog.tensors[a], catalog.tensors[b]);
+  };
+  if (std::is_sorted(from.begin(), from.end(), before)) return;
+  std::sort(from.begin(), from.end(), before);
+  std::vector<TensorEntry> sorted;
+  sorted.reserve(from.size());
+  std::vector<std::uint32_t> to(from.size());
+  for (std::uint32_t i = 0; i < from.size(); ++i) {
+    to[from[i]] = i;
+    sorted.push_back(catalog.tensors[from[i]]);
+  }
+  std::ranges::copy(sorted, catalog.tensors.begin());
+  for (std::uint32_t& leaf : catalog.order)
+    if ((leaf & order_of_value) == 0) leaf = to[leaf];
+}
+
+}  // namespace
+
+void finish(Catalog& catalog) {
+  NameTable names(catalog.tensors.size() + catalog.values.size());
+  const auto add = [&](std::string_view name) {
+    if (!names.add(name).fresh)
+      throw Error(ErrorCode::ambiguous, "two records have this name", {.tensor = std::string(name)});
+  };
+  for (const TensorEntry& tensor : catalog.tensors) add(tensor.name);
+  for (const Value& value : catalog.values) add(value.name);
+  sort_in_order(catalog);
+}
+
+}  // namespace heft::format

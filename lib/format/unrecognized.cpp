@@ -1,0 +1,93 @@
+#include "format/unrecognized.hpp"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "core/text.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::size_t max_quoted = 80;  // characters
+constexpr std::size_t max_hex = 8;      // bytes
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+constexpr char escape = '\x1B';
+constexpr std::string_view white_space = " \t\r\n\f\v";
+
+std::string small_letters(std::string_view text) {
+  std::string small(text);
+  for (char& c : small)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return small;
+}
+
+/// Without white space around it.
+std::string_view trimmed(std::string_view text) noexcept {
+  text.remove_prefix(std::min(text.find_first_not_of(white_space), text.size()));
+  return text.substr(0, text.find_last_not_of(white_space) + 1);
+}
+
+/// UTF-8 without control characters but white space and terminals' escapes. The last character may be cut off where the head ends.
+bool is_text(std::string_view head) noexcept {
+  const bool printable = std::ranges::all_of(head, [](char c) {
+    return static_cast<unsigned char>(c) >= 0x20 ? c != 0x7F : c == escape || white_space.find(c) != white_space.npos;
+  });
+  for (std::size_t cut = 0; printable && cut < 4 && cut < head.size(); ++cut)
+    if (core::is_utf8(head.substr(0, head.size() - cut))) return true;
+  return false;
+}
+
+/// The title of a web page, or an empty text.
+std::string_view title(std::string_view page, const std::string& small) {
+  const std::size_t tag = small.find("<title");
+  const std::size_t start = tag == small.npos ? tag : small.find('>', tag);
+  const std::size_t end = start == small.npos ? start : small.find("</title", start);
+  return end == small.npos ? std::string_view() : trimmed(page.substr(start + 1, end - start - 1));
+}
+
+std::string quoted(std::string_view line) { return fmt::format("'{}'", core::escaped(trimmed(line), max_quoted)); }
+
+/// What the text is and its title or first line.
+std::string kind_of_text(std::string_view text) {
+  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
+  text = trimmed(text);
+  const std::string_view line = text.substr(0, text.find_first_of("\r\n"));
+  const std::string small = small_letters(text);
+  if (small.starts_with("<!doctype html") || small.find("<html") != small.npos) {
+    const std::string_view name = title(text, small);
+    return fmt::format("an HTML page, {}", quoted(name.empty() ? line : name));
+  }
+  if (text.starts_with('<')) return fmt::format("XML, {}", quoted(text.starts_with("<?xml") ? text : line));
+  if (text.starts_with('{') || text.starts_with('[')) return fmt::format("JSON, {}", quoted(line.size() > 1 ? line : text));
+  return fmt::format("text, {}", quoted(line));
+}
+
+std::string hexadecimal(std::span<const std::byte> head) {
+  std::string hex;
+  for (const std::byte byte : head.first(std::min(head.size(), max_hex)))
+    hex += fmt::format("{}{:02x}", hex.empty() ? "" : " ", std::to_integer<unsigned>(byte));
+  return hex;
+}
+
+std::string sentence(std::span<const std::byte> head, std::uint64_t file_size) {
+  if (file_size == 0) return "expected model weights, the file is empty: download it again";
+  if (std::ranges::all_of(head, [](std::byte byte) { return byte == std::byte{0}; }))
+    return fmt::format("expected model weights, the first {} of {} bytes are zero: a download set the room aside and did not fill it, download it again",
+                       head.size(), file_size);
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (is_text(text) && !trimmed(text).empty())
+    return fmt::format("expected model weights, this is {}: a server's message or another file in their place, download them again", kind_of_text(text));
+  return fmt::format("expected a format heft reads, the first bytes are {}", hexadecimal(head));
+}
+
+}  // namespace
+
+void refuse_unknown(std::span<const std::byte> head, std::uint64_t file_size) {
+  throw Error(ErrorCode::unrecognized, sentence(head, file_size));
+}
+
+}  // namespace heft::format

@@ -1,0 +1,73 @@
+#include "format/view_checks.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/checked.hpp"
+#include "heft/error.hpp"
+
+namespace heft::format {
+namespace {
+
+constexpr std::uint64_t max_count = INT64_MAX;
+
+[[noreturn]] void corrupt(std::string sentence) { throw Error(ErrorCode::corrupt, std::move(sentence)); }
+
+}  // namespace
+
+void require_shape(std::span<const std::int64_t> sizes, const Limits& limits) {
+  core::require_limit(sizes.size(), limits.rank, "rank of the tensor", "rank");
+  std::uint64_t product = 1;
+  for (const std::int64_t size : sizes) {
+    if (size < 0) corrupt(fmt::format("expected sizes of 0 or more, found {}", size));
+    if (size == 0) continue;  // zero dims do not hide an overflow of the others
+    product = core::checked_mul(product, static_cast<std::uint64_t>(size)).value_or(max_count + 1);
+    if (product > max_count) corrupt("the number of elements does not fit 63 bits");
+  }
+}
+
+void require_shape(std::span<const std::int64_t> sizes, const Limits& limits, std::string_view tensor,
+                   std::uint64_t offset) {
+  try {
+    require_shape(sizes, limits);
+  } catch (const Error& error) {
+    throw Error(error.code(), error.sentence(), {.tensor = std::string(tensor), .offset = offset});
+  }
+}
+
+bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) noexcept {
+  std::int64_t expected = 1;
+  for (std::size_t dim = sizes.size(); dim-- > 0;) {
+    if (strides[dim] != expected) return false;
+    expected *= std::max<std::int64_t>(sizes[dim], 1);  // within 63 bits by require_shape()
+  }
+  return true;
+}
+
+void require_view(DType dtype, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides,
+                  std::uint64_t first, std::uint64_t storage_bytes) {
+  if (sizes.size() != strides.size()) corrupt(fmt::format("{} sizes and {} strides", sizes.size(), strides.size()));
+  const DTypeInfo& row = info(dtype);
+  const std::uint64_t room =
+      core::mul_or_throw(storage_bytes / row.block_bytes, row.block_elements, "elements of a storage");
+  std::uint64_t extent = first;
+  bool empty = false;
+  for (std::size_t dim = 0; dim < sizes.size(); ++dim) {
+    if (strides[dim] < 0) corrupt(fmt::format("expected strides of 0 or more, found {}", strides[dim]));
+    if (sizes[dim] == 0) {
+      empty = true;
+      continue;
+    }
+    const auto steps =
+        core::checked_mul(static_cast<std::uint64_t>(sizes[dim] - 1), static_cast<std::uint64_t>(strides[dim]));
+    const auto sum = steps ? core::checked_add(extent, *steps) : std::nullopt;
+    if (!sum || *sum > max_count) corrupt("the last element of the view does not fit 63 bits");
+    extent = *sum;
+  }
+  if (empty ? first > room : extent >= room)
+    corrupt(fmt::format("expected a storage of at least {} elements of {}, it has {} ({} bytes)",
+                        empty ? first : extent + 1, row.name, room, storage_bytes));
+}
+
+}  // namespace heft::format

@@ -1,0 +1,110 @@
+// kernels/dequant_legacy.cpp: blocks of 32 to 128 elements: one scale or a few, then the quants.
+//
+//   name    bytes of the block
+//   q4_0    f16 d | 16 x two quants: the low nibbles are elements 0 to 15, the high ones 16 to 31
+//   q4_1    f16 d | f16 m | as q4_0
+//   q5_0    f16 d | u32 bit 4 of each quant | as q4_0           q5_1: with f16 m after d
+//   q8_0    f16 d | 32 x i8                                     q8_1: with f16 sum after d
+//   q1_0    f16 d | 128 bits                                    q2_0: f16 d | 64 x two bits
+//   iq4_nl  f16 d | as q4_0, quants are levels
+//   mxfp4   e8m0 scale | as q4_0, quants are E2M1
+//   nvfp4   4 x ue4m3 scale | 4 x 8 bytes as q4_0 with halves of 8
+#include <bit>
+
+#include "kernels/dequant_scalar.hpp"
+
+namespace heft::engine::scalar {
+namespace {
+
+/// Bit 4 of a five-bit quant, in place.
+int fifth_bit(std::uint32_t bits, int element) noexcept { return static_cast<int>((bits >> element) & 1u) << 4; }
+
+void i8_quants(float scale, Block quants, float* y) noexcept {
+  for (int j = 0; j < 32; ++j) y[j] = static_cast<float>(i8_at(quants + j)) * scale;
+}
+
+/// `half` bytes of nibbles that are numbers of levels.
+void levels(const std::int8_t* table, float scale, Block quants, int half, float* y) noexcept {
+  for (int j = 0; j < half; ++j) {
+    y[j] = static_cast<float>(table[quants[j] & 15]) * scale;
+    y[j + half] = static_cast<float>(table[quants[j] >> 4]) * scale;
+  }
+}
+
+}  // namespace
+
+void q4_0(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  const Block quants = block + 2;
+  for (int j = 0; j < 16; ++j) {
+    y[j] = static_cast<float>((quants[j] & 15) - 8) * d;
+    y[j + 16] = static_cast<float>((quants[j] >> 4) - 8) * d;
+  }
+}
+
+void q4_1(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  const float m = f16_at(block + 2);
+  const Block quants = block + 4;
+  for (int j = 0; j < 16; ++j) {
+    y[j] = static_cast<float>(quants[j] & 15) * d + m;
+    y[j + 16] = static_cast<float>(quants[j] >> 4) * d + m;
+  }
+}
+
+void q5_0(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  const std::uint32_t high = u32_at(block + 2);
+  const Block quants = block + 6;
+  for (int j = 0; j < 16; ++j) {
+    y[j] = static_cast<float>(((quants[j] & 15) | fifth_bit(high, j)) - 16) * d;
+    y[j + 16] = static_cast<float>(((quants[j] >> 4) | fifth_bit(high, j + 16)) - 16) * d;
+  }
+}
+
+void q5_1(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  const float m = f16_at(block + 2);
+  const std::uint32_t high = u32_at(block + 4);
+  const Block quants = block + 8;
+  for (int j = 0; j < 16; ++j) {
+    y[j] = static_cast<float>((quants[j] & 15) | fifth_bit(high, j)) * d + m;
+    y[j + 16] = static_cast<float>((quants[j] >> 4) | fifth_bit(high, j + 16)) * d + m;
+  }
+}
+
+void q8_0(Block block, float* y) noexcept { i8_quants(f16_at(block), block + 2, y); }
+
+void q8_1(Block block, float* y) noexcept { i8_quants(f16_at(block), block + 4, y); }
+
+void q1_0(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  for (int j = 0; j < 128; ++j) y[j] = (block[2 + j / 8] >> (j % 8)) & 1 ? d : -d;
+}
+
+void q2_0(Block block, float* y) noexcept {
+  const float d = f16_at(block);
+  for (int j = 0; j < 64; ++j) y[j] = static_cast<float>(((block[2 + j / 4] >> (2 * (j % 4))) & 3) - 1) * d;
+}
+
+void iq4_nl(Block block, float* y) noexcept { levels(iq4_levels, f16_at(block), block + 2, 16, y); }
+
+void mxfp4(Block block, float* y) noexcept { levels(fp4_levels, e8m0_half(block[0]), block + 1, 16, y); }
+
+void nvfp4(Block block, float* y) noexcept {
+  for (int s = 0; s < 4; ++s) levels(fp4_levels, ue4m3_half(block[s]), block + 4 + 8 * s, 8, y + 16 * s);
+}
+
+float e8m0_half(std::uint8_t code) noexcept {
+  return std::bit_cast<float>(code < 2 ? 0x0020'0000u << code : static_cast<std::uint32_t>(code - 1) << 23);
+}
+
+float ue4m3_half(std::uint8_t code) noexcept {
+  if (code == 0 || code == 0x7F) return 0.0f;
+  const std::uint32_t exponent = (code >> 3) & 15u;
+  const std::uint32_t mantissa = code & 7u;
+  if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
+  return std::bit_cast<float>((exponent + 127 - 8) << 23 | mantissa << 20);
+}
+
+}  // namespace heft::engine::scalar

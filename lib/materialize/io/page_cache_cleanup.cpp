@@ -1,0 +1,101 @@
+#include "materialize/io/page_cache_cleanup.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <span>
+
+#include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
+#include "mmap/residency.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the
+// cache.
+void unmap(const record::Source& source, Range range) noexcept {
+  const std::span<const std::byte> mapped = source.mapped();
+  if (mapped.size() < range.end) return;
+  mmap::drop(mmap::pages_around(mapped.subspan(range.begin, range.size()), mmap::sys::page_size()));
+}
+
+Range whole_pages(Range range, std::uint64_t page) noexcept {
+  return {range.begin / page * page, (range.end + page - 1) / page * page};
+}
+
+// By the mapping that there is, or without one.
+std::uint64_t resident_bytes(const record::Source& source, Range range, std::uint64_t page) {
+  const mmap::File& file = *source.file();
+  const std::span<const std::byte> mapped = source.mapped();
+  const std::uint64_t size = std::min(range.end, file.size_bytes()) - range.begin;
+  return page * (mapped.empty() ? mmap::cached_residency(file, range.begin, size) : mmap::residency(mapped.subspan(range.begin, size), file)).resident;
+}
+
+}  // namespace
+
+std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
+  const std::uint64_t page = mmap::sys::page_size();
+  range = whole_pages(range, page);
+  std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
+  const std::size_t end =
+      std::min<std::uint64_t>(before.resident.size(), (range.end - std::min(range.end, before.begin)) / page);
+  std::uint64_t dropped = 0;
+  while (at < end) {
+    if (before.resident[at]) {
+      ++at;
+      continue;
+    }
+    const std::size_t first = at;
+    while (at < end && !before.resident[at]) ++at;
+    const Range run{before.begin + first * page, before.begin + at * page};
+    const std::uint64_t there = resident_bytes(source, run, page);
+    if (there == 0) continue;
+    mmap::drop_cache(*source.file(), run.begin, run.size());
+    const std::uint64_t left = resident_bytes(source, run, page);
+    dropped += there - std::min(there, left);
+  }
+  return dropped;
+}
+
+// Failing to tidy up is no reason to fail a load.
+std::uint64_t Trail::give_up(std::uint32_t source, Range range) const noexcept {
+  const mmap::File* const file = layout_.sources[source]->file();
+  if (file == nullptr || range.size() == 0) return 0;
+  try {
+    return drop_new(*layout_.sources[source], before_.of(*layout_.sources[source]), range);
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+std::uint64_t Trail::give_up_all() const noexcept {
+  std::uint64_t dropped = 0;
+  Range near;
+  for (std::size_t i = 0; i < layout_.chunks.size(); ++i) {
+    const Chunk& chunk = layout_.chunks[i];
+    near = near.size() == 0 ? reach_of(layout_, chunk)
+                            : Range{near.begin, std::max(near.end, reach_of(layout_, chunk).end)};
+    const Chunk* const next = i + 1 < layout_.chunks.size() ? &chunk + 1 : nullptr;
+    if (next != nullptr && next->source == chunk.source && reach_of(layout_, *next).begin <= near.end) continue;
+    unmap(*layout_.sources[chunk.source], near);
+    dropped += give_up(chunk.source, near);
+    near = {};
+  }
+  return dropped;
+}
+
+void Trail::set_read_ahead(bool wanted) const noexcept {
+  for (const auto& source : layout_.sources)
+    if (!before_.of(*source).resident.empty()) mmap::read_ahead(*source->file(), wanted);
+}
+
+std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
+  std::uint64_t bytes = 0;
+  for (const auto& source : layout.sources)
+    if (source->file() != nullptr)
+      bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
+  return bytes;
+}
+
+}  // namespace heft::engine

@@ -1,0 +1,58 @@
+// materialize/io/page_cache_cleanup.hpp: what a load leaves in the page cache, and how it is taken away again.
+#pragma once
+
+#include <cstdint>
+
+#include "materialize/io/page_snapshot.hpp"
+#include "materialize/transfer.hpp"
+
+namespace heft::engine {
+
+/// Takes away what a load left in the page cache, and nothing that was there before. Immutable once made; const members may
+/// be called from several threads.
+///
+/// Where the kernel does not tell (to who neither owns nor may write the file), nothing is given up: what is not
+/// known to be new may be old.
+class Trail {
+ public:
+  /// `before` was made before anything of the layout was read. Both outlive this.
+  Trail(const Layout& layout, const PageSnapshot& before) noexcept : layout_(layout), before_(before) {}
+
+  /// Gives up pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
+  /// and were not before. Pages that somebody has mapped, or that are dirty, stay. Returns the bytes given up.
+  std::uint64_t give_up(std::uint32_t source, Range range) const noexcept;
+  /// The same for all that the layout reads and what the kernel reads ahead of it: after the last read.
+  std::uint64_t give_up_all() const noexcept;
+
+  /// Turns the kernel's reading ahead off and on again, for the files that give_up() knows about.
+  void set_read_ahead(bool wanted) const noexcept;
+
+  /// Memory that the snapshot of `layout` takes.
+  static std::uint64_t table_bytes(const Layout& layout) noexcept;
+
+ private:
+  [[nodiscard]] std::uint64_t drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const;
+
+  const Layout& layout_;
+  const PageSnapshot& before_;
+};
+
+/// No reading ahead by buffered reads while it lives: what is read ahead may arrive after its pages were given up. The
+/// kernel keeps that for the descriptor, which loads of one checkpoint share: the first of two to end turns it on again.
+class NoReadAhead {
+ public:
+  /// Null: pages may stay, so nothing changes.
+  explicit NoReadAhead(const Trail* trail) noexcept : trail_(trail) {
+    if (trail_ != nullptr) trail_->set_read_ahead(false);
+  }
+  ~NoReadAhead() {
+    if (trail_ != nullptr) trail_->set_read_ahead(true);
+  }
+  NoReadAhead(const NoReadAhead&) = delete;
+  NoReadAhead& operator=(const NoReadAhead&) = delete;
+
+ private:
+  const Trail* trail_;
+};
+
+}  // namespace heft::engine

@@ -1,0 +1,64 @@
+#include "materialize/io/page_snapshot.hpp"
+
+#include <algorithm>
+#include <span>
+
+#include "heft/error.hpp"
+#include "mmap/residency.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Of each source, all that its chunks reach.
+std::vector<Range> reaches(const Layout& layout) {
+  std::vector<Range> ranges(layout.sources.size());
+  for (const Chunk& chunk : layout.chunks) {
+    Range& range = ranges[chunk.source];
+    const Range more = reach_of(layout, chunk);
+    range = range.size() == 0 ? more : Range{std::min(range.begin, more.begin), std::max(range.end, more.end)};
+  }
+  return ranges;
+}
+
+}  // namespace
+
+Range reach_of(const Layout& layout, const Chunk& chunk) noexcept {
+  const mmap::File* const file = layout.sources[chunk.source]->file();
+  if (file == nullptr) return {};
+  return {chunk.range.begin - std::min(chunk.range.begin, read_ahead),
+          std::min(file->size_bytes(), chunk.range.end + read_ahead)};
+}
+
+PageSnapshot PageSnapshot::of_chunks(const Layout& layout) {
+  PageSnapshot snapshot;
+  for (std::size_t source = 0; const Range& range : reaches(layout)) snapshot.look(*layout.sources[source++], range);
+  return snapshot;
+}
+
+PageSnapshot PageSnapshot::of_files(const Layout& layout) {
+  PageSnapshot snapshot;
+  for (const auto& source : layout.sources)
+    if (source->file() != nullptr) snapshot.look(*source, {0, source->file()->size_bytes()});
+  return snapshot;
+}
+
+const PageSnapshot::Pages& PageSnapshot::of(const record::Source& source) const noexcept {
+  static const Pages unknown;
+  const auto found = pages_.find(&source);
+  return found == pages_.end() ? unknown : found->second;
+}
+
+void PageSnapshot::look(const record::Source& source, Range range) {
+  if (range.size() == 0) return;
+  const std::uint64_t page = mmap::sys::page_size();
+  try {
+    const std::span<const std::byte> mapped = source.mapped();
+    pages_[&source] = {range.begin / page * page, mapped.empty() ? mmap::cached_pages(*source.file(), range.begin, range.size())
+                                                                 : mmap::resident_pages(mapped.subspan(range.begin, range.size()), *source.file())};
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported) throw;
+  }
+}
+
+}  // namespace heft::engine

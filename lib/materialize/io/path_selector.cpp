@@ -1,0 +1,146 @@
+#include "materialize/io/path_selector.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <span>
+
+#include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
+#include "mmap/residency.hpp"
+#include "mmap/syscalls.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Residency is asked for by samples: some pages every so many bytes.
+constexpr mmap::Sampling sampling{.step = 1u << 20, .bytes = 32u << 10};
+constexpr double mostly = 0.9;
+
+// How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a
+// part of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread
+// copies 10 to 20 GB/s, so what is entered no faster than this is better read.
+constexpr std::uint64_t trial_bytes = 1u << 20;
+constexpr double cheap_bytes_a_second = 25e9;
+// A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found
+// out stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
+constexpr unsigned trust_in_cheap = 8;
+constexpr unsigned most_trust_in_dear = 16;
+
+Range range_of(const Layout& layout, const Batch& batch) noexcept {
+  return {layout.chunks[batch.first].range.begin, layout.chunks[batch.last - 1].range.end};
+}
+
+// What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about it.
+bool probe_by_reading(const mmap::File& file, Range range) {
+  constexpr std::uint64_t probes = 4;
+  std::array<std::byte, sampling.bytes> into;
+  for (std::uint64_t at = range.begin; at < range.end; at += std::max(range.size() / probes, sampling.bytes)) {
+    const std::span<std::byte> sample = std::span(into).first(std::min(sampling.bytes, range.end - at));
+    if (mmap::read_resident(file, at, sample) < sample.size()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Route Router::choose(const Batch& batch) {
+  const std::uint32_t source = load_.layout().chunks[batch.first].source;
+  const record::Source& from = *load_.layout().sources[source];
+  if (from.is_made() && !batch.steps_back) return {Path::read, PathReason::made};
+  if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
+  if (load_.options().path != Path::automatic) return as_asked(source);
+  if (looks_resident(from, range_of(load_.layout(), batch))) return resident(batch, source);
+  return can_direct(source) ? Route{Path::direct, PathReason::not_resident} : Route{Path::read, PathReason::no_direct};
+}
+
+Route Router::as_asked(std::uint32_t source) {
+  const bool is_mapped = !load_.layout().sources[source]->mapped().empty();
+  switch (load_.options().path) {
+    case Path::map:
+      if (!is_mapped) return fallback(PathReason::access_read);
+      if (load_.handover() != nullptr) return fallback(PathReason::far_destination);
+      return can_map(source) ? Route{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
+    case Path::direct:
+      return can_direct(source) ? Route{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
+    default: return {Path::read, PathReason::asked};
+  }
+}
+
+Route Router::resident(const Batch& batch, std::uint32_t source) {
+  const Layout& layout = load_.layout();
+  const auto chunks = std::span(layout.chunks).subspan(batch.first, batch.last - batch.first);
+  const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
+  const bool maps = gains && can_map(source) && is_cheap_to_enter(*layout.sources[source], range_of(layout, batch));
+  if (!maps) lease_.reset();
+  return {maps ? Path::map : Path::read, PathReason::resident};
+}
+
+Route Router::of_chunk(const Chunk& chunk, const Route& of_batch) const noexcept {
+  const bool chosen = of_batch.path == Path::map && of_batch.reason == PathReason::resident;
+  return chosen && !gains_by_mapping(chunk) ? Route{Path::read, PathReason::resident} : of_batch;
+}
+
+Route Router::fallback(PathReason reason) noexcept {
+  ++share_.fallbacks;
+  return {Path::read, reason};
+}
+
+bool Router::can_direct(std::uint32_t source) {
+  direct_ = load_.direct_file(source);
+  return direct_ != nullptr;
+}
+
+bool Router::can_map(std::uint32_t source) {
+  if (load_.layout().sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
+  lease_ = load_.lease(source);
+  return lease_ != nullptr;
+}
+
+bool Router::looks_resident(const record::Source& source, Range range) const {
+  const mmap::File& file = *source.file();
+  mmap::Residency found{.known = false};
+  if (!source.mapped().empty()) {
+    found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+    if (found.os_error != 0) load_.note("mincore", found.os_error);
+  }
+  // Nothing is mapped for this: with Access::read no byte of a file ever is.
+  if (!found.known) found = mmap::cached_residency(file, range.begin, range.size());
+  return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
+}
+
+// The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in the
+// cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie apart, are
+// better picked out of a buffer near by.
+bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
+  if (chunk.sparse || chunk.turned) return false;
+  return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
+}
+
+bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& file) {
+  const auto begin = std::chrono::steady_clock::now();
+  const bool entered = mmap::populate(trial, file);
+  const double seconds = seconds_since(begin);
+  share_.worker_fetch_seconds += seconds;
+  if (entered) mmap::drop(trial);
+  else load_.note("madvise(MADV_POPULATE_READ): refused");
+  return entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
+}
+
+bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
+  // Of less, the call itself takes longer than the pages.
+  if (range.size() < trial_bytes) return cheap_to_enter_;
+  if (trusted_batches_ > 0) {
+    --trusted_batches_;
+    return cheap_to_enter_;
+  }
+  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::sys::page_size());
+  // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
+  cheap_to_enter_ =
+      enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));
+  trust_in_dear_ = cheap_to_enter_ ? 0 : std::min(2 * trust_in_dear_ + 1, most_trust_in_dear);
+  trusted_batches_ = cheap_to_enter_ ? trust_in_cheap : trust_in_dear_;
+  return cheap_to_enter_;
+}
+
+}  // namespace heft::engine

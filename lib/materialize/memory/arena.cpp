@@ -1,0 +1,79 @@
+#include "materialize/memory/arena.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Below this the heap is faster than a mapping of one's own, and wastes less.
+constexpr std::uint64_t smallest_mapping = 256u << 10;
+constexpr std::size_t heap_alignment = 64;
+
+Error no_memory(std::uint64_t size_bytes, int os_error) {
+  return Error(ErrorCode::out_of_memory, fmt::format("expected {} bytes of memory, the system has none to give", size_bytes),
+               {.path = {}, .tensor = {}, .offset = {}, .os_error = os_error});
+}
+
+}  // namespace
+
+std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
+  if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page)) throw no_memory(size_bytes, ENOMEM);
+  // First the owner, then what it owns: nothing is lost when the other allocation fails.
+  std::shared_ptr<Arena> arena(new Arena);
+  arena->take(static_cast<std::size_t>(size_bytes), static_cast<std::size_t>(alignment));
+  return arena;
+}
+
+void Arena::take(std::size_t size, std::size_t alignment) {
+  if (size < smallest_mapping && alignment <= heap_alignment) {
+    mapping_ = ::operator new(size, std::align_val_t{heap_alignment}, std::nothrow);
+    if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
+    span_ = {static_cast<std::byte*>(mapping_), size};
+    return;
+  }
+  const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? 4096 : huge_page);
+  const std::size_t mapped = size + boundary;
+  void* const mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw no_memory(size, errno);
+  mapping_ = mapping;
+  mapped_ = mapped;
+  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
+  auto* begin = static_cast<std::byte*>(mapping) + ((address + boundary - 1) / boundary * boundary - address);
+  span_ = {begin, size};
+  // Refused where huge pages are switched off; small ones do then.
+  if (size >= huge_page) (void)::madvise(begin, size, MADV_HUGEPAGE);
+}
+
+std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
+  const std::uint64_t page = size_bytes < smallest_mapping ? heap_alignment : size_bytes < huge_page ? 4096 : std::uint64_t{huge_page};
+  return (size_bytes + page - 1) / page * page;
+}
+
+Arena::~Arena() {
+  if (mapped_ != 0) ::munmap(mapping_, mapped_);
+  else ::operator delete(mapping_, std::align_val_t{heap_alignment});
+}
+
+void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t first = (begin + Arena::huge_page - 1) / Arena::huge_page * Arena::huge_page;
+  const std::uintptr_t last = (begin + size_bytes) / Arena::huge_page * Arena::huge_page;
+  if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+
+std::span<std::byte> HostDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
+  arena_ = Arena::allocate(size_bytes, alignment);
+  return arena_->span();
+}
+
+}  // namespace heft::engine

@@ -1,0 +1,61 @@
+// materialize/memory/arena.hpp: fresh host memory: for tensors, and for staging.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "heft/destination.hpp"
+
+namespace heft::engine {
+
+/// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not touched: they come to be
+/// when, and where, somebody first writes.
+class Arena {
+ public:
+  /// Bytes of a huge page; arenas of at least that many begin on one.
+  static constexpr std::size_t huge_page = 2u << 20;
+
+  /// `size_bytes` > 0; `alignment` is a power of two. Throws Error{out_of_memory}.
+  static std::shared_ptr<Arena> allocate(std::uint64_t size_bytes, std::uint64_t alignment);
+  /// Memory that allocate() takes from the system for that size, once all of it has been touched.
+  static std::uint64_t footprint(std::uint64_t size_bytes) noexcept;
+
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  [[nodiscard]] std::span<std::byte> span() const noexcept { return span_; }
+
+ private:
+  Arena() noexcept = default;
+  void take(std::size_t size, std::size_t alignment);
+  void* mapping_ = nullptr;
+  std::size_t mapped_ = 0;  // 0: the memory is the heap's
+  std::span<std::byte> span_;
+};
+
+/// Asks for huge pages under memory that nobody has touched yet: for the whole ones that lie inside it.
+void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept;
+
+/// Room for a table of `count` rows: one that is large costs a page fault for every 2 MiB then, not for every 4 KiB.
+template <class Row>
+void reserve_huge(std::vector<Row>& table, std::size_t count) {
+  table.reserve(count);
+  ask_huge_pages(table.data(), table.capacity() * sizeof(Row));
+}
+
+/// The destination there is when the caller names none.
+class HostDestination final : public Destination {
+ public:
+  std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t alignment) override;
+  std::shared_ptr<const void> finish() override { return std::move(arena_); }
+  void abandon() noexcept override { arena_.reset(); }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+};
+
+}  // namespace heft::engine

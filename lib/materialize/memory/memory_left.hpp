@@ -1,0 +1,21 @@
+// materialize/memory/memory_left.hpp: staging that suits the memory that is left, and the refusal of what does not fit it.
+#pragma once
+
+#include <cstdint>
+
+#include "heft/error.hpp"
+#include "mmap/memory_available.hpp"
+
+namespace heft::engine {
+
+/// Loads that take less than this do not ask what is left: asking costs them more than it is worth.
+inline constexpr std::uint64_t worth_asking = 32u << 20;
+
+/// `usual` bytes, or an eighth of what is left where that is less: in whole MiB, one at least.
+[[nodiscard]] std::uint64_t modest_bytes(std::uint64_t usual, std::uint64_t left) noexcept;
+
+/// Throws Error{out_of_memory} with both figures when `needed` bytes are more than are left. `place` is what is to be
+/// loaded.
+void require_memory(std::uint64_t needed, const mmap::MemoryAvailable& left, ErrorPlace place = {});
+
+}  // namespace heft::engine

@@ -1,0 +1,262 @@
+// Saving stands here and not in the record room because it runs on materialize(): conversion, gathering and reading past the page cache are the same
+// whether bytes end in memory or in a file. What a file consists of is the format room's (blueprint.hpp), how it gets its name the mmap room's
+// (scratch_file.hpp).
+//
+//   items -> groups, one a file -> blueprints -> scratch files, written and synced -> shards renamed -> index renamed -> old files removed
+//                                                              |                                       |
+//                              until here the old checkpoint is what it was                     from here the new one is whole
+#include "heft/save.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/text.hpp"
+#include "format/file_plan.hpp"
+#include "heft/error.hpp"
+#include "materialize/repeated_bytes.hpp"
+#include "save/dtypes.hpp"
+#include "save/shards.hpp"
+#include "save/write_coalescer.hpp"
+#include "save/payloads.hpp"
+#include "mmap/scratch_file.hpp"
+#include "record/leaf_walk.hpp"
+#include "record/left_out.hpp"
+
+namespace heft {
+namespace engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Files that are complete and wait for the others: each holds a descriptor. Shards beyond that take their names early, which no other file has.
+constexpr std::size_t max_held = 64;
+
+// A file of the new checkpoint, complete but for its name.
+struct Ready {
+  mmap::ScratchFile file;
+  SavedFile report;
+};
+
+class Save {
+ public:
+  Save(std::span<const SaveItem> items, SaveTarget target, const SaveOptions& options)
+      : items_(items), target_(std::move(target)), options_(options) {}
+
+  SaveReport run() {
+    const auto begin = Clock::now();
+    require_dtypes(items_, target_.format);
+    require_convertible(items_);
+    RepeatedBytes repeated(options_.limits.repeated_bytes);
+    for (const SaveItem& item : items_) repeated.add(item.view);
+    plan();
+    report_.tied = tied_items(items_);
+    report_.tensors = items_.size();
+    report_.files.reserve(groups_.size() + 1);  // once a file is in place, an entry for it cannot fail
+    folder_ = mmap::Folder::open(target_.path.has_parent_path() ? target_.path.parent_path().string() : ".");
+    mmap::remove_dead_scratch(*folder_, target_.path.stem().string());
+    if (groups_.size() == 1 && !target_.indexed)
+      replace_file();
+    else replace_shards();
+    report_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    return std::move(report_);
+  }
+
+ private:
+  // Every refusal is here, before the destination's folder is looked at.
+  void plan() {
+    groups_ = groups_of(items_, options_.shard_bytes);
+    const SaveLayout layout = layout_of(target_.format, items_, options_, report_.notes);
+    for (const std::span<const SaveItem> group : groups_) {
+      std::vector<format::Declaration> tensors;
+      tensors.reserve(group.size());
+      for (const SaveItem& item : group) tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
+      blueprints_.push_back(layout(tensors));
+      for (const format::Payload& payload : blueprints_.back().payloads) report_.tensor_bytes += payload.size;
+    }
+    if (groups_.size() > 1) require_names_once();
+    for (const format::Blueprint& file : blueprints_) mmap::require_file_size(target_.path.string(), file.size_bytes);
+  }
+
+  // Within one file the blueprint sees to it.
+  void require_names_once() const {
+    std::vector<std::string_view> names;
+    names.reserve(items_.size());
+    for (const SaveItem& item : items_) names.push_back(item.view.name());
+    std::ranges::sort(names);
+    if (const auto twin = std::ranges::adjacent_find(names); twin != names.end())
+      throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twin)});
+  }
+
+  void replace_file() {
+    const std::string name = target_.path.filename().string();
+    const OldShards old = old_shards(*folder_, name);
+    Ready ready = write(0, name);
+    publish(ready);
+    settle();
+    remove(old);
+  }
+
+  void replace_shards() {
+    const std::string name = target_.path.filename().string();
+    const OldShards old = old_shards(*folder_, name);
+    const SaveNames names = shard_names(*folder_, name, groups_.size());
+    try {
+      std::deque<Ready> shards;
+      for (std::size_t i = 0; i < groups_.size(); ++i) {
+        if (shards.size() == max_held) publish_first(shards);
+        shards.push_back(write(i, names.shards[i]));
+      }
+      Ready index = write_index(names);
+      while (!shards.empty()) publish_first(shards);
+      settle();  // an index must not outlive a power failure that its shards did not
+      publish(index);
+    } catch (...) {
+      withdraw(names.shards);
+      throw;
+    }
+    settle();
+    for (const std::string& shard : old.shards) remove(shard);
+    remove(names.single);
+  }
+
+  void publish_first(std::deque<Ready>& shards) {
+    publish(shards.front());
+    shards.pop_front();
+  }
+
+  // The index and its shards describe the checkpoint that was replaced. The index first: without its shards it is an error to all who open it.
+  void remove(const OldShards& old) {
+    if (!old.index.empty()) remove(old.index);
+    for (const std::string& shard : old.shards) remove(shard);
+  }
+
+  // No index names the shards that are in place: no reader has them.
+  void withdraw(std::span<const std::string> shards) noexcept {
+    for (const std::string& shard : shards.first(std::min(shards.size(), report_.files.size()))) {
+      try {
+        mmap::remove_file(*folder_, shard);
+      } catch (const std::exception&) {
+        // The failure under way is the one to report.
+      }
+    }
+  }
+
+  Ready write(std::size_t number, const std::string& name) {
+    mmap::ScratchFile file = mmap::ScratchFile::create(folder_, name);
+    write_file(file, blueprints_[number], groups_[number], options_, [this](std::uint64_t bytes) { advance(bytes); });
+    return finished(std::move(file), blueprints_[number].size_bytes, groups_[number].size());
+  }
+
+  Ready write_index(const SaveNames& names) {
+    std::vector<std::pair<std::string, std::string>> map;
+    map.reserve(items_.size());
+    for (std::size_t i = 0; i < groups_.size(); ++i)
+      for (const SaveItem& item : groups_[i]) map.emplace_back(item.view.name(), names.shards[i]);
+    std::ranges::sort(map);
+    const std::string text = format::index_json(report_.tensor_bytes, map);
+    mmap::ScratchFile file = mmap::ScratchFile::create(folder_, names.index);
+    file.reserve(text.size());
+    file.write(0, std::as_bytes(std::span(text)));
+    return finished(std::move(file), text.size(), 0);
+  }
+
+  Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
+    if (options_.sync) file.sync();
+    file.finish();
+    SavedFile report{.path = file.path(), .size_bytes = size, .tensors = tensors};
+    return {std::move(file), std::move(report)};
+  }
+
+  void publish(Ready& ready) {
+    ready.file.publish();
+    report_.files.push_back(std::move(ready.report));
+  }
+
+  void settle() {
+    if (options_.sync) mmap::sync_folder(*folder_);
+  }
+
+  void remove(const std::string& name) {
+    if (!folder_->has_file(name)) return;
+    mmap::remove_file(*folder_, name);
+    report_.removed.push_back((target_.path.parent_path() / name).string());
+  }
+
+  void advance(std::uint64_t bytes) {
+    written_ += bytes;
+    if (options_.progress) options_.progress({.bytes_done = written_, .bytes_total = report_.tensor_bytes});
+  }
+
+  std::span<const SaveItem> items_;
+  SaveTarget target_;
+  const SaveOptions& options_;
+  std::vector<std::span<const SaveItem>> groups_;
+  std::vector<format::Blueprint> blueprints_;  // parallel to groups_
+  std::shared_ptr<const mmap::Folder> folder_;
+  std::uint64_t written_ = 0;
+  SaveReport report_;
+};
+
+// What can be saved of a subtree.
+struct Found {
+  std::vector<SaveItem> items;
+  std::size_t others = 0;
+  std::vector<std::string> names;  // of the first others
+};
+
+Found tensors_under(const Record& root) {
+  Found found;
+  record::LeafWalk walk(root, "");
+  for (record::Leaf leaf; walk.next(leaf);) {
+    if (leaf.record.kind() == RecordKind::tensor)
+      found.items.emplace_back(leaf.record.tensor().renamed(leaf.path));
+    else if (!record::is_container(leaf.record) && ++found.others <= record::max_names_listed)
+      found.names.push_back(leaf.path);
+  }
+  walk.require_whole();
+  return found;
+}
+
+}  // namespace
+}  // namespace engine
+
+SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) {
+  try {
+    return engine::Save(items, engine::target_of(path, options), options).run();
+  } catch (const Error& error) {
+    throw error.with_path(path.string());
+  }
+}
+
+SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path, const SaveOptions& options) {
+  std::vector<SaveItem> items;
+  for (TensorView view : checkpoint.tensors()) items.emplace_back(std::move(view));
+  SaveOptions keeping = options;
+  if (keeping.keep_metadata.kind() == RecordKind::null) keeping.keep_metadata = checkpoint.metadata();
+  SaveReport report = save(items, path, keeping);
+  if (auto note = record::values_left_out(checkpoint)) report.notes.push_back(std::move(*note));
+  return report;
+}
+
+SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options) {
+  if (record.kind() != RecordKind::map && record.kind() != RecordKind::list)
+    throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}", core::escaped(record.path()), name(record.kind())));
+  const engine::Found found = engine::tensors_under(record);
+  SaveReport report = save(found.items, path, options);
+  if (found.others != 0) report.notes.push_back(record::values_sentence(found.others, found.names));
+  return report;
+}
+
+SaveReport save(const Weights& weights, const std::filesystem::path& path, const SaveOptions& options) {
+  std::vector<SaveItem> items;
+  for (const Tensor& tensor : weights) items.emplace_back(tensor.view().renamed(tensor.name()));
+  return save(items, path, options);
+}
+
+}  // namespace heft

@@ -1,0 +1,128 @@
+#include "save/write_coalescer.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <compare>
+#include <optional>
+#include <random>
+#include <set>
+#include <tuple>
+
+#include "heft/error.hpp"
+#include "heft/plan.hpp"
+#include "record/view_access.hpp"
+
+namespace heft::engine {
+namespace {
+
+std::uint64_t written_bytes(const SaveItem& item) { return bytes_for(item.dtype, item.view.shape()); }
+
+std::string stem_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
+std::string suffix_of(const std::string& name) { return name.substr(name.rfind('.')); }
+
+std::vector<std::string> numbered(const std::string& stem, const std::string& suffix, std::size_t count) {
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= count; ++i) names.push_back(fmt::format("{}-{:05}-of-{:05}{}", stem, i, count, suffix));
+  return names;
+}
+
+constexpr std::string_view index_suffix = ".index.json";
+
+// Names of the shards of the checkpoint that `index` describes; nothing when it cannot be opened.
+std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, const std::string& index) {
+  const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
+  std::vector<std::string> names;
+  try {
+    const Checkpoint old = open(path);
+    for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::out_of_memory) throw;
+    return std::nullopt;
+  }
+  return names;
+}
+
+std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
+
+// Equal for items that view the same bytes in the same layout.
+std::strong_ordering compare_places(const TensorView& a, const TensorView& b) noexcept {
+  const auto place = [](const TensorView& view) { return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype()); };
+  if (const auto order = place(a) <=> place(b); order != 0) return order;
+  if (const auto order = compare(a.shape(), b.shape()); order != 0) return order;
+  return compare(a.strides(), b.strides());
+}
+
+}  // namespace
+
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes) {
+  std::vector<std::span<const SaveItem>> groups;
+  std::size_t begin = 0;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::uint64_t more = written_bytes(items[i]);
+    if (most_bytes != 0 && i != begin && (more > most_bytes || bytes > most_bytes - more)) {
+      groups.push_back(items.subspan(begin, i - begin));
+      begin = i;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  groups.push_back(items.subspan(begin));
+  return groups;
+}
+
+SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count) {
+  SaveNames names;
+  names.single = name;
+  names.index = name + ".index.json";
+  const std::vector<std::string> there = folder.names();
+  const auto taken = [&](const std::string& shard) { return std::ranges::binary_search(there, shard); };
+  names.shards = numbered(stem_of(name), suffix_of(name), count);
+  std::random_device random;
+  while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(fmt::format("{}-{:08x}", stem_of(name), random()), suffix_of(name), count);
+  return names;
+}
+
+OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
+  OldShards old;
+  const std::string index = name + std::string(index_suffix);
+  if (!folder.has_file(index)) return old;
+  old.index = index;
+  // A damaged checkpoint may be replaced as well, but which files were its own is not known.
+  auto shards = shards_of(folder, index);
+  if (!shards) return old;
+  std::set<std::string> kept = {name};
+  for (const std::string& other : folder.names()) {
+    if (!other.ends_with(index_suffix) || other == index) continue;
+    const auto named = shards_of(folder, other);
+    if (!named) return old;
+    kept.insert(named->begin(), named->end());
+  }
+  std::erase_if(*shards, [&](const std::string& shard) { return kept.contains(shard); });
+  old.shards = *std::move(shards);
+  return old;
+}
+
+std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items) {
+  std::vector<const SaveItem*> stored;
+  for (const SaveItem& item : items)
+    if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
+  std::ranges::stable_sort(stored, [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
+  std::vector<std::pair<std::string, std::string>> tied;
+  const SaveItem* first = nullptr;
+  for (const SaveItem* item : stored) {
+    if (first != nullptr && compare_places(first->view, item->view) == 0) tied.emplace_back(item->view.name(), first->view.name());
+    else first = item;
+  }
+  return tied;
+}
+
+void require_convertible(std::span<const SaveItem> items) {
+  for (const SaveItem& item : items) {
+    LoadPlan plan;
+    plan.add(item.view, item.dtype);
+  }
+}
+
+}  // namespace heft::engine
