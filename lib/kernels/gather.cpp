@@ -8,7 +8,7 @@
 #include <array>
 #include <bit>
 
-#include "format/msgpack/numbers.hpp"
+#include "core/gather_run.hpp"
 #include "kernels/gather.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -106,7 +106,7 @@ std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, 
   if (count == 0) return 0;
   const std::size_t done = HWY_DYNAMIC_DISPATCH(GatherVectors)(width, from, to, count);
   if (done == count || (done > 0 && from[done * (width + 1)] != from[0])) return done;
-  return done + format::gather_run(width, from + done * (width + 1), to + done * width, count - done);
+  return done + core::gather_run(width, from + done * (width + 1), to + done * width, count - done);
 }
 
 }  // namespace heft::engine

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/checked.hpp"
+#include "core/gather_run.hpp"
 #include "heft/error.hpp"
 #include "record/source.hpp"
 
@@ -186,7 +187,7 @@ class NumberSource final : public Source {
   }
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
     try {
-      NumberReader(lists_, format::gather_run, packed_, nullptr).read(offset, into);
+      NumberReader(lists_, core::gather_run, packed_, nullptr).read(offset, into);
     } catch (const Error& error) {
       // Numbers that are not as they were stepped over may be those of a file that changed.
       if (error.code() == ErrorCode::corrupt && origin() != nullptr) origin()->require_unchanged();

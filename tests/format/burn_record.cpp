@@ -8,6 +8,7 @@
 
 #include <libdeflate.h>
 
+#include "core/gather_run.hpp"
 #include "format/formats.hpp"
 #include "format/msgpack/number_lists.hpp"
 #include "format/reading.hpp"
@@ -86,7 +87,7 @@ std::vector<T> gathered(const Catalog& catalog, const TensorEntry& tensor, const
   const auto bytes = std::as_bytes(std::span(document)).subspan(list.steps.begin, list.steps.end - list.steps.begin);
   std::vector<T> numbers(tensor.size / sizeof(T));
   const Gathered done = gather_numbers(tensor.dtype, bytes, list.steps.begin, reinterpret_cast<std::byte*>(numbers.data()),
-                                       numbers.size(), gather_run);
+                                       numbers.size(), core::gather_run);
   CHECK(done.numbers == numbers.size());
   CHECK(done.used == bytes.size());
   return numbers;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/endian.hpp"
+#include "core/gather_run.hpp"
 #include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "support/pack_builder.hpp"
@@ -153,7 +154,7 @@ TEST_CASE("pack numbers: numbers of every width are gathered into every type tha
                               DType::i32, DType::u64, DType::i64}) {
       const std::size_t width = info(dtype).block_bytes;
       std::vector<std::byte> made(values.size() * width);
-      const Gathered done = gather_numbers(dtype, bytes_of(file), 0, made.data(), values.size(), gather_run);
+      const Gathered done = gather_numbers(dtype, bytes_of(file), 0, made.data(), values.size(), core::gather_run);
       CHECK(done.numbers == values.size());
       CHECK(done.used == file.size());
       for (const std::uint32_t value : values) {
@@ -168,7 +169,7 @@ TEST_CASE("pack numbers: numbers of every width are gathered into every type tha
 TEST_CASE("pack numbers: an integer that does not fit is damage, another kind is a changed file, each at its byte") {
   std::uint64_t room[4];
   const auto gather = [&](DType dtype, const std::string& file, std::uint64_t count) {
-    return gather_numbers(dtype, bytes_of(file), 1000, reinterpret_cast<std::byte*>(room), count, gather_run);
+    return gather_numbers(dtype, bytes_of(file), 1000, reinterpret_cast<std::byte*>(room), count, core::gather_run);
   };
   const auto refused = [&](DType dtype, const std::string& file, std::uint64_t count) {
     return test::thrown_by([&] { return gather(dtype, file, count); });
@@ -198,7 +199,7 @@ TEST_CASE("pack numbers: the steps and the gathered values of random lists agree
       CHECK_NOTHROW(require_place(list, place));
       std::vector<std::uint16_t> made(values.size() - place.number);
       gather_numbers(DType::u16, bytes_of(file).subspan(place.offset), place.offset,
-                     reinterpret_cast<std::byte*>(made.data()), made.size(), gather_run);
+                     reinterpret_cast<std::byte*>(made.data()), made.size(), core::gather_run);
       CHECK(std::equal(made.begin(), made.end(), values.begin() + static_cast<std::ptrdiff_t>(place.number)));
     }
     CHECK(test::thrown_by([&] { require_place(list, {4096, 1}); }).code() == ErrorCode::changed_on_disk);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/gather_run.hpp"
 #include "format/msgpack/numbers.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
@@ -120,7 +121,7 @@ TEST_CASE("made: the gathering kernel is the scalar one, on every target, wherev
                                       packed.begin() + static_cast<std::ptrdiff_t>(count * (width + 1)));
           if (broken < count) from[broken * (width + 1)] = std::byte{0xCC};
           std::vector<std::byte> expected(count * width), found(count * width + 1, std::byte{0x5A});
-          const std::size_t run = count == 0 ? 0 : format::gather_run(width, from.data(), expected.data(), count);
+          const std::size_t run = count == 0 ? 0 : core::gather_run(width, from.data(), expected.data(), count);
           CHECK(run == std::min(count, broken));
           CHECK(engine::gather_run(width, from.data(), found.data(), count) == run);
           CHECK(std::equal(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(run * width), expected.begin()));

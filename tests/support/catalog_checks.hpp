@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/gather_run.hpp"
 #include "core/input.hpp"
 #include "format/format.hpp"
 #include "format/archive/inflate_stream.hpp"
@@ -166,7 +167,7 @@ class MemberWalk {
     std::vector<std::byte> room(count * info(list.dtype).block_bytes);
     const Bytes bytes = file_.read(list.steps.begin, list.steps.end - list.steps.begin);
     const format::Gathered done =
-        format::gather_numbers(list.dtype, bytes.span(), list.steps.begin, room.data(), count, format::gather_run);
+        format::gather_numbers(list.dtype, bytes.span(), list.steps.begin, room.data(), count, core::gather_run);
     if (done.numbers != count) throw std::logic_error("a list of fewer numbers than were stepped over");
     format::require_place(list, {count, list.steps.begin + done.used});
   }

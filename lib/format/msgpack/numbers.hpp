@@ -103,9 +103,6 @@ class NumberStepper {
 /// to `to`, packed. Returns how many were gathered: `count`, or those before the first of another head.
 using GatherRun = std::size_t (*)(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept;
 
-/// The scalar one, which others are tested against.
-std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept;
-
 /// What gather_numbers() did.
 struct Gathered {
   std::size_t used = 0;  ///< Bytes of `from`.
