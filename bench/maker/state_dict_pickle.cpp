@@ -65,7 +65,7 @@ void put_tensor(Pickle& out, const Tensor& t, StorageIds ids, std::size_t number
 
 }  // namespace
 
-Pickle::Pickle() { raw("\x80\x02"); }
+Pickle::Pickle() : bytes_{std::byte{0x80}, std::byte{2}} {}
 
 void Pickle::raw(std::string_view bytes) { put_text(bytes_, bytes); }
 
