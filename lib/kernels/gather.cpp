@@ -74,10 +74,21 @@ std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t cou
       hn::StoreU(hn::Or(hn::TableLookupBytesOr0(first, first_values), hn::TableLookupBytesOr0(last, last_values)), d,
                  target + i * vector);
     }
-    // What was stored of numbers with another head is stored again, or is after the end.
     if (!hn::AllTrue(d, hn::Eq(differs, hn::Zero(d)))) break;
     source += unrolled * taken;
     target += unrolled * vector;
+  }
+  for (; done + numbers <= count; done += numbers, source += taken, target += vector) {
+    const auto first = hn::LoadU(d, source);
+    const auto last = hn::LoadU(d, source + numbers);
+    hn::StoreU(hn::Or(hn::TableLookupBytesOr0(first, first_values), hn::TableLookupBytesOr0(last, last_values)), d,
+               target);
+    // What was stored of numbers after another head is stored again.
+    const auto other = [&](auto bytes, auto heads) { return hn::Ne(hn::And(hn::Xor(bytes, head), heads), hn::Zero(d)); };
+    if (const std::intptr_t byte = hn::FindFirstTrue(d, other(first, first_heads)); byte >= 0)
+      return done + static_cast<std::size_t>(byte) / Layout<width>::stride;
+    if (const std::intptr_t byte = hn::FindFirstTrue(d, other(last, last_heads)); byte >= 0)
+      return done + (static_cast<std::size_t>(byte) + numbers) / Layout<width>::stride;
   }
   return done;
 }

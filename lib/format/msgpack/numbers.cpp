@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -53,6 +54,12 @@ constexpr std::array<std::byte, stride * sizeof(Block)> head_places() {
   return places;
 }
 
+// The number of the first byte in memory that is not 0, of a word in which there is one.
+std::size_t first_byte(std::uint64_t word) noexcept {
+  const int bits = std::endian::native == std::endian::little ? std::countr_zero(word) : std::countl_zero(word);
+  return static_cast<std::size_t>(bits) / 8;
+}
+
 template <std::size_t stride>
 std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_bits) noexcept {
   static constexpr auto places = head_places<stride>();
@@ -63,10 +70,16 @@ std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_b
   for (std::size_t i = 0; i < stride; ++i) compared[i] = load(places.data() + i * sizeof(Block)) & bits;
   std::size_t done = 0;
   for (; done + block_heads <= count; done += block_heads) {
-    Block differs{};
-    for (std::size_t i = 0; i < stride; ++i)
-      differs |= (load(from + done * stride + i * sizeof(Block)) ^ Block{head, head}) & compared[i];
-    if ((differs[0] | differs[1]) != 0) break;
+    const auto differs = [&](std::size_t i) {
+      return (load(from + done * stride + i * sizeof(Block)) ^ Block{head, head}) & compared[i];
+    };
+    Block any{};
+    for (std::size_t i = 0; i < stride; ++i) any |= differs(i);
+    if ((any[0] | any[1]) == 0) continue;
+    for (std::size_t i = 0;; ++i)
+      for (std::size_t half = 0; half < 2; ++half)
+        if (const std::uint64_t word = differs(i)[half]; word != 0)
+          return done + (i * sizeof(Block) + half * sizeof word + first_byte(word)) / stride;
   }
   const auto same = [&](std::size_t i) {
     return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0};
@@ -91,6 +104,21 @@ std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
 }
 
 bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::natural || kind == NumberKind::integer; }
+
+// A head that came twice in a row comes again, more often than not, also after numbers of another one.
+class Runs {
+ public:
+  void meet(std::byte head) noexcept {
+    if (head == last_) usual_ = head;
+    last_ = head;
+  }
+  [[nodiscard]] bool goes_on(std::byte head) const noexcept { return head == usual_; }
+
+ private:
+  static constexpr std::byte no_head{0xC1};
+  std::byte last_ = no_head;
+  std::byte usual_ = no_head;
+};
 
 // ---- gathering ----
 
@@ -169,24 +197,23 @@ template <class T>
 Gathered gather_as(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
                    std::uint64_t count, GatherRun run) {
   Gathered done;
-  std::byte last{0xC1};  // which is no head
+  Runs runs;
   while (done.numbers < count && done.used < from.size()) {
     const std::byte* const at = from.data() + done.used;
     const NumberHead head = heads[std::to_integer<std::size_t>(*at)];
     if (!is_of(head.kind, dtype)) fail_kind(*at, dtype, offset + done.used);
     const std::size_t size = std::size_t{1} + head.width;
-    const std::uint64_t room = std::min<std::uint64_t>(count - done.numbers, (from.size() - done.used) / size);
-    if (room == 0) break;
+    if (from.size() - done.used < size) break;
     std::byte* const element = to + done.numbers * sizeof(T);
-    // A head that came twice comes again, more often than not.
-    if (*at == last && is_direct(head, dtype)) {
+    runs.meet(*at);
+    if (runs.goes_on(*at) && is_direct(head, dtype)) {
+      const std::uint64_t room = std::min<std::uint64_t>(count - done.numbers, (from.size() - done.used) / size);
       const std::size_t gathered = run(head.width, at, element, static_cast<std::size_t>(room));
       done.numbers += gathered;
       done.used += gathered * size;
       continue;
     }
     if (!store<T>(head, at, element)) fail_range(dtype, offset + done.used);
-    last = *at;
     ++done.numbers;
     done.used += size;
   }
@@ -233,7 +260,7 @@ NumberStepper::NumberStepper(std::uint64_t begin, std::uint64_t count) : at_(beg
 
 std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
   std::size_t used = 0;
-  int last = -1;
+  Runs runs;
   while (!is_done() && used < bytes.size()) {
     const std::byte* const at = bytes.data() + used;
     const NumberHead head = number_head(*at);
@@ -242,16 +269,17 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
       break;
     }
     const std::uint32_t size = 1u + head.width;
-    const std::uint64_t room = std::min<std::uint64_t>(steps_.count - done_, (bytes.size() - used) / size);
-    if (room == 0) break;
+    if (bytes.size() - used < size) break;
     note_kind(head, at);
-    // A head that came twice comes again, more often than not. Numbers whose values are looked at go one by one.
+    runs.meet(*at);
+    // Numbers whose values are looked at go one by one.
     const bool is_wide = head.kind == NumberKind::natural && head.width == 8 && !steps_.over_i64;
     const bool looked_at =
         is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
-    const bool by_run = head.width == 0 || (std::to_integer<int>(*at) == last && !looked_at);
-    last = std::to_integer<int>(*at);
-    const std::size_t numbers = by_run ? run_of_heads(at, static_cast<std::size_t>(room)) : 1;
+    const bool by_run = head.width == 0 || (runs.goes_on(*at) && !looked_at);
+    const std::size_t room = by_run ? (bytes.size() - used) / size : 1;
+    const std::size_t numbers =
+        by_run ? run_of_heads(at, static_cast<std::size_t>(std::min<std::uint64_t>(steps_.count - done_, room))) : 1;
     advance(numbers, size);
     used += numbers * size;
   }
