@@ -30,7 +30,7 @@ Growth measure(const Axis& axis, const Call& call) {
   const std::string small = axis.make(size);
   const std::string large = axis.make(4 * size);
   Growth growth{axis.name, call.name, size, std::numeric_limits<double>::max(), std::numeric_limits<double>::max()};
-  for (int round = 0; round < 3; ++round) {
+  for (int round = 0; round < 10; ++round) {
     growth.small_seconds = std::min(growth.small_seconds, seconds_of(call, small));
     growth.large_seconds = std::min(growth.large_seconds, seconds_of(call, large));
     if (growth.is_linear()) break;
