@@ -11,7 +11,7 @@ namespace {
 
 using enum DTypeCategory;
 
-// One row a type, in the enumeration's order. Block sizes of ggml types: ggml-common.h, as printed by ggml itself.
+// One row for each type, in the order of the enumeration. Block sizes of ggml types are those of ggml-common.h.
 constexpr DTypeInfo table[] = {
     {DType::unknown, "unknown", 1, 1, raw, 1},
     {DType::boolean, "bool", 1, 1, boolean, 1},
@@ -89,7 +89,7 @@ struct Alias {
   DType dtype;
 };
 
-// What PyTorch and NumPy call the plain types.
+// Names that PyTorch and NumPy use for the types of one element.
 constexpr Alias aliases[] = {
     {"boolean", DType::boolean},    {"uint8", DType::u8},           {"int8", DType::i8},
     {"uint16", DType::u16},         {"int16", DType::i16},          {"short", DType::i16},
@@ -126,7 +126,7 @@ std::optional<DType> dtype_from_name(std::string_view name) noexcept {
 std::uint64_t bytes_for(DType dtype, const Shape& shape) {
   const DTypeInfo& row = info(dtype);
   const std::uint64_t count = shape.element_count();
-  // ggml packs each row of blocks by itself; the plain sub-byte types (f4, f6) run on across rows.
+  // ggml starts a new block in each row; the sub-byte types f4 and f6 are packed across rows.
   const std::uint64_t run = row.category == block ? (shape.rank() == 0 ? 1 : static_cast<std::uint64_t>(shape[shape.rank() - 1])) : count;
   if (run % row.block_elements != 0)
     throw Error(ErrorCode::corrupt, fmt::format("expected a multiple of {} elements for {}, shape {} has {}", row.block_elements,
@@ -139,7 +139,7 @@ std::uint64_t bytes_for(DType dtype, const Shape& shape) {
 std::uint32_t element_bytes(DType dtype) {
   const DTypeInfo& row = info(dtype);
   if (row.block_elements != 1)
-    throw Error(ErrorCode::type_mismatch, fmt::format("{} has no bytes of one element: {} elements share {} bytes", row.name,
+    throw Error(ErrorCode::type_mismatch, fmt::format("expected a dtype with whole bytes for each element, {} packs {} elements in {} bytes", row.name,
                                                       row.block_elements, row.block_bytes));
   return row.block_bytes;
 }

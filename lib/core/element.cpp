@@ -6,7 +6,8 @@
 namespace heft {
 namespace {
 
-// A small binary float, at most 16 bits: sign, exponent, then `mantissa` bits; value = 1.m x 2^(e - bias), subnormal at e = 0.
+// A binary float of at most 16 bits: sign, exponent, then `mantissa` bits; value = 1.m x 2^(e - bias), subnormal at e =
+// 0.
 struct Layout {
   int mantissa;
   int bias;
@@ -27,7 +28,7 @@ constexpr std::uint32_t f32_sign = 0x8000'0000;
 constexpr std::uint32_t f32_infinity = 0x7F80'0000;
 constexpr std::uint32_t f32_nan = 0x7FC0'0000;
 
-// `significand` / 2^shift, to nearest, ties to even.
+// Returns `significand` / 2^shift, rounded to nearest, ties to even.
 constexpr std::uint32_t rounded_shift(std::uint32_t significand, int shift) {
   if (shift > 25) return 0;
   const std::uint32_t kept = significand >> shift;
@@ -41,7 +42,7 @@ constexpr std::uint32_t narrow(const Layout& to, std::uint32_t bits) {
   const std::uint32_t sign = bits & f32_sign ? to.sign : 0;
   if (magnitude > f32_infinity) return to.nan == to.sign ? to.nan : (to.nan | sign);
   if (magnitude == f32_infinity) return to.overflow | sign;
-  // f32 subnormals lie far below every target's smallest subnormal and round to zero with the rest.
+  // f32 subnormals need no case: they lie far below the smallest subnormal of every target and round to zero.
   const int exponent = static_cast<int>(magnitude >> 23) - 127 + to.bias;
   const std::uint32_t significand = (magnitude & 0x7F'FFFF) | (magnitude >> 23 ? 0x80'0000 : 0);
   const int shift = 23 - to.mantissa + (exponent < 1 ? 1 - exponent : 0);
@@ -61,7 +62,7 @@ constexpr float widen(const Layout& from, std::uint32_t code) {
   const std::uint32_t mantissa = magnitude & ((1u << from.mantissa) - 1);
   if (exponent != 0)
     return std::bit_cast<float>(sign | (exponent + 127 - static_cast<std::uint32_t>(from.bias)) << 23 | mantissa << (23 - from.mantissa));
-  // A subnormal is mantissa x 2^(1 - bias - mantissa bits): exact in f32.
+  // A subnormal is mantissa x 2^(1 - bias - mantissa bits), which f32 represents exactly.
   const float unit = std::bit_cast<float>(static_cast<std::uint32_t>(127 + 1 - from.bias - from.mantissa) << 23);
   const float value = static_cast<float>(mantissa) * unit;
   return sign ? -value : value;
@@ -87,7 +88,7 @@ constexpr std::array<float, 8> f4_magnitudes = {0, 0.5F, 1, 1.5F, 2, 3, 4, 6};
 }  // namespace
 
 float f16_to_f32(std::uint16_t bits) noexcept {
-  // Infinity lies above `largest`, so widen() covers it; a NaN keeps its payload as the hardware does.
+  // widen() maps infinity, which lies above `largest`. A NaN keeps its payload, as F16C instructions do.
   const std::uint32_t magnitude = bits & 0x7FFFu;
   if (magnitude > half.overflow)
     return std::bit_cast<float>((bits & 0x8000u) << 16 | f32_nan | (magnitude & 0x3FFu) << 13);
@@ -100,7 +101,7 @@ float bf16_to_f32(std::uint16_t bits) noexcept { return std::bit_cast<float>(std
 
 std::uint16_t f32_to_bf16(float value) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  // A NaN whose payload lies in the lower half only would become infinity: set the quiet bit.
+  // Truncation would turn a NaN whose payload lies only in the lower half into infinity, so the quiet bit is set.
   if ((bits & ~f32_sign) > f32_infinity) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
   return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }

@@ -1,4 +1,4 @@
-// core/endian.hpp: loads of fixed-width numbers from unaligned bytes, whatever the host's byte order.
+// core/endian.hpp: loads and stores of fixed-width numbers in unaligned bytes, independent of the host's byte order.
 #pragma once
 
 #include <bit>
@@ -10,7 +10,7 @@
 
 namespace heft::core {
 
-/// `value` with its bytes reversed.
+/// Returns `value` with its bytes reversed.
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr T byte_swapped(T value) noexcept {
   if constexpr (sizeof(T) == 1) return value;
@@ -19,7 +19,7 @@ template <std::unsigned_integral T>
   else return __builtin_bswap64(value);
 }
 
-/// The number at `from`, sizeof(T) bytes, little-endian. T is an integer or a floating-point type.
+/// Returns the little-endian number in the sizeof(T) bytes at `from`. T is an integer or a floating-point type.
 template <class T>
 [[nodiscard]] T load_le(const std::byte* from) noexcept {
   using Bits = std::conditional_t<sizeof(T) == 1, std::uint8_t,
@@ -32,7 +32,7 @@ template <class T>
   return std::bit_cast<T>(bits);
 }
 
-/// The number at `from`, sizeof(T) bytes, big-endian.
+/// Returns the big-endian number in the sizeof(T) bytes at `from`.
 template <class T>
 [[nodiscard]] T load_be(const std::byte* from) noexcept {
   std::byte reversed[sizeof(T)];

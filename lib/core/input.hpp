@@ -1,4 +1,4 @@
-// core/input.hpp: what a format reads from: random access to bytes, without knowing of files.
+// core/input.hpp: random access to the bytes that a format reads, independent of files.
 #pragma once
 
 #include <cstddef>
@@ -12,18 +12,19 @@
 
 namespace heft::core {
 
-/// Immutable bytes with a size. The record room implements it with pread (a private copy each time: a concurrent writer cannot change
-/// what was checked); tests and fuzzers use MemoryInput.
+/// Immutable bytes with a size. The record room implements it with pread, which returns a private copy: a concurrent
+/// writer cannot change bytes that were checked. Tests and fuzzers use MemoryInput.
 class Input {
  public:
   virtual ~Input() = default;
   [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
-  /// `size` bytes from `offset`. Throws Error{corrupt} when they are not all inside, Error{io} when the system fails.
+  /// Returns `size` bytes from `offset`. Throws Error{corrupt} when they are not all inside, Error{io} when the system
+  /// fails.
   [[nodiscard]] virtual Bytes read(std::uint64_t offset, std::uint64_t size) const = 0;
-  /// The same into the caller's memory.
+  /// As read(), into the caller's memory.
   virtual void read_into(std::uint64_t offset, std::span<std::byte> into) const;
 
-  /// What is made of the metadata in it is counted here: readers hand it to their tables. May be null.
+  /// Returns the budget that counts the memory of this file's metadata; readers pass it to their tables. Can be null.
   [[nodiscard]] const std::shared_ptr<MetadataBudget>& budget() const noexcept { return budget_; }
 
  protected:
@@ -35,10 +36,10 @@ class Input {
   std::shared_ptr<MetadataBudget> budget_;
 };
 
-/// An Input over bytes in memory; read() gives subranges, nothing is copied.
+/// An Input over bytes in memory. read() returns subranges without copying.
 class MemoryInput final : public Input {
  public:
-  /// `budget` is that of the Input that the bytes come from.
+  /// `budget` is that of the Input from which the bytes were read.
   explicit MemoryInput(Bytes bytes, std::shared_ptr<MetadataBudget> budget = {}) noexcept
       : Input(std::move(budget)), bytes_(std::move(bytes)) {}
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }

@@ -1,4 +1,5 @@
-// core/limit_name.hpp: the names of heft::Limits' members, so that an Error names a limit that a caller can find and raise.
+// core/limit_name.hpp: the names of the members of heft::Limits, so that an Error names a limit that a caller can
+// raise.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 
 namespace heft::core {
 
-/// In the order of their declaration.
+/// In the order of declaration.
 inline constexpr std::array limit_names = std::to_array<std::string_view>({
     "tensors",
     "rank",
@@ -39,7 +40,7 @@ inline constexpr std::array limit_names = std::to_array<std::string_view>({
 });
 static_assert(sizeof(Limits) == limit_names.size() * sizeof(std::uint64_t), "a member of Limits has no row in limit_names");
 
-/// The name of a member of Limits. Made from a literal while compiling: a name that Limits lacks does not compile.
+/// The name of a member of Limits. The constructor is consteval: a name that Limits lacks does not compile.
 class LimitName {
  public:
   consteval LimitName(const char* name) : name_(name) {  // NOLINT: a literal is a name

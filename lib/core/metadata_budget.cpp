@@ -23,7 +23,7 @@ void MetadataBudget::take(std::uint64_t bytes) {
     if (const std::uint64_t most = limit(); wanted > most) [[unlikely]]
       throw Error(ErrorCode::limit_exceeded,
                   fmt::format("expected metadata that take at most {} bytes of memory (Limits::metadata_memory_bytes), "
-                              "what {} bytes of the file declare takes {} or more",
+                              "{} bytes of the file declare {} or more",
                               most, read_bytes(), wanted));
   } while (!used_.compare_exchange_weak(used, wanted, std::memory_order_relaxed));
   std::uint64_t peak = peak_bytes();

@@ -29,7 +29,7 @@ std::uint64_t load4(const char* from) noexcept {
   return word;
 }
 
-// All bytes of up to 8, in a word; the length tells apart what looks the same.
+// Packs up to 8 bytes in a word. Texts of different lengths can give the same word; the length is hashed too.
 std::uint64_t load_short(const char* from, std::size_t size) noexcept {
   if (size >= 4) return load4(from) << 32 | load4(from + size - 4);
   if (size == 0) return 0;
@@ -51,7 +51,7 @@ NameHash::NameHash() {
   key_ = key;
 }
 
-// The salt is multiplied under the key before the text meets it: were it only added, a text could take back what it adds.
+// The salt is multiplied under the key before the text is mixed in. If it were only xored, a text could cancel it.
 std::uint64_t NameHash::operator()(std::string_view text, std::uint64_t salt) const noexcept {
   const std::uint64_t key = key_[0] ^ odd_a;
   std::uint64_t state = fold(salt ^ key_[1], key ^ text.size());

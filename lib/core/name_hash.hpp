@@ -1,4 +1,5 @@
-// core/name_hash.hpp: the hash of every table of names. Names come from files, so somebody may have chosen them to collide.
+// core/name_hash.hpp: the hash of every table of names. It is keyed, because the author of a file can choose names that
+// collide under a hash that he knows.
 #pragma once
 
 #include <array>
@@ -7,13 +8,14 @@
 
 namespace heft::core {
 
-/// A keyed hash: which names collide cannot be known outside this process.
+/// A hash under a secret key of this process.
 class NameHash {
  public:
-  /// The process's key, drawn from the system's random source when it is first asked for. One key for all tables, because a
-  /// draw costs microseconds (cpuid traps in virtual machines) and a checkpoint of many shards has many tables.
+  /// Uses the key of the process, which is drawn from the system's random source on first use. All tables share the
+  /// key: drawing one costs microseconds (cpuid traps in virtual machines), and a checkpoint of many shards has many
+  /// tables.
   NameHash();
-  /// `salt` makes one key many: the hash of (salt, text).
+  /// Returns the hash of (salt, text).
   [[nodiscard]] std::uint64_t operator()(std::string_view text, std::uint64_t salt = 0) const noexcept;
 
  private:

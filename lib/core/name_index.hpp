@@ -1,4 +1,5 @@
-// core/name_index.hpp: flat names to positions: one open-addressing table of 32-bit slots, nothing allocated for a lookup.
+// core/name_index.hpp: an open-addressing table of 32-bit slots from flat names to positions. A lookup allocates
+// nothing.
 #pragma once
 
 #include <bit>
@@ -8,20 +9,21 @@
 
 namespace heft::core {
 
-/// Positions 0..count-1 by name. The names themselves live elsewhere: every call is given `same(position)`, which compares one.
+/// Positions 0..count-1 by name. The caller stores the names: every call takes `same(position)`, which compares one.
 ///
-/// A slot holds a position and, in the bits that positions of this table do not need, bits of the hash: probes that pass over other names
-/// seldom look at them.
+/// A slot holds a position and, in the bits that positions of this table do not need, bits of the hash. A probe
+/// compares those first and seldom compares another name.
 class NameIndex {
  public:
   static constexpr std::uint32_t none = 0xFFFFFFFF;
 
   NameIndex() = default;
-  /// Room for positions below `count` < 2^31, at most two thirds full.
+  /// Reserves slots for positions below `count` < 2^31; at most two thirds of the slots are used.
   explicit NameIndex(std::size_t count)
       : slots_(std::bit_ceil(count + count / 2 + 2), empty), position_mask_(std::bit_ceil(count + 1) - 1) {}
 
-  /// Enters `position` and returns `none`; or returns a position already there for which `same(position)` holds, and enters nothing.
+  /// Inserts `position` and returns `none`; or inserts nothing and returns the stored position for which
+  /// `same(position)` holds.
   template <class Same>
   std::uint32_t insert(std::uint64_t hash, std::uint32_t position, const Same& same) {
     const std::size_t slot = probe(hash, same);
@@ -30,7 +32,7 @@ class NameIndex {
     return none;
   }
 
-  /// The position for which `same(position)` holds, or `none`.
+  /// Returns the position for which `same(position)` holds, or `none`.
   template <class Same>
   [[nodiscard]] std::uint32_t find(std::uint64_t hash, const Same& same) const noexcept {
     if (slots_.empty()) return none;
@@ -38,7 +40,7 @@ class NameIndex {
     return slot == empty ? none : slot & position_mask_;
   }
 
-  /// What an index with room for so many takes.
+  /// Returns the bytes of an index for `count` positions.
   [[nodiscard]] static std::size_t size_for(std::size_t count) noexcept {
     return std::bit_ceil(count + count / 2 + 2) * sizeof(std::uint32_t);
   }
@@ -47,8 +49,8 @@ class NameIndex {
  private:
   static constexpr std::uint32_t empty = 0xFFFFFFFF;
 
-  // The high half of the hash chooses no slot, so its bits tell names in neighbouring slots apart. Never equal to `empty`: a position is
-  // below the mask.
+  // The low half of the hash chooses the slot, so bits of the high half distinguish names in neighbouring slots. A slot
+  // never equals `empty`, because a position is below the mask.
   [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(hash >> 32) & ~position_mask_; }
 
   template <class Same>

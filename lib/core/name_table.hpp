@@ -10,15 +10,15 @@
 
 namespace heft::core {
 
-/// Positions 0, 1, 2, ... by name; the names themselves live elsewhere, and every call is given `name_of(position)`.
+/// Positions 0, 1, 2, ... by name. The caller stores the names: every call takes `name_of(position)`.
 class NameTable {
  public:
   static constexpr std::uint32_t none = NameIndex::none;
 
-  /// `expected` names fit without growing; a guess is good enough.
+  /// `expected` names fit without growing; it can be an estimate.
   explicit NameTable(std::size_t expected = 0) : index_(expected), room_(expected) {}
 
-  /// Enters the next position and returns `none`; or returns the position that has that name already, and enters nothing.
+  /// Inserts the next position and returns `none`; or inserts nothing and returns the position that has this name.
   template <class NameOf>
   std::uint32_t add(std::string_view name, const NameOf& name_of) {
     if (count_ == room_) grow(name_of);

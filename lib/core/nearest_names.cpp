@@ -21,7 +21,7 @@ std::size_t bucket(char first, char second, std::size_t buckets) noexcept {
   return (static_cast<unsigned char>(first) * std::size_t{31} + static_cast<unsigned char>(second)) % buckets;
 }
 
-// The bytes of a name that are compared. `buffer` holds them where they are not one run of it.
+// Returns the bytes of a name that are compared; `buffer` holds them when they are its first and last bytes.
 std::string_view compared_part(std::string_view name, std::array<char, max_compared>& buffer) noexcept {
   if (name.size() <= max_compared) return name;
   constexpr std::size_t half = max_compared / 2;
@@ -30,7 +30,7 @@ std::string_view compared_part(std::string_view name, std::array<char, max_compa
   return {buffer.data(), buffer.size()};
 }
 
-// Drops what both begin and end with: it changes no distance.
+// Drops the common prefix and suffix, which do not change the distance.
 void drop_common_ends(std::string_view& a, std::string_view& b) noexcept {
   const auto front = static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
   a.remove_prefix(front);
@@ -41,7 +41,7 @@ void drop_common_ends(std::string_view& a, std::string_view& b) noexcept {
   b.remove_suffix(back);
 }
 
-// Edit distance of a and b, or anything over `bound` when it is more than that.
+// Returns the edit distance of a and b, or a number over `bound` when the distance is over `bound`.
 std::size_t distance(std::string_view a, std::string_view b, std::size_t bound) {
   drop_common_ends(a, b);
   if (a.size() > b.size()) std::swap(a, b);
@@ -83,7 +83,7 @@ bool NearestNames::offer(std::string_view name) {
   return true;
 }
 
-// One edit makes at most two pairs that were not there.
+// Counts the pairs of neighbouring characters of `name` that `wanted` lacks. One edit adds at most two such pairs.
 std::size_t NearestNames::pairs_apart(std::string_view name) const noexcept {
   std::size_t apart = 0;
   for (std::size_t i = 1; i < name.size(); ++i)

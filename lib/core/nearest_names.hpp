@@ -1,4 +1,4 @@
-// core/nearest_names.hpp: the names nearest to one that was not found, for "did you mean".
+// core/nearest_names.hpp: the names nearest to a name that was not found, for "did you mean".
 #pragma once
 
 #include <bitset>
@@ -11,23 +11,23 @@
 
 namespace heft::core {
 
-/// Finds, among the names that are offered to it one by one, up to three at the smallest edit distance from `wanted`;
-/// names further away than a third of its length do not count. Names longer than 256 bytes are compared by their first
-/// and last 128.
+/// Finds, among names that are offered one by one, up to three at the smallest edit distance from `wanted`. Names at a
+/// distance over a third of its length are ignored. Names longer than 256 bytes are compared by their first and last
+/// 128 bytes.
 ///
-/// The work is bounded, however many names there are and however long: offered names are read once, and only the first
-/// 8 MiB of them (a name counts as 8 bytes at least). The edit distance is computed for the 64 that share the most
-/// pairs of neighbouring characters with `wanted`.
+/// The work is bounded for any number of names of any length: only the first 8 MiB of offered names are read, once each
+/// (a name counts as at least 8 bytes), and the edit distance is computed for the 64 names that share the most pairs of
+/// neighbouring characters with `wanted`.
 class NearestNames {
  public:
   explicit NearestNames(std::string_view wanted);
 
-  /// Looks at one more name. Returns false when no further name will be looked at.
+  /// Considers one more name. Returns false when no further name will be considered.
   bool offer(std::string_view name);
 
-  /// Best first; of equally near names, those offered first.
+  /// Returns the names, nearest first; names at equal distance in the order in which they were offered.
   [[nodiscard]] std::vector<std::string> found() const;
-  /// " (did you mean 'a' or 'b'?)", or nothing when no name is near.
+  /// Returns " (did you mean 'a' or 'b'?)", or an empty string when no name is near.
   [[nodiscard]] std::string did_you_mean() const;
 
  private:
@@ -41,9 +41,9 @@ class NearestNames {
   void keep(std::size_t pairs_apart, std::string_view name);
 
   std::string wanted_;
-  std::size_t bound_ = 1;  // largest distance of a near name
+  std::size_t bound_ = 1;  // max distance of a near name
   std::bitset<pair_buckets> pairs_;
-  std::uint64_t bytes_left_;  // of names, that will still be looked at
+  std::uint64_t bytes_left_;  // of names, that will still be considered
   std::uint64_t offered_ = 0;
   std::vector<Candidate> candidates_;  // a heap, the worst in front
 };

@@ -35,7 +35,8 @@ Dims& Dims::operator=(Dims other) noexcept {
 bool operator==(const Dims& a, const Dims& b) noexcept { return std::ranges::equal(a.span(), b.span()); }
 
 std::uint64_t Shape::element_count() const {
-  // Overflow is tested on the product of the non-zero dims, so that [0, 2^63, 4] and [2^63, 4, 0] are refused alike.
+  // Overflow is tested on the product of the non-zero dims, so that the order of dims does not decide: [0, 2^63, 4] and
+  // [2^63, 4, 0] are both refused.
   std::uint64_t product = 1;
   bool empty = false;
   for (const std::int64_t dim : *this) {

@@ -1,4 +1,4 @@
-// core/table.hpp: a vector whose growth is counted: every table that is made of a file's metadata is one.
+// core/table.hpp: a vector whose growth is counted in a budget. Every table of a file's metadata is one.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,9 @@
 
 namespace heft::core {
 
-/// A std::vector that takes the bytes of its elements of a MetadataBudget before they are there. It counts elements,
-/// not capacity, a few ahead: so the count does not depend on how a vector grows, and pushing costs a comparison.
+/// A std::vector that takes the bytes of its elements from a MetadataBudget before it adds them. It counts elements,
+/// not capacity, so that the count does not depend on how a vector grows; it counts a few ahead, so that most
+/// push_back() calls only compare two numbers.
 template <class T>
 class Table : private std::vector<T> {
   using Base = std::vector<T>;
@@ -25,13 +26,13 @@ class Table : private std::vector<T> {
   using typename Base::iterator;
   using typename Base::value_type;
 
-  /// Nothing is counted without a budget.
+  /// Without a budget nothing is counted.
   Table() noexcept = default;
   explicit Table(std::shared_ptr<MetadataBudget> budget) noexcept : charge_(std::move(budget)) {}
   Table(Table&& other) noexcept = default;
   Table& operator=(Table&& other) noexcept = default;
 
-  /// Takes over rows that were made elsewhere.
+  /// Replaces the rows by `rows`, which are counted.
   void adopt(std::vector<T> rows) {
     count(rows.size());
     static_cast<Base&>(*this) = std::move(rows);
@@ -53,7 +54,7 @@ class Table : private std::vector<T> {
   using Base::size;
   using Base::operator[];
 
-  /// Room is address space until it is used, so that it is not counted.
+  /// Reserved capacity is address space until it is written, so it is not counted.
   using Base::reserve;
   using Base::shrink_to_fit;
 
@@ -92,7 +93,7 @@ class Table : private std::vector<T> {
   }
 
  private:
-  // So many rows are counted at most before they are there.
+  // Upper bound of the rows that are counted ahead.
   static constexpr std::size_t rows_ahead = std::max<std::size_t>(4096 / sizeof(T), 1);
 
   void count(std::size_t rows) {

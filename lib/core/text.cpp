@@ -10,7 +10,8 @@
 namespace heft::core {
 namespace {
 
-// Length of the well-formed UTF-8 sequence at the front of `text` (Unicode 15, table 3-7), 0 when it is not one.
+// Returns the length of the well-formed UTF-8 sequence at the front of `text` (Unicode 15, table 3-7), 0 if there is
+// none.
 std::size_t sequence_length(std::string_view text) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
   const std::uint8_t lead = byte(0);
@@ -49,7 +50,7 @@ void append_escape(std::string& out, CodePoint code, char byte) {
   else fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
 }
 
-// `quote` and, with it, the backslash are escaped too; no_quote: neither.
+// Escapes code points that are not printable, `quote` and the backslash; with no_quote neither of the last two.
 std::string without_controls(std::string_view text, std::size_t limit, char32_t quote) {
   std::string out;
   for (std::size_t characters = 0; !text.empty(); ++characters) {
@@ -113,7 +114,7 @@ char* Arena::room_for(std::size_t size) {
   constexpr std::size_t max_block_bytes = 16u << 10;
   if (size > left_) {
     const std::size_t block_bytes = std::clamp(held_, min_block_bytes, max_block_bytes);
-    // A long string gets a block of its own, so that the rest of the current one is not lost.
+    // A long string gets a separate block, so that the rest of the current block stays usable.
     const bool own = size > block_bytes / 4;
     const std::size_t fresh = own ? size : block_bytes;
     charge_.add(fresh);

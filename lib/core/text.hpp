@@ -1,4 +1,4 @@
-// core/text.hpp: strings from files on their way into sentences, and a place to keep strings.
+// core/text.hpp: escaping of strings from files for messages, UTF-8 checks, and an arena of strings.
 #pragma once
 
 #include <cstddef>
@@ -11,39 +11,41 @@
 
 namespace heft::core {
 
-/// False for code points that act on a terminal or reorder what a reader sees: C0 and C1 controls, DEL, line and paragraph separators
-/// (U+2028, U+2029) and marks of direction (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069).
+/// Returns false for code points that control a terminal or reorder the text that a reader sees: C0 and C1 controls,
+/// DEL, line and paragraph separators (U+2028, U+2029) and direction marks (U+061C, U+200E, U+200F, U+202A to U+202E,
+/// U+2066 to U+2069).
 bool is_printable(char32_t code_point) noexcept;
 
-/// A text from a file as it stands in a sentence: code points that are not printable as \n, \x1b, \u0085, \u202e, quotes and backslashes as \'
-/// and \\, each byte that is no UTF-8 as \xff; cut after `limit` characters with "...".
+/// Returns a text from a file as messages quote it: code points that are not printable become \n, \x1b, \u0085, \u202e,
+/// quotes and backslashes \' and \\, each byte that is not UTF-8 \xff. Longer texts are cut after `limit` characters,
+/// with "..." appended.
 std::string escaped(std::string_view text, std::size_t limit = 200);
 
-/// A whole sentence, in which names are escaped already: as escaped(), but quotes and backslashes stay. The last line of defence of
-/// everything that leaves heft; what is printable stays as it is.
+/// Returns a whole sentence with escapes as in escaped(), except that quotes and backslashes are kept, because names in
+/// it are escaped already. Every Error passes through it, so that no message can control a terminal.
 std::string printable(std::string sentence, std::size_t limit = 8192);
 
-/// A code point and its length in bytes. A byte that starts no well-formed UTF-8 has the length 0.
+/// A code point and its length in bytes. The length is 0 for a byte that starts no well-formed UTF-8 sequence.
 struct CodePoint {
   char32_t value = 0;
   std::size_t length = 0;
 };
-/// The first of `text`, which is not empty.
+/// Returns the first code point of `text`, which is not empty.
 CodePoint first_code_point(std::string_view text) noexcept;
 
-/// True when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
+/// Returns true when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;
 
-/// Keeps strings at addresses that do not move until it dies. Blocks grow with what is held, from 256 bytes to 16 KiB:
-/// 92,000 names cost some hundred allocations, and an arena for each of many shards wastes little.
+/// Stores strings at fixed addresses until it is destroyed. A new block is as large as all blocks so far, between 256
+/// bytes and 16 KiB: 92,000 names need some hundred allocations, and a small arena wastes little.
 class Arena {
  public:
   Arena() noexcept = default;
-  /// Counts its blocks.
+  /// Counts its blocks in `budget`.
   explicit Arena(std::shared_ptr<MetadataBudget> budget) noexcept : charge_(std::move(budget)) {}
 
   std::string_view store(std::string_view text);
-  /// Bytes held, for accounting.
+  /// Bytes allocated for blocks.
   [[nodiscard]] std::size_t size_bytes() const noexcept { return held_; }
 
  private:
