@@ -22,12 +22,13 @@ Bytes MemoryInput::read(std::uint64_t offset, std::uint64_t size) const {
 
 Cursor::Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes)
     : input_(input), offset_(begin), end_(end), first_chunk_bytes_(chunk_bytes), chunk_bytes_(chunk_bytes) {
-  if (begin > end) throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its begin, it ends at {}", end), {.offset = begin});
+  if (begin > end) throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its start, found the end {}", end), {.offset = begin});
   require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
 std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
-  // Looks for the LF in what is at hand first; only a line that crosses a chunk costs a copy of its begin.
+  // Searches 256 bytes first, then four times as many each time, so that a short line does not fetch a whole region.
+  // Only a line that crosses the end of a chunk is fetched a second time.
   for (std::uint64_t look = std::min<std::uint64_t>(remaining(), 256);; look = std::min(remaining(), look * 4)) {
     const std::byte* from = next(look, what);
     at_ = from;
@@ -61,8 +62,9 @@ std::vector<Bytes> Cursor::release() noexcept {
 
 const std::byte* Cursor::refill(std::uint64_t size, std::string_view what) {
   require_inside(offset_, size, end_, what);
-  // Who has read to the end of a chunk will read on: a tokenizer's strings are many small reads otherwise.
-  if (limit_ != nullptr && chunk_bytes_ < largest_chunk_bytes) chunk_bytes_ = std::min(2 * chunk_bytes_, largest_chunk_bytes);
+  // A chunk that follows the one before it without a gap is twice as large: sequential readers, such as those of a
+  // tokenizer's strings, make few reads then.
+  if (limit_ != nullptr && chunk_bytes_ < max_chunk_bytes) chunk_bytes_ = std::min(2 * chunk_bytes_, max_chunk_bytes);
   const std::uint64_t fetched = std::min(std::max(size, chunk_bytes_), remaining());
   chunks_.push_back(input_.read(offset_, fetched));
   at_ = chunks_.back().span().data();

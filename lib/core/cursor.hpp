@@ -1,4 +1,4 @@
-// core/cursor.hpp: the one way to walk through the bytes of a file: in order, checked, in chunks.
+// core/cursor.hpp: checked sequential reading of a file's bytes, in chunks.
 #pragma once
 
 #include <cstddef>
@@ -13,49 +13,51 @@
 
 namespace heft::core {
 
-/// Reads a region of an Input from its begin to its end. Numbers and spans are checked against what remains; a declared length is never
-/// allocated, only compared.
+/// Reads a region of an Input from its start to its end. Numbers and spans are checked against the bytes that remain; a
+/// declared length is never allocated, only compared.
 ///
-/// Bytes come in chunks of at least `chunk_bytes` (fewer at the end), each read once; where chunks follow each other without
-/// a gap, each is twice as large, to largest_chunk_bytes; behind what is skipped they are small again. Spans that
-/// take() gives stay valid while the chunks live: release() hands them over, so that names can point into them. A
-/// memory Input is not copied.
+/// Bytes are fetched in chunks of at least `chunk_bytes` (fewer at the end), each once. A chunk that follows another
+/// without a gap is twice as large, up to max_chunk_bytes; after a skip, chunks start small again. Spans returned by
+/// take() are valid while the chunks live: release() hands the chunks over, so that names can point into them. The
+/// bytes of a MemoryInput are not copied.
 class Cursor {
  public:
   static constexpr std::uint64_t default_chunk_bytes = 256u << 10;
-  static constexpr std::uint64_t largest_chunk_bytes = 2u << 20;
+  static constexpr std::uint64_t max_chunk_bytes = 2u << 20;
 
-  /// The region [begin, end) of `input`, which must outlive the cursor. Throws Error{corrupt} unless begin <= end <= size.
+  /// Reads the region [begin, end) of `input`, which must outlive the cursor. Throws Error{corrupt} unless
+  /// begin <= end <= size.
   Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes = default_chunk_bytes);
   explicit Cursor(const Input& input) : Cursor(input, 0, input.size_bytes()) {}
 
-  /// The Input's.
+  /// Returns the budget of the Input.
   [[nodiscard]] const std::shared_ptr<MetadataBudget>& budget() const noexcept { return input_.budget(); }
-  /// Byte offset in the Input of the next byte.
+  /// Offset of the next byte in the Input.
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_; }
   /// Bytes left in the region.
   [[nodiscard]] std::uint64_t remaining() const noexcept { return end_ - offset_; }
 
-  /// The next sizeof(T) bytes as a number. `what` names it in the Error{corrupt} thrown when fewer remain.
+  /// Returns the next sizeof(T) bytes as a number. `what` names it in the Error{corrupt} thrown when fewer remain.
   template <class T>
   T little(std::string_view what) { return load_le<T>(next(sizeof(T), what)); }
   template <class T>
   T big(std::string_view what) { return load_be<T>(next(sizeof(T), what)); }
   std::uint8_t u8(std::string_view what) { return std::to_integer<std::uint8_t>(*next(1, what)); }
 
-  /// The next `size` bytes, contiguous in memory.
+  /// Returns the next `size` bytes, contiguous in memory.
   std::span<const std::byte> take(std::uint64_t size, std::string_view what) {
     return {next(size, what), static_cast<std::size_t>(size)};
   }
   std::string_view text(std::uint64_t size, std::string_view what) {
     return {reinterpret_cast<const char*>(next(size, what)), static_cast<std::size_t>(size)};
   }
-  /// The bytes up to the next LF, which is consumed and not returned; at most `limit` bytes before it.
+  /// Returns the bytes up to the next LF, which is consumed and not returned. Throws Error{corrupt} when `limit` bytes
+  /// contain no LF.
   std::string_view line(std::uint64_t limit, std::string_view what);
   /// Passes over `size` bytes without reading them.
   void skip(std::uint64_t size, std::string_view what);
 
-  /// Hands over the chunks read so far; spans stay valid as long as these live. The cursor can go on.
+  /// Hands over the chunks read so far; spans are valid as long as these live. The cursor can be read further.
   [[nodiscard]] std::vector<Bytes> release() noexcept;
 
  private:
