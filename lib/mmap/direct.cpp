@@ -32,7 +32,7 @@ bool is_same_file(int handle, const Identity& identity) noexcept {
   return sys::fstat(handle, status) == 0 && status.st_dev == identity.device && status.st_ino == identity.inode;
 }
 
-// What the file system says, or a page where it says nothing.
+// Returns the alignment that the file system reports, or a page when it reports none.
 sys::DirectAlignment alignment_of(int handle) noexcept {
   sys::DirectAlignment alignment;
   if (sys::statx_direct(handle, alignment) == 0) return alignment;
@@ -59,16 +59,17 @@ DirectFile::~DirectFile() { sys::close(handle_); }
 
 DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
   const auto open = file->descriptor();
-  if (lives_in_memory(open->get())) return {.file = nullptr, .reason = "the file lives in memory: there is no cache to go past"};
-  // Without O_NONBLOCK, which makes io_uring answer EAGAIN instead of waiting; this is known to be a regular file.
+  if (lives_in_memory(open->get())) return {.file = nullptr, .reason = "the file is in a memory file system: no page cache to bypass"};
+  // Without O_NONBLOCK, with which io_uring returns EAGAIN instead of waiting. The file is known to be a regular one,
+  // so that open() cannot hang.
   const std::string link = fmt::format("/proc/self/fd/{}", open->get());
   Descriptor opened = open_at(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   if (const int error = opened.os_error())
-    return {.file = nullptr, .reason = "opening with O_DIRECT: " + std::generic_category().message(error)};
+    return {.file = nullptr, .reason = "open(O_DIRECT): " + std::generic_category().message(error)};
   if (!is_same_file(opened.get(), file->identity())) return {.file = nullptr, .reason = "/proc/self/fd does not lead to the opened file"};
   const auto [memory, offset] = alignment_of(opened.get());
   if (!std::has_single_bit(memory) || !std::has_single_bit(offset))
-    return {.file = nullptr, .reason = "the file system does not read this file directly"};
+    return {.file = nullptr, .reason = "the file system does no direct reads of this file"};
   std::unique_ptr<const DirectFile> direct(new DirectFile(opened.get(), std::move(file), offset, memory));
   opened.release();
   return {.file = std::move(direct), .reason = {}};

@@ -1,4 +1,4 @@
-// Direct reads without io_uring: each wait() makes one.
+// Direct reads without io_uring: each wait() makes one pread.
 #include <deque>
 #include <utility>
 

@@ -11,10 +11,10 @@
 namespace heft::mmap {
 namespace {
 
-// One registered buffer of io_uring holds no more, and it is far beyond what a device takes at once.
+// The limit of one registered buffer of io_uring; devices take far less in one request.
 constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
 
-// Answers without a byte in a row after which a request is no longer sent again: nothing may hang.
+// Consecutive answers without a byte after which a request is read through the page cache, so that no load can hang.
 constexpr unsigned most_stalls = 64;
 
 ErrorPlace at(const DirectFile& file, std::uint64_t offset, int os_error = 0) {
@@ -29,7 +29,7 @@ std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile>
 std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
   const std::uint64_t file_size = file.file().size_bytes();
   if (offset >= file_size || size == 0 || size > most_bytes)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected 1 to {} bytes from inside its {}, asked for {}", most_bytes, file_size, size),
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes", most_bytes, file_size, size),
                 at(file, offset));
   return std::min(size, file_size - offset);
 }
@@ -59,21 +59,21 @@ DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stat
                   at(*file_, offset()));
     case EINTR:
     case EAGAIN: return stall(stats);
-    case EINVAL:      // an alignment that the file system did not tell
+    case EINVAL:      // an alignment that the file system did not report
     case EOPNOTSUPP:
     case ENOMEM:      // for pinning the pages
-    case EFAULT:      // memory that cannot be pinned: the copying read may still write to it, or says so itself
+    case EFAULT:      // memory that cannot be pinned: a buffered read can still write to it, or reports EFAULT too
       return finish_buffered(stats);
     default:
       throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_), at(*file_, offset(), static_cast<int>(-result)));
   }
 }
 
-// A device may stop anywhere; the next direct read has to begin on a block.
+// A read can stop at any byte, but the next direct read must start at an aligned offset.
 bool DirectRequest::can_go_on() const noexcept { return offset() % file_->offset_alignment() == 0; }
 
 DirectRequest::Step DirectRequest::advance(std::uint64_t bytes, DirectStats& stats) {
-  // A file that grew gives more than there was at open.
+  // A file that has grown since open can return more bytes than the range had.
   bytes = std::min(bytes, wanted_ - done_);
   done_ += bytes;
   stats.direct_bytes += bytes;

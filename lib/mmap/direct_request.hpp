@@ -1,4 +1,4 @@
-// mmap/direct_request.hpp: one direct read on its way, and what the system's answers mean for it: the same for io_uring and pread.
+// mmap/direct_request.hpp: the state of one direct read. It interprets results of io_uring and of pread alike.
 #pragma once
 
 #include <cstddef>
@@ -12,17 +12,17 @@ namespace heft::mmap {
 
 class DirectRequest {
  public:
-  /// Checks what DirectQueue::submit() promises to check, but for the number in flight.
+  /// Throws as DirectQueue::submit(), except for the number in flight.
   DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token);
 
-  /// What is to be read next.
+  /// The descriptor, offset and memory of the next read.
   [[nodiscard]] int handle() const noexcept { return file_->handle(); }
   [[nodiscard]] std::uint64_t offset() const noexcept { return offset_ + done_; }
   [[nodiscard]] std::span<std::byte> rest() const noexcept { return into_.subspan(static_cast<std::size_t>(done_)); }
 
   enum class Step : std::uint8_t { again, finished };
-  /// Takes the system's answer, bytes or -errno, to a read of rest(). Reads the rest through the page cache where it cannot go on directly.
-  /// Throws Error{io, changed_on_disk}.
+  /// Takes the result, bytes or -errno, of a read of rest(). Reads the rest through the page cache when direct reads
+  /// cannot continue. Throws Error{io, changed_on_disk}.
   Step settle(std::int64_t result, DirectStats& stats);
 
   [[nodiscard]] DirectCompletion completion() const noexcept { return {.token = token_, .size_bytes = done_}; }
@@ -39,10 +39,10 @@ class DirectRequest {
   std::uint64_t token_;
   std::uint64_t wanted_;     // bytes of the file in the range
   std::uint64_t done_ = 0;   // of those, in the buffer
-  unsigned stalls_ = 0;      // answers in a row that brought nothing
+  unsigned stalls_ = 0;      // consecutive answers without a byte
 };
 
-/// The two kinds of queue. open_ring_queue() gives null, and the reason, where io_uring is not to be had.
+/// The two kinds of queue. open_ring_queue() returns null and sets `reason` when io_uring is not available.
 std::unique_ptr<DirectQueue> open_pread_queue(DirectSetup setup, std::string reason);
 std::unique_ptr<DirectQueue> open_ring_queue(const DirectSetup& setup, std::string& reason);
 

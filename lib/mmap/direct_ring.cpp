@@ -1,5 +1,6 @@
-// Direct reads through io_uring, with registered buffers where the system lets them be registered. Files are not: what that saves goes unnoticed
-// beside reads of this size, and a registered one takes a descriptor as long as the queue lives.
+// Direct reads through io_uring, with registered buffers where the system allows it. Files are not registered: that
+// saves too little to measure at this size of reads, and a registered file keeps a descriptor as long as the queue
+// lives.
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -15,7 +16,7 @@
 namespace heft::mmap {
 namespace {
 
-// Refusals of io_uring_enter in a row (EAGAIN: no memory for a request, EBUSY) after which it is a failure.
+// Consecutive refusals of io_uring_enter (EAGAIN: no memory for a request, EBUSY) after which the load fails.
 constexpr unsigned most_refusals = 10'000;
 
 std::string sentence(const char* call, int result) { return std::string(call) + ": " + std::generic_category().message(-result); }
@@ -35,7 +36,7 @@ class RingQueue final : public DirectQueue {
   }
   ~RingQueue() override { drain(); }
 
-  /// 0, or -errno; then the queue is of no use.
+  /// Returns 0, or -errno: then the queue is unusable.
   int open() {
     const int result = ring_.open(setup_.depth);
     if (result < 0) return result;
@@ -81,14 +82,14 @@ class RingQueue final : public DirectQueue {
   void register_buffers() {
     if (setup_.buffers.empty()) return;
     if (const int result = ring_.register_buffers(setup_.buffers); result < 0) {
-      reason_ = sentence("registering buffers", result);
+      reason_ = sentence("io_uring_register_buffers", result);
       return;
     }
     for (std::size_t i = 0; i < setup_.buffers.size(); ++i) buffers_.push_back({setup_.buffers[i], static_cast<int>(i)});
     std::sort(buffers_.begin(), buffers_.end(), lies_before);
   }
 
-  // Index of the registered buffer that holds all of `into`, or -1.
+  // Returns the index of the registered buffer that contains all of `into`, or -1.
   [[nodiscard]] int buffer_of(std::span<std::byte> into) const noexcept {
     auto after = std::upper_bound(buffers_.begin(), buffers_.end(), Registered{into, 0}, lies_before);
     if (after == buffers_.begin()) return -1;
@@ -115,18 +116,19 @@ class RingQueue final : public DirectQueue {
       sent_any_ = sent_any_ || result > 0;
       refusals_ = 0;
     } else if (result == 0 || result == -EAGAIN || result == -EBUSY) {
-      if (++refusals_ > most_refusals) throw Error(ErrorCode::out_of_memory, "the system takes no more reads", {.os_error = -result});
+      if (++refusals_ > most_refusals) throw Error(ErrorCode::out_of_memory, "io_uring_enter()", {.os_error = -result});
     } else if (!sent_any_ && (result == -EPERM || result == -EACCES || result == -ENOSYS)) {
-      // A sandbox that lets a ring be set up and not used. The kernel has none of the requests.
+      // A sandbox that allows io_uring_setup but not io_uring_enter. The kernel has received none of the requests, so
+      // they are read with pread.
       refused_ = true;
       unsent_ = 0;
       reason_ = (reason_.empty() ? "" : reason_ + "; ") + sentence("io_uring_enter", result);
     } else if (result != -EINTR) {
-      throw Error(ErrorCode::io, "reads cannot be sent", {.os_error = -result});
+      throw Error(ErrorCode::io, "io_uring_enter()", {.os_error = -result});
     }
   }
 
-  // Sends first, even when an answer is there: the device is to have work while the caller looks at it.
+  // Sends first, even when an answer is available, so that the device works while the caller handles the answer.
   sys::Ring::Answer next_answer() {
     flush();
     sys::Ring::Answer answer;
@@ -134,7 +136,7 @@ class RingQueue final : public DirectQueue {
     return answer;
   }
 
-  // Without the ring: one request, by pread.
+  // Reads one request with pread, after io_uring_enter was refused.
   DirectCompletion read_now() {
     const auto taken = std::find_if(slots_.begin(), slots_.end(), [](const auto& each) { return each.has_value(); });
     const auto slot = static_cast<unsigned>(taken - slots_.begin());
@@ -159,10 +161,11 @@ class RingQueue final : public DirectQueue {
 
   void release(unsigned slot) noexcept {
     slots_[slot].reset();
-    free_.push_back(slot);  // within the capacity it had at first
+    free_.push_back(slot);  // never allocates: the capacity is the depth
   }
 
-  // The kernel writes to the callers' memory until the last answer. Failing to wait for it would take a kernel that lost the ring.
+  // Waits for all answers, because the kernel writes to the callers' memory until the last one. The bound on refusals
+  // ends the wait only with a kernel that no longer serves the ring.
   void drain() noexcept {
     sys::Ring::Answer answer;
     for (unsigned refusals = 0; !refused_ && in_flight() > 0 && refusals < most_refusals;) {
@@ -182,7 +185,7 @@ class RingQueue final : public DirectQueue {
   std::vector<unsigned> free_;
   std::vector<Registered> buffers_;  // by address
   bool sent_any_ = false;
-  bool refused_ = false;  // io_uring_enter: requests are read one after the other
+  bool refused_ = false;  // by io_uring_enter: requests are read one after the other
   unsigned unsent_ = 0;
   unsigned refusals_ = 0;
 };

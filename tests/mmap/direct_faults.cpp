@@ -1,4 +1,5 @@
-// Direct reads under failing system calls, on both kinds of queue: linked with the twins of syscalls.cpp and ring_uring.cpp.
+// Direct reads under failing system calls, on both kinds of queue: linked with the twins of syscalls.cpp and
+// ring_uring.cpp.
 #include <doctest/doctest.h>
 
 #include <cerrno>
@@ -181,7 +182,7 @@ TEST_CASE("direct faults: a ring that may not register buffers works without, an
   const FaultPlan plan({{.call = Call::ring_register_buffers, .os_error = ENOMEM}});
   const auto queue = DirectQueue::open({.buffers = {memory.span()}});
   CHECK(queue->is_asynchronous());
-  CHECK(queue->reason().find("registering buffers: ") == 0);
+  CHECK(queue->reason().find("io_uring_register_buffers: ") == 0);
   queue->submit(file, 0, memory.span(), 1);
   CHECK(queue->wait().size_bytes == block);
   CHECK(memory.text() == test::pattern(block));
@@ -212,8 +213,8 @@ TEST_CASE("direct faults: a direct descriptor that cannot be had, or is another 
     CHECK(opening.file == nullptr);
     return opening.reason;
   };
-  CHECK(reason({.call = Call::openat, .os_error = EINVAL}).starts_with("opening with O_DIRECT: "));
-  CHECK(reason({.call = Call::openat, .os_error = ENOENT}).starts_with("opening with O_DIRECT: "));
+  CHECK(reason({.call = Call::openat, .os_error = EINVAL}).starts_with("open(O_DIRECT): "));
+  CHECK(reason({.call = Call::openat, .os_error = ENOENT}).starts_with("open(O_DIRECT): "));
   CHECK(reason({.call = Call::fstat, .os_error = EIO}).find("/proc/self/fd") == 0);
 }
 
