@@ -20,10 +20,10 @@
 namespace heft::mmap {
 namespace {
 
-// Linux transfers no more than this in one call, whatever is asked.
+// The max bytes that Linux transfers in one call.
 constexpr std::size_t most_bytes_a_call = 0x7ffff000;
 constexpr std::size_t longest_name = 255;
-// Not setuid, setgid and sticky: the new file has another owner, perhaps, and is no program.
+// Without setuid, setgid and sticky bits: the new file can have another owner, and is no program.
 constexpr ::mode_t permissions = 0777;
 constexpr std::string_view mark = ".heft-";
 constexpr std::size_t random_digits = 16;
@@ -31,7 +31,7 @@ constexpr std::size_t tail_bytes = mark.size() + random_digits;
 
 std::string joined(const std::string& folder, const std::string& name) { return folder.ends_with('/') ? folder + name : folder + '/' + name; }
 
-// The call again as long as a signal interrupts it.
+// Repeats the call while signals interrupt it.
 template <class Call>
 auto finished(Call call) {
   auto result = call();
@@ -39,7 +39,7 @@ auto finished(Call call) {
   return result;
 }
 
-// Unpredictable, or another user of the folder could put a file of that name there first and stop us.
+// Returns a random name: another user of the folder could create a file of a predictable name first and block the save.
 std::string scratch_name(const std::string& name, const std::string& path) {
   std::uint64_t random = 0;
   const auto got = finished([&] { return sys::getrandom(std::as_writable_bytes(std::span(&random, 1))); });
@@ -48,7 +48,7 @@ std::string scratch_name(const std::string& name, const std::string& path) {
   return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, random, random_digits);
 }
 
-// The beginning of NAME that a scratch file's name holds; empty for other names.
+// Returns the prefix of NAME that the name of a scratch file contains; empty for other names.
 std::string_view scratch_stem(std::string_view name) noexcept {
   if (name.size() < 1 + tail_bytes || name.front() != '.') return {};
   const std::string_view tail = name.substr(name.size() - tail_bytes);
@@ -56,7 +56,7 @@ std::string_view scratch_stem(std::string_view name) noexcept {
   return is_scratch ? name.substr(1, name.size() - 1 - tail_bytes) : std::string_view();
 }
 
-// Whether `name` still leads to the open file: another process may have removed or replaced it.
+// Returns true while `name` leads to the open file. Another process can have removed or replaced it.
 bool is_named(const Folder& folder, const std::string& name, int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
@@ -64,7 +64,7 @@ bool is_named(const Folder& folder, const std::string& name, int handle) noexcep
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
 }
 
-// Without /proc an unnamed file could never get a name.
+// Returns true when /proc/self/fd leads to the file. sys::link() needs that to give an unnamed file its name.
 bool can_be_linked(int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
@@ -74,23 +74,23 @@ bool can_be_linked(int handle) noexcept {
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
 }
 
-// errno values of a file system, or a kernel, that has no unnamed files.
+// Returns true for results of a file system, or a kernel, without unnamed files.
 bool lacks_unnamed(int result) noexcept {
   return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT || result == -EPERM;
 }
 
 void remove_if_dead(const Folder& folder, const std::string& name) noexcept {
-  // To write: network file systems lock exclusively only what is open for that.
+  // O_RDWR, because network file systems take an exclusive lock only on a file that is open for writing.
   const Descriptor opened = open_at(folder.handle(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   if (opened.get() < 0 || sys::try_lock(opened.get()) < 0) return;
   if (is_named(folder, name, opened.get())) sys::unlink(folder.handle(), name.c_str());
 }
 
-// Permissions of the regular file of that name, or nothing when the name is free.
+// Returns the permissions of the regular file of that name, or nothing when the name is free.
 std::optional<::mode_t> replaced_mode(const Folder& folder, const std::string& name, const std::string& path) {
   struct ::stat status {};
   const int result = finished([&] { return sys::fstatat(folder.handle(), name.c_str(), status); });
-  if (result == -ENOENT) return std::nullopt;  // or a symlink to nowhere, which the rename replaces
+  if (result == -ENOENT) return std::nullopt;  // or a broken symlink, which the rename replaces
   if (result < 0) throw Error(ErrorCode::io, "fstatat()", {.path = path, .os_error = -result});
   if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::refused, "expected a regular file to replace, found something else", {.path = path});
   return status.st_mode & permissions;
@@ -130,28 +130,28 @@ void ScratchFile::open(::mode_t mode) {
   }
 }
 
-// False where the system cannot; named files do then.
+// Returns false where the system has no unnamed files; open_named() is used then.
 bool ScratchFile::open_unnamed(::mode_t mode) {
   const int handle = finished([&] { return sys::create_unnamed(folder_->handle(), mode); });
   if (lacks_unnamed(handle)) return false;
-  if (handle < 0) fail("open() of a scratch file beside it", handle);
+  if (handle < 0) fail("open() of a scratch file in its folder", handle);
   if (!can_be_linked(handle)) {
     sys::close_written(handle);
     return false;
   }
   handle_ = handle;
-  sys::try_lock(handle);  // for the moment between its two names
+  sys::try_lock(handle);  // so that no process removes it between link() and rename()
   return true;
 }
 
-// False when a process that looked for dead files took it for one before it was locked.
+// Returns false to retry: the name was taken, a signal came, or another process took the file for a dead one before it
+// was locked.
 bool ScratchFile::open_named(::mode_t mode) {
   std::string name = scratch_name(name_, path_);
   const int handle = sys::create(folder_->handle(), name.c_str(), mode);
   if (handle == -EEXIST || handle == -EINTR) return false;
-  if (handle < 0) fail("open() of a scratch file beside it", handle);
-  // A file system without locks leaves the file unlocked; remove_dead_scratch() cannot lock it there either, and leaves
-  // it.
+  if (handle < 0) fail("open() of a scratch file in its folder", handle);
+  // On a file system without locks the file stays unlocked. remove_dead_scratch() cannot lock it either, and keeps it.
   if (sys::try_lock(handle) == -EWOULDBLOCK || !is_named(*folder_, name, handle)) {
     sys::unlink(folder_->handle(), name.c_str());
     sys::close_written(handle);
@@ -189,12 +189,12 @@ void ScratchFile::sync() {
   if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("fsync()", result);
 }
 
-// Closing any descriptor makes a network file system send what it has delayed. The other one keeps the lock, and the
-// file without a name.
+// Closes a duplicate, because a network file system sends delayed writes when any descriptor is closed. The remaining
+// descriptor keeps the lock, and keeps the unnamed file alive.
 void ScratchFile::finish() {
   const int twin = finished([&] { return sys::duplicate(handle_); });
   if (twin < 0) fail("dup()", twin);
-  // Linux has closed the descriptor whatever it returns, so EINTR is no reason to close again.
+  // Linux closes the descriptor even if close() returns EINTR, so it must not be closed again.
   const int result = sys::close_written(twin);
   if (result < 0 && result != -EINTR) fail("close()", result);
 }

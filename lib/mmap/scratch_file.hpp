@@ -1,4 +1,4 @@
-// mmap/scratch_file.hpp: a file that takes its name only when it is whole.
+// mmap/scratch_file.hpp: a file that gets its name only when it is complete.
 #pragma once
 
 #include <sys/types.h>
@@ -14,42 +14,42 @@
 
 namespace heft::mmap {
 
-/// A file being written in the folder where it will be NAME. A reader of NAME sees what was there before or, after
-/// publish(), all of the new file; a mapping of the old one keeps the old bytes.
+/// A file being written in the folder where it will be NAME. A reader of NAME sees the old file or, after publish(),
+/// the complete new one; a mapping of the old file keeps the old bytes.
 ///
-/// It has no name while it is written (O_TMPFILE), so that a killed process leaves nothing behind. publish() links it
-/// under a name that nothing has, `.NAME.heft-0123456789abcdef`, and renames it at once. Where the file system has no
-/// unnamed files (NFS, FAT), it has that name from the start, and its writer holds a lock on it (flock), so that
-/// remove_dead_scratch() can tell the files of killed processes.
+/// The file has no name while it is written (O_TMPFILE), so that a killed process leaves nothing behind. publish()
+/// links it under a free name, `.NAME.heft-0123456789abcdef`, and renames that to NAME. On file systems without unnamed
+/// files (NFS, FAT) it has that name from the start, and its writer holds a lock on it (flock), so that
+/// remove_dead_scratch() recognizes the files of killed processes.
 ///
-/// Removed by its destructor unless it was published. Holds a descriptor until then. Movable, so that the files of a
-/// checkpoint can wait for each other. Not for several threads at once.
+/// The destructor removes the file unless it was published. Holds a descriptor until then. Movable, so that all files
+/// of a checkpoint can be written before the first is published. For one thread at a time.
 ///
-/// Every failure is Error{io} with NAME's path and errno (a full disk: ENOSPC), but for those named below.
+/// Every failure is Error{io} with NAME's path and errno (a full disk: ENOSPC), except those named below.
 class ScratchFile {
  public:
-  /// Creates it. It gets the permission bits (0777) of the file that it will replace, or 0666 less the umask when there
-  /// is none. Throws Error{refused} when NAME is something else than a regular file. A symlink of that name will be
-  /// replaced itself, not what it points at.
+  /// Creates the file, with the permission bits (0777) of the file that it will replace, or 0666 less the umask when
+  /// there is none. Throws Error{refused} when NAME exists and is no regular file. If NAME is a symlink, the symlink
+  /// will be replaced, not its target.
   static ScratchFile create(std::shared_ptr<const Folder> folder, std::string name);
   ScratchFile(ScratchFile&& other) noexcept;
   ScratchFile& operator=(ScratchFile&&) = delete;
   ~ScratchFile();
 
-  /// Path under which the file will be known.
+  /// Returns the path of NAME.
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-  /// Takes `size` bytes of the disk now, where the file system can: a disk that is too full, or a limit on files'
-  /// sizes, is an Error before the work is done. The file has that size afterwards in any case, and reads as zeros.
+  /// Allocates `size` bytes on the disk if the file system supports that, so that a full disk or a limit on file sizes
+  /// is an Error before the work is done. In any case the file then has that size, and reads as zeros.
   void reserve(std::uint64_t size);
-  /// All of `from` at `offset`. Short writes and EINTR are continued.
+  /// Writes all of `from` at `offset`. Continues short writes and EINTR.
   void write(std::uint64_t offset, std::span<const std::byte> from);
   /// Waits until the file is on the device.
   void sync();
-  /// Waits for what the file system has delayed until a file is closed, and throws its failure. No write() after this;
-  /// publish() comes next.
+  /// Waits for writes that the file system delays until a file is closed, and throws their failure. Only publish() can
+  /// follow.
   void finish();
-  /// Takes the name NAME, in one step. Precondition: finish().
+  /// Renames the file to NAME, atomically. Requires finish().
   void publish();
 
  private:
@@ -63,22 +63,22 @@ class ScratchFile {
   std::shared_ptr<const Folder> folder_;
   std::string name_;
   std::string path_;
-  std::string scratch_;  // its name before publish(); empty: it has none
+  std::string scratch_;  // the name before publish(); empty: none
   int handle_ = -1;
 };
 
-/// Throws Error{io} with EFBIG when RLIMIT_FSIZE is below `size`: writing beyond it raises SIGXFSZ.
+/// Throws Error{io} with EFBIG when RLIMIT_FSIZE is below `size`. A write beyond the limit would raise SIGXFSZ.
 void require_file_size(const std::string& path, std::uint64_t size);
 
-/// Removes the scratch files in `folder` that killed processes left of NAMEs that begin with `stem`: those that no
-/// process holds a lock on. One that cannot be removed, or cannot be locked, stays. Throws Error{io} when the folder
-/// cannot be listed.
+/// Removes the scratch files in `folder` that killed processes left of NAMEs that start with `stem`: those on which no
+/// process holds a lock. A file that cannot be locked or removed stays. Throws Error{io} when the folder cannot be
+/// listed.
 void remove_dead_scratch(const Folder& folder, std::string_view stem);
 
-/// Waits until the names in `folder` are on the device. Throws Error{io}; a file system that cannot sync folders is no
-/// error.
+/// Waits until the names in `folder` are on the device. Does nothing on a file system that cannot sync folders. Throws
+/// Error{io}.
 void sync_folder(const Folder& folder);
-/// Removes a file of that name, if there is one. Throws Error{io}.
+/// Removes the file of that name, if it exists. Throws Error{io}.
 void remove_file(const Folder& folder, const std::string& name);
 
 }  // namespace heft::mmap

@@ -44,7 +44,7 @@ std::uint64_t file_size_limit() noexcept {
 
 int fchmod(int handle, ::mode_t mode) noexcept { return or_errno(::fchmod(handle, mode)); }
 
-// Not posix_fallocate: the C library writes into every block where the file system cannot allocate.
+// Not posix_fallocate(): if the file system cannot allocate, the C library writes into every block.
 int fallocate(int handle, std::uint64_t size) noexcept { return or_errno(::fallocate(handle, 0, 0, static_cast<off_t>(size))); }
 
 std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte> from) noexcept {
