@@ -1,4 +1,4 @@
-// mmap/descriptor.hpp: a file descriptor that is closed when nobody took it over.
+// mmap/descriptor.hpp: the RAII owner of a file descriptor.
 #pragma once
 
 #include <utility>
@@ -7,7 +7,7 @@
 
 namespace heft::mmap {
 
-/// Owns a descriptor, or holds the -errno that opening one gave.
+/// Owns a descriptor and closes it on destruction, or holds the -errno of the call that should have opened it.
 class Descriptor {
  public:
   explicit Descriptor(int handle_or_error) noexcept : handle_(handle_or_error) {}
@@ -18,16 +18,16 @@ class Descriptor {
   Descriptor& operator=(Descriptor&&) = delete;
 
   [[nodiscard]] int get() const noexcept { return handle_; }
-  /// errno of the failed opening, 0 when it succeeded.
+  /// Returns errno of the failed open, 0 when it succeeded.
   [[nodiscard]] int os_error() const noexcept { return handle_ < 0 ? -handle_ : 0; }
-  /// The caller closes from now on.
+  /// Returns the descriptor and gives up ownership: the caller closes it.
   int release() noexcept { return std::exchange(handle_, -1); }
 
  private:
   int handle_;
 };
 
-/// sys::openat, begun again when a signal interrupts it (network file systems, FUSE).
+/// Calls sys::openat, again when a signal interrupts it (network file systems, FUSE).
 Descriptor open_at(int folder, const char* name, int flags) noexcept;
 
 }  // namespace heft::mmap

@@ -15,7 +15,7 @@ std::shared_ptr<DescriptorPool> DescriptorPool::for_shards() {
 }
 
 void DescriptorPool::keep(std::shared_ptr<const Descriptor> opened) {
-  std::shared_ptr<const Descriptor> oldest;  // closed after the lock is given back
+  std::shared_ptr<const Descriptor> oldest;  // declared before the lock, so that it is closed after the unlock
   const std::lock_guard lock(mutex_);
   kept_.push_back(std::move(opened));
   if (kept_.size() <= capacity_) return;

@@ -1,4 +1,4 @@
-// mmap/descriptor_pool.hpp: the descriptors of files that belong together, of which few are open at a time.
+// mmap/descriptor_pool.hpp: a bound on the descriptors that files of one checkpoint keep open.
 #pragma once
 
 #include <cstddef>
@@ -11,22 +11,22 @@
 
 namespace heft::mmap {
 
-/// How many descriptors this process may have open: soft RLIMIT_NOFILE.
+/// Returns how many descriptors this process can have open: soft RLIMIT_NOFILE.
 [[nodiscard]] std::uint64_t descriptor_limit() noexcept;
 
-/// Keeps the descriptors opened last. What it lets go is closed once its last user has let go too. Members may be
-/// called from several threads.
+/// Keeps the descriptors that were opened last. A descriptor that it drops is closed when the last user has released
+/// it. Members can be called from several threads.
 class DescriptorPool {
  public:
   /// Keeps up to `capacity` >= 1 descriptors.
   explicit DescriptorPool(std::size_t capacity) : capacity_(capacity) {}
-  /// For the shards of a checkpoint: a quarter of what the process may have open, 4 to 256. Models that are published
-  /// have up to some 200 shards, all of which stay open under the usual limit of 1,024.
+  /// Returns a pool for the shards of a checkpoint. Its capacity is a quarter of the process's limit, between 4 and
+  /// 256: published models have up to some 200 shards, all of which stay open under the usual limit of 1,024.
   static std::shared_ptr<DescriptorPool> for_shards();
 
-  /// Keeps a descriptor, in place of the one kept longest where there are too many.
+  /// Adds a descriptor. Drops the oldest one when the pool is over its capacity.
   void keep(std::shared_ptr<const Descriptor> opened);
-  /// Lets half of them go: the process has too many open. False: there was none.
+  /// Drops the older half, for a process that has too many descriptors open. Returns false when the pool was empty.
   bool give_up_half() noexcept;
 
  private:
@@ -35,7 +35,7 @@ class DescriptorPool {
   std::deque<std::shared_ptr<const Descriptor>> kept_;  // oldest first
 };
 
-/// open_at(), with room made in `pool` as long as the process has too many open.
+/// Calls open_at(). While the process has too many descriptors open, drops half of `pool` and calls it again.
 Descriptor open_at(int folder, const char* name, int flags, DescriptorPool& pool) noexcept;
 
 }  // namespace heft::mmap

@@ -22,7 +22,7 @@
 namespace heft::mmap {
 namespace {
 
-// Linux transfers no more than this in one call, whatever is asked.
+// The max bytes that Linux transfers in one call.
 constexpr std::size_t most_bytes_a_call = 0x7ffff000;
 
 ErrorPlace at(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
@@ -41,21 +41,21 @@ ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
   }
 }
 
-// Of a symlink, nothing of anything else.
+// Returns the target of a symlink, nothing for anything else.
 std::optional<std::string> link_target(int folder, const std::string& name) {
   std::array<char, 4096> target;
   const std::int64_t size = sys::readlinkat(folder, name.c_str(), target);
   return size < 0 ? std::nullopt : std::optional(std::string(target.data(), static_cast<std::size_t>(size)));
 }
 
-// The system's own words where they say all: Error::what() does not write them twice.
+// For a file that is not found, the errno text is the whole sentence; Error::what() does not repeat it.
 std::string sentence_of_opening(ErrorCode code, int os_error) {
   if (code == ErrorCode::not_found) return std::generic_category().message(os_error);
   if (code == ErrorCode::io) return "open()";
   return os_error == ELOOP ? "expected a regular file, found a symlink" : "expected a regular file, found a socket or a device";
 }
 
-// A path cut at a NUL would name another file.
+// System calls would cut the path at a NUL and open another file.
 void require_whole(const std::string& name, const std::string& path) {
   if (name.find('\0') != std::string::npos) throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", at(path, 0));
 }
@@ -101,9 +101,9 @@ Identity identity_of_regular(int handle, const std::string& path) {
   return identity_of(status);
 }
 
-// A change in the same tick of the kernel's clock (1 to 10 ms) as the one before moves no timestamp. So a file that was
-// changed in this tick is looked at again in the next: what changes it from then on shows. A file that does not come to
-// rest, or whose time lies ahead by more than a tick, is taken as it is.
+// Two changes in one tick of the kernel's clock (1 to 10 ms) get the same timestamp. So a file whose ctime is of the
+// current tick is examined again in the next tick: later changes get another timestamp than the recorded one. After
+// three rounds, or if the ctime is ahead by more than a tick, the identity is used as it is.
 Identity identity_at_rest(int handle, const std::string& path) {
   constexpr std::int64_t longest_tick = 10'000'000;
   Identity identity = identity_of_regular(handle, path);
@@ -127,14 +127,14 @@ std::string sentence_of(std::string_view what, std::string_view expected, std::s
   return fmt::format("expected {} {} as when it was opened, found {}", what, expected, found);
 }
 
-// The ctime moved, and nothing that moves it but for the bytes.
+// Returns true when the ctime changed, and no attribute that changes it except, possibly, the bytes.
 bool only_ctime_moved(const Identity& opened, const Identity& now) noexcept {
   Identity same = now;
   same.ctime_ns = opened.ctime_ns;
   return now.ctime_ns != opened.ctime_ns && same == opened;
 }
 
-// Opens `name` and checks what it is. O_NONBLOCK: or a pipe without a writer would hang us before we can refuse it.
+// Opens `name` and checks that it is a regular file. O_NONBLOCK, because open() of a pipe without a writer would hang.
 std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name, const std::string& path,
                                              Symlinks symlinks, DescriptorPool& pool) {
   require_whole(name, path);
@@ -151,7 +151,7 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
   return {std::move(opened), identity};
 }
 
-// The name by which `path` is opened: inside its folder, where it has one.
+// Returns the name for openat(): relative to `folder` if there is one.
 std::string name_in(const std::shared_ptr<const Folder>& folder, const std::string& path) {
   return folder ? path.substr(path.rfind('/') + 1) : path;
 }
@@ -217,9 +217,9 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
 Folder::~Folder() { sys::close(handle_); }
 
 std::vector<std::string> Folder::names() const {
-  // Opened anew: the position of handle_ is shared by all who list through it.
+  // Opens the folder again, because threads that list through handle_ would share its position.
   const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder", at(path_, error));
+  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder, to list it", at(path_, error));
   std::vector<std::string> names;
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
@@ -284,7 +284,7 @@ std::shared_ptr<const Descriptor> File::open_again() const {
       throw Error(ErrorCode::changed_on_disk, changed, at(path_, 0));
     return std::make_shared<const Descriptor>(std::move(opened));
   } catch (const Error& error) {
-    // What is not a file, or is not there, is not the one that was.
+    // The path leads to no regular file any more, so the file that was opened was replaced or removed.
     if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
     const bool none = error.code() == ErrorCode::not_found;
     throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(), error.place());
@@ -318,7 +318,7 @@ bool File::unchanged() const noexcept {
 
 void File::read(std::uint64_t offset, std::span<std::byte> into) const {
   if (!core::inside(offset, into.size(), size_bytes()))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked for {}", size_bytes(), into.size()),
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes", size_bytes(), into.size()),
                 at(path_, 0, offset));
   const auto open = descriptor();
   while (!into.empty()) {

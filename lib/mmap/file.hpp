@@ -1,4 +1,4 @@
-// mmap/file.hpp: opened files and folders. Together with mapping, residency and direct this room makes the only system calls on weight files.
+// mmap/file.hpp: opened files and folders. All system calls on weight files are made in this room.
 #pragma once
 
 #include <cstddef>
@@ -16,13 +16,13 @@
 
 namespace heft::mmap {
 
-/// Which file it is, and how it stood when it was looked at.
+/// The identity and the state of a file at one moment, from fstat.
 struct Identity {
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
   std::uint64_t size_bytes = 0;
-  std::int64_t mtime_ns = 0;  ///< Moves with the bytes; a writer can set it back.
-  std::int64_t ctime_ns = 0;  ///< Moves with the bytes and with what follows; no call sets it.
+  std::int64_t mtime_ns = 0;  ///< Changes with the bytes; a writer can set it back.
+  std::int64_t ctime_ns = 0;  ///< Changes with the bytes and with the members below; no call sets it.
   std::uint64_t nlink = 0;
   std::uint32_t mode = 0;
   std::uint32_t uid = 0;
@@ -34,19 +34,19 @@ struct Identity {
   }
 };
 
-/// The first sign that the bytes of a file are not those that it had at `opened`, as a sentence: "expected size 12 as
-/// when it was opened, found 13". Empty: there is none.
+/// Returns the first sign that the bytes of a file have changed since `opened`, as a sentence: "expected size 12 as
+/// when it was opened, found 13". Empty when there is none.
 ///
-/// A ctime that moved alone is such a sign: the file was written to and its mtime set back. One that moved with the
-/// number of links, the mode or the owner is none: link(2), chmod(2) and chown(2) move it, and so does a rename over the
-/// file, which takes away a link.
+/// A change of the ctime alone is a sign: the file was written and its mtime set back. A change of the ctime together
+/// with the number of links, the mode or the owner is not: link(2), chmod(2) and chown(2) change the ctime, and so does
+/// a rename over the file, which removes a link.
 [[nodiscard]] std::string difference(const Identity& opened, const Identity& now);
 
-/// What lies at `path` now, symlinks followed; nothing where there is no such file. Throws Error{io} where it
-/// cannot be examined.
+/// Returns the identity of the file at `path`, after following symlinks; nothing when there is no such file. Throws
+/// Error{io} when fstatat() fails.
 [[nodiscard]] std::optional<Identity> identity_at(const std::string& path);
 
-/// A folder held by its descriptor, so that a rename of it cannot redirect the names looked up in it.
+/// A folder held by its descriptor, so that a rename of the folder cannot redirect names that are looked up in it.
 class Folder : public std::enable_shared_from_this<Folder> {
  public:
   /// Throws Error{not_found, io}.
@@ -56,15 +56,15 @@ class Folder : public std::enable_shared_from_this<Folder> {
   Folder& operator=(const Folder&) = delete;
   [[nodiscard]] int handle() const noexcept { return handle_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// As it was when it was opened.
+  /// Returns the identity at open.
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
-  /// Names of its entries ('.' and '..' left out), sorted. Throws Error{io}.
+  /// Returns the names of the entries, sorted, without '.' and '..'. Throws Error{io}.
   [[nodiscard]] std::vector<std::string> names() const;
-  /// True when a regular file (after following symlinks) of that name is there.
+  /// Returns true when the folder contains a regular file of that name, after following symlinks.
   [[nodiscard]] bool has_file(const std::string& name) const noexcept;
-  /// The same for a folder.
+  /// Returns true when the folder contains a folder of that name, after following symlinks.
   [[nodiscard]] bool has_folder(const std::string& name) const noexcept;
-  /// The target of a symlink of that name when nothing is there; nothing otherwise.
+  /// Returns the target of the symlink of that name if the target does not exist; else nothing.
   [[nodiscard]] std::optional<std::string> broken_link(const std::string& name) const;
 
  private:
@@ -78,57 +78,57 @@ class Folder : public std::enable_shared_from_this<Folder> {
 /// Whether a symlink as the last component of a name is followed (Hugging Face caches need it) or refused.
 enum class Symlinks : std::uint8_t { follow, refuse };
 
-/// A regular file, opened read-only (O_CLOEXEC, O_NONBLOCK, S_ISREG checked). Const methods may be called from several
+/// A regular file, opened read-only (O_CLOEXEC, O_NONBLOCK, S_ISREG checked). Const methods can be called from several
 /// threads.
 ///
-/// Its descriptor is a pool's, which may give it up for those of other files; then it is opened again when it is needed.
-/// What is found at the path has to be the file as it was, or it is Error{changed_on_disk} before a byte of it is used.
+/// The descriptor belongs to a pool, which can drop it in favour of other files; the next use opens the path again and
+/// compares the identity. If the file changed, Error{changed_on_disk} is thrown before a byte of it is used.
 class File {
  public:
-  /// Throws Error{not_found, refused (not a regular file, a symlink), io}; all carry path and errno. Has a descriptor of its
-  /// own, which it never gives up.
+  /// Opens `path`. The pool holds only this file, so that its descriptor is never dropped. Throws Error{not_found,
+  /// refused (not a regular file, a symlink), io} with path and errno.
   static std::shared_ptr<const File> open(const std::string& path, Symlinks symlinks = Symlinks::follow);
-  /// `name` inside `folder`, by openat. The name has been checked by the caller. Keeps the folder, in which it is opened
-  /// again. Without a pool it has a descriptor of its own.
+  /// Opens `name` inside `folder` with openat. The caller has checked the name. Keeps the folder, to open the file
+  /// again. Without a pool the descriptor is never dropped. Throws as open().
   static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name, Symlinks symlinks = Symlinks::follow,
                                              std::shared_ptr<DescriptorPool> pool = nullptr);
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
-  /// The open file, as long as the caller keeps it. Throws Error{changed_on_disk, io} where it must be opened again and is
-  /// not the same, or cannot be.
+  /// Returns the descriptor, which is open as long as the caller keeps it. Throws Error{changed_on_disk, io} if the
+  /// file must be opened again and is another one, or cannot be opened.
   [[nodiscard]] std::shared_ptr<const Descriptor> descriptor() const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
-  /// Looks at the open file again, and throws Error{changed_on_disk} where difference() finds that its bytes may be
-  /// others by now, with what it found; Error{io} where it cannot be examined. A file that was replaced by a rename, or
-  /// removed, is whole as long as it is open. One that was renamed itself is too: where the ctime moved alone and the path
-  /// does not lead to the file any more, it was the rename that moved it.
+  /// Examines the open file again. Throws Error{changed_on_disk} with the sentence of difference() if the bytes can
+  /// have changed, Error{io} if fstat() fails. A file that was removed, or replaced by a rename over it, keeps its
+  /// bytes as long as it is open. So does a file that was itself renamed: a change of the ctime alone is taken for the
+  /// rename when the path does not lead to the file any more.
   void require_unchanged() const;
-  /// False where require_unchanged() throws.
+  /// Returns false where require_unchanged() throws.
   [[nodiscard]] bool unchanged() const noexcept;
 
-  /// Whether buffered reads go on reading ahead of what is asked, as they do at first. Holds until it is set again, also where
-  /// the file is given up and opened again meanwhile.
+  /// Sets whether buffered reads read ahead; on at first. The setting is kept when the descriptor is dropped and the
+  /// file opened again.
   void set_read_ahead(bool wanted) const noexcept;
 
-  /// Fills `into` from `offset` with pread; short reads and EINTR are continued, at most 0x7ffff000 bytes a call.
-  /// Throws Error{out_of_range} unless the range lies in the size at open, Error{changed_on_disk} when the file ends before by now, Error{io}
-  /// when the system fails; all with the offset.
+  /// Fills `into` from `offset` with pread, at most 0x7ffff000 bytes per call. Continues short reads and EINTR. Throws
+  /// Error{out_of_range} unless the range is inside the size at open, Error{changed_on_disk} if the file is shorter
+  /// now, Error{io} if pread() fails; all with the offset.
   void read(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:
   File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks, std::shared_ptr<DescriptorPool> pool);
   [[nodiscard]] std::shared_ptr<const Descriptor> open_again() const;
 
-  std::shared_ptr<const Folder> folder_;  // null: the path leads to it from where the process is
+  std::shared_ptr<const Folder> folder_;  // null: path_ is relative to the working directory, or absolute
   std::string path_;
   Symlinks symlinks_;
   std::shared_ptr<DescriptorPool> pool_;
   Identity identity_;
   mutable std::mutex mutex_;
-  mutable std::weak_ptr<const Descriptor> open_;  // the pool's
+  mutable std::weak_ptr<const Descriptor> open_;  // owned by the pool and by callers
   mutable bool reads_ahead_ = true;
 };
 

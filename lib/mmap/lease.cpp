@@ -10,7 +10,8 @@
 namespace heft::mmap {
 
 std::unique_ptr<const Lease> Lease::take(const File& file, int& os_error) {
-  // A lease belongs to an open file description. One of its own keeps two loads of one File apart.
+  // A lease belongs to an open file description, so each Lease opens the file again: two loads of one File then hold
+  // independent leases.
   const auto open = file.descriptor();
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", open->get());
@@ -21,12 +22,12 @@ std::unique_ptr<const Lease> Lease::take(const File& file, int& os_error) {
   const int handle = opened.release();
   os_error = -sys::take_read_lease(handle);
   if (os_error != 0) return nullptr;
-  // The promise starts now: what happened to the file before must be seen before anything is touched.
+  // The lease covers the time from here on. A change before it must be found before the mapping is touched.
   return file.unchanged() ? std::move(lease) : nullptr;
 }
 
 Lease::~Lease() {
-  // A child process that was forked meanwhile has the description too, so closing alone would not give the lease back.
+  // A child process that was forked meanwhile shares the description, so closing alone would not release the lease.
   sys::release_lease(handle_);
   sys::close(handle_);
 }

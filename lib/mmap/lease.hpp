@@ -1,12 +1,14 @@
 // mmap/lease.hpp: a promise of the kernel that a file will not shrink while its mapping is copied from.
 //
-// MADV_POPULATE_READ tells whether a page can be read, not for how long: a truncation between populating and touching takes the pages away
-// again, and the touch is SIGBUS. No call makes the copy itself safe, and heft installs no signal handlers. What closes the hole is a read
-// lease (fcntl(2), F_SETLEASE): whoever opens the file for writing or truncates it waits until the lease is given back, at most
-// /proc/sys/fs/lease-break-time seconds (45). So: hold a lease, look before each window whether somebody waits, give it back at once if so.
+// MADV_POPULATE_READ reports whether a page can be read now. A truncation between populating and touching removes the
+// pages again, and the touch raises SIGBUS. No call makes the copy itself safe, and heft installs no signal handlers. A
+// read lease (fcntl(2), F_SETLEASE) closes the gap: a process that opens the file for writing, or truncates it, is
+// blocked until the lease is released, at most /proc/sys/fs/lease-break-time seconds (45). So a reader holds a lease,
+// checks before each window whether a process is blocked, and releases the lease at once if so.
 //
-// A lease can be had where the file belongs to this process's user (or it has CAP_LEASE), nobody has it open for writing, and the file system
-// knows leases (ext4, xfs, btrfs, tmpfs; not NFS, FUSE). Where it cannot, read the file instead of touching its mapping.
+// The kernel grants a lease if the file belongs to this process's user (or the process has CAP_LEASE), no process has
+// it open for writing, and the file system supports leases (ext4, xfs, btrfs, tmpfs; not NFS, FUSE). Otherwise read the
+// file instead of touching its mapping.
 #pragma once
 
 #include <memory>
@@ -15,12 +17,12 @@
 
 namespace heft::mmap {
 
-/// A read lease on a file, held through a descriptor of its own and given back when this dies. Const methods may be called from several
-/// threads.
+/// A read lease on a file, held through a separate descriptor and released on destruction. Const methods can be called
+/// from several threads.
 class Lease {
  public:
-  /// Takes a lease, or returns null where the system gives none, with its errno in `os_error` (0: the file has changed). Never throws for that
-  /// reason; throws as File::descriptor(). No signal reaches the process when it is broken.
+  /// Takes a lease. Returns null if the kernel grants none, with errno in `os_error` (0: the file has changed). Throws
+  /// as File::descriptor(). The process receives no signal when the lease is broken.
   static std::unique_ptr<const Lease> take(const File& file, int& os_error);
   static std::unique_ptr<const Lease> take(const File& file) {
     int ignored = 0;
@@ -30,8 +32,9 @@ class Lease {
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
 
-  /// True once somebody waits to write to the file, or to truncate it: stop touching the mapping and let this Lease die. False promises
-  /// lease-break-time seconds in which the file keeps its size. One system call, well under a microsecond.
+  /// Returns true when a process is blocked that wants to write to the file or truncate it: the caller must stop
+  /// touching the mapping and destroy this Lease. After false, the file keeps its size for lease-break-time seconds.
+  /// One system call, well under a microsecond.
   [[nodiscard]] bool is_broken() const noexcept;
 
  private:
