@@ -18,12 +18,12 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
-// MADV_POPULATE_READ of Linux 5.14, which the headers of older systems do not name.
+// MADV_POPULATE_READ of Linux 5.14, which is missing in the headers of older systems.
 constexpr int populate_read = 22;
 
 static_assert(sizeof(std::size_t) >= sizeof(std::uint64_t), "mappings of whole checkpoints need a 64-bit address space");
 
-// Hands our own descriptor to mapped_region, whose own file_mapping would open the path again, without O_CLOEXEC.
+// Passes an open descriptor to mapped_region. Boost's file_mapping would open the path again, without O_CLOEXEC.
 class Mappable {
  public:
   explicit Mappable(int handle) noexcept : handle_(handle) {}
@@ -35,7 +35,7 @@ class Mappable {
   int handle_;
 };
 
-// What a mapping's Bytes hold: the pages, and the file they show.
+// The owner of a mapping's Bytes: the pages and their file.
 struct Region {
   std::shared_ptr<const File> file;
   ipc::mapped_region pages;
@@ -45,7 +45,7 @@ ErrorPlace at(const File& file, int os_error, std::optional<std::uint64_t> offse
   return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
-// mapped_region rounds the offset down to a page and gives the address of the byte asked for.
+// mapped_region rounds the offset down to a page and returns the address of the requested byte.
 ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   const auto open = file.descriptor();
   try {
@@ -57,7 +57,7 @@ ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64
   }
 }
 
-// Size of the file now; the size at open where it cannot be had.
+// Returns the current size of the file, or the size at open if fstat() fails.
 std::uint64_t size_now(const File& file) {
   const auto open = file.descriptor();
   struct ::stat status {};
@@ -91,9 +91,9 @@ int flag_of(Advice advice) noexcept {
 }  // namespace
 
 Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t size) {
-  // Linux maps past the end of a file without a word, and touching that raises SIGBUS.
+  // Linux maps past the end of a file without an error, and touching such a page raises SIGBUS.
   if (!core::inside(offset, size, file->size_bytes()))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range of its {} bytes, asked to map {}", file->size_bytes(), size),
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes to map", file->size_bytes(), size),
                 at(*file, 0, offset));
   if (size == 0) return {};
   ipc::mapped_region pages = map_pages(*file, offset, size);
@@ -118,7 +118,7 @@ bool populate(std::span<const std::byte> mapped, const File& file) {
   while (result == -EINTR) result = sys::madvise(pages.data(), pages.size(), populate_read);
   if (result == -EINVAL || result == -EPERM || result == -EACCES || result == -ENOSYS) return false;
   if (result < 0) fail_populate(mapped.size(), file, -result);
-  // A cut inside the last page raises nothing: its bytes read as zeros.
+  // madvise() reports no truncation inside the last page, whose lost bytes read as zeros.
   require_not_shrunk(file, 0);
   return true;
 }
@@ -135,7 +135,7 @@ void lock(std::span<const std::byte> mapped, const File& file) {
   if (result == 0) return;
   require_not_shrunk(file, -result);
   throw Error(ErrorCode::out_of_memory,
-              fmt::format("cannot lock {} bytes in memory: RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)", pages.size(),
+              fmt::format("mlock() of {} bytes, RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)", pages.size(),
                           sys::memlock_limit()),
               at(file, -result));
 }

@@ -1,4 +1,5 @@
-// mmap/mapping.hpp: read-only mappings of files, and what can be asked of their pages. Mapping maps: everything else is a call of its own.
+// mmap/mapping.hpp: read-only mappings of files. map() only maps: advice, populating, dropping and locking are separate
+// calls.
 #pragma once
 
 #include <cstddef>
@@ -11,31 +12,35 @@
 
 namespace heft::mmap {
 
-/// Maps [offset, offset + size) of `file` read-only (MAP_SHARED, PROT_READ) and gives bytes whose owner unmaps them and keeps the file open.
-/// Offsets need no alignment. A size of 0 gives empty Bytes without mapping. Throws Error{out_of_range} past the size at open,
-/// Error{out_of_memory, io} when the system refuses.
+/// Maps [offset, offset + size) of `file` read-only (MAP_SHARED, PROT_READ). Returns bytes whose owner keeps the File
+/// and unmaps on destruction. Offsets need no alignment. A size of 0 returns empty Bytes without mapping. Throws
+/// Error{out_of_range} past the size at open, Error{out_of_memory, io} if mmap() fails.
 Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t size);
-/// The whole file.
+/// Maps the whole file.
 Bytes map(std::shared_ptr<const File> file);
 
-/// Advice to the kernel about mapped pages; ignored where it is not known. Ranges need no alignment and are widened to whole pages, except
-/// for `drop`, which is narrowed. `huge_pages` is for memory of one's own, before it is touched.
+/// Advice to the kernel about mapped pages; ignored by kernels that do not know it. Ranges need no alignment: they are
+/// widened to whole pages, here and below, except in drop(), which narrows them. `huge_pages` is for anonymous memory
+/// before it is touched.
 enum class Advice : std::uint8_t { normal, sequential, random, will_need, huge_pages };
 void advise(std::span<const std::byte> mapped, Advice advice) noexcept;
 
-/// Makes the range readable without further faults: MADV_POPULATE_READ (Linux 5.14); reports what a touch would raise as SIGBUS.
-/// Throws Error{changed_on_disk} when the file shrank under it, Error{io} when the device fails, Error{out_of_memory}. Where the kernel does not
-/// know the call, or refuses it, returns false and has done nothing: read() instead of touching.
+/// Makes the range readable without further faults, with MADV_POPULATE_READ (Linux 5.14), and reports failures that
+/// would raise SIGBUS on a touch. Throws Error{changed_on_disk} if the file has shrunk, Error{io} if the device fails,
+/// Error{out_of_memory}. Returns false, having done nothing, if the kernel does not support or refuses the call: then
+/// read() instead of touching.
 ///
-/// Any truncation since open is reported, even inside the last page, whose lost bytes would read as zeros. One that comes between this call
-/// and the touch still raises SIGBUS: populate small windows just before they are used, and read() where that is too much risk.
+/// Any truncation since open is reported, even one inside the last page, whose lost bytes would read as zeros. A
+/// truncation between this call and the touch still raises SIGBUS: populate small windows just before they are used, or
+/// read() where that risk is too high.
 bool populate(std::span<const std::byte> mapped, const File& file);
 
-/// Gives up the pages of this process for the whole pages inside the range (MADV_DONTNEED); the page cache keeps them.
+/// Unmaps the whole pages inside the range from this process (MADV_DONTNEED); they stay in the page cache.
 void drop(std::span<const std::byte> mapped) noexcept;
 
-/// Reads the pages in and locks them there, until unlock() or until the mapping goes. Locks do not nest: one unlock() undoes any number.
-/// Throws Error{out_of_memory} with a hint about RLIMIT_MEMLOCK, Error{changed_on_disk} when the file shrank.
+/// Reads the pages into memory and locks them until unlock() or until the mapping is destroyed. Locks do not nest: one
+/// unlock() undoes any number. Throws Error{out_of_memory} with a hint about RLIMIT_MEMLOCK, Error{changed_on_disk} if
+/// the file has shrunk.
 void lock(std::span<const std::byte> mapped, const File& file);
 void unlock(std::span<const std::byte> mapped) noexcept;
 

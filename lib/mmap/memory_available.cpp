@@ -15,8 +15,8 @@ namespace heft::mmap {
 namespace {
 
 constexpr std::size_t max_file_bytes = 256u << 10;
-// v1 spells "no limit" as the largest multiple of a page.
-constexpr std::uint64_t least_no_limit = std::uint64_t{1} << 60;
+// Version 1 writes "no limit" as the largest 63-bit multiple of a page.
+constexpr std::uint64_t min_no_limit = std::uint64_t{1} << 60;
 
 std::string_view next_line(std::string_view& text) noexcept {
   const std::size_t end = std::min(text.find('\n'), text.size());
@@ -40,7 +40,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) noexcept {
   return number;
 }
 
-// One of "a,b,c".
+// Returns true when `wanted` is one of `words`, "a,b,c".
 bool lists(std::string_view words, std::string_view wanted) noexcept {
   while (!words.empty()) {
     const std::size_t end = std::min(words.find(','), words.size());
@@ -50,7 +50,7 @@ bool lists(std::string_view words, std::string_view wanted) noexcept {
   return false;
 }
 
-// The number after `key` in lines of "key number".
+// Returns the number after `key` in lines of "key number".
 std::optional<std::uint64_t> value_of(std::string_view text, std::string_view key) noexcept {
   while (!text.empty()) {
     std::string_view line = next_line(text);
@@ -59,7 +59,7 @@ std::optional<std::uint64_t> value_of(std::string_view text, std::string_view ke
   return std::nullopt;
 }
 
-// A hierarchy's path for this process, from lines of "number:controllers:path".
+// Returns the path of this process in a hierarchy, from lines of "number:controllers:path".
 std::optional<std::string_view> path_in(std::string_view cgroup, bool v2) noexcept {
   while (!cgroup.empty()) {
     const std::string_view line = next_line(cgroup);
@@ -72,7 +72,7 @@ std::optional<std::string_view> path_in(std::string_view cgroup, bool v2) noexce
   return std::nullopt;
 }
 
-// mountinfo spells white space and backslashes as \040.
+// Decodes mountinfo's escapes of white space and backslashes, such as \040.
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -85,7 +85,7 @@ std::string unescaped(std::string_view text) {
   return out;
 }
 
-// A line of mountinfo: "31 23 0:28 ROOT MOUNT options [optional...] - TYPE source SUPER-OPTIONS".
+// Parses a line of mountinfo: "31 23 0:28 ROOT MOUNT options [optional...] - TYPE source SUPER-OPTIONS".
 std::optional<CgroupPlace> place_of(std::string_view line, std::string_view cgroup) {
   for (int skipped = 0; skipped < 3; ++skipped) next_word(line);
   const std::string root = unescaped(next_word(line));
@@ -99,7 +99,7 @@ std::optional<CgroupPlace> place_of(std::string_view line, std::string_view cgro
   if (!v2 && (type != "cgroup" || !lists(next_word(line), "memory"))) return std::nullopt;
   const std::optional<std::string_view> path = path_in(cgroup, v2);
   if (!path) return std::nullopt;
-  // In a container the mount may show a part of the hierarchy only; a path outside of it is seen at its top.
+  // In a container the mount can show only a part of the hierarchy. A path outside that part is looked up at its top.
   CgroupPlace place{.mount = mount, .inside = {}, .v2 = v2};
   const std::string_view top = root == "/" ? std::string_view() : std::string_view(root);
   const bool below = path->starts_with(top) && (path->size() == top.size() || (*path)[top.size()] == '/');
@@ -108,7 +108,7 @@ std::optional<CgroupPlace> place_of(std::string_view line, std::string_view cgro
   return place;
 }
 
-// All of a small file; empty when it cannot be read.
+// Returns the text of a small file; empty when it cannot be read.
 std::string read_text(const std::string& path) {
   const Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC);
   if (opened.get() < 0) return {};
@@ -122,7 +122,7 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-// What one cgroup leaves.
+// Returns the memory that one cgroup leaves.
 std::optional<MemoryAvailable> left_of(const std::string& folder, const std::string& root, bool v2) {
   const auto text = [&](std::string_view name) { return read_text(fmt::format("{}{}/{}", root, folder, name)); };
   const auto limit = parse_limit(text(v2 ? "memory.max" : "memory.limit_in_bytes"));
@@ -150,7 +150,7 @@ std::vector<CgroupPlace> parse_cgroups(std::string_view cgroup, std::string_view
 
 std::optional<std::uint64_t> parse_limit(std::string_view text) {
   const auto limit = parse_number(text);
-  return limit && *limit < least_no_limit ? limit : std::nullopt;
+  return limit && *limit < min_no_limit ? limit : std::nullopt;
 }
 
 std::uint64_t parse_file_cache(std::string_view stat, bool v2) {

@@ -7,7 +7,7 @@
 
 namespace heft::mmap {
 
-/// The smallest range of whole pages that holds `bytes`, which lies in a mapping: its pages are mapped whole.
+/// Returns the smallest range of whole pages that contains `bytes`, which must be mapped: mappings end on pages.
 [[nodiscard]] inline std::span<const std::byte> pages_around(std::span<const std::byte> bytes, std::size_t page_size) noexcept {
   if (bytes.empty()) return {};
   const std::size_t before = reinterpret_cast<std::uintptr_t>(bytes.data()) % page_size;
@@ -15,7 +15,7 @@ namespace heft::mmap {
   return {bytes.data() - before, size};
 }
 
-/// The whole pages inside `bytes`; may be none.
+/// Returns the whole pages inside `bytes`; empty when there are none.
 [[nodiscard]] inline std::span<const std::byte> pages_inside(std::span<const std::byte> bytes, std::size_t page_size) noexcept {
   const std::size_t into_page = reinterpret_cast<std::uintptr_t>(bytes.data()) % page_size;
   const std::size_t before = into_page == 0 ? 0 : page_size - into_page;

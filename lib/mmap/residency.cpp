@@ -19,7 +19,7 @@
 namespace heft::mmap {
 namespace {
 
-// Pages asked about in one call: 64 MiB of file for a buffer that fits the stack.
+// Pages per mincore() call: 64 MiB of file, with a buffer that fits the stack.
 constexpr std::size_t pages_a_call = 16 << 10;
 using Flags = std::array<unsigned char, pages_a_call>;
 
@@ -27,7 +27,8 @@ ErrorPlace at(const File& file, int os_error, std::uint64_t offset) {
   return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
-// The kernel's own test of who may learn from mincore (can_do_mincore), as far as it can be made from outside.
+// Returns true when mincore() reports residency to this process: the kernel's can_do_mincore(), as far as a process can
+// check it.
 bool is_told(const File& file) {
   const auto open = file.descriptor();
   struct ::stat status {};
@@ -35,7 +36,7 @@ bool is_told(const File& file) {
   return sys::faccess_write(open->get()) == 0;
 }
 
-// Advice that cannot be given is not given.
+// Ignores failures, because advice changes no result.
 void advise_file(const File& file, std::uint64_t offset, std::uint64_t size, int advice) noexcept {
   try {
     sys::posix_fadvise(file.descriptor()->get(), offset, size, advice);
@@ -44,17 +45,17 @@ void advise_file(const File& file, std::uint64_t offset, std::uint64_t size, int
   }
 }
 
-// For the duration of a call in which the caller keeps the file.
+// Returns a pointer without ownership, for a call during which the caller keeps the file.
 std::shared_ptr<const File> borrowed(const File& file) noexcept { return {std::shared_ptr<const File>(), &file}; }
 
 void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t size) {
   if (!core::inside(offset, size, file.size_bytes()))
     throw Error(ErrorCode::out_of_range,
-                fmt::format("expected a range of its {} bytes, asked about {}", file.size_bytes(), size),
+                fmt::format("expected a range inside the file's {} bytes, found {} bytes", file.size_bytes(), size),
                 at(file, 0, offset));
 }
 
-// Calls `visit` with the flags of consecutive runs of the pages around `mapped`. 0, or -errno where the kernel does not answer.
+// Calls `visit` with the flags of consecutive runs of the pages around `mapped`. Returns 0, or -errno of mincore().
 template <class Visit>
 int for_each_run(std::span<const std::byte> mapped, Visit visit) {
   const std::size_t page = sys::page_size();
@@ -71,10 +72,11 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
 }
 
 [[noreturn]] void fail_unknown(const File& file, std::uint64_t offset, int os_error) {
-  throw Error(ErrorCode::unsupported, "the kernel does not tell this process which pages of the file are in memory", at(file, os_error, offset));
+  throw Error(ErrorCode::unsupported, "the kernel does not report to this process which pages of the file are in memory", at(file, os_error, offset));
 }
 
-// Sets the flags of pages [first, first + flags.size()), by asking about halves of what is neither all there nor all missing.
+// Sets the flags of pages [first, first + flags.size()). cachestat() returns only a count, so a range that is partly
+// resident is halved until each part is resident or missing as a whole.
 int set_cached(int handle, std::uint64_t first, std::span<std::uint8_t> flags) {
   const std::uint64_t page = sys::page_size();
   std::uint64_t found = 0;
@@ -171,7 +173,7 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
 }
 
 void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
-  // To the system a size of 0 means all the rest of the file.
+  // posix_fadvise() takes a size of 0 for the rest of the file.
   if (size != 0) advise_file(file, offset, size, POSIX_FADV_WILLNEED);
 }
 

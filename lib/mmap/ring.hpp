@@ -1,7 +1,8 @@
-// mmap/ring.hpp: io_uring, as thin as a system call: reads are prepared, sent and answered; nothing is retried or counted here.
+// mmap/ring.hpp: a thin wrapper of io_uring. It prepares and sends reads and returns answers, without retries or
+// counters.
 //
-// ring_uring.cpp is it, by liburing; ring_none.cpp takes its place where the build has none, and a twin that fails on demand in tests
-// (tests/support/faulty_ring.cpp). Functions return what the kernel returns, or -errno.
+// ring_uring.cpp implements it with liburing. ring_none.cpp replaces it in builds without liburing, and
+// tests/support/faulty_ring.cpp in tests, where calls fail on demand. Functions return the kernel's result, or -errno.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +16,10 @@ class Ring {
  public:
   struct Read {
     int file = -1;                ///< A descriptor.
-    int buffer = -1;              ///< Index of the registered buffer that holds `into`; -1: none does.
+    int buffer = -1;              ///< Index of the registered buffer that contains `into`, or -1.
     std::uint64_t offset = 0;
     std::span<std::byte> into;
-    std::uint64_t tag = 0;        ///< Comes back in the Answer.
+    std::uint64_t tag = 0;        ///< Returned in the Answer.
   };
   struct Answer {
     std::uint64_t tag = 0;
@@ -31,15 +32,15 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  /// Once, before all else. -ENOSYS where there is no io_uring, -EPERM where it is forbidden.
+  /// Must be called once, before all else. Returns -ENOSYS without io_uring, -EPERM where it is forbidden.
   int open(unsigned entries);
   int register_buffers(std::span<const std::span<std::byte>> buffers);
 
-  /// At most `entries` reads are prepared and not yet sent.
+  /// Queues a read for submit(). At most `entries` reads can be queued.
   void prepare(const Read& read) noexcept;
-  /// Sends what is prepared, and waits for an answer if asked. The number sent, or -errno.
+  /// Sends the queued reads and, with `wait`, waits for an answer. Returns the number sent, or -errno.
   int submit(bool wait) noexcept;
-  /// The next answer, if one is there.
+  /// Takes the next answer; returns false when there is none yet.
   bool take(Answer& answer) noexcept;
 
  private:

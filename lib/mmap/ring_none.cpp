@@ -1,4 +1,4 @@
-// Stands in for ring_uring.cpp in a build without liburing: opening says so, and nothing else is called after that.
+// Replaces ring_uring.cpp in builds without liburing. open() returns -ENOSYS, after which no other function is called.
 #include <cerrno>
 
 #include "mmap/ring.hpp"

@@ -20,7 +20,7 @@ Ring::~Ring() = default;
 
 int Ring::open(unsigned entries) {
   state_ = std::make_unique<State>();
-  // Without the flag (Linux 5.19), every completion interrupts the thread that submitted.
+  // Without this flag (Linux 5.19), each completion interrupts the thread that submitted the request.
   int result = ::io_uring_queue_init(entries, &state_->ring, IORING_SETUP_COOP_TASKRUN);
   if (result == -EINVAL) result = ::io_uring_queue_init(entries, &state_->ring, 0);
   state_->is_open = result == 0;

@@ -94,8 +94,8 @@ std::int64_t preadv2_nowait(int handle, std::uint64_t offset, std::span<std::byt
 }
 
 int take_read_lease(int handle) noexcept {
-  // The kernel sends SIGIO to whoever took a lease, and SIGIO kills. SIGURG is ignored unless a program asks for it; without an owner not even
-  // that is sent, but an owner can only be taken away once the lease has set it.
+  // When a lease breaks, the kernel sends SIGIO to its holder, which kills the process. SIGURG is ignored by default.
+  // Without an owner not even SIGURG is sent, but F_SETLEASE sets the owner, so it can be cleared only afterwards.
   if (::fcntl(handle, F_SETSIG, SIGURG) < 0) return -errno;
   if (::fcntl(handle, F_SETLEASE, F_RDLCK) < 0) return -errno;
   return or_errno(::fcntl(handle, F_SETOWN, 0));
@@ -104,7 +104,7 @@ int take_read_lease(int handle) noexcept {
 int lease_type(int handle) noexcept { return or_errno(::fcntl(handle, F_GETLEASE)); }
 void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); }
 
-// By its number: the C library has no name for it yet.
+// Called by number, because the C library has no wrapper yet.
 int cachestat(int handle, std::uint64_t offset, std::uint64_t size, std::uint64_t& pages) noexcept {
   constexpr long number = 451;
   struct {
@@ -124,7 +124,7 @@ int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noex
 
 int madvise(const std::byte* begin, std::size_t size, int advice) noexcept { return or_errno(::madvise(address(begin), size, advice)); }
 
-// The one call that returns its error instead of setting errno.
+// posix_fadvise() returns its error instead of setting errno.
 int posix_fadvise(int handle, std::uint64_t offset, std::uint64_t size, int advice) noexcept {
   return -::posix_fadvise(handle, static_cast<off_t>(offset), static_cast<off_t>(size), advice);
 }
