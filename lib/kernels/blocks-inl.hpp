@@ -1,12 +1,12 @@
-// kernels/blocks-inl.hpp: what the kernels of ggml's blocks share: bytes in 32-bit lanes, and the walk over
-// blocks.
+// kernels/blocks-inl.hpp: shared code of the kernels of ggml's blocks: bytes in 32-bit lanes, stores of 32 elements,
+// and the loop over blocks.
 //
-// Included once for each target, as kernels_narrow-inl.hpp.
-#if defined(HEFT_MATERIALIZE_KERNELS_BLOCKS_INL_HPP) == defined(HWY_TARGET_TOGGLE)
-#ifdef HEFT_MATERIALIZE_KERNELS_BLOCKS_INL_HPP
-#undef HEFT_MATERIALIZE_KERNELS_BLOCKS_INL_HPP
+// Included once for each target, as narrow-inl.hpp.
+#if defined(HEFT_KERNELS_BLOCKS_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEFT_KERNELS_BLOCKS_INL_HPP
+#undef HEFT_KERNELS_BLOCKS_INL_HPP
 #else
-#define HEFT_MATERIALIZE_KERNELS_BLOCKS_INL_HPP
+#define HEFT_KERNELS_BLOCKS_INL_HPP
 #endif
 
 #include <bit>
@@ -40,25 +40,25 @@ HWY_INLINE VecI bytes_at(const std::int8_t* from) {
   return hn::PromoteTo(I32(), hn::LoadU(hn::Rebind<std::int8_t, F32>(), from));
 }
 HWY_INLINE VecF floats(VecI quants) { return hn::ConvertTo(F32(), quants); }
-/// `value` in the lanes i whose bit i of `bits` is set, 0 in the others.
+/// Returns `value` in each lane i for which bit i of `bits` is set, 0 in the others.
 HWY_INLINE VecI where_set(std::uint32_t bits, int value) {
   const VecI masks = hn::Shl(integer(1), hn::Iota(I32(), 0));
   return hn::IfThenElseZero(hn::TestBit(integer(static_cast<int>(bits)), masks), integer(value));
 }
 
-/// The sign bit in the lanes whose bit is set.
+/// Returns the sign bit in the lanes whose bit is set, 0 in the others.
 HWY_INLINE VecF signs_in_lanes(std::uint32_t bits) {
   return hn::BitCast(F32(), where_set(bits, std::numeric_limits<std::int32_t>::min()));
 }
 
-/// bf16 of results of arithmetic, in the upper halves of the lanes. Their NaNs have no bits that rounding could carry
-/// over: a scale's NaN is widened to the plain one.
+/// Rounds results of arithmetic to bf16, in the upper halves of the lanes. NaN needs no case: a scale's NaN is widened
+/// to 0x7FC00000, whose lower bits are 0, so that rounding carries nothing into the exponent.
 HWY_INLINE VecU rounded_to_bf16(VecF value) {
   const VecU bits = as_bits(value);
   return hn::Add(hn::Add(bits, constant(0x7FFF)), hn::And(hn::ShiftRight<16>(bits), constant(1)));
 }
 
-/// Two vectors that follow each other.
+/// Stores two consecutive vectors.
 template <class To>
 HWY_INLINE void store_pair(VecF first, VecF second, typename To::Code* to) {
 #if HWY_TARGET != HWY_SCALAR
@@ -73,19 +73,19 @@ HWY_INLINE void store_pair(VecF first, VecF second, typename To::Code* to) {
   store_as<To>(second, to + lanes());
 }
 
-/// 32 elements that follow each other; `value(l)` gives a vector of those from element l on.
+/// Stores 32 consecutive elements; `value(l)` returns the vector that starts at element l.
 template <class To, class Value>
 HWY_INLINE void store_32(typename To::Code* y, Value value) {
   for (int l = 0; l < 32; l += 2 * lanes()) store_pair<To>(value(l), value(l + lanes()), y + l);
 }
 
-/// A scale, or another number, of each 16 of 32 elements.
+/// A number, such as a scale, for each half of 32 elements.
 struct Halves {
   VecF first, second;
   HWY_INLINE VecF operator[](int l) const { return l < 16 ? first : second; }
 };
 
-/// What a lambda that gives vectors must be, to be part of the loop it is called from.
+/// Attributes of lambdas that return vectors: compiled for the target and inlined into the calling loop.
 #define HEFT_VALUE HWY_ATTR __attribute__((always_inline))
 
 template <class Code, class Kernel>

@@ -1,8 +1,8 @@
-// Kernels for ggml's blocks of vectors; layouts are described in dequant_iq.cpp. Compiled once for each target by
-// foreach_target.h.
+// Kernels for ggml's blocks of code book vectors; dequant_iq.cpp describes the layouts. Compiled once for each target
+// by foreach_target.h.
 //
-// The vectors of 32 elements are looked up one by one and laid side by side; from there on it is as with bytes of
-// the other blocks.
+// The vectors of 32 elements are looked up one by one and stored side by side in a buffer of bytes. The buffer is then
+// decoded as the bytes of other block types are.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/code_books.cpp"
 #include <hwy/foreach_target.h>
@@ -27,14 +27,14 @@ using scalar::odd_scale;
 using scalar::u16_at;
 using scalar::u32_at;
 
-/// A vector of a code book has its first element in its least significant byte.
+/// Stores a vector of a code book, whose first element is its least significant byte.
 template <class Vector>
 HWY_INLINE void put(Vector vector, std::uint8_t* to) {
   if constexpr (std::endian::native == std::endian::big) vector = core::byte_swapped(vector);
   std::memcpy(to, &vector, sizeof vector);
 }
 
-/// 32 magnitudes, each 16 times a scale, with a bit for the sign of each.
+/// Stores 32 products of magnitude, scale of its half, and sign from a bit.
 template <class To>
 HWY_INLINE void store_signed(const std::uint8_t* magnitudes, std::uint32_t signs, Halves scales, typename To::Code* y) {
   store_32<To>(y, [&](int l) HEFT_VALUE {
@@ -42,7 +42,8 @@ HWY_INLINE void store_signed(const std::uint8_t* magnitudes, std::uint32_t signs
   });
 }
 
-/// 32 times -1, 0 or 1 with delta added, or taken where its bit is set; each 16 times a scale.
+/// Stores 32 elements of -1, 0 or 1, each moved by delta (by -delta where its bit is set) and multiplied by the scale
+/// of its half.
 template <class To>
 HWY_INLINE void store_moved(const std::uint8_t* elements, std::uint32_t negative, Halves scales, typename To::Code* y) {
   const auto* const from = reinterpret_cast<const std::int8_t*>(elements);
@@ -54,14 +55,14 @@ HWY_INLINE void store_moved(const std::uint8_t* elements, std::uint32_t negative
 
 HWY_INLINE Halves both(float scale) { return {splat(scale), splat(scale)}; }
 
-/// Four times eight signs of four times seven bits.
+/// Returns 32 signs from four groups of seven bits.
 HWY_INLINE std::uint32_t signs_of(std::uint32_t word) {
   std::uint32_t signs = 0;
   for (int l = 0; l < 4; ++l) signs |= eight_signs((word >> (7 * l)) & 127) << (8 * l);
   return signs;
 }
 
-/// The scales of 32 elements, which a byte holds.
+/// Returns the scales of 32 elements from the two nibbles of a byte.
 HWY_INLINE Halves iq2_scales(float d, std::uint8_t nibbles) {
   return {splat(d * (0.5f + static_cast<float>(nibbles & 15)) * 0.25f),
           splat(d * (0.5f + static_cast<float>(nibbles >> 4)) * 0.25f)};
@@ -160,7 +161,7 @@ HWY_INLINE void Iq1M(Block block, typename To::Code* y) {
 
 template <class To>
 void decode(DType dtype, const std::byte* blocks, std::size_t count, std::byte* bytes) {
-  auto* const out = reinterpret_cast<typename To::Code*>(bytes);  // only ever stored to without alignment
+  auto* const out = reinterpret_cast<typename To::Code*>(bytes);  // written only by unaligned stores
   switch (dtype) {
     case DType::iq1_s: return HEFT_EACH(Iq1S);
     case DType::iq1_m: return HEFT_EACH(Iq1M);

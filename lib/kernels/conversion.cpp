@@ -15,7 +15,7 @@
 namespace heft::engine {
 namespace {
 
-// Longer runs are converted in tiles whose intermediate results stay in the first-level cache.
+// Runs with intermediate results are converted in tiles that fit the first-level cache.
 constexpr std::size_t tile_scalars = 2048;
 constexpr std::size_t tile_bytes = tile_scalars * 8;
 
@@ -34,7 +34,7 @@ DType scalar_of(DType type) noexcept {
 
 bool is_real_scalar(DType type) noexcept { return type == DType::f32 || type == DType::f64 || has_narrow_kernel(type); }
 
-// --- Integers -------------------------------------------------------------------------------------------------------------------------
+// ---- Integers ----
 
 struct IntegerType {
   std::uint32_t bytes;
@@ -46,7 +46,7 @@ IntegerType integer_type(DType type) noexcept {
   return {info(type).block_bytes, is_signed};
 }
 
-// True when every value of `from` is one of `to`.
+// Returns true when `to` can represent every value of `from`.
 bool holds_every_value(DType from, DType to) noexcept {
   if (info(to).category != DTypeCategory::integer) return false;
   if (from == DType::boolean) return true;
@@ -66,7 +66,8 @@ void extend(const std::byte* from, std::byte* to, std::size_t count) noexcept {
   }
 }
 
-// To two's complement, so only the source's signedness matters: u8 to i32 and u8 to u32 are the same bytes.
+// Signed targets serve unsigned ones too, because only the source's signedness matters: u8 to i32 and u8 to u32 give
+// the same bytes.
 template <class From>
 void extend_to(std::uint32_t to_bytes, const std::byte* from, std::byte* to, std::size_t count) noexcept {
   switch (to_bytes) {
@@ -81,7 +82,7 @@ void convert_integers(DType from_type, DType to_type, const std::byte* from, std
   const std::uint32_t bytes = info(to_type).block_bytes;
   switch (from_type) {
     case DType::boolean: {
-      // Any byte but 0 is true, and true is 1.
+      // Every byte except 0 is true, and true becomes 1.
       std::byte truth[tile_scalars];
       std::transform(from, from + count, truth, [](std::byte b) { return std::byte{b != std::byte{0}}; });
       return extend_to<std::uint8_t>(bytes, truth, to, count);
@@ -95,13 +96,13 @@ void convert_integers(DType from_type, DType to_type, const std::byte* from, std
   }
 }
 
-// --- Reals ----------------------------------------------------------------------------------------------------------------------------
+// ---- Reals ----
 
-// To f32 for good: to nearest, ties to even, as the processor does it.
+// Rounds to f32 as the final type: to nearest, ties to even.
 float rounded(double value) noexcept { return static_cast<float>(value); }
 
-// To f32 on the way to something narrower: truncated, with the last bit set when anything was lost ("round to odd"), so that the second rounding
-// sees on which side of a tie the value lay.
+// Rounds to f32 as an intermediate type: truncates, and sets the last bit if the result is inexact ("round to odd").
+// The second rounding then sees on which side of a tie the value was.
 float rounded_to_odd(double value) noexcept {
   const float nearest = static_cast<float>(value);
   if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
@@ -138,7 +139,7 @@ void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_
   copy_run(doubles.bytes, to, count * sizeof(double), store);
 }
 
-// At most tile_scalars where there is no kernel for it.
+// Requires count <= tile_scalars for pairs without a kernel.
 void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept {
   if (from_type == DType::f32) return floats_to(to_type, from, to, count, store);
   if (to_type == DType::f32 && from_type != DType::f64) return widen_run(from_type, from, to, count, store);
@@ -150,9 +151,9 @@ void convert_reals(DType from_type, DType to_type, const std::byte* from, std::b
   floats_to(to_type, floats.bytes, to, count, store);
 }
 
-// --- Blocks ---------------------------------------------------------------------------------------------------------------------------
+// ---- Blocks ----
 
-// f4_e2m1: two elements in a byte, the low nibble first.
+// Unpacks f4_e2m1: two elements in a byte, the low nibble first.
 void unpack_f4(const std::byte* from, float* to, std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     const auto pair = std::to_integer<std::uint8_t>(from[i]);
@@ -181,25 +182,25 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
   found.unit_elements_ = from_info.block_elements;
   found.from_bytes_ = from_info.block_bytes;
   found.to_bytes_ = to_info.block_bytes * (from == to ? 1 : from_info.block_elements);
-  if (traits.negated && !is_real_scalar(found.from_scalar_)) throw refuse("negation is lazy, and this type has no sign to turn");
+  if (traits.negated && !is_real_scalar(found.from_scalar_)) throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit");
 
   if (from == to) return found;
   if (to_info.block_elements > 1) throw refuse("heft does not quantize");
   if (can_dequantize(from) || from == DType::f4_e2m1) {
-    if (!is_real_scalar(to)) throw refuse("blocks become reals");
+    if (!is_real_scalar(to)) throw refuse("blocks convert only to real dtypes");
     found.step_ = Step::dequantize;
   } else if (found.from_scalar_ != from ? to_info.category == DTypeCategory::complex : is_real_scalar(from) && is_real_scalar(to)) {
     found.step_ = Step::real;
   } else if (holds_every_value(from, to)) {
     found.step_ = Step::integer;
   } else {
-    throw refuse("heft converts within real and within complex types, and integers to integers that hold every value");
+    throw refuse("heft converts real to real, complex to complex, and integers to integers that hold every value");
   }
   return found;
 }
 
 void Conversion::run(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
-  if (count * to_bytes_ < shortest_streamed) store = Store::cached;
+  if (count * to_bytes_ < min_streamed_bytes) store = Store::cached;
   const bool decodes = has_block_kernel(from_, to_);
   const bool one_kernel = step_ == Step::copy || (to_ == DType::f32 && has_narrow_kernel(from_)) ||
                           (from_ == DType::f32 && has_narrow_kernel(to_)) || has_recode_kernel(from_, to_) ||
@@ -223,7 +224,7 @@ void Conversion::run_tile(const std::byte* from, std::byte* to, std::size_t coun
   convert(mended.bytes, to, count, store);
 }
 
-// Host byte order, and the signs that PyTorch's lazy bits ask for.
+// Converts to host byte order, and applies PyTorch's negative and conjugate bits.
 void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t count) const noexcept {
   const std::size_t width = from_bytes_ / scalars_;
   if (can_dequantize(from_)) {
@@ -241,7 +242,7 @@ void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t cou
   }
 }
 
-// Past the caches in the order in which blocks hold their elements would write lines in halves: by way of a tile.
+// Streaming stores go through a tile: in the order of a block's elements they would write each cache line in parts.
 void Conversion::decode(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
   if (store == Store::cached) return decode_blocks(from_, to_, from, count, to);
   Tile tile;

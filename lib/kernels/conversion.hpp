@@ -1,4 +1,5 @@
-// kernels/conversion.hpp: what happens to elements on their way: nothing, another width, another byte order.
+// kernels/conversion.hpp: conversion of packed elements to another dtype, to host byte order, and from PyTorch's lazy
+// bits.
 #pragma once
 
 #include <cstddef>
@@ -11,29 +12,29 @@
 
 namespace heft::engine {
 
-/// Elements of one type made into elements of another. A unit is the least that is converted: an element, or a block of a block type.
+/// Converts elements of one dtype to another. The unit of conversion is an element, or a block of a block type.
 ///
-/// A value; const members may be called from several threads.
+/// A value; const members can be called from several threads.
 class Conversion {
  public:
-  /// Properties of the source that the conversion takes away: format::TensorFlag's swapped, conjugated, negated.
+  /// Properties of the source that the conversion removes: swapped, conjugated and negated of format::TensorFlag.
   struct Traits {
     bool swapped = false;
     bool conjugated = false;
     bool negated = false;
   };
 
-  /// Throws Error{unsupported} with the reason when heft does not convert `from` to `to`.
+  /// Returns the conversion. Throws Error{unsupported} with the reason when heft does not convert `from` to `to`.
   static Conversion find(DType from, DType to, Traits traits);
 
   [[nodiscard]] DType from() const noexcept { return from_; }
   [[nodiscard]] DType to() const noexcept { return to_; }
-  /// Elements in a unit: 1, or those of a block.
+  /// Returns the elements of a unit: 1, or those of a block.
   [[nodiscard]] std::uint32_t unit_elements() const noexcept { return unit_elements_; }
-  /// Bytes of a unit before and after.
+  /// Return the bytes of a unit before and after conversion.
   [[nodiscard]] std::uint32_t from_bytes() const noexcept { return from_bytes_; }
   [[nodiscard]] std::uint32_t to_bytes() const noexcept { return to_bytes_; }
-  /// True when the bytes are only copied.
+  /// Returns true when bytes are only copied.
   [[nodiscard]] bool is_copy() const noexcept { return step_ == Step::copy && !touches_bits(); }
 
   /// Converts `count` packed units. The runs need no alignment and must not overlap.
@@ -42,7 +43,7 @@ class Conversion {
   friend bool operator==(const Conversion&, const Conversion&) noexcept = default;
 
  private:
-  // What kind of step leads from one type to the other; byte order and signs are put right before it.
+  // The kind of conversion between the dtypes. Byte order and signs are corrected before it.
   enum class Step : std::uint8_t { copy, real, integer, dequantize };
 
   [[nodiscard]] bool touches_bits() const noexcept { return traits_.swapped || traits_.conjugated || traits_.negated; }
@@ -54,9 +55,9 @@ class Conversion {
   DType from_ = DType::unknown;
   DType to_ = DType::unknown;
   Step step_ = Step::copy;
-  DType from_scalar_ = DType::unknown;  // of a complex type its half; else the type itself
+  DType from_scalar_ = DType::unknown;  // the type of a complex type's parts; else the type itself
   DType to_scalar_ = DType::unknown;
-  std::uint8_t scalars_ = 1;            // in an element: 2 for complex
+  std::uint8_t scalars_ = 1;            // per element: 2 for complex
   Traits traits_ = {};
   std::uint32_t unit_elements_ = 1;
   std::uint32_t from_bytes_ = 1;

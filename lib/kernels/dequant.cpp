@@ -10,14 +10,14 @@
 namespace heft::engine {
 namespace {
 
-/// `count` neighbouring numbers of `width` bytes at `offset` in a block; as ggml's structs declare them.
+/// `count` consecutive numbers of `width` bytes at `offset` in a block, as declared in ggml's structs.
 struct Field {
   std::uint16_t offset = 0;
   std::uint8_t width = 0;
   std::uint8_t count = 0;
 };
 
-/// What there is to know of a block type beyond its row in the dtype table.
+/// The properties of a block type that its row in the dtype table lacks.
 struct BlockType {
   DType dtype;
   void (*decode)(scalar::Block block, float* y) noexcept;

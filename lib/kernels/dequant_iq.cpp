@@ -1,4 +1,4 @@
-// kernels/dequant_iq.cpp: superblocks of 256 elements whose quants are numbers of vectors in a code book (dequant_tables.hpp).
+// kernels/dequant_iq.cpp: superblocks of 256 elements whose quants are indexes into a code book (dequant_tables.hpp).
 //
 //   name     bytes of the block (8 groups of 32 elements)
 //   iq2_xxs  f16 d | 8 x { 4 x u8 vector | u32: 4 x 7 bits of signs, 4 bits of scale }
@@ -14,7 +14,7 @@
 namespace heft::engine::scalar {
 namespace {
 
-/// `count` elements of a vector of unsigned bytes, each with its sign.
+/// Decodes `count` elements of a vector of unsigned bytes, each with a sign bit.
 void signed_vector(float scale, std::uint64_t vector, std::uint32_t signs, int count, float* y) noexcept {
   for (int j = 0; j < count; ++j) {
     const float magnitude = scale * static_cast<float>((vector >> (8 * j)) & 255);
@@ -22,7 +22,7 @@ void signed_vector(float scale, std::uint64_t vector, std::uint32_t signs, int c
   }
 }
 
-/// Eight elements of -1, 0 or 1, moved by delta.
+/// Decodes eight elements of -1, 0 or 1, each moved by delta.
 void moved_vector(float scale, std::uint64_t vector, float delta, float* y) noexcept {
   for (int j = 0; j < 8; ++j) {
     const auto element = static_cast<std::int8_t>(vector >> (8 * j));

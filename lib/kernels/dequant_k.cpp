@@ -1,4 +1,5 @@
-// kernels/dequant_k.cpp: superblocks of 256 elements: groups of 16 or 32 have scales of their own, which share one or two f16.
+// kernels/dequant_k.cpp: superblocks of 256 elements in groups of 16 or 32, each with a scale, which is multiplied by
+// one or two f16 of the superblock.
 //
 //   name    bytes of the block
 //   q2_k    16 x (scale, min) nibbles | 64 x four quants | f16 d | f16 dmin
@@ -16,7 +17,8 @@
 
 namespace heft::engine::scalar {
 
-// In a half of 128 elements, 32 bytes hold four quants each: the bits at `shift` of all 32 come first, then the next two bits.
+// In each half of 128 elements, 32 bytes hold four quants each: the lowest two bits of all 32 bytes are the first 32
+// elements, the next two bits the following 32, and so on.
 void q2_k(Block block, float* y) noexcept {
   const Block scales = block;
   const float d = f16_at(block + 80);
@@ -105,7 +107,8 @@ void iq4_xs(Block block, float* y) noexcept {
 
 namespace {
 
-/// Digit `n` of each of `count` bytes that hold base-3 fractions: multiplying by 3 moves the next digit above the byte.
+/// Decodes digit `n` of each of `count` bytes. A byte is a base-3 fraction: multiplying it by 3 moves the next digit
+/// above the byte.
 float* ternary_digit(Block bytes, int count, int n, float d, float* y) noexcept {
   constexpr std::uint8_t power_of_3[5] = {1, 3, 9, 27, 81};
   for (int j = 0; j < count; ++j) {

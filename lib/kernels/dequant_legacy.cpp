@@ -1,4 +1,4 @@
-// kernels/dequant_legacy.cpp: blocks of 32 to 128 elements: one scale or a few, then the quants.
+// kernels/dequant_legacy.cpp: blocks of 32 to 128 elements: one to four scales, then the quants.
 //
 //   name    bytes of the block
 //   q4_0    f16 d | 16 x two quants: the low nibbles are elements 0 to 15, the high ones 16 to 31
@@ -16,14 +16,14 @@
 namespace heft::engine::scalar {
 namespace {
 
-/// Bit 4 of a five-bit quant, in place.
+/// Returns bit 4 of a five-bit quant, shifted to its place.
 int fifth_bit(std::uint32_t bits, int element) noexcept { return static_cast<int>((bits >> element) & 1u) << 4; }
 
 void i8_quants(float scale, Block quants, float* y) noexcept {
   for (int j = 0; j < 32; ++j) y[j] = static_cast<float>(i8_at(quants + j)) * scale;
 }
 
-/// `half` bytes of nibbles that are numbers of levels.
+/// Decodes `half` bytes of nibbles, which are indexes into `table`.
 void levels(const std::int8_t* table, float scale, Block quants, int half, float* y) noexcept {
   for (int j = 0; j < half; ++j) {
     y[j] = static_cast<float>(table[quants[j] & 15]) * scale;

@@ -1,4 +1,4 @@
-// kernels/dequant_scalar.hpp: one function for each of ggml's block types: the bytes of one block to its floats.
+// kernels/dequant_scalar.hpp: one function for each of ggml's block types, which decodes one block to f32.
 #pragma once
 
 #include <bit>
@@ -12,7 +12,7 @@ using Block = const std::uint8_t*;
 
 inline std::uint16_t u16_at(Block from) noexcept { return static_cast<std::uint16_t>(from[0] | from[1] << 8); }
 inline std::uint32_t u32_at(Block from) noexcept { return u16_at(from) | std::uint32_t{u16_at(from + 2)} << 16; }
-/// f16_to_f32() where it can be inlined: a block of 32 elements is decoded in less time than a call takes.
+/// f16_to_f32() as an inline function, because decoding a block of 32 elements takes less time than a call.
 inline float f16_at(Block from) noexcept {
   const std::uint32_t code = u16_at(from);
   const std::uint32_t sign = (code & 0x8000u) << 16;
@@ -24,7 +24,7 @@ inline float f16_at(Block from) noexcept {
 }
 inline int i8_at(Block from) noexcept { return static_cast<std::int8_t>(*from); }
 
-// Blocks of 32 to 128 elements (dequant_plain.cpp). `y` takes info(dtype).block_elements floats, here and below.
+// Blocks of 32 to 128 elements (dequant_legacy.cpp). Each function writes info(dtype).block_elements floats to `y`.
 void q4_0(Block block, float* y) noexcept;
 void q4_1(Block block, float* y) noexcept;
 void q5_0(Block block, float* y) noexcept;
@@ -37,7 +37,7 @@ void iq4_nl(Block block, float* y) noexcept;
 void mxfp4(Block block, float* y) noexcept;
 void nvfp4(Block block, float* y) noexcept;
 
-// Superblocks of 256 elements with scales of their own (dequant_k.cpp).
+// Superblocks of 256 elements whose groups have scales (dequant_k.cpp).
 void q2_k(Block block, float* y) noexcept;
 void q3_k(Block block, float* y) noexcept;
 void q4_k(Block block, float* y) noexcept;
@@ -48,7 +48,7 @@ void iq4_xs(Block block, float* y) noexcept;
 void tq1_0(Block block, float* y) noexcept;
 void tq2_0(Block block, float* y) noexcept;
 
-// Superblocks of 256 elements that are looked up in code books (dequant_iq.cpp).
+// Superblocks of 256 elements with code books (dequant_iq.cpp).
 void iq2_xxs(Block block, float* y) noexcept;
 void iq2_xs(Block block, float* y) noexcept;
 void iq2_s(Block block, float* y) noexcept;
@@ -57,16 +57,16 @@ void iq3_s(Block block, float* y) noexcept;
 void iq1_s(Block block, float* y) noexcept;
 void iq1_m(Block block, float* y) noexcept;
 
-/// The 16 levels of IQ4_NL and IQ4_XS, and those of FP4 (E2M1) doubled so that they are whole.
+/// The 16 levels of IQ4_NL and IQ4_XS, and those of FP4 (E2M1), doubled so that they are integers.
 inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 inline constexpr std::int8_t fp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
-/// Half of 2^(code - 127): FP4 levels are doubled. Codes 0 and 1 are subnormal.
+/// Returns half of 2^(code - 127), because FP4 levels are doubled. The results of codes 0 and 1 are subnormal.
 float e8m0_half(std::uint8_t code) noexcept;
-/// Half of an unsigned E4M3 scale; 0 and 0x7F are 0.
+/// Returns half of an unsigned E4M3 scale; 0 for the codes 0 and 0x7F.
 float ue4m3_half(std::uint8_t code) noexcept;
 
-/// The six-bit scale and minimum number `j` (0 to 7) of the 12 bytes that Q4_K and Q5_K pack them in.
+/// A six-bit scale and minimum. scale_min() returns number `j` (0 to 7) from the 12 bytes of Q4_K and Q5_K.
 struct ScaleMin {
   std::uint8_t scale;
   std::uint8_t min;
@@ -77,32 +77,32 @@ constexpr ScaleMin scale_min(Block scales, int j) noexcept {
   return {pick(scales[j + 4] & 15, scales[j - 4]), pick(scales[j + 4] >> 4, scales[j])};
 }
 
-/// The six-bit scale number `i` (0 to 15) of the 12 bytes of a Q3_K block, in -32 to 31.
+/// Returns six-bit scale number `i` (0 to 15) from the 12 bytes of a Q3_K block, in -32 to 31.
 constexpr int q3_scale(Block scales, int i) noexcept {
   const int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
   const int high = (scales[8 + i % 4] >> (2 * (i / 4))) & 3;
   return (low | high << 4) - 32;
 }
 
-/// The six-bit scale number `i` (0 to 7) of an IQ4_XS block, in -32 to 31.
+/// Returns six-bit scale number `i` (0 to 7) of an IQ4_XS block, in -32 to 31.
 inline int iq4_xs_scale(Block block, int i) noexcept {
   const int low = (block[4 + i / 2] >> (4 * (i % 2))) & 15;
   const int high = (u16_at(block + 2) >> (2 * i)) & 3;
   return (low | high << 4) - 32;
 }
 
-/// Seven signs are stored; the eighth makes their number even.
+/// Returns eight sign bits from the seven that are stored; the eighth makes the number of set bits even.
 constexpr std::uint32_t eight_signs(std::uint32_t seven) noexcept {
   return seven | static_cast<std::uint32_t>(std::popcount(seven) & 1) << 7;
 }
 
-/// What IQ1_S and IQ1_M add to, or take from, the elements of a vector.
+/// IQ1_S and IQ1_M add it to, or subtract it from, the elements of a vector.
 inline constexpr float iq1_delta = 0.125f;
 
-/// d * (2 s + 1) of three bits s.
+/// Returns d * (2 s + 1), where s is the lowest three bits.
 constexpr float odd_scale(float d, std::uint32_t bits) noexcept { return d * static_cast<float>(2 * (bits & 7) + 1); }
 
-/// The u16 number `i` (0 to 3) of an IQ1_M block: 12 bits of scales, then 4 of the f16 that is common to all.
+/// Returns u16 number `i` (0 to 3) of an IQ1_M block: 12 bits of scales, then 4 bits of the block's f16.
 inline std::uint32_t iq1_m_scales(Block block, int i) noexcept { return u16_at(block + 48 + 2 * i); }
 inline float iq1_m_d(Block block) noexcept {
   const auto nibble = [block](int i) { return (iq1_m_scales(block, i) >> 12) << (4 * i); };

@@ -1,9 +1,9 @@
-// Kernels for ggml's blocks; layouts are described in dequant_plain.cpp and dequant_k.cpp. Compiled once for each
-// target by foreach_target.h.
+// Kernels for ggml's blocks; dequant_legacy.cpp and dequant_k.cpp describe the layouts. Compiled once for each target
+// by foreach_target.h.
 //
-// Quants are widened to 32 bits as they are loaded and taken apart there: twice the work of taking bytes apart, and
-// still less than storing the result. Products and sums are those of the scalar code, one rounding each: MulAdd would
-// give other bits. What they give is rounded to `To` (Single, Half, Bfloat) while it is in a register.
+// Quants are widened to 32 bits when they are loaded, and split there. That is twice the work of splitting bytes, and
+// still less than storing the result. Products and sums are rounded one by one as in the scalar code; MulAdd would give
+// other bits. Results are rounded to `To` (Single, Half, Bfloat) while they are in a register.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/dequant_simd.cpp"
 #include <hwy/foreach_target.h>
@@ -21,18 +21,18 @@ namespace {
 
 HWY_INLINE VecI low_nibble(VecI bytes) { return hn::And(bytes, integer(15)); }
 HWY_INLINE VecI high_nibble(VecI bytes) { return hn::ShiftRight<4>(bytes); }
-/// `count` bits from bit `shift` on.
+/// Returns `count` bits of each lane, from bit `shift`.
 HWY_INLINE VecI field(VecI bytes, int shift, int count) {
   return hn::And(hn::ShiftRightSame(bytes, shift), integer((1 << count) - 1));
 }
 
 // ---- 32 elements ----
 
-/// The quants from element l on, of 16 bytes whose low nibbles come before their high ones.
+/// Returns the vector of quants that starts at element l, of 16 bytes whose low nibbles come before their high ones.
 HWY_INLINE VecI nibbles(Block quants, int l) {
   return l < 16 ? low_nibble(bytes_at(quants + l)) : high_nibble(bytes_at(quants + l - 16));
 }
-/// The same with bit 4 of each from `high`.
+/// As nibbles(), with bit 4 of each quant from `high`.
 HWY_INLINE VecI five_bits(Block quants, std::uint32_t high, int l) {
   return hn::Or(nibbles(quants, l), where_set(high >> l, 16));
 }
@@ -66,7 +66,7 @@ HWY_INLINE void Q5_1(Block block, typename To::Code* y) {
   store_32<To>(y, [&](int l) HEFT_VALUE { return hn::Add(hn::Mul(floats(five_bits(block + 8, high, l)), d), m); });
 }
 
-/// 32 signed bytes, each 16 times a scale.
+/// Stores 32 signed bytes, each multiplied by the scale of its half.
 template <class To>
 HWY_INLINE void scale_bytes(const std::int8_t* from, Halves scales, typename To::Code* y) {
   store_32<To>(y, [&](int l) HEFT_VALUE { return hn::Mul(floats(bytes_at(from + l)), scales[l]); });
@@ -78,7 +78,7 @@ HWY_INLINE void Q8_0(Block block, typename To::Code* y) {
   scale_bytes<To>(reinterpret_cast<const std::int8_t*>(block + 2), {d, d}, y);
 }
 
-// ---- a bit or two an element ----
+// ---- one or two bits per element ----
 
 template <class To>
 HWY_INLINE void Q1_0(Block block, typename To::Code* y) {
@@ -113,11 +113,12 @@ HWY_INLINE void Tq2_0(Block block, typename To::Code* y) {
   }
 }
 
-// ---- levels: a nibble is the number of one of 16 bytes ----
+// ---- levels: a nibble is an index into 16 bytes ----
 
 using SixteenBytes = hn::CappedTag<std::uint8_t, 16>;
 
-/// The levels of 16 bytes of quants: those of the low nibbles of `half` bytes, then of their high ones, and so on.
+/// Looks up the levels of 16 bytes of quants: those of the low nibbles of `half` bytes, then of their high nibbles, and
+/// so on.
 template <int half>
 HWY_INLINE void look_up(const std::int8_t* table, Block quants, std::int8_t* levels) {
 #if HWY_TARGET == HWY_SCALAR
@@ -181,7 +182,7 @@ HWY_INLINE void Iq4Xs(Block block, typename To::Code* y) {
   }
 }
 
-// ---- 256 elements, in eight parts of 32 ----
+// ---- superblocks of 256 elements, in eight parts of 32 ----
 
 template <class To>
 HWY_INLINE void Q2K(Block block, typename To::Code* y) {
@@ -281,7 +282,7 @@ HWY_INLINE void Q6K(Block block, typename To::Code* y) {
 
 template <class To>
 void decode(DType dtype, const std::byte* blocks, std::size_t count, std::byte* bytes) {
-  auto* const out = reinterpret_cast<typename To::Code*>(bytes);  // only ever stored to without alignment
+  auto* const out = reinterpret_cast<typename To::Code*>(bytes);  // written only by unaligned stores
   switch (dtype) {
     case DType::q4_0: return HEFT_EACH(Q4_0);
     case DType::q4_1: return HEFT_EACH(Q4_1);

@@ -1,4 +1,4 @@
-// kernels/dequant_tables.hpp: the code books of ggml's IQ types. See dequant_tables.cpp for where they come from and their licence.
+// kernels/dequant_tables.hpp: the code books of ggml's IQ types. dequant_tables.cpp states their source and licence.
 #pragma once
 
 #include <array>
@@ -6,7 +6,8 @@
 
 namespace heft::engine {
 
-// A vector is one number; its element j is byte j, the least significant first. Magnitudes, but for iq1s_grid: -1, 0 and 1 as i8.
+// A vector is one number; its element j is byte j, the least significant first. Elements are magnitudes; those of
+// iq1s_grid are -1, 0 and 1 as i8.
 extern const std::array<std::uint64_t, 256> iq2xxs_grid;
 extern const std::array<std::uint64_t, 512> iq2xs_grid;
 extern const std::array<std::uint64_t, 1024> iq2s_grid;

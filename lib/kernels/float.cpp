@@ -16,7 +16,7 @@ namespace heft::engine {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Fewer elements than a vector: through a padded copy.
+// Widens fewer elements than a vector has, through a padded copy.
 template <class Float>
 void widen_few(const typename Float::Code* from, float* to, std::size_t count) {
   HWY_ALIGN typename Float::Code padded[HWY_MAX_BYTES / sizeof(float)] = {};
@@ -34,8 +34,8 @@ void widen_cached(const typename Float::Code* from, float* to, std::size_t count
   if (i < count) widen_few<Float>(from + i, to + i, count - i);
 }
 
-// Results that `vector(i)` makes and streams, `lanes` of them from number i on: aligned ones. Those before the first
-// aligned place and after the last are left to `cached(i, count)`.
+// Calls `vector(i)`, which streams `lanes` results from number i, for each aligned i. The results before the first and
+// after the last aligned vector are written by `cached(i, count)`.
 template <class Result, class Vector, class Cached>
 void stream_vectors(const Result* to, std::size_t count, std::size_t lanes, const Vector& vector,
                     const Cached& cached) {
@@ -46,14 +46,14 @@ void stream_vectors(const Result* to, std::size_t count, std::size_t lanes, cons
   cached(i, count - i);
 }
 
-// Whether the results of a run can be aligned to whole vectors at all.
+// Returns true when `to` is aligned to its elements, so that some element starts an aligned vector.
 template <class Result>
 bool can_stream(const Result* to, bool streaming) {
   return streaming && reinterpret_cast<std::uintptr_t>(to) % sizeof *to == 0;
 }
 
-// No run need be aligned: runs are only ever touched by unaligned loads and stores, or past the alignment that
-// stream_vectors reaches.
+// Runs need no alignment: they are accessed by unaligned loads and stores, and by streaming stores at the addresses
+// that stream_vectors has aligned.
 template <class Float>
 void widen(const std::byte* from_bytes, std::byte* to_bytes, std::size_t count, bool streaming) {
   const auto* from = reinterpret_cast<const typename Float::Code*>(from_bytes);
@@ -65,7 +65,7 @@ void widen(const std::byte* from_bytes, std::byte* to_bytes, std::size_t count, 
       cached);
 }
 
-// What `vector(i)` gives, f32 from number i on, as codes.
+// Stores the vectors of f32 that `vector(i)` returns, from number i, as codes.
 template <class Float, class Vector, class Few>
 void narrow_cached(typename Float::Code* to, std::size_t count, const Vector& vector, const Few& few) {
   using Code = typename Float::Code;
@@ -79,7 +79,8 @@ void narrow_cached(typename Float::Code* to, std::size_t count, const Vector& ve
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// A vector of codes of 16 or 8 bits is made of two or four vectors of f32, for whole lines to leave at once.
+// Streams a whole vector of codes of 16 or 8 bits, made of two or four vectors of f32, so that cache lines are written
+// whole.
 template <class Float, class Vector>
 HWY_INLINE void stream_narrowed(typename Float::Code* to, std::size_t i, const Vector& vector) {
   using Code = typename Float::Code;
@@ -115,8 +116,8 @@ void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]
   cached(0, count);
 }
 
-// By halves: with vectors as long as a line, two loads for a store and each across two lines, a stream of them from
-// memory runs at 0.6 of its rate.
+// Loads in halves. If vectors are as long as a cache line, unaligned loads cross two lines each, and reading from
+// memory reaches only 0.6 of its rate.
 HWY_INLINE VecF load_halves(const float* from) {
 #if HWY_TARGET == HWY_SCALAR
   return hn::LoadU(F32(), from);
@@ -139,7 +140,8 @@ void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
       });
 }
 
-// Eight bits to sixteen in lanes of sixteen: every value of From is one of To, and the exponents of the normal ones fit.
+// Recoding of eight bits to sixteen in lanes of sixteen bits: possible if To represents every value of From, and the
+// exponents of normal values stay normal.
 template <class From, int ToMantissa, int ToBias>
 struct Recoded {
   static constexpr bool in_lanes =
@@ -179,7 +181,7 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
     const VecW magnitude = hn::And(code, set(0x7F));
     const VecW normal = hn::Add(hn::ShiftLeft<ToMantissa - From::mantissa>(magnitude),
                                 set(static_cast<std::uint32_t>(ToBias - From::bias) << ToMantissa));
-    // Two neighbouring bytes of the table for each lane.
+    // The indexes of two neighbouring bytes of the table for each lane.
     const VecW twice = hn::ShiftLeft<1>(hn::And(magnitude, set(7)));
     const VecW places = hn::Or(hn::Or(twice, hn::ShiftLeft<8>(twice)), set(0x0100));
     const VecW subnormal = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(bytes, table), hn::BitCast(bytes, places)));

@@ -1,4 +1,4 @@
-// Numbers that lie after a head each, gathered. Compiled once for each target by foreach_target.h.
+// Gathers numbers that each follow a head byte. Compiled once for each target by foreach_target.h.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gather.cpp"
 #include <hwy/foreach_target.h>
@@ -23,8 +23,9 @@ std::size_t GatherVectors(std::size_t, const std::byte*, std::byte*, std::size_t
 #else
 constexpr std::size_t vector = 16;
 
-// A vector of values comes of the 16 + n bytes of n numbers, which two loads have: the first 16 bytes and the last 16.
-// Of each load, where the values' bytes are, in host order (0x80: not in this one), and where heads are.
+// A vector of values is made from the 16 + n bytes of n numbers, in two loads: the first 16 bytes and the last 16. For
+// each load: `values` has the positions of the values' bytes in host order (0x80: not in this load), `heads` marks
+// heads.
 template <std::size_t width>
 struct Layout {
   static constexpr std::size_t numbers = vector / width;
@@ -83,7 +84,7 @@ std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t cou
     const auto last = hn::LoadU(d, source + numbers);
     hn::StoreU(hn::Or(hn::TableLookupBytesOr0(first, first_values), hn::TableLookupBytesOr0(last, last_values)), d,
                target);
-    // What was stored of numbers after another head is stored again.
+    // Values stored from the first other head on are not counted, and later stores overwrite them.
     const auto other = [&](auto bytes, auto heads) { return hn::Ne(hn::And(hn::Xor(bytes, head), heads), hn::Zero(d)); };
     if (const std::intptr_t byte = hn::FindFirstTrue(d, other(first, first_heads)); byte >= 0)
       return done + static_cast<std::size_t>(byte) / Layout<width>::stride;

@@ -1,4 +1,4 @@
-// Kernels that move bytes without knowing what they mean. Compiled once for each target by foreach_target.h.
+// Kernels that copy, swap and transpose elements of any dtype. Compiled once for each target by foreach_target.h.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/move.cpp"
 #include <hwy/foreach_target.h>
@@ -60,7 +60,7 @@ void transpose_elements(const std::byte* from, std::size_t from_pitch, std::byte
       std::memcpy(to + c * to_pitch + r * sizeof(Lane), from + r * from_pitch + c * sizeof(Lane), sizeof(Lane));
 }
 
-// The scalar target has vectors of one lane, in which there is nothing to shuffle.
+// The scalar target has vectors of one lane, which cannot be shuffled.
 #if HWY_TARGET == HWY_SCALAR
 template <class Lane>
 void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
@@ -73,7 +73,7 @@ void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* t
   transpose_elements<Lane>(from, from_pitch, to, to_pitch, rows, columns);
 }
 #else
-// The bytes of each lane reversed: bytes in 16-bit lanes, then those in 32-bit lanes, then those in 64-bit lanes.
+// Reverses the bytes of each lane: swaps bytes in 16-bit lanes, then those in 32-bit lanes, then those in 64-bit lanes.
 template <class Lane>
 void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
   const hn::ScalableTag<Lane> d;
@@ -99,10 +99,10 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
   swap_elements<sizeof(Lane)>(from + i * sizeof(Lane), to + i * sizeof(Lane), count - i);
 }
 
-// n columns of n rows, n elements in 16 bytes, in each block of the vectors: log2(n) times, vectors i and i + n/2 are
-// interleaved into vectors 2i and 2i + 1.
+// Transposes n rows of n elements, 16 bytes each, in each block of the vectors: log2(n) times, vectors i and i + n/2
+// are interleaved into vectors 2i and 2i + 1.
 template <class Lane, class D, class V>
-HWY_INLINE void turn_in_blocks(D d, V (&rows)[16 / sizeof(Lane)]) {
+HWY_INLINE void transpose_in_blocks(D d, V (&rows)[16 / sizeof(Lane)]) {
   constexpr std::size_t n = 16 / sizeof(Lane);
   V mixed[n];
   for (std::size_t step = 1; step < n; step *= 2) {
@@ -120,11 +120,11 @@ HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, st
   const hn::FixedTag<Lane, n> d;
   hn::Vec<decltype(d)> rows[n];
   for (std::size_t i = 0; i < n; ++i) rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_pitch));
-  turn_in_blocks<Lane>(d, rows);
+  transpose_in_blocks<Lane>(d, rows);
   for (std::size_t i = 0; i < n; ++i) hn::StoreU(rows[i], d, reinterpret_cast<Lane*>(to + i * to_pitch));
 }
 
-// What of a block is left when tiles of 16 bytes are done.
+// Transposes a block in tiles of 16 bytes, and the rest element by element.
 template <class Lane>
 void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
                      std::size_t rows, std::size_t columns) {
@@ -141,10 +141,10 @@ void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* t
                            rows - whole_rows, columns);
 }
 
-// Blocks of 16 bytes in a vector, which is no longer than a line.
+// Blocks of 16 bytes per vector. A vector is at most as long as a cache line.
 constexpr std::size_t vector_blocks = HWY_MIN(HWY_MAX_BYTES, 64) / 16;
 
-// vectors[g] has blocks (g, 0), (g, 1), ... and shall have (0, g), (1, g), ...
+// Transposes blocks: vectors[g] holds blocks (g, 0), (g, 1), ... before, and (0, g), (1, g), ... after.
 template <class D, class V>
 HWY_INLINE void transpose_blocks(D d, V (&vectors)[vector_blocks]) {
   if constexpr (vector_blocks == 2) {
@@ -163,30 +163,30 @@ HWY_INLINE void transpose_blocks(D d, V (&vectors)[vector_blocks]) {
   }
 }
 
-// A square of as many rows as a vector has lanes: first each block of 16 bytes for itself, of all blocks of a few rows
-// at once, then the blocks among each other. Each line is loaded once, and each vector that is stored is a run.
+// Transposes a square with as many rows as a vector has lanes: first the elements inside each block of 16 bytes, then
+// the blocks. Each cache line is loaded once, and each stored vector is contiguous.
 template <class Lane>
 HWY_INLINE void transpose_square(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
                                  bool streaming) {
   constexpr std::size_t n = 16 / sizeof(Lane);
   const hn::FixedTag<Lane, n * vector_blocks> d;
   using V = hn::Vec<decltype(d)>;
-  V turned[n][vector_blocks];
+  V transposed[n][vector_blocks];
   for (std::size_t g = 0; g < vector_blocks; ++g) {
     V rows[n];
     for (std::size_t i = 0; i < n; ++i)
       rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + (g * n + i) * from_pitch));
-    turn_in_blocks<Lane>(d, rows);
-    for (std::size_t i = 0; i < n; ++i) turned[i][g] = rows[i];
+    transpose_in_blocks<Lane>(d, rows);
+    for (std::size_t i = 0; i < n; ++i) transposed[i][g] = rows[i];
   }
   for (std::size_t i = 0; i < n; ++i) {
-    transpose_blocks(d, turned[i]);
+    transpose_blocks(d, transposed[i]);
     for (std::size_t g = 0; g < vector_blocks; ++g) {
       auto* const run = reinterpret_cast<Lane*>(to + (g * n + i) * to_pitch);
       if (streaming)
-        hn::Stream(turned[i][g], d, run);
+        hn::Stream(transposed[i][g], d, run);
       else
-        hn::StoreU(turned[i][g], d, run);
+        hn::StoreU(transposed[i][g], d, run);
     }
   }
 }
@@ -214,11 +214,11 @@ void Swap(std::size_t width, const std::byte* from, std::byte* to, std::size_t c
     case 4: return swap_lanes<std::uint32_t>(from, to, count);
     case 8: return swap_lanes<std::uint64_t>(from, to, count);
     default:
-      if (count > 0) std::memcpy(to, from, count * width);  // an empty range may be null
+      if (count > 0) std::memcpy(to, from, count * width);  // the pointers of an empty run can be null
   }
 }
 
-// Whether every run that is a whole vector, of whatever target, lies on a multiple of its size.
+// Returns true when every whole vector of the result, on any target, is aligned to its size.
 bool can_stream(const std::byte* to, std::size_t to_pitch) {
   constexpr std::size_t line = 64;
   return reinterpret_cast<std::uintptr_t>(to) % line == 0 && to_pitch % line == 0;
@@ -249,7 +249,7 @@ HWY_EXPORT(Swap);
 HWY_EXPORT(Transpose);
 
 void copy_run(const std::byte* from, std::byte* to, std::size_t size, Store store) noexcept {
-  if (store == Store::streaming && size >= shortest_streamed)
+  if (store == Store::streaming && size >= min_streamed_bytes)
     HWY_DYNAMIC_DISPATCH(CopyStreaming)(from, to, size);
   else
     std::memcpy(to, from, size);
@@ -257,7 +257,7 @@ void copy_run(const std::byte* from, std::byte* to, std::size_t size, Store stor
 
 void copy_rows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
                std::size_t size, Store store) noexcept {
-  if (store == Store::streaming && size >= shortest_streamed)
+  if (store == Store::streaming && size >= min_streamed_bytes)
     return HWY_DYNAMIC_DISPATCH(CopyRows)(from, from_pitch, to, to_pitch, rows, size);
   for (std::size_t r = 0; r < rows; ++r) std::memcpy(to + r * to_pitch, from + r * from_pitch, size);
 }

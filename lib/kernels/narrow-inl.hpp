@@ -1,13 +1,12 @@
-// kernels/narrow-inl.hpp: vectors of f32 from and to the codes of narrower floats, for the kernels of one
-// SIMD target.
+// kernels/narrow-inl.hpp: conversion of vectors between f32 and the codes of narrower floats, for one SIMD target.
 //
 // Included once for each target, after hwy/highway.h, by the files that foreach_target.h compiles; hence no #pragma
 // once.
-#if defined(HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP) == defined(HWY_TARGET_TOGGLE)
-#ifdef HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP
-#undef HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP
+#if defined(HEFT_KERNELS_NARROW_INL_HPP) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEFT_KERNELS_NARROW_INL_HPP
+#undef HEFT_KERNELS_NARROW_INL_HPP
 #else
-#define HEFT_MATERIALIZE_KERNELS_NARROW_INL_HPP
+#define HEFT_KERNELS_NARROW_INL_HPP
 #endif
 
 #include <cstdint>
@@ -20,7 +19,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
-// No more lanes than the smallest group of a block has elements, so that decoding one leaves no remainder.
+// At most as many lanes as the smallest group of a block has elements, so that decoding a group leaves no remainder.
 using F32 = hn::CappedTag<float, 16>;
 using U32 = hn::RebindToUnsigned<F32>;
 using I32 = hn::RebindToSigned<F32>;
@@ -34,13 +33,13 @@ constexpr std::uint32_t f32_nan = 0x7FC00000u;
 HWY_INLINE VecU constant(std::uint32_t bits) { return hn::Set(U32(), bits); }
 HWY_INLINE VecF as_f32(VecU bits) { return hn::BitCast(F32(), bits); }
 HWY_INLINE VecU as_bits(VecF value) { return hn::BitCast(U32(), value); }
-// Magnitudes and codes have no sign bit, so signed comparison, which every target has, is right for them.
+// Magnitudes and codes have no sign bit, so signed comparison, which every target has, is correct for them.
 HWY_INLINE hn::Mask<U32> greater(VecU a, VecU b) {
   return hn::RebindMask(U32(), hn::Gt(hn::BitCast(I32(), a), hn::BitCast(I32(), b)));
 }
 HWY_INLINE VecU choose(hn::Mask<U32> mask, VecU yes, VecU no) { return hn::IfThenElse(mask, yes, no); }
 
-// A small float: sign, exponent, then Mantissa bits. Each describes its codes as core/element.cpp's table does.
+// A small float: sign, exponent, then Mantissa bits. The parameters are those of the table in core/element.cpp.
 template <class CodeType, int Mantissa, int Bias, std::uint32_t Largest, std::uint32_t Overflow, std::uint32_t Nan,
           bool NegativeZero>
 struct SmallFloat {
@@ -58,7 +57,8 @@ struct SmallFloat {
     const VecU magnitude = hn::And(code, constant(code_sign - 1));
     const VecU normal =
         hn::Add(hn::ShiftLeft<23 - Mantissa>(magnitude), constant(static_cast<std::uint32_t>(127 - Bias) << 23));
-    // Subnormals by multiplication with their unit: results are normal f32, whatever the processor does with subnormals.
+    // Subnormals are multiplied by their unit: the results are normal f32, so that flush-to-zero modes do not change
+    // them.
     const VecF unit = as_f32(constant(static_cast<std::uint32_t>(128 - Bias - Mantissa) << 23));
     const VecU subnormal = as_bits(hn::Mul(hn::ConvertTo(F32(), hn::BitCast(I32(), magnitude)), unit));
     VecU value = choose(greater(constant(1u << Mantissa), magnitude), subnormal, normal);
@@ -78,7 +78,7 @@ struct SmallFloat {
     const VecU rounded = hn::Add(hn::Add(magnitude, constant((1u << (22 - Mantissa)) - 1)), odd);
     const VecU normal =
         hn::Sub(hn::ShiftRight<23 - Mantissa>(rounded), constant(static_cast<std::uint32_t>(127 - Bias) << Mantissa));
-    // Added to a number whose last place is this type's smallest subnormal, the value is rounded by the addition itself.
+    // The addition to a number whose last place is this type's smallest subnormal rounds the value.
     const VecU lattice = constant(static_cast<std::uint32_t>(127 + 24 - Bias - Mantissa) << 23);
     const VecU subnormal = hn::Sub(as_bits(hn::Add(as_f32(magnitude), as_f32(lattice))), lattice);
     VecU code = choose(greater(constant(static_cast<std::uint32_t>(128 - Bias) << 23), magnitude), subnormal, normal);
@@ -96,7 +96,7 @@ using E5m2 = SmallFloat<std::uint8_t, 2, 15, 0x7B, 0x7C, 0x7E, true>;
 using E4m3fnuz = SmallFloat<std::uint8_t, 3, 8, 0x7F, 0x7F, 0x80, false>;
 using E5m2fnuz = SmallFloat<std::uint8_t, 2, 16, 0x7F, 0x7F, 0x80, false>;
 
-// By the processor's own instructions where it has them, which AVX2 implies.
+// f16 is converted by the processor's instructions on targets that have them; AVX2 implies F16C.
 #if HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
 using Half = SmallFloat<std::uint16_t, 10, 15, 0x7BFF, 0x7C00, 0x7E00, true>;
 #else
@@ -117,7 +117,7 @@ struct Bfloat {
   }
 };
 
-// A power of two: the exponent field of an f32, whose code 0 is the subnormal 2^-127 and whose code 255 is NaN.
+// A power of two, as the exponent field of an f32. Code 0 is the subnormal 2^-127, code 255 is NaN.
 struct E8m0 {
   using Code = std::uint8_t;
   static HWY_INLINE VecF widen(VecU code) {
@@ -147,12 +147,12 @@ HWY_INLINE VecF load_widened(const typename Float::Code* from) {
     return Float::widen(hn::PromoteTo(U32(), codes));
 }
 
-// An f32 as itself.
+// f32, stored without conversion.
 struct Single {
   using Code = float;
 };
 
-// As codes: a vector of as many.
+// Returns a vector of codes with as many lanes.
 template <class Float>
 HWY_INLINE auto narrowed(VecF value) {
   using Code = typename Float::Code;
