@@ -39,7 +39,7 @@ bool converts(const TensorView& view, DType dtype) {
   }
 }
 
-// The file's own word for a dtype that heft has no row for.
+// Returns the name of the item's dtype; for a dtype unknown to heft, the word of its file.
 std::string word_of(const SaveItem& item) {
   if (item.dtype != DType::unknown) return std::string(name(item.dtype));
   return fmt::format("'{}'", core::escaped(item.view.dtype_name()));

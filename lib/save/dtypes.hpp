@@ -1,4 +1,4 @@
-// save/dtypes.hpp: which dtypes each written format has, and what heft can make of a tensor that has another.
+// save/dtypes.hpp: the dtypes of each written format, and those to which heft can convert a tensor of another dtype.
 #pragma once
 
 #include <cstddef>
@@ -11,23 +11,24 @@
 
 namespace heft::engine {
 
-/// Items of a dtype that the format lacks.
+/// The items of one dtype that the format lacks.
 struct Unwritable {
-  std::size_t first = 0;  ///< Position among the items.
+  std::size_t first = 0;  ///< Position of the first one.
   std::size_t count = 0;  ///< Items of that dtype.
   std::string sentence;   ///< "GGUF has no dtype for u8"
 };
 
-/// Nothing when the format has the dtype of every item. `format` is not by_suffix.
+/// Returns the first dtype that the format lacks; nothing when it has the dtype of every item. `format` is not
+/// by_suffix.
 std::optional<Unwritable> unwritable(std::span<const SaveItem> items, SaveFormat format);
 
-/// Dtypes that the format has and that heft converts the view to, those in common use first.
+/// Returns the dtypes of the format to which heft converts the view, those in common use first.
 std::vector<DType> writable_as(const TensorView& view, SaveFormat format);
 
-/// Throws Error{unsupported} for the first unwritable item, with the dtypes that it could be written as.
+/// Throws Error{unsupported} for the first unwritable item, with the dtypes to which it can be converted.
 void require_dtypes(std::span<const SaveItem> items, SaveFormat format);
 
-/// "f32, bf16 or f16": the first few.
+/// Returns the first few as a list: "f32, bf16 or f16".
 std::string dtype_list(std::span<const DType> dtypes);
 
 }  // namespace heft::engine

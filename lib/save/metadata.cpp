@@ -23,7 +23,7 @@ using format::gguf::ValueType;
 
 // ---- safetensors: texts ----
 
-// A value of metadata as text, or nothing for what has no such form.
+// Returns a value of metadata as text; nothing for a kind without a text form.
 std::optional<std::string> text_of(const Record& value) {
   switch (value.kind()) {
     case RecordKind::text: return core::is_utf8(value.text()) ? std::optional(std::string(value.text())) : std::nullopt;
@@ -39,7 +39,7 @@ std::optional<std::string> text_of(const Record& value) {
   }
 }
 
-// Of pairs added under one key, the position of the last.
+// Returns the position of the last pair for each key.
 std::unordered_map<std::string_view, std::size_t> last_of_each(AddedPairs added) {
   std::unordered_map<std::string_view, std::size_t> last;
   for (std::size_t i = 0; i < added.size(); ++i) last[added[i].first] = i;
@@ -66,7 +66,7 @@ constexpr auto number_words = std::to_array<NumberWord>({{"u8", ValueType::u8},
                                                          {"f32", ValueType::f32},
                                                          {"f64", ValueType::f64}});
 
-// The type that the source's own file gave the number.
+// Returns the type that the number has in its GGUF file.
 std::optional<ValueType> declared_type(const Record& number) {
   const auto word = std::ranges::find(number_words, number.detail(), &NumberWord::detail);
   return word == number_words.end() ? std::nullopt : std::optional(word->type);
@@ -88,7 +88,7 @@ std::optional<std::uint64_t> natural_of(const Record& integer) {
   }
 }
 
-// Nothing for what GGUF has no type for.
+// Returns the GGUF type of a value; nothing when GGUF has none.
 std::optional<ValueType> type_of(const Record& value) {
   switch (value.kind()) {
     case RecordKind::boolean: return ValueType::boolean;
@@ -104,10 +104,10 @@ std::optional<ValueType> type_of(const Record& value) {
   return natural_of(value) ? std::optional(ValueType::u64) : std::nullopt;
 }
 
-/// Puts values into GGUF's bytes. Recursive, to max_depth.
+/// Encodes values as GGUF metadata. Recursive, up to max_depth.
 class GgufValues {
  public:
-  /// False when the value, or one in it, has no form in GGUF; then `into` is of no use.
+  /// Appends a value. Returns false, with `into` unspecified, when the value or one inside it has no form in GGUF.
   bool append(std::string& into, const Record& value, ValueType type, std::size_t depth = 1);
 
  private:
@@ -155,7 +155,7 @@ void GgufValues::append_integer(std::string& into, const Record& value, ValueTyp
   }
 }
 
-// Of a file that is one part of several; what is written is one file.
+// Returns true for keys that describe one part of a split checkpoint. A save writes one file.
 bool is_of_split(std::string_view key) noexcept {
   return key == "split.no" || key == "split.count" || key == "split.tensors.count";
 }
@@ -179,7 +179,7 @@ format::TextMetadata text_metadata(const Record& kept, AddedPairs added, std::ve
   }
   if (left_out != 0)
     notes.push_back(fmt::format("{} metadata values are not kept: safetensors has texts only", left_out));
-  // A pair that replaces one keeps its place.
+  // An added pair takes the position of the pair that it replaces.
   auto last = last_of_each(added);
   for (auto& [key, value] : metadata)
     if (const auto found = last.find(key); found != last.end()) {
@@ -206,7 +206,7 @@ std::vector<GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool c
     if (is_of_split(pair.key)) {
       was_split = true;
     } else if (converted && pair.key == "general.file_type") {
-      notes.emplace_back("general.file_type is not kept: it tells the dtypes that were converted");
+      notes.emplace_back("general.file_type is not kept: it names the dtype before the conversion");
     } else if (const auto type = type_of(value); type && values.append(pair.value, value, *type)) {
       pair.type = *type;
       metadata.push_back(std::move(pair));

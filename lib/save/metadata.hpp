@@ -1,4 +1,4 @@
-// save/metadata.hpp: a checkpoint's metadata in the words of the format that is written.
+// save/metadata.hpp: conversion of a checkpoint's metadata to the form of the written format.
 #pragma once
 
 #include <span>
@@ -11,16 +11,18 @@
 
 namespace heft::engine {
 
-/// Pairs of text that a caller adds; they replace pairs kept under the same key.
+/// Pairs of text that a caller adds. They replace kept pairs of the same key.
 using AddedPairs = std::span<const std::pair<std::string, std::string>>;
 
-/// What safetensors keeps of `kept`: texts, numbers and booleans, as text. A note counts the rest.
+/// Returns the values of `kept` that safetensors can hold, texts, numbers and booleans, as text. A note counts the
+/// rest.
 format::TextMetadata text_metadata(const Record& kept, AddedPairs added, std::vector<std::string>& notes);
 
-/// What GGUF keeps of `kept`: texts, numbers and booleans with the types that a GGUF file gave them (else i64, u64,
-/// f64), and arrays whose elements have one type. An empty array becomes one of strings, for its type is not known. Not
-/// kept, and noted: what places the source among the parts of a split, and, when `converted`, general.file_type, which
-/// would no longer be true. Throws Error{limit_exceeded} for more values than Limits::metadata_items.
+/// Returns the values of `kept` that GGUF can hold: texts, numbers and booleans with their types in a GGUF file (else
+/// i64, u64, f64), and arrays of one element type. An empty array becomes an array of strings, because its type is not
+/// known. Values that are left out get a note: those without a GGUF type, the keys of a split, and, when `converted`,
+/// general.file_type, which would no longer be true. Throws Error{limit_exceeded} for more values than
+/// Limits::metadata_items.
 std::vector<format::GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool converted,
                                             std::vector<std::string>& notes);
 

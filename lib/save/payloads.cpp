@@ -1,6 +1,8 @@
-// Why not stream(): it delivers tensors in the order of the source's bytes, whole. A file is written in its own order (a checksum runs over it), and a
-// tensor may be larger than the memory a save may take. So this cuts tensors into chunks, and materializes a batch of chunks into one of two buffers
-// while the other one is being written.
+// Cuts tensors into chunks, and materializes a batch of chunks into one of two buffers while the other is being
+// written.
+//
+// Not stream(), which delivers whole tensors in the order of the source's bytes: a file is written in the order of its
+// bytes, because a checksum is computed over them, and a tensor can be larger than the memory that a save can use.
 #include "save/payloads.hpp"
 
 #include <algorithm>
@@ -20,12 +22,14 @@
 namespace heft::engine {
 namespace {
 
-// Large enough that threads and device requests are worth their start, small enough for three of them (two buffers, one ring) to go unnoticed.
+// Large enough to amortize the start of threads and device requests, small enough that three of them (two buffers and a
+// ring) are little memory.
 constexpr std::uint64_t usual_batch_bytes = 16u << 20;
-// Chunks keep their place modulo this from file to buffer, so that elements which are aligned in the file are when they are converted.
+// Offsets in the buffer equal those in the file modulo this, so that elements that are aligned in the file are aligned
+// during conversion.
 constexpr std::uint64_t alignment = 64;
 
-// Bytes that follow each other both in the buffer and in the file.
+// A range that is contiguous in the buffer and in the file.
 struct Run {
   std::uint64_t offset = 0;  // in the file
   std::uint64_t at = 0;      // in the buffer
@@ -48,7 +52,8 @@ class Batch {
     large_.reset();
   }
 
-  // False when there is no room; it is then for the next batch. Two chunks of one tensor are too: a plan has each name once.
+  // Returns false when the chunk belongs in the next batch: there is no room, or the last chunk is of the same tensor,
+  // whose name a plan can contain only once.
   bool add(const SaveChunk& chunk) {
     if (!chunks_.empty() && chunks_.back().payload == chunk.payload) return false;
     const bool follows = !runs_.empty() && runs_.back().offset + runs_.back().size == chunk.offset;
@@ -74,7 +79,7 @@ class Batch {
     static_cast<void>(materialize(plan, load));
   }
 
-  // Continues the CRC-32 of each payload. To be called in the order of the batches.
+  // Continues the CRC-32 of each payload. Must be called in the order of the batches.
   void add_to(std::vector<std::uint32_t>& checksums) const {
     for (std::size_t i = 0; i < chunks_.size(); ++i) {
       std::uint32_t& checksum = checksums[chunks_[i].payload];
@@ -92,7 +97,7 @@ class Batch {
 
   std::uint64_t batch_bytes_;
   std::unique_ptr<std::byte[]> buffer_;
-  std::unique_ptr<std::byte[]> large_;  // for a chunk that could not be cut to fit
+  std::unique_ptr<std::byte[]> large_;  // for a chunk that cannot be cut to fit
   std::vector<SaveChunk> chunks_;
   std::vector<std::uint64_t> places_;   // of each chunk in the buffer
   std::vector<Run> runs_;
@@ -100,18 +105,19 @@ class Batch {
   std::uint64_t size_ = 0;
 };
 
-// Two buffers and a ring, as the memory that is left allows. Small files do not ask.
+// Returns the size of each of two buffers and a ring, reduced when little memory is available. Small files skip the
+// query.
 std::uint64_t batch_bytes_for(const format::Blueprint& file) {
   if (file.size_bytes < worth_asking) return usual_batch_bytes;
   return modest_bytes(usual_batch_bytes, mmap::memory_available().bytes);
 }
 
-// Fills batches from chunks, keeping the one that did not fit.
+// Fills batches from chunks, and keeps a chunk that did not fit for the next batch.
 class Batches {
  public:
   explicit Batches(SaveChunks chunks) : chunks_(std::move(chunks)) { advance(); }
 
-  // False when no chunks are left.
+  // Returns false when no chunks are left.
   bool fill(Batch& batch) {
     batch.clear();
     while (has_chunk_ && batch.add(chunk_)) advance();
@@ -127,10 +133,10 @@ class Batches {
 };
 
 void require_not_stopped(const SaveOptions& options, const mmap::ScratchFile& file) {
-  if (options.stop.stop_requested()) throw Error(ErrorCode::cancelled, "a stop was requested while it was being written", {.path = file.path()});
+  if (options.stop.stop_requested()) throw Error(ErrorCode::cancelled, "a stop was requested while the file was being written", {.path = file.path()});
 }
 
-// The work under way on another thread; done, where the system gives none.
+// Starts the work on another thread. If the system cannot create one, runs it on this thread.
 template <class Work>
 std::future<void> started(const Work& work) {
   try {
@@ -183,7 +189,7 @@ bool SaveChunks::next(SaveChunk& into) {
   return true;
 }
 
-// The part from at_, which moves on as an odometer does.
+// Returns the part that starts at at_, and advances at_ like an odometer.
 TensorView SaveChunks::cut(TensorView view) {
   const Shape whole = view.shape();
   for (std::size_t dim = 0; dim < dim_; ++dim) view = view.slice(dim, at_[dim], at_[dim] + 1);
@@ -197,7 +203,7 @@ TensorView SaveChunks::cut(TensorView view) {
   return view;
 }
 
-// Finds the outermost dim of which one index fits a chunk.
+// Finds the outermost dim of which a single index fits in a chunk.
 void SaveChunks::enter(const format::Payload& payload) {
   const SaveItem& item = items_[payload.tensor];
   const Shape& shape = item.view.shape();
@@ -213,7 +219,7 @@ void SaveChunks::enter(const format::Payload& payload) {
     elements /= static_cast<std::uint64_t>(shape[dim_]);
     if (dim_ + 1 == shape.rank() || fits(elements)) break;
   }
-  // Both dtypes' blocks stay whole; rows that end inside one cannot be cut apart.
+  // Blocks of both dtypes must stay whole: a tensor whose rows end inside a block is not cut.
   const std::uint64_t block = std::lcm<std::uint64_t>(type.block_elements, info(item.view.dtype()).block_elements);
   const bool innermost = dim_ + 1 == shape.rank();
   if (innermost ? static_cast<std::uint64_t>(shape[dim_]) % block != 0 : elements % block != 0) return;
@@ -230,7 +236,7 @@ void write_file(mmap::ScratchFile& into, const format::Blueprint& file, std::spa
   if (file.finish)
     for (const format::Payload& payload : file.payloads) checksums.push_back(payload.crc_seed);
   const std::uint64_t batch_bytes = batch_bytes_for(file);
-  // A chunk's size leaves room for its place modulo the alignment.
+  // Chunks are smaller than a batch by the alignment, which leaves room for their offsets modulo it.
   write_payloads(into, Batches(SaveChunks(file, items, batch_bytes - alignment)), batch_bytes, options, checksums, written);
   if (!file.finish) return;
   for (const format::Text& text : file.finish(checksums)) into.write(text.offset, std::as_bytes(std::span(text.bytes)));

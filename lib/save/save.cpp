@@ -1,10 +1,10 @@
-// Saving stands here and not in the record room because it runs on materialize(): conversion, gathering and reading past the page cache are the same
-// whether bytes end in memory or in a file. What a file consists of is the format room's (blueprint.hpp), how it gets its name the mmap room's
-// (scratch_file.hpp).
+// Saving runs on materialize(): conversion, gathering and direct reads are the same for bytes that end in a file. The
+// layout of a file comes from the format room (file_plan.hpp), its name from the mmap room (scratch_file.hpp).
 //
-//   items -> groups, one a file -> blueprints -> scratch files, written and synced -> shards renamed -> index renamed -> old files removed
-//                                                              |                                       |
-//                              until here the old checkpoint is what it was                     from here the new one is whole
+//   items -> groups, one per file -> blueprints -> scratch files, written and synced
+//         -> shards renamed          up to here the old checkpoint is unchanged
+//         -> index renamed           from here on the new one is complete
+//         -> old files removed
 #include "heft/save.hpp"
 
 #include <fmt/format.h>
@@ -34,10 +34,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Files that are complete and wait for the others: each holds a descriptor. Shards beyond that take their names early, which no other file has.
+// Max files that are complete and wait for the others; each holds a descriptor. With more shards, the first ones are
+// renamed early, to names that no other file has.
 constexpr std::size_t max_held = 64;
 
-// A file of the new checkpoint, complete but for its name.
+// A file of the new checkpoint, complete except for its name.
 struct Ready {
   mmap::ScratchFile file;
   SavedFile report;
@@ -57,7 +58,7 @@ class Save {
     plan();
     report_.tied = tied_items(items_);
     report_.tensors = items_.size();
-    report_.files.reserve(groups_.size() + 1);  // once a file is in place, an entry for it cannot fail
+    report_.files.reserve(groups_.size() + 1);  // so that recording a renamed file cannot fail
     folder_ = mmap::Folder::open(target_.path.has_parent_path() ? target_.path.parent_path().string() : ".");
     mmap::remove_dead_scratch(*folder_, target_.path.stem().string());
     if (groups_.size() == 1 && !target_.indexed)
@@ -68,7 +69,7 @@ class Save {
   }
 
  private:
-  // Every refusal is here, before the destination's folder is looked at.
+  // Makes every check of items and options, before the destination's folder is opened.
   void plan() {
     groups_ = groups_of(items_, options_.shard_bytes);
     const SaveLayout layout = layout_of(target_.format, items_, options_, report_.notes);
@@ -83,7 +84,7 @@ class Save {
     for (const format::Blueprint& file : blueprints_) mmap::require_file_size(target_.path.string(), file.size_bytes);
   }
 
-  // Within one file the blueprint sees to it.
+  // Checks names across files; the blueprint checks those within one file.
   void require_names_once() const {
     std::vector<std::string_view> names;
     names.reserve(items_.size());
@@ -114,7 +115,7 @@ class Save {
       }
       Ready index = write_index(names);
       while (!shards.empty()) publish_first(shards);
-      settle();  // an index must not outlive a power failure that its shards did not
+      settle();  // the shards must be on the device before the index, or a power failure can leave the index alone
       publish(index);
     } catch (...) {
       withdraw(names.shards);
@@ -130,19 +131,20 @@ class Save {
     shards.pop_front();
   }
 
-  // The index and its shards describe the checkpoint that was replaced. The index first: without its shards it is an error to all who open it.
+  // Removes the index and the shards of the replaced checkpoint. The index first, because opening an index without its
+  // shards is an error.
   void remove(const OldShards& old) {
     if (!old.index.empty()) remove(old.index);
     for (const std::string& shard : old.shards) remove(shard);
   }
 
-  // No index names the shards that are in place: no reader has them.
+  // Removes shards that were already renamed. No index names them, so no reader uses them.
   void withdraw(std::span<const std::string> shards) noexcept {
     for (const std::string& shard : shards.first(std::min(shards.size(), report_.files.size()))) {
       try {
         mmap::remove_file(*folder_, shard);
       } catch (const std::exception&) {
-        // The failure under way is the one to report.
+        // The failure that caused the removal is reported instead.
       }
     }
   }
@@ -203,11 +205,11 @@ class Save {
   SaveReport report_;
 };
 
-// What can be saved of a subtree.
+// The tensors of a subtree, and the values that are not saved.
 struct Found {
   std::vector<SaveItem> items;
   std::size_t others = 0;
-  std::vector<std::string> names;  // of the first others
+  std::vector<std::string> names;  // of the first `others`
 };
 
 Found tensors_under(const Record& root) {

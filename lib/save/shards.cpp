@@ -15,7 +15,7 @@ namespace heft::engine {
 namespace {
 
 constexpr std::string_view index_suffix = ".safetensors.index.json";
-constexpr std::string_view name_in_folder = "model.safetensors";  // as transformers calls it
+constexpr std::string_view name_in_folder = "model.safetensors";  // the name that transformers uses
 
 struct FormatRow {
   std::string_view suffix;
@@ -41,7 +41,7 @@ bool is_folder(const std::filesystem::path& path) {
   return !path.has_filename() || std::filesystem::is_directory(path, ignored);
 }
 
-// numpy has nowhere to put metadata. What the source had is let go; what the caller adds, somebody will look for.
+// npz has no metadata. Metadata of the source are dropped with a note; metadata that the caller adds are an Error.
 SaveLayout npz_layout(const SaveOptions& options, std::vector<std::string>& notes) {
   if (!options.metadata.empty())
     throw Error(ErrorCode::unsupported,
@@ -77,7 +77,7 @@ SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& optio
   if (row == nullptr)
     throw Error(
         ErrorCode::unsupported,
-        "expected a folder, or a path that ends in .safetensors, .safetensors.index.json, .npz or .gguf to say the "
+        "expected a folder, or a path that ends in .safetensors, .safetensors.index.json, .npz or .gguf to name the "
         "format",
         {.path = path.string()});
   target.format = row->format;

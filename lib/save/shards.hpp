@@ -1,5 +1,4 @@
-// save/shards.hpp: the formats that are written: which one a path asks for, and what of a checkpoint's
-// metadata each keeps.
+// save/shards.hpp: the written formats: which one a path selects, and which of a checkpoint's metadata each keeps.
 #pragma once
 
 #include <filesystem>
@@ -13,21 +12,21 @@
 
 namespace heft::engine {
 
-/// What a path and SaveOptions ask for.
+/// The target that a path and SaveOptions select.
 struct SaveTarget {
-  std::filesystem::path path;  ///< Of the single file; an index is called as it and ".index.json".
+  std::filesystem::path path;  ///< Of the single file; the name of an index is this plus ".index.json".
   SaveFormat format = SaveFormat::safetensors;
-  bool indexed = false;  ///< Written as shards and an index even when one file holds all.
+  bool indexed = false;  ///< Write shards and an index even when one file is enough.
 };
 
-/// Throws Error{unsupported} for a path that says no format, and for shards in a format that has none.
+/// Throws Error{unsupported} for a path that names no format, and for shards in a format without shards.
 SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& options);
 
-/// Plans a file of the tensors declared; its metadata are settled.
+/// Plans a file of the declared tensors, with metadata chosen by layout_of().
 using SaveLayout = std::function<format::Blueprint(std::span<const format::Declaration>)>;
 
-/// The layout of files in `format`. What it cannot keep of SaveOptions::keep_metadata becomes a note;
-/// Error{unsupported} for pairs of SaveOptions::metadata that the format cannot hold.
+/// Returns the layout of files in `format`. Adds a note for values of SaveOptions::keep_metadata that the format cannot
+/// hold. Throws Error{unsupported} for pairs of SaveOptions::metadata that it cannot hold.
 SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const SaveOptions& options,
                      std::vector<std::string>& notes);
 

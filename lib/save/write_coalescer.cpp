@@ -29,7 +29,7 @@ std::vector<std::string> numbered(const std::string& stem, const std::string& su
 
 constexpr std::string_view index_suffix = ".index.json";
 
-// Names of the shards of the checkpoint that `index` describes; nothing when it cannot be opened.
+// Returns the names of the shards of the checkpoint that `index` describes; nothing when it cannot be opened.
 std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, const std::string& index) {
   const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
   std::vector<std::string> names;
@@ -45,7 +45,7 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
 
 std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
 
-// Equal for items that view the same bytes in the same layout.
+// Orders views by source, first byte, dtype and layout: equal when they view the same bytes in the same layout.
 std::strong_ordering compare_places(const TensorView& a, const TensorView& b) noexcept {
   const auto place = [](const TensorView& view) { return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype()); };
   if (const auto order = place(a) <=> place(b); order != 0) return order;
@@ -89,7 +89,7 @@ OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
   const std::string index = name + std::string(index_suffix);
   if (!folder.has_file(index)) return old;
   old.index = index;
-  // A damaged checkpoint may be replaced as well, but which files were its own is not known.
+  // A checkpoint whose index cannot be read can be replaced, but its shards are not known and stay.
   auto shards = shards_of(folder, index);
   if (!shards) return old;
   std::set<std::string> kept = {name};
