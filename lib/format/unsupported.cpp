@@ -6,6 +6,7 @@
 // be what their writers put there.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <string>
 
@@ -142,7 +143,14 @@ struct Row {
 
 /// The header of zlib's stream, which has a checksum but two bytes only.
 bool is_zlib(const Head& head) noexcept {
-  return head.at(0) == 0x78 && (head.at(1) == 0x01 || head.at(1) == 0x9C || head.at(1) == 0xDA);
+  return head.at(0) == 0x78 && (head.at(1) == 0x01 || head.at(1) == 0x5E || head.at(1) == 0x9C || head.at(1) == 0xDA);
+}
+
+/// The header of lzma's first format: properties, the window, a power of two from 4 KiB on, and a size that may be unknown.
+bool is_lzma(const Head& head) noexcept {
+  if (head.at(0) != 0x5D || head.bytes.size() < 13) return false;
+  const auto window = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(head.bytes.data() + 1));
+  return window >= 4096 && std::has_single_bit(window) && (head.has(5, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF") || head.has(10, std::string_view("\0\0\0", 3)));
 }
 
 /// By the first bytes of the file.
@@ -186,6 +194,8 @@ constexpr Row weak_rows[] = {
     {"an ExecuTorch data file (.ptd)", "save the model's state dict as safetensors instead", is_executorch},
     {"a TensorFlow Lite model (.tflite)", "save the original model's weights as safetensors or .npz", is_tflite},
     {"a zlib stream, as joblib compresses with it", "load it with joblib and save the arrays as .npz", is_zlib},
+    {"a file compressed by lzma, as joblib does with it",
+     "load it with joblib and save the arrays as .npz, or unpack it first (unlzma)", is_lzma},
 };
 
 const Row* find_row(std::span<const Row> rows, std::span<const std::byte> bytes, std::uint64_t file_size) noexcept {
@@ -219,7 +229,8 @@ Catalog read(const core::Input& input, const ReadOptions&) {
 
 const Format refused_format = {
     .name = "others",
-    .suffixes = ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .7z .rar .xz .bz2 .zst .lz4",
+    .suffixes = ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .joblib .zip .tar .tar.gz .tgz .safetensors.gz .gguf.gz "
+                ".bin.gz .pt.gz .pth.gz .7z .rar .xz .lzma .lz .bz2 .zst .lz4",
     .reads = "",
     .writes = "",
     .matches = refused::matches,

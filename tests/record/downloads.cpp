@@ -119,6 +119,7 @@ TEST_CASE("downloads: archives of models are named with what they hold, and what
       {"model.zip", one.build(), unsupported, {"zip archive", "'model.safetensors'", "unpack"}},
       {"models.zip", many.build(), unsupported, {"zip archive", "'model/config.json'", "7 more", "unpack"}},
       {"model.tar", tar_of("model/pytorch_model.bin"), unsupported, {"tar archive", "'model/pytorch_model.bin'", "unpack"}},
+      {"dot.tar", tar_of("./", '5').substr(0, 512) + tar_of("./model.bin"), unsupported, {"'model.bin'", "unpack"}},
       {"folder.tar", tar_of("model/", '5'), unsupported, {"tar archive", "'model/'", "unpack"}},
       {"model.tar.gz", gzip_of(tar_of("model/pytorch_model.bin")), unsupported, {"tar archive", "gzip", "'model/pytorch_model.bin'", "unpack"}},
       {"model.safetensors.gz", gzip_of(model_of({"w"})), unsupported, {"safetensors", "gzip", "unpack"}},
@@ -129,6 +130,7 @@ TEST_CASE("downloads: archives of models are named with what they hold, and what
       {"model.bz2", "BZh91AY&SY" + zeros, unsupported, {"bzip2", "unpack"}},
       {"model.zst", "\x28\xB5\x2F\xFD" + zeros, unsupported, {"zstd", "unpack"}},
       {"model.lz4", "\x04\x22\x4D\x18" + zeros, unsupported, {"lz4", "unpack"}},
+      {"gzipped.joblib", gzip_of("\x80\x04\x8c\x13joblib.numpy_pickle\x94" + zeros), unsupported, {"a file of joblib compressed by gzip", "load it with joblib"}},
       {"model.joblib", "\x78\x9C" + zeros, unsupported, {"zlib", "joblib"}},
   });
 }

@@ -16,6 +16,12 @@ namespace {
 
 constexpr std::size_t max_named = 3;
 
+/// In the pickle of a file of joblib, the class of what stands for an array.
+bool is_joblib(const Bytes& head) noexcept {
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), static_cast<std::size_t>(head.size_bytes()));
+  return text.starts_with('\x80') && text.find("joblib.numpy_pickle") != text.npos;
+}
+
 std::string holding(std::span<const std::string_view> members) {
   std::string text;
   for (std::size_t i = 0; i < std::min(members.size(), max_named); ++i)
@@ -36,6 +42,11 @@ void refuse_gzip(const Bytes& inflated_head) {
     const std::string_view named = first;
     refuse_archive("a tar archive compressed by gzip", {&named, first.empty() ? std::size_t{0} : 1});
   }
+  if (is_joblib(inflated_head))
+    throw Error(ErrorCode::unsupported,
+                "this is a file of joblib compressed by gzip, which heft does not read: load it with joblib and save "
+                "the arrays as safetensors or .npz",
+                {.offset = 0});
   const Format* inside = recognize(inflated_head.span(), inflated_head.size_bytes());
   throw Error(ErrorCode::unsupported,
               inside == nullptr || inside->reads.empty()

@@ -103,6 +103,14 @@ void require_harmless(std::string_view lines, std::uint64_t offset) {
   }
 }
 
+constexpr char folder_type = '5';
+
+/// "./model.bin", as `tar -C folder .` names it, is "model.bin".
+std::string without_dot(std::string name) {
+  if (name.starts_with("./")) name.erase(0, 2);
+  return name;
+}
+
 bool is_pax(char type) noexcept { return type == 'x' || type == 'g'; }
 
 void check_pax(const core::Input& input, const TarMember& header) {
@@ -161,22 +169,24 @@ bool resembles_tar(std::span<const std::byte> head) noexcept {
 }
 
 std::string first_tar_member(const core::Input& input) {
+  std::string folder;
   std::uint64_t at = 0;
   for (int header = 0; header < max_extensions && core::inside(at, block_bytes, input.size_bytes()); ++header) {
     const Bytes block = input.read(at, block_bytes);
     const std::string_view text = text_of(block.span());
-    if (!resembles_tar(block.span())) return {};
+    if (!resembles_tar(block.span())) return folder;
     const std::uint64_t size = octal(field(text, 124, 12)).value_or(0);
     const bool is_long_name = text[156] == 'L';
-    if (!is_pax(text[156]) && !is_long_name) return member_name(text);
-    if (!core::inside(at + block_bytes, size, input.size_bytes())) return {};
+    if (text[156] == folder_type && folder.empty()) folder = member_name(text);
+    if (!is_pax(text[156]) && !is_long_name && text[156] != folder_type) return without_dot(member_name(text));
+    if (!core::inside(at + block_bytes, size, input.size_bytes())) return folder;
     if (is_long_name && size <= max_pax_bytes) {
       const Bytes name = input.read(at + block_bytes, size);
       return std::string(field(text_of(name.span()), 0, size));
     }
     at += block_bytes + core::align_up(size, block_bytes);
   }
-  return {};
+  return folder;
 }
 
 std::vector<TarMember> read_tar(const core::Input& input) {
@@ -194,7 +204,7 @@ std::vector<TarMember> read_tar(const core::Input& input) {
     const char type = header[156];
     if (is_pax(type)) {
       check_pax(input, member);
-    } else if (type != '5') {  // a folder holds nothing
+    } else if (type != folder_type) {  // a folder holds nothing
       require_plain(member.name, type, at);
       add_member(members, std::move(member), at);
     }

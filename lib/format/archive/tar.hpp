@@ -29,7 +29,7 @@ bool is_tar(std::span<const std::byte> head) noexcept;
 /// The same without the checksum.
 bool resembles_tar(std::span<const std::byte> head) noexcept;
 
-/// The name of the first member, which may be a folder's; empty where the headers before it do not fit `input`.
+/// The name of the first plain member, or of a folder where `input` shows no other; empty where the headers before it do not fit `input`.
 std::string first_tar_member(const core::Input& input);
 
 /// The plain files of the archive, in order.

@@ -40,6 +40,7 @@ class PickleMachine {
   [[noreturn]] void fail(ErrorCode code, std::string_view finding) const;
   [[noreturn]] void corrupt(std::string_view finding) const { fail(ErrorCode::corrupt, finding); }
   [[noreturn]] void wrong_kind(std::string_view operation, std::string_view expected, std::uint32_t found) const;
+  void refuse_joblib(const PickleValue& call) const;
   void require_bytes(std::uint64_t size) const;
   void stack_is_full(std::size_t size) const;
   std::string_view take(std::uint64_t size) {

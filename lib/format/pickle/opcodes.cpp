@@ -228,13 +228,27 @@ void PickleMachine::op_object() {
   replace_marked(add_call(callable, add_container(PickleKind::tuple, marked.subspan(1))));
 }
 
+/// Joblib stores an array's bytes behind the BUILD of the object that stands for it, where no opcode covers them.
+void PickleMachine::refuse_joblib(const PickleValue& call) const {
+  const std::uint32_t callable = pickle_.part(call, call_callable);
+  if (pickle_.kind(callable) != PickleKind::global) return;
+  const PickleGlobal& global = pickle_.global(pickle_[callable]);
+  if (!global.module.starts_with("joblib.numpy_pickle") || !global.name.ends_with("ArrayWrapper")) return;
+  throw Error(ErrorCode::unsupported,
+              "this is a file of joblib, which heft does not read: load it with joblib and save the arrays as "
+              "safetensors or .npz",
+              {.offset = opcode_at_});
+}
+
 void PickleMachine::op_build() {
   const std::uint32_t state = pop();
   const PickleValue& target = pickle_[top()];
-  if (target.kind == PickleKind::call)
+  if (target.kind == PickleKind::call) {
+    refuse_joblib(target);
     pickle_.items[static_cast<std::size_t>(target.first) + call_state] = state;
-  else if (target.kind != PickleKind::global)
+  } else if (target.kind != PickleKind::global) {
     wrong_kind("BUILD", "an object", top());
+  }
 }
 
 void PickleMachine::op_persistent() {
