@@ -195,6 +195,52 @@ TEST_CASE("numpy in pickles: arrays of protocol 2, short and long, are tensors")
   }
 }
 
+TEST_CASE("numpy in pickles: arrays without numbers are records, with one note that counts and names them") {
+  const std::string structured =
+      call("numpy", "dtype", {text("V8"), "\x89", "\x88"}) +
+      tuple({integer(3), text("|"), "N", tuple({text("a")}), dict({text("a"), integer(0)}), integer(8)}) + "b";
+  const std::string words = array({2}, numpy_dtype("U1"), as_text(std::string("a\0\0\0b\0\0\0", 8)));
+  const std::string objects = array({2}, numpy_dtype("O8", "|"), list({text("x"), "N"}));
+  const std::string numbers = array({2}, numpy_dtype("f4"), as_text("abcdefgh"));
+  const Catalog mixed = read_bytes(
+      torch_zip_format,
+      torch_file(dict({text("w"), numbers, text("vocab"), words, text("config"), dict({text("layers"), objects}),
+                       text("rows"), array({1}, structured, as_text("abcdefgh")), text("times"),
+                       array({1}, numpy_dtype("M8"), as_text("abcdefgh"))})));
+  CHECK(names_of(mixed) == std::vector<std::string>{"w"});
+  REQUIRE(mixed.notes.size() == 1);
+  CHECK(mixed.notes[0] == "4 arrays of NumPy without numbers are records, not tensors: 'vocab' (<U1), "
+                          "'config.layers' (|O8), 'rows' (structured) and 1 more");
+  CHECK(read_bytes(torch_zip_format, torch_file(dict({text("w"), numbers}))).notes.empty());
+  const std::string pickled = proto() + dict({text("w"), words}) + ".";
+  const Catalog one = read_bytes(pickle_format, pickled);
+  REQUIRE(one.notes.size() == 1);
+  CHECK(one.notes[0] == "1 array of NumPy without numbers is a record, not a tensor: 'w' (<U1)");
+  // What is left out by the caller's choice is no loss.
+  const std::string nested = torch_file(dict({text("vocab"), words, text("model"), dict({text("w"), numbers})}));
+  CHECK(read_bytes(torch_zip_format, nested, {.top_level_key = "model"}).notes.empty());
+}
+
+TEST_CASE("pickles: a file of joblib is refused by name, be it of one array or of several") {
+  const auto joblib_array = [](std::string_view type) {
+    return object("joblib.numpy_pickle", type, dict({text("shape"), integers({2}), text("order"), text("C")}));
+  };
+  const std::string raw("\xF0\x9F\xFF\x01 raw bytes", 14);
+  const std::string files[] = {
+      proto(4) + joblib_array("NumpyArrayWrapper") + raw + ".",
+      proto(3) + dict({text("a"), integer(1), text("w"), joblib_array("NumpyArrayWrapper") + raw}) + ".",
+      proto(3) + joblib_array("NDArrayWrapper") + ".",
+  };
+  for (const std::string& file : files) {
+    const Error error = test::thrown_by([&] { static_cast<void>(read_bytes(pickle_format, file)); });
+    CHECK(error.code() == ErrorCode::unsupported);
+    CHECK(error.sentence().find("a file of joblib") != std::string::npos);
+    CHECK(error.sentence().find("load it with joblib") != std::string::npos);
+  }
+  CHECK_NOTHROW(static_cast<void>(
+      read_bytes(pickle_format, proto() + dict({text("by"), text("joblib.numpy_pickle"), text("n"), integer(1)}) + ".")));
+}
+
 TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at open") {
   for (const int count : {4'999, 10'001, 20'000}) {
     const Error error = test::thrown_by([&] {

@@ -126,17 +126,22 @@ bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   return state.size() == 5 && make_array(call.value, state[1], state[2], state[3] == Pickle::yes, state[4]);
 }
 
-/// Stays opaque (with its bytes reachable) when the dtype has no row.
+/// The array stays opaque, with its bytes or items reachable.
+bool TorchResolver::leave_array(std::uint32_t value, std::uint32_t dtype) {
+  objects_.arrays.push_back({value, pickle_.text(dtype)});
+  return false;
+}
+
 bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran,
                                std::uint32_t data) {
   const std::string_view code = pickle_.text(dtype);
   if (pickle_.kind(data) != PickleKind::bytes || pickle_.kind(shape) != PickleKind::tuple || code.size() < 2 ||
       !is_order(code[0]))
-    return false;
+    return leave_array(value, dtype);
   TorchTensor tensor;
   tensor.dtype = numpy_dtype_of(code.substr(1));
   tensor.blob = static_cast<std::uint32_t>(pickle_[data].first);
-  if (tensor.dtype == DType::unknown) return false;
+  if (tensor.dtype == DType::unknown) return leave_array(value, dtype);
   if (code[0] == '>' && info(tensor.dtype).swap_bytes > 1) tensor.flags |= swapped;
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   const std::size_t rank = read_dims(shape, "the shape of an array");

@@ -62,6 +62,12 @@ struct TorchShard {
   std::string what;            ///< "Shard(0), Replicate() of [8, 4]".
 };
 
+/// An array of NumPy whose items are no numbers, so that it stays an opaque value.
+struct TorchArray {
+  std::uint32_t value = none;   ///< The call.
+  std::string_view items = {};  ///< "<U5", "|O"; empty for a structured dtype.
+};
+
 /// A pickle whose known calls have become plain values: dict, list, text, and PickleKind::tensor with an index in
 /// `tensors`.
 struct TorchObjects {
@@ -74,6 +80,7 @@ struct TorchObjects {
   core::Table<TorchTensor> tensors{pickle.budget};
   core::Table<std::int64_t> dims{pickle.budget};
   core::Table<TorchShard> shards{pickle.budget};  ///< Tensors of which the file holds a part only.
+  core::Table<TorchArray> arrays{pickle.budget};  ///< Those that are no tensors.
   core::Table<std::uint32_t> with_attributes{pickle.budget};  ///< Values that are tensors and carried attributes, which are left out.
 };
 

@@ -95,6 +95,7 @@ class TorchResolver {
   bool rewrite_numpy_dtype(const TorchCall& call);
   bool rewrite_numpy_scalar(const TorchCall& call);
   bool rewrite_numpy_array(const TorchCall& call);
+  bool leave_array(std::uint32_t value, std::uint32_t dtype);
   bool make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran, std::uint32_t data);
 
   [[noreturn]] void corrupt(std::string sentence) const;

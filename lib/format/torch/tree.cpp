@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -21,6 +23,8 @@ namespace {
 
 constexpr std::size_t max_listed_keys = 20;
 constexpr std::size_t max_noted_tensors = 8;
+constexpr std::size_t max_named_arrays = 3;
+constexpr std::size_t max_shown_name = 80;
 
 /// An edge of the tree that names are made of: to a child, by a key's value, a position or a word.
 struct Edge {
@@ -73,6 +77,7 @@ class Walk {
   void visit(const Edge& edge, std::vector<Frame>& stack);
   void emit(std::uint32_t value, std::string_view name);
   void emit_value(std::string_view name, std::uint32_t node);
+  void note_arrays() const;
   void append_part(const Edge& edge, bool first);
   std::string_view stored_name(const Edge& edge);
   bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
@@ -325,6 +330,29 @@ void Walk::run() {
   count_leaves(root);
   list(root);
   entries_.finish();
+  note_arrays();
+}
+
+/// Of those arrays without numbers that the root reaches, the first by name.
+void Walk::note_arrays() const {
+  std::vector<TorchArray> reached;
+  std::ranges::copy_if(objects_.arrays, std::back_inserter(reached),
+                       [this](const TorchArray& array) { return is_spot(array.value); });
+  std::ranges::sort(reached, {}, &TorchArray::value);
+  const std::size_t count = reached.size();
+  std::string names;
+  for (const TorchArray& array : std::span(reached).first(std::min(count, max_named_arrays))) {
+    const std::string path = path_to(pickle_, array.value);
+    const std::string_view dot = place_.prefix.empty() || path.empty() ? "" : ".";
+    names += fmt::format("{}'{}' ({})", names.empty() ? "" : ", ",
+                         core::escaped(fmt::format("{}{}{}", place_.prefix, dot, path), max_shown_name),
+                         array.items.empty() ? "structured" : core::escaped(array.items, max_shown_name));
+  }
+  if (count == 0) return;
+  if (count > max_named_arrays) names += fmt::format(" and {} more", count - max_named_arrays);
+  catalog_.notes.push_back(
+      fmt::format("{} of NumPy without numbers {}: {}", count == 1 ? "1 array" : fmt::format("{} arrays", count),
+                  count == 1 ? "is a record, not a tensor" : "are records, not tensors", names));
 }
 
 void note_attributes(Catalog& catalog, const TorchObjects& objects) {
