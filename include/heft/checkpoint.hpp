@@ -45,9 +45,9 @@ struct OpenOptions {
   Limits limits = {};
   /// Hugging Face caches are symlinks. False: a symlink as the last component is Error{refused}.
   bool follow_symlinks = true;
-  /// PyTorch: a global heft does not know is Error{refused} listing all of them, instead of an opaque record.
+  /// PyTorch, pickles (else Error{out_of_range}): unknown globals are Error{refused} listing them, not opaque records.
   bool strict_globals = false;
-  /// PyTorch zips without a `byteorder` record: take them as big-endian.
+  /// PyTorch zips (else Error{out_of_range}) without a `byteorder` record: take them as big-endian.
   bool big_endian_default = false;
   /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are; Error{out_of_range} for files of other
   /// formats.

@@ -153,7 +153,7 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
 
 // Returns the name for openat(): relative to `folder` if there is one.
 std::string name_in(const std::shared_ptr<const Folder>& folder, const std::string& path) {
-  return folder ? path.substr(path.rfind('/') + 1) : path;
+  return folder ? path.substr(folder->path().size() + (folder->path().ends_with('/') ? 0 : 1)) : path;
 }
 
 int handle_of(const std::shared_ptr<const Folder>& folder) noexcept { return folder ? folder->handle() : AT_FDCWD; }

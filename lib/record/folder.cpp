@@ -11,6 +11,7 @@
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/no_weights.hpp"
+#include "record/sharded_files.hpp"
 #include "record/weight_names.hpp"
 
 namespace heft::record {
@@ -45,6 +46,12 @@ bool is_variant(std::string_view name, const KnownName& known, std::string_view 
               {.path = folder.path()});
 }
 
+// Of any values, which may be those of a model.
+bool is_pickle(std::string_view name) noexcept { return name.ends_with(".pkl") || name.ends_with(".pickle"); }
+
+// Megatron-Core's and Lightning's.
+bool is_beside_distributed(std::string_view name) noexcept { return name == "common.pt" || name == "meta.pt"; }
+
 bool is_digits(std::string_view text) noexcept {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -72,12 +79,17 @@ class Chooser {
   Choice first_choice() const {
     if (auto choice = hugging_face()) return *choice;
     if (auto choice = distributed()) return *choice;
+    if (auto choice = ranks()) return *choice;
     if (auto choice = variant()) return *choice;
     if (auto choice = meta()) return *choice;
-    if (auto choice = only()) return *choice;
-    // Opening it gives an error with what the file is, and what to do.
     const auto refused = files([](std::string_view name) { return is_refused_weights(name) && !is_helper(name); });
-    if (!refused.empty() && broken_.empty()) return one_file(refused.front());
+    const bool is_pickle_beside = weights_.size() == 1 && is_pickle(weights_.front()) && !std::ranges::all_of(refused, is_archive);
+    if (auto choice = only(); choice && !is_pickle_beside) return *choice;
+    // Opening it gives an error with what the file is, and what to do.
+    if (!refused.empty() && broken_.empty()) {
+      const auto model = std::ranges::find_if_not(refused, is_archive);
+      return one_file(model == refused.end() ? refused.front() : *model);
+    }
     fail_no_weights(folder_, names_, broken_);
   }
 
@@ -122,12 +134,24 @@ class Chooser {
   [[nodiscard]] std::optional<Choice> distributed() const {
     const auto parts = files([](std::string_view name) { return name.ends_with(".distcp"); });
     if (parts.empty()) return {};
-    if (has(".metadata")) return Choice{Choice::Kind::file, {".metadata"}};
+    if (has(".metadata")) {
+      Choice choice{Choice::Kind::file, {".metadata"}};
+      if (const auto beside = files(is_beside_distributed); !beside.empty())
+        choice.notes.push_back(fmt::format("not used: {}: values that a trainer keeps beside the tensors; open {} by {} name", listed(beside),
+                                           beside.size() == 1 ? "it" : "each", beside.size() == 1 ? "its" : "its own"));
+      return choice;
+    }
     throw Error(ErrorCode::not_found,
-                fmt::format("{} files of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
+                fmt::format("{} of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
                             "download is incomplete",
-                            parts.size(), core::escaped(parts.front())),
+                            parts.size() == 1 ? "1 file" : fmt::format("{} files", parts.size()), core::escaped(parts.front())),
                 {.path = folder_.path()});
+  }
+
+  // Nothing but pieces of ranks.
+  [[nodiscard]] std::optional<Choice> ranks() const {
+    if (weights_.empty() || !indexes_.empty() || !std::ranges::all_of(weights_, is_rank_file)) return {};
+    return Choice{Choice::Kind::ranks, weights_};
   }
 
   [[nodiscard]] std::optional<Choice> meta() const {

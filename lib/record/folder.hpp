@@ -15,6 +15,7 @@ struct Choice {
   enum class Kind : std::uint8_t {
     file,   ///< One file, perhaps an index.
     parts,  ///< Files that together are one checkpoint, each listing its own tensors ("model-00001-of-00003.safetensors" without an index).
+    ranks,  ///< Files of pieces, which together are whole: see sharded_files.hpp.
     meta,   ///< Meta's consolidated.NN.pth in the order of NN, beside params.json.
   };
   Kind kind = Kind::file;

@@ -25,6 +25,10 @@ std::string short_text(const mmap::File& file) {
   return text;
 }
 
+bool is_model_folder(const std::filesystem::path& path) {
+  return (path.has_filename() ? path : path.parent_path()).filename().string().starts_with("models--");
+}
+
 // The commit that refs/main names; empty without one.
 std::string main_commit(const mmap::Folder& folder, State& state) {
   if (!folder.has_folder("refs")) return {};
@@ -40,7 +44,10 @@ std::string main_commit(const mmap::Folder& folder, State& state) {
 }  // namespace
 
 std::optional<std::string> snapshot_of(const mmap::Folder& folder, State& state) {
-  if (!folder.has_folder("snapshots") || !(folder.has_folder("refs") || folder.has_folder("blobs"))) return {};
+  const bool is_cached = folder.has_folder("refs") || folder.has_folder("blobs");
+  if (is_cached && !folder.has_folder("snapshots") && is_model_folder(folder.path()))
+    throw Error(ErrorCode::not_found, "expected a snapshot in this folder of a cache, found none: the download was interrupted, download the model again", {.path = folder.path()});
+  if (!is_cached || !folder.has_folder("snapshots")) return {};
   const auto snapshots = mmap::Folder::open(inside(folder.path(), "snapshots"));
   std::vector<std::string> names = snapshots->names();
   std::erase_if(names, [&](const std::string& name) { return !snapshots->has_folder(name); });

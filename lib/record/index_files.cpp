@@ -36,20 +36,24 @@ std::vector<std::string> without(std::vector<std::string> all, std::vector<std::
   return left;
 }
 
-[[noreturn]] void fail_empty(const mmap::Folder& folder, const Shard& index) {
-  std::vector<std::string> beside = folder.names();
-  std::erase_if(beside, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
-  throw Error(ErrorCode::corrupt,
-              beside.empty() ? "the index names no tensor"
-                             : fmt::format("the index names no tensor; beside it {} {}, which can be opened by {} name{}", beside.size() == 1 ? "lies" : "lie",
-                                           listed(beside), beside.size() == 1 ? "its" : "their", beside.size() == 1 ? "" : "s"),
-              {.path = index.file->path()});
+/// "; beside it lies 'x', which can be opened by its name"; empty where nothing does.
+std::string beside(const mmap::Folder& folder) {
+  std::vector<std::string> names = folder.names();
+  std::erase_if(names, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
+  if (names.empty()) return {};
+  const bool one = names.size() == 1;
+  return fmt::format("; beside it {} {}, which can be opened by {} name{}", one ? "lies" : "lie", listed(names), one ? "its" : "their", one ? "" : "s");
 }
 
-[[noreturn]] void fail_missing(const Shard& index, std::size_t count, const std::vector<std::string>& missing) {
+[[noreturn]] void fail_empty(const mmap::Folder& folder, const Shard& index) {
+  throw Error(ErrorCode::corrupt, "the index names no tensor" + beside(folder), {.path = index.file->path()});
+}
+
+[[noreturn]] void fail_missing(const mmap::Folder& folder, const Shard& index, std::size_t count, const std::vector<std::string>& missing) {
   const std::string shards = count == 1 ? "the shard that the index names is"
                                         : fmt::format("{} of the {} shards that the index names {}", missing.size(), count, missing.size() == 1 ? "is" : "are");
-  throw Error(ErrorCode::not_found, fmt::format("{} missing: {}: the download is incomplete", shards, listed(missing)), {.path = index.file->path()});
+  throw Error(ErrorCode::not_found, fmt::format("{} missing: {}: the download is incomplete{}", shards, listed(missing), missing.size() == count ? beside(folder) : ""),
+              {.path = index.file->path()});
 }
 
 }  // namespace
@@ -67,11 +71,11 @@ IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index) {
   if (missing.size() == files.names.size()) {
     auto sets = part_sets(all);
     std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });
-    if (sets.size() != 1) fail_missing(index, files.names.size(), missing);
+    if (sets.size() != 1) fail_missing(folder, index, files.names.size(), missing);
     files.names = std::move(sets.front().names);
     files.is_stale = true;
   } else if (!missing.empty()) {
-    fail_missing(index, files.names.size(), missing);
+    fail_missing(folder, index, files.names.size(), missing);
   }
   files.unnamed = without(std::move(all), files.names);
   return files;

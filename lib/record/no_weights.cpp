@@ -1,6 +1,7 @@
 #include "record/no_weights.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <string_view>
 #include <vector>
 
@@ -25,10 +26,28 @@ std::vector<std::string> those(std::span<const std::string> names, const Test& t
 bool holds_weights(const mmap::Folder& folder, const std::string& name) {
   try {
     const auto names = mmap::Folder::open(folder.path() + '/' + name)->names();
-    return std::ranges::any_of(names, [](const std::string& file) { return (is_weights(file) || is_index(file)) && !is_helper(file); });
+    return std::ranges::any_of(names, [](const std::string& file) {
+      return ((is_weights(file) || is_index(file)) && !is_helper(file)) || file.ends_with(".distcp");
+    });
   } catch (const Error&) {
     return false;  // not ours to read
   }
+}
+
+std::size_t count_unfinished(const std::string& path) {
+  try {
+    return those(mmap::Folder::open(path)->names(), is_unfinished).size();
+  } catch (const Error&) {
+    return 0;  // not there, or not ours to read
+  }
+}
+
+// Downloads that huggingface_hub has not finished: beside the snapshots of its cache, or below a folder that it fills.
+std::size_t unfinished_elsewhere(const mmap::Folder& folder) {
+  const std::filesystem::path path(folder.path());
+  const std::filesystem::path plain = path.has_filename() ? path : path.parent_path();
+  const bool is_snapshot = plain.parent_path().filename() == "snapshots";
+  return count_unfinished((path / ".cache/huggingface/download").string()) + (is_snapshot ? count_unfinished((path / "../../blobs").string()) : 0);
 }
 
 std::string broken_sentence(const mmap::Folder& folder, std::span<const std::string> broken) {
@@ -46,10 +65,24 @@ std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::
                      steps.empty() ? "" : fmt::format(", in {}", listed(steps)));
 }
 
+// Megatron-Core's older backend: a folder for each tensor. Empty where the folder is none of its.
+std::string zarr_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+  const std::size_t looked_at = std::min(names.size(), max_folders);
+  const auto found = std::ranges::find_if(names.first(looked_at), [&](const std::string& name) { return folder.has_file(name + "/.zarray"); });
+  if (found == names.begin() + static_cast<std::ptrdiff_t>(looked_at)) return {};
+  return fmt::format("no file here holds weights: '{}' and its like are Zarr arrays, as Megatron-Core's zarr backend saves them, which heft does not read; "
+                     "save the checkpoint with its torch_dist backend", core::escaped(*found));
+}
+
 std::string folders_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
   auto folders = those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
   const auto models = those(folders, [](const std::string& name) { return name.starts_with("models--"); });
+  if (models.size() == 1) return fmt::format("this is a cache of one model; open it: {}", listed(models));
   if (!models.empty()) return fmt::format("this is a cache of {} models; open one of them: {}", models.size(), listed(models));
+  const auto ranks = those(folders, [](const std::string& name) { return name.starts_with("mp_rank_"); });
+  if (!ranks.empty())
+    return fmt::format("this is a checkpoint of Megatron-LM, whose ranks ({}) hold parts of the tensors, which heft does not join: convert it with Megatron's "
+                       "tools/checkpoint/convert.py and open the result", listed(ranks));
   folders.resize(std::min(folders.size(), max_folders));
   const auto with_weights = those(folders, [&](const std::string& name) { return holds_weights(folder, name); });
   if (with_weights.empty()) return {};
@@ -62,10 +95,14 @@ std::string sentence(const mmap::Folder& folder, std::span<const std::string> na
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
   if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())
     return fmt::format("no file here holds weights: the download of {} is not finished, download it again", listed(unfinished));
+  if (const std::size_t count = unfinished_elsewhere(folder); count > 0)
+    return fmt::format("no file here holds weights: {} not finished, download the model again", count == 1 ? "a download of it is" : fmt::format("{} downloads of it are", count));
+  if (std::string zarr = zarr_sentence(folder, names); !zarr.empty()) return zarr;
   if (std::string folders = folders_sentence(folder, names); !folders.empty()) return folders;
   const auto helpers = those(names, [](const std::string& name) { return is_weights(name) && is_helper(name); });
   if (!helpers.empty()) return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers), helpers.size() == 1 ? "is" : "are");
-  return "expected a checkpoint, found no file that is named like model weights";
+  const auto files = those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_file(name); });
+  return fmt::format("expected a checkpoint, found no file that is named like model weights{}", files.empty() ? "" : fmt::format(" among {}", listed(files)));
 }
 
 }  // namespace

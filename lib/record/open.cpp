@@ -22,7 +22,9 @@
 #include "record/join.hpp"
 #include "record/meta.hpp"
 #include "record/parallel.hpp"
+#include "record/sharded_files.hpp"
 #include "record/state.hpp"
+#include "record/universal.hpp"
 #include "record/weight_names.hpp"
 
 namespace heft {
@@ -59,6 +61,7 @@ class Opener {
  private:
   // The path itself, or where the cache of the hub keeps the model of that name.
   std::string resolve() {
+    if (state_->path.empty()) throw Error(ErrorCode::not_found, "expected the path of a checkpoint, found an empty one");
     std::error_code ignored;
     if (options_.hub_cache.empty() || std::filesystem::exists(std::filesystem::symlink_status(state_->path, ignored))) return state_->path;
     if (auto model = cached_model(options_.hub_cache, state_->path)) {
@@ -73,6 +76,11 @@ class Opener {
   void open_folder(const std::string& path) {
     use_folder(path);
     if (const auto snapshot = snapshot_of(*folder_, *state_)) use_folder(*snapshot);
+    if (const auto latest = latest_universal(*folder_, *state_)) use_folder(*latest);
+    if (const auto parameters = universal_parameters(*folder_)) {
+      if (!options_.top_level_key.empty()) refuse_key("the names of a universal checkpoint are flat");
+      return open_universal(*state_, *folder_, *parameters, options_, descriptors_);
+    }
     Choice choice = choose(*folder_);
     unused_ = std::move(choice.unused);
     state_->notes.insert(state_->notes.end(), choice.notes.begin(), choice.notes.end());
@@ -82,6 +90,10 @@ class Opener {
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         open_shards();
         return add_all_tensors();
+      case Choice::Kind::ranks:
+        for (const std::string& name : choice.names) add_sibling(name, folder_->path());
+        open_shards();
+        return assemble_sharded_files(*state_);
       case Choice::Kind::meta:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         if (files_.size() != choice.names.size()) throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
@@ -103,6 +115,7 @@ class Opener {
     if (catalog->format == format::index_json_format.name) return open_index(shard);
     if (catalog->shards.empty() && catalog->located.empty()) {
       state_->shards.push_back(std::move(shard));
+      if (std::string note = note_of_pieces(*state_->shards.front(), options_.limits); !note.empty()) state_->notes.push_back(std::move(note));
       return add_all_tensors();
     }
     if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
@@ -242,9 +255,30 @@ class Opener {
 
   // An option that no file can use is a mistake of the caller's.
   void require_applicable() const {
-    if (options_.top_level_key.empty() || state_->is_pytorch()) return;
-    const std::string_view found = state_->shards.empty() ? std::string_view("another") : state_->shards.front()->catalog->format;
-    throw Error(ErrorCode::out_of_range, fmt::format("top_level_key '{}': expected a PyTorch file, this one is {}", core::escaped(options_.top_level_key), found),
+    const bool is_pytorch = state_->is_pytorch();
+    if (!options_.top_level_key.empty() && !is_pytorch)
+      fail_inapplicable(fmt::format("top_level_key '{}'", core::escaped(options_.top_level_key)), "a PyTorch file");
+    if (options_.strict_globals && !is_pytorch) fail_inapplicable("strict_globals", "a PyTorch file or a pickle");
+    if (options_.big_endian_default && !has_zips_of_pytorch())
+      fail_inapplicable("big_endian_default", "a PyTorch zip, which may lack the record 'byteorder'");
+  }
+
+  [[noreturn]] void refuse_key(std::string_view why) const {
+    throw Error(ErrorCode::out_of_range, fmt::format("top_level_key '{}': {}, there is no key to choose", core::escaped(options_.top_level_key), why),
+                {.path = state_->path});
+  }
+
+  [[nodiscard]] bool has_zips_of_pytorch() const {
+    return std::ranges::all_of(state_->shards, [](const auto& shard) {
+      const std::string_view found = shard->catalog->format;
+      return found == format::torch_zip_format.name || found == format::torch_dcp_format.name;
+    });
+  }
+
+  [[noreturn]] void fail_inapplicable(std::string_view option, std::string_view expected) const {
+    const std::string_view found =
+        state_->shards.empty() ? std::string_view("another") : state_->shards.front()->catalog->format;
+    throw Error(ErrorCode::out_of_range, fmt::format("{}: expected {}, this one is {}", option, expected, found),
                 {.path = state_->path});
   }
 

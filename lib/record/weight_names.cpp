@@ -26,6 +26,8 @@ constexpr std::array<std::string_view, 2> helper_names{"common.pt", "meta.pt"};
 constexpr std::array<std::string_view, 3> helper_endings{"_optimizer", "-optimizer", "_optim"};
 constexpr std::array<std::string_view, 5> unfinished_endings{".incomplete", ".part", ".partial", ".crdownload", ".download"};
 
+constexpr std::array<std::string_view, 12> archive_endings{".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".xz", ".lzma", ".lz", ".bz2", ".zst", ".lz4"};
+
 bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
@@ -57,6 +59,10 @@ bool is_weights(std::string_view name) noexcept {
 
 bool is_refused_weights(std::string_view name) noexcept {
   return std::ranges::any_of(format::formats(), [&](const format::Format* format) { return format->reads.empty() && has_suffix(*format, name); });
+}
+
+bool is_archive(std::string_view name) noexcept {
+  return std::ranges::any_of(archive_endings, [&](std::string_view ending) { return name.ends_with(ending); });
 }
 
 bool is_index(std::string_view name) noexcept { return has_suffix(format::index_json_format, name); }

@@ -15,6 +15,8 @@ namespace heft::record {
 bool is_weights(std::string_view name) noexcept;
 /// True for the usual ending of a format that heft refuses by name.
 bool is_refused_weights(std::string_view name) noexcept;
+/// True for the usual ending of an archive or a compressed file.
+bool is_archive(std::string_view name) noexcept;
 /// "model.safetensors.index.json" and the like.
 bool is_index(std::string_view name) noexcept;
 /// True for what a trainer keeps beside the weights, whatever its ending: training_args.bin, optimizer.pt, rng_state_0.pth. Never the model.

@@ -117,6 +117,34 @@ TEST_CASE("distributed: an index that is missing is an error that names it") {
   CHECK(std::string(error.what()).find(".metadata") != std::string::npos);
 }
 
+TEST_CASE("distributed: what Megatron-Core and Lightning keep beside the index is noted, and never the model") {
+  for (const std::string name : {"common.pt", "meta.pt"}) {
+    const TempFolder folder;
+    DcpBuilder().tensor("model.v", {3}).chunk({0}, {3}, ramp(3)).write(folder, "iter_0000005");
+    folder.write("iter_0000005/" + name, test::pickle::torch_file(test::pickle::dict({test::pickle::text("iteration"), test::pickle::integer(5)})));
+    folder.write("iter_0000005/metadata.json", R"({"sharded_backend": "torch_dist", "sharded_backend_version": 1})");
+    folder.write("latest_checkpointed_iteration.txt", "5");
+    const Checkpoint checkpoint = open(folder.path() / "iter_0000005");
+    CHECK(test::names_of(checkpoint) == std::vector<std::string>{"model.v"});
+    REQUIRE(checkpoint.notes().size() == 1);
+    CHECK(checkpoint.notes()[0].starts_with("not used: '" + name + "'"));
+    const Error above = test::thrown_by([&] { return open(folder.path()); });
+    CHECK(above.code() == ErrorCode::not_found);
+    CHECK(std::string(above.what()).find("those of the folder 'iter_0000005' do; open it") != std::string::npos);
+  }
+}
+
+TEST_CASE("distributed: a folder of Zarr arrays is refused by name") {
+  const TempFolder folder;
+  folder.write("metadata.json", R"({"sharded_backend": "zarr"})");
+  folder.write("common.pt", "x");
+  folder.write("model.embedding.weight/.zarray", "{}");
+  folder.write("model.embedding.weight/0.0", "x");
+  const Error error = test::thrown_by([&] { return open(folder.path()); });
+  CHECK(std::string(error.what()).find("Zarr") != std::string::npos);
+  CHECK(std::string(error.what()).find("torch_dist") != std::string::npos);
+}
+
 TEST_CASE("distributed: an index that does not fit its files is refused, with the tensor") {
   struct Wrong {
     const char* what;

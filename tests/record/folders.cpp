@@ -139,6 +139,9 @@ TEST_CASE("folder: one that holds only what heft refuses says so as the file doe
                                              {"MODEL.H5", hdf5, "HDF5"},
                                              {"model.tflite", std::string("\x1C\0\0\0TFL3", 8) + std::string(64, '\0'), "TensorFlow Lite"},
                                              {"model.onnx", std::string("\x08\x08\x12\x07pytorch\x1A\x05" "2.1.0:\x10", 20) + std::string(64, '\0'), "ONNX"},
+                                             {"model.joblib", std::string("\x78\x9C") + std::string(64, '\0'), "joblib"},
+                                             {"model.zip", std::string("PK\x05\x06") + std::string(18, '\0'), "zip"},
+                                             {"model.tgz", std::string("\x1F\x8B\x08\xE0") + std::string(64, '\0'), "gzip"},
                                              {"model.7z", "7z\xBC\xAF\x27\x1C" + std::string(64, '\0'), "7z"}}) {
     const TempFolder folder;
     folder.write("config.json", "{}");
@@ -150,6 +153,40 @@ TEST_CASE("folder: one that holds only what heft refuses says so as the file doe
     folder.write("model.safetensors", model_of({"w"}));
     CHECK(test::count_of_notes(open(folder.path())) == 0);  // another program's copy is no loss
   }
+}
+
+TEST_CASE("folder: of what heft refuses a model is named before an archive") {
+  const TempFolder folder;
+  folder.write("data.zip", std::string("PK\x05\x06") + std::string(18, '\0'));
+  check_words(error_of(folder.path()).what(), {"data.zip", "zip"});
+  folder.write("tf_model.h5", "\x89HDF\r\n\x1A\n" + std::string(64, '\0'));
+  check_words(error_of(folder.path()).what(), {"tf_model.h5", "HDF5"});
+}
+
+TEST_CASE("folder: a pickle beside a model that heft refuses is not the model") {
+  const TempFolder folder;
+  folder.write("tokenizer.pkl", "\x80\x02}.");
+  CHECK(open(folder.path()).tensors().empty());
+  folder.write("tf_model.h5", "\x89HDF\r\n\x1A\n" + std::string(64, '\0'));
+  check_words(error_of(folder.path()).what(), {"tf_model.h5", "HDF5"});
+}
+
+TEST_CASE("folder: one without weights names what there is") {
+  const TempFolder folder;
+  check_words(error_of(folder.path()).what(), {"found no file that is named like model weights"});
+  folder.write("config.json", "{}");
+  folder.write("model.pdparams", "x");
+  check_words(error_of(folder.path()).what(), {"among 'config.json' and 'model.pdparams'"});
+  folder.write(".cache/huggingface/download/aa.incomplete", "x");
+  check_words(error_of(folder.path()).what(), {"a download of it is not finished"});
+  check_words(error_of("").what(), {"found an empty one"});
+}
+
+TEST_CASE("folder: the ranks of Megatron-LM are refused with what to do") {
+  const TempFolder folder;
+  folder.write("mp_rank_00/model_optim_rng.pt", model_of({"w"}));
+  folder.write("mp_rank_01/model_optim_rng.pt", model_of({"w"}));
+  check_words(error_of(folder.path()).what(), {"Megatron-LM", "'mp_rank_00' and 'mp_rank_01'", "convert.py"});
 }
 
 TEST_CASE("folder: a symlink to nothing is an interrupted download, which a note names where another file is used") {

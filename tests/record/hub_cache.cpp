@@ -107,5 +107,5 @@ TEST_CASE("hub cache: the folder above lists its models") {
   add_snapshot(cache, "aaaa", "a");
   const Error error = error_of(cache.path());
   CHECK(error.code() == ErrorCode::not_found);
-  check_words(error.what(), {"cache of 1 models", "models--acme--tiny"});
+  check_words(error.what(), {"cache of one model; open it", "models--acme--tiny"});
 }

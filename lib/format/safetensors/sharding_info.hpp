@@ -1,0 +1,42 @@
+// format/safetensors/sharding_info.hpp: where the tensors of one safetensors file lie in larger ones, as the HuggingFaceStorageWriter of
+// torch.distributed.checkpoint writes it into the file's metadata:
+//
+//   "__metadata__": {"DCP_SHARDING_INFO": "{\"NAME\": {\"saved_offsets\": [4, 0]}, ...}", ...}
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/text.hpp"
+#include "format/catalog.hpp"
+#include "format/name_table.hpp"
+#include "heft/limits.hpp"
+
+namespace heft::format {
+
+class ShardingInfo {
+ public:
+  /// Nothing where the file's metadata has none. Throws Error{corrupt} for other JSON, Error{ambiguous} for a name that is
+  /// there twice, Error{limit_exceeded}.
+  static std::optional<ShardingInfo> of(const Catalog& catalog, const Limits& limits);
+
+  /// The place of the tensor's first element in the whole. Throws Error{corrupt} where it is not declared, or not of `rank`
+  /// dims.
+  [[nodiscard]] std::span<const std::int64_t> offsets(std::string_view tensor, std::size_t rank) const;
+  /// True when every tensor begins where its whole does.
+  [[nodiscard]] bool begins_at_zero() const noexcept;
+
+ private:
+  ShardingInfo() = default;
+  void read(std::string_view text, const Limits& limits);
+
+  core::Arena arena_;
+  NameTable names_;
+  std::vector<std::int64_t> offsets_;
+  std::vector<std::size_t> ends_;  // in `offsets_`, of each name
+};
+
+}  // namespace heft::format

@@ -1,0 +1,135 @@
+#include "record/universal.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/checked.hpp"
+#include "core/text.hpp"
+#include "format/formats.hpp"
+#include "format/torch/embedded.hpp"
+#include "heft/error.hpp"
+#include "record/folder.hpp"
+#include "record/parallel.hpp"
+#include "record/weight_names.hpp"
+
+namespace heft::record {
+namespace {
+
+constexpr const char* folder_of_parameters = "zero";
+constexpr const char* weight_file = "fp32.pt";
+constexpr const char* latest_file = "latest_universal";
+constexpr std::string_view weight_key = ".param";
+constexpr std::size_t max_looked_into = 64;  // to find out what a folder is
+
+std::string inside(const mmap::Folder& folder, std::string_view name) {
+  return fmt::format("{}{}{}", folder.path(), folder.path().ends_with('/') ? "" : "/", name);
+}
+
+std::string weight_of(const std::string& parameter) { return fmt::format("{}/{}", parameter, weight_file); }
+
+std::vector<std::string> folders_in(const mmap::Folder& folder) {
+  std::vector<std::string> names = folder.names();
+  std::erase_if(names, [&](const std::string& name) { return name.starts_with('.') || !folder.has_folder(name); });
+  return names;
+}
+
+bool holds_parameters(const mmap::Folder& folder) {
+  const std::vector<std::string> names = folders_in(folder);
+  const auto looked_into = std::span(names).first(std::min(names.size(), max_looked_into));
+  return std::ranges::any_of(looked_into, [&](const std::string& name) { return folder.has_file(weight_of(name)); });
+}
+
+/// The weight that the file of `parameter` holds, under that name, and nothing else of it.
+format::Catalog read_parameter(const mmap::File& file, const std::string& parameter, const OpenOptions& options,
+                               const std::shared_ptr<core::MetadataBudget>& budget) {
+  const FileInput input(file, budget);
+  const format::ReadOptions read{.limits = options.limits,
+                                 .strict_globals = options.strict_globals,
+                                 .big_endian_default = options.big_endian_default};
+  format::Catalog catalog(budget);
+  format::read_embedded_value({input, 0, file.size_bytes(), read}, parameter, catalog);
+  const std::string expected = parameter + std::string(weight_key);
+  if (catalog.tensors.size() != 1 || catalog.tensors.front().name != expected)
+    throw Error(ErrorCode::corrupt, fmt::format("expected a dictionary with one tensor, 'param', found {} tensors", catalog.tensors.size()),
+                {.tensor = parameter, .offset = 0});
+  catalog.tensors.front().name.remove_suffix(weight_key.size());
+  catalog.values.clear();
+  catalog.order.clear();
+  catalog.format = format::torch_zip_format.name;
+  catalog.detail = "a parameter of a universal checkpoint of DeepSpeed";
+  return catalog;
+}
+
+/// Throws where parameters lack their weights: those are trained states without a model.
+void require_weights(const mmap::Folder& parameters, const std::vector<std::string>& names) {
+  std::vector<std::string> missing;
+  std::ranges::copy_if(names, std::back_inserter(missing), [&](const std::string& name) { return !parameters.has_file(weight_of(name)); });
+  if (missing.empty()) return;
+  throw Error(ErrorCode::not_found, fmt::format("{} of {} parameters have no {}: {}: the checkpoint is incomplete", missing.size(), names.size(), weight_file, listed(missing)),
+              {.path = parameters.path()});
+}
+
+/// Names of what is there and not read.
+std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder& parameters, const std::vector<std::string>& names) {
+  std::set<std::string> found;
+  for (const std::string& name : names)
+    for (std::string& file : mmap::Folder::open(inside(parameters, name))->names())
+      if (file != weight_file) found.insert(std::move(file));
+  for (const mmap::Folder* each : {&folder, &parameters})
+    for (std::string& name : each->names())
+      if (each->has_file(name) && is_weights(name)) found.insert(std::move(name));
+  return {found.begin(), found.end()};
+}
+
+}  // namespace
+
+std::shared_ptr<const mmap::Folder> universal_parameters(const mmap::Folder& folder) {
+  const std::filesystem::path path = std::filesystem::path(inside(folder, "")).parent_path();
+  if (path.filename() == folder_of_parameters && holds_parameters(folder)) return folder.shared_from_this();
+  if (!folder.has_folder(folder_of_parameters)) return nullptr;
+  auto parameters = mmap::Folder::open(inside(folder, folder_of_parameters));
+  return holds_parameters(*parameters) ? parameters : nullptr;
+}
+
+std::optional<std::string> latest_universal(const mmap::Folder& folder, State& state) {
+  constexpr std::uint64_t max_name_bytes = 256;
+  if (!folder.has_file(latest_file) || universal_parameters(folder)) return {};
+  const auto file = mmap::File::open_in(folder, latest_file);
+  std::string name(std::min(file->size_bytes(), max_name_bytes), '\0');
+  file->read(0, std::as_writable_bytes(std::span(name)));
+  while (name.ends_with('\n') || name.ends_with('\r') || name.ends_with(' ')) name.pop_back();
+  require_plain_name(name, file->path());
+  if (!folder.has_folder(name))
+    throw Error(ErrorCode::not_found, fmt::format("expected the folder '{}' beside it, which it names, found none", core::escaped(name)), {.path = file->path()});
+  state.origins.push_back({file->path(), file->identity()});
+  state.notes.push_back(fmt::format("{}: '{}' is opened, which it names", core::escaped(file->path(), 1000), core::escaped(name)));
+  return inside(folder, name);
+}
+
+void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters, const OpenOptions& options,
+                    const std::shared_ptr<mmap::DescriptorPool>& descriptors) {
+  const std::vector<std::string> names = folders_in(parameters);
+  core::require_limit(names.size(), options.limits.shards, "the number of parameters", "shards");
+  require_weights(parameters, names);
+  state.origins.push_back({parameters.path(), parameters.identity()});
+  const auto symlinks = options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse;
+  state.shards.resize(names.size());
+  in_parallel(names.size(), [&](std::size_t number) {
+    const std::string& name = names[number];
+    auto file = mmap::File::open_in(parameters, weight_of(name), symlinks, descriptors);
+    format::Catalog catalog = read_as_it_is(*file, [&] { return read_parameter(*file, name, options, state.budget); });
+    state.shards[number] = make_shard(std::move(file), std::move(catalog), options);
+  });
+  for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) state.entries.push_back({shard, 0});
+  state.index_names();
+  if (const auto others = left_out(folder, parameters, names); !others.empty())
+    state.notes.push_back(fmt::format("{}: the weights are those of {}; not used: {}", core::escaped(folder.path(), 1000), weight_file, listed(others)));
+}
+
+}  // namespace heft::record
