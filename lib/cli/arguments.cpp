@@ -23,7 +23,7 @@ void add_open_options(CLI::App& command, C& into) {
   command.add_flag_callback("--no-mmap", [&into] { into.open.access = Access::read; },
                             "Read instead of mapping: a file that shrinks meanwhile is an error, never a signal");
   command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
-  command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch: refuse files that name a class heft does not know");
+  command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch files and pickles only: refuse those that name a class heft does not know");
   command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")->type_name("KEY");
   command
       .add_option_function<std::vector<std::string>>(
@@ -47,6 +47,12 @@ void add_json(CLI::App& command, C& into) {
   command.add_flag("--json", into.json, "Print JSON");
 }
 
+/// For commands whose JSON is a line for each tensor or has the file's own names at the top, where notes would be one.
+template <class C>
+void add_notes(CLI::App& command, C& into) {
+  command.add_flag("--notes", into.notes, "With --json: print a last line {\"notes\":[...]}")->needs("--json");
+}
+
 template <class C>
 void add_io(CLI::App& command, C& into) {
   command.add_option("--io", into.io, "How bytes are fetched: automatic, map, direct or read")->type_name("PATH");
@@ -68,6 +74,7 @@ void declare(CLI::App& app, ListCommand& c) {
   add_path(command, c);
   add_select(command, c);
   add_json(command, c);
+  add_notes(command, c);
 }
 
 void declare(CLI::App& app, TreeCommand& c) {
@@ -77,6 +84,7 @@ void declare(CLI::App& app, TreeCommand& c) {
   command.add_flag("--metadata", c.metadata,
                    "Show the metadata instead: GGUF's keys and values, safetensors' __metadata__");
   add_json(command, c);
+  add_notes(command, c);
 }
 
 void declare(CLI::App& app, ShowCommand& c) {

@@ -23,6 +23,7 @@ struct ListCommand {
   std::string path;
   Selection select;
   bool json = false;
+  bool notes = false;                ///< With `json`: a last line {"notes":[...]}.
   OpenOptions open = {};
 };
 /// What a tree is written out to. Shared subtrees of pickles unfold to any size on paper, and Limits::record_depth may
@@ -37,6 +38,7 @@ struct TreeCommand {
   std::optional<std::size_t> depth;
   bool metadata = false;  ///< Of the metadata instead of the tensors.
   bool json = false;
+  bool notes = false;     ///< As of ls.
   TreeBounds bounds = {};
   OpenOptions open = {};
 };

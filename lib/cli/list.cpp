@@ -77,6 +77,7 @@ int run(const ListCommand& command, Terminal& terminal) {
   const std::vector<TensorView> views = selected(checkpoint, command.select);
   if (command.json) {
     for (const TensorView& view : views) terminal.out << json_line(view);
+    if (command.notes) print_notes_line(checkpoint.notes(), terminal);
     return yes;
   }
   constexpr Column columns[] = {{}, {}, {}, {true}, {}};

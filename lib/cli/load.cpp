@@ -104,7 +104,7 @@ int run(const LoadCommand& command, Terminal& terminal) {
     ProgressBar bar(terminal, "loading");
     MaterializeOptions options;
     options.threads = command.threads;
-    options.path = path_from(command.io);
+    options.path = path_from(command.io, command.open.access);
     options.drop_page_cache = command.drop_cache;
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     weights = materialize(planned.plan, options);

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/select.hpp"
+#include "cli/text.hpp"
 #include "core/text.hpp"
 #include "record/scales.hpp"
 
@@ -52,6 +53,10 @@ std::vector<Conversion> conversions_of(std::vector<TensorView> views, const std:
 
 void print_notes(std::span<const std::string> notes, Terminal& terminal) {
   for (const std::string& note : notes) terminal.err << "note: " << core::printable(note) << '\n';
+}
+
+void print_notes_line(std::span<const std::string> notes, Terminal& terminal) {
+  terminal.out << fmt::format("{{\"notes\":{}}}\n", json_texts(notes));
 }
 
 Checkpoint open_noted(const std::string& path, const OpenOptions& options, Terminal& terminal) {

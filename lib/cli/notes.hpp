@@ -15,6 +15,8 @@ Checkpoint open_noted(const std::string& path, const OpenOptions& options, Termi
 
 /// Writes `note: ...` to the error stream, a line each.
 void print_notes(std::span<const std::string> notes, Terminal& terminal);
+/// {"notes":[...]} on the output stream.
+void print_notes_line(std::span<const std::string> notes, Terminal& terminal);
 
 /// A number of tensors and the names of the first few, for a note.
 class NamedCount {

@@ -15,8 +15,9 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& 
 
 /// The dtype of that name. Throws Error{out_of_range}.
 DType dtype_from(const std::string& text);
-/// The path of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}.
-Path path_from(const std::string& text);
+/// The path of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}; for "map" also where
+/// `access` is Access::read, which never maps.
+Path path_from(const std::string& text, Access access);
 /// The dtype that a view gets when --dtype asks for `asked`: that one for floats and blocks of quantized floats (for complex numbers when
 /// `asked` is complex), its own for integers, booleans and all others.
 DType dtype_for(const TensorView& view, DType asked) noexcept;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <ostream>
+#include <span>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -26,12 +28,13 @@ void each_value(const Tensor& tensor, std::uint64_t most, Write write) {
 std::string json_or_null(const std::optional<double>& value) { return value ? json_number(*value) : "null"; }
 
 void print_json(const TensorView& view, const Tensor& tensor, const Statistics& statistics, const std::string& more,
-                std::uint64_t head, Terminal& terminal) {
+                std::uint64_t head, std::span<const std::string> notes, Terminal& terminal) {
   terminal.out << fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"values\":[", json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()));
   each_value(tensor, head, [&](std::size_t i, const std::string& value) { terminal.out << (i > 0 ? "," : "") << value; });
-  terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{}{}}}\n",
+  terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{}{}{}}}\n",
                               json_or_null(statistics.min), json_or_null(statistics.max), json_or_null(statistics.mean),
-                              statistics.nan, statistics.inf, more);
+                              statistics.nan, statistics.inf, more,
+                              notes.empty() ? "" : fmt::format(",\"notes\":{}", json_texts(notes)));
 }
 
 // Values in rows of the innermost dim, as far as a line reaches.
@@ -66,7 +69,7 @@ int run(const ShowCommand& command, Terminal& terminal) {
   const std::optional<Quantizer> quantizer = quantizer_of(checkpoint, view);
   const std::string more = quantizer ? json_members_of(*quantizer) : std::string();
   if (command.json)
-    print_json(view, tensor, statistics, more, command.head.value_or(UINT64_MAX), terminal);
+    print_json(view, tensor, statistics, more, command.head.value_or(UINT64_MAX), checkpoint.notes(), terminal);
   else print_text(view, tensor, statistics, command.head.value_or(64), terminal);
   if (quantizer && !command.json)
     terminal.out << words_of(*quantizer) << ": a value is (integer - zero point) * scale\n";

@@ -210,6 +210,7 @@ int run(const TreeCommand& command, Terminal& terminal) {
   if (command.json) print_json(root, depth, sheet);
   else print_text(root, depth, sheet);
   print_notes(sheet.notes(), terminal);
+  if (command.notes) print_notes_line(joined(checkpoint.notes(), sheet.notes()), terminal);
   return yes;
 }
 

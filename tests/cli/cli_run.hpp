@@ -16,9 +16,9 @@ struct CliRun {
   std::string err;
 };
 
-inline CliRun heft_command(std::initializer_list<std::string> words, unsigned width = 0) {
+inline CliRun heft_command(const std::vector<std::string>& words, unsigned width = 0) {
   std::vector<std::string> kept = {"heft"};
-  kept.insert(kept.end(), words);
+  kept.insert(kept.end(), words.begin(), words.end());
   std::vector<const char*> argv;
   for (const std::string& word : kept) argv.push_back(word.c_str());
   std::ostringstream out;
@@ -26,6 +26,10 @@ inline CliRun heft_command(std::initializer_list<std::string> words, unsigned wi
   cli::Terminal terminal{.out = out, .err = err, .width = width, .colour = false, .progress = false};
   const int status = cli::run(static_cast<int>(argv.size()), argv.data(), terminal);
   return {status, out.str(), err.str()};
+}
+
+inline CliRun heft_command(std::initializer_list<std::string> words, unsigned width = 0) {
+  return heft_command(std::vector<std::string>(words), width);
 }
 
 }  // namespace heft::test

@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cli_run.hpp"
@@ -159,6 +161,97 @@ TEST_CASE("notes: options that cannot be obeyed are errors") {
   refused({"convert", path, (folder.path() / "o.npz").string(), "--select", "w", "--shard-size", "1GB"}, "safetensors only");
   refused({"load", path, "--exclude", "absent*"}, "no tensor matches 'absent*'");
   refused({"load", path, "--select", "absent*"}, "no tensor matches 'absent*'");
+}
+
+TEST_CASE("notes: an option that a file or command cannot use is an error, in every command that takes it") {
+  const TempFolder folder;
+  const std::string safetensors = floats_only(folder);
+  const std::string torch = training_checkpoint(folder);
+  const std::string out = (folder.path() / "out.safetensors").string();
+  const std::vector<std::vector<std::string>> commands = {
+      {"ls"}, {"tree"}, {"show", "w"}, {"hash"}, {"verify"}, {"load"}, {"convert", out}};
+  struct Misuse {
+    std::vector<std::string> option;
+    bool of_torch;  // the file that cannot use it
+    std::string why;
+  };
+  const Misuse table[] = {
+      {{"--top-level-key", "model"}, false, "top_level_key 'model': expected a PyTorch file, this one is safetensors"},
+      {{"--top-level-key", "absent"}, true, "no top_level_key 'absent'; there are"},
+      {{"--strict-globals"}, false, "strict_globals: expected a PyTorch file or a pickle, this one is safetensors"},
+      {{"--as", "bf16"}, false, "raw items as bf16: expected a file of NumPy, this is safetensors"},
+      {{"--as", "bf16"}, true, "raw items as bf16: expected a file of NumPy, this is torch"},
+  };
+  for (const Misuse& misuse : table) {
+    const std::string& path = misuse.of_torch ? torch : safetensors;
+    for (const std::vector<std::string>& command : commands) {
+      std::vector<std::string> words = {command[0], path};
+      words.insert(words.end(), command.begin() + 1, command.end());
+      words.insert(words.end(), misuse.option.begin(), misuse.option.end());
+      const CliRun run = heft_command(words);
+      CAPTURE(command[0]);
+      CAPTURE(misuse.option[0]);
+      CHECK(run.status == 2);
+      CHECK_MESSAGE(has(run.err, misuse.why), run.err);
+    }
+    std::vector<std::string> words = {"diff", path, path};
+    words.insert(words.end(), misuse.option.begin(), misuse.option.end());
+    CHECK_MESSAGE(has(heft_command(words).err, misuse.why), misuse.option[0]);
+  }
+  CHECK(!std::filesystem::exists(out));
+  CHECK(heft_command({"ls", torch, "--strict-globals"}).status == 0);
+}
+
+TEST_CASE("notes: options that contradict each other, or what they belong to, are errors") {
+  const TempFolder folder;
+  const std::string path = floats_only(folder);
+  const std::string out = (folder.path() / "out").string();
+  const std::pair<std::vector<std::string>, std::string> table[] = {
+      {{"load", path, "--io", "map", "--no-mmap"}, "--io map contradicts --no-mmap"},
+      {{"hash", path, "--io", "map", "--no-mmap"}, "--io map contradicts --no-mmap"},
+      {{"verify", path, "--io", "map", "--no-mmap"}, "--io map contradicts --no-mmap"},
+      {{"convert", path, out + ".npz", "--select", "w", "--io", "map", "--no-mmap"}, "--io map contradicts --no-mmap"},
+      {{"ls", path, "--notes"}, "--json"},
+      {{"tree", path, "--notes"}, "--json"},
+      {{"load", path, "--dim", "0"}, "--shard"},
+      {{"load", path, "--dtype", "f99"}, "no dtype is called 'f99'"},
+      {{"convert", path, out + ".npz", "--select", "w", "--shard-size", "1GB"}, "safetensors only"},
+      {{"convert", path, out + ".gguf", "--shard-size", "1GB"}, "safetensors only"},
+      {{"show", path, "w", "--slice", "0,0,0"}, "expected at most 2 ranges"},
+      {{"hash", path, "absent"}, "absent"},
+      {{"ls", path, "--select", "absent"}, "no tensor matches 'absent'"},
+      {{"tree", path, "--select", "w"}, "--select"},
+      {{"hash", path, "--json"}, "--json"},
+      {{"diff", path, path, "--io", "read"}, "--io"},
+  };
+  for (const auto& [words, why] : table) {
+    const CliRun run = heft_command(words);
+    CAPTURE(words[0]);
+    CHECK(run.status == 2);
+    CHECK_MESSAGE(has(run.err, why), run.err);
+  }
+  CHECK(heft_command({"load", path, "--io", "read", "--no-mmap"}).status == 0);
+}
+
+TEST_CASE("notes: JSON has them where the top is an object, else as a last line that --notes asks for") {
+  const TempFolder folder;
+  const std::string clean = floats_only(folder);
+  const std::string object = test::pickle::object("my.module", "Packed", test::pickle::dict({}));
+  const std::string noted =
+      folder.write("m.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("fc"), object}))).string();
+  const auto last_line = [](const std::string& out) { return out.substr(out.rfind('\n', out.size() - 2) + 1); };
+  CHECK(!has(heft_command({"show", clean, "w", "--json"}).out, "notes"));
+  SafetensorsBuilder piece;
+  piece.add("w", "F32", {1}, packed<float>({1})).metadata("DCP_SHARDING_INFO", R"({"w": {"saved_offsets": [2]}})");
+  const std::string part = folder.write("part.safetensors", piece.build()).string();
+  CHECK(has(heft_command({"show", part, "w", "--json"}).out, ",\"notes\":[\"this file has one rank's pieces of 1 tensor ("));
+  for (const char* command : {"ls", "tree"}) {
+    CAPTURE(command);
+    CHECK(last_line(heft_command({command, clean, "--json", "--notes"}).out) == "{\"notes\":[]}\n");
+    const std::string out = heft_command({command, noted, "--json", "--notes"}).out;
+    CHECK(has(last_line(out), "{\"notes\":[\"no tensors, but 1 other value"));
+    CHECK(!has(heft_command({command, noted, "--json"}).out, "notes"));
+  }
 }
 
 TEST_CASE("notes: a rule of --remap that renames nothing is noted, one that works on what another made is not") {
