@@ -46,7 +46,7 @@ complain() {
   failures=$((failures + 1))
 }
 
-sources() { find "$@" -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null | sort; }
+sources() { find "$@" -name '*.cpp' -o -name '*.hpp' -o -name '*.hpp.in' -o -name '*.h' 2>/dev/null | sort; }
 
 # What a file includes, one a line, without quotes or brackets.
 includes() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"].*/\1/p' "$1"; }
@@ -54,7 +54,8 @@ includes() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+
 # The rooms a public header needs: the one with its .cpp, and those of the public headers it includes.
 declare -A needs=()
 rooms_of() {
-  local header=$1 room included
+  local header=$1 file=include/heft/$1 room included
+  [ -e "$file" ] || file=$file.in  # written by Meson
   [ -z "${needs[$header]+known}" ] || return 0
   needs[$header]=' '
   for room in "${!below[@]}"; do
@@ -64,7 +65,7 @@ rooms_of() {
     [ -e "include/heft/${included#heft/}" ] && [[ $included == heft/* ]] || continue
     rooms_of "${included#heft/}"
     needs[$header]+=${needs[${included#heft/}]}
-  done < <(includes "include/heft/$header")
+  done < <(includes "$file")
 }
 
 check_room() {

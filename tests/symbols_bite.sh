@@ -1,5 +1,5 @@
 #!/bin/bash
-# usage: symbols_bite.sh LIBHEFT.SO INCLUDE_FOLDER. Shows that symbols_declared.py fails where it must: on headers that declare more than the
+# usage: symbols_bite.sh LIBHEFT.SO INCLUDE_FOLDER... Shows that symbols_declared.py fails where it must: on headers that declare more than the
 # library exports, each in another way.
 set -u
 check=$(cd "$(dirname "$0")" && pwd)/symbols_declared.py
@@ -8,7 +8,7 @@ trap 'rm -rf "$headers"' EXIT
 failures=0
 
 expect() {  # expect STATUS WORDS WHAT
-  python3 "$check" "$CXX" "$headers/include" "$library" >"$headers/said" 2>&1
+  python3 "$check" "$CXX" "$library" "$headers/include" >"$headers/said" 2>&1
   local status=$?
   [ $status -eq 77 ] && { cat "$headers/said"; exit 77; }
   { [ $status -eq "$1" ] && grep -q -- "$2" "$headers/said"; } && return
@@ -17,16 +17,22 @@ expect() {  # expect STATUS WORDS WHAT
   failures=$((failures + 1))
 }
 
+copy_headers() {
+  mkdir -p "$headers/include"
+  for folder in "${includes[@]}"; do cp -r "$folder/." "$headers/include"; done
+}
+
 breaks() {  # breaks FILE BEFORE LINE WORDS: a declaration that the library lacks, added before the first line that matches
   rm -rf "$headers/include"
-  cp -r "$include" "$headers/include"
+  copy_headers
   sed -i "0,/$2/s//$3\n&/" "$headers/include/heft/$1"
   expect 1 "$4" "$3 in $1"
 }
 
 library=$1
-include=$2
-cp -r "$include" "$headers/include"
+shift
+includes=("$@")
+copy_headers
 expect 0 'declared functions' 'the headers as they are'
 breaks shape.hpp '^HEFT_API std::string to_string' 'bool is_nowhere(const Dims\& dims);' 'heft::is_nowhere(heft::Dims const&)'
 breaks shape.hpp '  friend HEFT_API bool operator==' '  friend bool operator<(const Dims\& a, const Dims\& b) noexcept;' 'heft::operator<'

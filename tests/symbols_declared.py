@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""usage: symbols_declared.py COMPILER INCLUDE_FOLDER LIBHEFT.SO
+"""usage: symbols_declared.py COMPILER LIBHEFT.SO INCLUDE_FOLDER...
 
 Fails when a public header declares a function that the library does not export, or the library exports one that no public
 header declares. The declarations are read by the compiler:
@@ -13,6 +13,7 @@ Needs g++: another compiler is skipped (status 77).
 """
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -145,12 +146,15 @@ def unified(name):
 
 
 def main():
-    compiler, include, library = sys.argv[1].split(), pathlib.Path(sys.argv[2]), sys.argv[3]
+    compiler, library, includes = sys.argv[1].split(), sys.argv[2], sys.argv[3:]
     if "Free Software Foundation" not in run(*compiler, "--version"):
         print("skipped: reads the debugging information of g++")
         return 77
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        include = folder / "include"
+        for each in includes:
+            shutil.copytree(each, include, dirs_exist_ok=True)
         target = compiled(compiler, include, folder, "members", *MEMBERS)
         originals = defined(target)
         declared_members, classes = declarations(target)

@@ -29,4 +29,5 @@
 #include "heft/stream.hpp"
 #include "heft/tensor.hpp"
 #include "heft/tensor_view.hpp"
+#include "heft/version.hpp"
 #include "heft/weights.hpp"

@@ -8,10 +8,7 @@
 #include "cli/hub_cache.hpp"
 #include "cli/select.hpp"
 #include "heft/error.hpp"
-
-#ifndef HEFT_VERSION
-#error "the build names the version"
-#endif
+#include "heft/version.hpp"
 
 namespace heft::cli {
 namespace {
@@ -165,7 +162,7 @@ void declare(CLI::App& app, FormatsCommand& c) {
 
 Command parse(int argc, const char* const* argv) {
   CLI::App app("heft: see and load model weights", "heft");
-  app.set_version_flag("--version", "heft " HEFT_VERSION);
+  app.set_version_flag("--version", "heft " + std::string(version()));
   app.require_subcommand(1);
   app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble, 128 + N ended by signal N.");
   std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand> commands;

@@ -1,11 +1,13 @@
 #!/bin/bash
-# usage: check.sh FILE INCLUDE_DIR. Succeeds when FILE compiles, and with -DMUST_FAIL does not, for the reason it expects.
+# usage: check.sh FILE INCLUDE_FOLDER... Succeeds when FILE compiles, and with -DMUST_FAIL does not, for the reason it expects.
 set -u
-file=$1 include=$2
+file=$1
+shift
+includes=("${@/#/-I}")
 expect=$(sed -n 's|^// expect: ||p' "$file")
 [ -n "$expect" ] || { echo "$file: no line '// expect: WORDS'"; exit 1; }
 
-compile() { LC_ALL=C ${CXX:-c++} -std=c++20 -fsyntax-only -I "$include" "$@" "$file" 2>&1; }
+compile() { LC_ALL=C ${CXX:-c++} -std=c++20 -fsyntax-only "${includes[@]}" "$@" "$file" 2>&1; }
 
 if ! said=$(compile); then
   printf '%s\n' "$said" "$file: the correct twin does not compile"

@@ -38,6 +38,7 @@ bool catches_the_error(const std::string& path) {
 }  // namespace
 
 int main() {
+  if (heft::version() != HEFT_VERSION) return std::puts("the library is of another version than its headers"), 1;
   const std::string path = "one.safetensors";
   write_checkpoint(path);
   if (!reads_it(path)) return std::puts("the tensor read is not the one written"), 1;
