@@ -5,6 +5,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include "demo.hpp"
 #include "maker/cache.hpp"
 #include "scenarios/grow.hpp"
+#include "scenarios/lists.hpp"
 #include "scenarios/scenarios.hpp"
 
 namespace bench {
@@ -110,6 +112,23 @@ void ask_grow(const Options& o) {
   ask(o, std::move(tables));
 }
 
+// The same tensors as lists, as lists in gzip, and as bytes; stored as each of the dtypes that are named.
+void ask_lists(Options o) {
+  std::vector<Table> tables;
+  std::istringstream dtypes(o.stored.empty() ? "f32,f16" : o.stored);
+  while (std::getline(dtypes, o.stored, ',')) {
+    const Recipe recipe = recipe_of(o);
+    o.format = "safetensors";
+    const Target bytes = make_target(o, recipe);
+    for (const char* format : {"burn-lists", "burn-lists-gzip"}) {
+      o.format = format;
+      for (Table& table : list_tables({make_target(o, recipe), bytes}, settings_of(o)))
+        tables.push_back(std::move(table));
+    }
+  }
+  ask(o, std::move(tables));
+}
+
 void make_checkpoint(const Options& o) {
   const Target target = make_target(o, recipe_of(o));
   fmt::print("{}\n", target.path.string());
@@ -127,7 +146,8 @@ void add_target(CLI::App& command, Options& o) {
                   "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
                       ", COUNTxBYTES")
       ->capture_default_str();
-  command.add_option("--format", o.format, "Make it as safetensors, torch, torch-legacy, gguf or burn-lists; else as published");
+  command.add_option("--format", o.format, 
+                     "Make it as safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip; else as published");
   command.add_option("--stored", o.stored,
                      "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
@@ -165,6 +185,9 @@ void add_scenarios(CLI::App& app, Options& o) {
   add_scenario(app, o, "slice", "One tensor parallel rank's part beside the whole",
                [&o] { ask_about_target(o, slice_tables); });
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { ask_memory(o); });
+  CLI::App* lists = add_scenario(app, o, "lists", "Lists of numbers (Burn's) beside the same tensors as bytes; for several --stored",
+                                 [&o] { ask_lists(o); });
+  lists->add_option("--before", o.settings.before, "heft-bench of another build, to be measured beside this one");
   add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { ask_grow(o); })
       ->add_option("--largest", o.largest, "Largest checkpoint to make")
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -41,6 +42,14 @@ std::uint64_t number_after(std::string_view text, std::string_view key) {
 
 std::string proc(pid_t process, std::string_view file) { return fmt::format("/proc/{}/{}", process, file); }
 
+// Finer than the ticks of /proc/PID/stat.
+std::uint64_t processor_nanoseconds_of(pid_t process) {
+  clockid_t clock = 0;
+  timespec time = {};
+  if (::clock_getcpuclockid(process, &clock) != 0 || ::clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
 std::string first_line_with(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
   if (at == text.npos) return "unknown";
@@ -59,8 +68,8 @@ Memory& Memory::raise_to(const Memory& other) noexcept {
 }
 
 Counters Counters::operator-(const Counters& before) const noexcept {
-  return {minor_faults - before.minor_faults, major_faults - before.major_faults, process_read - before.process_read,
-          device_read - before.device_read};
+  return {processor_nanoseconds - before.processor_nanoseconds, minor_faults - before.minor_faults,
+          major_faults - before.major_faults, process_read - before.process_read, device_read - before.device_read};
 }
 
 Memory memory_of(pid_t process) {
@@ -93,6 +102,7 @@ Counters counters_of(pid_t process, const Device& device) {
   std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
   std::string skipped;
   Counters out;
+  out.processor_nanoseconds = processor_nanoseconds_of(process);
   for (int i = 0; i < 7; ++i) fields >> skipped;  // state ... flags
   fields >> out.minor_faults >> skipped >> out.major_faults;
   out.process_read = number_after(text_of(proc(process, "io")), "read_bytes:");

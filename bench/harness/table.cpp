@@ -48,8 +48,8 @@ Counters median_counters(const Row& row) {
   const auto of = [&](std::uint64_t Counters::*member) {
     return median_of(row.samples, [&](const Sample& s) { return s.used.*member; });
   };
-  return {of(&Counters::minor_faults), of(&Counters::major_faults), of(&Counters::process_read),
-          of(&Counters::device_read)};
+  return {of(&Counters::processor_nanoseconds), of(&Counters::minor_faults), of(&Counters::major_faults),
+          of(&Counters::process_read), of(&Counters::device_read)};
 }
 
 void run_row(Row& row, const Watch& watch, bool keep) {
@@ -83,8 +83,9 @@ std::string line_of(const Row& row, const Row* reference, bool copies) {
     return fmt::format("{:<34} {}: {:.70}\n", short_label(row), row.absent ? "absent" : "failed", row.failure);
   const Summary s = summarize(row, reference);
   const std::string ratio = s.ratio == 0 ? "" : fmt::format("{:.2f}{}", s.ratio, &row == reference ? "*" : " ");
-  return fmt::format("{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row),
-                     seconds_text(s.seconds), copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio,
+  const double processor = static_cast<double>(s.used.processor_nanoseconds) / 1e9;
+  return fmt::format("{:<34} {:>9} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row),
+                     seconds_text(s.seconds), seconds_text(processor), copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio,
                      megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
                      s.used.minor_faults, s.used.major_faults, megabytes(s.used.process_read));
 }
@@ -101,6 +102,7 @@ void to_json(const Sample& sample, JsonWriter& out) {
   out.open('{').member("seconds", sample.seconds).member("bytes", sample.bytes).member("note", sample.note);
   out.key("baseline"), to_json(sample.baseline, out);
   out.key("peak"), to_json(sample.peak, out);
+  out.member("processor_seconds", static_cast<double>(sample.used.processor_nanoseconds) / 1e9);
   out.member("minor_faults", sample.used.minor_faults).member("major_faults", sample.used.major_faults);
   out.member("process_read_bytes", sample.used.process_read).member("device_read_bytes", sample.used.device_read);
   if (!sample.timeline.empty()) {
@@ -177,9 +179,9 @@ Summary summarize(const Row& row, const Row* reference) {
 
 std::string to_text(const Table& table) {
   const Row* reference = reference_of(table);
-  std::string out = fmt::format("\n{}\n{}\n{:<34} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", table.title,
-                                table.question, "", "median", table.copies ? "GB/s" : "", "ratio", "peak MB", "anon MB",
-                                "file MB", "minor", "major", "disk MB");
+  std::string out = fmt::format("\n{}\n{}\n{:<34} {:>9} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n",
+                                table.title, table.question, "", "median", "processor", table.copies ? "GB/s" : "",
+                                "ratio", "peak MB", "anon MB", "file MB", "minor", "major", "disk MB");
   for (const Row& row : table.rows) out += line_of(row, reference, table.copies);
   for (const std::string& remark : table.remarks) out += remark + "\n";
   return out;

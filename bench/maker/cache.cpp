@@ -22,12 +22,13 @@ struct FormatRow {
   void (*write)(const Model&, const fs::path&, Progress&);
 };
 
-constexpr std::array<FormatRow, 5> formats = {{
+constexpr std::array<FormatRow, 6> formats = {{
     {"safetensors", ".safetensors", write_safetensors},
     {"torch", ".pth", write_torch_zip},
     {"torch-legacy", ".legacy.pth", write_torch_legacy},
     {"gguf", ".gguf", write_gguf},
     {"burn-lists", ".mpk", write_burn_lists},
+    {"burn-lists-gzip", ".mpk.gz", write_burn_lists_gzip},
 }};
 
 std::string file_name(const Recipe& recipe, bool folder, const FormatRow& format) {
@@ -76,7 +77,8 @@ Format format_from_name(std::string_view name) {
   for (std::size_t i = 0; i < formats.size(); ++i)
     if (formats[i].name == name) return static_cast<Format>(i);
   throw std::runtime_error(
-      fmt::format("expected safetensors, torch, torch-legacy, gguf or burn-lists as a format, found '{}'", name));
+      fmt::format("expected safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip as a format, found '{}'",
+                  name));
 }
 
 fs::path default_cache() {

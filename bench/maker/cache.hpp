@@ -10,9 +10,9 @@
 
 namespace bench {
 
-enum class Format { safetensors, torch, torch_legacy, gguf, burn_lists };
+enum class Format { safetensors, torch, torch_legacy, gguf, burn_lists, burn_lists_gzip };
 
-/// "safetensors", "torch", "torch-legacy", "gguf", "burn-lists". Throws std::runtime_error for another word.
+/// "safetensors", "torch", "torch-legacy", "gguf", "burn-lists", "burn-lists-gzip". Throws std::runtime_error for another word.
 Format format_from_name(std::string_view name);
 
 /// $XDG_CACHE_HOME/heft-bench, or ~/.cache/heft-bench.

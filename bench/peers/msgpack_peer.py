@@ -1,4 +1,6 @@
 """msgpack.unpackb of a Burn record of value lists: every number becomes a Python object. usage: msgpack_peer.py load PATH"""
+import gzip
+
 import common
 
 
@@ -18,7 +20,7 @@ def prepare(arguments):
         raise ImportError("msgpack has no views")
 
     def work():
-        with open(path, "rb") as file:
+        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
             record = msgpack.unpackb(file.read(), strict_map_key=False)
         numbers = count_numbers(record["item"])
         return record, numbers, f"msgpack {'.'.join(map(str, msgpack.version))}, {numbers} numbers as objects"

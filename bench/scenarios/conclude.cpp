@@ -1,5 +1,6 @@
 // What can be said of a table once its rounds are over.
 #include <algorithm>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -36,6 +37,25 @@ void name_spread(Table& table) {
                                       reference->samples.size(), s.fastest / s.seconds, s.slowest / s.seconds));
 }
 
+double median_of_processor_ratios(const Row& row, const Row& reference) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < std::min(row.samples.size(), reference.samples.size()); ++i)
+    ratios.push_back(static_cast<double>(row.samples[i].used.processor_nanoseconds) /
+                     static_cast<double>(std::max<std::uint64_t>(reference.samples[i].used.processor_nanoseconds, 1)));
+  std::sort(ratios.begin(), ratios.end());
+  return ratios.empty() ? 0 : ratios[ratios.size() / 2];
+}
+
+// On a machine that others use, processor time is nearer to the work than the clock is.
+void compare_processor_time(Table& table) {
+  const Row* reference = reference_of(table);
+  if (reference == nullptr || table.state != CacheState::warm) return;
+  for (const Row& row : table.rows)
+    if (row.party == Party::heft && &row != reference && !row.samples.empty())
+      table.remarks.push_back(fmt::format("{}: {:.2f} x the processor time of the reference", row.label,
+                                          median_of_processor_ratios(row, *reference)));
+}
+
 void quote_notes(Table& table) {
   for (const Row& row : table.rows)
     if (row.party == Party::heft && !row.samples.empty() && !row.samples.back().note.empty())
@@ -47,6 +67,7 @@ void quote_notes(Table& table) {
 void conclude(Table& table) {
   name_spread(table);
   compare_with_forced(table);
+  compare_processor_time(table);
   quote_notes(table);
 }
 

@@ -39,7 +39,8 @@ bool is_safetensors(const fs::path& path) { return fs::is_directory(path) || pat
 std::vector<Peer> peers_for(const fs::path& path, std::string_view what) {
   const bool load = what == "load";
   if (path.extension() == ".gguf") return {{"gguf", "gguf_peer.py", what}};
-  if (path.extension() == ".mpk") return {{"msgpack", "msgpack_peer.py", what}};
+  if (path.extension() == ".mpk" || path.extension() == ".gz")
+    return {{"msgpack", "msgpack_peer.py", what}, {"NumPy gather and swap", "numpy_gather_peer.py", what}};
   if (!is_safetensors(path) && !load) return {{"torch.load mmap=True", "torch_peer.py", what}};
   if (!is_safetensors(path))
     return {{"torch.load", "torch_peer.py", "load"}, {"torch.load mmap=True", "torch_peer.py", "load-mmap"}};

@@ -25,6 +25,7 @@ struct Settings {
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
   std::vector<bool> destinations = {false, true};  ///< Reused or not.
   bool forced_paths = true;                        ///< Also with MaterializeOptions::path.
+  std::string before;                              ///< Another build's heft-bench, whose rows `lists` adds; empty: none.
   std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names that set_cut() takes.
 };
 

@@ -4,8 +4,10 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <numeric>
 
 #include <fmt/format.h>
+#include <libdeflate.h>
 
 #include "harness/descriptor.hpp"
 #include "subjects/memory.hpp"
@@ -101,9 +103,48 @@ Work prepare_headers(const Job& job) {
   };
 }
 
-constexpr std::array<Subject, 4> subjects = {{{"mmap-touch", prepare_touch},
+// A pass over all bytes that keeps none of them.
+Work prepare_read_over(const Job& job) {
+  return [files = files_of(job.path)]() -> Outcome {
+    constexpr std::size_t block_words = std::size_t{32} << 10;
+    std::vector<std::uint64_t> block(block_words);
+    const auto room = std::as_writable_bytes(std::span(block));
+    std::uint64_t sum = 0;
+    for (const Extent& extent : files) {
+      const Descriptor file(extent.path);
+      for (std::uint64_t at = 0; at < extent.bytes; at += room.size()) {
+        read_range(file.number(), room.data(), at, std::min<std::uint64_t>(extent.bytes, at + room.size()));
+        sum = std::accumulate(block.begin(), block.end(), sum);
+      }
+    }
+    return {total_bytes(files), fmt::format("sum {}", sum)};
+  };
+}
+
+// All of a gzip file into memory, and what comes out of it into other memory.
+Work prepare_inflate(const Job& job) {
+  return [file = files_of(job.path).front()]() -> Outcome {
+    std::vector<std::byte> packed(file.bytes);
+    read_range(Descriptor(file.path).number(), packed.data(), 0, packed.size());
+    std::uint32_t size = 0;  // little-endian, as all hosts that heft runs on
+    if (packed.size() < 18) throw std::runtime_error(file.path.string() + ": no gzip");
+    std::memcpy(&size, packed.data() + packed.size() - sizeof size, sizeof size);
+    const HugeMemory into(size);
+    const std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> inflater(
+        libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+    std::size_t written = 0;
+    if (libdeflate_gzip_decompress(inflater.get(), packed.data(), packed.size(), into.data(), size, &written) !=
+        LIBDEFLATE_SUCCESS)
+      throw std::runtime_error(file.path.string() + ": cannot be inflated");
+    return {written, "one thread"};
+  };
+}
+
+constexpr std::array<Subject, 6> subjects = {{{"mmap-touch", prepare_touch},
                                               {"read", prepare_read_one},
                                               {"read-threads", prepare_read_all},
+                                              {"read-over", prepare_read_over},
+                                              {"inflate", prepare_inflate},
                                               {"headers", prepare_headers}}};
 
 }  // namespace
