@@ -11,88 +11,46 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <ctime>
-#include <mutex>
-#include <numeric>
-#include <stdexcept>
 #include <utility>
 
 #include "mmap/syscalls.hpp"
+#include "support/faulty_calls.hpp"
 
 namespace heft::test {
 namespace {
 
-constexpr auto kinds = static_cast<std::size_t>(Call::count_);
+using Calls = FaultyCalls<Call, Fault>;
 
-struct State {
-  std::mutex mutex;
-  bool active = false;
-  std::vector<Fault> faults;
-  std::vector<std::uint64_t> seen;  // for each fault: calls that it applies to
-  std::array<std::uint64_t, kinds> calls{};
-  std::array<std::uint64_t, kinds> hits{};
-};
-
-State& state() {
-  static State only;
+Calls& calls_made() {
+  static Calls only;
   return only;
 }
 
-std::uint64_t sum_of(const std::array<std::uint64_t, kinds>& counts, Call call) {
-  if (call != Call::any) return counts[static_cast<std::size_t>(call)];
-  return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-}
-
-// The fault that hits a call, counted.
-std::optional<Fault> find_fault(Call call, int advice) {
-  State& plan = state();
-  const std::lock_guard lock(plan.mutex);
-  if (!plan.active) return std::nullopt;
-  ++plan.calls[static_cast<std::size_t>(call)];
-  std::optional<Fault> found;
-  for (std::size_t i = 0; i < plan.faults.size(); ++i) {
-    const Fault& fault = plan.faults[i];
-    if ((fault.call != call && fault.call != Call::any) || (fault.advice && *fault.advice != advice)) continue;
-    const std::uint64_t before = plan.seen[i]++;
-    if (!found && before >= fault.skip && before - fault.skip < fault.times) found = fault;
-  }
-  if (found) ++plan.hits[static_cast<std::size_t>(call)];
-  return found;
-}
+bool is_of(Call kind, Call wanted) noexcept { return wanted == Call::any || kind == wanted; }
 
 }  // namespace
 
-FaultPlan::FaultPlan(std::vector<Fault> faults) {
-  const std::lock_guard lock(state().mutex);
-  if (state().active) throw std::logic_error("a fault plan is in force already");
-  state().active = true;
-  state().seen.assign(faults.size(), 0);
-  state().faults = std::move(faults);
-  state().calls.fill(0);
-  state().hits.fill(0);
-}
-
-FaultPlan::~FaultPlan() {
-  const std::lock_guard lock(state().mutex);
-  state().active = false;
-}
+FaultPlan::FaultPlan(std::vector<Fault> faults) { calls_made().begin(std::move(faults)); }
+FaultPlan::~FaultPlan() { calls_made().end(); }
 
 std::uint64_t FaultPlan::calls(Call call) const {
-  const std::lock_guard lock(state().mutex);
-  return sum_of(state().calls, call);
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(calls_made().made(), [&](const Calls::Made& made) { return is_of(made.call, call); }));
 }
 
 std::uint64_t FaultPlan::hits(Call call) const {
-  const std::lock_guard lock(state().mutex);
-  return sum_of(state().hits, call);
+  return static_cast<std::uint64_t>(std::ranges::count_if(
+      calls_made().made(), [&](const Calls::Made& made) { return made.is_hit && is_of(made.call, call); }));
 }
 
 std::optional<Fault> next_fault(Call call, int advice) {
-  auto found = find_fault(call, advice);
+  auto found = calls_made().next(call, [&](const Fault& fault) {
+    return is_of(call, fault.call) && (!fault.advice || *fault.advice == advice);
+  });
   if (found && found->before) found->before();
   return found;
 }
@@ -106,11 +64,7 @@ namespace {
 using test::Call;
 using test::Fault;
 using test::next_fault;
-
-template <class Result>
-Result or_errno(Result result) noexcept {
-  return result < 0 ? static_cast<Result>(-errno) : result;
-}
+using test::or_errno;
 
 // The call, unless a fault of its kind comes first.
 template <class Made>

@@ -11,42 +11,26 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <mutex>
-#include <stdexcept>
 
 #include "mmap/write_syscalls.hpp"
+#include "support/faulty_calls.hpp"
 
 namespace heft::test {
 namespace {
 
-struct State {
-  std::mutex mutex;
-  bool active = false;
-  WriteFault fault;
-  std::uint64_t seen = 0;  // calls that the fault applies to
-  std::vector<WriteCall> calls;
-};
+using Calls = FaultyCalls<WriteCall, WriteFault>;
 
-State& state() {
-  static State only;
+Calls& calls_made() {
+  static Calls only;
   return only;
 }
 
-// The fault, if it hits this call. Counts the call.
 std::optional<WriteFault> next_fault(WriteCall call) {
-  State& plan = state();
-  const std::lock_guard lock(plan.mutex);
-  if (!plan.active) return std::nullopt;
-  plan.calls.push_back(call);
-  if (plan.fault.call.value_or(call) != call) return std::nullopt;
-  const std::uint64_t number = plan.seen++;
-  if (number < plan.fault.skip || number - plan.fault.skip >= plan.fault.times) return std::nullopt;
-  return plan.fault;
+  return calls_made().next(call, [&](const WriteFault& fault) { return fault.call.value_or(call) == call; });
 }
 
 bool lacks_unnamed() {
-  const std::lock_guard lock(state().mutex);
-  return state().active && state().fault.no_unnamed;
+  return calls_made().has([](const WriteFault& fault) { return fault.no_unnamed; });
 }
 
 template <class System>
@@ -57,29 +41,18 @@ auto faulty(WriteCall call, System system) -> decltype(system()) {
     if (fault->signal != 0) ::kill(::getpid(), fault->signal);
     if (fault->os_error != 0) return static_cast<Result>(-fault->os_error);
   }
-  const Result result = system();
-  return result < 0 ? static_cast<Result>(-errno) : result;
+  return or_errno(system());
 }
 
 }  // namespace
 
-WriteFaultPlan::WriteFaultPlan(WriteFault fault) {
-  const std::lock_guard lock(state().mutex);
-  if (state().active) throw std::logic_error("a fault plan is in force already");
-  state().active = true;
-  state().fault = fault;
-  state().seen = 0;
-  state().calls.clear();
-}
-
-WriteFaultPlan::~WriteFaultPlan() {
-  const std::lock_guard lock(state().mutex);
-  state().active = false;
-}
+WriteFaultPlan::WriteFaultPlan(WriteFault fault) { calls_made().begin({fault}); }
+WriteFaultPlan::~WriteFaultPlan() { calls_made().end(); }
 
 std::vector<WriteCall> WriteFaultPlan::calls() const {
-  const std::lock_guard lock(state().mutex);
-  return state().calls;
+  std::vector<WriteCall> calls;
+  for (const Calls::Made& made : calls_made().made()) calls.push_back(made.call);
+  return calls;
 }
 
 }  // namespace heft::test
