@@ -93,7 +93,9 @@ struct SaveReport {
   /// them.
   std::vector<std::pair<std::string, std::string>> tied;
   std::vector<std::string> removed;  ///< Paths of the old checkpoint's files that the new one left without use.
-  std::vector<std::string> notes;    ///< What was not kept, with counts and names: metadata, values that are no tensors. Printable lines.
+  /// What was not kept, with counts and names (metadata, values that are no tensors), and what the system refused.
+  /// Printable lines.
+  std::vector<std::string> notes;
   double seconds = 0;
 };
 
@@ -117,8 +119,13 @@ struct SaveReport {
 ///
 /// A killed process leaves no file that is incomplete. It may leave shards that no index names: complete ones, if it is
 /// killed between the first shard's renaming and the index', or after 64 of them. Where the file system has no unnamed
-/// files (NFS, FAT), it leaves hidden files `.NAME.heft-<16 hex digits>`; the next save of the same name removes those
-/// that no living process has locked.
+/// files (NFS, FAT), or the system links none, it leaves hidden files `.NAME.heft-<16 hex digits>`; the next save of the
+/// same name removes those that no living process has locked.
+///
+/// A call that the system refuses to make (a sandbox, a file system) does not end a save whose bytes are right without
+/// it; SaveReport::notes has what is not as asked for then: fchmod(), so that the new file has only those permissions of
+/// the old one that the umask leaves; fsync() and fdatasync(), so that a power failure may lose the file; unlink() of old
+/// shards, which stay. A device that fails is Error{io} always.
 ///
 /// The permission bits (0777) of a replaced file are kept, never setuid, setgid and sticky; a symlink is replaced, not
 /// what it points at. Memory: 48 MiB and the staging of a load of 16 MiB, whatever the tensors' sizes, but for compressed

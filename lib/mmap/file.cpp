@@ -231,6 +231,15 @@ std::vector<std::string> Folder::names() const {
   return names;
 }
 
+std::optional<std::vector<std::string>> Folder::names_if_listed() const {
+  try {
+    return names();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::io) throw;
+    return std::nullopt;
+  }
+}
+
 bool Folder::has_file(const std::string& name) const noexcept {
   struct ::stat status {};
   return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISREG(status.st_mode);

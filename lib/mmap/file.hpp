@@ -60,6 +60,8 @@ class Folder : public std::enable_shared_from_this<Folder> {
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   /// Returns the names of the entries, sorted, without '.' and '..'. Throws Error{io}.
   [[nodiscard]] std::vector<std::string> names() const;
+  /// Returns the same; nothing if the system refuses to list the folder.
+  [[nodiscard]] std::optional<std::vector<std::string>> names_if_listed() const;
   /// Returns true when the folder contains a regular file of that name, after following symlinks.
   [[nodiscard]] bool has_file(const std::string& name) const noexcept;
   /// Returns true when the folder contains a folder of that name, after following symlinks.

@@ -9,12 +9,14 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
+#include "mmap/unique_number.hpp"
 #include "mmap/write_syscalls.hpp"
 
 namespace heft::mmap {
@@ -39,14 +41,18 @@ auto finished(Call call) {
   return result;
 }
 
-// Returns a random name: another user of the folder could create a file of a predictable name first and block the save.
-std::string scratch_name(const std::string& name, const std::string& path) {
-  std::uint64_t random = 0;
-  const auto got = finished([&] { return sys::getrandom(std::as_writable_bytes(std::span(&random, 1))); });
-  if (got != sizeof random)
-    throw Error(ErrorCode::io, "getrandom() for the name of a scratch file", {.path = path, .os_error = static_cast<int>(got < 0 ? -got : EIO)});
-  return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, random, random_digits);
+// Returns a name that is random where the system has random bytes: another user of the folder could create a file of a
+// predictable name first and block the save.
+std::string scratch_name(const std::string& name) {
+  return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, unique_number(), random_digits);
 }
+
+// Returns true for results of a call that the system refuses to make: nothing was tried, and no device failed.
+bool is_refusal(int result) noexcept {
+  return result == -EPERM || result == -EACCES || result == -ENOSYS || result == -EOPNOTSUPP || result == -EINVAL;
+}
+
+std::string words(int result) { return std::generic_category().message(-result); }
 
 // Returns the prefix of NAME that the name of a scratch file contains; empty for other names.
 std::string_view scratch_stem(std::string_view name) noexcept {
@@ -64,14 +70,16 @@ bool is_named(const Folder& folder, const std::string& name, int handle) noexcep
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
 }
 
-// Returns true when /proc/self/fd leads to the file. sys::link() needs that to give an unnamed file its name.
-bool can_be_linked(int handle) noexcept {
+// Returns true when sys::link() can give an unnamed file its name: /proc/self/fd leads to the file, and linkat() is
+// allowed. The name "." is taken, which linkat() reports after all other checks that do not need the file system.
+bool can_be_linked(const Folder& folder, int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
   return sys::fstatat(AT_FDCWD, link, by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
-         by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
+         by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino &&
+         finished([&] { return sys::link(handle, folder.handle(), "."); }) == -EEXIST;
 }
 
 // Returns true for results of a file system, or a kernel, without unnamed files.
@@ -106,6 +114,7 @@ ScratchFile::ScratchFile(ScratchFile&& other) noexcept
       name_(std::move(other.name_)),
       path_(std::move(other.path_)),
       scratch_(std::exchange(other.scratch_, {})),
+      notes_(std::move(other.notes_)),
       handle_(std::exchange(other.handle_, -1)) {}
 
 ScratchFile::~ScratchFile() {
@@ -116,12 +125,22 @@ ScratchFile::~ScratchFile() {
 ScratchFile ScratchFile::create(std::shared_ptr<const Folder> folder, std::string name) {
   ScratchFile file(std::move(folder), std::move(name));
   const auto replaced = replaced_mode(*file.folder_, file.name_, file.path_);
-  // A private file must not be readable by others even before its final permissions are set.
-  file.open(replaced ? S_IRUSR | S_IWUSR : S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH);
-  if (replaced)
-    if (const int result = finished([&] { return sys::fchmod(file.handle_, *replaced); }); result < 0)
-      file.fail("fchmod() of the new file to the permissions of the old one", result);
+  // Never with more permissions than at the end: others must not be able to open a private file in between.
+  file.open(replaced.value_or(S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH));
+  if (replaced) file.permit(*replaced);
   return file;
+}
+
+// Restores the bits that the umask has cleared.
+void ScratchFile::permit(::mode_t mode) {
+  struct ::stat status {};
+  if (const int result = finished([&] { return sys::fstat(handle_, status); }); result < 0) fail("fstat() of the new file", result);
+  const ::mode_t there = status.st_mode & permissions;
+  if (there == mode) return;
+  const int result = finished([&] { return sys::fchmod(handle_, mode); });
+  if (is_refusal(result))
+    notes_.push_back(fmt::format("fchmod: {}: the new file has permissions {:04o}, the replaced one had {:04o}", words(result), there, mode));
+  else if (result < 0) fail("fchmod() of the new file to the permissions of the old one", result);
 }
 
 void ScratchFile::open(::mode_t mode) {
@@ -135,7 +154,7 @@ bool ScratchFile::open_unnamed(::mode_t mode) {
   const int handle = finished([&] { return sys::create_unnamed(folder_->handle(), mode); });
   if (lacks_unnamed(handle)) return false;
   if (handle < 0) fail("open() of a scratch file in its folder", handle);
-  if (!can_be_linked(handle)) {
+  if (!can_be_linked(*folder_, handle)) {
     sys::close_written(handle);
     return false;
   }
@@ -147,7 +166,7 @@ bool ScratchFile::open_unnamed(::mode_t mode) {
 // Returns false to retry: the name was taken, a signal came, or another process took the file for a dead one before it
 // was locked.
 bool ScratchFile::open_named(::mode_t mode) {
-  std::string name = scratch_name(name_, path_);
+  std::string name = scratch_name(name_);
   const int handle = sys::create(folder_->handle(), name.c_str(), mode);
   if (handle == -EEXIST || handle == -EINTR) return false;
   if (handle < 0) fail("open() of a scratch file in its folder", handle);
@@ -186,14 +205,21 @@ void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
 }
 
 void ScratchFile::sync() {
-  if (const int result = finished([&] { return sys::fsync(handle_); }); result < 0) fail("fsync()", result);
+  const int result = finished([&] { return sys::fsync(handle_); });
+  if (result == 0) return;
+  if (!is_refusal(result)) fail("fsync()", result);
+  // fdatasync() writes all metadata that is needed to read the bytes back; it omits timestamps.
+  const int data = finished([&] { return sys::fdatasync(handle_); });
+  if (data == 0) return;
+  if (!is_refusal(data)) fail("fdatasync()", data);
+  notes_.push_back(fmt::format("fsync: {}: a power failure may lose what was written", words(result)));
 }
 
 // Closes a duplicate, because a network file system sends delayed writes when any descriptor is closed. The remaining
-// descriptor keeps the lock, and keeps the unnamed file alive.
+// descriptor keeps the lock, and keeps the unnamed file alive. Without a duplicate, syncing reports the same failures.
 void ScratchFile::finish() {
   const int twin = finished([&] { return sys::duplicate(handle_); });
-  if (twin < 0) fail("dup()", twin);
+  if (twin < 0) return sync();
   // Linux closes the descriptor even if close() returns EINTR, so it must not be closed again.
   const int result = sys::close_written(twin);
   if (result < 0 && result != -EINTR) fail("close()", result);
@@ -202,7 +228,7 @@ void ScratchFile::finish() {
 void ScratchFile::link() {
   int result = -EEXIST;
   while (result == -EEXIST || result == -EINTR) {
-    std::string name = scratch_name(name_, path_);
+    std::string name = scratch_name(name_);
     result = sys::link(handle_, folder_->handle(), name.c_str());
     if (result == 0) scratch_ = std::move(name);
   }
@@ -228,15 +254,19 @@ void require_file_size(const std::string& path, std::uint64_t size) {
 }
 
 void remove_dead_scratch(const Folder& folder, std::string_view stem) {
-  for (const std::string& name : folder.names())
+  const auto names = folder.names_if_listed();
+  if (!names) return;
+  for (const std::string& name : *names)
     if (const std::string_view of = scratch_stem(name); !of.empty() && (of.starts_with(stem) || stem.starts_with(of)))
       remove_if_dead(folder, name);
 }
 
-void sync_folder(const Folder& folder) {
-  const int result = finished([&] { return sys::fsync(folder.handle()); });
-  if (result < 0 && result != -EINVAL && result != -EROFS)
-    throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
+std::string sync_folder(const Folder& folder) {
+  int result = finished([&] { return sys::fsync(folder.handle()); });
+  if (is_refusal(result) && finished([&] { return sys::fdatasync(folder.handle()); }) == 0) result = 0;
+  if (result == 0 || result == -EINVAL || result == -EROFS) return {};
+  if (!is_refusal(result)) throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
+  return fmt::format("fsync of the folder: {}: after a power failure the old file may be back", words(result));
 }
 
 void remove_file(const Folder& folder, const std::string& name) {

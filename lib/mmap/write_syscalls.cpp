@@ -52,6 +52,7 @@ std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte>
 }
 
 int fsync(int handle) noexcept { return or_errno(::fsync(handle)); }
+int fdatasync(int handle) noexcept { return or_errno(::fdatasync(handle)); }
 int close_written(int handle) noexcept { return or_errno(::close(handle)); }
 int rename(int folder, const char* from, const char* to) noexcept { return or_errno(::renameat(folder, from, folder, to)); }
 int unlink(int folder, const char* name) noexcept { return or_errno(::unlinkat(folder, name, 0)); }

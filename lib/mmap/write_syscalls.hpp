@@ -34,6 +34,7 @@ int fchmod(int handle, ::mode_t mode) noexcept;
 int fallocate(int handle, std::uint64_t size) noexcept;
 std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte> from) noexcept;
 int fsync(int handle) noexcept;
+int fdatasync(int handle) noexcept;
 /// close() with its result: network file systems report failures of delayed writes here.
 int close_written(int handle) noexcept;
 /// Renames `from` to `to`, both in `folder`, and replaces an existing `to` atomically.

@@ -19,6 +19,7 @@
 #include "core/text.hpp"
 #include "format/file_plan.hpp"
 #include "heft/error.hpp"
+#include "materialize/pipeline.hpp"
 #include "materialize/repeated_bytes.hpp"
 #include "save/dtypes.hpp"
 #include "save/shards.hpp"
@@ -122,7 +123,7 @@ class Save {
       throw;
     }
     settle();
-    for (const std::string& shard : old.shards) remove(shard);
+    for (const std::string& shard : old.shards) remove_unused(shard);
     remove(names.single);
   }
 
@@ -135,7 +136,7 @@ class Save {
   // shards is an error.
   void remove(const OldShards& old) {
     if (!old.index.empty()) remove(old.index);
-    for (const std::string& shard : old.shards) remove(shard);
+    for (const std::string& shard : old.shards) remove_unused(shard);
   }
 
   // Removes shards that were already renamed. No index names them, so no reader uses them.
@@ -171,6 +172,7 @@ class Save {
   Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
     if (options_.sync) file.sync();
     file.finish();
+    for (const std::string& note : file.notes()) add_note(report_.notes, note);
     SavedFile report{.path = file.path(), .size_bytes = size, .tensors = tensors};
     return {std::move(file), std::move(report)};
   }
@@ -181,7 +183,18 @@ class Save {
   }
 
   void settle() {
-    if (options_.sync) mmap::sync_folder(*folder_);
+    if (!options_.sync) return;
+    if (std::string note = mmap::sync_folder(*folder_); !note.empty()) add_note(report_.notes, std::move(note));
+  }
+
+  // A file that no index names: it takes room, and is in no reader's way.
+  void remove_unused(const std::string& name) {
+    try {
+      remove(name);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::io) throw;
+      add_note(report_.notes, fmt::format("{}: no index names the file any more, and it stays", error.what()));
+    }
   }
 
   void remove(const std::string& name) {

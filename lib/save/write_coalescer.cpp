@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <compare>
 #include <optional>
-#include <random>
 #include <set>
 #include <tuple>
 
 #include "heft/error.hpp"
 #include "heft/plan.hpp"
+#include "mmap/unique_number.hpp"
 #include "record/view_access.hpp"
 
 namespace heft::engine {
@@ -76,11 +76,12 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
   SaveNames names;
   names.single = name;
   names.index = name + ".index.json";
-  const std::vector<std::string> there = folder.names();
-  const auto taken = [&](const std::string& shard) { return std::ranges::binary_search(there, shard); };
-  names.shards = numbered(stem_of(name), suffix_of(name), count);
-  std::random_device random;
-  while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(fmt::format("{}-{:08x}", stem_of(name), random()), suffix_of(name), count);
+  const auto there = folder.names_if_listed();
+  const auto taken = [&](const std::string& shard) { return there && std::ranges::binary_search(*there, shard); };
+  const auto unlike = [&] { return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number())); };
+  // In a folder that cannot be listed, any name may be taken.
+  names.shards = numbered(there ? stem_of(name) : unlike(), suffix_of(name), count);
+  while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(unlike(), suffix_of(name), count);
   return names;
 }
 
@@ -92,8 +93,10 @@ OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
   // A checkpoint whose index cannot be read can be replaced, but its shards are not known and stay.
   auto shards = shards_of(folder, index);
   if (!shards) return old;
+  const auto there = folder.names_if_listed();
+  if (!there) return old;
   std::set<std::string> kept = {name};
-  for (const std::string& other : folder.names()) {
+  for (const std::string& other : *there) {
     if (!other.ends_with(index_suffix) || other == index) continue;
     const auto named = shards_of(folder, other);
     if (!named) return old;

@@ -6,10 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "mmap/unique_number.hpp"
 #include "support/faulty_write_syscalls.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -28,14 +32,28 @@ std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(s
 
 std::vector<std::string> names(const fs::path& folder) { return Folder::open(folder.string())->names(); }
 
-void write_whole(const fs::path& path, std::string_view text) {
+// Returns the notes.
+std::vector<std::string> write_whole(const fs::path& path, std::string_view text) {
   ScratchFile file = ScratchFile::create(Folder::open(path.parent_path().string()), path.filename().string());
   file.reserve(text.size());
   file.write(0, bytes(text));
   file.sync();
   file.finish();
   file.publish();
+  return file.notes();
 }
+
+// In force until it dies.
+class Umask {
+ public:
+  explicit Umask(::mode_t bits) noexcept : before_(::umask(bits)) {}
+  ~Umask() { ::umask(before_); }
+  Umask(const Umask&) = delete;
+  Umask& operator=(const Umask&) = delete;
+
+ private:
+  ::mode_t before_;
+};
 
 constexpr WriteCall calls_of_a_file[] = {
     WriteCall::create_unnamed, WriteCall::create, WriteCall::link,   WriteCall::duplicate, WriteCall::fchmod,    WriteCall::fallocate,
@@ -155,12 +173,11 @@ TEST_CASE("scratch file: one that is not published leaves nothing behind") {
 TEST_CASE("scratch file: a new file has the permissions that the umask leaves, a replaced one keeps its own") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "a";
-  const mode_t before = ::umask(027);
+  const Umask umask(027);
   write_whole(path, "new");
   CHECK(permissions(path) == fs::perms{0640});
   fs::permissions(path, fs::perms{0604});
   write_whole(path, "newer");
-  ::umask(before);
   CHECK(permissions(path) == fs::perms{0604});
   CHECK(test::content_of(path) == "newer");
 }
@@ -220,10 +237,14 @@ TEST_CASE("scratch file: short writes and interrupted calls are continued") {
 TEST_CASE("scratch file: every call that fails is one Error with path and errno, and leaves the old file as it was") {
   const test::TempFolder folder;
   const fs::path path = folder.write("a", std::string_view("old"));
-  for (const WriteCall call : calls_of_a_file) {
+  fs::permissions(path, fs::perms{0606});  // more than the umask leaves a new file
+  const Umask umask(022);
+  for (const WriteCall call : {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::fchmod, WriteCall::fallocate,
+                               WriteCall::pwrite, WriteCall::fsync, WriteCall::close, WriteCall::rename}) {
     CAPTURE(static_cast<int>(call));
     const bool no_unnamed = call == WriteCall::create;
-    const WriteFaultPlan plan({.call = call, .os_error = ENOSPC, .no_unnamed = no_unnamed});
+    const std::uint64_t skip = call == WriteCall::link ? 1 : 0;  // the first finds out whether files can be linked
+    const WriteFaultPlan plan({.call = call, .skip = skip, .os_error = ENOSPC, .no_unnamed = no_unnamed});
     const Error error = test::thrown_by([&] { write_whole(path, "new"); });
     CHECK(error.code() == ErrorCode::io);
     CHECK(error.path() == path.string());
@@ -233,15 +254,71 @@ TEST_CASE("scratch file: every call that fails is one Error with path and errno,
   }
 }
 
+TEST_CASE("scratch file: a call that the system refuses is none where another does, and noted where none does") {
+  struct Refused {
+    WriteCall call;
+    std::vector<int> errors;
+    std::optional<WriteCall> instead;
+    std::string note = {};
+  };
+  const std::vector<Refused> table = {
+      {WriteCall::link, {EPERM, ENOSYS, EACCES, EXDEV, ENOENT}, WriteCall::create},
+      {WriteCall::getrandom, {EPERM, ENOSYS, EAGAIN, EIO}, std::nullopt},
+      {WriteCall::duplicate, {EPERM, ENOSYS, EMFILE}, WriteCall::fsync},
+      {WriteCall::fsync, {EPERM, ENOSYS, EINVAL, EOPNOTSUPP, EACCES}, WriteCall::fdatasync},
+      {WriteCall::fchmod, {EPERM, ENOSYS, EOPNOTSUPP}, std::nullopt, ": the new file has permissions 0604, the replaced one had 0606"},
+  };
+  const Umask umask(022);
+  for (const Refused& row : table)
+    for (const int os_error : row.errors) {
+      CAPTURE(static_cast<int>(row.call));
+      CAPTURE(os_error);
+      const test::TempFolder folder;
+      const fs::path path = folder.write("a", std::string_view("old"));
+      fs::permissions(path, fs::perms{0606});
+      const WriteFaultPlan plan({.call = row.call, .os_error = os_error});
+      const std::vector<std::string> notes = write_whole(path, "new");
+      CHECK(test::content_of(path) == "new");
+      CHECK(names(folder.path()) == std::vector<std::string>{"a"});
+      if (row.instead) CHECK(std::ranges::count(plan.calls(), *row.instead) == (*row.instead == WriteCall::fsync ? 2 : 1));
+      REQUIRE(notes.size() == (row.note.empty() ? 0 : 1));
+      if (!row.note.empty()) CHECK(notes[0].ends_with(row.note));
+      CHECK(permissions(path) == fs::perms{row.note.empty() ? 0606u : 0604u});
+    }
+}
+
+TEST_CASE("scratch file: a device that fails to sync is an Error, and is not asked again another way") {
+  for (const int os_error : {EIO, ENOSPC, EDQUOT}) {
+    const test::TempFolder folder;
+    const WriteFaultPlan plan({.call = WriteCall::fsync, .os_error = os_error});
+    CHECK(test::thrown_by([&] { write_whole(folder.path() / "a", "new"); }).os_error() == os_error);
+    CHECK(std::ranges::count(plan.calls(), WriteCall::fdatasync) == 0);
+    CHECK(names(folder.path()).empty());
+  }
+}
+
+TEST_CASE("scratch file: without random bytes names differ all the same, and one that is taken is not used") {
+  const WriteFaultPlan plan({.call = WriteCall::getrandom, .os_error = ENOSYS, .no_unnamed = true});
+  std::set<std::uint64_t> numbers;
+  for (int i = 0; i < 100'000; ++i) numbers.insert(mmap::unique_number());
+  CHECK(numbers.size() == 100'000);
+  const test::TempFolder folder;
+  std::vector<ScratchFile> files;
+  const auto held = Folder::open(folder.path().string());
+  for (int i = 0; i < 50; ++i) files.push_back(ScratchFile::create(held, "a"));
+  CHECK(names(folder.path()).size() == 50);
+}
+
 TEST_CASE("scratch file: removing a file that is not there is no error, a folder that cannot be synced is one") {
   const test::TempFolder folder;
   const auto held = Folder::open(folder.path().string());
   CHECK_NOTHROW(mmap::remove_file(*held, "nothing"));
-  CHECK_NOTHROW(mmap::sync_folder(*held));
-  {
-    const WriteFaultPlan plan({.call = WriteCall::fsync, .os_error = EINVAL});
-    CHECK_NOTHROW(mmap::sync_folder(*held));
+  CHECK(mmap::sync_folder(*held).empty());
+  for (const int os_error : {EINVAL, EPERM, ENOSYS}) {
+    const WriteFaultPlan plan({.call = WriteCall::fsync, .os_error = os_error});
+    CHECK(mmap::sync_folder(*held).empty());
+    CHECK(plan.calls() == std::vector{WriteCall::fsync, WriteCall::fdatasync});
   }
   const WriteFaultPlan plan({.call = WriteCall::fsync, .os_error = EIO});
-  CHECK(test::thrown_by([&] { mmap::sync_folder(*held); }).os_error() == EIO);
+  CHECK(test::thrown_by([&] { return mmap::sync_folder(*held); }).os_error() == EIO);
 }

@@ -105,6 +105,10 @@ int fsync(int handle) noexcept {
   return test::faulty(WriteCall::fsync, [&] { return ::fsync(handle); });
 }
 
+int fdatasync(int handle) noexcept {
+  return test::faulty(WriteCall::fdatasync, [&] { return ::fdatasync(handle); });
+}
+
 int close_written(int handle) noexcept {
   // Closed in any case, as Linux does.
   const auto fault = test::next_fault(WriteCall::close);

@@ -10,7 +10,7 @@ namespace heft::test {
 
 /// The calls of mmap/write_syscalls.hpp.
 enum class WriteCall : std::uint8_t {
-  create_unnamed, create, link, lock, duplicate, fchmod, fallocate, pwrite, fsync, close, rename, unlink, getrandom, count_
+  create_unnamed, create, link, lock, duplicate, fchmod, fallocate, pwrite, fsync, fdatasync, close, rename, unlink, getrandom, count_
 };
 
 /// What happens to one call.

@@ -1,0 +1,40 @@
+#include "mmap/unique_number.hpp"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <ctime>
+#include <span>
+
+#include "mmap/write_syscalls.hpp"
+
+namespace heft::mmap {
+namespace {
+
+// A bijection that spreads every bit over all (SplitMix64's last step): unlike arguments stay unlike.
+std::uint64_t spread(std::uint64_t bits) noexcept {
+  bits = (bits ^ bits >> 30) * 0xBF58'476D'1CE4'E5B9;
+  bits = (bits ^ bits >> 27) * 0x94D0'49BB'1331'11EB;
+  return bits ^ bits >> 31;
+}
+
+std::uint64_t from_the_clock() noexcept {
+  static std::atomic<std::uint64_t> count = 0;
+  struct ::timespec now {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  const auto time = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  return spread(spread(time) + static_cast<std::uint64_t>(::getpid())) + count.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+std::uint64_t unique_number() noexcept {
+  std::uint64_t random = 0;
+  std::int64_t got = -EINTR;
+  while (got == -EINTR) got = sys::getrandom(std::as_writable_bytes(std::span(&random, 1)));
+  return got == sizeof random ? random : from_the_clock();
+}
+
+}  // namespace heft::mmap
