@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,8 +57,8 @@ struct Calls {
 
 ::sock_filter load(std::size_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
 
-// The rest of the process's life: `action` in place of those calls.
-void filter(const std::vector<Calls>& denied, std::uint32_t action) {
+// The rest of the process's life: `action` in place of those calls, `otherwise` in place of all others.
+void filter(const std::vector<Calls>& denied, std::uint32_t action, std::uint32_t otherwise = SECCOMP_RET_ALLOW) {
   std::vector<::sock_filter> program = {load(offsetof(::seccomp_data, arch)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, architecture, 1, 0),
                                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   for (const Calls& calls : denied) {
@@ -75,7 +76,7 @@ void filter(const std::vector<Calls>& denied, std::uint32_t action) {
     }
     program.push_back(BPF_STMT(BPF_RET | BPF_K, action));
   }
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  program.push_back(BPF_STMT(BPF_RET | BPF_K, otherwise));
   const ::sock_fprog whole{.len = static_cast<unsigned short>(program.size()), .filter = program.data()};
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) != 0) ::_exit(97);
 }
@@ -109,11 +110,12 @@ class Digest {
   std::uint64_t sum_ = 0xcbf29ce484222325u;
 };
 
-// Everything that a load may do: on every path, mapped and read, cached and not, into fresh memory and memory that is
-// there, streamed and saved.
+// Everything that a load and a save may do: on every path, mapped and read, cached and not, into fresh memory and memory
+// that is there, streamed; saved over a file of unusual permissions and over shards.
 struct Work {
   fs::path model;
   fs::path saved;
+  fs::path sharded;
   Access access = Access::map;
   bool evicts = true;  // with a call that heft makes too
 
@@ -135,10 +137,13 @@ struct Work {
     TensorStream tensors = stream(plan(checkpoint), {}, 6u << 20);
     for (const Tensor& tensor : tensors) digest.add(tensor);
     for (const std::string& note : tensors.stats().notes) notes.insert(note);
-    static_cast<void>(save(checkpoint, saved));
-    for (const TensorView& view : open(saved, {.access = Access::read}).tensors()) {
-      const Bytes bytes = view.bytes();
-      digest.add(bytes.span());
+    open_what_was_just_written(checkpoint);
+    save_over_a_file(checkpoint, notes);
+    save_over_shards(checkpoint, notes);
+    for (const fs::path& path : {saved, sharded}) {
+      const Checkpoint written = open(path, {.access = Access::read});
+      for (const std::string& note : written.notes()) notes.insert("open: " + note);
+      add(written, digest);
     }
     std::string text = std::to_string(digest.sum()) + "\n";
     for (const std::string& note : notes) text += note + "\n";
@@ -146,6 +151,38 @@ struct Work {
   }
 
  private:
+  // The umask leaves a new file less than the old one had.
+  void save_over_a_file(const Checkpoint& checkpoint, std::set<std::string>& notes) const {
+    ::umask(022);
+    const int old = ::open(saved.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    ::chmod(saved.c_str(), 0666);
+    ::close(old);
+    for (const std::string& note : save(checkpoint, saved).notes) notes.insert("save: " + note);
+  }
+
+  // The second time there are old ones to remove.
+  void save_over_shards(const Checkpoint& checkpoint, std::set<std::string>& notes) const {
+    std::vector<SaveItem> items;
+    for (const TensorView& view : checkpoint.tensors())
+      if (view.name().starts_with("small")) items.emplace_back(view);
+    for (int i = 0; i < 2; ++i)
+      for (const std::string& note : save(items, sharded, {.shard_bytes = 20'000}).notes) notes.insert("save: " + note);
+  }
+
+  // In the tick of the kernel's clock in which it was written, after the first at the latest.
+  void open_what_was_just_written(const Checkpoint& checkpoint) const {
+    for (int i = 0; i < 3; ++i) {
+      static_cast<void>(save(std::vector<SaveItem>{checkpoint.tensor("small.0")}, saved, {.sync = false}));
+      static_cast<void>(open(saved, {.access = access}));
+    }
+  }
+
+  static void add(const Checkpoint& checkpoint, Digest& digest) {
+    for (const TensorView& view : checkpoint.tensors()) {
+      const Bytes bytes = view.bytes();
+      digest.add(bytes.span());
+    }
+  }
   static LoadPlan plan(const Checkpoint& checkpoint) {
     LoadPlan plan;
     for (const TensorView& view : checkpoint.tensors()) plan.add(view, view.name() == "large.1" ? DType::f32 : view.dtype());
@@ -165,7 +202,8 @@ struct Work {
 std::uint32_t denial(int os_error) { return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(os_error); }
 
 // `besides` are denied with ENOSYS, whatever happens to `denied`.
-Result in_child(const Work& work, const std::vector<Calls>& denied, std::uint32_t action, const std::vector<Calls>& besides = {}) {
+Result in_child(const Work& work, const std::vector<Calls>& denied, std::uint32_t action, const std::vector<Calls>& besides = {},
+                std::uint32_t otherwise = SECCOMP_RET_ALLOW) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   const pid_t child = ::fork();
@@ -173,7 +211,7 @@ Result in_child(const Work& work, const std::vector<Calls>& denied, std::uint32_
   if (child == 0) {
     ::close(ends[0]);
     if (!besides.empty()) filter(besides, denial(ENOSYS));
-    if (!denied.empty()) filter(denied, action);
+    if (!denied.empty()) filter(denied, action, otherwise);
     std::string text;
     int status = 0;
     try {
@@ -209,8 +247,10 @@ struct Model {
     file.align(4096);
     for (int i = 0; i < 4; ++i) file.add("large." + std::to_string(i), "BF16", {1024, 1024}, test::pattern(2u << 20, static_cast<std::uint32_t>(i)));
     for (int i = 0; i < 50; ++i) file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2));
-    work = {.model = folder.write("model.safetensors", file.build()), .saved = folder.path() / "saved.safetensors", .access = access};
+    work = {.model = folder.write("model.safetensors", file.build()), .saved = folder.path() / "saved.safetensors",
+            .sharded = folder.path() / "shards.safetensors.index.json", .access = access};
     const int handle = ::open(work.model.c_str(), O_RDONLY | O_CLOEXEC);
+    if (::geteuid() == 0) REQUIRE(::fchown(handle, 1, 1) == 0);
     ::fsync(handle);
     ::close(handle);
   }
@@ -264,8 +304,51 @@ std::vector<Row> rows() {
       {"openat(O_TMPFILE)", {{SYS_openat, {{.argument = 2, .mask = O_TMPFILE, .value = O_TMPFILE}}}}, "", false, {EPERM, EOPNOTSUPP, EISDIR}},
       {"fallocate", {{SYS_fallocate}}, "", false, {EPERM, ENOSYS, EOPNOTSUPP}},
       {"prlimit64", {{SYS_prlimit64}}},
+      {"linkat", {{SYS_linkat}}, "", false, {EPERM, ENOSYS, EACCES, EXDEV}},
+      {"getrandom", {{SYS_getrandom}}, "", false, {EPERM, ENOSYS, EAGAIN}},
+      {"fchmod", {{SYS_fchmod}}, "save: fchmod: ", false, {EPERM, ENOSYS, EOPNOTSUPP}},
+      {"fsync", {{SYS_fsync}}, "", false, {EPERM, ENOSYS, EINVAL}},
+      {"fsync, fdatasync", {{SYS_fsync}, {SYS_fdatasync}}, "save: fsync: ", false, {EPERM, ENOSYS, EINVAL}},
+      {"fdatasync, without fsync", {{SYS_fdatasync}}, "save: fsync: ", false, {EPERM, ENOSYS}, {{SYS_fsync}}},
+      {"fcntl(F_DUPFD_CLOEXEC)", {fcntl_call(F_DUPFD_CLOEXEC)}, "", false, {EPERM, ENOSYS, EMFILE}},
+      {"getdents64", {{SYS_getdents64}}, "open: the folder cannot be listed", false, {EPERM, ENOSYS, EACCES}},
+      {"unlinkat", {{SYS_unlinkat}}, "save: ", false, {EPERM, ENOSYS, EACCES}},
   };
+  // Asked about files of another owner.
+  if (::geteuid() == 0) rows.push_back({"faccessat2", {{SYS_faccessat2}}, "", false, {EPERM, ENOSYS, EACCES}});
   return rows;
+}
+
+// Calls without which there is no load, or no save: an Error that names the call and its errno.
+struct Needed {
+  const char* what;
+  std::vector<long> numbers;  // one of them, as the C library has it
+};
+
+std::vector<Needed> needed() {
+  return {
+      {"open()", {SYS_openat}},
+#if defined(SYS_fstat)
+      {"fstat()", {SYS_newfstatat, SYS_fstat}},
+#else
+      {"fstat()", {SYS_newfstatat}},
+#endif
+      {"pread()", {SYS_pread64}},
+      {"pwrite()", {SYS_pwrite64}},
+      {"rename()", {SYS_renameat}},
+  };
+}
+
+// What the C library and the kernel's own interfaces call for threads, memory, clocks and the test itself.
+std::vector<long> of_the_runtime() {
+  return {SYS_mmap,     SYS_munmap,        SYS_mprotect,       SYS_mremap, SYS_brk,     SYS_madvise,    SYS_futex,
+          SYS_exit,     SYS_exit_group,    SYS_rt_sigprocmask, SYS_rseq,   SYS_gettid,  SYS_getpid,     SYS_set_robust_list,
+          SYS_close,    SYS_write,         SYS_umask,          SYS_fcntl,  SYS_geteuid, SYS_readlinkat, SYS_clock_nanosleep,
+          SYS_fchmodat, SYS_clock_gettime, SYS_faccessat2,     SYS_get_mempolicy, SYS_uname, SYS_rt_sigaction, SYS_read, SYS_rt_sigreturn,   SYS_sched_yield,
+#if defined(SYS_chmod)
+          SYS_chmod,
+#endif
+  };
 }
 
 // Whether one can be installed here at all.
@@ -311,6 +394,41 @@ TEST_CASE("denied: whatever call the kernel denies, the bytes are right and the 
     table += *row.evidence == '\0' ? "\n" : std::string("; note \"") + row.evidence + "\"\n";
   }
   MESSAGE(table);
+}
+
+TEST_CASE("denied: without a call that nothing replaces a load or a save is an Error that names it") {
+  if (!filters_work()) return;
+  const Model model;
+  for (const Needed& row : needed()) {
+    CAPTURE(row.what);
+    std::vector<Calls> calls;
+    for (const long number : row.numbers) calls.push_back({number});
+    CHECK(in_child(model.work, calls, SECCOMP_RET_KILL_PROCESS).signal == SIGSYS);
+    for (const int os_error : {EPERM, ENOSYS}) {
+      const Result denied = in_child(model.work, calls, denial(os_error));
+      CAPTURE(denied.text);
+      CHECK(denied.status == 1);
+      CHECK(denied.text.find(row.what) != std::string::npos);
+      CHECK(denied.text.find(std::generic_category().message(os_error)) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("denied: no call is made that has no row: with any other, the process dies") {
+  if (!filters_work()) return;
+  for (const Access access : {Access::map, Access::read}) {
+    const Model model(access);
+    std::vector<Calls> known;
+    for (const Row& row : rows())
+      for (const Calls& calls : row.calls) known.push_back({calls.number});
+    for (const Needed& row : needed())
+      for (const long number : row.numbers) known.push_back({number});
+    for (const long number : of_the_runtime()) known.push_back({number});
+    const Result result = in_child(model.work, known, SECCOMP_RET_ALLOW, {}, SECCOMP_RET_KILL_PROCESS);
+    CAPTURE(result.text);
+    CHECK(result.signal == 0);
+    CHECK(result.status == 0);
+  }
 }
 
 TEST_CASE("denied: Access::read never maps a file, on any path, not even to ask what is in memory") {
