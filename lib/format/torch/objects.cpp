@@ -230,38 +230,58 @@ void TorchResolver::make_bytes(std::uint32_t value, std::string_view bytes, Node
   pickle_.values[value] = made;
 }
 
+/// _codecs.encode(text, 'latin1'): how protocol 2 spells bytes.
+bool TorchResolver::rewrite_encode(const TorchCall& call) {
+  const Arguments arguments = call.arguments;
+  const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
+  if (encoding != "latin1" && encoding != "latin-1") return false;
+  if (pickle_.kind(arguments[0]) == PickleKind::far_text) {
+    alias(call.value, arguments[0]);
+    pickle_.values[call.value].kind = PickleKind::bytes;
+    return true;
+  }
+  if (pickle_.kind(arguments[0]) != PickleKind::text) return false;
+  const std::optional<std::string> bytes = to_latin1(pickle_.text(arguments[0]));
+  if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
+  return bytes.has_value();
+}
+
+/// bytearray(), bytearray(bytes) and, in protocol 2, bytearray(text, 'latin-1').
+bool TorchResolver::rewrite_byte_array(const TorchCall& call) {
+  const Arguments arguments = call.arguments;
+  if (arguments.empty()) return make_bytes(call.value, {}, NodeVariant::byte_array), true;
+  if (pickle_.kind(arguments[0]) == PickleKind::bytes) {
+    alias(call.value, arguments[0]);
+    pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
+    return true;
+  }
+  if (arguments.size() != 2 || pickle_.kind(arguments[0]) != PickleKind::text) return false;
+  const std::optional<std::string> bytes = to_latin1(pickle_.text(arguments[0]));
+  if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
+  return bytes.has_value();
+}
+
+bool TorchResolver::rewrite_path(const TorchCall& call) {
+  std::string joined;
+  for (const std::uint32_t part : call.arguments) {
+    if (pickle_.kind(part) != PickleKind::text) return false;
+    if (!joined.empty() && joined.back() != '/') joined += '/';
+    joined += pickle_.text(part);
+  }
+  make_text(call.value, joined, NodeVariant::path);
+  return true;
+}
+
 bool TorchResolver::rewrite_scalar(const TorchCall& call) {
   const Arguments arguments = call.arguments;
   const std::string_view text = arguments.empty() ? std::string_view() : pickle_.text(arguments[0]);
   const bool one_text = !arguments.empty() && pickle_.kind(arguments[0]) == PickleKind::text;
   switch (call.known.meaning) {
-    case Meaning::encode: {
-      const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
-      if (encoding != "latin1" && encoding != "latin-1") return false;
-      if (pickle_.kind(arguments[0]) == PickleKind::far_text) {
-        alias(call.value, arguments[0]);
-        pickle_.values[call.value].kind = PickleKind::bytes;
-        return true;
-      }
-      const std::optional<std::string> bytes = one_text ? to_latin1(text) : std::nullopt;
-      if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
-      return bytes.has_value();
-    }
+    case Meaning::encode: return rewrite_encode(call);
     case Meaning::bytes:
       if (arguments.empty()) make_bytes(call.value, {}, NodeVariant::plain);
       return arguments.empty();
-    case Meaning::byte_array: {
-      if (arguments.empty()) return make_bytes(call.value, {}, NodeVariant::byte_array), true;
-      if (pickle_.kind(arguments[0]) == PickleKind::bytes) {
-        alias(call.value, arguments[0]);
-        pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
-        return true;
-      }
-      const std::optional<std::string> bytes =
-          one_text && arguments.size() == 2 ? to_latin1(text) : std::nullopt;  // protocol 2: (text, 'latin-1')
-      if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
-      return bytes.has_value();
-    }
+    case Meaning::byte_array: return rewrite_byte_array(call);
     case Meaning::device_mesh:
       alias(call.value,
             pickle_.part(pickle_[call.value], call_callable));  // its tensors number devices: they are no weights
@@ -281,16 +301,7 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
                 NodeVariant::device);
       return true;
     }
-    case Meaning::path: {
-      std::string joined;
-      for (const std::uint32_t part : arguments) {
-        if (pickle_.kind(part) != PickleKind::text) return false;
-        if (!joined.empty() && joined.back() != '/') joined += '/';
-        joined += pickle_.text(part);
-      }
-      make_text(call.value, joined, NodeVariant::path);
-      return true;
-    }
+    case Meaning::path: return rewrite_path(call);
     default: return false;
   }
 }

@@ -45,6 +45,9 @@ class TorchResolver {
   std::optional<TorchCall> take_apart(std::uint32_t value) const;
   bool rewrite_container(const TorchCall& call);
   bool rewrite_scalar(const TorchCall& call);
+  bool rewrite_encode(const TorchCall& call);
+  bool rewrite_byte_array(const TorchCall& call);
+  bool rewrite_path(const TorchCall& call);
   bool rewrite_script(const TorchCall& call);
   bool rewrite_reconstructor(const TorchCall& call);
   bool rewrite_module(const TorchCall& call);
