@@ -10,6 +10,7 @@
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
+#include "support/numpy_pickles.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/temp_folder.hpp"
 
@@ -18,23 +19,8 @@ using namespace heft::test::pickle;
 
 namespace {
 
-std::string spelled(std::string_view bytes) {
-  std::string utf8;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80)
-      utf8 += c;
-    else
-      utf8 += {static_cast<char>(0xC0 | byte >> 6), static_cast<char>(0x80 | (byte & 0x3F))};
-  }
-  return call("_codecs", "encode", {text(utf8), text("latin1")});
-}
-
 std::string array(const std::vector<int>& shape, const std::string& data, bool fortran) {
-  const std::string dtype = call("numpy", "dtype", {text("f4"), "\x89", "\x88"}) +
-                            tuple({integer(3), text("<"), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
-  return call("numpy._core.multiarray", "_reconstruct", {global("numpy", "ndarray"), integers({0}), bytes("b")}) +
-         tuple({integer(1), integers(shape), dtype, fortran ? "\x88" : "\x89", spelled(data)}) + "b";
+  return numpy_array(shape, numpy_dtype("f4"), spelled(data), fortran);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "format/formats.hpp"
 #include "format/reading.hpp"
+#include "support/burnpack_builder.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/cbor_builder.hpp"
 #include "support/fixtures.hpp"
@@ -13,31 +14,12 @@
 
 using namespace heft;
 using namespace heft::format;
+using namespace heft::test::burnpack;
 using namespace heft::test::cbor;
 using test::little;
 using test::read_bytes;
 
 namespace {
-
-/// A file around metadata: padded as Burn writes since 0.20, or plain as 0.19 did.
-std::string file(const std::string& metadata, const std::string& data, bool padded = true, unsigned version = 1) {
-  std::string bytes = "NRUB" + little(version, 2) + little(metadata.size(), 4) + metadata;
-  if (padded) bytes.resize((bytes.size() + 255) / 256 * 256);
-  return bytes + data;
-}
-
-std::string tensor(const std::string& dtype, const std::vector<std::uint64_t>& dims, std::uint64_t begin,
-                   std::uint64_t end) {
-  std::vector<std::string> shape;
-  for (const std::uint64_t dim : dims) shape.push_back(natural(dim));
-  return map(
-      {text("dtype"), dtype, text("shape"), list(shape), text("data_offsets"), list({natural(begin), natural(end)})});
-}
-
-std::string metadata(const std::vector<std::string>& tensors, const std::string& more = {},
-                     std::uint64_t more_pairs = 0) {
-  return head(5, 1 + more_pairs) + text("tensors") + map(tensors) + more;
-}
 
 std::string sample() {
   const std::string described =

@@ -9,6 +9,7 @@
 #include "support/catalog_checks.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/tar_builder.hpp"
 #include "support/thrown.hpp"
 #include "torch_reading.hpp"
 
@@ -18,48 +19,8 @@ using namespace heft::test::pickle;
 
 namespace {
 
-struct Member {
-  std::string name;
-  std::string content;
-  char type = '0';
-  std::string prefix = {};
-};
-
-std::string octal(std::uint64_t value, int digits) {
-  std::string text;
-  for (; digits > 0; --digits, value /= 8) text.insert(text.begin(), static_cast<char>('0' + value % 8));
-  return text;
-}
-
-std::string header(const Member& member) {
-  std::string block(512, '\0');
-  block.replace(0, member.name.size(), member.name);
-  block.replace(124, 11, octal(member.content.size(), 11));
-  block[156] = member.type;
-  block.replace(257, 8,
-                std::string("ustar\0"
-                            "00",
-                            8));
-  block.replace(345, member.prefix.size(), member.prefix);
-  block.replace(148, 8, 8, ' ');
-  std::uint64_t sum = 0;
-  for (const char c : block) sum += static_cast<unsigned char>(c);
-  return block.replace(148, 8, octal(sum, 6) + std::string("\0 ", 2));
-}
-
-std::string tar(const std::vector<Member>& members) {
-  std::string file;
-  for (const Member& member : members) {
-    file += header(member) + member.content;
-    file.resize((file.size() + 511) / 512 * 512);
-  }
-  return file + std::string(1024, '\0');
-}
-
-std::string pickled(const std::string& object) { return proto() + object + "."; }
-
 /// Two tensors that share one storage of four floats, the second through a view of it: as PyTorch wrote in 2016.
-std::vector<Member> members() {
+std::vector<TarMember> members() {
   const std::string floats = packed<float>({1, 2, 3, 4});
   const std::string storages =
       pickled(integer(1)) + pickled(tuple({integer(10), text("cpu"), global("torch", "FloatStorage")})) + little(4, 8) +
@@ -75,15 +36,15 @@ std::vector<Member> members() {
           {"pickle", pickled(dict({text("whole"), integer(100) + "Q", text("part"), integer(101) + "Q"}))}};
 }
 
-Member pax(const std::string& line, char type = 'x') {
+TarMember pax(const std::string& line, char type = 'x') {
   // The length counts its own digits; these lines are all of two.
   return {"PaxHeaders/x", std::to_string(line.size() + 4) + " " + line + "\n", type};
 }
 
-std::string with(const Member& extra) {
-  std::vector<Member> all = members();
+std::string with(const TarMember& extra) {
+  std::vector<TarMember> all = members();
   all.insert(all.begin() + 1, extra);
-  return tar(all);
+  return tar_file(all);
 }
 
 struct Hostile {
@@ -94,13 +55,13 @@ struct Hostile {
 };
 
 std::string without(std::string_view name) {
-  std::vector<Member> all = members();
-  std::erase_if(all, [&](const Member& member) { return member.name == name; });
-  return tar(all);
+  std::vector<TarMember> all = members();
+  std::erase_if(all, [&](const TarMember& member) { return member.name == name; });
+  return tar_file(all);
 }
 
 std::string changed(std::size_t at, char to) {
-  std::string file = tar(members());
+  std::string file = tar_file(members());
   file[at] = to;
   return file;
 }
@@ -108,7 +69,7 @@ std::string changed(std::size_t at, char to) {
 }  // namespace
 
 TEST_CASE("torch tar: tensors of the table, and views of storages, are found by their keys") {
-  const std::string file = tar(members());
+  const std::string file = tar_file(members());
   const format::Catalog catalog = open_bytes(file);
   CHECK(catalog.format == "torch-tar");
   CHECK(elements_of(catalog, tensor_of(catalog, "whole"), file) == packed<float>({1, 2, 3, 4}));
@@ -139,7 +100,7 @@ TEST_CASE("torch tar: hostile archives are refused in words") {
       {"a PAX line that is none", with({"x", "99 mtime=1\n", 'x'}), ErrorCode::corrupt, "length key=value"},
       {"a wrong checksum", changed(0, 'S'), ErrorCode::corrupt, "checksum"},
       {"a size of letters", changed(130, 'x'), ErrorCode::corrupt, ""},
-      {"no end", tar(members()).substr(0, 512), ErrorCode::corrupt, ""},
+      {"no end", tar_file(members()).substr(0, 512), ErrorCode::corrupt, ""},
   };
   for (const Hostile& row : rows) {
     INFO(std::string(row.what));
@@ -151,7 +112,7 @@ TEST_CASE("torch tar: hostile archives are refused in words") {
 }
 
 TEST_CASE("torch tar: a prefix is refused unless only padding is gone, and a flipped bit is refused or harmless") {
-  const std::string file = tar(members());
+  const std::string file = tar_file(members());
   // The two empty blocks at the end are one more than needed.
   CHECK(readable_prefixes(format::torch_tar_format, file) == 512);
   flip_every_bit(format::torch_tar_format, file, file.size());

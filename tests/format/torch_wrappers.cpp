@@ -9,6 +9,7 @@
 #include "format/formats.hpp"
 #include "format/pickle/latin1.hpp"
 #include "support/catalog_checks.hpp"
+#include "support/numpy_pickles.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/thrown.hpp"
 
@@ -68,31 +69,6 @@ Catalog read_with_mesh(const std::string& object) {
   Catalog catalog = read_bytes(torch_zip_format, file);
   test::SoundCatalog(catalog, file.size()).check();
   return catalog;
-}
-
-/// NumPy's bytes as protocol 2 spells them.
-std::string as_text(std::string_view bytes) {
-  std::string utf8;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80)
-      utf8 += c;
-    else
-      utf8 += {static_cast<char>(0xC0 | byte >> 6), static_cast<char>(0x80 | (byte & 0x3F))};
-  }
-  return call("_codecs", "encode", {text(utf8), text("latin1")});
-}
-
-std::string numpy_dtype(const std::string& code, const std::string& order = "<") {
-  return call("numpy", "dtype", {text(code), "\x89", "\x88"}) +
-         tuple({integer(3), text(order), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
-}
-
-std::string array(const std::vector<int>& shape, const std::string& dtype, const std::string& bytes,
-                  bool fortran = false) {
-  return call("numpy._core.multiarray", "_reconstruct",
-              {global("numpy", "ndarray"), integers({0}), test::pickle::bytes("b")}) +
-         tuple({integer(1), integers(shape), dtype, fortran ? "\x88" : "\x89", bytes}) + "b";
 }
 
 /// The array's bytes, be they the file's or a member's.
@@ -162,15 +138,15 @@ TEST_CASE("numpy in pickles: arrays of protocol 2, short and long, are tensors")
   std::string bytes(20'000, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7);
   const std::string object = dict(
-      {text("short"), array({2, 3}, numpy_dtype("f4"), as_text(bytes.substr(0, 24))), text("long"),
-       array({5'000}, numpy_dtype("f4"), as_text(bytes)), text("columns"),
-       array({2, 2}, numpy_dtype("i2", ">"), as_text("abcdefgh"), true), text("bf"),
-       array({4},
+      {text("short"), numpy_array({2, 3}, numpy_dtype("f4"), spelled(bytes.substr(0, 24))), text("long"),
+       numpy_array({5'000}, numpy_dtype("f4"), spelled(bytes)), text("columns"),
+       numpy_array({2, 2}, numpy_dtype("i2", ">"), spelled("abcdefgh"), true), text("bf"),
+       numpy_array({4},
              call("numpy", "dtype", {global("ml_dtypes", "bfloat16"), "\x89", "\x88"}) +
                  tuple({integer(3), text("<"), "N", "N", "N"}) + "b",
-             as_text("abcdefgh")),
-       text("empty"), array({0, 2}, numpy_dtype("f8"), as_text("")), text("step"),
-       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), as_text(std::string("\x07\0\0\0\0\0\0\0", 8))})});
+             spelled("abcdefgh")),
+       text("empty"), numpy_array({0, 2}, numpy_dtype("f8"), spelled("")), text("step"),
+       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), spelled(std::string("\x07\0\0\0\0\0\0\0", 8))})});
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
     test::ZipBuilder zip;
@@ -246,7 +222,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
     const Error error = test::thrown_by([&] {
       static_cast<void>(read_bytes(
           torch_zip_format,
-          torch_file(dict({text("a"), array({count}, numpy_dtype("f4"), as_text(std::string(40'000 - 1, 'x')))}))));
+          torch_file(dict({text("a"), numpy_array({count}, numpy_dtype("f4"), spelled(std::string(40'000 - 1, 'x')))}))));
     });
     CHECK(error.code() == ErrorCode::corrupt);
     CHECK(error.tensor() == "a");
@@ -254,7 +230,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
 }
 
 TEST_CASE("numpy in pickles: an array that two names share is one member") {
-  const std::string long_array = array({5'000}, numpy_dtype("f4"), as_text(std::string(20'000, '\xFF')));
+  const std::string long_array = numpy_array({5'000}, numpy_dtype("f4"), spelled(std::string(20'000, '\xFF')));
   const std::string object = "}(" + text("a") + long_array + "q\x01" + text("b") + "h\x01u";
   const Catalog catalog = read_bytes(torch_zip_format, torch_file(object));
   CHECK(catalog.tensors.size() == 2);
@@ -264,7 +240,7 @@ TEST_CASE("numpy in pickles: an array that two names share is one member") {
 TEST_CASE("pickles: long bytes that are no array are values all the same") {
   const std::string bytes(9'000, '\xC3');
   const Catalog catalog = read_bytes(
-      torch_zip_format, torch_file(dict({text("raw"), as_text(bytes), text("plain"), test::pickle::bytes(bytes)})));
+      torch_zip_format, torch_file(dict({text("raw"), spelled(bytes), text("plain"), test::pickle::bytes(bytes)})));
   REQUIRE(catalog.values.size() == 2);
   for (const Value& value : catalog.values) {
     const Node node = catalog.node(value.node);
@@ -277,10 +253,10 @@ TEST_CASE("pickles: long bytes do not count as metadata") {
   Limits limits;
   limits.pickle_bytes = 4'000;
   const std::string file =
-      torch_file(dict({text("a"), array({25'000}, numpy_dtype("f4"), as_text(std::string(100'000, 'x')))}));
+      torch_file(dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}));
   CHECK(read_bytes(
             pickle_format,
-            proto() + dict({text("a"), array({25'000}, numpy_dtype("f4"), as_text(std::string(100'000, 'x')))}) + ".",
+            proto() + dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}) + ".",
             {.limits = limits})
             .tensors.size() == 1);
   const std::string text_value = proto() + dict({text("a"), text(std::string(100'000, 'x'))}) + ".";
@@ -295,7 +271,7 @@ TEST_CASE("pickles: the checksum of a long one is compared at open, unless array
   const std::string with_array =
       proto() +
       dict({text("t"), "](" + texts + "e", text("a"),
-            array({5'000'000}, numpy_dtype("u1", "|"), as_text(std::string(5'000'000, 'x')))}) +
+            numpy_array({5'000'000}, numpy_dtype("u1", "|"), spelled(std::string(5'000'000, 'x')))}) +
       ".";
   for (const std::string& content : {long_list, with_array}) {
     const bool has_array = content.size() > 5'000'000;

@@ -4,6 +4,7 @@
 
 #include "record/model_folder.hpp"
 #include "support/gguf_builder.hpp"
+#include "support/tar_builder.hpp"
 #include "support/torch_builder.hpp"
 #include "support/zip_builder.hpp"
 
@@ -36,21 +37,7 @@ void check_strangers(const std::vector<Stranger>& strangers) {
   }
 }
 
-std::string tar_of(std::string_view name, char type = '0') {
-  std::string header(512, '\0');
-  header.replace(0, name.size(), name);
-  header.replace(100, 8, std::string_view("0000644\0", 8));
-  header.replace(124, 12, std::string_view("00000000000\0", 12));
-  header.replace(148, 8, "        ");
-  header[156] = type;
-  header.replace(257, 8, std::string_view("ustar\00000", 8));
-  unsigned sum = 0;
-  for (const char byte : header) sum += static_cast<unsigned char>(byte);
-  char digits[8] = {};
-  std::snprintf(digits, sizeof digits, "%06o", sum);
-  header.replace(148, 7, std::string_view(digits, 7));
-  return header + std::string(1024, '\0');
-}
+std::string tar_of(const std::string& name, char type = '0') { return test::tar_file({{name, "", type}}); }
 
 std::string gzip_of(const std::string& content) {
   return std::string("\x1F\x8B\x08\0\0\0\0\0\0\x03", 10) + test::deflated(content) + test::little(test::zip_crc32(content), 4) + test::little(content.size(), 4);

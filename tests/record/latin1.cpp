@@ -7,6 +7,7 @@
 
 #include "heft/checkpoint.hpp"
 #include "record/support.hpp"
+#include "support/numpy_pickles.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -28,26 +29,9 @@ std::string noise() {
   return bytes;
 }
 
-std::string spelled(std::string_view bytes) {
-  std::string utf8;
-  for (const char c : bytes) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80)
-      utf8 += c;
-    else
-      utf8 += {static_cast<char>(0xC0 | byte >> 6), static_cast<char>(0x80 | (byte & 0x3F))};
-  }
-  return utf8;
-}
-
 /// {"a": array of u8} whose bytes are spelled as `utf8`.
 std::string pickle_of(const std::string& utf8) {
-  const std::string dtype = call("numpy", "dtype", {text("u1"), "\x89", "\x88"}) +
-                            tuple({integer(3), text("|"), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
-  const std::string encoded = call("_codecs", "encode", {text(utf8), text("latin1")});
-  return dict({text("a"),
-               call("numpy._core.multiarray", "_reconstruct", {global("numpy", "ndarray"), integers({0}), bytes("b")}) +
-                   tuple({integer(1), integers({static_cast<int>(array_bytes)}), dtype, "\x89", encoded}) + "b"});
+  return dict({text("a"), numpy_array({static_cast<int>(array_bytes)}, numpy_dtype("u1", "|"), encoded(utf8))});
 }
 
 std::string text_of(const Bytes& bytes) {
@@ -65,8 +49,8 @@ std::string zip_of(const std::string& object, bool deflate) {
 TEST_CASE("latin1: any part of an array that is spelled as text has its bytes, in any order of asking") {
   const std::string expected = noise();
   const TempFolder folder;
-  const std::string files[] = {zip_of(pickle_of(spelled(expected)), false), zip_of(pickle_of(spelled(expected)), true),
-                               proto() + pickle_of(spelled(expected)) + "."};
+  const std::string files[] = {zip_of(pickle_of(latin1_text(expected)), false), zip_of(pickle_of(latin1_text(expected)), true),
+                               proto() + pickle_of(latin1_text(expected)) + "."};
   for (const std::string& file : files)
     for (const Access access : {Access::map, Access::read}) {
       const auto path = folder.write("model.pt", file);
@@ -86,7 +70,7 @@ TEST_CASE("latin1: any part of an array that is spelled as text has its bytes, i
 }
 
 TEST_CASE("latin1: text that does not spell the array's bytes is corrupt when they are asked for") {
-  const std::string good = spelled(noise());
+  const std::string good = latin1_text(noise());
   const TempFolder folder;
   std::string strange = good;
   const std::size_t at = good.find(std::string(100, '\x07')) + 50;
@@ -108,7 +92,7 @@ TEST_CASE("latin1: text that does not spell the array's bytes is corrupt when th
 TEST_CASE("latin1: opening reads nothing of the text, however long it is") {
   const TempFolder folder;
   // The array declares 300,000 bytes, and they are there; what stands in them is no text at all, and is not read.
-  std::string utf8 = spelled(std::string(array_bytes, 'x'));
+  std::string utf8 = latin1_text(std::string(array_bytes, 'x'));
   std::memset(utf8.data() + 5'000, '\xFF', 200'000);
   const Checkpoint opened = open(folder.write("model.pkl", proto() + pickle_of(utf8) + "."));
   CHECK(opened.table_bytes() < 64'000);

@@ -11,6 +11,7 @@
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "record/state.hpp"
+#include "support/burnpack_builder.hpp"
 #include "support/cbor_builder.hpp"
 #include "support/fixtures.hpp"
 #include "support/gguf_builder.hpp"
@@ -73,11 +74,8 @@ std::string state_dict_of(std::size_t tensors) {
 
 std::string burnpack_of(const std::string& name) {
   using namespace test::cbor;
-  const std::string tensor = map({text("dtype"), text("U8"), text("shape"), list({natural(1)}), text("data_offsets"), list({natural(0), natural(1)})});
-  const std::string metadata = map({text("tensors"), map({text(name), tensor})});
-  std::string file = "NRUB" + test::little(1, 2) + test::little(metadata.size(), 4) + metadata;
-  file.resize((file.size() + 255) / 256 * 256, '\0');
-  return file + "x";
+  namespace burnpack = test::burnpack;
+  return burnpack::file(burnpack::metadata({text(name), burnpack::tensor(text("U8"), {1}, 0, 1)}), "x");
 }
 
 std::string flax_of(const std::string& name) {

@@ -54,6 +54,23 @@ inline std::string tensor(std::string_view key, int count, int offset, const std
                call("collections", "OrderedDict", {})});
 }
 
+/// A pickle of protocol 2 that holds the object.
+inline std::string pickled(const std::string& object) { return proto() + object + "."; }
+
+/// PyTorch's stream before 1.6 of that object and those storages ("0", "1", ...), whose elements have `element_bytes`.
+inline std::string torch_stream(const std::string& object, const std::vector<std::string>& storages,
+                                std::uint64_t element_bytes) {
+  const std::string sizes = dict({text("short"), integer(2), text("int"), integer(4), text("long"), integer(4)});
+  const std::string system =
+      dict({text("protocol_version"), integer(1001), text("little_endian"), "\x88", text("type_sizes"), sizes});
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < storages.size(); ++i) keys.push_back(text(std::to_string(i)));
+  std::string file = pickled("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") + pickled(integer(1001)) +
+                     pickled(system) + pickled(object) + pickled(list(keys));
+  for (const std::string& storage : storages) file += little(storage.size() / element_bytes, 8) + storage;
+  return file;
+}
+
 /// A PyTorch zip of that object and those storages ("0", "1", ...).
 inline std::string torch_file(const std::string& object, const std::vector<std::string>& storages = {}) {
   ZipBuilder zip;
