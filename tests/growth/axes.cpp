@@ -1,15 +1,21 @@
 #include "axes.hpp"
 
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include "support/burnpack_builder.hpp"
+#include "support/cbor_builder.hpp"
+#include "support/dcp_builder.hpp"
 #include "support/gguf_builder.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/tar_builder.hpp"
 #include "support/torch_builder.hpp"
 #include "support/zip_builder.hpp"
 
@@ -67,6 +73,83 @@ std::string torch_storages_of(std::size_t count, bool deflate) {
   if (deflate) builder.deflate();
   for (std::size_t i = 0; i < count; ++i) builder.tensor(plain_name(i), "FloatStorage", {1}, packed<float>({1.5F}));
   return builder.build();
+}
+
+// Each with a storage of its own.
+std::string torch_stream_of(std::size_t count) {
+  std::vector<std::string> items;
+  for (std::size_t i = 0; i < count; ++i) {
+    items.push_back(pickle::text(plain_name(i)));
+    items.push_back(pickle::tensor(fmt::format("{}", i), 1, 0, {1}, {1}));
+  }
+  return pickle::torch_stream(pickle::dict(items), std::vector<std::string>(count, packed<float>({1.5F})), sizeof(float));
+}
+
+// As PyTorch wrote in 2016; each tensor with a storage of its own.
+std::string torch_tar_of(std::size_t count) {
+  const auto number = [](std::size_t value) { return pickle::integer(static_cast<std::int32_t>(value)); };
+  std::string storages = pickle::pickled(number(count));
+  std::string tensors = storages;
+  std::vector<std::string> items;
+  for (std::size_t i = 0; i < count; ++i) {
+    storages += pickle::pickled(pickle::tuple({number(i), pickle::text("cpu"), pickle::global("torch", "FloatStorage")})) +
+                little(1, 8) + packed<float>({1.5F});
+    tensors += pickle::pickled(pickle::tuple({number(count + i), number(i), pickle::global("torch", "FloatTensor")})) +
+               little(1, 4) + little(0, 4) + little(1, 8) + little(1, 8) + little(0, 8);
+    items.push_back(pickle::text(plain_name(i)));
+    items.push_back(number(count + i) + "Q");
+  }
+  return tar_file({{"sys_info", pickle::pickled(pickle::dict({pickle::text("protocol_version"), number(1000)}))},
+                   {"storages", storages + pickle::pickled(pickle::list({}))},
+                   {"tensors", tensors},
+                   {"pickle", pickle::pickled(pickle::dict(items))}});
+}
+
+std::string burnpack_of(std::size_t count) {
+  constexpr std::uint64_t step = 256;
+  std::vector<std::string> tensors;
+  std::string data;
+  for (std::size_t i = 0; i < count; ++i) {
+    data.resize(i * step);
+    tensors.push_back(cbor::text(plain_name(i)));
+    tensors.push_back(burnpack::tensor(cbor::text("F32"), {1}, data.size(), data.size() + sizeof(float)));
+    data += packed<float>({1.5F});
+  }
+  return burnpack::file(burnpack::metadata(tensors), data);
+}
+
+// A checkpoint of torch.distributed, written once. `fill` adds what it holds.
+std::string distributed(const TempFolder& folder, const std::string& name, const std::function<void(DcpBuilder&)>& fill) {
+  const std::filesystem::path path = folder.path() / name;
+  if (std::filesystem::exists(path)) return path;
+  DcpBuilder builder;
+  fill(builder);
+  builder.write(folder, name);
+  return path;
+}
+
+// One square tensor cut along both dims.
+std::string tiles(const TempFolder& folder, std::size_t count) {
+  const int side = static_cast<int>(std::lround(std::sqrt(count)));
+  return distributed(folder, fmt::format("tiles-{}", count), [side](DcpBuilder& builder) {
+    builder.tensor("w", {side, side});
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j) builder.chunk({i, j}, {1, 1}, packed<float>({1.5F}));
+  });
+}
+
+// Tensors, each cut in two.
+std::string cut_tensors(const TempFolder& folder, std::size_t count) {
+  return distributed(folder, fmt::format("cut-{}", count), [count](DcpBuilder& builder) {
+    for (std::size_t i = 0; i < count; ++i)
+      builder.tensor(plain_name(i), {2}).chunk({0}, {1}, packed<float>({1.5F})).chunk({1}, {1}, packed<float>({2.5F}));
+  });
+}
+
+std::string pickled_values(const TempFolder& folder, std::size_t count) {
+  return distributed(folder, fmt::format("values-{}", count), [count](DcpBuilder& builder) {
+    for (std::size_t i = 0; i < count; ++i) builder.value(plain_name(i), "K\x01");
+  });
 }
 
 // A tensor under every name of `parts` parts, of which the first differs, so that no two share a part.
@@ -216,7 +299,12 @@ std::vector<Axis> tensor_axes(const TempFolder& folder) {
       file_axis(folder, "names' parts", 240, ".safetensors", many_parts),
       file_axis(folder, "leaves at every depth", 1000, ".safetensors", comb),
       file_axis(folder, "dims", 8, ".safetensors", many_dims),
+      file_axis(folder, "storages of a stream", 2000, ".pt", torch_stream_of),
+      file_axis(folder, "tensors of a tar", 2000, ".tar", torch_tar_of),
+      file_axis(folder, "tensors of burnpack", 4000, ".bpk", burnpack_of),
       {"shards", 100, [path = folder.path()](std::size_t count) { return shards(path, count); }},
+      {"tiles of one tensor", 256, [&folder](std::size_t count) { return tiles(folder, count); }},
+      {"tensors cut in two", 200, [&folder](std::size_t count) { return cut_tensors(folder, count); }},
   };
 }
 
@@ -234,6 +322,7 @@ std::vector<Axis> value_axes(const TempFolder& folder) {
       file_axis(folder, "pairs of gguf", 8000, ".gguf", gguf_pairs),
       file_axis(folder, "elements of a gguf array", 20'000, ".gguf", gguf_elements),
       file_axis(folder, "zip entries", 4000, ".pt", zip_entries),
+      {"pickled values", 200, [&folder](std::size_t count) { return pickled_values(folder, count); }},
   };
 }
 
