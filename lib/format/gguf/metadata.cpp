@@ -1,9 +1,10 @@
 #include "format/gguf/metadata.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <memory>
-#include <numeric>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -134,7 +135,7 @@ std::uint64_t least_bytes(ValueType type, const Dialect& dialect) noexcept {
 class Numbers final : public PackedElements {
  public:
   Numbers(std::span<const std::byte> bytes, ValueType type, std::uint64_t width, bool big_endian) noexcept
-      : data_(bytes.data()), type_(type), width_(width), big_endian_(big_endian) {}
+      : data_(bytes.data()), type_(type), width_(static_cast<std::uint8_t>(width)), big_endian_(big_endian) {}
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
     return with_variant(scalar_at(data_ + index * width_, type_, big_endian_), type_);
@@ -144,14 +145,15 @@ class Numbers final : public PackedElements {
  private:
   const std::byte* data_;
   ValueType type_;
-  std::uint64_t width_;
+  std::uint8_t width_;
   bool big_endian_;
 };
 
 /// Strings follow each other, each after its length. Some are marked, so that few must be passed over to find one.
 class Strings final : public PackedElements {
  public:
-  explicit Strings(Dialect dialect) noexcept : dialect_(dialect) {}
+  /// Its marks are counted in `budget`.
+  Strings(Dialect dialect, const std::shared_ptr<core::MetadataBudget>& budget) noexcept : dialect_(dialect), marks_(budget) {}
 
   void add(std::uint32_t index, std::string_view text) {
     // A string that does not follow the one before lies in another chunk.
@@ -186,32 +188,56 @@ class Strings final : public PackedElements {
   }
 
   Dialect dialect_;
-  std::vector<Mark> marks_;
+  core::Table<Mark> marks_;
   const char* next_ = nullptr;  // where the string after the last one begins
+};
+
+/// The arrays of one file. A file of arrays of one byte has an array for each 13 bytes: they lie side by side and have one
+/// owner, and what each takes is counted before it is made.
+class Arrays {
+ public:
+  explicit Arrays(std::shared_ptr<core::MetadataBudget> budget) : charge_(std::move(budget)) {}
+
+  Numbers& add(const Numbers& array) {
+    charge_.add(sizeof array);
+    return numbers_.emplace_back(array);
+  }
+  Strings& add_strings(Dialect dialect) {
+    charge_.add(sizeof(Strings));
+    return strings_.emplace_back(dialect, charge_.budget());
+  }
+
+ private:
+  core::MetadataCharge charge_;
+  std::deque<Numbers> numbers_;
+  std::deque<Strings> strings_;
 };
 
 /// Arrays of arrays are read with a list of the open ones instead of recursion: the depth is the file's choice.
 class MetadataReader {
  public:
-  MetadataReader(Wire& wire, const Limits& limits, Catalog& catalog) noexcept
-      : wire_(wire), limits_(limits), catalog_(catalog) {}
+  MetadataReader(Wire& wire, const Limits& limits, Catalog& catalog)
+      : wire_(wire), limits_(limits), catalog_(catalog), arrays_(std::make_shared<Arrays>(catalog.budget)) {}
 
   void read(std::uint64_t pairs);
 
  private:
-  /// The elements of an array of arrays that are still to be read: nodes [next, end).
+  /// An array of arrays of which `left` are still to be read. Nodes are made as their arrays are reached: what a file
+  /// declares and does not hold takes no memory.
   struct OpenArray {
-    std::uint32_t next;
-    std::uint32_t end;
+    std::uint32_t node;
+    std::uint64_t left;
+    core::Table<std::uint32_t> made;
   };
 
   std::uint32_t read_key();
   std::uint32_t read_value();
   void read_array(std::uint32_t node);
   void open_array(std::uint32_t node);
-  void make_list(std::uint32_t node, std::uint64_t count);
+  void close_array();
   [[nodiscard]] Node read_scalar(ValueType type);
   [[nodiscard]] std::shared_ptr<const PackedElements> read_elements(ValueType type, std::uint64_t count);
+  [[nodiscard]] const Strings& read_strings(std::uint64_t count);
   void require_booleans(std::span<const std::byte> bytes) const;
   ValueType read_type();
   void count_items(std::uint64_t more);
@@ -220,20 +246,21 @@ class MetadataReader {
   Wire& wire_;
   const Limits& limits_;
   Catalog& catalog_;
+  std::shared_ptr<Arrays> arrays_;
   std::vector<OpenArray> open_;
   std::uint64_t items_ = 0;
 };
 
 void MetadataReader::read(std::uint64_t pairs) {
   wire_.require_room(pairs, wire_.dialect().length_bytes() + 5, "the number of key-value pairs");
-  std::vector<std::uint32_t> nodes;
+  core::Table<std::uint32_t> nodes(catalog_.budget);
   for (std::uint64_t i = 0; i < pairs; ++i) {
     count_items(1);
     nodes.push_back(read_key());
     nodes.push_back(read_value());
   }
-  require_unique_keys(nodes);
-  catalog_.metadata = catalog_.add_container(NodeKind::map, nodes);
+  require_unique_keys({nodes.data(), nodes.size()});
+  catalog_.metadata = catalog_.add_container(NodeKind::map, {nodes.data(), nodes.size()});
 }
 
 std::uint32_t MetadataReader::read_key() {
@@ -255,10 +282,13 @@ std::uint32_t MetadataReader::read_value() {
 void MetadataReader::read_array(std::uint32_t node) {
   open_array(node);
   while (!open_.empty()) {
-    if (open_.back().next == open_.back().end) {
-      open_.pop_back();
+    if (open_.back().left == 0) {
+      close_array();
     } else {
-      open_array(open_.back().next++);
+      --open_.back().left;
+      const std::uint32_t element = catalog_.add_node({});
+      open_.back().made.push_back(element);
+      open_array(element);
     }
   }
 }
@@ -274,22 +304,18 @@ void MetadataReader::open_array(std::uint32_t node) {
     return;
   }
   core::require_limit(open_.size() + 2, limits_.metadata_depth, "the depth of nested arrays", "metadata_depth", at);
-  make_list(node, count);
-  const auto first = static_cast<std::uint32_t>(catalog_.nodes.size());
-  catalog_.nodes.resize(first + count);
-  open_.push_back({first, static_cast<std::uint32_t>(first + count)});
+  open_.push_back({node, count, core::Table<std::uint32_t>(catalog_.budget)});
 }
 
-// Makes `node` a list of the `count` nodes that come next.
-void MetadataReader::make_list(std::uint32_t node, std::uint64_t count) {
-  const std::size_t first_child = catalog_.children.size();
-  catalog_.children.resize(first_child + count);
-  std::iota(catalog_.children.begin() + static_cast<std::ptrdiff_t>(first_child), catalog_.children.end(),
-            static_cast<std::uint32_t>(catalog_.nodes.size()));
-  Node& list = catalog_.nodes[node];
+// Makes the node of the innermost open array a list of what was read.
+void MetadataReader::close_array() {
+  const OpenArray& array = open_.back();
+  Node& list = catalog_.nodes[array.node];
   list.kind = NodeKind::list;
-  list.count = static_cast<std::uint32_t>(count);
-  list.first = first_child;
+  list.count = static_cast<std::uint32_t>(array.made.size());
+  list.first = catalog_.children.size();
+  catalog_.children.insert(catalog_.children.end(), array.made.begin(), array.made.end());
+  open_.pop_back();
 }
 
 Node MetadataReader::read_scalar(ValueType type) {
@@ -300,15 +326,18 @@ Node MetadataReader::read_scalar(ValueType type) {
 }
 
 std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType type, std::uint64_t count) {
-  if (type == ValueType::string) {
-    auto strings = std::make_shared<Strings>(wire_.dialect());
-    for (std::uint32_t i = 0; i < count; ++i) strings->add(i, wire_.string("a metadata string"));
-    return strings;
-  }
+  if (count == 0) return nullptr;
+  if (type == ValueType::string) return {arrays_, &read_strings(count)};
   const std::uint64_t width = least_bytes(type, wire_.dialect());
   const auto bytes = wire_.take(count * width, "the elements of an array");  // counted against what remains
   if (type == ValueType::boolean) require_booleans(bytes);
-  return std::make_shared<Numbers>(bytes, type, width, wire_.dialect().big_endian);
+  return {arrays_, &arrays_->add(Numbers(bytes, type, width, wire_.dialect().big_endian))};
+}
+
+const Strings& MetadataReader::read_strings(std::uint64_t count) {
+  Strings& strings = arrays_->add_strings(wire_.dialect());
+  for (std::uint32_t i = 0; i < count; ++i) strings.add(i, wire_.string("a metadata string"));
+  return strings;
 }
 
 // ggml takes any other byte for true, candle refuses it, and the specification calls it invalid.
@@ -336,6 +365,8 @@ void MetadataReader::count_items(std::uint64_t more) {
 }
 
 void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) const {
+  core::MetadataCharge charge(catalog_.budget);
+  charge.add(pairs.size() / 2 * sizeof(std::string_view));
   std::vector<std::string_view> keys;
   keys.reserve(pairs.size() / 2);
   for (std::size_t i = 0; i < pairs.size(); i += 2) {
