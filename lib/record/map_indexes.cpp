@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "heft/error.hpp"
 #include "record/node_children.hpp"
 #include "record/state.hpp"
 
@@ -36,6 +37,8 @@ std::optional<std::size_t> MapIndexes::find(const format::Catalog& catalog, std:
     return position == core::NameIndex::none ? std::nullopt : std::optional<std::size_t>(position);
   } catch (const std::bad_alloc&) {
     return compare_all(catalog, map, key);
+  } catch (const Error&) {
+    return compare_all(catalog, map, key);
   }
 }
 
@@ -54,7 +57,9 @@ const MapIndexes::Table& MapIndexes::table_of(const format::Catalog& catalog, st
 }
 
 MapIndexes::Table MapIndexes::make_table(const format::Catalog& catalog, const format::Node& map) const {
-  Table table{core::NameIndex(map.count), {}};
+  core::MetadataCharge charge(state_.budget);
+  charge.add(core::NameIndex::size_for(map.count));
+  Table table{core::NameIndex(map.count), {}, std::move(charge)};
   Digits digits;
   Digits of_held;
   for (std::uint32_t position = 0; position < map.count; ++position) {

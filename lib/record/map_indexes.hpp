@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/metadata_budget.hpp"
 #include "core/name_index.hpp"
 #include "format/catalog.hpp"
 
@@ -24,8 +25,8 @@ class MapIndexes {
   /// Tables are counted among those of `state`, whose hash they use.
   explicit MapIndexes(const State& state) noexcept : state_(state) {}
 
-  /// Position of the first pair with that key in the map `catalog.node(map)`. Out of memory for a table, all pairs are
-  /// compared.
+  /// Position of the first pair with that key in the map `catalog.node(map)`. Out of memory for a table, or of the
+  /// budget of the metadata, all pairs are compared.
   [[nodiscard]] std::optional<std::size_t> find(const format::Catalog& catalog, std::uint32_t map,
                                                 std::string_view key) const noexcept;
 
@@ -34,6 +35,7 @@ class MapIndexes {
     core::NameIndex positions;
     // [n]: some key has n bytes. Prefixes of a path are tried as keys: most are of no key's size, and are not hashed.
     std::vector<bool> sizes;
+    core::MetadataCharge bytes;
   };
   const Table& table_of(const format::Catalog& catalog, std::uint32_t map) const;
   [[nodiscard]] Table make_table(const format::Catalog& catalog, const format::Node& map) const;

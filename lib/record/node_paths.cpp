@@ -1,6 +1,7 @@
 #include "record/node_paths.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "record/node_children.hpp"
 #include "record/state.hpp"
@@ -73,19 +74,23 @@ const NodePaths::Holders& NodePaths::holders_of(std::uint32_t shard) const {
   std::call_once(once_, [this] {
     std::unordered_map<std::uint32_t, std::vector<bool>> entered;
     std::uint64_t size = 0;
+    core::MetadataCharge charge(state_.budget);
     holders_.clear();
     for (const LeafValue& value : values_) {
       const Catalog& catalog = state_.catalog(value.shard);
       Holders& holders = holders_[value.shard];
       if (holders.of_nodes.empty()) {
+        const std::uint64_t bytes = catalog.nodes.size() * sizeof(Holder) + catalog.packed.size() * sizeof(std::uint32_t);
+        charge.add(bytes + catalog.nodes.size() / 8);
         holders.of_nodes.resize(catalog.nodes.size());
         holders.of_packed.resize(catalog.packed.size(), format::none);
         entered[value.shard].resize(catalog.nodes.size());
-        size += catalog.nodes.size() * sizeof(Holder) + catalog.packed.size() * sizeof(std::uint32_t);
+        size += bytes;
       }
       walk(catalog, value.node, holders, entered[value.shard]);
     }
     state_.account(size);
+    holders_bytes_ = std::move(charge);
   });
   return holders_.at(shard);
 }

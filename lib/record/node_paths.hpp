@@ -23,7 +23,8 @@ class NodePaths {
   /// The values of a tree, which are complete before the first path is asked for.
   NodePaths(const State& state, const core::Table<LeafValue>& values) noexcept : state_(state), values_(values) {}
 
-  /// ".key.key" from the value to `node`, as the first way that a walk in order finds.
+  /// ".key.key" from the value to `node`, as the first way that a walk in order finds. Throws Error{limit_exceeded} when
+  /// the budget of the metadata does not have the notes.
   [[nodiscard]] std::string between(const LeafValue& value, std::uint32_t node) const;
 
  private:
@@ -44,6 +45,7 @@ class NodePaths {
   const core::Table<LeafValue>& values_;
   mutable std::once_flag once_;
   mutable std::unordered_map<std::uint32_t, Holders> holders_;  // by shard
+  mutable core::MetadataCharge holders_bytes_;
 };
 
 }  // namespace heft::record

@@ -91,8 +91,8 @@ void State::index_names() {
   list_names();
   core::MetadataCharge charge(budget);
   charge.add(entries.size() * (sizeof(EntryRef) + sizeof(std::string_view)) + made.size() * sizeof(TensorView));
+  charge.add(core::NameIndex::size_for(entries.size()));
   index = core::NameIndex(entries.size());
-  charge.add(index.size_bytes());
   tables_bytes_ = std::move(charge);
   for (std::uint32_t position = 0; position < entries.size(); ++position) {
     const std::string_view name = this->name(position);

@@ -73,7 +73,8 @@ class Tree {
     std::uint64_t tensors = 0;
     std::uint64_t bytes = 0;
   };
-  /// Of all tensors under the node. The first call adds them up for all nodes.
+  /// Of all tensors under the node. The first call adds them up for all nodes. Throws Error{limit_exceeded} when the
+  /// budget does not have the sums.
   [[nodiscard]] Totals totals(NodeId id) const;
 
   [[nodiscard]] std::size_t size_bytes() const noexcept;
@@ -118,7 +119,7 @@ class Tree {
     std::unordered_map<std::uint32_t, std::vector<Totals>> catalogs;
   };
   const Sums& sums() const;
-  void add_up_values() const;
+  void add_up_values(core::MetadataCharge& charge) const;
   void add_up_trie() const;
   [[nodiscard]] Totals totals_of_leaf(std::uint32_t leaf) const;
   [[nodiscard]] Totals sum_of_node(std::uint32_t shard, std::uint32_t node) const;
@@ -135,6 +136,7 @@ class Tree {
   NodePaths node_paths_;
   mutable std::once_flag sums_once_;
   mutable Sums sums_;
+  mutable core::MetadataCharge sums_bytes_;
 };
 
 // A node of a catalog, and the value under which it hangs.

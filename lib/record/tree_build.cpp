@@ -194,7 +194,10 @@ struct Ranks {
 
 // Numbers of tensors, then value | number of values; sorted by document where the shards have an order and the table is
 // theirs.
-std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit) {
+std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit, core::MetadataCharge& charge) {
+  // The numbers, what they are sorted by, the ranks, and a buffer to sort in.
+  constexpr std::uint64_t bytes_a_leaf = 3 * sizeof(std::uint32_t) + sizeof(std::uint64_t);
+  charge.add((state.entries.size() + state.values.size()) * bytes_a_leaf);
   std::vector<std::uint32_t> leaves;
   leaves.reserve(state.entries.size() + state.values.size());
   for (std::uint32_t position = 0; position < state.entries.size(); ++position) leaves.push_back(position);
@@ -227,7 +230,8 @@ std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
   tree->values_.insert(tree->values_.end(), state.values.begin(), state.values.end());
-  for (const std::uint32_t leaf : leaves_of(state, value_leaf))
+  core::MetadataCharge charge(state.budget);  // until the tree is built
+  for (const std::uint32_t leaf : leaves_of(state, value_leaf, charge))
     builder.add_split((leaf & value_leaf) == 0 ? state.name(leaf) : state.values[leaf & ~value_leaf].name, leaf);
   builder.finish();
   return tree;

@@ -3,6 +3,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "record/node_children.hpp"
@@ -89,8 +90,11 @@ class Adder {
 
 const Tree::Sums& Tree::sums() const {
   std::call_once(sums_once_, [this] {
-    add_up_values();
+    core::MetadataCharge charge(state_.budget);
+    charge.add(nodes_.size() * sizeof(Totals));
+    add_up_values(charge);
     add_up_trie();
+    sums_bytes_ = std::move(charge);
     std::uint64_t size = sums_.trie.capacity() * sizeof(Totals);
     for (const auto& [shard, nodes] : sums_.catalogs) size += nodes.capacity() * sizeof(Totals);
     state_.account(size);
@@ -99,13 +103,14 @@ const Tree::Sums& Tree::sums() const {
 }
 
 // Catalogs without tensors among their nodes (metadata of every other format than pickles) need no sums.
-void Tree::add_up_values() const {
+void Tree::add_up_values(core::MetadataCharge& charge) const {
   sums_.catalogs.clear();
   std::unordered_map<std::uint32_t, std::unique_ptr<Adder>> adders;
   for (const LeafValue& value : values_) {
     const auto [adder, is_new] = adders.try_emplace(value.shard);
     const Catalog& catalog = state_.catalog(value.shard);
     if (is_new && value.shard < state_.shards.size() && has_tensors(catalog)) {
+      charge.add(catalog.nodes.size() * sizeof(Totals) + catalog.nodes.size() / 8);
       std::vector<Totals>& sums = sums_.catalogs[value.shard];
       sums.resize(catalog.nodes.size());
       adder->second = std::make_unique<Adder>(*state_.shards[value.shard], sums);

@@ -83,6 +83,23 @@ std::string flax_of(const std::string& name) {
   return map({text(name), extension(1, list({shape({1}), text("uint8"), bytes("x")}))});
 }
 
+// An array of arrays of one byte each: 13 bytes an array.
+std::string arrays_of_arrays(std::size_t count) {
+  test::GgufBuilder builder;
+  std::string arrays = builder.array_head(test::GgufValue::array, count);
+  const std::string one = builder.array_head(test::GgufValue::u8, 1) + "\x07";
+  for (std::size_t i = 0; i < count; ++i) arrays += one;
+  return builder.pair("arrays", test::GgufValue::array, arrays).build();
+}
+
+// A tensor, and a map of as many integers.
+std::string many_values(std::size_t count) {
+  using namespace test::pickle;
+  std::string map = "}(";
+  for (std::size_t i = 0; i < count; ++i) map += text(fmt::format("key{}", i)) + "K\x01";
+  return torch_file("}(" + text("w") + tensor("0", 1, 0, {1}, {1}) + text("map") + map + "uu", {std::string(4, 'x')});
+}
+
 }  // namespace
 
 TEST_CASE("metadata memory: names that a kilobyte of pickle multiplies are refused by the limit's name") {
@@ -166,6 +183,86 @@ TEST_CASE("metadata memory: the tree is counted when it is built, and names stay
   check_limit(error);
   CHECK(error.path().ends_with("deep.safetensors"));
   CHECK(budget_of(checkpoint).used_bytes() == used);  // what was built of it is gone
+}
+
+TEST_CASE("metadata memory: arrays of arrays in GGUF are counted as they are read, and stay within the limit") {
+  const test::TempFolder folder;
+  for (const std::size_t arrays : {80'000u, 700'000u}) {
+    CAPTURE(arrays);
+    const fs::path path = folder.write("arrays.gguf", arrays_of_arrays(arrays));
+    const std::uint64_t size = fs::file_size(path);
+    const bool measured = test::reset_peak() && !test::memory_is_shadowed();
+    const std::uint64_t before = test::resident_bytes();
+    try {
+      const Checkpoint checkpoint = open(path);
+      const Record all = checkpoint.metadata()["arrays"];
+      CHECK(all.count() == arrays);
+      CHECK(all[arrays - 1][0].natural() == 7);
+      CHECK(all.child(1).path() == "arrays.1");
+    } catch (const Error& error) {
+      check_limit(error);
+    }
+    if (!measured) continue;
+    const std::uint64_t peak = test::peak_resident_bytes() - before;
+    MESSAGE(size << " bytes of arrays of arrays: peak " << peak << ", " << static_cast<double>(peak) / static_cast<double>(size) << " times");
+    CHECK(peak < (16u << 20) + 8 * size);
+  }
+}
+
+TEST_CASE("metadata memory: arrays that a GGUF file declares and does not hold take nothing") {
+  // Each array of arrays declares as many as could just follow it, and begins with the next.
+  test::GgufBuilder builder;
+  std::string nested;
+  constexpr std::size_t bytes = 4'000'000;
+  for (int depth = 0; depth < 20; ++depth) nested += builder.array_head(test::GgufValue::array, bytes / 12 - 2 * 20);
+  builder.pair("nested", test::GgufValue::array, nested + std::string(bytes, '\0'));
+  const test::TempFolder folder;
+  const fs::path path = folder.write("nested.gguf", builder.build());
+  OpenOptions tight;
+  tight.limits.metadata_memory_bytes = 64'000'000;  // half of what one node for each declared array takes
+  const Error error = test::thrown_by([&] { return open(path, tight); });
+  CHECK(error.code() == ErrorCode::corrupt);
+}
+
+TEST_CASE("metadata memory: what a tree adds for totals, paths and keys is counted, and refused by the limit's name") {
+  const test::TempFolder folder;
+  constexpr std::size_t count = 50'000;
+  const fs::path path = folder.write("values.pt", many_values(count));
+  std::uint64_t with_tree = 0;
+  {
+    const Checkpoint checkpoint = open(path);
+    const Record root = checkpoint.root();
+    const core::MetadataBudget& budget = budget_of(checkpoint);
+    with_tree = budget.used_bytes();
+    CHECK(root["map"].child(7).path() == "map.key7");
+    const std::uint64_t with_paths = budget.used_bytes();
+    CHECK(with_paths >= with_tree + 8 * count);
+    CHECK(root["map"]["key7"].integer() == 1);
+    const std::uint64_t with_keys = budget.used_bytes();
+    CHECK(with_keys >= with_paths + 4 * count);
+    CHECK(root.tensor_count() == 1);
+    CHECK(budget.used_bytes() >= with_keys + 16);
+  }
+  OpenOptions exact;
+  exact.limits.metadata_memory_bytes = with_tree + 4096;
+  for (int attempt = 0;; ++attempt) {
+    // Opening takes more for a while than what it keeps.
+    REQUIRE(attempt < 64);
+    try {
+      const Checkpoint checkpoint = open(path, exact);
+      const Record root = checkpoint.root();
+      const core::MetadataBudget& budget = budget_of(checkpoint);
+      const std::uint64_t left = budget.limit() - budget.used_bytes();
+      if (left >= 4 * count) break;
+      check_limit(test::thrown_by([&] { return root["map"].child(7).path(); }));
+      CHECK(root["map"]["key49999"].integer() == 1);  // all pairs are compared
+      CHECK(budget.limit() - budget.used_bytes() == left);
+      break;
+    } catch (const Error& error) {
+      check_limit(error);
+      exact.limits.metadata_memory_bytes += 64 << 10;
+    }
+  }
 }
 
 TEST_CASE("metadata memory: 92,000 tensors take a small part of the limit, with their tree") {
