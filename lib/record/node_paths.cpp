@@ -71,7 +71,7 @@ NodePaths::Holder NodePaths::holder_of(const Catalog& catalog, const Holders& ho
 }
 
 const NodePaths::Holders& NodePaths::holders_of(std::uint32_t shard) const {
-  std::call_once(once_, [this] {
+  once_.call([this] {
     std::unordered_map<std::uint32_t, std::vector<bool>> entered;
     std::uint64_t size = 0;
     core::MetadataCharge charge(state_.budget);

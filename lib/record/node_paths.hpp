@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/once.hpp"
 #include "core/table.hpp"
 #include "format/catalog.hpp"
 
@@ -43,7 +43,7 @@ class NodePaths {
 
   const State& state_;
   const core::Table<LeafValue>& values_;
-  mutable std::once_flag once_;
+  mutable core::Once once_;
   mutable std::unordered_map<std::uint32_t, Holders> holders_;  // by shard
   mutable core::MetadataCharge holders_bytes_;
 };

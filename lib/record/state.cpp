@@ -163,7 +163,7 @@ std::string State::note_of_no_tensors() const {
 }
 
 const Tree& State::tree() const {
-  std::call_once(tree_once_, [this] {
+  tree_once_.call([this] {
     try {
       tree_ = Tree::of_names(*this);
     } catch (const Error& error) {
@@ -175,7 +175,7 @@ const Tree& State::tree() const {
 }
 
 const Tree& State::metadata() const {
-  std::call_once(metadata_once_, [this] { metadata_ = Tree::of_metadata(*this); });
+  metadata_once_.call([this] { metadata_ = Tree::of_metadata(*this); });
   return *metadata_;
 }
 

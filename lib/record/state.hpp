@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "heft/limits.hpp"
 #include "core/name_hash.hpp"
 #include "core/name_index.hpp"
+#include "core/once.hpp"
 #include "record/origin.hpp"
 #include "record/shard.hpp"
 #include "record/tree.hpp"
@@ -84,8 +84,8 @@ struct State : std::enable_shared_from_this<State> {
 
   core::MetadataCharge tables_bytes_;
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
-  mutable std::once_flag tree_once_;
-  mutable std::once_flag metadata_once_;
+  mutable core::Once tree_once_;
+  mutable core::Once metadata_once_;
   mutable std::unique_ptr<const Tree> tree_;
   mutable std::unique_ptr<const Tree> metadata_;
 };

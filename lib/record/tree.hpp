@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 #include "format/catalog.hpp"
 #include "heft/record.hpp"
 #include "core/name_index.hpp"
+#include "core/once.hpp"
 #include "record/map_indexes.hpp"
 #include "record/node_paths.hpp"
 
@@ -134,7 +134,7 @@ class Tree {
   std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
   MapIndexes map_indexes_;
   NodePaths node_paths_;
-  mutable std::once_flag sums_once_;
+  mutable core::Once sums_once_;
   mutable Sums sums_;
   mutable core::MetadataCharge sums_bytes_;
 };

@@ -1,7 +1,6 @@
 // Tensors and bytes under every node of the tree, added up once, so that showing a tree costs no more than its nodes.
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -89,7 +88,7 @@ class Adder {
 }  // namespace
 
 const Tree::Sums& Tree::sums() const {
-  std::call_once(sums_once_, [this] {
+  sums_once_.call([this] {
     core::MetadataCharge charge(state_.budget);
     charge.add(nodes_.size() * sizeof(Totals));
     add_up_values(charge);
