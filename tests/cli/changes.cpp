@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli_run.hpp"
+#include "heft/checkpoint.hpp"
 #include "support/bystander.hpp"
 #include "support/faulty_syscalls.hpp"
 #include "support/safetensors_builder.hpp"
@@ -39,6 +40,8 @@ std::string model(std::uint32_t seed) {
 struct Scene {
   test::TempFolder folder;
   fs::path path = folder.path() / "model.safetensors";
+  test::TempFolder untouched;
+  fs::path other = untouched.write("other.safetensors", model(2001));
 
   void reset(std::uint32_t seed) const {
     for (const auto& entry : fs::directory_iterator(folder.path())) fs::remove(entry.path());
@@ -49,7 +52,9 @@ struct Scene {
 // Runs a command. Returns its output, and what it wrote.
 using Command = std::function<std::pair<CliRun, std::string>(const Scene&)>;
 
-void sweep(const Command& command) {
+// `status` is that of an undisturbed run. Before call number `before` the file is not open yet, or its identity not
+// recorded.
+void sweep(const Command& command, int status = heft::cli::yes, std::uint64_t before = before_identity) {
   const Scene scene;
   scene.reset(1001);
   const auto [of_new, new_result] = command(scene);
@@ -59,13 +64,13 @@ void sweep(const Command& command) {
   {
     const FaultPlan none({});
     const auto [of_old, result] = command(scene);
-    REQUIRE(of_old.status == heft::cli::yes);
+    REQUIRE(of_old.status == status);
     CHECK(of_old.err.find("note: ") == std::string::npos);
     old_result = result;
     calls = none.calls(Call::any);
   }
-  REQUIRE(of_new.status == heft::cli::yes);
-  REQUIRE(calls > before_identity);
+  REQUIRE(of_new.status == status);
+  REQUIRE(calls > before);
   unsigned refused = 0;
   unsigned noted = 0;
   for (std::uint8_t doing = 0; doing < static_cast<std::uint8_t>(Doing::count_); ++doing)
@@ -76,10 +81,11 @@ void sweep(const Command& command) {
       const FaultPlan plan({{.call = Call::any, .skip = n, .times = 1, .before = [&] { bystander.act(); }}});
       const auto [run, result] = command(scene);
       INFO(name(what), " before call ", n, " of ", calls, ": status ", run.status, ", ", run.err);
-      if (run.status == heft::cli::yes) {
-        CHECK((result == old_result || (n < before_identity && result == new_result)));
+      if (run.err.find("heft: ") == std::string::npos) {
+        CHECK(run.status == status);
+        CHECK((result == old_result || (n < before && result == new_result)));
         noted += run.err.find("note: ") != std::string::npos;
-      } else if (n >= before_identity) {
+      } else if (n >= before) {
         CHECK_FALSE(keeps_bytes(what));
         CHECK(run.err.find(" as when it was ") != std::string::npos);
         ++refused;
@@ -87,6 +93,14 @@ void sweep(const Command& command) {
     }
   CHECK(refused > 0);
   CHECK(noted > 0);
+}
+
+std::uint64_t calls_of_opening(const std::string& content) {
+  const test::TempFolder folder;
+  const fs::path path = folder.write("model.safetensors", content);
+  const FaultPlan none({});
+  static_cast<void>(heft::open(path));
+  return none.calls(Call::any);
 }
 
 }  // namespace
@@ -110,9 +124,31 @@ TEST_CASE("changes: convert writes one model or none, and notes what was replace
   });
 }
 
-TEST_CASE("changes: load and verify end in an Error, or are of one model") {
-  for (const char* word : {"load", "verify"})
-    sweep([&](const Scene& scene) {
-      return std::pair(test::heft_command({word, scene.path.string()}), std::string());
-    });
+TEST_CASE("changes: diff compares one model or none, whichever side it is on, and notes what was replaced") {
+  for (const bool changes_first : {true, false}) {
+    CAPTURE(changes_first);
+    sweep(
+        [&](const Scene& scene) {
+          const std::string changing = scene.path.string();
+          const std::string other = scene.other.string();
+          CliRun run = changes_first ? test::heft_command({"diff", changing, other}) : test::heft_command({"diff", other, changing});
+          std::string out = run.out;
+          return std::pair(std::move(run), std::move(out));
+        },
+        heft::cli::no, before_identity + (changes_first ? 0 : calls_of_opening(model(2001))));
+  }
+}
+
+TEST_CASE("changes: load ends in an Error, or is of one model") {
+  sweep([](const Scene& scene) {
+    return std::pair(test::heft_command({"load", scene.path.string()}), std::string());
+  });
+}
+
+TEST_CASE("changes: verify finds a model damaged, or says what it says of one model") {
+  sweep([](const Scene& scene) {
+    CliRun run = test::heft_command({"verify", scene.path.string()});
+    std::string out = run.out;
+    return std::pair(std::move(run), std::move(out));
+  });
 }
