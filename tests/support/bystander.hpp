@@ -43,6 +43,8 @@ class Bystander {
 
   void act();
   [[nodiscard]] bool has_acted() const noexcept { return acted_; }
+  /// True where the kernel held the writer up: what it does may come after the load.
+  [[nodiscard]] bool was_held_up() const noexcept { return writer_.joinable(); }
 
  private:
   void write(int flags);
