@@ -2,23 +2,26 @@
 // status is 128 + the signal.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "cli_run.hpp"
+#include "support/apart.hpp"
 #include "support/faulty_write_syscalls.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 
+using heft::test::Ended;
 using heft::test::heft_command;
 using heft::test::TempFolder;
 using heft::test::WriteCall;
+using heft::test::WriteFault;
 using heft::test::WriteFaultPlan;
 
 namespace {
@@ -32,44 +35,67 @@ std::string large_model(const TempFolder& folder) {
   return folder.write("large.safetensors", builder.build());
 }
 
-struct Ended {
-  int status = -1;  // of exit
-  int signal = 0;   // that killed it
+// A command, and what befalls the process that runs it.
+struct Task {
+  int signal = 0;  // sent before the pwrite() number `call`
+  std::uint64_t call = 0;
+  bool kills = false;  // SIGKILL instead of the call number `call` that writes, whichever
+  bool no_unnamed = false;
+  bool ignores_signal = false;
+  std::uint64_t file_size_limit = RLIM_INFINITY;
+  std::vector<std::string> words = {};
 };
 
-template <class Child>
-Ended ended(Child child) {
-  const pid_t process = ::fork();
-  REQUIRE(process >= 0);
-  if (process == 0) ::_exit(child());
-  int status = 0;
-  REQUIRE(::waitpid(process, &status, 0) == process);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, WIFSIGNALED(status) ? WTERMSIG(status) : 0};
+// One number after the other, then a line for each word.
+std::string written(const Task& task) {
+  std::ostringstream text;
+  text << task.signal << ' ' << task.call << ' ' << task.kills << ' ' << task.no_unnamed << ' ' << task.ignores_signal << ' '
+       << task.file_size_limit << '\n';
+  for (const std::string& word : task.words) text << word << '\n';
+  return text.str();
 }
 
-// A conversion in a process of its own, which gets `signal` at the write number `write`.
-Ended converted(const std::string& source, const fs::path& destination, int signal, std::uint64_t write, bool no_unnamed,
-                bool ignored = false) {
-  return ended([&] {
-    if (ignored) std::signal(signal, SIG_IGN);
-    const WriteFaultPlan plan({.call = WriteCall::pwrite, .skip = write, .times = 1, .signal = signal, .no_unnamed = no_unnamed});
-    return heft_command({"convert", source, destination.string(), "--shard-size", "25MB"}).status;
-  });
+Task read(const std::string& text) {
+  Task task;
+  std::istringstream from(text);
+  from >> task.signal >> task.call >> task.kills >> task.no_unnamed >> task.ignores_signal >> task.file_size_limit;
+  from.ignore();
+  for (std::string word; std::getline(from, word);) task.words.push_back(word);
+  return task;
 }
 
-bool forks_can_start_threads() {
-#if defined(__SANITIZE_THREAD__)
-  heft::test::skip("a process forked under TSan cannot start threads");
-  return false;
-#else
-  return true;
-#endif
+WriteFault fault_of(const Task& task) {
+  if (task.kills) return {.skip = task.call, .times = 1, .kills = true, .no_unnamed = task.no_unnamed};
+  return {.call = WriteCall::pwrite, .skip = task.call, .times = task.signal == 0 ? 0u : 1u, .signal = task.signal, .no_unnamed = task.no_unnamed};
+}
+
+constexpr const char* a_command = "signals: a command in a process of its own";
+
+Ended ended(const Task& task) { return heft::test::run_apart(a_command, written(task)); }
+
+// A conversion to shards in a process of its own.
+Ended converted(const std::string& source, const fs::path& destination, Task task) {
+  task.words = {"convert", source, destination.string(), "--shard-size", "25MB"};
+  return ended(task);
 }
 
 }  // namespace
 
+TEST_CASE("signals: a command in a process of its own" * doctest::skip()) {
+  const auto text = heft::test::task_apart();
+  if (!text) return;
+  const Task task = read(*text);
+  if (task.ignores_signal) std::signal(task.signal, SIG_IGN);
+  const ::rlimit limit{.rlim_cur = task.file_size_limit, .rlim_max = RLIM_INFINITY};
+  if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(99);
+  const WriteFaultPlan plan(fault_of(task));
+  const auto run = heft_command(task.words);
+  const std::string limited = "RLIMIT_FSIZE is " + std::to_string(task.file_size_limit);
+  if (task.file_size_limit != RLIM_INFINITY && run.err.find(limited) == std::string::npos) ::_exit(98);
+  ::_exit(run.status);
+}
+
 TEST_CASE("signals: Ctrl-C, SIGTERM and SIGHUP end a conversion with 128 + the signal, and nothing is left of it") {
-  if (!forks_can_start_threads()) return;
   const TempFolder sources;
   const std::string source = large_model(sources);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP})
@@ -78,7 +104,7 @@ TEST_CASE("signals: Ctrl-C, SIGTERM and SIGHUP end a conversion with 128 + the s
         CAPTURE(signal);
         CAPTURE(write);
         const TempFolder folder;
-        const Ended end = converted(source, folder.path() / "model.safetensors", signal, write, no_unnamed);
+        const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = signal, .call = write, .no_unnamed = no_unnamed});
         CHECK(end.signal == 0);
         CHECK(end.status == 128 + signal);
         CHECK(fs::is_empty(folder.path()));
@@ -86,22 +112,20 @@ TEST_CASE("signals: Ctrl-C, SIGTERM and SIGHUP end a conversion with 128 + the s
 }
 
 TEST_CASE("signals: what a process was started to ignore does not end it") {
-  if (!forks_can_start_threads()) return;
   const TempFolder sources;
   const std::string source = large_model(sources);
   const TempFolder folder;
-  const Ended end = converted(source, folder.path() / "model.safetensors", SIGHUP, 1, false, /*ignored=*/true);
+  const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = SIGHUP, .call = 1, .ignores_signal = true});
   CHECK(end.status == 0);
   CHECK(heft_command({"hash", (folder.path() / "model.safetensors.index.json").string()}).out == heft_command({"hash", source}).out);
 }
 
 TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the next of the same name removes") {
-  if (!forks_can_start_threads()) return;
   const TempFolder sources;
   const std::string source = large_model(sources);
   for (const bool no_unnamed : {false, true}) {
     const TempFolder folder;
-    const Ended end = converted(source, folder.path() / "model.safetensors", SIGKILL, 1, no_unnamed);
+    const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = SIGKILL, .call = 1, .no_unnamed = no_unnamed});
     CHECK(end.signal == SIGKILL);
     CHECK(fs::is_empty(folder.path()) != no_unnamed);
     REQUIRE(heft_command({"convert", source, (folder.path() / "model.safetensors").string()}).status == 0);
@@ -110,7 +134,6 @@ TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the 
 }
 
 TEST_CASE("signals: killed at any call that writes, a conversion leaves the old file whole or the new one") {
-  if (!forks_can_start_threads()) return;
   const TempFolder sources;
   heft::test::SafetensorsBuilder older, newer;
   const std::string old_model = sources.write("old.safetensors", older.add("a", "I8", {1000}, heft::test::pattern(1000, 7)).build());
@@ -126,10 +149,7 @@ TEST_CASE("signals: killed at any call that writes, a conversion leaves the old 
       CAPTURE(name);
       CAPTURE(call);
       REQUIRE(heft_command({"convert", old_model, path}).status == 0);
-      end = ended([&] {
-        const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true});
-        return heft_command({"convert", new_model, path}).status;
-      });
+      end = ended({.call = call, .kills = true, .words = {"convert", new_model, path}});
       CHECK(end.signal == (end.status == -1 ? SIGKILL : 0));
       const std::string found = heft_command({"hash", path}).out;
       CHECK((found == new_hashes || (end.status == -1 && found == old_hashes)));
@@ -142,18 +162,12 @@ TEST_CASE("signals: killed at any call that writes, a conversion leaves the old 
 }
 
 TEST_CASE("signals: a limit on files' sizes is one line and status 2, not SIGXFSZ") {
-  if (!forks_can_start_threads()) return;
   const TempFolder sources;
   const std::string source = large_model(sources);
   for (const bool no_unnamed : {false, true}) {
     const TempFolder folder;
-    const Ended end = ended([&] {
-      const ::rlimit limit{.rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY};
-      if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 99;
-      const WriteFaultPlan plan({.times = 0, .no_unnamed = no_unnamed});
-      const auto run = heft_command({"convert", source, (folder.path() / "model.safetensors").string()});
-      return run.err.find("RLIMIT_FSIZE is 1048576") == std::string::npos ? 98 : run.status;
-    });
+    const Ended end = ended({.no_unnamed = no_unnamed, .file_size_limit = 1 << 20,
+                             .words = {"convert", source, (folder.path() / "model.safetensors").string()}});
     CHECK(end.signal == 0);
     CHECK(end.status == 2);
     CHECK(fs::is_empty(folder.path()));
