@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include <chrono>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -11,6 +11,8 @@
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
+#include "materialize/budget.hpp"
+#include "materialize/transfer.hpp"
 #include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -203,15 +205,22 @@ TEST_CASE("destination: a stop request ends a load that waits for slots") {
     INFO("path ", name(path));
     const auto destination = std::make_shared<FarDestination>(1000);
     std::stop_source stop;
-    std::jthread stopping([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      stop.request_stop();
-    });
     const MaterializeOptions options{
         .threads = 2, .stop = stop.get_token(), .path = path, .ring_bytes = 1u << 20, .destination = destination};
+    // The destination keeps every slot: once it has them all, no worker goes on until it is stopped.
+    const int slots = static_cast<int>(engine::budget_for(plan, engine::cut_plan(plan), options).slots);
+    std::counting_semaphore all_taken(0);
+    destination->on_write = [&] {
+      if (destination->written == slots) all_taken.release();
+    };
+    std::jthread stopping([&] {
+      all_taken.acquire();
+      stop.request_stop();
+    });
     CHECK(test::thrown_by([&] { (void)materialize(plan, options); }).code() == ErrorCode::cancelled);
     CHECK(destination->finished == 0);
     CHECK(destination->abandoned == 1);
+    all_taken.release();
     destination->let_go();
   }
 }

@@ -5,9 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
+#include <cerrno>
 #include <filesystem>
-#include <thread>
 
 #include "support/fixtures.hpp"
 #include "support/temp_folder.hpp"
@@ -35,11 +34,42 @@ class Child {
   pid_t child_;
 };
 
-bool becomes_broken(const Lease& lease) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!lease.is_broken() && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  return lease.is_broken();
-}
+// A child that a lease on the file holds up: it asks for the lease without waiting, says so, and then does what waits.
+class HeldUpChild {
+ public:
+  template <class Act>
+  HeldUpChild(const std::filesystem::path& path, Act act) : child_([&] {
+    const bool is_held_up = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK;
+    return ::write(asked_.to, "", 1) == 1 && is_held_up && act();
+  }) {}
+  // Returns once it has asked.
+  void wait() const {
+    char byte = 0;
+    REQUIRE(::read(asked_.from, &byte, 1) == 1);
+  }
+  bool succeeded() const { return child_.succeeded(); }
+
+ private:
+  struct Pipe {
+    Pipe() {
+      int ends[2];
+      REQUIRE(::pipe(ends) == 0);
+      from = ends[0];
+      to = ends[1];
+    }
+    ~Pipe() {
+      ::close(from);
+      ::close(to);
+    }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    int from = -1;
+    int to = -1;
+  };
+
+  Pipe asked_;
+  Child child_;
+};
 
 std::unique_ptr<const Lease> lease_or_skip(const File& file) {
   auto lease = Lease::take(file);
@@ -56,8 +86,9 @@ TEST_CASE("lease: a truncation by another process waits until the lease is given
   auto lease = lease_or_skip(*file);
   if (!lease) return;
   CHECK(!lease->is_broken());
-  const Child child([&] { return ::truncate(path.c_str(), 2) == 0; });
-  CHECK(becomes_broken(*lease));
+  const HeldUpChild child(path, [&] { return ::truncate(path.c_str(), 2) == 0; });
+  child.wait();
+  CHECK(lease->is_broken());
   CHECK(std::filesystem::file_size(path) == 10);  // it still waits
   lease.reset();
   CHECK(child.succeeded());
@@ -73,8 +104,9 @@ TEST_CASE("lease: opening for writing breaks it, opening for reading does not") 
   if (!lease) return;
   CHECK(Child([&] { return ::open(path.c_str(), O_RDONLY) >= 0; }).succeeded());
   CHECK(!lease->is_broken());
-  const Child writer([&] { return ::open(path.c_str(), O_WRONLY) >= 0; });
-  CHECK(becomes_broken(*lease));
+  const HeldUpChild writer(path, [&] { return ::open(path.c_str(), O_WRONLY) >= 0; });
+  writer.wait();
+  CHECK(lease->is_broken());
   lease.reset();
   CHECK(writer.succeeded());
 }

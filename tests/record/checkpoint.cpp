@@ -51,7 +51,20 @@ TEST_CASE("checkpoint: tensors come in file order, with path and absolute offset
   CHECK(small().substr(bias.offset(), 4) == "cccc");
   CHECK(checkpoint.path() == path.string());
   CHECK(checkpoint.notes().empty());
-  CHECK(checkpoint.table_bytes() > 0);
+}
+
+TEST_CASE("checkpoint: its tables are those of names, entries and index, and of the tree once it is built") {
+  const TempFolder folder;
+  const std::string file = small();
+  const Checkpoint checkpoint = open(folder.write("m.safetensors", file));
+  const std::uint64_t before = checkpoint.table_bytes();
+  constexpr std::uint64_t a_tensor = 8 + 16 + 4;  // where it is, its name, its place in the index, at least
+  CHECK(before >= file.size() - 12 + 3 * a_tensor);  // the header is kept, not the 12 bytes of payload
+  CHECK(before < 64 << 10);
+  constexpr std::uint64_t nodes = 6;  // the root, a, b, and three leaves
+  static_cast<void>(checkpoint.root());
+  CHECK(checkpoint.table_bytes() >= before + nodes * 32);
+  CHECK(checkpoint.table_bytes() < before + (64 << 10));
 }
 
 TEST_CASE("checkpoint: a range knows its count and its bounds") {
