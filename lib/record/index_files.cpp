@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,11 +19,10 @@ std::string_view ending(std::string_view name) noexcept {
   return dot == name.npos ? std::string_view() : name.substr(dot);
 }
 
-// Weights of the folder whose ending one of `names` has, sorted.
-std::vector<std::string> weights_like(const mmap::Folder& folder, const std::vector<std::string>& names) {
+// Of `found` in the folder, the weights whose ending one of `names` has, sorted.
+std::vector<std::string> weights_like(const mmap::Folder& folder, std::vector<std::string> found, const std::vector<std::string>& names) {
   std::set<std::string_view> endings;
   for (const std::string& name : names) endings.insert(ending(name));
-  std::vector<std::string> found = folder.names();
   std::erase_if(found, [&](const std::string& name) {
     return name.starts_with('.') || is_index(name) || is_helper(name) || !endings.contains(ending(name)) || !folder.has_file(name);
   });
@@ -67,7 +67,9 @@ IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index) {
     require_plain_name(name, index.file->path());
     if (!folder.has_file(name)) missing.push_back(name);
   }
-  std::vector<std::string> all = weights_like(folder, files.names);
+  auto there = folder.names_if_listed();
+  files.is_listed = there.has_value();
+  std::vector<std::string> all = weights_like(folder, std::move(there).value_or(std::vector<std::string>()), files.names);
   if (missing.size() == files.names.size()) {
     auto sets = part_sets(all);
     std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });

@@ -165,6 +165,8 @@ class Opener {
     if (files.is_stale)
       state_->notes.push_back(fmt::format("{}: not used: none of the {} files that it names is there ({}), the model is the set of {} parts that is",
                                           path, index.catalog->shards.size(), core::escaped(index.catalog->shards.front()), files.names.size()));
+    if (!files.is_listed)
+      state_->notes.push_back(fmt::format("the folder cannot be listed: {} may leave out weights that lie beside it", path));
     if (!files.unnamed.empty())
       state_->notes.push_back(fmt::format("{}: does not name {}, which {} left out", path, listed(files.unnamed), files.unnamed.size() == 1 ? "is" : "are"));
     std::erase_if(unused_, [&](const std::string& name) { return std::ranges::binary_search(files.unnamed, name); });
