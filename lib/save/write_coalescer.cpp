@@ -34,7 +34,7 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
   const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
   std::vector<std::string> names;
   try {
-    const Checkpoint old = open(path);
+    const Checkpoint old = open(path, {.access = Access::read});  // its names alone are asked for
     for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
   } catch (const Error& error) {
     if (error.code() == ErrorCode::out_of_memory) throw;
