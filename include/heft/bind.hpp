@@ -1,7 +1,8 @@
-// heft/bind.hpp: records into the caller's own structs, and structs into tensors to be saved.
+// heft/bind.hpp: fills the caller's structs from records, and turns structs into tensors to be saved.
 //
-// A struct says once what it is made of, in a member template that serves both directions:
+// A struct describes itself once, in a member template that serves both directions:
 //
+// Example:
 //   struct Norm {
 //     heft::Slice<heft::bf16> gamma;
 //     std::optional<heft::TensorView> beta;
@@ -11,25 +12,27 @@
 //     }
 //   };
 //   Norm norm;
-//   heft::LoadReport report = heft::bind(checkpoint.root()["model"]["norm"], norm);
+//   const heft::LoadReport report = heft::bind(checkpoint.root()["model"]["norm"], norm);
 //
-// Fields may be: TensorView, Slice<T>, Record, bool, integers, float, double, std::string, structs with describe(), and
-// std::optional, std::vector, std::array, std::map<std::string, ...> and std::variant of these. Views are bound, not
-// elements: nothing is copied.
+// Fields can be: TensorView, Slice<T>, Record, bool, integers, float, double, std::string, structs with describe(), and
+// std::optional, std::vector, std::array, std::map<std::string, ...> and std::variant of these. A bind makes views and
+// copies no elements.
 //
 //   field                     record
-//   TensorView                a tensor of any dtype; .shape() and .dtype() demand one
+//   TensorView                a tensor of any dtype; .shape() and .dtype() require one
 //   Slice<T>                  a tensor of T's dtype, contiguous and aligned
-//   bool, integer, real       the same kind, or a tensor of one element of that kind; integers must fit; a real takes an integer only where
-//                             .from_integer() says so and it is exact
-//   std::string               text; else the checkpoint's metadata of that path
-//   vector                    a list; a map whose keys are numbers with gaps too, in their order, where BindOptions::gaps allows
+//   bool, integer, real       the same kind, or a tensor of one element of that kind; integers must fit the type; a
+//                             real accepts an integer only with .from_integer(), and only if it is exact
+//   std::string               a text; else the checkpoint's metadata of that path
+//   vector                    a list; a map of numbers with gaps, in the order of the numbers, where BindOptions::gaps
+//                             allows it
 //   array<T, N>               a list of exactly N
 //   map<string, T>            a list or map, by its keys
-//   variant                   the alternative that .tag() names, or with .first_that_fits() the first that all of the record's checks let pass
-//   optional                  nothing where the key is missing or null
+//   variant                   the alternative that .tag() names, or with .first_that_fits() the first for which the
+//                             record passes all checks
+//   optional                  empty where the key is missing or the record a null
 //
-// All or nothing: everything is checked before the caller's object is changed.
+// All or nothing: the caller's object changes only when every field was read.
 #pragma once
 
 #include <cstdint>
@@ -50,9 +53,12 @@
 
 namespace heft {
 
-/// Fills `into` from `from`; what the fields do not mention stays. Gives the report, and leaves `into` as it was when
-/// report.ok() is false. T is copied once: its views cost a reference count each. A T that cannot be copied is made
-/// anew.
+/// Fills `into` from `from` and returns the report. Members that describe() does not mention keep their values. When
+/// report.ok() is false, `into` is unchanged.
+///
+/// T is copied once, because the fields are read into the copy: each view costs a reference count. A T that cannot be
+/// copied is default-constructed instead. Throws std::bad_alloc, and what an adapter throws that is not an Error. May
+/// be called from several threads, for different objects.
 template <Bindable T>
 LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}) {
   BindLog log(from, options);
@@ -66,8 +72,8 @@ LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}
   return report;
 }
 
-/// The same; throws the first failure as an Error (not_found for a missing key, type_mismatch, out_of_range,
-/// misaligned, ambiguous) whose sentence ends with how many more there are.
+/// The same, but throws the first failure as an Error: not_found for a missing key, type_mismatch, out_of_range,
+/// misaligned, ambiguous. Its sentence ends with the number of further failures.
 template <Bindable T>
 LoadReport bind(const Record& from, T& into, const BindOptions& options = {}) {
   LoadReport report = try_bind(from, into, options);
@@ -75,15 +81,16 @@ LoadReport bind(const Record& from, T& into, const BindOptions& options = {}) {
   return report;
 }
 
+/// Binds the root of a checkpoint.
 template <Bindable T>
 LoadReport bind(const Checkpoint& from, T& into, const BindOptions& options = {}) {
   return bind(from.root(), into, options);
 }
 
-/// The fields of `from` under their own names (not their aliases), in the order described. A Slice is saved with the
-/// shape that .shape() declares, else with one dim; an optional that holds nothing is left out. Throws
-/// Error{out_of_range} for a TensorView that was never set, or a Slice that does not fill its declared shape. `from` is
-/// not changed: describe() is not const because it serves both directions.
+/// Returns the fields of `from` under their own names (not their aliases), in the order of describe(), with `prefix`
+/// and a dot before each. A Slice has the shape that .shape() declares, else one dim; an empty optional is left out.
+/// Throws Error{out_of_range} for a default-constructed TensorView, or a Slice that does not fill its declared shape.
+/// `from` is not changed: the cast below removes const because describe() serves both directions.
 template <Bindable T>
 [[nodiscard]] FieldList fields_of(const T& from, const std::string& prefix = {}) {
   FieldList list;

@@ -1,37 +1,45 @@
-// heft/bind_options.hpp: what the caller of bind() decides: strictness, missing keys, lists with gaps.
+// heft/bind_options.hpp: options of bind(): strictness, missing keys, lists with gaps.
 #pragma once
 
 #include <cstdint>
 
 namespace heft {
 
-/// Whether keys that no field wants are a failure.
+/// The treatment of keys that no field reads.
 enum class Strict : std::uint8_t {
   no,   ///< They are listed in LoadReport::unused.
-  yes,  ///< Each is Error{out_of_range} too: the struct is to say everything that the record holds.
+  yes,  ///< Each is also a failure, Error{out_of_range}: the struct must describe everything that the record contains.
 };
 
-/// What a missing key is, for fields that are neither optional nor have a default of their own (Field::otherwise()).
+/// The treatment of a missing key, for fields that are neither optional nor have a default (Field::otherwise()).
 enum class Missing : std::uint8_t {
-  /// Error{not_found}, naming the full path and the nearest keys.
+  /// A failure, Error{not_found}, which names the full path and the nearest keys.
   refuse,
-  /// An empty vector, map or string, 0 or false; still a failure for tensors, structs, arrays and variants. Listed in
-  /// LoadReport::missing.
+  /// The field becomes an empty vector, map or string, 0 or false, and is listed in LoadReport::missing. A missing
+  /// tensor, struct, array or variant is a failure nevertheless, because it has no empty value.
   use_default,
 };
 
-/// Whether a vector is filled from a map whose keys are numbers with gaps, as PyTorch's Sequential leaves them ("fc.0,
-/// fc.2, fc.4"), in the order of the numbers. remap() closes gaps for good, with exemptions; this does it for one bind.
+/// The treatment of a vector whose record is a map of numbers with gaps. PyTorch's Sequential leaves them ("fc.0, fc.2,
+/// fc.4") where a layer has no parameters. This closes gaps for one bind(); remap() closes them in the keys of the
+/// checkpoint, with exemptions.
 enum class Gaps : std::uint8_t {
-  by_format,  ///< close for PyTorch's files, refuse for all others.
-  refuse,     ///< Error{type_mismatch}: a list is expected.
-  close,      ///< "fc.2" becomes element 1. Two spellings of a number ("0" and "00") are Error{ambiguous}.
+  by_format,  ///< close for PyTorch's files, refuse for all other formats.
+  refuse,     ///< A failure, Error{type_mismatch}: a list is expected.
+  close,      ///< Elements in the order of the numbers: "fc.2" is 1. "0" and "00" at once are Error{ambiguous}.
 };
 
-/// What bind() can be asked. A value.
+/// Options of bind() and try_bind(). A value.
+///
+/// Example:
+///   struct Head { heft::TensorView weight; template <class F> void describe(F& f) { f("weight", weight); } } head;
+///   heft::bind(record, head, {.strict = heft::Strict::yes});   // fails if the record has a bias
 struct BindOptions {
+  /// Keys that no field reads.
   Strict strict = Strict::no;
+  /// Keys that a field requires and the record lacks.
   Missing missing = Missing::refuse;
+  /// Lists with gaps.
   Gaps gaps = Gaps::by_format;
 };
 

@@ -1,9 +1,9 @@
-// heft/element.hpp: element types that C++20 has no name for. Each holds `bits` and converts explicitly.
+// heft/element.hpp: the element types that C++20 has no type for. Each holds `bits` and converts explicitly.
 //
 // Narrowing rounds to nearest, ties to even. NaN stays NaN (its payload may change). Overflow:
 //   f16, bf16, f8_e5m2      to infinity, as IEEE 754 says;
-//   f8_e4m3, *fnuz          saturates to the largest finite value of that sign, for these have no infinity (OCP OFP8 section 5.2,
-//                           "saturating" mode; infinity saturates as well);
+//   f8_e4m3, *fnuz          saturates to the largest finite value of that sign, because these have no infinity (OCP OFP8
+//                           section 5.2, "saturating" mode; infinity saturates as well);
 //   f8_e8m0                 a power of two, no sign, no zero: negative numbers and NaN give NaN; others round to the nearest power
 //                           (ties to the even exponent) and saturate at 2^-127 and 2^127.
 #pragma once
@@ -17,60 +17,69 @@
 
 namespace heft {
 
-// Widening and narrowing of one element, by bits. Every finite value is exact on the way to f32. These are the reference that the vector
-// kernels of materialize() are tested against, bit for bit.
+// Widening and narrowing of one element, by bits. Widening to f32 is exact for every finite value. The vector kernels
+// of materialize() are tested against these functions, bit for bit. All are pure and may be called from several
+// threads.
 
-/// binary16 to f32: exact; a NaN keeps its payload and becomes quiet.
+/// Converts binary16 to f32: exact; a NaN keeps its payload and becomes quiet.
 HEFT_API float f16_to_f32(std::uint16_t bits) noexcept;
-/// f32 to binary16: from 65520 on to infinity, below 2^-25 to zero of that sign.
+/// Converts f32 to binary16: magnitudes from 65520 on become infinity, those below 2^-25 zero of the same sign.
 HEFT_API std::uint16_t f32_to_f16(float value) noexcept;
-/// bf16 to f32: the bits become the upper half. Exact, NaN payloads included.
+/// Converts bf16 to f32: the bits become the upper half. Exact, NaN payloads included.
 HEFT_API float bf16_to_f32(std::uint16_t bits) noexcept;
-/// f32 to bf16: the lower half rounded away. A NaN gets its quiet bit set, so that it cannot become infinity.
+/// Converts f32 to bf16: rounds the lower half away. A NaN gets its quiet bit set, because rounding its payload could
+/// make it an infinity.
 HEFT_API std::uint16_t f32_to_bf16(float value) noexcept;
-/// `dtype` is one of the f8_* types or f4_e2m1 (low nibble of `bits`).
+/// Converts an 8-bit float to f32. Requires that `dtype` is one of the f8_* types, or f4_e2m1 (the low nibble of
+/// `bits`).
 HEFT_API float f8_to_f32(DType dtype, std::uint8_t bits) noexcept;
-/// `dtype` is one of the f8_* types.
+/// Converts f32 to an 8-bit float, rounded and saturated as the head of this file states. Requires one of the f8_*
+/// types.
 HEFT_API std::uint8_t f32_to_f8(DType dtype, float value) noexcept;
 
-/// IEEE 754 binary16.
+/// IEEE 754 binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction; max 65504.
+///
+/// Example:
+///   const heft::f16 half{0.1f};                        // rounds to 0.0999755859375
+///   const float wide = static_cast<float>(half);       // exact
+///   const bool same = half == heft::f16{wide};         // compares bits
 struct f16 {
-  /// The 16 bits as they lie in the file (in the host's byte order).
+  /// The 16 bits in the host's byte order.
   std::uint16_t bits = 0;
   /// Positive zero.
   f16() noexcept = default;
   /// Rounds to nearest, ties to even; never implicit.
   explicit f16(float value) noexcept : bits(f32_to_f16(value)) {}
-  /// Exact.
+  /// Widens: exact.
   explicit operator float() const noexcept { return f16_to_f32(bits); }
   /// Compares bits.
   friend bool operator==(f16, f16) noexcept = default;
 };
 
-/// The upper half of an IEEE 754 binary32.
+/// bfloat16, the upper half of an IEEE 754 binary32: 1 sign bit, 8 of exponent (bias 127), 7 of fraction.
 struct bf16 {
-  /// The 16 bits as they lie in the file (in the host's byte order).
+  /// The 16 bits in the host's byte order.
   std::uint16_t bits = 0;
   /// Positive zero.
   bf16() noexcept = default;
   /// Rounds to nearest, ties to even; never implicit.
   explicit bf16(float value) noexcept : bits(f32_to_bf16(value)) {}
-  /// Exact.
+  /// Widens: exact.
   explicit operator float() const noexcept { return bf16_to_f32(bits); }
   /// Compares bits.
   friend bool operator==(bf16, bf16) noexcept = default;
 };
 
-/// One of the 8-bit floats; `D` says which.
+/// One of the 8-bit floats, that of the DType `D`.
 template <DType D>
 struct Float8 {
   /// The 8 bits as they lie in the file.
   std::uint8_t bits = 0;
   /// Code 0: zero, or 2^-127 for f8_e8m0.
   Float8() noexcept = default;
-  /// Rounds and saturates as the head of this file says; never implicit.
+  /// Rounds and saturates as the head of this file states; never implicit.
   explicit Float8(float value) noexcept : bits(f32_to_f8(D, value)) {}
-  /// Exact.
+  /// Widens: exact.
   explicit operator float() const noexcept { return f8_to_f32(D, bits); }
   /// Compares bits.
   friend bool operator==(Float8, Float8) noexcept = default;
@@ -87,7 +96,8 @@ using f8_e5m2fnuz = Float8<DType::f8_e5m2fnuz>;
 /// 2^(bits - 127); 0xFF is NaN.
 using f8_e8m0 = Float8<DType::f8_e8m0>;
 
-/// A boolean of a file: one byte, whatever it is.
+/// A boolean of a file: one byte of any value. C++ bool has only two representations, and others are undefined
+/// behaviour.
 struct boolean {
   std::uint8_t bits = 0;
   /// True unless the byte is 0.
@@ -96,10 +106,11 @@ struct boolean {
   friend bool operator==(boolean, boolean) noexcept = default;
 };
 
-/// The DType that a C++ element type stands for: dtype_of<bf16> == DType::bf16. Only the types listed here have one.
+/// The DType of a C++ element type: dtype_of<bf16> == DType::bf16. DType::unknown for all types that are not listed
+/// here.
 template <class T>
 inline constexpr DType dtype_of = DType::unknown;
-// Booleans are the file's byte, never C++ bool: any value may stand there.
+// Booleans are the file's byte, never C++ bool.
 template <> inline constexpr DType dtype_of<boolean> = DType::boolean;
 template <> inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
 template <> inline constexpr DType dtype_of<std::int8_t> = DType::i8;
@@ -109,18 +120,18 @@ template <> inline constexpr DType dtype_of<std::uint32_t> = DType::u32;
 template <> inline constexpr DType dtype_of<std::int32_t> = DType::i32;
 template <> inline constexpr DType dtype_of<std::uint64_t> = DType::u64;
 template <> inline constexpr DType dtype_of<std::int64_t> = DType::i64;
-// Reals: the two 16-bit types are structs of this file, f32 and f64 are the language's own.
+// Reals: the two 16-bit types are structs of this file, f32 and f64 are float and double.
 template <> inline constexpr DType dtype_of<f16> = DType::f16;
 template <> inline constexpr DType dtype_of<bf16> = DType::bf16;
 template <> inline constexpr DType dtype_of<float> = DType::f32;
 template <> inline constexpr DType dtype_of<double> = DType::f64;
-// Complex numbers: std::complex has the layout of the files, real then imaginary ([complex.numbers.general]).
+// Complex numbers: std::complex has the layout of the files, real then imaginary part ([complex.numbers.general]).
 template <> inline constexpr DType dtype_of<std::complex<float>> = DType::c64;
 template <> inline constexpr DType dtype_of<std::complex<double>> = DType::c128;
 // The 8-bit floats carry their DType.
 template <DType D> inline constexpr DType dtype_of<Float8<D>> = D;
 
-/// C++ types that can view weights: those with a DType.
+/// C++ types that can view weights: those with a DType. TensorView::as<T>() and Slice<T> require it.
 template <class T>
 concept Element = dtype_of<T> != DType::unknown;
 

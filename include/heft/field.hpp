@@ -1,4 +1,4 @@
-// heft/field.hpp: one field of a described struct: its name, and what is demanded of the record that fills it.
+// heft/field.hpp: one field of a described struct: its name, and the requirements on the record that fills it.
 //
 //   template <class Fields> void describe(Fields& f) {
 //     f("weight", weight).shape({4096, 4096}).adapter(transposed, transposed);
@@ -6,8 +6,8 @@
 //     f("activation", activation).tag("kind", {"gelu", "glu"});
 //   }
 //
-// The same words serve both directions: f is a reader (bind()) or a writer (fields_of(), save()), and each passes over
-// what is only for the other.
+// One description serves both directions: f is a reader (bind()) or a writer (fields_of(), save()), and each ignores
+// the calls that concern only the other.
 #pragma once
 
 #include <exception>
@@ -22,26 +22,45 @@
 
 namespace heft {
 
-/// What describe() said of a field. Strings are borrowed from the caller for the time of the call.
+/// The description of one field, as describe() made it. Strings are borrowed from describe() and valid during the call
+/// of FieldReader::finish() or FieldWriter::finish().
+///
+/// Example:
+///   heft::FieldSpec spec;                 // made by hand only for a reader of the program's own: see BindLog
+///   spec.name = "weight";
+///   spec.shape = heft::Shape{4096, 4096};
 struct FieldSpec {
-  /// Key in the record; may hold dots, for a field of a struct that the record nests deeper.
+  /// Key in the record. A key with dots reaches a record that is nested deeper: "attention.wq.weight".
   std::string_view name = {};
-  std::vector<std::string_view> aliases = {};  ///< Other names that the key may have, when reading.
-  std::optional<Shape> shape = {};             ///< Of a tensor field, exactly. For containers: of each tensor in them.
-  std::optional<DType> dtype = {};             ///< Of a TensorView field; a Slice has its own.
+  std::vector<std::string_view> aliases = {};  ///< Other names of the key, for reading only.
+  std::optional<Shape> shape = {};             ///< Required shape of a tensor; in a container, of each tensor.
+  std::optional<DType> dtype = {};             ///< Required dtype of a TensorView; a Slice has its own.
   Adapter reading = {};                        ///< Applied to each tensor before it is checked.
   Adapter writing = {};                        ///< Applied to each tensor before it is saved.
-  bool has_default = false;                    ///< The field has a value of its own where the key is missing.
-  bool from_integer = false;                   ///< A real takes an integer that is exact.
-  bool first_that_fits = false;                ///< Variants: alternatives are tried in order.
+  bool has_default = false;                    ///< The field has a default for a missing key.
+  bool from_integer = false;                   ///< A real accepts an integer that is exact.
+  bool first_that_fits = false;                ///< Variants: the alternatives are tried in order.
   std::string_view tag = {};                   ///< Variants: the key whose text names the alternative ...
   std::vector<std::string_view> alternatives = {};  ///< ... among these, in the variant's order.
 };
 
-/// What f("name", member) returns: says more about the field. Each call returns the field itself, so calls chain; the
-/// field is read or written when the statement ends.
+/// The result of f("name", member). Its members add requirements to the field and return it, so that calls chain; the
+/// field is read or written by the destructor, when the statement ends.
 ///
-/// Made and used within describe() only, on one thread. `Engine` is the direction; a user never names it.
+/// Made and used within describe() only, on one thread. `Engine` is FieldReader or FieldWriter; programs do not name
+/// it.
+///
+/// Example:
+///   struct Norm {
+///     heft::TensorView gamma;
+///     float eps = 0;
+///     template <class Fields> void describe(Fields& f) {
+///       f("gamma", gamma).alias("weight").shape({4096});
+///       f("eps", eps).otherwise(1e-5f);
+///     }
+///   };
+///   Norm norm;
+///   heft::bind(record, norm);
 template <class Engine, class T>
 class Field {
  public:
@@ -50,44 +69,44 @@ class Field {
   }
   Field(const Field&) = delete;
   Field& operator=(const Field&) = delete;
-  /// The field is done here, after all that was said of it. Reading collects failures, so that nothing but lack of
-  /// memory and an adapter of the caller's throws; writing throws what FieldList says.
-  /// A statement that an exception ends (no memory for an alias) does not get here with the field: it is left alone.
+  /// Reads or writes the field. Reading collects failures, so that only std::bad_alloc and exceptions of the caller's
+  /// adapter come out of it; writing throws what the members of FieldList throw. When an exception ended the statement
+  /// (no memory for an alias), the description is incomplete, and the destructor does nothing.
   ~Field() noexcept(false) {
     if (std::uncaught_exceptions() == exceptions_before_) engine_.finish(spec_, target_, default_);
   }
 
-  /// Another name that the key may have; may be said several times. Keys found under it count as used. A record that
-  /// has two of the names is Error{ambiguous}. Fields are always written under their own name.
+  /// Adds another name of the key, for reading; can be called several times. A key that is found under it counts as
+  /// used. A record that has two of the names is a failure, ambiguous. Fields are always written under their own name.
   Field& alias(std::string_view name) {
     spec_.aliases.push_back(name);
     return *this;
   }
 
-  /// The value where the key is missing, which then is no failure and not reported. A record of the wrong kind under
-  /// the key still is one.
+  /// Sets the value for a missing key, which then is neither a failure nor listed as missing. A record of the wrong
+  /// kind under the key is a failure nevertheless.
   Field& otherwise(T value) {
     spec_.has_default = true;
     if constexpr (Engine::reads) default_ = std::move(value);
     return *this;
   }
 
-  /// Demands the shape of a tensor, after the reading adapter: Error{type_mismatch} saying both shapes. For a Slice
-  /// that is saved, the shape it gets, for a slice has only a count.
+  /// Requires the shape of a tensor, after the reading adapter: another is a failure, type_mismatch, which names both
+  /// shapes. A saved Slice gets this shape, because a Slice itself has only a count.
   Field& shape(Shape shape) {
     spec_.shape = std::move(shape);
     return *this;
   }
 
-  /// Demands the dtype of a TensorView, after the reading adapter: Error{type_mismatch}. Without it any dtype will do;
-  /// nothing is converted.
+  /// Requires the dtype of a TensorView, after the reading adapter: another is a failure, type_mismatch. Without it any
+  /// dtype is accepted. Nothing is converted in either case.
   Field& dtype(DType dtype) {
     spec_.dtype = dtype;
     return *this;
   }
 
-  /// A view of each tensor to use in its place, when reading and, with the other direction, when saving: a
-  /// transposition and its inverse, say. See heft/adapter.hpp; what `reading` throws as Error is a failure of this
+  /// Replaces each tensor by the result of `reading` when it is read, and by that of `writing` when it is saved: for
+  /// example a transposition and its inverse. See heft/adapter.hpp. An Error that `reading` throws is a failure of this
   /// field.
   Field& adapter(Adapter reading, Adapter writing = {}) {
     spec_.reading = std::move(reading);
@@ -95,22 +114,25 @@ class Field {
     return *this;
   }
 
-  /// Lets a float or double take an integer, when it is exactly that real; else an integer is Error{type_mismatch}.
+  /// Lets a float or double accept an integer that is exact in that type. Without it an integer is a failure,
+  /// type_mismatch.
   Field& from_integer() {
     spec_.from_integer = true;
     return *this;
   }
 
-  /// A variant: the first alternative that the record fits in every check, in the variant's order. Nothing but views is
-  /// tried: the subtree is not copied, and what a failed try saw is forgotten. When none fits, Error{type_mismatch}.
+  /// Selects the first alternative of a variant for which the record passes every check, in the variant's order. A try
+  /// binds views and copies no payload; what a failed try recorded is discarded. No alternative fits: a failure,
+  /// type_mismatch.
   Field& first_that_fits() {
     spec_.first_that_fits = true;
     return *this;
   }
 
-  /// A variant: the record's text `key` (or, where the tree has none, the checkpoint's metadata of that path) says
-  /// which alternative it is, by its place among `names`, one for each alternative. Error{not_found} without such a
-  /// text, Error{out_of_range} for another word. Saving writes it.
+  /// Selects the alternative of a variant by the record's text `key` (where the tree has none, by the checkpoint's
+  /// metadata of that path): the position of the text among `names`, which has one name for each alternative. A missing
+  /// text is a failure, not_found; a text that is not among the names, out_of_range. Saving writes the text as
+  /// metadata.
   Field& tag(std::string_view key, std::vector<std::string_view> names) {
     spec_.tag = key;
     spec_.alternatives = std::move(names);

@@ -1,9 +1,12 @@
-// heft/field_reader.hpp: how the fields of a struct are filled from a record. Used through bind.hpp, which says what
-// each type takes.
+// heft/field_reader.hpp: fills the fields of a struct from a record. Programs use it through bind.hpp, whose table
+// lists the records that each type accepts; this file is the part of bind() that must be a template.
+//
+// Flow of one bind(): the struct's describe() is called with a FieldReader, and each f("name", member) of it makes a
+// Field. The Field's destructor calls finish(), which finds the key and reads the child into the member:
 //
 //   bind() -> read_value(root) -> describe(FieldReader) -> f("name", member) -> finish() -> read_value(child) -> ...
 //
-//   field          where its key is there              where it is missing
+//   field          the key exists                      the key is missing
 //   TensorView     the view, shape and dtype checked   a failure
 //   Slice<T>       as<T>()                             a failure
 //   number, bool   the value, in range                 0 if Missing::use_default, else a failure
@@ -12,20 +15,22 @@
 //   array          its N elements                      a failure
 //   struct         its fields                          a failure
 //   variant        the alternative                     a failure
-//   Record         the subtree, whatever it is         a failure
+//   Record         the subtree, of any kind            a failure
 //   optional       its value; empty for a null         empty
 //
-// A field with otherwise() takes that value instead of a failure or an empty one. What fails, fails as
+// Field::otherwise() replaces the failure or the empty value by a default. Codes of the failures:
 //
-//   not_found      a key that is missing, or the tag of a variant
-//   type_mismatch  another kind, dtype or shape; a list with gaps; no alternative that fits
-//   out_of_range   a number that does not fit, a list longer or shorter than its array, a tag of an unknown word
-//   misaligned     a slice whose bytes the file does not align
+//   not_found      a missing key, or a missing tag of a variant
+//   type_mismatch  another kind, dtype or shape; a list with gaps; no alternative fits
+//   out_of_range   a number that does not fit, a list longer or shorter than its array, an unknown text of a tag
+//   misaligned     a slice whose bytes do not lie on its alignment in the file
 //   ambiguous      two of the field's names at once, two spellings of one index
 //
-// One function for each kind of field, chosen at compile time by read_value(). None of them throws for what the record
-// holds: failures go to the BindLog, and the target then keeps the value it had, or part of a new one: bind() fills a
-// copy, and gives it to the caller only when nothing failed.
+// There is one function for each family of types; read_value() selects it at compile time. None throws for the contents
+// of the record: failures go to the BindLog. After a failure the target has its old value or a part of a new one;
+// bind() fills a copy of the caller's object, and moves it back only when nothing failed.
+//
+// All functions run on the thread of bind() and keep no references after they return.
 #pragma once
 
 #include <cstddef>
@@ -46,34 +51,46 @@
 
 namespace heft::detail {
 
-/// Fills `target` from `record`; the log's path is the record's. Structs, containers, optionals and variants recur into
-/// their parts with the same FieldSpec for all elements: `f("experts", experts).shape({4, 8})` demands the shape of
-/// each.
+/// Fills `target` from `record`. Requires that the log's current path is that of the record. Containers, optionals and
+/// variants recurse into their parts with the same FieldSpec: `f("experts", experts).shape({4, 8})` requires that shape
+/// of each expert.
 template <class T>
 void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& target);
 
-/// The engine that describe() is given for reading: `f("name", member)` finds the key in one record.
+/// The argument of describe() for reading: `f("name", member)` finds the key in one record. One is made for each struct
+/// that is read, on the stack; it refers to the log and to the record that has the struct's fields. Used by one thread.
 ///
-/// One is made for each struct that is met, on the stack; it keeps nothing but whose fields are read. Not for several
-/// threads, nor is the BindLog behind it.
+/// Example:
+///   struct Linear {
+///     heft::TensorView weight;
+///     template <class Fields> void describe(Fields& f) {
+///       f("weight", weight);                                 // f is a FieldReader in bind(), a FieldWriter in save()
+///       if constexpr (Fields::reads) weight = weight.cast_on_load(heft::DType::f16);
+///     }
+///   };
+///   Linear linear;
+///   heft::bind(record, linear);
 class FieldReader {
  public:
+  /// Lets a describe() distinguish the directions at compile time.
   static constexpr bool reads = true;
-  /// Both outlive the reader.
+  /// Requires that both outlive the reader.
   FieldReader(BindLog& log, const Record& record) noexcept : log_(log), record_(record) {}
 
-  /// A field of the struct. `name` is borrowed until the statement ends, `target` is the member itself. A type that
-  /// bind() cannot fill is a compile error that says so.
+  /// Starts the description of a field. `name` is borrowed until the end of the statement, `target` is the member
+  /// itself. A type that bind() cannot fill is a compile error, "bind() cannot fill a field of this type".
   template <class T>
   Field<FieldReader, T> operator()(std::string_view name, T& target) {
     return {*this, name, target};
   }
 
-  /// What Field's destructor calls, once all is said of the field: reads the child of that name or alias, else does
-  /// what absent() says. A record that has two of the names has failed already and is not read.
+  /// Called by the destructor of Field, when the description is complete. Reads the child of that name or alias;
+  /// without one calls absent(). When find() added a failure (two of the names exist), the field is neither read nor
+  /// missing.
   template <class T>
   void finish(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
     static_assert(Bindable<T>, "bind() cannot fill a field of this type");
+    // find() returns nothing both for no key and for two of them; only the second adds a failure.
     const std::size_t before = log_.failures();
     if (const auto child = log_.find(record_, field)) {
       const BindLog::Scope scope(log_, child->key);
@@ -84,8 +101,9 @@ class FieldReader {
   }
 
  private:
-  // In this order: text from the metadata, the field's own default, an empty optional, an empty value where BindOptions
-  // allows, a failure.
+  // Handles a missing key. The first that applies: a text from the metadata, the field's default, an empty optional, an
+  // empty value where BindOptions::missing allows it, a failure. Metadata comes before the default because safetensors
+  // files have their texts there: such a text is the field's value, not a substitute.
   template <class T>
   void absent(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
     if constexpr (std::is_same_v<T, std::string>) {
@@ -95,6 +113,7 @@ class FieldReader {
     if constexpr (is_optional<T>) {
       target.reset();
     } else {
+      // Types without an empty value (tensors, structs, arrays, variants) fail under use_default too.
       const bool is_failure = !HasEmpty<T> || log_.options().missing == Missing::refuse;
       log_.missing(record_, field, is_failure);
       if constexpr (HasEmpty<T>) {
@@ -107,8 +126,9 @@ class FieldReader {
   const Record& record_;
 };
 
-/// Nothing of the payload is read: pages are touched when the caller does. A view as it is, or a slice: strict as
-/// TensorView::as<T>(), whose errors (type_mismatch, misaligned) become failures.
+/// Reads a TensorView as it is, or a Slice by TensorView::as<T>(), whose Errors (type_mismatch, misaligned) become
+/// failures. No payload is read: a page of the mapping is first touched by the caller. (Under Access::read and for
+/// compressed records as<T>() reads the elements of a Slice.)
 template <class T>
 void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   auto view = log.tensor(record, field);
@@ -124,9 +144,10 @@ void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
-/// A number that fits T: of the record's kind, or the element of a tensor of one element, which is the only payload
-/// that binding reads. Integers out of T's range are out_of_range, a real is type_mismatch for them; a bool takes
-/// booleans only. A double that goes into a float is rounded; beyond a float's range it fails.
+/// Reads a number: a scalar record, or the element of a tensor of one element. An integer outside T's range fails with
+/// out_of_range, a real with type_mismatch where T is an integer type; a bool accepts booleans only. A double is
+/// rounded to a float; a finite one above the range of float fails with out_of_range, because rounding would make it an
+/// infinity.
 template <class T>
 void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   using Limits = std::numeric_limits<T>;
@@ -141,13 +162,15 @@ void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& 
   }
 }
 
-/// A list, element by element; the path of each ends in its own key ("layers.3"), which for a list with gaps is the
-/// number that the file says and not the element's. A vector takes the list's length, an array demands its own.
-/// Elements that are there already are filled in place, so that what describe() does not mention stays.
+/// Reads a list, element by element. The path of each ends in its key ("layers.3"), which in a list with gaps is the
+/// number in the file and not the index in the vector. A vector is resized to the list's length, an array requires its
+/// own length. Existing elements are filled in place, so that members that describe() does not mention keep their
+/// values.
 template <class T>
 void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   const std::size_t before = log.failures();
   const std::vector<BindLog::Child> elements = log.elements(record);
+  // elements() also returns an empty list when it fails; an empty list of the record is a success.
   if (log.failures() != before) return;
   if constexpr (is_vector<T>) target.resize(elements.size());
   if (elements.size() != target.size())
@@ -155,15 +178,15 @@ void read_elements(BindLog& log, const Record& record, const FieldSpec& field, T
                                                  std::to_string(elements.size()));
   for (std::size_t i = 0; i < elements.size(); ++i) {
     const BindLog::Scope scope(log, elements[i].key);
-    // vector<bool> has no elements to refer to.
+    // Read into a value and assign it, because the elements of vector<bool> cannot be referred to.
     std::remove_cvref_t<typename T::value_type> value = std::move(target[i]);
     read_value(log, elements[i].record, field, value);
     target[i] = std::move(value);
   }
 }
 
-/// All children of a list or map by their keys ("0", "1", ... of a list); what the map held goes. The failure of one
-/// child does not keep the others from being read: the report names all.
+/// Reads all children of a list or map under their keys ("0", "1", ... of a list); earlier contents of the map are
+/// removed. After the failure of one child the others are read nevertheless, so that the report names all failures.
 template <class T>
 void read_map(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   target.clear();
@@ -173,8 +196,8 @@ void read_map(BindLog& log, const Record& record, const FieldSpec& field, T& tar
   }
 }
 
-/// Alternative number `index`, into a value of its own that replaces the target when it could be read. True when it
-/// could.
+/// Reads alternative number `index` into a new value, which replaces the target only when the read added no failure.
+/// Returns true in that case. `I` counts up to `index`, because the type of an alternative must be a constant.
 template <std::size_t I, class... T>
 bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field, std::size_t index,
                       std::variant<T...>& target) {
@@ -191,9 +214,9 @@ bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field
   }
 }
 
-/// The alternative that the tag names, or the first that fits: only views are tried, a subtree is never copied. A
-/// variant whose field says neither, or names too few alternatives, fails with out_of_range: that is the describer's
-/// mistake. Keys that a failed try has used count as unused again.
+/// Reads the alternative that the tag names, or the first that fits. A field with neither tag() nor first_that_fits(),
+/// or with a tag() that names fewer alternatives than the variant has, fails with out_of_range: describe() is wrong,
+/// not the file. Keys that a failed try had used count as unused again.
 template <class... T>
 void read_variant(BindLog& log, const Record& record, const FieldSpec& field, std::variant<T...>& target) {
   if (!field.first_that_fits) {
@@ -201,6 +224,7 @@ void read_variant(BindLog& log, const Record& record, const FieldSpec& field, st
       read_alternative<0>(log, record, field, *index, target);
     return;
   }
+  // A try binds views and copies no payload. What a failed one recorded is discarded before the next.
   const BindLog::Mark mark = log.mark();
   for (std::size_t index = 0; index < sizeof...(T); ++index) {
     if (read_alternative<0>(log, record, field, index, target)) return;
@@ -209,9 +233,9 @@ void read_variant(BindLog& log, const Record& record, const FieldSpec& field, st
   log.fail(ErrorCode::type_mismatch, "none of the " + std::to_string(sizeof...(T)) + " alternatives fits");
 }
 
-/// A value that is there must be right: an optional whose record has the wrong kind or shape is a failure, not empty,
-/// and an optional struct that lacks one of its keys fails as that struct does. A null is what PyTorch writes for a
-/// parameter that is not there (`bias=False`).
+/// Reads an optional whose key exists. A null empties it: PyTorch writes one for a parameter that the module lacks
+/// (`bias=False`). Any other record must be valid for the type: a wrong kind or shape is a failure and not an empty
+/// optional, and an optional struct that lacks one of its keys fails as the struct does.
 template <class T>
 void read_optional(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   if (record.kind() == RecordKind::null) return target.reset(), log.take_subtree();
@@ -220,6 +244,9 @@ void read_optional(BindLog& log, const Record& record, const FieldSpec& field, T
   target = std::move(value);
 }
 
+// The branches are the families of bindable.hpp, in the same order as in write_value(). A Record marks its whole
+// subtree as applied, because the program reads it by itself. The last branch is a struct: its record must have
+// children, and a FieldReader for that record is passed to describe().
 template <class T>
 void read_value(BindLog& log, const Record& record, const FieldSpec& field, T& target) {
   if constexpr (TensorField<T>) {
