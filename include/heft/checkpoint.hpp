@@ -1,4 +1,4 @@
-// heft/checkpoint.hpp: one model on disk, opened: its tensors by flat name, its record tree, its metadata.
+// heft/checkpoint.hpp: opens one model on disk: its tensors by flat name, its record tree, its metadata.
 #pragma once
 
 #include <cstddef>
@@ -22,77 +22,100 @@ struct State;
 struct StateAccess;
 }
 
-/// How payload bytes are reached.
+/// The way to payload bytes.
 enum class Access : std::uint8_t {
-  /// Mapped: views are free. Truncation of the file by another process raises SIGBUS in whoever touches a lost page of a view.
+  /// Mapped: views cost nothing. If another process truncates the file, access to a lost page of a view raises SIGBUS
+  /// in the thread that touches it.
   map,
-  /// Never mapped: TensorView::bytes() and as() read into memory of their own. No SIGBUS; each call costs a read.
+  /// Never mapped: TensorView::bytes() and as() read into memory that the result owns. No SIGBUS; each call costs a
+  /// read.
   read,
 };
 
-/// What only files of NumPy (.npy, .npz) can be asked. Asking another format for it is Error{type_mismatch}.
+/// Options of NumPy's files (.npy, .npz). For a file of another format they are Error{type_mismatch}.
 struct NumpyOptions {
-  /// What raw items are. NumPy saves the types of the package ml_dtypes without their names, as '<V2' (bf16) and '|V1'
-  /// (fp8): an array of such items takes the dtype of this list that has an item's bytes. Throws Error{type_mismatch}
-  /// when the file has no such array, Error{out_of_range} for a dtype whose elements are no whole bytes, and for two of
-  /// one size.
+  /// Dtypes of raw items. NumPy saves the types of the package ml_dtypes without their names, as '<V2' (bf16) and '|V1'
+  /// (fp8): an array of such items gets the dtype of this list whose elements have as many bytes. open() throws
+  /// Error{type_mismatch} when the file has no such array, Error{out_of_range} for a dtype whose elements are not whole
+  /// bytes, and for two dtypes of one size.
   std::vector<DType> raw_items = {};
 };
 
-/// What open() can be asked.
+/// Options of open(). A value.
+///
+/// Example:
+///   heft::OpenOptions options;
+///   options.access = heft::Access::read;       // no SIGBUS when another process truncates the file
+///   options.limits.rank = 8;
+///   checkpoint = heft::open("model.pth", options);
 struct OpenOptions {
+  /// Mapped or read.
   Access access = Access::map;
+  /// Bounds on what the file can declare.
   Limits limits = {};
-  /// Hugging Face caches are symlinks. False: a symlink as the last component is Error{refused}.
+  /// Hugging Face's caches consist of symlinks. False: a symlink as the last component of a path is Error{refused}.
   bool follow_symlinks = true;
-  /// PyTorch, pickles (else Error{out_of_range}): unknown globals are Error{refused} listing them, not opaque records.
-  bool strict_globals = false;
-  /// PyTorch zips (else Error{out_of_range}) without a `byteorder` record: take them as big-endian.
-  bool big_endian_default = false;
-  /// PyTorch: the state dict under this key. Absent: Error{not_found} listing the keys there are; Error{out_of_range} for files of other
+  /// PyTorch: globals (classes and functions) that heft does not read are Error{refused}, which lists them. False: such
+  /// an object is an opaque record. heft imports and calls nothing in either case. Error{out_of_range} for files of other
   /// formats.
+  bool strict_globals = false;
+  /// PyTorch: zip files without a `byteorder` record are read as big-endian; false: as little-endian. Error{out_of_range}
+  /// for files of other formats.
+  bool big_endian_default = false;
+  /// PyTorch: opens the state dict under this key ("state_dict", "model"). Error{not_found}, which lists the keys, when
+  /// the file lacks it; Error{out_of_range} for files of other formats. Empty: the whole file.
   std::string top_level_key = {};
+  /// For NumPy's files only.
   NumpyOptions numpy = {};
-  /// The cache of huggingface_hub, usually ~/.cache/huggingface/hub: a path that is not there and reads "organization/name" is looked up in
-  /// it. Empty: it is not. heft reads no environment: HF_HOME and its like are the caller's to read.
+  /// The cache folder of huggingface_hub, usually ~/.cache/huggingface/hub: a path that does not exist and has the form
+  /// "organization/name" is looked up in it. Empty: no lookup. heft reads no environment variables: a caller that
+  /// follows HF_HOME reads it and sets this member.
   std::filesystem::path hub_cache = {};
 };
 
-/// One file of a checkpoint.
+/// One file of a checkpoint, as it was at open.
 struct ShardInfo {
+  /// The path that was opened.
   std::string path;
-  /// "safetensors", "torch zip", ...
+  /// The format's name: "safetensors", "torch zip", ...
   std::string format;
-  /// For people: a format's version; may be empty.
+  /// A text for people: the version of the format; can be empty.
   std::string detail;
-  /// At open.
+  /// Size of the file when it was opened.
   std::uint64_t size_bytes = 0;
-  /// Tensors of the checkpoint that this file holds.
+  /// Number of the checkpoint's tensors that this file contains.
   std::uint64_t tensor_count = 0;
 };
 
-/// What lies now at the paths that a checkpoint was opened from: its folder, its index, every shard, symlinks followed.
-/// In the order of how far it is from what was opened.
+/// The state of the paths that a checkpoint was opened from: its folder, its index, every shard, with symlinks
+/// followed. Ordered from no difference to the largest.
 enum class Freshness : std::uint8_t {
-  same,      ///< What was opened.
+  same,      ///< The files that were opened.
   modified,  ///< The same files, one of which was written to. Loads are Error{changed_on_disk}.
-  replaced,  ///< Another file or folder (mv, rsync, heft::save(), a symlink that was turned): what was opened is whole, and old.
-  gone,      ///< Nothing, or a symlink to nothing. What was opened is whole.
+  replaced,  ///< Another file or folder (mv, rsync, heft::save(), a changed symlink). The opened files are whole.
+  gone,      ///< No file, or a dangling symlink. The opened files are whole.
 };
 
-/// "same", "modified", "replaced", "gone".
+/// Returns "same", "modified", "replaced" or "gone".
 [[nodiscard]] HEFT_API std::string_view name(Freshness freshness) noexcept;
 
-/// Payload that is not what the file's own checksum says.
+/// Payload that does not match the checksum in its file. A result of Checkpoint::verify_checksums().
 struct Damage {
   std::string path;      ///< The file.
-  std::string tensor;    ///< The first tensor that lies in the damaged record.
-  std::string sentence;  ///< What was expected and found.
+  std::string tensor;    ///< The first tensor in the damaged record.
+  std::string sentence;  ///< What was expected and what was found.
 };
 
-/// A range of tensors: `for (const TensorView& t : checkpoint.tensors())`. It holds the checkpoint; views are made as it goes.
+/// A range of tensors, in file order. It holds the checkpoint, and makes a view when an element is accessed.
+///
+/// A value. Const members may be called from several threads.
+///
+/// Example:
+///   for (const heft::TensorView& tensor : checkpoint.tensors("*.q_proj.weight"))
+///     std::cout << tensor.name() << ' ' << heft::to_string(tensor.shape()) << '\n';
 class HEFT_API TensorRange {
  public:
+  /// An input iterator that returns views by value. Valid while its range lives.
   class HEFT_API iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -114,13 +137,16 @@ class HEFT_API TensorRange {
     std::size_t position_ = 0;
   };
 
+  /// Number of tensors.
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-  /// View number `position` < count(). Throws Error{out_of_range}.
+  /// Returns view number `position`. Throws Error{out_of_range} unless position < count().
   [[nodiscard]] TensorView operator[](std::size_t position) const;
-  /// Iterators are valid while this range lives.
+  /// Iterators are valid while this range lives and is not moved. Deleted for a temporary; a loop keeps one alive.
   [[nodiscard]] iterator begin() const& noexcept { return {this, 0}; }
   [[nodiscard]] iterator end() const& noexcept { return {this, count_}; }
+  iterator begin() const&& = delete;
+  iterator end() const&& = delete;
 
  private:
   friend class Checkpoint;
@@ -131,56 +157,74 @@ class HEFT_API TensorRange {
   bool all_ = false;
 };
 
-/// An opened checkpoint: shards, their catalogs, and what is made of them. A quarter of what the process may have open
-/// (RLIMIT_NOFILE), 4 to 256 files, stays open at most; a path is opened again only to regain a file that was given up,
-/// and what is found there must be the same file, or it is Error{changed_on_disk}.
+/// An opened checkpoint: its shards, their catalogs, and the tables made from them.
 ///
-/// One model or an Error: the identity of each file (device, inode, size, mtime, ctime) is recorded when it is opened, and
-/// compared after its headers were read, before the first and after the last byte of every load, and after every read
-/// under Access::read. A file that was written to meanwhile is Error{changed_on_disk} with what differs, so that no load
-/// hands out bytes of two models; links, modes and owners may change, and a file that was renamed, replaced by a rename or
-/// removed stays whole. That is as good as the kernel's word: stores through a shared mapping move no timestamp while
-/// their page is dirty already, a single write(2) that is under way when the file is opened moved it before, and a network
-/// file system may give two changes one time. (A local one does so within a tick of the kernel's clock: a file that was
-/// changed less than some milliseconds ago is opened that much later.) Views into a mapping show what the file
-/// holds now: freshness() before and after is the caller's.
+/// One model or an Error: heft records the identity of each file (device, inode, size, mtime, ctime) when it opens it,
+/// and compares it after the headers were read, before the first and after the last byte of every load, and after every
+/// read under Access::read. A file that was written to in between is Error{changed_on_disk}, which names the
+/// difference, so that no load returns bytes of two models. Changes of links, mode and owner are allowed; a file that
+/// was renamed, replaced by a rename, or removed is still whole for those who have it open.
 ///
-/// A handle: copies share what was opened. Const members may be called from several threads. Views and records hold what they need, so a
-/// Checkpoint may die first.
+/// The comparison detects what the kernel records. It does not detect stores through a shared mapping into a page that
+/// is already dirty (they update no timestamp), a single write(2) that is in progress when the file is opened (it
+/// updated the timestamp before), and two changes with one timestamp on a network file system. (Local file systems can
+/// give two changes within one tick of the kernel's clock the same timestamp; therefore open() waits until a file that
+/// was changed in the last milliseconds is older than a tick.) Views into a mapping show the current contents of the
+/// file: a program that serves from them calls freshness() itself.
+///
+/// At most a quarter of the files that the process may have open (RLIMIT_NOFILE), at least 4 and at most 256, stay
+/// open. A path is opened again only to replace a descriptor that was closed for that reason; another file found there
+/// is Error{changed_on_disk}.
+///
+/// A handle: copies share the opened files and tables. Const members may be called from several threads. Views, records
+/// and ranges hold what they need, so that the Checkpoint may be destroyed first. References that the getters return
+/// are valid while a copy of this Checkpoint lives; called on a temporary, the getters return copies.
+///
+/// Example:
+///   const heft::Checkpoint llama = heft::open("Meta-Llama-3-8B");
+///   const heft::TensorView embedding = llama.tensor("model.embed_tokens.weight");
+///   for (const std::string& note : llama.notes()) std::cerr << "note: " << note << '\n';
 class HEFT_API Checkpoint {
  public:
-  /// All tensors in file order: shards in the index's order (by name for a folder), within a shard by offset.
+  /// Returns all tensors in file order: shards in the index's order (by name for a folder), within a shard by offset.
   [[nodiscard]] TensorRange tensors() const;
-  /// Those whose flat name matches the glob: `*` any run of characters (dots too), `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives,
-  /// backslash quotes. A pattern that starts with "re:" is a regular expression (RE2) that must match the whole name; RE2 ends the process when
-  /// it cannot allocate. Throws Error{out_of_range} for a pattern that does not compile.
+  /// Returns the tensors whose flat name matches a glob: `*` is any run of characters (dots too), `?` one character,
+  /// `[abc]` and `[!a-z]` a class, `{a,b}` alternatives, a backslash quotes. A pattern that starts with "re:" is a
+  /// regular expression (RE2) that must match the whole name; RE2 terminates the process when it cannot allocate
+  /// memory. Throws Error{out_of_range} for a pattern that does not compile.
   [[nodiscard]] TensorRange tensors(std::string_view pattern) const;
-  /// By full flat name. Throws Error{not_found} naming the nearest names.
+  /// Returns the tensor of that full flat name. Throws Error{not_found}, which names the nearest names;
+  /// Error{type_mismatch} when the name is that of a value of another kind.
   [[nodiscard]] TensorView tensor(std::string_view name) const;
-  /// By full flat name, or nothing. Allocates for a tensor of more than 6 dims only (Dims), and throws std::bad_alloc then.
+  /// Returns the tensor of that full flat name, or nothing. Constant time. Throws std::bad_alloc only, for a tensor of
+  /// more than 6 dims (see Dims).
   [[nodiscard]] std::optional<TensorView> find(std::string_view name) const;
 
-  /// Root of the record tree, built on first use. A name of more than Limits::record_depth parts is one leaf of it, with a note.
+  /// Returns the root of the record tree, which the first call builds. A name of more than Limits::record_depth parts
+  /// is one leaf of it, with a note.
   [[nodiscard]] Record root() const;
-  /// Metadata of the checkpoint as a map record: safetensors' __metadata__ (of all shards; a key with differing values is listed under its
-  /// first), GGUF's keys. A null record when there is none.
+  /// Returns the metadata as a map record: safetensors' __metadata__ (of all shards; of a key with differing values the
+  /// first), GGUF's keys and values. A null record when there is none.
   [[nodiscard]] Record metadata() const;
 
+  /// The files, in file order.
   [[nodiscard]] const std::vector<ShardInfo>& shards() const& noexcept;
-  const std::vector<ShardInfo>& shards() const&& = delete;
-  /// Legal but odd things seen at open, for people, each a line of printable text: "total_size says 12, tensors have 16 bytes".
+  [[nodiscard]] std::vector<ShardInfo> shards() const&& { return shards(); }
+  /// Facts that open() met and that a user would want to see: weights that are not used, an index that disagrees with
+  /// its files, legal but unusual values. Each is a line of printable text.
   [[nodiscard]] const std::vector<std::string>& notes() const& noexcept;
-  const std::vector<std::string>& notes() const&& = delete;
-  /// Path as it was given to open().
+  [[nodiscard]] std::vector<std::string> notes() const&& { return notes(); }
+  /// The path as it was given to open().
   [[nodiscard]] const std::string& path() const& noexcept;
-  const std::string& path() const&& = delete;
-  /// Looks at the paths: one system call for each file. The worst of what it finds. To ask whether it is time to open the
-  /// path again; a load looks at the opened files itself. Throws Error{io} where a path cannot be examined.
+  [[nodiscard]] std::string path() const&& { return path(); }
+  /// Compares the paths with what was opened, by one system call for each file, and returns the largest difference. It
+  /// serves to decide when to open the path again; loads compare the opened files themselves. Throws Error{io} where a
+  /// path cannot be examined.
   [[nodiscard]] Freshness freshness() const;
-  /// Reads all payload that has a checksum (records of zip archives: PyTorch's, NumPy's) and compares. Empty: no damage, or nothing to compare.
-  /// Throws Error{io, changed_on_disk, out_of_memory}.
+  /// Reads all payload that has a checksum (records of zip archives: PyTorch's, NumPy's) and returns the records that
+  /// do not match. Empty also when the files contain no checksums. Throws Error{io, changed_on_disk, out_of_memory}.
   [[nodiscard]] std::vector<Damage> verify_checksums() const;
-  /// Bytes that the tables of this checkpoint take in memory (names, entries, index; the tree once built).
+  /// Bytes of memory that the tables of this checkpoint take: names, entries, index; the record tree once it is built.
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 
  private:
@@ -192,19 +236,31 @@ class HEFT_API Checkpoint {
 
 /// Opens a checkpoint: one file of any format, an index (`*.index.json`), or a folder.
 ///
-/// Reads headers only: cost grows with the number of tensors, not with bytes. The headers of many shards are read by up to eight threads, which
-/// are gone when open() returns. A folder is tried in Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index,
-/// flax_model.msgpack, its index; then variants (model.fp16.safetensors), Meta's consolidated.NN.pth, and the only file, index or complete
-/// set of numbered parts with an ending of weights. What a trainer keeps beside them (training_args.bin, optimizer.pt, ...) is never the
-/// model. The folder of a model in the cache of huggingface_hub (models--organization--name) stands for the snapshot of its refs/main,
-/// without one for its only snapshot. Weights that are there and not used are named in notes().
+/// Reads headers only: the cost grows with the number of tensors, not with their bytes. Up to eight threads read the
+/// headers of many shards; they have ended when open() returns. May be called from several threads.
 ///
-/// An index names the files of a model: all must be there. Tensors that lie in another of them than it says are taken from there, with a
-/// note; tensor() of one that lies in none is Error{not_found}. An index of which no file is there is not used where one complete set of
-/// numbered parts is, with a note.
+/// In a folder open() looks for, in Hugging Face's order: model.safetensors, its index, pytorch_model.bin, its index,
+/// flax_model.msgpack, its index; then variants (model.fp16.safetensors), Meta's consolidated.NN.pth, and the only
+/// file, index or complete set of numbered parts with a suffix of weights. Other files of a trainer (training_args.bin,
+/// optimizer.pt, ...) are never the model. A model's folder in the cache of huggingface_hub
+/// (models--organization--name) stands for the snapshot of its refs/main, without one for its only snapshot. Weights
+/// that exist and are not used are named in notes().
 ///
-/// Throws Error with path, tensor and offset: not_found, unrecognized, corrupt, ambiguous, limit_exceeded, unsupported, refused, io;
-/// changed_on_disk where a file was written to while its headers were read, or one of several was replaced meanwhile.
+/// An index names the files of a model: all must exist. A tensor that is in another of them than the index states is
+/// taken from there, with a note; tensor() of one that is in none is Error{not_found}. An index of whose files none
+/// exists is ignored, with a note, where the folder has one complete set of numbered parts.
+///
+/// Throws Error with path, tensor and offset:
+///   not_found        no such path, no weights in the folder, a missing shard
+///   unrecognized     the first bytes match no format
+///   corrupt          the file breaks a rule of its format, or is cut short
+///   ambiguous        duplicate names, overlapping ranges, several candidates in a folder
+///   limit_exceeded   a count, depth or size above OpenOptions::limits
+///   unsupported      a format (HDF5, ONNX, ...), version or compression that heft does not implement
+///   refused          a symlink or a global that the options forbid, a name outside the folder, not a regular file
+///   io               a system call failed: os_error()
+///   changed_on_disk  a file was written to while its headers were read, or one of several was replaced
+///   type_mismatch, out_of_range   an option that files of this format cannot use
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
 
 }  // namespace heft

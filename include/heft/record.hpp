@@ -1,4 +1,7 @@
-// heft/record.hpp: a node of the lazy tree that a checkpoint is shown as.
+// heft/record.hpp: a node of the record tree of a checkpoint.
+//
+// Checkpoint::root() is the tree of tensors and of the other values of a file, Checkpoint::metadata() the tree of its
+// metadata. Both are built on first use: programs that look tensors up by flat names do not pay for them.
 #pragma once
 
 #include <cstddef>
@@ -18,70 +21,90 @@ class Tree;
 struct RecordAccess;
 }
 
+/// The kinds of a record: a null, the scalars of pickles and metadata, the containers, a tensor, or an object of a
+/// class that heft has no reading of (opaque).
 enum class RecordKind : std::uint8_t { null, boolean, integer, real, text, bytes, list, map, tensor, opaque };
 
-/// The kind's name: "null", "boolean", ...
+/// Returns the kind's name as it is spelled in the source: "null", "boolean", ...
 HEFT_API std::string_view name(RecordKind kind) noexcept;
 
-/// A node of the tree: a container, a tensor, or a scalar of a pickle or of metadata. It holds the tree it belongs to.
+/// A node of the tree: a container, a tensor, or a scalar of a pickle or of metadata. It holds the tree that it belongs
+/// to, so that the Checkpoint may be destroyed first.
 ///
-/// The tree is made of flat names split at dots: "layers.0.weight" is reached as root["layers"][0]["weight"]. A
-/// container is a list when all its keys are the numbers 0..n-1 and it is not the root, else a map; keys keep the order
-/// of the file. A name that is both a leaf and a prefix ("a" and "a.b") makes a map whose own leaf stays reachable by
-/// its flat name in the Checkpoint, and as child "" of the map. Lookups with keys that hold dots work too, as the flat
-/// name relative to this node.
+/// The tree is made of flat names split at dots: "layers.0.weight" is root["layers"][0]["weight"]. A container is a
+/// list when its keys are exactly the numbers 0 to n-1 and it is not the root, else a map; keys keep the order of the
+/// file. A name that is both a leaf and a prefix ("a" and "a.b") makes a map; the leaf stays reachable as child "" of
+/// the map, and by its flat name in the Checkpoint. A key with dots is looked up as the flat name relative to this
+/// node.
 ///
-/// A value; two words. Const members may be called from several threads.
+/// Lookups chain. The Error of a chain names the first key that is missing.
+///
+/// A value: a pointer and a number; a copy costs one reference count. Const members may be called from several threads.
+///
+/// Example:
+///   const heft::Record layer = checkpoint.root()["model"]["layers"][0];
+///   const heft::TensorView up = layer["mlp.up_proj.weight"].tensor();
+///   if (const auto eps = layer.find("eps")) std::cout << eps->real() << '\n';
 class HEFT_API Record {
  public:
   /// A null record that belongs to no checkpoint.
   Record() noexcept;
 
+  /// Selects which of the value getters below succeeds.
   [[nodiscard]] RecordKind kind() const noexcept;
   /// Flat name of this node from the root: "model.layers.0". Empty for the root.
   [[nodiscard]] std::string path() const;
-  /// Finer word of the format for it, for people: "tuple", "OrderedDict", "torch.Size"; empty where there is none.
-  [[nodiscard]] std::string_view detail() const noexcept;
+  /// The format's more precise word for the kind, for people: "tuple", "OrderedDict", "torch.Size"; empty where there
+  /// is none. Borrowed as text().
+  [[nodiscard]] std::string_view detail() const& noexcept;
+  [[nodiscard]] std::string detail() const&& { return std::string(detail()); }
 
-  /// Number of children of a list, map or opaque; 0 for the rest.
+  /// Number of children of a list, map or opaque record; 0 for all others.
   [[nodiscard]] std::size_t count() const noexcept;
-  /// Child of a map by key, of a list by its number as text. Throws Error{not_found} naming the full path of the
-  /// missing key and the nearest keys; Error{type_mismatch} when this is no container.
+  /// Returns the child of a map by key, of a list by its number as text. Throws Error{not_found}, which names the full
+  /// path of the missing key and the nearest keys; Error{type_mismatch} when this record is not a container.
   [[nodiscard]] Record operator[](std::string_view key) const;
-  /// Child of a list (or of a map with that number as a key). Throws as above.
+  /// Returns a child of a list, or of a map with that number as a key. Throws as above.
   [[nodiscard]] Record operator[](std::size_t index) const;
   [[nodiscard]] Record operator[](int index) const;
-  /// As operator[], but nothing when it is not there or this is no container. Where a name is both a leaf and a prefix
-  /// ("a" and "a.b"), find("a") is the map that holds "b", and find("") of that map the leaf; a list with a key that is
-  /// no number is a map, its keys as they are spelled. Every tensor is also found by its flat name from the root,
-  /// whatever the tree looks like.
+  /// As operator[], but returns nothing when the key is missing or this record is not a container. Where a name is both
+  /// a leaf and a prefix ("a" and "a.b"), find("a") is the map that contains "b", and find("") of that map the leaf.
+  /// Every tensor is also found by its flat name from the root, whatever the shape of the tree.
   [[nodiscard]] std::optional<Record> find(std::string_view key) const noexcept;
-  /// Child `position` < count() in order, and its key (a number as text, for lists). Throws Error{out_of_range}.
+  /// Child number `position` in order, and its key (for lists, the number as text). Throw Error{out_of_range} unless
+  /// position < count().
   [[nodiscard]] Record child(std::size_t position) const;
   [[nodiscard]] std::string key(std::size_t position) const;
 
-  /// The values. Each throws Error{type_mismatch} saying the path and what it is instead.
+  /// The values. Each throws Error{type_mismatch}, which names the path and the kind found, for a record of another
+  /// kind.
   [[nodiscard]] TensorView tensor() const;
   [[nodiscard]] bool boolean() const;
-  /// Also Error{out_of_range} for an integer that does not fit; natural() also for a negative one.
+  /// Also Error{out_of_range} for an integer that does not fit the type; for natural() a negative one too.
   [[nodiscard]] std::int64_t integer() const;
   [[nodiscard]] std::uint64_t natural() const;
-  /// A real; integers convert when exact.
+  /// A real, or an integer that is exact as a double; Error{out_of_range} for one that is not.
   [[nodiscard]] double real() const;
-  /// Borrowed: valid while a Record of this tree lives.
-  [[nodiscard]] std::string_view text() const;
-  /// Bytes; also, little-endian in two's complement, an integer that neither integer() nor natural() can hold.
+  /// A text, as the file spells it: escape it before it reaches a terminal. Borrowed: valid while a Record of this
+  /// tree, or its Checkpoint, lives. On a temporary (`record["name"].text()`) a copy, because that Record can be the
+  /// last.
+  [[nodiscard]] std::string_view text() const&;
+  [[nodiscard]] std::string text() const&& { return std::string(text()); }
+  /// Bytes; also an integer that fits neither integer() nor natural(), in little-endian two's complement.
   [[nodiscard]] Bytes bytes() const;
-  /// The elements of a list of numbers, as a view of shape [count()] whose dtype is the list's: that which the format
-  /// gives its numbers, else boolean, i64 (u64 where one needs it) or f64. The view is spelled (TensorView::is_spelled()):
-  /// materialize() gathers and converts, bytes() and as() refuse. Throws Error{type_mismatch} when this is no list, when
-  /// an item is no number or of another kind than the first, and for numbers of JSON, which have no type;
-  /// Error{out_of_range} for integers that fit no type of 64 bits.
+  /// Returns the elements of a list of numbers as a view of shape [count()]. Its dtype is the one that the format
+  /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled
+  /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. Throws
+  /// Error{type_mismatch} when this is not a list, when an item is not a number or of another kind than the first, and
+  /// for numbers of JSON, which have no type; Error{out_of_range} for integers that fit no type of 64 bits.
   [[nodiscard]] TensorView numbers() const;
-  /// For an opaque record: "module.name" of what it would have been; its children are "arguments" and "state".
-  [[nodiscard]] std::string_view class_name() const;
+  /// For an opaque record: "module.name" of the class that the pickle names. heft does not construct it: its children
+  /// are "arguments" and "state". Borrowed as text().
+  [[nodiscard]] std::string_view class_name() const&;
+  [[nodiscard]] std::string class_name() const&& { return std::string(class_name()); }
 
-  /// Tensors in this subtree, and the sum of their size_bytes(). Each tensor counts once for each path; saturates. The first call adds up the whole tree.
+  /// Number of tensors in this subtree, and the sum of their size_bytes(). A tensor counts once for each path to it;
+  /// sums saturate. The first call of the two walks the whole tree, later ones are constant time.
   [[nodiscard]] std::uint64_t tensor_count() const;
   [[nodiscard]] std::uint64_t tensor_bytes() const;
 

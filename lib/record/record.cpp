@@ -77,7 +77,7 @@ Record::Record() noexcept = default;
 
 RecordKind Record::kind() const noexcept { return tree_ ? tree_->kind(node_) : RecordKind::null; }
 std::string Record::path() const { return tree_ ? tree_->path(node_) : std::string(); }
-std::string_view Record::detail() const noexcept { return tree_ ? tree_->detail(node_) : std::string_view(); }
+std::string_view Record::detail() const& noexcept { return tree_ ? tree_->detail(node_) : std::string_view(); }
 std::size_t Record::count() const noexcept { return tree_ ? tree_->count(node_) : 0; }
 
 std::optional<Record> Record::find(std::string_view key) const noexcept {
@@ -153,7 +153,7 @@ double Record::real() const {
   return whole->negative ? -value : value;
 }
 
-std::string_view Record::text() const {
+std::string_view Record::text() const& {
   if (kind() != RecordKind::text) fail_kind(*this, "text");
   const format::Node node = *tree_->value(node_);
   return {node.text, node.count};
@@ -167,7 +167,7 @@ Bytes Record::bytes() const {
   return {std::as_bytes(std::span(node.text, node.count)), tree_};
 }
 
-std::string_view Record::class_name() const {
+std::string_view Record::class_name() const& {
   if (kind() != RecordKind::opaque) fail_kind(*this, "an opaque record");
   return tree_->class_name(node_);
 }

@@ -115,6 +115,11 @@ bool TensorView::is_contiguous() const noexcept {
 
 std::span<const Piece> TensorView::pieces() const& noexcept { return ViewAccess::pieces(*this); }
 
+std::vector<Piece> TensorView::pieces() const&& {
+  const std::span<const Piece> borrowed = ViewAccess::pieces(*this);
+  return {borrowed.begin(), borrowed.end()};
+}
+
 std::string_view TensorView::shard_path() const& noexcept {
   if (pieces_ && !pieces_->empty()) return pieces_->front().part.shard_path();
   return source_ ? source_->path() : std::string_view();

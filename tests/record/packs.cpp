@@ -161,7 +161,7 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
         plain_record(map({text("reals"), many(count, real), text("integers"), many(count, mixed), text("flags"),
                           many(count, [](std::size_t i) { return test::pack::boolean(i % 2 == 1); })})));
     const Checkpoint burn = open(path);
-    CHECK(burn.tensors().begin() == burn.tensors().end());
+    CHECK(burn.tensors().empty());
     const Record fc = burn.root()["fc"];
     CHECK(fc["reals"].kind() == RecordKind::list);
     CHECK(fc["reals"].count() == count);
