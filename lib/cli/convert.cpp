@@ -17,7 +17,7 @@
 #include "heft/remap.hpp"
 #include "heft/save.hpp"
 #include "save/dtypes.hpp"
-#include "save/shards.hpp"
+#include "save/layout.hpp"
 #include "record/left_out.hpp"
 
 namespace heft::cli {

@@ -3,97 +3,128 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <string_view>
-#include <system_error>
+#include <compare>
+#include <optional>
+#include <set>
+#include <tuple>
 
-#include "core/text.hpp"
 #include "heft/error.hpp"
-#include "save/metadata.hpp"
+#include "heft/plan.hpp"
+#include "mmap/unique_number.hpp"
+#include "record/view_access.hpp"
 
 namespace heft::engine {
 namespace {
 
-constexpr std::string_view index_suffix = ".safetensors.index.json";
-constexpr std::string_view name_in_folder = "model.safetensors";  // the name that transformers uses
+std::uint64_t written_bytes(const SaveItem& item) { return bytes_for(item.dtype, item.view.shape()); }
 
-struct FormatRow {
-  std::string_view suffix;
-  SaveFormat format;
-  bool has_shards;
-};
-constexpr auto formats = std::to_array<FormatRow>({
-    {".safetensors", SaveFormat::safetensors, true},
-    {".npz", SaveFormat::npz, false},
-    {".gguf", SaveFormat::gguf, false},
-});
+std::string stem_of(const std::string& name) { return name.substr(0, name.rfind('.')); }
+std::string suffix_of(const std::string& name) { return name.substr(name.rfind('.')); }
 
-const FormatRow* row_of(const std::filesystem::path& path, SaveFormat asked) {
-  const std::string suffix = path.extension().string();
-  const auto row = std::ranges::find_if(formats, [&](const FormatRow& each) {
-    return asked == SaveFormat::by_suffix ? each.suffix == suffix : each.format == asked;
-  });
-  return row == formats.end() ? nullptr : &*row;
+std::vector<std::string> numbered(const std::string& stem, const std::string& suffix, std::size_t count) {
+  std::vector<std::string> names;
+  for (std::size_t i = 1; i <= count; ++i) names.push_back(fmt::format("{}-{:05}-of-{:05}{}", stem, i, count, suffix));
+  return names;
 }
 
-bool is_folder(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return !path.has_filename() || std::filesystem::is_directory(path, ignored);
+constexpr std::string_view index_suffix = ".index.json";
+
+// Returns the names of the shards of the checkpoint that `index` describes; nothing when it cannot be opened.
+std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, const std::string& index) {
+  const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
+  std::vector<std::string> names;
+  try {
+    const Checkpoint old = open(path, {.access = Access::read});  // its names alone are asked for
+    for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::out_of_memory) throw;
+    return std::nullopt;
+  }
+  return names;
 }
 
-// npz has no metadata. Metadata of the source are dropped with a note; metadata that the caller adds are an Error.
-SaveLayout npz_layout(const SaveOptions& options, std::vector<std::string>& notes) {
-  if (!options.metadata.empty())
-    throw Error(ErrorCode::unsupported,
-                fmt::format("npz has no metadata to hold '{}'", core::escaped(options.metadata.front().first)));
-  if (const std::size_t count = options.keep_metadata.count(); count != 0)
-    notes.push_back(fmt::format("{} metadata values are not kept: npz has none", count));
-  return format::npz_blueprint;
-}
+std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
 
-SaveLayout gguf_layout(std::span<const SaveItem> items, const SaveOptions& options, std::vector<std::string>& notes) {
-  const bool converted =
-      std::ranges::any_of(items, [](const SaveItem& item) { return item.dtype != item.view.dtype(); });
-  return [pairs = gguf_metadata(options.keep_metadata, options.metadata, converted, notes)](
-             std::span<const format::Declaration> tensors) { return format::gguf_blueprint(tensors, pairs); };
-}
-
-SaveLayout safetensors_layout(const SaveOptions& options, std::vector<std::string>& notes) {
-  return [metadata = text_metadata(options.keep_metadata, options.metadata, notes)](
-             std::span<const format::Declaration> tensors) { return format::safetensors_blueprint(tensors, metadata); };
+// Orders views by source, first byte, dtype and layout: equal when they view the same bytes in the same layout.
+std::strong_ordering compare_places(const TensorView& a, const TensorView& b) noexcept {
+  const auto place = [](const TensorView& view) { return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype()); };
+  if (const auto order = place(a) <=> place(b); order != 0) return order;
+  if (const auto order = compare(a.shape(), b.shape()); order != 0) return order;
+  return compare(a.strides(), b.strides());
 }
 
 }  // namespace
 
-SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& options) {
-  SaveTarget target{.path = path};
-  if (path.filename().string().ends_with(index_suffix)) {
-    target.path.replace_extension().replace_extension();  // ".json", ".index"
-    target.indexed = true;
-  } else if (row_of(path, options.format) == nullptr && is_folder(path)) {
-    target.path /= name_in_folder;
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes) {
+  std::vector<std::span<const SaveItem>> groups;
+  std::size_t begin = 0;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const std::uint64_t more = written_bytes(items[i]);
+    if (most_bytes != 0 && i != begin && (more > most_bytes || bytes > most_bytes - more)) {
+      groups.push_back(items.subspan(begin, i - begin));
+      begin = i;
+      bytes = 0;
+    }
+    bytes += more;
   }
-  const FormatRow* row = row_of(target.path, options.format);
-  if (row == nullptr)
-    throw Error(
-        ErrorCode::unsupported,
-        "expected a folder, or a path that ends in .safetensors, .safetensors.index.json, .npz or .gguf to name the "
-        "format",
-        {.path = path.string()});
-  target.format = row->format;
-  if ((options.shard_bytes != 0 || target.indexed) && !row->has_shards)
-    throw Error(ErrorCode::unsupported,
-                fmt::format("{} is written as one file: shards of a given size are safetensors only", row->suffix),
-                {.path = path.string()});
-  return target;
+  groups.push_back(items.subspan(begin));
+  return groups;
 }
 
-SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const SaveOptions& options,
-                     std::vector<std::string>& notes) {
-  switch (format) {
-    case SaveFormat::npz: return npz_layout(options, notes);
-    case SaveFormat::gguf: return gguf_layout(items, options, notes);
-    default: return safetensors_layout(options, notes);
+SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count) {
+  SaveNames names;
+  names.single = name;
+  names.index = name + ".index.json";
+  const auto there = folder.names_if_listed();
+  const auto taken = [&](const std::string& shard) { return there && std::ranges::binary_search(*there, shard); };
+  const auto unlike = [&] { return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number())); };
+  // In a folder that cannot be listed, any name may be taken.
+  names.shards = numbered(there ? stem_of(name) : unlike(), suffix_of(name), count);
+  while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(unlike(), suffix_of(name), count);
+  return names;
+}
+
+OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
+  OldShards old;
+  const std::string index = name + std::string(index_suffix);
+  if (!folder.has_file(index)) return old;
+  old.index = index;
+  // A checkpoint whose index cannot be read can be replaced, but its shards are not known and stay.
+  auto shards = shards_of(folder, index);
+  if (!shards) return old;
+  const auto there = folder.names_if_listed();
+  if (!there) return old;
+  std::set<std::string> kept = {name};
+  for (const std::string& other : *there) {
+    if (!other.ends_with(index_suffix) || other == index) continue;
+    const auto named = shards_of(folder, other);
+    if (!named) return old;
+    kept.insert(named->begin(), named->end());
+  }
+  std::erase_if(*shards, [&](const std::string& shard) { return kept.contains(shard); });
+  old.shards = *std::move(shards);
+  return old;
+}
+
+std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items) {
+  std::vector<const SaveItem*> stored;
+  for (const SaveItem& item : items)
+    if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
+  std::ranges::stable_sort(stored, [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
+  std::vector<std::pair<std::string, std::string>> tied;
+  const SaveItem* first = nullptr;
+  for (const SaveItem* item : stored) {
+    if (first != nullptr && compare_places(first->view, item->view) == 0) tied.emplace_back(item->view.name(), first->view.name());
+    else first = item;
+  }
+  return tied;
+}
+
+void require_convertible(std::span<const SaveItem> items) {
+  for (const SaveItem& item : items) {
+    LoadPlan plan;
+    plan.add(item.view, item.dtype);
   }
 }
 

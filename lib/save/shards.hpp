@@ -1,33 +1,45 @@
-// save/shards.hpp: the written formats: which one a path selects, and which of a checkpoint's metadata each keeps.
+// save/shards.hpp: decisions before a save: which tensors share a file, and the names of the files.
 #pragma once
 
-#include <filesystem>
-#include <functional>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "format/file_plan.hpp"
 #include "heft/save.hpp"
+#include "mmap/file.hpp"
 
 namespace heft::engine {
 
-/// The target that a path and SaveOptions select.
-struct SaveTarget {
-  std::filesystem::path path;  ///< Of the single file; the name of an index is this plus ".index.json".
-  SaveFormat format = SaveFormat::safetensors;
-  bool indexed = false;  ///< Write shards and an index even when one file is enough.
+/// Returns consecutive items in groups of at most `max_bytes` as written (0: one group). A larger item is a group
+/// alone. Returns at least one group.
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes);
+
+/// Names of a checkpoint's files in their folder.
+struct SaveNames {
+  std::string single;               ///< The requested name.
+  std::string index;
+  std::vector<std::string> shards;  ///< None of them exists yet.
 };
 
-/// Throws Error{unsupported} for a path that names no format, and for shards in a format without shards.
-SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& options);
+/// Returns names for `count` shards of `name` ("model.safetensors"), none of which exists in the folder.
+SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::size_t count);
 
-/// Plans a file of the declared tensors, with metadata chosen by layout_of().
-using SaveLayout = std::function<format::Blueprint(std::span<const format::Declaration>)>;
+/// The existing index of `name`, and those of its shards that no other index of the folder names. They can be removed
+/// when `name` has been written again.
+struct OldShards {
+  std::string index;                ///< Empty: there is none.
+  std::vector<std::string> shards;  ///< Without `name` itself. Empty if an index of the folder cannot be read.
+};
 
-/// Returns the layout of files in `format`. Adds a note for values of SaveOptions::keep_metadata that the format cannot
-/// hold. Throws Error{unsupported} for pairs of SaveOptions::metadata that it cannot hold.
-SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const SaveOptions& options,
-                     std::vector<std::string>& notes);
+/// Returns the old index and shards of `name` ("model.safetensors").
+OldShards old_shards(const mmap::Folder& folder, const std::string& name);
+
+/// Returns {name, name of the first item that views the same bytes in the same layout} for each item after the first.
+std::vector<std::pair<std::string, std::string>> tied_items(std::span<const SaveItem> items);
+
+/// Throws as LoadPlan::add() for an item that cannot be materialized as its dtype.
+void require_convertible(std::span<const SaveItem> items);
 
 }  // namespace heft::engine
