@@ -10,7 +10,7 @@ std::atomic<std::uint64_t> count = 0;
 
 }  // namespace
 
-// The forms not replaced here (arrays, nothrow) call these; aligned ones are not counted.
+// The forms for arrays and nothrow call these. Aligned forms are not counted.
 void* operator new(std::size_t bytes) {
   count.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;

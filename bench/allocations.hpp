@@ -1,11 +1,11 @@
-// bench/allocations.hpp: how often this program, and the libraries in it, asked the language for memory.
+// bench/allocations.hpp: the count of allocations by this program and its libraries.
 #pragma once
 
 #include <cstdint>
 
 namespace bench {
 
-/// Calls of operator new so far, on all threads.
+/// Returns the calls of operator new so far, on all threads.
 std::uint64_t allocation_count() noexcept;
 
 }  // namespace bench

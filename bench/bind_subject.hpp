@@ -1,5 +1,5 @@
-// What heft-micro binds: a struct for a Llama, and a checkpoint of its 292 tensors, tiny ones: binding makes views, so
-// sizes do not matter.
+// bench/bind_subject.hpp: the struct of a Llama that heft-micro binds, and a checkpoint of its 292 tensors. The tensors
+// are tiny, because binding makes views and does not depend on sizes.
 #pragma once
 
 #include <cstddef>
@@ -71,7 +71,7 @@ struct Llama {
 
 inline constexpr std::size_t llama_tensors = 292;
 
-/// Opened; its file is gone from the disk.
+/// Returns the opened checkpoint. Its file is already removed from the disk.
 heft::Checkpoint tiny_llama();
 
 }  // namespace bench

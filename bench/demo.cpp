@@ -40,7 +40,7 @@ void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
     ++total.tensors, total.bytes += view.size_bytes();
   }
   const heft::ShardInfo& first = checkpoint.shards().front();
-  fmt::print("\n1. What is in it: {} of {}, {:.1f} MB, opened in {:.2f} ms\n", first.format,
+  fmt::print("\n1. Contents: {} of {}, {:.1f} MB, opened in {:.2f} ms\n", first.format,
              checkpoint.shards().size() == 1 ? "one file" : fmt::format("{} files", checkpoint.shards().size()),
              megabytes(file_bytes(checkpoint)), open_seconds * 1e3);
   for (const auto& [dtype, total] : totals)
@@ -54,7 +54,7 @@ void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
   if (root.count() > 6) fmt::print("   ... {} more\n", root.count() - 6);
 }
 
-// The first matrix that a tensor parallel rank would cut.
+// Returns the first matrix that a tensor parallel rank would cut.
 std::optional<heft::TensorView> a_matrix(const heft::Checkpoint& checkpoint) {
   for (const heft::TensorView& view : checkpoint.tensors())
     if (view.rank() == 2 && view.shape()[0] % 8 == 0 && view.shape()[0] > 0 && view.shape()[1] > 4 && view.has_data())
@@ -95,15 +95,15 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
   const heft::Weights weights = heft::materialize(plan, options);
   bar.clear();
   const heft::LoadStats& stats = weights.stats();
-  fmt::print("\n3. All of it in memory of its own: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n",
+  fmt::print("\n3. All tensors, copied into memory: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n",
              weights.count(), megabytes(stats.bytes_written), stats.seconds,
              megabytes(stats.bytes_written) / 1e3 / stats.seconds, stats.threads);
   for (const heft::PathUse& use : stats.paths)
     fmt::print("   {:.1f} MB by path {} ({})\n", megabytes(use.bytes), heft::name(use.path), heft::name(use.reason));
   const std::uint64_t peak = peak_resident_of(getpid());
   fmt::print(
-      "\n4. Memory: peak {:.1f} MB resident; the files have {:.1f} MB ({:.3f} x); {:.1f} MB were there before the "
-      "load, which promised at most {:.1f} MB\n",
+      "\n4. Memory: peak {:.1f} MB resident; the files have {:.1f} MB ({:.3f} x); {:.1f} MB were resident before the "
+      "load, whose plan stated a peak of {:.1f} MB\n",
       megabytes(peak), megabytes(file_bytes(checkpoint)),
       static_cast<double>(peak) / static_cast<double>(file_bytes(checkpoint)), megabytes(before.resident),
       megabytes(plan.peak_bytes(options)));

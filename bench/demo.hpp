@@ -1,12 +1,13 @@
-// bench/demo.hpp: the main job, shown in a minute: what is in a checkpoint, one slice of it, all of it in memory, and
-// what that took.
+// bench/demo.hpp: a demonstration of the main job: a checkpoint's contents, one slice, a whole load, and its time and
+// memory.
 #pragma once
 
 #include <filesystem>
 
 namespace bench {
 
-/// Prints to standard output; a bar on standard error. Throws heft::Error for a path that heft cannot open.
+/// Prints to standard output, and a progress bar to standard error. Throws heft::Error for a path that heft cannot
+/// open.
 void show(const std::filesystem::path& checkpoint, unsigned threads);
 
 }  // namespace bench

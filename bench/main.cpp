@@ -1,7 +1,9 @@
-// heft-bench: the command line. One sub-command a question; see bench/README.md.
+// heft-bench: the command line. One sub-command per scenario; see bench/README.md.
 #include <sched.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -47,7 +49,8 @@ Target make_target(const Options& o, const Recipe& recipe) {
   return {path, path.filename().string()};
 }
 
-// A path when there is such a file, or when it is no model's name; else the model, made if need be.
+// Returns the checkpoint at the path `model` if it exists; else the model of that name, which is made if it is not
+// cached. Throws for a path that does not exist.
 Target target_of(const Options& o) {
   if (std::filesystem::exists(o.model)) return {o.model, std::filesystem::path(o.model).filename().string()};
   if (!is_model_name(o.model) && o.model.find('/') != std::string::npos)
@@ -73,10 +76,10 @@ void write_json(const std::string& path, const std::vector<Table>& tables) {
   out.open('{').member("machine", machine()).key("tables").open('[');
   for (const Table& table : tables) to_json(table, out);
   out.close(']').close('}');
-  if (!(std::ofstream(path) << out.str() << '\n')) throw std::runtime_error(fmt::format("{}: cannot be written", path));
+  if (!(std::ofstream(path) << out.str() << '\n')) throw std::runtime_error(fmt::format("write(\"{}\"): {}", path, std::strerror(errno)));
 }
 
-// A peer may fail; heft and the yardsticks may not.
+// Throws if heft or a yardstick failed. Peers are allowed to fail.
 void refuse_failures(const std::vector<Table>& tables) {
   for (const Table& table : tables)
     for (const Row& row : table.rows)
@@ -151,17 +154,17 @@ void add_target(CLI::App& command, Options& o) {
   command.add_option("--stored", o.stored,
                      "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
-  command.add_option("--cache", o.cache, "Folder that keeps what was made")->capture_default_str();
+  command.add_option("--cache", o.cache, "Folder that keeps the checkpoints made")->capture_default_str();
 }
 
-// Words between commas; the one that follows is the model.
+// Adds a list of words separated by commas. The next word is not part of it, because it is the model.
 template <class List>
 void add_list(CLI::App& command, const char* name, List& list, const char* text) {
   command.add_option(name, list, text)->delimiter(',')->allow_extra_args(false)->capture_default_str();
 }
 
 void add_measuring(CLI::App& command, Options& o) {
-  command.add_option("--rounds", o.settings.run.rounds, "Rounds; medians are given")->capture_default_str();
+  command.add_option("--rounds", o.settings.run.rounds, "Rounds; medians are reported")->capture_default_str();
   command.add_option("--threads", o.settings.threads, "Threads of heft and of the yardsticks")->capture_default_str();
   add_list(command, "--state", o.states, "States of the page cache: warm, cold, half");
   command.add_flag("!--no-peers", o.settings.peers, "Leave other loaders out");
@@ -182,7 +185,7 @@ CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* 
 void add_scenarios(CLI::App& app, Options& o) {
   add_scenario(app, o, "open", "Time until every tensor is named", [&o] { ask_about_target(o, open_tables); });
   add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { ask_about_target(o, view_tables); });
-  add_scenario(app, o, "slice", "One tensor parallel rank's part beside the whole",
+  add_scenario(app, o, "slice", "One tensor parallel rank's part compared with the whole",
                [&o] { ask_about_target(o, slice_tables); });
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { ask_memory(o); });
   CLI::App* lists = add_scenario(app, o, "lists", "Lists of numbers (Burn's) beside the same tensors as bytes; for several --stored",
@@ -193,15 +196,15 @@ void add_scenarios(CLI::App& app, Options& o) {
       ->capture_default_str();
   CLI::App* materialize =
       add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
-  add_list(*materialize, "--dtype", o.dtypes, "Convert to these; 'stored' is as it is");
+  add_list(*materialize, "--dtype", o.dtypes, "Convert to these; 'stored': do not convert");
   add_list(*materialize, "--into", o.destinations, "fresh, reused");
   add_list(*materialize, "--cut", o.settings.cuts,
-           "whole, transposed, dim0, dim1: what of each matrix (dims: one rank of 8)");
+           "whole, transposed, dim0, dim1: the part of each matrix (dims: one rank of 8)");
   materialize->add_flag_callback(
       "--transposed", [&o] { o.settings.cuts = {"transposed"}; }, "As --cut transposed");
 }
 
-// How the parent starts its children; not for people.
+// Adds the hidden sub-command by which the parent starts its children.
 void add_child(CLI::App& app, Options& o, int& status) {
   CLI::App* child = app.add_subcommand("child", "")->group("");
   child->add_option("subject", o.subject)->required();
@@ -248,7 +251,7 @@ int run_command_line(int argc, char** argv) {
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a child that has ended is reported, not mourned
+  std::signal(SIGPIPE, SIG_IGN);  // a child that has ended is reported by its empty answer
   try {
     return bench::run_command_line(argc, argv);
   } catch (const std::exception& error) {

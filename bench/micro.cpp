@@ -1,7 +1,8 @@
-// What single calls cost: lookup by name, a view cut and typed, a walk of the tree, a glob, a struct bound. And that
-// the first two allocate nothing.
+// The cost of single calls: a lookup by name, a slice with a typed view, a walk of the tree, a glob, a binding of a
+// struct. Most also count allocations; the first two make none.
 //
-// usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: best one of many tensors (heft-bench make deepseek-v3)
+// usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: one of many tensors, such as heft-bench make
+// deepseek-v3
 #include <exception>
 #include <string>
 #include <vector>
@@ -17,11 +18,11 @@ namespace {
 
 struct Subject {
   heft::Checkpoint checkpoint;
-  std::vector<std::string> names;     // in an order that no cache foresees
+  std::vector<std::string> names;     // in an order that prefetching does not predict
   std::vector<std::string> matrices;  // bf16, two dims, the first divisible by 8
 };
 
-// Every name once, in steps that share no factor with their number.
+// Returns every name once, in steps of a prime. Requires that the prime does not divide their number.
 std::vector<std::string> scattered(std::vector<std::string> names) {
   std::vector<std::string> out;
   std::size_t at = 0;

@@ -1,4 +1,4 @@
-// bench/progress.hpp: a bar on standard error while something long runs; nothing where that is no terminal.
+// bench/progress.hpp: a progress bar on standard error; draws nothing if standard error is no terminal.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +8,15 @@ namespace bench {
 
 class Progress {
  public:
-  /// `label` stands before the bar. A total of 0 shows nothing.
+  /// `label` is drawn before the bar. A total of 0 draws nothing.
   Progress(std::string label, std::uint64_t total);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// How far it has come, in the total's unit. Draws at most once for each per cent.
+  /// Sets the progress, in the unit of the total. Draws at most once for each per cent.
   void at(std::uint64_t done);
-  /// Takes the bar off the terminal; the next at() draws it again.
+  /// Erases the bar; the next at() draws it again.
   void clear();
   void add(std::uint64_t more) { at(done_ + more); }
 

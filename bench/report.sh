@@ -1,8 +1,9 @@
 #!/bin/sh
-# Asks every question of bench/README.md and keeps the answers in bench/results: text, JSON and, where matplotlib is installed, pictures.
+# Runs every scenario of bench/README.md and writes the results to bench/results: text, JSON and, if matplotlib is
+# installed, pictures.
 #
-# usage: bench/report.sh [OPTION...]    options of heft-bench that all scenarios take: --python P, --cache DIR, --rounds N, --no-peers
-# Takes about 30 GB of disk in the cache folder, and an hour.
+# usage: bench/report.sh [OPTION...]    options of heft-bench that all scenarios take: --python P, --cache DIR, --rounds
+# N, --no-peers Requires about 30 GB of disk in the cache folder, and an hour.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bench=$here/../build-release/bench

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets the machine up, builds heft as users get it, and runs the main job: see bench/README.md.
+# Sets the machine up, builds heft with release options, and runs the main job: see bench/README.md.
 #
 # usage: bench/run.sh [PATH]    PATH: a checkpoint to measure instead of a generated one
 set -eu

@@ -46,7 +46,7 @@ class Pipe {
   std::array<int, 2> ends_ = {-1, -1};
 };
 
-/// A started program with its two pipes; waited for when it goes.
+/// A started program with its two pipes. The destructor waits until it has ended.
 class Process {
  public:
   explicit Process(const std::vector<std::string>& command) {
@@ -75,7 +75,7 @@ class Process {
   void say(std::string_view line) {
     [[maybe_unused]] const ssize_t wrote = ::write(to_.write_end(), line.data(), line.size());
   }
-  // The next line of the protocol; empty when the child has ended.
+  // Returns the next line of the protocol; empty when the child has ended.
   std::string hear() {
     std::string line;
     char c = 0;
@@ -88,7 +88,7 @@ class Process {
   pid_t id_ = 0;
 };
 
-/// Samples a process's memory until it goes out of scope.
+/// Samples a process's memory until finish(), or until it goes out of scope.
 class Sampler {
  public:
   Sampler(pid_t process, Clock::time_point begin, double interval)
@@ -116,7 +116,7 @@ bool refused(const std::string& line, Sample& sample) {
   if (sample.absent || said.starts_with("failed "))
     sample.failure = said.substr(7);
   else if (said.empty())
-    sample.failure = "ended without a word";
+    sample.failure = "the child ended without an answer";
   return !sample.failure.empty();
 }
 
@@ -126,7 +126,7 @@ void read_result(const std::string& line, Sample& sample) {
   std::string done;
   words >> done >> sample.seconds >> sample.bytes;
   std::getline(words >> std::ws, sample.note);
-  if (done != "done" || sample.seconds <= 0) sample.failure = fmt::format("said '{}'", line);
+  if (done != "done" || sample.seconds <= 0) sample.failure = fmt::format("expected 'done SECONDS BYTES', found '{}'", line);
 }
 
 void watch_work(Process& process, const Watch& watch, Sample& sample) {

@@ -1,11 +1,11 @@
-// bench/harness/child.hpp: runs one subject in a process of its own and watches it from outside, so that heft, the
-// yardsticks and programs in other languages are measured by the same instrument.
+// bench/harness/child.hpp: runs one subject in a child process and measures it from outside, so that heft, the
+// yardsticks and programs in other languages are measured in the same way.
 //
-// What the two say to each other, one line each:
-//   child  -> "ready"                               set up; nothing of the checkpoint has been read
-//   parent -> "go"                                  counters noted, page cache in the wanted state
-//   child  -> "done SECONDS BYTES NOTE..."          all results still held
-//   parent -> "bye"                                 counters noted
+// The protocol, one line per message:
+//   child  -> "ready"                               set up; no payload of the checkpoint has been read
+//   parent -> "go"                                  counters are recorded, the page cache is in the wanted state
+//   child  -> "done SECONDS BYTES NOTE..."          all results are still in memory
+//   parent -> "bye"                                 counters are recorded
 // or, instead of ready or done: "absent REASON", "failed REASON".
 #pragma once
 
@@ -26,12 +26,12 @@ struct Moment {
 
 struct Sample {
   double seconds = 0;
-  std::uint64_t bytes = 0;  ///< Payload bytes that the subject says it handled.
-  std::string note;         ///< What it says about how.
-  std::string failure;      ///< Not empty: it did not run, and why.
-  bool absent = false;      ///< What it needs is not installed.
-  Memory baseline;          ///< Before the work: a Python interpreter and its modules, a destination made beforehand.
-  Memory peak;              ///< Resident: VmHWM. Anonymous and file: the largest that were sampled.
+  std::uint64_t bytes = 0;  ///< Payload bytes that the subject reports.
+  std::string note;         ///< Details that the subject reports.
+  std::string failure;      ///< The reason why it did not run; empty if it ran.
+  bool absent = false;      ///< A program or library that it requires is not installed.
+  Memory baseline;          ///< Before the work: a Python interpreter and its modules, a destination made in advance.
+  Memory peak;              ///< Resident: VmHWM. Anonymous and file: the largest sampled.
   Counters used;
   std::vector<Moment> timeline;
 };
@@ -43,7 +43,8 @@ struct Watch {
   bool keep_timeline = false;
 };
 
-/// Starts `command` (argv[0] is looked up in PATH) and sees it through. Never throws for what the child does.
+/// Starts `command` (argv[0] is looked up in PATH) and runs the protocol. Failures of the child are returned in the
+/// Sample, never thrown.
 Sample run_child(const std::vector<std::string>& command, const Watch& watch);
 
 }  // namespace bench

@@ -16,7 +16,7 @@ class Descriptor {
   /// `flags` are added to O_RDONLY. Throws std::runtime_error.
   explicit Descriptor(const std::filesystem::path& path, int flags = 0)
       : number_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags)) {
-    if (number_ < 0) throw std::runtime_error(path.string() + ": cannot open: " + std::strerror(errno));
+    if (number_ < 0) throw std::runtime_error("open(\"" + path.string() + "\"): " + std::strerror(errno));
   }
   ~Descriptor() { ::close(number_); }
   Descriptor(const Descriptor&) = delete;

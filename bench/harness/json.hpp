@@ -7,7 +7,7 @@
 
 namespace bench {
 
-/// Commas and quotes are put where they belong; that brackets match is the caller's care.
+/// Writes commas and quotes. The caller must match brackets.
 class JsonWriter {
  public:
   JsonWriter& open(char bracket);   ///< '{' or '['
@@ -17,7 +17,7 @@ class JsonWriter {
   JsonWriter& number(double value);
   JsonWriter& number(std::uint64_t value);
 
-  /// key(name) and the value.
+  /// Writes key(name) and the value.
   JsonWriter& member(std::string_view name, std::string_view value) { return key(name).text(value); }
   JsonWriter& member(std::string_view name, double value) { return key(name).number(value); }
   JsonWriter& member(std::string_view name, std::uint64_t value) { return key(name).number(value); }

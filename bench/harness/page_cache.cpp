@@ -49,10 +49,10 @@ Pages pages_of(const Extent& extent) {
   std::vector<unsigned char> state((extent.bytes + page - 1) / page);
   void* mapped = ::mmap(nullptr, extent.bytes, PROT_READ, MAP_SHARED, file.number(), 0);
   if (mapped == MAP_FAILED)
-    throw std::runtime_error(fmt::format("{}: cannot map: {}", extent.path.string(), std::strerror(errno)));
+    throw std::runtime_error(fmt::format("mmap(\"{}\"): {}", extent.path.string(), std::strerror(errno)));
   const bool known = ::mincore(mapped, extent.bytes, state.data()) == 0;
   ::munmap(mapped, extent.bytes);
-  if (!known) throw std::runtime_error(fmt::format("{}: mincore: {}", extent.path.string(), std::strerror(errno)));
+  if (!known) throw std::runtime_error(fmt::format("mincore(\"{}\"): {}", extent.path.string(), std::strerror(errno)));
   return {static_cast<std::uint64_t>(
               std::count_if(state.begin(), state.end(), [](unsigned char s) { return (s & 1) != 0; })),
           state.size()};
@@ -62,11 +62,12 @@ bool is_whole(const Pages& pages) { return pages.resident == pages.all; }
 
 void bring_file(CacheState state, const Extent& extent) {
   const Descriptor file(extent.path);
-  // Warm is what reading from begin to end makes: pages that came one by one, as `half` leaves them, are slower to map and to copy.
+  // The warm state is made by one sequential read. Pages that were read one by one, as in `half`, are slower to map and
+  // to copy, so they are dropped first.
   if (state != CacheState::warm || !is_whole(pages_of(extent))) drop(file);
   if (state == CacheState::warm) read_range(file, 0, extent.bytes);
   if (state != CacheState::half) return;
-  ::posix_fadvise(file.number(), 0, 0, POSIX_FADV_RANDOM);  // no readahead over the edges of a stripe
+  ::posix_fadvise(file.number(), 0, 0, POSIX_FADV_RANDOM);  // no readahead beyond the end of a stripe
   for (std::uint64_t begin = 0; begin < extent.bytes; begin += 2 * stripe_bytes)
     read_range(file, begin, std::min(begin + stripe_bytes, extent.bytes));
 }
@@ -114,7 +115,7 @@ void bring_to(CacheState state, const std::vector<Extent>& files) {
   std::uint64_t bytes = 0;
   for (const Extent& extent : files) bytes += extent.bytes;
   double share = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {  // a page under writeback or in a CPU's batch survives the first drop
+  for (int attempt = 0; attempt < 3; ++attempt) {  // pages under writeback or in a CPU's batch survive the first drop
     for (const Extent& extent : files) bring_file(state, extent);
     share = resident_share(files);
     if (is_reached(state, share, bytes)) return;

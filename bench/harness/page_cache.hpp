@@ -1,4 +1,4 @@
-// bench/harness/page_cache.hpp: brings files into a known state of the page cache, and proves it.
+// bench/harness/page_cache.hpp: sets the page cache state of files, and verifies it.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace bench {
 enum class CacheState {
   cold,  ///< Dropped with POSIX_FADV_DONTNEED.
   warm,  ///< Read, all resident.
-  half,  ///< Every other 16 MiB resident.
+  half,  ///< Every second 16 MiB resident.
 };
 
 std::string_view name(CacheState state) noexcept;
@@ -24,14 +24,14 @@ struct Extent {
   std::uint64_t bytes = 0;
 };
 
-/// The regular files of a checkpoint (itself, or those in the folder), whole.
+/// Returns the regular files of a checkpoint, whole: the file itself, or those in the folder.
 std::vector<Extent> files_of(const std::filesystem::path& checkpoint);
 
-/// Brings them there and checks with mincore; throws std::runtime_error when the kernel did not follow (another process
-/// maps the files, or there is not enough memory).
+/// Sets the state and verifies it with mincore. Throws std::runtime_error if the state is not reached (another process
+/// maps the files, or memory is short).
 void bring_to(CacheState state, const std::vector<Extent>& files);
 
-/// Share of their pages that is resident, 0 to 1.
+/// Returns the share of their pages that is resident, 0 to 1.
 double resident_share(const std::vector<Extent>& files);
 
 }  // namespace bench

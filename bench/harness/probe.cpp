@@ -24,7 +24,7 @@ std::string text_of(const std::string& path) {
   return out.str();
 }
 
-// The number after `key` at the start of a line; 0 when it is not there.
+// Returns the number after `key` at the start of a line; 0 when there is none.
 std::uint64_t number_after(std::string_view text, std::string_view key) {
   for (std::size_t at = text.find(key); at != text.npos; at = text.find(key, at + 1)) {
     if (at != 0 && text[at - 1] != '\n') continue;

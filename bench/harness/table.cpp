@@ -139,13 +139,13 @@ void run(Table& table, const RunOptions& options) {
   const Device device(table.files.empty() ? "/" : table.files.front().path);
   Watch watch{&device, {}, options.interval_seconds, options.keep_timeline};
   if (table.state) watch.before_go = [&table] { bring_to(*table.state, table.files); };
-  const unsigned warm_up = table.state ? 0 : 1;  // nothing prepares the page cache, so a round that does not count does
+  const unsigned warm_up = table.state ? 0 : 1;  // without a wanted state, an uncounted round fills the page cache
   Progress progress(table.title, (warm_up + options.rounds) * table.rows.size());
-  // Each round has an order of its own: what a run leaves behind (memory that the host has just backed, or taken back)
-  // meets another row every time.
+  // Each round runs the rows in another order, because a run affects the next one: the host has just backed its memory,
+  // or reclaimed it.
   std::vector<std::size_t> order(table.rows.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::mt19937 random;  // the same orders in every run of the bench
+  std::mt19937 random;  // with the default seed: the same orders in every run of the bench
   for (unsigned round = 0; round < warm_up + options.rounds; ++round) {
     std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t number : order) {

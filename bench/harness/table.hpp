@@ -1,4 +1,4 @@
-// bench/harness/table.hpp: one question: rows of subjects doing the same work, run in turn, and what came of it.
+// bench/harness/table.hpp: a table of subjects that do the same work: runs them in turn and reports the results.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ struct Row {
   Party party = Party::yardstick;
   std::vector<std::string> command;
   bool reference = false;         ///< Ratios are taken against the fastest of these.
-  std::vector<Sample> samples{};  ///< One a round; none once it has failed or turned out absent.
-  std::string failure{};          ///< Why there are none.
+  std::vector<Sample> samples{};  ///< One per round; none if a run failed or the subject is absent.
+  std::string failure{};          ///< The reason why there are none.
   bool absent = false;
 };
 
 struct Table {
   std::string title;
-  std::string question;  ///< In words: what a ratio of 1 would mean.
-  /// Of `files`, before every run; nothing: as a first round, not counted, leaves it.
+  std::string question;  ///< The meaning of a ratio of 1, in words.
+  /// The page cache state of `files` before every run; nothing: as an uncounted first round leaves it.
   std::optional<CacheState> state;
   std::vector<Extent> files;
   std::vector<Row> rows;
   std::vector<std::string> remarks{};  ///< Printed below.
-  bool copies = true;                  ///< False: nothing is copied, and bytes over time would say nothing.
+  bool copies = true;                  ///< False: nothing is copied, so that bytes over time are meaningless.
 };
 
 struct RunOptions {
@@ -41,23 +41,23 @@ struct RunOptions {
   double interval_seconds = 0.005;
 };
 
-/// Runs all rows once a round, in order: A B C A B C. A bar shows how far it has come.
+/// Runs all rows once per round, in a random order in each. Shows a progress bar.
 void run(Table& table, const RunOptions& options);
 
 /// Medians over a row's samples.
 struct Summary {
   double seconds = 0, fastest = 0, slowest = 0;
   double gigabytes_per_second = 0;
-  double ratio = 0;  ///< Speed over the reference's: the median of the ratios taken round by round; 0: no reference.
+  double ratio = 0;  ///< Speed relative to the reference: the median of the ratios of each round; 0: no reference.
   Memory baseline, peak;
   Counters used;
 };
 
-/// The fastest reference row that ran, or null.
+/// Returns the fastest reference row that ran, or null.
 const Row* reference_of(const Table& table);
 Summary summarize(const Row& row, const Row* reference);
 
-/// The table as text, at most 120 columns wide.
+/// Returns the table as text, at most 120 columns wide.
 std::string to_text(const Table& table);
 void to_json(const Table& table, JsonWriter& out);
 

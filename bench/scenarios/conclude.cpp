@@ -1,4 +1,4 @@
-// What can be said of a table once its rounds are over.
+// Notes of a table that need the results of all rounds.
 #include <algorithm>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// How cost grows: with bytes at one number of tensors, with tensors at one number of bytes, with threads.
+// The growth of cost: with bytes at a fixed number of tensors, with tensors at a fixed number of bytes, with threads.
 #include <array>
 
 #include <fmt/format.h>

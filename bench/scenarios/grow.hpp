@@ -1,4 +1,4 @@
-// bench/scenarios/grow.hpp: the checkpoints of the scenario `grow`, which makes its own.
+// bench/scenarios/grow.hpp: the generated checkpoints and the tables of the scenario `grow`.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace bench {
 /// Llama of 0.1 GB, 0.4 GB, ... up to `largest_bytes`; then 0.4 GB cut into 10, 100, ... 100,000 tensors.
 std::vector<Recipe> growing_recipes(std::uint64_t largest_bytes);
 
-/// One checkpoint with 1, 2, 4 ... threads.
+/// Returns tables for one checkpoint with 1, 2, 4 ... threads.
 std::vector<Table> grow_tables(const Target& target, const Settings& settings);
 
 }  // namespace bench

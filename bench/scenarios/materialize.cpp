@@ -1,4 +1,4 @@
-// A whole load, in each state of the page cache, into fresh and into reused memory, as stored and converted.
+// Whole loads in each state of the page cache, into fresh and into reused memory, as stored and converted.
 #include <algorithm>
 #include <array>
 #include <stdexcept>
@@ -19,7 +19,8 @@ struct DirectShape {
   std::uint64_t block_bytes;
 };
 
-// Depths and blocks among which every local device seen so far has its best; the fastest in the run is the reference.
+// Depths and blocks; each local device measured so far is fastest with one of them. The fastest in the run is the
+// reference.
 constexpr std::array<DirectShape, 6> direct_shapes = {{{"direct-pread", 4, 4u << 20},
                                                        {"direct-pread", 16, 1u << 20},
                                                        {"direct-uring", 4, 4u << 20},
@@ -59,7 +60,7 @@ void add_heft(Table& table, const Settings& settings, Job job) {
   for (const std::string_view via : {"map", "direct", "read"}) {
     job.via = via;
     Row row = heft_row(fmt::format("heft, path {}", via), "heft-materialize", job);
-    row.reference = table.state == CacheState::half;  // no yardstick knows this state; the best forced path does
+    row.reference = table.state == CacheState::half;  // no yardstick serves this state, so the best forced path does
     table.rows.push_back(std::move(row));
   }
 }
@@ -72,7 +73,7 @@ std::string question_for(CacheState state, const Job& job) {
     case CacheState::half: return "ratio 1: as fast as the best of heft's own paths when forced";
     case CacheState::warm: break;
   }
-  return job.converts || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out, past the caches"
+  return job.converts || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out without the caches"
                                          : "ratio 1: as fast as memcpy of as many bytes by as many threads";
 }
 
@@ -100,7 +101,7 @@ Table table_for(const Target& target, const Settings& settings, CacheState state
   if (state != CacheState::warm) add_device_yardsticks(table, job);
   if (state == CacheState::half)
     for (Row& row : table.rows) row.reference = row.reference && row.party == Party::heft;
-  const bool whole = job.dim < 0;  // others read all of the files, and so have no row where heft does not
+  const bool whole = job.dim < 0;  // the others read whole files, so they have rows only for whole loads
   if (whole) add_file_yardsticks(table, job);
   if (whole && !job.reused && !job.transposed)
     for (Row& row : peer_rows(target, settings, "load", job.dtype)) table.rows.push_back(std::move(row));

@@ -1,4 +1,4 @@
-// How long until every tensor can be named, and how much memory until every tensor can be viewed.
+// The time to open a checkpoint and list every tensor, and the memory to view every tensor.
 #include <iterator>
 
 #include <fmt/format.h>

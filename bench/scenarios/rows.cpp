@@ -31,7 +31,7 @@ std::vector<std::string> command_for(std::string_view subject, const Job& job) {
 }
 
 struct Peer {
-  std::string_view label, script, what;  // `what` as the script spells it
+  std::string_view label, script, what;  // `what` is the script's argument
 };
 
 bool is_safetensors(const fs::path& path) { return fs::is_directory(path) || path.extension() == ".safetensors"; }

@@ -1,4 +1,4 @@
-// bench/scenarios/scenarios.hpp: the questions that heft-bench asks, each a table or several.
+// bench/scenarios/scenarios.hpp: the scenarios of heft-bench, each with one or more tables.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,7 @@
 
 namespace bench {
 
-/// The checkpoint that is asked about.
+/// The checkpoint of a scenario.
 struct Target {
   std::filesystem::path path;
   std::string label;  ///< "llama-3.2-1b.safetensors"
@@ -23,16 +23,17 @@ struct Settings {
   std::string python = "python3";
   std::vector<CacheState> states = {CacheState::warm, CacheState::cold, CacheState::half};
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
-  std::vector<bool> destinations = {false, true};  ///< Reused or not.
-  bool forced_paths = true;                        ///< Also with MaterializeOptions::path.
-  std::string before;                              ///< Another build's heft-bench, whose rows `lists` adds; empty: none.
-  std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names that set_cut() takes.
+  std::vector<bool> destinations = {false, true};  ///< True: reused memory.
+  bool forced_paths = true;                        ///< Also run with MaterializeOptions::path.
+  std::string before;                              ///< Path of another build's heft-bench, whose rows `lists` adds.
+  std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names of set_cut().
 };
 
-/// "whole", "transposed" (their dims exchanged), "dim0" and "dim1" (one rank of 8 along it), set in `job`. Throws for others.
+/// Sets the cut of matrices in `job`: "whole", "transposed" (dims exchanged), "dim0" or "dim1" (one rank of 8 along
+/// it). Throws std::runtime_error for other names.
 void set_cut(Job& job, const std::string& name);
 
-/// A way to ask: makes tables, runs none.
+/// Makes the tables of a scenario without running them.
 using Scenario = std::vector<Table> (*)(const Target& target, const Settings& settings);
 
 std::vector<Table> open_tables(const Target& target, const Settings& settings);
@@ -41,14 +42,14 @@ std::vector<Table> materialize_tables(const Target& target, const Settings& sett
 std::vector<Table> slice_tables(const Target& target, const Settings& settings);
 std::vector<Table> memory_tables(const Target& target, const Settings& settings);
 
-/// Adds what can only be said after the rounds: how automatic compares with the best forced path, device bytes per byte
-/// needed.
+/// Adds notes that need the results: the spread of the reference, the automatic path compared with the best forced one,
+/// and the notes of heft's rows.
 void conclude(Table& table);
 
 /// Rows that several scenarios use.
 Row heft_row(std::string label, std::string_view subject, const Job& job);
 Row yardstick_row(std::string label, std::string_view subject, const Job& job, bool reference = false);
-/// Peers that read this kind of file, doing `what` ("open", "view", "load").
+/// Returns rows of the peers that read this kind of file; `what` is "open", "view" or "load".
 std::vector<Row> peer_rows(const Target& target, const Settings& settings, std::string_view what,
                            const std::string& dtype = "");
 

@@ -1,4 +1,4 @@
-// One rank's part of a tensor parallel model, beside the whole: does it cost an eighth?
+// The load of one of 8 tensor parallel ranks, compared with the whole load: the goal is an eighth of its time.
 #include <fmt/format.h>
 
 #include "heft/checkpoint.hpp"

@@ -1,4 +1,4 @@
-// Yardsticks of memory: what copying the same number of bytes costs when nothing else is in the way.
+// Yardsticks of memory: the cost of copying the same number of bytes and nothing else.
 #include <array>
 #include <cmath>
 #include <memory>
@@ -13,8 +13,8 @@ namespace bench {
 
 namespace {
 
-// The source is read round and round when the job is larger: it is far beyond any cache, and two copies of a large
-// model need not fit.
+// A job that is larger reads the source repeatedly. The source is far larger than any cache, and memory for two copies
+// of a large model is not required.
 constexpr std::uint64_t largest_source = std::uint64_t{1} << 30;
 
 struct Buffers {
@@ -46,7 +46,7 @@ Work prepare_memcpy(const Job& job) {
   };
 }
 
-/// One step of the stream: so many bytes in, so many out, in the nearest ratio that stream() has.
+/// One step of the stream: the bytes read and written, in the nearest ratio that stream() supports.
 struct Step {
   std::uint64_t in, out;
 };

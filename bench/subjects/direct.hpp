@@ -1,4 +1,4 @@
-// bench/subjects/direct.hpp: reads a file past the page cache with many requests in flight, as plainly as can be.
+// bench/subjects/direct.hpp: minimal direct reads of a file with many requests in flight.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@ struct DirectRead {
   unsigned depth = 1;
 };
 
-/// One thread a request in flight. Throws std::runtime_error.
+/// Reads with one thread per request in flight. Throws std::runtime_error.
 void direct_pread(const DirectRead& read);
 
-/// One io_uring, `depth` requests in it. Throws Absent where the build or the kernel has none.
+/// Reads with one io_uring of `depth` requests. Throws Absent if the build or the kernel has no io_uring.
 void direct_uring(const DirectRead& read);
 
 }  // namespace bench

@@ -1,5 +1,5 @@
-// Yardsticks of the device: the same files with O_DIRECT into one large buffer, with so many requests of so many bytes
-// in flight.
+// Yardsticks of the device: reads of the same files with O_DIRECT into one large buffer, with a given number of
+// requests of a given size in flight.
 #include <array>
 #include <atomic>
 #include <memory>

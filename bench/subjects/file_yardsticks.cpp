@@ -1,4 +1,4 @@
-// Yardsticks of files: what a program pays that maps and touches, or reads, without any tensor in mind.
+// Yardsticks of files: the cost of mapping and touching, or of reading, whole files.
 #include <sys/mman.h>
 
 #include <array>
@@ -35,7 +35,7 @@ void read_range(int file, std::byte* to, std::uint64_t begin, std::uint64_t end)
   }
 }
 
-// One byte a page, and their sum, which nobody can leave out.
+// Reads one byte per page and returns their sum, so that the compiler cannot remove the reads.
 std::uint64_t touch(const Extent& extent, unsigned threads) {
   const Descriptor file(extent.path);
   void* mapped = ::mmap(nullptr, extent.bytes, PROT_READ, MAP_SHARED, file.number(), 0);
@@ -78,11 +78,11 @@ Work prepare_read(const Job& job, unsigned threads) {
 Work prepare_read_one(const Job& job) { return prepare_read(job, 1); }
 Work prepare_read_all(const Job& job) { return prepare_read(job, job.threads); }
 
-// What opening cannot do without: fetch the header of every safetensors file, and every other small file, and look at
-// each byte once.
+// The minimum work of opening: fetch the header of every safetensors file, and every other small file, and scan each
+// byte once.
 std::uint64_t header_bytes(const Extent& extent, int file) {
   if (extent.path.extension() != ".safetensors") return extent.bytes;
-  std::uint64_t length = 0;  // little-endian, as are all hosts that heft runs on
+  std::uint64_t length = 0;  // little-endian, as the hosts that run the bench
   if (::pread(file, &length, sizeof length, 0) != sizeof length)
     throw std::runtime_error(extent.path.string() + ": no header");
   return std::min(extent.bytes, length + sizeof length);

@@ -1,5 +1,5 @@
-// What heft is measured at. Everything between open() and the last byte is on the clock, unless a job says that opening
-// and planning were done before.
+// The operations of heft that are measured. The time includes everything from open() to the last byte, unless
+// Job::planned moves opening and planning before it.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -52,7 +52,7 @@ Work prepare_view(const Job& job) {
     const heft::Checkpoint checkpoint = heft::open(path);
     std::uint64_t bytes = 0;
     for (const heft::TensorView& view : checkpoint.tensors()) {
-      if (view.is_spelled()) continue;  // numbers one by one: nothing to point at
+      if (view.is_spelled()) continue;  // encoded number by number: there are no bytes to view
       views->push_back(view.bytes());
       bytes += views->back().size_bytes();
     }
@@ -75,7 +75,7 @@ std::string describe(const heft::LoadStats& stats) {
   return text;
 }
 
-/// The caller's buffer that a plan writes into when the destination is reused.
+/// Returns the caller's buffer for a reused destination, else an empty one.
 HugeMemory reused_buffer(const Job& job) {
   return job.reused ? destination(job.bytes_written, true, job.threads) : HugeMemory();
 }
@@ -101,17 +101,17 @@ Work prepare_materialize(const Job& job) {
   };
 }
 
-// The words of a name before what comes after the layer's number: "model.layers.7"; of a tensor of no layer, its name.
+// Returns the part of a name up to the layer's number, "model.layers.7"; the whole name for a tensor outside layers.
 std::string_view layer_of(std::string_view name) {
   constexpr std::string_view mark = "layers.";
   const std::size_t at = name.find(mark);
   return at == std::string_view::npos ? name : name.substr(0, name.find('.', at + mark.size()));
 }
 
-// Larger tensors go by in blocks of rows.
+// Returns the tensor in blocks of rows of at most 256 MiB.
 std::vector<heft::TensorView> blocks_of(const heft::TensorView& view) {
-  constexpr std::uint64_t largest = std::uint64_t{256} << 20;
-  const std::uint64_t count = (view.size_bytes() + largest - 1) / largest;
+  constexpr std::uint64_t max_bytes = std::uint64_t{256} << 20;
+  const std::uint64_t count = (view.size_bytes() + max_bytes - 1) / max_bytes;
   if (count <= 1 || view.rank() == 0) return {view};
   std::vector<heft::TensorView> blocks;
   for (std::uint64_t i = 0; i < count; ++i)
@@ -149,7 +149,7 @@ heft::LoadPlan plan_of(const Layer& layer, std::span<std::byte> into) {
   return plan;
 }
 
-// What an inference server does that sends one layer after another to where it computes: all into the same memory.
+// Streams one layer after another into the same memory, as an inference server does that sends each to a device.
 Work prepare_layers(const Job& job) {
   auto buffer = std::make_shared<HugeMemory>();
   return [buffer, job]() -> Outcome {

@@ -17,7 +17,7 @@
 
 namespace bench {
 
-/// Runs work(0) ... work(count - 1), each on a thread of its own. Throws what one of them threw, after all have ended.
+/// Runs work(0) ... work(count - 1), each on a new thread. After all have ended, rethrows an exception of one of them.
 template <class F>
 void on_threads(unsigned count, F work) {
   std::exception_ptr failure;
@@ -37,8 +37,8 @@ void on_threads(unsigned count, F work) {
   if (failure) std::rethrow_exception(failure);
 }
 
-/// Runs work(begin, end) on `threads` threads, each with one run of [0, total), cut at multiples of `grain`. Throws as
-/// on_threads().
+/// Runs work(begin, end) on `threads` threads, each with one range of [0, total), cut at multiples of `grain`. Throws
+/// as on_threads().
 template <class F>
 void in_parallel(unsigned threads, std::uint64_t total, std::uint64_t grain, F work) {
   const std::uint64_t grains = (total + grain - 1) / grain;
@@ -48,7 +48,7 @@ void in_parallel(unsigned threads, std::uint64_t total, std::uint64_t grain, F w
   });
 }
 
-/// Anonymous memory on huge pages, as fast as a program can get it; untouched until it is written.
+/// Anonymous memory on huge pages, the fastest to fault in; untouched until it is written.
 class HugeMemory {
  public:
   static constexpr std::uint64_t page = std::uint64_t{2} << 20;
@@ -89,7 +89,7 @@ class HugeMemory {
   std::uint64_t size_ = 0;
 };
 
-/// A destination of that size: untouched, or resident already when `reused`.
+/// Returns a destination of that size: untouched, or already resident when `reused`.
 inline HugeMemory destination(std::uint64_t bytes, bool reused, unsigned threads) {
   HugeMemory memory(bytes);
   if (reused) memory.prefault(threads);

@@ -17,7 +17,7 @@ struct Wanted {
   [[nodiscard]] std::uint64_t room() const { return room_for(bytes()); }
 };
 
-// What --dtype means: reals, and blocks of reals.
+// Returns true for tensors that --dtype converts: reals, and blocks of reals.
 bool converts(const heft::TensorView& view) {
   const heft::DTypeCategory category = heft::info(view.dtype()).category;
   return category == heft::DTypeCategory::real || category == heft::DTypeCategory::block;
@@ -30,7 +30,7 @@ heft::DType target_of(const heft::TensorView& view, const Job& job) {
   return *dtype;
 }
 
-// Calls `visit` with each tensor as it is wanted. No list is made of them: it would be on heft's clock.
+// Calls `visit` with each tensor of the job. Builds no list of them, because its time would be added to heft's.
 template <class Visit>
 void for_each_wanted(const heft::Checkpoint& checkpoint, const Job& job, const Visit& visit) {
   for (heft::TensorView view : checkpoint.tensors()) {
@@ -44,7 +44,8 @@ void for_each_wanted(const heft::Checkpoint& checkpoint, const Job& job, const V
   }
 }
 
-// Pages under the runs of a view that is cut along one dim of a packed tensor. Runs less than a page apart share pages.
+// Returns the bytes of the pages under a view that is cut along one dim of a packed tensor. Runs less than a page apart
+// share pages.
 std::uint64_t pages_under(const heft::TensorView& view) {
   const std::uint64_t element = heft::element_bytes(view.dtype());
   if (view.is_contiguous() || view.rank() != 2)

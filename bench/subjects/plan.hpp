@@ -1,4 +1,4 @@
-// bench/subjects/plan.hpp: the heft plan that a job asks for, and how many bytes that is.
+// bench/subjects/plan.hpp: heft's plan for a job, and its size in bytes.
 #pragma once
 
 #include <cstddef>
@@ -11,21 +11,21 @@
 
 namespace bench {
 
-/// Bytes between the begins of two tensors that lie in one buffer, of which the first has so many.
+/// Returns the distance between the starts of a tensor of `bytes` bytes and the next one in the same buffer.
 constexpr std::uint64_t room_for(std::uint64_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
 
-/// All tensors, or the part of every matrix that one rank of tensor parallelism needs; converted and transposed as the
-/// job says. Into `buffer` when it is not empty, one tensor after the other on multiples of 64 bytes.
+/// Returns a plan of all tensors, or of the part of every matrix that one tensor parallel rank needs, converted and
+/// transposed by the options of the job. For reused memory, tensors go into `buffer` at multiples of 64 bytes.
 heft::LoadPlan plan_for(const heft::Checkpoint& checkpoint, const Job& job, std::span<std::byte> buffer);
 
-/// What such a plan comes to.
+/// The size of such a plan.
 struct PlanSize {
-  std::uint64_t bytes_needed = 0;   ///< Source bytes of the tensors wanted.
-  std::uint64_t bytes_written = 0;  ///< As converted.
+  std::uint64_t bytes_needed = 0;   ///< Source bytes of the tensors.
+  std::uint64_t bytes_written = 0;  ///< After conversion.
   bool converts = false;            ///< Some tensor's dtype changes.
   std::uint64_t room = 0;           ///< Bytes of a buffer for all of them.
-  std::uint64_t pages_needed =
-      0;  ///< Bytes of the 4 KiB pages that hold what is needed; for tensor parallel jobs only.
+  /// Bytes of the 4 KiB pages that contain the source bytes; for tensor parallel jobs only.
+  std::uint64_t pages_needed = 0;
 };
 
 PlanSize size_of_plan(const heft::Checkpoint& checkpoint, const Job& job);

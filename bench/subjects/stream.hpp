@@ -1,4 +1,4 @@
-// bench/subjects/stream.hpp: the fastest way through memory that this processor offers a program.
+// bench/subjects/stream.hpp: the fastest read and write of memory on this processor.
 #pragma once
 
 #include <cstddef>
@@ -6,9 +6,9 @@
 
 namespace bench {
 
-/// Reads all of `in` and fills all of `out`, past the caches where the processor can (non-temporal stores). Both on
-/// multiples of 64 bytes, sizes multiples of 256, and one 1, 2 or 4 times the other. What is written depends on what is
-/// read, and is of no other use.
+/// Reads all of `in` and fills all of `out`, with non-temporal stores if the build has them. Both must be aligned to 64
+/// bytes, sizes must be multiples of 256, and one size 1, 2 or 4 times the other. The written bytes depend on the read
+/// ones, so that no read can be optimized away; they have no other meaning.
 void stream(std::span<const std::byte> in, std::span<std::byte> out) noexcept;
 
 }  // namespace bench

@@ -1,4 +1,4 @@
-// stream() where no non-temporal stores are known to this build: the C library's copy, which picks its own.
+// stream() for builds without known non-temporal stores: memcpy(), which chooses its own stores.
 #include <algorithm>
 #include <cstring>
 

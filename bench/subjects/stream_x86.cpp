@@ -1,5 +1,5 @@
-// stream() with SSE2, which every x86-64 has. Sixteen-byte stores reach memory in whole cache lines just as wider ones
-// do.
+// stream() with SSE2, which every x86-64 processor has. Stores of 16 bytes are combined into whole cache lines, as
+// wider ones are.
 #include <emmintrin.h>
 
 #include "subjects/stream.hpp"
@@ -17,7 +17,7 @@ void widen(const Word* in, Word* out, std::size_t words_in) noexcept {
     for (int k = 0; k < times; ++k) _mm_stream_si128(out + i * times + k, _mm_load_si128(in + i));
 }
 
-// `times` words read make one that is written.
+// Each word written is made of `times` words read.
 template <int times>
 void narrow(const Word* in, Word* out, std::size_t words_out) noexcept {
   for (std::size_t i = 0; i < words_out; ++i) {

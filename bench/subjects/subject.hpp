@@ -1,4 +1,4 @@
-// bench/subjects/subject.hpp: a piece of work that is measured in a process of its own: something heft does, or a
+// bench/subjects/subject.hpp: a piece of work that is measured in a child process: an operation of heft, or a
 // yardstick.
 #pragma once
 
@@ -14,15 +14,15 @@
 
 namespace bench {
 
-/// What to do it with. Every member comes from the command line of the child.
+/// The parameters of the work. Every member comes from the command line of the child.
 struct Job {
   std::string path = {};  ///< The checkpoint.
   unsigned threads = 1;
   std::uint64_t bytes_read = 0;     ///< For yardsticks: payload bytes to read ...
   std::uint64_t bytes_written = 0;  ///< ... and to write; for heft: bytes of a reused destination.
-  bool converts = false;            ///< For the choice of yardsticks: some tensor's dtype changes.
+  bool converts = false;            ///< Some tensor's dtype changes; selects yardsticks.
   bool reused = false;              ///< The destination is resident before the clock starts; else it is fresh memory.
-  std::string dtype = {};           ///< Convert to this; empty: as stored.
+  std::string dtype = {};           ///< Convert to this; empty: do not convert.
   std::string via = "automatic";    ///< automatic, map, direct, read.
   int dim = -1;                     ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
   int tp_rank = 3;
@@ -33,33 +33,33 @@ struct Job {
   unsigned depth = 8;                                  ///< ... and requests in flight.
 };
 
-/// What a subject says about its work.
+/// The result of the work.
 struct Outcome {
   std::uint64_t bytes = 0;
   std::string note;
   std::function<std::string()> remark = {};  ///< More words, asked for once the clock has stopped.
 };
 
-/// The work between "go" and "done". What it captures lives until "bye".
+/// The work between "go" and "done". Its captures live until "bye".
 using Work = std::function<Outcome()>;
 
-/// What the machine, or this build, cannot do: the row is listed as absent with these words.
+/// Thrown for work that the machine or this build does not support: the row is listed as absent with this reason.
 struct Absent : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 struct Subject {
   std::string_view name;
-  Work (*prepare)(const Job& job);  ///< Set-up that is not measured; reads nothing of the checkpoint's payload.
+  Work (*prepare)(const Job& job);  ///< Set-up that is not measured; reads no payload of the checkpoint.
 };
 
-/// The tables that the files of this folder hold.
+/// The subjects in the files of this folder.
 std::span<const Subject> copy_yardsticks() noexcept;
 std::span<const Subject> file_yardsticks() noexcept;
 std::span<const Subject> direct_yardsticks() noexcept;
 std::span<const Subject> heft_subjects() noexcept;
 
-/// The child's side of harness/child.hpp. Returns the exit status.
+/// Runs the child's side of the protocol of harness/child.hpp. Returns the exit status.
 int run_subject(std::string_view name, const Job& job);
 
 }  // namespace bench
