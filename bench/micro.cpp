@@ -1,8 +1,8 @@
 // The cost of single calls: a lookup by name, a slice with a typed view, a walk of the tree, a glob, a binding of a
 // struct. Most also count allocations; the first two make none.
 //
-// usage: heft-micro CHECKPOINT [--benchmark_...]     CHECKPOINT: one of many tensors, such as heft-bench make
-// deepseek-v3
+// usage: heft-micro CHECKPOINT [--benchmark_...]
+// CHECKPOINT: one with many tensors, such as the one of `heft-bench make deepseek-v3`
 #include <exception>
 #include <string>
 #include <vector>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Pictures of what heft-bench measured: for each table bars of its ratios; for tables with timelines, memory over time.
+"""Draws results of heft-bench: bars of ratios for each table; memory over time for tables with timelines.
 
-usage: plot.py RESULT.json [FOLDER]     (FOLDER: where the .png files go, default bench/results)
+usage: plot.py RESULT.json [FOLDER]     (FOLDER: for the .png files, default bench/results)
 """
 import json
 import os

@@ -1,5 +1,5 @@
-// Burn's named MessagePack records of value lists, as Burn wrote them before 0.14: every number after a byte that gives
-// its kind and width.
+// Burn's named MessagePack records of value lists, as written by Burn before 0.14: every number follows a byte with its
+// kind and width.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -37,7 +37,7 @@ void put_string(std::vector<std::byte>& out, std::string_view text) {
 
 void put_map(std::vector<std::byte>& out, std::uint64_t pairs) { put_head(out, 0xDE, pairs, 2); }
 
-// As a serializer of naturals spells it: in as few bytes as hold it.
+// Encodes an unsigned integer in the fewest bytes, as serializers do.
 void put_natural(std::vector<std::byte>& out, std::uint64_t value) {
   if (value < 0x80)
     out.push_back(static_cast<std::byte>(value));
@@ -58,7 +58,7 @@ void put_integer(std::vector<std::byte>& out, std::int64_t value) {
     put_head(out, 0xD3, static_cast<std::uint64_t>(value), 8);
 }
 
-/// A record's fields in their order: each a record of its own, or a tensor.
+/// A record's fields in their order: each is a record or a tensor.
 struct Field {
   std::string name;
   const Tensor* tensor = nullptr;
@@ -155,7 +155,7 @@ class Writer {
   std::uint64_t tensors_ = 0;
 };
 
-// Halves of one kind at most: the record says once what their bits are.
+// Returns the float type of the record. It is stored once for all tensors, so a record has f16 or bf16, not both.
 std::string_view float_of(const Model& model) {
   std::string_view name = "f32";
   for (const Shard& shard : model.shards)

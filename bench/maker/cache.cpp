@@ -48,7 +48,7 @@ void refuse_blocks(const Model& model, const FormatRow& format) {
 
 void check_space(const fs::path& folder, std::uint64_t bytes) {
   const std::uint64_t wanted =
-      bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and some air for the rest of the machine
+      bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and room for other programs
   const std::uint64_t available = fs::space(folder).available;
   if (available < wanted)
     throw std::runtime_error(fmt::format(

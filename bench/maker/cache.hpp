@@ -1,4 +1,4 @@
-// bench/maker/cache.hpp: checkpoints made once, kept in a folder, and found again.
+// bench/maker/cache.hpp: a folder that keeps generated checkpoints for later runs.
 #pragma once
 
 #include <filesystem>
@@ -12,15 +12,16 @@ namespace bench {
 
 enum class Format { safetensors, torch, torch_legacy, gguf, burn_lists, burn_lists_gzip };
 
-/// "safetensors", "torch", "torch-legacy", "gguf", "burn-lists", "burn-lists-gzip". Throws std::runtime_error for another word.
+/// Parses "safetensors", "torch", "torch-legacy", "gguf", "burn-lists", "burn-lists-gzip". Throws std::runtime_error
+/// for another word.
 Format format_from_name(std::string_view name);
 
-/// $XDG_CACHE_HOME/heft-bench, or ~/.cache/heft-bench.
+/// Returns $XDG_CACHE_HOME/heft-bench, or ~/.cache/heft-bench.
 std::filesystem::path default_cache();
 
-/// Path of that checkpoint in `cache`: made now when it is not there, with a progress bar. It appears whole or not at
-/// all. Throws std::runtime_error when the recipe names no model, the folder cannot be written, or the disk has not the
-/// space. Without a format it is made as it is published.
+/// Returns the path of a checkpoint in `cache`. Makes it, with a progress bar, if it does not exist; it is renamed to
+/// its path when it is complete. Without a format, uses the one of the published model. Throws std::runtime_error if
+/// the recipe names no model, the folder cannot be written, or the disk has too little space.
 std::filesystem::path checkpoint_in(const std::filesystem::path& cache, const Recipe& recipe,
                                     std::optional<Format> format);
 

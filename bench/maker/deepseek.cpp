@@ -1,5 +1,5 @@
-// Names and shapes of DeepSeek-V3 as published: every large matrix in fp8, with a `weight_scale_inv` of one f32 a 128 x
-// 128 block.
+// Names and shapes of DeepSeek-V3 as published: every large matrix in fp8, with a `weight_scale_inv` of one f32 per
+// block of 128 x 128.
 #include <fmt/format.h>
 
 #include "maker/published.hpp"
@@ -71,7 +71,7 @@ class Layer {
 std::vector<Tensor> deepseek_v3() {
   std::vector<Tensor> out;
   out.push_back({"model.embed_tokens.weight", Kind::bf16, {vocabulary, hidden}});
-  for (std::int64_t number = 0; number <= layers; ++number) {  // the last one, number 61, predicts a second token
+  for (std::int64_t number = 0; number <= layers; ++number) {  // the last one, number 61, is for multi-token prediction
     Layer layer(out, number);
     layer.attention();
     if (number < dense_layers)

@@ -33,7 +33,7 @@ class Writer {
     put_le(out_.bytes, std::bit_cast<std::uint32_t>(value));
     return *this;
   }
-  /// `make(i)` gives text number i.
+  /// `make(i)` returns text number i.
   template <class Make>
   Writer& texts(std::string_view key, std::uint64_t count, Make make) {
     begin_array(key, Type::text, count);
@@ -66,8 +66,8 @@ class Writer {
   GgufMetadata out_;
 };
 
-// 1 to 8 letters; half of them begin with the sign that byte-level tokenizers have for a space. All in all as many
-// bytes as the published tokenizer has.
+// Returns a word of 1 to 8 letters; half of the words start with the sign for a space of byte-level tokenizers. All
+// words together have as many bytes as the published tokenizer.
 std::string word(std::uint64_t number) {
   std::uint64_t bits = (number + 1) * 0x9e3779b97f4a7c15;
   std::string letters = bits >> 63 != 0 ? "\xC4\xA0" : "";

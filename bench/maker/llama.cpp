@@ -1,5 +1,5 @@
-// Names and shapes of Llama 3 (Hugging Face's `LlamaForCausalLM`), in the order of its modules; and as llama.cpp names
-// and quantizes it.
+// Names and shapes of Llama 3 (Hugging Face's `LlamaForCausalLM`), in the order of its modules; and with the names and
+// block types of llama.cpp.
 #include <fmt/format.h>
 
 #include "maker/published.hpp"

@@ -94,7 +94,7 @@ std::optional<Count> parse_count(std::string_view name) {
   return Count{tensors, parse_bytes(name.substr(cross + 1))};
 }
 
-// Names as mixtures of experts have them, so that their length and their common prefixes are the usual ones.
+// Makes names like those of mixtures of experts, so that lengths and common prefixes are usual.
 std::vector<Tensor> many_tensors(Count count) {
   std::vector<Tensor> out;
   for (std::uint64_t i = 0; i < count.tensors; ++i) {
@@ -114,13 +114,14 @@ void scale(std::vector<Tensor>& tensors, std::uint64_t size_bytes) {
   const double factor = static_cast<double>(size_bytes) / static_cast<double>(bytes_of(tensors));
   for (Tensor& t : tensors) {
     if (t.shape.empty()) continue;
-    // Multiples of 64 keep every tensor divisible among the ranks of tensor parallelism.
+    // A multiple of 64, so that every tensor can be divided among tensor parallel ranks.
     const double wanted = static_cast<double>(t.shape[0]) * factor;
     t.shape[0] = std::max<std::int64_t>(64, std::llround(wanted / 64) * 64);
   }
 }
 
-// Vectors stay what they are beside blocks, as llama.cpp leaves norms and biases.
+// Returns true for tensors that can be stored as `kind`. Block types exclude vectors: llama.cpp does not quantize norms
+// and biases.
 bool can_store_as(const Tensor& t, Kind kind) {
   if (t.kind == Kind::i64) return false;
   const std::int64_t block = info(kind).block_elements;
@@ -132,7 +133,7 @@ void store_as(std::vector<Tensor>& tensors, Kind kind) {
     if (can_store_as(t, kind)) t.kind = kind;
 }
 
-// Consecutive tensors into shards of about equal bytes, none empty.
+// Splits consecutive tensors into shards of about equal bytes, none empty.
 std::vector<Shard> split(std::vector<Tensor> tensors, std::size_t count) {
   std::vector<Shard> shards(count);
   const std::uint64_t total = bytes_of(tensors);
@@ -212,7 +213,7 @@ Model make_model(const Recipe& recipe) {
   std::vector<Tensor> tensors = row != nullptr ? row->tensors() : many_tensors(*count);
   if (recipe.kind) store_as(tensors, *recipe.kind);
   if (recipe.size_bytes != 0) scale(tensors, recipe.size_bytes);
-  // A scaled copy of a sparse model is meant to be stored.
+  // A scaled copy of a sparse model is stored with its payload.
   const bool sparse = row != nullptr && row->sparse && recipe.size_bytes == 0;
   Model model{recipe.model, split(std::move(tensors), row != nullptr ? row->shards : 1),
               std::string(row != nullptr ? row->pattern : usual_pattern), sparse};

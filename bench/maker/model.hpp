@@ -1,4 +1,4 @@
-// bench/maker/model.hpp: what a checkpoint to make consists of: names, types and shapes, in shards.
+// bench/maker/model.hpp: the contents of a checkpoint to make: names, types and shapes, in shards.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace bench {
 
-/// Element types that the maker writes. Kept apart from heft's table, so that a mistake there cannot hide in the files
-/// measured here.
+/// Element types that the maker writes. They are independent of heft's table, so that a mistake there shows in the
+/// files.
 enum class Kind : std::uint8_t {
   bf16,
   f16,
@@ -49,15 +49,15 @@ enum class Kind : std::uint8_t {
 struct KindInfo {
   static constexpr std::uint32_t none = 0xFFFF'FFFF;
 
-  std::string_view name;              ///< As heft and file names spell it: "bf16".
-  std::string_view safetensors = {};  ///< "BF16"; empty: that format has none.
+  std::string_view name;              ///< In heft and in file names: "bf16".
+  std::string_view safetensors = {};  ///< "BF16"; empty: the format lacks the type.
   std::string_view torch = {};        ///< Storage class: "BFloat16Storage"; empty likewise.
   std::uint32_t ggml = none;          ///< Number of the type in GGUF.
   std::uint32_t bytes = 1;            ///< Of one element, or of one block ...
-  std::uint32_t block_elements = 1;   ///< ... of so many elements.
-  /// And-ed with random words: takes the top exponent bit of every element, so that no NaN or infinity is left.
+  std::uint32_t block_elements = 1;   ///< ... of this many elements.
+  /// Mask for random words: clears the top exponent bit of every element, so that none is NaN or infinity.
   std::uint64_t finite_mask = ~std::uint64_t{0};
-  /// The same for blocks: which of their bytes have the top exponent bit of a scale, as their bit 6.
+  /// For blocks: the offsets of bytes whose bit 6 is the top exponent bit of a scale.
   std::array<std::uint32_t, 2> scales = {none, none};
 };
 
@@ -79,34 +79,34 @@ using Shard = std::vector<Tensor>;
 
 struct Model {
   std::string name;
-  std::vector<Shard> shards;  ///< In publication's order; a shard's tensors in the order of the model.
+  std::vector<Shard> shards;  ///< In the order of publication; a shard's tensors in the order of the model.
   std::string shard_pattern;  ///< fmt pattern of shard number (from 1) and count.
-  bool sparse = false;        ///< Too large to store: headers are real, payload is a hole in the file.
-  std::string_view format = "safetensors";  ///< What it is published as.
-  std::uint64_t vocabulary = 0;             ///< Tokens that a GGUF file lists; 0: it has no tokenizer.
+  bool sparse = false;        ///< Too large to store: headers are real, the payload is a hole in the file.
+  std::string_view format = "safetensors";  ///< The format in which it is published.
+  std::uint64_t vocabulary = 0;             ///< Tokens that a GGUF file lists; 0: no tokenizer.
 
   [[nodiscard]] std::uint64_t bytes() const noexcept;
   [[nodiscard]] std::size_t tensor_count() const noexcept;
 };
 
-/// What to make.
+/// The description of a checkpoint to make.
 struct Recipe {
   /// A name of model_names(), or "COUNTxBYTES": that many tensors of that many bytes ("100000x4KiB").
   std::string model;
-  std::optional<Kind> kind;      ///< Store all real tensors as this instead; blocks: those whose rows they fill.
-  std::uint64_t size_bytes = 0;  ///< Scale to about that size by the first dim of every tensor; 0: as published.
+  std::optional<Kind> kind;      ///< Store all real tensors as this; block types: those with rows of whole blocks.
+  std::uint64_t size_bytes = 0;  ///< Scale to about this size by the first dim of every tensor; 0: as published.
 };
 
-/// Names of published models that can be made.
+/// Returns the names of published models that can be made.
 std::span<const std::string_view> model_names() noexcept;
 
-/// True for a name that make_model() takes.
+/// Returns true for a name that make_model() accepts.
 bool is_model_name(std::string_view name);
 
-/// Throws std::runtime_error for a name that is none.
+/// Throws std::runtime_error for an unknown name.
 Model make_model(const Recipe& recipe);
 
-/// "4KiB", "100MB", "2.5GB", "1234" -> bytes. Throws std::runtime_error.
+/// Parses a number of bytes: "4KiB", "100MB", "2.5GB", "1234". Throws std::runtime_error.
 std::uint64_t parse_bytes(std::string_view text);
 
 }  // namespace bench

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t chunk_bytes = std::size_t{8} << 20;
 
-// splitmix64: any word of the sequence from its number alone.
+// splitmix64: computes any word of the sequence from its number.
 std::uint64_t random_word(std::uint64_t seed, std::uint64_t number) noexcept {
   std::uint64_t z = seed + (number + 1) * 0x9e3779b97f4a7c15;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -31,7 +31,7 @@ std::uint64_t seed_of(std::string_view name) noexcept {
   return hash;
 }
 
-// Takes the top exponent bit of every block's scales.
+// Clears the top exponent bit of every block's scales.
 void make_finite(std::span<std::byte> blocks, const KindInfo& kind) noexcept {
   for (const std::uint32_t scale : kind.scales)
     for (std::size_t at = scale; at < blocks.size(); at += kind.bytes) blocks[at] &= std::byte{0xBF};
@@ -101,7 +101,7 @@ std::uint32_t Output::append_payload(const Tensor& tensor) {
 void Output::commit() {
   if (::ftruncate(file_, static_cast<off_t>(position_)) != 0) fail("cannot set the size");
   if (::fdatasync(file_) != 0) fail("cannot be made durable");
-  // What lies in the page cache from writing lies in smaller pieces than what reading brings there, as it is measured.
+  // Drops the pages, because writing leaves smaller pieces of memory in the page cache than reading, which is measured.
   ::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);
   whole_ = true;
 }

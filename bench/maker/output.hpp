@@ -1,5 +1,4 @@
-// bench/maker/output.hpp: the file a writer fills: sequential, with holes and late patches, and there only once it is
-// whole.
+// bench/maker/output.hpp: a file that a writer fills sequentially, with holes and later patches.
 #pragma once
 
 #include <cstddef>
@@ -14,11 +13,12 @@
 
 namespace bench {
 
-/// Fills `out` with the words number first_word.. of the random sequence of `seed`, each and-ed with `mask`.
+/// Fills `out` with consecutive words, from number `first_word`, of the random sequence of `seed`, each masked by
+/// `mask`.
 void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept;
 
-/// A file being written. commit() makes its bytes durable, so that the page cache can be dropped at once; without it
-/// the file is removed. Throws std::runtime_error with the path.
+/// A file being written. commit() makes its bytes durable, so that they can be dropped from the page cache; without it
+/// the destructor removes the file. Throws std::runtime_error with the path.
 class Output {
  public:
   explicit Output(std::filesystem::path path, Progress& progress);
@@ -28,11 +28,11 @@ class Output {
 
   void append(std::span<const std::byte> bytes);
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
-  /// The payload of `tensor`: finite random bits that depend on its name alone. Returns their CRC-32.
+  /// Appends the payload of `tensor`: finite random numbers that depend only on its name. Returns their CRC-32.
   std::uint32_t append_payload(const Tensor& tensor);
-  /// A hole.
+  /// Leaves a hole.
   void skip(std::uint64_t bytes) noexcept { position_ += bytes; }
-  /// Overwrites bytes written before.
+  /// Overwrites earlier bytes.
   void patch(std::uint64_t offset, std::span<const std::byte> bytes);
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
   void commit();
@@ -49,7 +49,7 @@ class Output {
   bool whole_ = false;
 };
 
-/// Little-endian bytes of an integer, appended to `out`.
+/// Appends the little-endian bytes of an integer to `out`.
 template <class T>
 void put_le(std::vector<std::byte>& out, T value) {
   for (std::size_t i = 0; i < sizeof(T); ++i)

@@ -1,4 +1,4 @@
-// bench/maker/published.hpp: names and shapes of published models, one function a family.
+// bench/maker/published.hpp: names and shapes of published models, one function per family.
 #pragma once
 
 #include <vector>
@@ -15,7 +15,7 @@ struct LlamaShape {
 /// Meta's Llama 3 family as on Hugging Face.
 std::vector<Tensor> llama(const LlamaShape& shape);
 
-/// The same as llama.cpp's `llama-quantize ... Q4_K_M` leaves it: its names, and its mixture of Q4_K, Q6_K and f32.
+/// The same with the names and the mixture of Q4_K, Q6_K and f32 of llama.cpp's `llama-quantize ... Q4_K_M`.
 std::vector<Tensor> llama_q4_k_m(const LlamaShape& shape);
 
 /// DeepSeek-V3: 61 layers of latent attention, 58 with 256 routed experts, one multi-token-prediction layer; fp8 with

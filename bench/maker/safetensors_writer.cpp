@@ -10,7 +10,7 @@ namespace bench {
 
 namespace {
 
-// The order of the format's own library: wide types first, so that everything is aligned, then by name.
+// Returns tensors in the order of the format's library: wide types first, so that all are aligned, then by name.
 Shard in_file_order(Shard shard) {
   std::stable_sort(shard.begin(), shard.end(), [](const Tensor& a, const Tensor& b) {
     const std::uint32_t wide_a = info(a.kind).bytes, wide_b = info(b.kind).bytes;

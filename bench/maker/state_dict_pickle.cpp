@@ -10,7 +10,7 @@ namespace {
 
 constexpr char mark = '(', tuple = 't', empty_tuple = ')', reduce = 'R', set_items = 'u', persistent_id = 'Q',
                new_false = '\x89', none = 'N';
-constexpr std::size_t batch = 1000;  // Python's pickler sets that many items of a dict at once
+constexpr std::size_t batch = 1000;  // the items of a dict that Python's pickler sets at once
 
 void put_tuple(Pickle& out, const std::vector<std::int64_t>& values) {
   constexpr char short_tuple[] = {empty_tuple, '\x85', '\x86', '\x87'};

@@ -21,8 +21,8 @@ std::vector<const Tensor*> flat(const Model& model) {
   return out;
 }
 
-/// Stored records only, in PyTorch's dialect: sizes and CRC in the descriptor and the directory, not in the local
-/// header; version and date zero.
+/// Writes stored records as PyTorch does: sizes and CRC are in the descriptor and the directory, not in the local
+/// header; version and date are zero.
 class Zip {
  public:
   Zip(Output& out, std::string prefix) : out_(out), prefix_(std::move(prefix)) {}
@@ -94,7 +94,7 @@ void Zip::end(std::uint64_t size, std::uint32_t crc) {
 }
 
 void Zip::put_directory_entry(std::vector<std::byte>& out, const Entry& e) {
-  std::vector<std::byte> wide;  // the zip64 field: those of the values that 32 bits do not hold
+  std::vector<std::byte> wide;  // the zip64 field: the values that do not fit 32 bits
   if (e.size >= all_ones) put_le<std::uint64_t>(wide, e.size), put_le<std::uint64_t>(wide, e.size);
   if (e.header >= all_ones) put_le<std::uint64_t>(wide, e.header);
   const auto narrow = [](std::uint64_t v) { return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, all_ones)); };

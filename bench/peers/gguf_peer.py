@@ -1,12 +1,12 @@
 """The Python package gguf. usage: gguf_peer.py open|view|load PATH [DTYPE]
 
-Blocks are decoded by its numpy code, tensor by tensor, and rounded to bf16 by its own quantize() where that is asked for:
-numpy has no such type."""
+Blocks are decoded by its numpy code, tensor by tensor. bf16 results are rounded by its quantize(), because numpy has no
+bf16."""
 import common
 
 
 def converter(dtype):
-    """What makes a tensor's data into an array of `dtype`, in memory of its own."""
+    """Returns a function that copies a tensor's data to a new array of `dtype`."""
     import gguf
     import numpy
 

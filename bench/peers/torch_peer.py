@@ -1,6 +1,6 @@
 """torch.load(weights_only=True), plain or with mmap=True. usage: torch_peer.py open|view|load|load-mmap PATH [DTYPE]
 
-"open" and "view" load with mmap=True and touch nothing; legacy files, which torch cannot map, are loaded plainly."""
+"open" and "view" load with mmap=True and touch no payload; legacy files, which torch cannot map, are loaded without."""
 import zipfile
 
 import common
