@@ -87,11 +87,11 @@ void refuse_failures(const std::vector<Table>& tables) {
         throw std::runtime_error(fmt::format("{}: {} failed: {}", table.title, row.label, row.failure));
 }
 
-void ask(const Options& o, std::vector<Table> tables) {
+void run_tables(const Options& o, std::vector<Table> tables) {
   fmt::print("{}\n", machine());
   for (Table& table : tables) {
     run(table, o.settings.run);
-    conclude(table);
+    add_notes(table);
     fmt::print("{}", to_text(table));
     std::fflush(stdout);
   }
@@ -99,24 +99,24 @@ void ask(const Options& o, std::vector<Table> tables) {
   refuse_failures(tables);
 }
 
-void ask_about_target(const Options& o, Scenario scenario) { ask(o, scenario(target_of(o), settings_of(o))); }
+void run_scenario(const Options& o, Scenario scenario) { run_tables(o, scenario(target_of(o), settings_of(o))); }
 
-void ask_memory(Options o) {
+void run_memory(Options o) {
   o.settings.run.keep_timeline = true;
   o.settings.run.interval_seconds = 0.002;
   o.settings.run.rounds = 1;
-  ask_about_target(o, memory_tables);
+  run_scenario(o, memory_tables);
 }
 
-void ask_grow(const Options& o) {
+void run_grow(const Options& o) {
   std::vector<Table> tables;
   for (const Recipe& recipe : growing_recipes(parse_bytes(o.largest)))
     for (Table& table : grow_tables(make_target(o, recipe), settings_of(o))) tables.push_back(std::move(table));
-  ask(o, std::move(tables));
+  run_tables(o, std::move(tables));
 }
 
-// The same tensors as lists, as lists in gzip, and as bytes; stored as each of the dtypes that are named.
-void ask_lists(Options o) {
+// Compares the same tensors as lists, as lists in gzip, and as bytes, for each dtype of --stored.
+void run_lists(Options o) {
   std::vector<Table> tables;
   std::istringstream dtypes(o.stored.empty() ? "f32,f16" : o.stored);
   while (std::getline(dtypes, o.stored, ',')) {
@@ -129,7 +129,7 @@ void ask_lists(Options o) {
         tables.push_back(std::move(table));
     }
   }
-  ask(o, std::move(tables));
+  run_tables(o, std::move(tables));
 }
 
 void make_checkpoint(const Options& o) {
@@ -183,19 +183,19 @@ CLI::App* add_scenario(CLI::App& app, Options& o, const char* name, const char* 
 }
 
 void add_scenarios(CLI::App& app, Options& o) {
-  add_scenario(app, o, "open", "Time until every tensor is named", [&o] { ask_about_target(o, open_tables); });
-  add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { ask_about_target(o, view_tables); });
+  add_scenario(app, o, "open", "Time until every tensor is named", [&o] { run_scenario(o, open_tables); });
+  add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { run_scenario(o, view_tables); });
   add_scenario(app, o, "slice", "One tensor parallel rank's part compared with the whole",
-               [&o] { ask_about_target(o, slice_tables); });
-  add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { ask_memory(o); });
-  CLI::App* lists = add_scenario(app, o, "lists", "Lists of numbers (Burn's) beside the same tensors as bytes; for several --stored",
-                                 [&o] { ask_lists(o); });
-  lists->add_option("--before", o.settings.before, "heft-bench of another build, to be measured beside this one");
-  add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { ask_grow(o); })
+               [&o] { run_scenario(o, slice_tables); });
+  add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { run_memory(o); });
+  CLI::App* lists = add_scenario(app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",
+                                 [&o] { run_lists(o); });
+  lists->add_option("--before", o.settings.before, "heft-bench of another build, which is measured too");
+  add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { run_grow(o); })
       ->add_option("--largest", o.largest, "Largest checkpoint to make")
       ->capture_default_str();
   CLI::App* materialize =
-      add_scenario(app, o, "materialize", "A whole load", [&o] { ask_about_target(o, materialize_tables); });
+      add_scenario(app, o, "materialize", "A whole load", [&o] { run_scenario(o, materialize_tables); });
   add_list(*materialize, "--dtype", o.dtypes, "Convert to these; 'stored': do not convert");
   add_list(*materialize, "--into", o.destinations, "fresh, reused");
   add_list(*materialize, "--cut", o.settings.cuts,

@@ -72,11 +72,11 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   [[nodiscard]] pid_t id() const noexcept { return id_; }
-  void say(std::string_view line) {
+  void send(std::string_view line) {
     [[maybe_unused]] const ssize_t wrote = ::write(to_.write_end(), line.data(), line.size());
   }
   // Returns the next line of the protocol; empty when the child has ended.
-  std::string hear() {
+  std::string receive() {
     std::string line;
     char c = 0;
     while (::read(from_.read_end(), &c, 1) == 1 && c != '\n') line += c;
@@ -111,11 +111,11 @@ class Sampler {
 };
 
 bool refused(const std::string& line, Sample& sample) {
-  const std::string_view said = line;
-  sample.absent = said.starts_with("absent ");
-  if (sample.absent || said.starts_with("failed "))
-    sample.failure = said.substr(7);
-  else if (said.empty())
+  const std::string_view message = line;
+  sample.absent = message.starts_with("absent ");
+  if (sample.absent || message.starts_with("failed "))
+    sample.failure = message.substr(7);
+  else if (message.empty())
     sample.failure = "the child ended without an answer";
   return !sample.failure.empty();
 }
@@ -137,14 +137,14 @@ void watch_work(Process& process, const Watch& watch, Sample& sample) {
   const Counters before = counters_of(id, *watch.device);
   const Clock::time_point begin = Clock::now();
   Sampler sampler(id, begin, watch.interval_seconds);
-  process.say("go\n");
-  read_result(process.hear(), sample);
+  process.send("go\n");
+  read_result(process.receive(), sample);
   sample.timeline = sampler.finish();
   sample.timeline.push_back({seconds_since(begin), memory_of(id)});
   sample.used = counters_of(id, *watch.device) - before;
   for (const Moment& moment : sample.timeline) sample.peak.raise_to(moment.memory);
   sample.peak.resident = std::max(sample.peak.resident, peak_resident_of(id));
-  process.say("bye\n");
+  process.send("bye\n");
 }
 
 }  // namespace
@@ -153,7 +153,7 @@ Sample run_child(const std::vector<std::string>& command, const Watch& watch) {
   Sample sample;
   try {
     Process process(command);
-    if (!refused(process.hear(), sample)) watch_work(process, watch, sample);
+    if (!refused(process.receive(), sample)) watch_work(process, watch, sample);
   } catch (const std::exception& error) {
     sample.failure = error.what();
   }

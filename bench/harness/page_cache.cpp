@@ -60,7 +60,7 @@ Pages pages_of(const Extent& extent) {
 
 bool is_whole(const Pages& pages) { return pages.resident == pages.all; }
 
-void bring_file(CacheState state, const Extent& extent) {
+void set_file_state(CacheState state, const Extent& extent) {
   const Descriptor file(extent.path);
   // The warm state is made by one sequential read. Pages that were read one by one, as in `half`, are slower to map and
   // to copy, so they are dropped first.
@@ -111,12 +111,12 @@ double resident_share(const std::vector<Extent>& files) {
   return sum.all == 0 ? 1 : static_cast<double>(sum.resident) / static_cast<double>(sum.all);
 }
 
-void bring_to(CacheState state, const std::vector<Extent>& files) {
+void set_cache_state(CacheState state, const std::vector<Extent>& files) {
   std::uint64_t bytes = 0;
   for (const Extent& extent : files) bytes += extent.bytes;
   double share = 0;
   for (int attempt = 0; attempt < 3; ++attempt) {  // pages under writeback or in a CPU's batch survive the first drop
-    for (const Extent& extent : files) bring_file(state, extent);
+    for (const Extent& extent : files) set_file_state(state, extent);
     share = resident_share(files);
     if (is_reached(state, share, bytes)) return;
   }

@@ -29,7 +29,7 @@ std::vector<Extent> files_of(const std::filesystem::path& checkpoint);
 
 /// Sets the state and verifies it with mincore. Throws std::runtime_error if the state is not reached (another process
 /// maps the files, or memory is short).
-void bring_to(CacheState state, const std::vector<Extent>& files);
+void set_cache_state(CacheState state, const std::vector<Extent>& files);
 
 /// Returns the share of their pages that is resident, 0 to 1.
 double resident_share(const std::vector<Extent>& files);

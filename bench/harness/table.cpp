@@ -138,7 +138,7 @@ void to_json(const Row& row, const Row* reference, JsonWriter& out) {
 void run(Table& table, const RunOptions& options) {
   const Device device(table.files.empty() ? "/" : table.files.front().path);
   Watch watch{&device, {}, options.interval_seconds, options.keep_timeline};
-  if (table.state) watch.before_go = [&table] { bring_to(*table.state, table.files); };
+  if (table.state) watch.before_go = [&table] { set_cache_state(*table.state, table.files); };
   const unsigned warm_up = table.state ? 0 : 1;  // without a wanted state, an uncounted round fills the page cache
   Progress progress(table.title, (warm_up + options.rounds) * table.rows.size());
   // Each round runs the rows in another order, because a run affects the next one: the host has just backed its memory,
@@ -183,7 +183,7 @@ std::string to_text(const Table& table) {
                                 table.title, table.question, "", "median", "processor", table.copies ? "GB/s" : "",
                                 "ratio", "peak MB", "anon MB", "file MB", "minor", "major", "disk MB");
   for (const Row& row : table.rows) out += line_of(row, reference, table.copies);
-  for (const std::string& remark : table.remarks) out += remark + "\n";
+  for (const std::string& note : table.notes) out += note + "\n";
   return out;
 }
 
@@ -196,8 +196,8 @@ void to_json(const Table& table, JsonWriter& out) {
   out.member("reference", reference == nullptr ? std::string_view() : std::string_view(reference->label));
   out.key("rows").open('[');
   for (const Row& row : table.rows) to_json(row, reference, out);
-  out.close(']').key("remarks").open('[');
-  for (const std::string& remark : table.remarks) out.text(remark);
+  out.close(']').key("notes").open('[');
+  for (const std::string& note : table.notes) out.text(note);
   out.close(']').close('}');
 }
 

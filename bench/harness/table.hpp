@@ -31,7 +31,7 @@ struct Table {
   std::optional<CacheState> state;
   std::vector<Extent> files;
   std::vector<Row> rows;
-  std::vector<std::string> remarks{};  ///< Printed below.
+  std::vector<std::string> notes{};  ///< Printed below.
   bool copies = true;                  ///< False: nothing is copied, so that bytes over time are meaningless.
 };
 

@@ -1,4 +1,4 @@
-"""What the peer scripts share: the protocol of harness/child.hpp, and what counts as memory of its own."""
+"""Shared by the peer scripts: the protocol of harness/child.hpp, and copies of tensors that still view a mapping."""
 import bisect
 import glob
 import os
@@ -6,7 +6,7 @@ import sys
 import time
 
 
-def say(word, text=""):
+def send(word, text=""):
     print(word, " ".join(str(text).split()), flush=True)
 
 
@@ -15,7 +15,7 @@ def safetensors_files(path):
 
 
 class FileMappings:
-    """Address ranges of this process that files back."""
+    """The address ranges of this process that are mapped from files."""
 
     def __init__(self):
         self.begins, self.ends = [], []
@@ -33,7 +33,7 @@ class FileMappings:
 
 
 def own_torch(tensors, dtype=None):
-    """Every tensor in memory of its own: those that still view a mapped file are cloned; all are converted when asked."""
+    """Returns the tensors, converted to `dtype` if given, and cloned if they view a mapped file."""
     mapped = FileMappings()
     owned = {}
     for name in list(tensors):
@@ -58,14 +58,14 @@ def torch_bytes(tensors):
 
 
 def run(prepare):
-    """prepare(arguments) imports what it needs and returns the work; the work returns (what to hold, bytes, note)."""
+    """prepare(arguments) imports modules and returns the work; the work returns (objects to keep, bytes, note)."""
     try:
         work = prepare(sys.argv[1:])
     except ImportError as error:
-        return say("absent", error)
+        return send("absent", error)
     except Exception as error:
-        return say("failed", f"{type(error).__name__}: {error}")
-    say("ready")
+        return send("failed", f"{type(error).__name__}: {error}")
+    send("ready")
     if sys.stdin.readline().strip() != "go":
         return
     try:
@@ -73,7 +73,7 @@ def run(prepare):
         held, size, note = work()
         seconds = time.perf_counter() - begin
     except Exception as error:
-        return say("failed", f"{type(error).__name__}: {error}")
-    say("done", f"{seconds:.9f} {size} {note}")
+        return send("failed", f"{type(error).__name__}: {error}")
+    send("done", f"{seconds:.9f} {size} {note}")
     sys.stdin.readline()
     del held

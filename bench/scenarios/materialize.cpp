@@ -84,7 +84,7 @@ std::string words_for(const Job& job) {
   return words;
 }
 
-std::string remark_for(const PlanSize& size) {
+std::string note_for(const PlanSize& size) {
   return fmt::format("{:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB", static_cast<double>(size.bytes_needed) / 1e6,
                      static_cast<double>(size.pages_needed) / 1e6);
 }
@@ -115,7 +115,7 @@ Table table_for(const Target& target, const Settings& settings, const heft::Chec
   job.bytes_read = size.bytes_needed;
   job.bytes_written = job.dtype.empty() && !job.reused ? size.bytes_needed : size.room;
   Table table = table_for(target, settings, state, job);
-  if (job.dim >= 0) table.remarks.push_back(remark_for(size));
+  if (job.dim >= 0) table.notes.push_back(note_for(size));
   return table;
 }
 

@@ -25,7 +25,7 @@ void compare_with_forced(Table& table) {
       best = row;
   }
   if (automatic == nullptr || best == nullptr) return;
-  table.remarks.push_back(fmt::format("automatic takes {:.3f} x the time of the best forced path ({})",
+  table.notes.push_back(fmt::format("automatic takes {:.3f} x the time of the best forced path ({})",
                                       1 / summarize(*automatic, best).ratio, best->label.substr(11)));
 }
 
@@ -33,7 +33,7 @@ void name_spread(Table& table) {
   const Row* reference = reference_of(table);
   if (reference == nullptr || reference->samples.size() < 2) return;
   const Summary s = summarize(*reference, nullptr);
-  table.remarks.push_back(fmt::format("* reference; its {} rounds spread from {:.2f} to {:.2f} of their median",
+  table.notes.push_back(fmt::format("* reference; its {} rounds spread from {:.2f} to {:.2f} of their median",
                                       reference->samples.size(), s.fastest / s.seconds, s.slowest / s.seconds));
 }
 
@@ -59,12 +59,12 @@ void compare_processor_time(Table& table) {
 void quote_notes(Table& table) {
   for (const Row& row : table.rows)
     if (row.party == Party::heft && !row.samples.empty() && !row.samples.back().note.empty())
-      table.remarks.push_back(fmt::format("{}: {}", row.label, row.samples.back().note));
+      table.notes.push_back(fmt::format("{}: {}", row.label, row.samples.back().note));
 }
 
 }  // namespace
 
-void conclude(Table& table) {
+void add_notes(Table& table) {
   name_spread(table);
   compare_with_forced(table);
   compare_processor_time(table);

@@ -44,7 +44,7 @@ std::vector<Table> memory_tables(const Target& target, const Settings& settings)
 
 /// Adds notes that need the results: the spread of the reference, the automatic path compared with the best forced one,
 /// and the notes of heft's rows.
-void conclude(Table& table);
+void add_notes(Table& table);
 
 /// Rows that several scenarios use.
 Row heft_row(std::string label, std::string_view subject, const Job& job);

@@ -9,7 +9,7 @@ namespace bench {
 
 namespace {
 
-std::string remark_for(int dim, const PlanSize& size) {
+std::string note_for(int dim, const PlanSize& size) {
   return fmt::format("dim {}: {:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB", dim,
                      static_cast<double>(size.bytes_needed) / 1e6, static_cast<double>(size.pages_needed) / 1e6);
 }
@@ -26,7 +26,7 @@ Table table_for(const Target& target, const Settings& settings, const heft::Chec
   for (job.dim = 0; job.dim < 2; ++job.dim) {
     job.via = "automatic";
     table.rows.push_back(heft_row(fmt::format("heft, along dim {}", job.dim), "heft-materialize", job));
-    table.remarks.push_back(remark_for(job.dim, size_of_plan(checkpoint, job)));
+    table.notes.push_back(note_for(job.dim, size_of_plan(checkpoint, job)));
     if (!settings.forced_paths) continue;
     for (const std::string_view via : {"map", "direct", "read"}) {
       job.via = via;

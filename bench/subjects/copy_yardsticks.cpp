@@ -15,7 +15,7 @@ namespace {
 
 // A job that is larger reads the source repeatedly. The source is far larger than any cache, and memory for two copies
 // of a large model is not required.
-constexpr std::uint64_t largest_source = std::uint64_t{1} << 30;
+constexpr std::uint64_t max_source_bytes = std::uint64_t{1} << 30;
 
 struct Buffers {
   HugeMemory source, target;
@@ -23,7 +23,7 @@ struct Buffers {
 
 std::shared_ptr<Buffers> make_buffers(const Job& job, std::uint64_t bytes_read, std::uint64_t bytes_written) {
   auto buffers = std::make_shared<Buffers>();
-  buffers->source = destination(std::min(bytes_read, largest_source), true, job.threads);
+  buffers->source = destination(std::min(bytes_read, max_source_bytes), true, job.threads);
   buffers->target = destination(bytes_written, job.reused, job.threads);
   return buffers;
 }

@@ -22,13 +22,13 @@ class Ring {
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  void ask(const DirectRead& read, std::uint64_t offset) {
+  void prepare(const DirectRead& read, std::uint64_t offset) {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
     io_uring_prep_read(entry, read.file, read.to + offset, static_cast<unsigned>(read.block_bytes), offset);
     io_uring_sqe_set_data64(entry, offset);
   }
 
-  // Submits what was asked for and takes one answer.
+  // Submits the prepared reads and takes one answer.
   void take(const DirectRead& read) {
     io_uring_submit_and_wait(&ring_, 1);
     io_uring_cqe* answer = nullptr;
@@ -52,11 +52,11 @@ class Ring {
 
 void direct_uring(const DirectRead& read) {
   Ring ring(read.depth);
-  std::uint64_t asked = 0;
+  std::uint64_t submitted = 0;
   unsigned in_flight = 0;
-  while (asked < read.size_bytes || in_flight > 0) {
-    for (; in_flight < read.depth && asked < read.size_bytes; asked += read.block_bytes, ++in_flight)
-      ring.ask(read, asked);
+  while (submitted < read.size_bytes || in_flight > 0) {
+    for (; in_flight < read.depth && submitted < read.size_bytes; submitted += read.block_bytes, ++in_flight)
+      ring.prepare(read, submitted);
     ring.take(read);
     --in_flight;
   }

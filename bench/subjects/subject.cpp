@@ -19,13 +19,13 @@ const Subject& find_subject(std::string_view name) {
   throw std::runtime_error(fmt::format("no subject '{}'", name));
 }
 
-void say(std::string_view line) {
+void send(std::string_view line) {
   std::string one_line(line);
   std::replace(one_line.begin(), one_line.end(), '\n', ' ');
   std::cout << one_line << std::endl;
 }
 
-bool hear(std::string_view expected) {
+bool receive(std::string_view expected) {
   std::string line;
   return std::getline(std::cin, line) && line == expected;
 }
@@ -35,8 +35,8 @@ void measure(const Work& work) {
   const Clock::time_point begin = Clock::now();
   const Outcome outcome = work();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  say(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes, outcome.note + (outcome.remark ? outcome.remark() : std::string())));
-  hear("bye");
+  send(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes, outcome.note + (outcome.late_note ? outcome.late_note() : std::string())));
+  receive("bye");
 }
 
 }  // namespace
@@ -44,13 +44,13 @@ void measure(const Work& work) {
 int run_subject(std::string_view name, const Job& job) {
   try {
     const Work work = find_subject(name).prepare(job);
-    say("ready");
-    if (hear("go")) measure(work);
+    send("ready");
+    if (receive("go")) measure(work);
     return 0;
   } catch (const Absent& reason) {
-    say(fmt::format("absent {}", reason.what()));
+    send(fmt::format("absent {}", reason.what()));
   } catch (const std::exception& error) {
-    say(fmt::format("failed {}", error.what()));
+    send(fmt::format("failed {}", error.what()));
   }
   return 2;
 }

@@ -37,7 +37,7 @@ struct Job {
 struct Outcome {
   std::uint64_t bytes = 0;
   std::string note;
-  std::function<std::string()> remark = {};  ///< More words, asked for once the clock has stopped.
+  std::function<std::string()> late_note = {};  ///< Appended to the note; called once the clock has stopped.
 };
 
 /// The work between "go" and "done". Its captures live until "bye".
