@@ -1,14 +1,14 @@
 #!/bin/bash
-# usage: layering.sh ROOT. Fails on an include that goes up, and on a library that leaves the place it is wrapped in:
+# usage: layering.sh ROOT. Fails on an include of a higher room, and on a library that is included outside its wrapper:
 #
 #   core <- mmap, format, kernels <- record <- materialize <- save <- cli       (the folder is the layer; record does
 #   not use kernels)
 #
-# A public header belongs to the room that has a .cpp of its name; one without a .cpp stands where its own includes put it.
+# A public header belongs to the room that has a .cpp of its name; one without a .cpp to the rooms of its includes.
 set -u
 cd "$1" || exit 2
 
-# The rooms each room may include from.
+# The rooms that each room can include.
 declare -A below=(
   [core]='core'
   [mmap]='core mmap'
@@ -20,7 +20,7 @@ declare -A below=(
   [cli]='core mmap kernels format record materialize save cli'
 )
 
-# Where the rooms may include each library: a pattern over the paths of files. Tests and benches are free.
+# The files that can include each library, as a pattern of paths. Tests and benches are not checked.
 declare -A wrapped=(
   [boost/interprocess/]='lib/mmap/mapping\.cpp'
   [boost/asio]='lib/materialize/thread_pool\.cpp'
@@ -48,10 +48,11 @@ complain() {
 
 sources() { find "$@" -name '*.cpp' -o -name '*.hpp' -o -name '*.hpp.in' -o -name '*.h' 2>/dev/null | sort; }
 
-# What a file includes, one a line, without quotes or brackets.
+# Prints the includes of a file, one per line, without quotes or brackets.
 includes() { sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"].*/\1/p' "$1"; }
 
-# The rooms a public header needs: the one with its .cpp, and those of the public headers it includes.
+# Prints the rooms that a public header requires: the one with its .cpp, and those of the public headers that it
+# includes.
 declare -A needs=()
 rooms_of() {
   local header=$1 file=include/heft/$1 room included
@@ -92,7 +93,7 @@ check_public_headers() {
       [[ $included =~ ^heft/[a-z_0-9]+\.hpp$ || $included =~ ^[a-z_0-9]+$ ]] ||
         complain "$file includes $included: a public header includes the standard library and public headers only"
     done < <(includes "$file")
-    # Comments may name a library; code may not.
+    # Comments can name a library, code cannot.
     ! sed 's|//.*||' "$file" | grep -qE '\b(boost|fmt|simdjson|re2|hwy|CLI)::' ||
       complain "$file names a third-party library"
   done

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Shows that layering.sh fails where it must: a small tree that keeps the rules passes, and each way of breaking one does not.
+# Tests layering.sh: a small tree that keeps the rules passes, and each way to break a rule fails.
 set -u
 check=$(cd "$(dirname "$0")" && pwd)/layering.sh
 tree=$(mktemp -d)

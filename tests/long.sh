@@ -1,9 +1,9 @@
 #!/bin/sh
-# What takes too long for every run of the tests: each part as long as it needs, with its figures on stdout.
+# Runs tests that take too long for every run. Each part prints its figures to stdout.
 #
 # usage: tests/long.sh [-C DIR] [PART...]
 #   -C DIR    a build tree in which the tests are built (build)
-#   PART      changes    2,000 loads of files that change under them: how many were whole, refused, mixtures
+#   PART      changes    2,000 loads of files that change meanwhile: how many were whole, refused, mixtures
 #             (all of them)
 set -eu
 cd "$(dirname "$0")/.."

@@ -5,9 +5,9 @@ Fails when a public header declares a function that the library does not export,
 header declares. The declarations are read by the compiler:
 
 - Classes and member functions: the debugging information of a file that includes every header lists each with its mangled
-  name. What the headers define is emitted by -fkeep-inline-functions and so is in the object file.
-- Free and friend functions have no such entries. They are given a body in a copy of the headers; what the object file
-  of the copy defines and that of the originals does not is what the library has to export.
+  name. Functions that the headers define are emitted by -fkeep-inline-functions and so are in the object file.
+- Free and friend functions have no such entries. They get a body in a copy of the headers: the library must export the
+  functions that the object file of the copy defines and that of the originals does not.
 
 Needs g++: another compiler is skipped (status 77).
 """
@@ -45,7 +45,7 @@ def defined(objects):
 
 
 def entries(target):
-    """(depth, tag, attributes) of each entry of the debugging information."""
+    """Yields (depth, tag, attributes) of each entry of the debugging information."""
     head = re.compile(r"<(\w+)><\w+>: Abbrev Number: \d+ \((\w+)\)")
     entry = None
     for line in run("readelf", "--debug-dump=info", str(target)).splitlines():
@@ -60,7 +60,7 @@ def entries(target):
 
 
 def declarations(target):
-    """What the headers declare in namespace heft: mangled names of member functions that are neither defaulted, deleted nor
+    """Returns the declarations in namespace heft: mangled names of member functions that are neither defaulted, deleted nor
     virtual (the library's own vtable refers to those, or they are pure); and classes, as tuples of names."""
     names, classes, path = set(), set(), []
     for depth, tag, attributes in entries(target):
@@ -77,7 +77,7 @@ def declarations(target):
 
 
 def scope_of(mangled):
-    """The class or namespace of an exported symbol as a tuple of names: ("heft", "Error")."""
+    """Returns the class or namespace of an exported symbol as a tuple of names: ("heft", "Error")."""
     rest = re.sub(r"^_Z(T[ISVT])?N?[KRO]*", "", mangled)
     path = []
     while found := re.match(r"\d+", rest):
@@ -89,12 +89,12 @@ def scope_of(mangled):
 
 
 def undeclared(symbols, classes, functions):
-    """Exported symbols of classes that no header defines, and free functions that none declares."""
+    """Returns exported symbols of classes that no header defines, and free functions that no header declares."""
     return [name for name in symbols if scope_of(name) not in classes and not (scope_of(name) == ("heft",) and name in functions)]
 
 
 def with_bodies(text, scope):
-    """The header, each function that it only declares at `scope` given a body: "namespace", or "class" for friends."""
+    """Returns the header with a body for each function that it only declares at `scope`: "namespace", or "class" for friends."""
     plain = re.sub(r"//[^\n]*|/\*.*?\*/", lambda found: " " * len(found.group()), text, flags=re.S)
     plain = re.sub(r'^\s*#[^\n]*', lambda found: " " * len(found.group()), plain, flags=re.M)
     out, kept, start, scopes, parens = [], 0, 0, [], 0
@@ -127,7 +127,7 @@ def is_declaration(statement, scope):
 
 def free_functions(compiler, include, folder, originals):
     names = set()
-    for scope in ("namespace", "class"):  # one at a time, because a friend may be declared again outside of its class
+    for scope in ("namespace", "class"):  # one at a time, because a friend can be declared again outside its class
         copy = folder / scope
         (copy / "heft").mkdir(parents=True)
         for header in (include / "heft").glob("*.hpp"):

@@ -3,8 +3,8 @@
 
 usage: tally.py TESTLOG.json MESON_STATUS
 
-Prints `N passed, N failed[, N skipped]` and exits 1 when a test failed, when Meson's own status says that something did,
-or when nothing ran. A test case that cannot run on this machine prints a line `skipped: why` and counts as skipped.
+Prints `N passed, N failed[, N skipped]`. Exits with 1 when a test failed, when Meson's status is not 0, or when no test
+ran. A test case that cannot run on this machine prints a line `skipped: why` and counts as skipped.
 """
 import json
 import re
@@ -19,7 +19,7 @@ def strip_colours(text):
 
 
 def count(test):
-    """(passed, failed, skipped) of one test of the log."""
+    """Returns (passed, failed, skipped) of one test of the log."""
     result = test["result"]
     bad = result not in ("OK", "EXPECTEDFAIL", "SKIP")
     cases = CASES.search(strip_colours(test.get("stdout", "")))
@@ -27,7 +27,7 @@ def count(test):
         return (int(result in ("OK", "EXPECTEDFAIL")), int(bad), int(result == "SKIP"))
     passed, failed, left_out = map(int, cases.groups())
     unable = min(passed, len(SKIPPED.findall(test["stdout"])))
-    # A binary may fail beside its cases: a leak found at exit, a crash after the summary.
+    # A binary can fail although its cases passed: by a leak found at exit, or a crash after the summary.
     return (passed - unable, max(failed, int(bad)), left_out + unable)
 
 
@@ -36,7 +36,7 @@ def read_log(path):
         with open(path, encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]
     except FileNotFoundError:
-        return []  # Meson did not get as far as running a test
+        return []  # Meson ended before it ran a test
 
 
 def main():

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Shows that tally.py counts what failed, whatever way it failed in.
+# Tests tally.py: it counts every kind of failure.
 set -u
 tally=$(cd "$(dirname "$0")" && pwd)/tally.py
 log=$(mktemp)

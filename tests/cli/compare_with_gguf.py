@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""usage: compare_with_gguf.py HEFT [FOLDER_OF_FIXTURES]. ggml's own Python package (PyPI's gguf) and heft say the same of the same files: every name,
-shape, type, place and metadata value, and every value of every type that the package decodes, bit for bit, as f32, f16 and bf16. Exit status 77,
-which Meson counts as skipped, where it is not installed."""
+"""usage: compare_with_gguf.py HEFT [FOLDER_OF_FIXTURES]. Compares heft with ggml's Python package (PyPI's gguf)
+on the same files: every name, shape, type, offset and metadata value, and every value of every type that the package
+decodes, bit for bit, as f32, f16 and bf16. Exit status 77, which Meson counts as skipped, if it is not installed."""
 import json
 import pathlib
 import struct
@@ -20,7 +20,7 @@ except ImportError as missing:
 heft = sys.argv[1]
 fixtures = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
 PLAIN = {"F32", "F16", "F64", "I8", "I16", "I32", "I64"}
-# A superblock of 256 elements is a row's least; this is a few of them, and of every smaller block.
+# A row must be whole superblocks of 256 elements. This is a few of them, and whole blocks of every smaller type.
 ROWS, COLUMNS = 7, 1024
 
 
@@ -31,13 +31,13 @@ def run(*words):
 # ---- files ----
 
 def random_blocks(random, qtype):
-    """Blocks of any bytes: NaN and infinite scales among them."""
+    """Returns random blocks, NaN and infinite scales among them."""
     elements, size = GGML_QUANT_SIZES[qtype]
     return random.integers(0, 256, (ROWS, COLUMNS // elements * size), numpy.uint8)
 
 
 def quantized_types():
-    """(type, whether the package quantizes to it) of all types that it decodes."""
+    """Returns (type, True if the package quantizes to it) for all types that the package decodes."""
     probe = numpy.zeros((1, COLUMNS), numpy.float32)
     for qtype in GGMLQuantizationType:
         if qtype.name in PLAIN:
@@ -53,7 +53,7 @@ def quantized_types():
 
 
 def write_all_types(path, random):
-    """One tensor or two of every type, and a metadata value of every kind."""
+    """Writes one or two tensors of every type, and a metadata value of every kind."""
     writer = GGUFWriter(path, "heft-test")
     writer.add_string("test.text", "é \"\\\n\t☃")
     writer.add_array("test.texts", ["", "a", "\u0120the", "x" * 300])
@@ -89,10 +89,10 @@ def write_big_endian(path, random):
     writer.close()
 
 
-# ---- what heft says ----
+# ---- heft's output ----
 
 def safetensors_arrays(path):
-    """Read by hand: the header is JSON, and nothing else needs to be installed."""
+    """Reads safetensors by hand, so that no other package is required: the header is JSON."""
     data = path.read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"}
@@ -107,7 +107,7 @@ def safetensors_arrays(path):
 # ---- comparisons ----
 
 def check_structure(path):
-    """Names, shapes, types, places, metadata."""
+    """Compares names, shapes, types, offsets and metadata."""
     reader = GGUFReader(path)
     found = [json.loads(line) for line in run("ls", path, "--json").splitlines()]
     assert len(found) == len(reader.tensors), path
@@ -127,7 +127,7 @@ def check_structure(path):
 
 
 def same_bits(found, expected):
-    """Which NaN a product of NaNs gives is the processor's choice."""
+    """Returns true for equal values; all NaNs are equal, because the bits of a product of NaNs depend on the processor."""
     unsigned = {2: numpy.uint16, 4: numpy.uint32}[expected.dtype.itemsize]
     if expected.dtype.kind == "f":
         nan = numpy.isnan(found) & numpy.isnan(expected)
@@ -143,7 +143,7 @@ def rounded(floats, dtype):
 
 
 def floats_of(tensor):
-    """The package's dequantize() takes plain floats for little-endian ones."""
+    """Returns f32 values. Plain floats bypass the package's dequantize(), which takes them for little-endian ones."""
     if tensor.tensor_type.name in PLAIN:
         return tensor.data.astype(numpy.float32)
     return numpy.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""usage: compare_with_numpy.py HEFT. What numpy saves, heft reads: every dtype, byte order, layout and header version, alone and in archives, has
-numpy's dtype, shape and bytes. Exit status 77, which Meson counts as skipped, where numpy is not installed."""
+"""usage: compare_with_numpy.py HEFT. Compares heft with numpy on files saved by numpy: every dtype, byte
+order, layout and header version, alone and in archives, has numpy's dtype, shape and bytes. Exit status 77, which Meson
+counts as skipped, if numpy is not installed."""
 import hashlib
 import json
 import pathlib
@@ -25,7 +26,7 @@ def run(*words):
 
 
 def arrays():
-    """Every dtype in both byte orders, C and Fortran order, of several shapes; name: (heft's dtype, array)."""
+    """Returns arrays of every dtype in both byte orders, C and Fortran order, of several shapes; name: (heft's dtype, array)."""
     random = numpy.random.default_rng(7)
     made = {}
     for dtype, code in VALUES.items():
@@ -39,7 +40,7 @@ def arrays():
 
 
 def raw_arrays():
-    """Types that heft has no values for: their own name, and their bytes as they are."""
+    """Returns arrays of dtypes that heft does not know. It lists their name, and hashes their bytes unchanged."""
     record = numpy.dtype([("a", "<i4"), ("b", ">f8", (2,)), ("c", [("d", "S3")])])
     return {"bytes": numpy.array([b"ab", b"c"]), "text": numpy.array(["é", "abc"]), "date": numpy.array(["2020-01-01"], "M8[D]"),
             "delta": numpy.array([1, 2], "m8[ns]"), "void": numpy.zeros(2, "V3"), "record": numpy.zeros(3, record),

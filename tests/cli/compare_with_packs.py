@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""usage: compare_with_packs.py HEFT. heft lists and hashes what independent writers wrote: burnpack with the CBOR of PyPI's cbor2, Burn's records and Flax's
-files with the MessagePack of PyPI's msgpack, and Flax's own where it is installed. Exit status 77, which Meson counts as skipped, where cbor2, msgpack
-or numpy are not installed. With a second argument it leaves its files in that folder."""
+"""usage: compare_with_packs.py HEFT. heft lists and hashes files of independent writers: burnpack with
+the CBOR of PyPI's cbor2, Burn's records and Flax's files with the MessagePack of PyPI's msgpack, and Flax's own if it is
+installed. Exit status 77, which Meson counts as skipped, if cbor2, msgpack or numpy are not installed. With a second
+argument it leaves its files in that folder."""
 import gzip
 import hashlib
 import json
@@ -50,7 +51,7 @@ def arrays_of(dtypes):
     return made
 
 
-# ---- burnpack, as Burn writes it and as its version 0.19 did ----
+# ---- burnpack, of the current Burn and of version 0.19 ----
 
 def burnpack(arrays, aligned, bool_name):
     offset, data, described = 0, b"", {}

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""usage: read_with_gguf.py HEFT. The PyPI package gguf (llama.cpp's own) opens what `heft convert` writes as .gguf and finds the same metadata and
-tensors, quantized ones too. Exit status 77, which Meson counts as skipped, where it is not installed."""
+"""usage: read_with_gguf.py HEFT. Opens files that `heft convert` writes as .gguf with llama.cpp's Python package
+(PyPI's gguf), and finds the same metadata and tensors, quantized ones too. Exit status 77, which Meson counts as skipped,
+if it is not installed."""
 import pathlib
 import subprocess
 import sys
@@ -68,7 +69,7 @@ with tempfile.TemporaryDirectory() as name:
         convert(folder / "source.gguf", folder / "copy.gguf")
         check_equal(GGUFReader(folder / "copy.gguf"), GGUFReader(folder / "source.gguf"))
 
-    # Dequantized: as the package itself does it.
+    # Dequantized tensors equal those of the package.
     convert(folder / "source.gguf", folder / "wide.gguf", "--dtype", "f32", "--select", "blk.*")
     source = {tensor.name: tensor for tensor in GGUFReader(folder / "source.gguf").tensors}
     for tensor in GGUFReader(folder / "wide.gguf").tensors:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""usage: read_with_numpy.py HEFT. NumPy opens what `heft convert` writes as .npz and finds the same arrays, and so does Python's zipfile, which checks
-every CRC-32. Exit status 77, which Meson counts as skipped, where NumPy is not installed."""
+"""usage: read_with_numpy.py HEFT. Opens files that `heft convert` writes as .npz with NumPy, and with Python's
+zipfile, which checks every CRC-32, and finds the same arrays. Exit status 77, which Meson counts as skipped, if NumPy is
+not installed."""
 import pathlib
 import subprocess
 import sys

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""usage: read_with_safetensors.py HEFT. The reference reader (PyPI's safetensors, with numpy) opens what `heft convert` writes and finds the same
-tensors. Exit status 77, which Meson counts as skipped, where it is not installed."""
+"""usage: read_with_safetensors.py HEFT. Opens files that `heft convert` writes with the reference reader (PyPI's
+safetensors, with numpy), and finds the same tensors. Exit status 77, which Meson counts as skipped, if it is not
+installed."""
 import json
 import pathlib
 import subprocess

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""usage: small_memory.py HEFT [CASES]. Runs heft's commands in a cgroup that holds 64 MiB, over files larger than that and over small files that
-declare much: each ends with its own status, none is killed. Exit status 77, which Meson counts as skipped, where no cgroup can be made: a limit on
-address space (ulimit -v) would be another thing, for heft maps whole files.
+"""usage: small_memory.py HEFT [CASES]. Runs heft's commands in a cgroup of 64 MiB, on larger files and on small
+files that declare much: each ends with the expected status, none is killed. Exit status 77, which Meson counts as
+skipped, if no cgroup can be made. A limit on address space (ulimit -v) is no substitute, because heft maps whole files.
 
-With HEFT_MEMORY_TABLE=1 in the environment the peaks are printed as a table."""
+With HEFT_MEMORY_TABLE=1 in the environment, prints the peaks as a table."""
 import json
 import os
 import pathlib
@@ -28,7 +28,7 @@ def skip(why):
 
 
 class Cgroup:
-    """A cgroup of its own, of either version, below the one this process is in, or at the top where that is not to be had."""
+    """A new cgroup, of either version, below the one of this process, or at the top where that is not possible."""
 
     def __init__(self):
         self.v1 = (V1 / "memory.limit_in_bytes").exists()
@@ -51,7 +51,7 @@ class Cgroup:
         (self.folder / name).write_text(str(value))
 
     def run(self, size, words):
-        """(status, standard error, peak resident bytes) of a command under a limit. The peak is that of GNU time, whose own is small."""
+        """Returns (status, standard error, peak resident bytes) of a command under a limit. The peak is from GNU time, whose own memory is small."""
         self.limit(size)
         tasks = self.folder / "cgroup.procs"
         if TABLE:
@@ -106,7 +106,7 @@ def tensor(sizes, strides):
 
 
 def hostile(folder):
-    """Small files that declare much."""
+    """Writes small files that declare much."""
     doubled = tensor([1], [1])
     for _ in range(20):
         doubled = b"](" + doubled + b"2e"
@@ -189,7 +189,7 @@ def main():
             if cases is not None and cases.exists():
                 rows += [(cases / row[0], *row[1:]) for row in CASES]
             else:
-                print("the reported files are not there: their rows are left out")
+                print("the reported files are missing: their rows are left out")
             for path, command, limit, expected, words in rows:
                 status, errors, peak = group.run(limit * MIB, words_for(heft, command, path, folder / "out.safetensors"))
                 sentence = errors.strip().splitlines()[-1] if errors.strip() else ""
@@ -199,7 +199,7 @@ def main():
                     failures.append(f"{path.name} {command} under {limit} MiB: status {status}, expected {expected}; {errors.strip()[-400:]}")
     finally:
         group.remove()
-    print("\n".join(failures) if failures else f"{len(rows)} commands ended in good order")
+    print("\n".join(failures) if failures else f"{len(rows)} commands ended as expected")
     sys.exit(1 if failures else 0)
 
 

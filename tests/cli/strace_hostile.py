@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""usage: strace_hostile.py HEFT. Runs heft over malicious and hostile files under strace: whatever a file says, heft starts no program, opens no
-socket, opens no file for writing and changes none, and ends with a status of its own. Exit status 77, which Meson counts as skipped, where strace
-or the fixtures are missing."""
+"""usage: strace_hostile.py HEFT. Runs heft on hostile files under strace: heft must start no program, open no
+socket, open no file for writing and change none, and end with one of its statuses. Exit status 77, which Meson counts as
+skipped, if strace or the fixtures are missing."""
 import pathlib
 import re
 import shutil
@@ -11,7 +11,7 @@ import tempfile
 
 COMMANDS = (["ls"], ["tree", "--json"], ["hash"], ["verify"])
 FOLDERS = ("mmaitre314+picklescan/tests/data", "mmaitre314+picklescan/tests/data2", "torch-synthetic/hostile")
-# All calls of the classes traced (processes, sockets, paths) that a command needs which only reads.
+# The calls of the traced classes (processes, sockets, paths) that a command requires which only reads.
 HARMLESS = set("""access arch_prctl execve exit exit_group faccessat faccessat2 getcwd lstat newfstatat readlink readlinkat stat statfs statx
     wait4""".split())
 OPENS = {"open", "openat", "openat2"}
@@ -48,7 +48,7 @@ def offences(log):
 
 
 def require_sight(log):
-    """What must be noticed is noticed, or a change of strace's output would make this test blind."""
+    """Checks that offences are found, because a change of strace's output could hide them."""
     traced(["sh", "-c", "echo x > /dev/null; ls /"], log)
     found = "\n".join(offences(log))
     assert "O_WRONLY" in found and "expected one execve" in found, f"strace's output is not understood:\n{found}"

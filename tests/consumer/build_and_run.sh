@@ -1,6 +1,6 @@
 #!/bin/bash
-# usage: build_and_run.sh BUILD_DIR. Installs heft from there into an empty folder, compiles main.cpp against it as any
-# program outside the tree would (pkg-config, nothing else), and runs it and the installed command.
+# usage: build_and_run.sh BUILD_DIR. Installs heft from BUILD_DIR into an empty folder, compiles main.cpp against it as
+# a program outside the tree, with pkg-config only, and runs it and the installed command.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 place=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Sets the machine up, builds the fuzzers with clang, address and undefined-behaviour sanitizers, and runs them one after the
-# other, each on every core. New inputs go to build-fuzz/found/TARGET, beside the committed corpus; what crashes is copied to
-# build-fuzz/crashes and makes the exit status 1.
+# Sets the machine up, builds the fuzzers with clang, address and undefined-behaviour sanitizers, and runs them one
+# after the other, each on every core. Inputs are read from the committed corpus and build-fuzz/found/TARGET, where new
+# ones are kept. Inputs that crash are copied to build-fuzz/crashes and make the exit status 1.
 #
 # usage: tests/fuzz/run.sh SECONDS [TARGET...]    (all targets)
 set -eu

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Opens checkpoints with the installed PyTorch on one side and with heft on the other, and compares tensor by tensor.
+"""Opens checkpoints with the installed PyTorch and with heft, and compares them tensor by tensor.
 
     python3 tests/torch/compare_with_torch.py build/lib/cli/heft FILE...
 
-For each file: the names, dtypes and shapes of `heft ls --json` and the SHA-256 of `heft hash` against what torch.load gives, and the scalars of
-`heft tree --json` against those beside the tensors. TorchScript archives are opened by torch.jit.load and compared with their state_dict; heft may
-list more attributes. weights_only=True is tried first; a file that needs more is left out unless --trust is given, for then PyTorch runs what it says.
-The exit status is 1 when anything differs or PyTorch does not load a file.
+For each file, compares the names, dtypes and shapes of `heft ls --json` and the SHA-256 of `heft hash` with the result of
+torch.load, and the scalars of `heft tree --json` with those of PyTorch. TorchScript archives are opened by torch.jit.load
+and compared with their state_dict; heft can list more attributes. weights_only=True is tried first. A file that requires
+False is left out unless --trust is given, because PyTorch then executes code of the file. The exit status is 1 when
+anything differs or PyTorch does not load a file.
 """
 import argparse
 import hashlib
@@ -25,7 +26,7 @@ def digest(tensor):
 
 
 def load(path, trust):
-    """The object, and whether heft must list nothing else."""
+    """Returns the object, and True if heft must list nothing else."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True), True
     except Exception as refusal:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes small files with the installed PyTorch, and expected.json with what PyTorch itself finds in them.
+"""Writes small files with the installed PyTorch, and expected.json with the tensors that PyTorch reads from them.
 
     python3 tests/torch/make_fixtures.py tests/torch/golden
 
-The files under golden/ were written by PyTorch 2.13; tests/format/torch_golden.cpp compares. Tensors are listed under heft's flat names, with
-their elements in row-major order as hexadecimal digits.
+The files under golden/ were written by PyTorch 2.13; tests/format/torch_golden.cpp compares. Tensors are listed under
+heft's flat names, with their elements in row-major order as hexadecimal digits.
 """
 import argparse
 import collections
@@ -24,7 +24,7 @@ DTYPES = {
 }
 LEGACY_DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
                  torch.uint8, torch.bool, torch.complex64, torch.complex128]
-# Types without arithmetic: PyTorch has only views of bytes in them.
+# Types without arithmetic: PyTorch can only view bytes as them.
 RARE_DTYPES = {
     torch.float4_e2m1fn_x2: "f4_e2m1", torch.bits8: "bits8", torch.bits16: "bits16", torch.bits1x8: "bits1x8", torch.bits2x4: "bits2x4",
     torch.bits4x2: "bits4x2",
@@ -33,7 +33,7 @@ QUANTIZED_DTYPES = {torch.qint8: "qi8", torch.quint8: "qu8", torch.qint32: "qi32
 
 
 def raw_bytes(tensor):
-    """The elements as a user sees them, row-major: lazy conjugation and negation done."""
+    """Returns the elements in row-major order, with lazy conjugation and negation applied."""
     tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
     if tensor.numel() == 0:
         return b""
@@ -41,7 +41,7 @@ def raw_bytes(tensor):
 
 
 def facts(tensor):
-    """The dtype and the shape as heft says them: it counts the elements of float4, PyTorch the bytes that hold two."""
+    """Returns heft's dtype and shape: it counts elements of float4, PyTorch counts bytes of two elements."""
     shape = list(tensor.shape)
     if tensor.dtype == torch.float4_e2m1fn_x2:
         shape[-1] *= 2
@@ -62,7 +62,7 @@ def sparse_parts(tensor):
 
 def tensor_entries(tensor, path, found, describe):
     if tensor.is_quantized:
-        # Four bits at a time, the integers of the rows follow each other in the storage.
+        # The integers of the rows are packed across rows in the storage, four bits each.
         packed = tensor.dtype == torch.quint4x2
         integers = torch.tensor([], dtype=torch.uint8).set_(tensor.untyped_storage()) if packed else tensor.int_repr()
         found[path + ".int_repr"] = describe(integers) | {"dtype": QUANTIZED_DTYPES[tensor.dtype], "shape": list(tensor.shape)}
@@ -84,7 +84,7 @@ def tensor_entries(tensor, path, found, describe):
 
 
 def walk(value, path, found, describe=dense):
-    """Fills `found` with what describe() says of each tensor, under heft's names."""
+    """Adds describe() of each tensor to `found`, under heft's names."""
     stem = path + "." if path else ""
     if isinstance(value, torch.Tensor):
         tensor_entries(value, path or "tensor", found, describe)
@@ -101,7 +101,7 @@ def walk(value, path, found, describe=dense):
 
 
 def ramp(dtype, count=6):
-    """Finite values, no two alike where the type allows."""
+    """Returns finite values, all different where the type allows."""
     if dtype == torch.bool:
         return torch.tensor([True, False, True, True, False, False])[:count]
     if dtype.itemsize == 1 and dtype.is_floating_point:
