@@ -15,7 +15,7 @@ Bytes five() {
 }
 }  // namespace
 
-TEST_CASE("bytes: a subrange keeps the owner when the whole is gone") {
+TEST_CASE("bytes: a subrange keeps the owner alive") {
   Bytes part;
   {
     const Bytes whole = five();
@@ -26,7 +26,7 @@ TEST_CASE("bytes: a subrange keeps the owner when the whole is gone") {
   CHECK(part.owner().use_count() == 1);
 }
 
-TEST_CASE("bytes: a range that is not all inside is an error, never clamped") {
+TEST_CASE("bytes: a range that ends outside is an error, never clamped") {
   const Bytes whole = five();
   CHECK(whole.subrange(5, 0).empty());
   CHECK_THROWS_AS(static_cast<void>(whole.subrange(5, 1)), heft::Error);
@@ -35,7 +35,7 @@ TEST_CASE("bytes: a range that is not all inside is an error, never clamped") {
   CHECK_THROWS_AS(static_cast<void>(whole.subrange(UINT64_MAX, 2)), heft::Error);
 }
 
-TEST_CASE("bytes: empty ones have no owner and can be cut at nothing") {
+TEST_CASE("bytes: empty bytes have no owner and can be cut to an empty range") {
   CHECK(Bytes::copy_of({}).empty());
   CHECK(Bytes{}.subrange(0, 0).empty());
 }

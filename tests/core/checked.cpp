@@ -7,7 +7,7 @@
 
 using namespace heft::core;
 
-TEST_CASE("checked: sums and products that do not fit are nothing") {
+TEST_CASE("checked: sums and products that do not fit return nothing") {
   CHECK(checked_add(1, 2) == 3);
   CHECK(!checked_add(UINT64_MAX, 1));
   CHECK(checked_mul(1ull << 32, 1ull << 31) == 1ull << 63);
@@ -25,7 +25,7 @@ TEST_CASE("checked: inside does not wrap") {
   CHECK(!inside(2, UINT64_MAX, 5));
 }
 
-TEST_CASE("checked: require_inside says what was expected and what remains") {
+TEST_CASE("checked: require_inside states the expected and the remaining bytes") {
   try {
     require_inside(90, 20, 100, "the header");
     FAIL("expected an error");
@@ -44,7 +44,7 @@ TEST_CASE("checked: a bound that no caller can raise is not called a limit") {
   CHECK(error.offset() == 12);
 }
 
-TEST_CASE("checked: require_limit names the limit, its value and what was found") {
+TEST_CASE("checked: require_limit names the limit, its value and the value found") {
   CHECK_NOTHROW(require_limit(5, 5, "tensors", "tensors"));
   try {
     require_limit(6, 5, "tensors in the file", "tensors");

@@ -12,7 +12,7 @@ using heft::core::MemoryInput;
 
 namespace {
 
-// Copies what it is asked for, as a file would, and counts how often and how much.
+// An Input that copies, as a file does, and counts its reads and their bytes.
 class CountingInput final : public heft::core::Input {
  public:
   explicit CountingInput(std::string text) : text_(std::move(text)) {}
@@ -46,7 +46,7 @@ TEST_CASE("cursor: numbers in both byte orders, offset and remaining follow") {
   CHECK(cursor.offset() == 7);
   CHECK(cursor.remaining() == 2);
   CHECK_THROWS_AS(cursor.little<std::uint32_t>("d"), heft::Error);
-  CHECK(cursor.offset() == 7);  // a failed read takes nothing
+  CHECK(cursor.offset() == 7);  // a failed read does not advance
 }
 
 TEST_CASE("cursor: spans from earlier chunks stay valid after release, across every chunk border") {
@@ -66,7 +66,7 @@ TEST_CASE("cursor: spans from earlier chunks stay valid after release, across ev
   }
 }
 
-TEST_CASE("cursor: small steps do not cost a read each") {
+TEST_CASE("cursor: small steps share reads") {
   const CountingInput input(numbered(100'000));
   Cursor cursor(input, 0, 100'000, 10'000);
   for (int i = 0; i < 100'000; ++i) cursor.u8("byte");
@@ -92,7 +92,7 @@ TEST_CASE("cursor: skip passes over bytes without reading them") {
   CHECK(input.bytes <= 16 + 9);
 }
 
-TEST_CASE("cursor: a region ends where it was said to") {
+TEST_CASE("cursor: a region ends at its declared end") {
   const CountingInput input(numbered(100));
   Cursor cursor(input, 10, 20);
   CHECK(cursor.text(10, "region") == "klmnopqrst");
@@ -101,7 +101,7 @@ TEST_CASE("cursor: a region ends where it was said to") {
   CHECK_THROWS_AS(Cursor(input, 0, 101), heft::Error);
 }
 
-TEST_CASE("cursor: lines, short and longer than a chunk, and one that never ends") {
+TEST_CASE("cursor: lines, short and longer than a chunk, and one without an end") {
   const std::string text = "ab\n" + std::string(1000, 'x') + "\n\nrest";
   for (const std::uint64_t chunk : {1u, 5u, 4096u}) {
     const CountingInput input(text);

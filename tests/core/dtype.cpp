@@ -11,7 +11,7 @@ using heft::bytes_for;
 using heft::DType;
 using heft::Shape;
 
-TEST_CASE("dtype: every row has a name of its own that leads back to it") {
+TEST_CASE("dtype: every row has a unique name that leads back to it") {
   std::set<std::string_view> names;
   for (const heft::DTypeInfo& row : heft::dtypes()) {
     CHECK(names.insert(row.name).second);
@@ -41,15 +41,15 @@ TEST_CASE("bytes_for: counts blocks") {
   CHECK(bytes_for(DType::c128, {2}) == 32);
 }
 
-TEST_CASE("bytes_for: refuses what is not whole blocks") {
+TEST_CASE("bytes_for: refuses a row that is not whole blocks") {
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::f4_e2m1, {3})), heft::Error);
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::q4_0, {32, 33})), heft::Error);
-  // ggml packs rows: 64 elements in all are not two rows of 32 when a row has 16.
+  // ggml starts blocks at rows: 4 rows of 16 elements are not 2 blocks of 32.
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::q4_0, {4, 16})), heft::Error);
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::q8_0, {})), heft::Error);
 }
 
-TEST_CASE("bytes_for: overflow is found on the product of the non-zero dims, wherever the zero stands") {
+TEST_CASE("bytes_for: overflow is found on the product of the non-zero dims, wherever the zero is") {
   const std::int64_t huge = INT64_MAX;
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::u8, {huge, 4})), heft::Error);
   CHECK_THROWS_AS(static_cast<void>(bytes_for(DType::u8, {0, huge, 4})), heft::Error);
@@ -59,7 +59,7 @@ TEST_CASE("bytes_for: overflow is found on the product of the non-zero dims, whe
   CHECK(bytes_for(DType::u8, {huge}) == static_cast<std::uint64_t>(huge));
 }
 
-TEST_CASE("element_bytes: plain types only") {
+TEST_CASE("element_bytes: only for types with whole bytes per element") {
   CHECK(heft::element_bytes(DType::f16) == 2);
   CHECK(heft::element_bytes(DType::c128) == 16);
   CHECK_THROWS_AS(static_cast<void>(heft::element_bytes(DType::q4_0)), heft::Error);

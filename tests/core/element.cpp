@@ -10,8 +10,8 @@ using heft::DType;
 
 namespace {
 
-// Every code of a small float, in order of magnitude, must come back to itself; the middle between two neighbours must go to the even one
-// and a hair on either side of it to the nearer one.
+// Every code of a small float, in order of magnitude, must convert back to itself. The middle between two neighbours
+// must round to the even one, and the f32 on either side of the middle to the nearer one.
 template <class Widen, class Narrow>
 void check_rounding(std::uint32_t codes, Widen widen, Narrow narrow) {
   for (std::uint32_t code = 0; code + 1 < codes; ++code) {
@@ -50,7 +50,7 @@ TEST_CASE("element: each f8 rounds to nearest even at every pair of neighbours")
   for (const DType dtype : {DType::f8_e4m3fnuz, DType::f8_e5m2fnuz}) {
     for (std::uint32_t code = 0; code < 256; ++code) {
       const float value = heft::f8_to_f32(dtype, static_cast<std::uint8_t>(code));
-      CHECK(heft::f32_to_f8(dtype, value) == code);  // 0x80 is NaN and comes back as such
+      CHECK(heft::f32_to_f8(dtype, value) == code);  // 0x80 is NaN and converts back to it
     }
   }
 }
@@ -79,7 +79,7 @@ TEST_CASE("element: NaN stays NaN, infinity stays infinity where there is one") 
     CHECK(std::isnan(heft::f8_to_f32(dtype, heft::f32_to_f8(dtype, nan_value))));
 }
 
-TEST_CASE("element: f8 overflow saturates but for e5m2, which has infinities") {
+TEST_CASE("element: f8 overflow saturates, except for e5m2, which has infinities") {
   CHECK(heft::f8_to_f32(DType::f8_e4m3, heft::f32_to_f8(DType::f8_e4m3, 1e9F)) == 448);
   CHECK(heft::f8_to_f32(DType::f8_e4m3, heft::f32_to_f8(DType::f8_e4m3, -infinity)) == -448);
   CHECK(heft::f8_to_f32(DType::f8_e5m2, heft::f32_to_f8(DType::f8_e5m2, 1e9F)) == infinity);
@@ -99,7 +99,7 @@ TEST_CASE("element: e8m0 holds powers of two") {
   CHECK(heft::f8_to_f32(DType::f8_e8m0, 0) == std::ldexp(1.0F, -127));
   for (int code = 0; code < 255; ++code)
     CHECK(heft::f32_to_f8(DType::f8_e8m0, heft::f8_to_f32(DType::f8_e8m0, static_cast<std::uint8_t>(code))) == code);
-  CHECK(heft::f32_to_f8(DType::f8_e8m0, 1.5F) == 128);  // the tie goes to the even code
+  CHECK(heft::f32_to_f8(DType::f8_e8m0, 1.5F) == 128);  // the tie rounds to the even code
   CHECK(heft::f32_to_f8(DType::f8_e8m0, 3.0F) == 128);
   CHECK(heft::f32_to_f8(DType::f8_e8m0, infinity) == 254);
   CHECK(heft::f32_to_f8(DType::f8_e8m0, -1.0F) == 255);

@@ -19,7 +19,7 @@ TEST_CASE("error: what() names path, tensor, sentence, offset and errno in that 
   CHECK(error.os_error() == EIO);
 }
 
-TEST_CASE("error: what is not known is not said") {
+TEST_CASE("error: what() contains only the parts that are known") {
   CHECK(std::string(Error(ErrorCode::not_found, "no such tensor").what()) == "no such tensor");
 }
 
@@ -29,7 +29,7 @@ TEST_CASE("error: a name from a file cannot write to the terminal or add a line"
   CHECK(error.tensor() == "a\n\x1b[31mb'\xff");
 }
 
-TEST_CASE("error: what() and sentence() are one printable line, whatever the sentence and the path hold") {
+TEST_CASE("error: what() and sentence() are one printable line for any sentence and path") {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string text = "a" + std::string(1, static_cast<char>(byte)) + "b\xE2\x80\xA8\xD8\x9C";
     const Error error(ErrorCode::corrupt, text, {.path = text, .tensor = text, .offset = 1, .os_error = EIO});
@@ -41,7 +41,7 @@ TEST_CASE("error: what() and sentence() are one printable line, whatever the sen
   CHECK(std::string(Error(ErrorCode::io, std::string(1 << 20, 's'), {.path = std::string(1 << 20, 'p')}).what()).size() < 20'000);
 }
 
-TEST_CASE("error: the system's text is written once") {
+TEST_CASE("error: the text of errno is written once") {
   const Error error(ErrorCode::not_found, "No such file or directory", {.path = "/nonexistent", .os_error = ENOENT});
   CHECK(std::string(error.what()) == "/nonexistent: No such file or directory");
 }
@@ -52,7 +52,7 @@ TEST_CASE("error: a name of a megabyte is cut in the sentence and whole in tenso
   CHECK(error.tensor().size() == 1 << 20);
 }
 
-TEST_CASE("error: with_path and with_tensor fill in what is missing and keep what is there") {
+TEST_CASE("error: with_path and with_tensor fill in missing names and keep existing ones") {
   const Error bare(ErrorCode::io, "failed");
   CHECK(bare.with_path("p").path() == "p");
   CHECK(bare.with_path("p").with_path("q").path() == "p");

@@ -1,4 +1,4 @@
-// The memory of metadata is counted before it is there, and given back with what took it.
+// The memory of metadata is counted before it is allocated, and given back by the destructors of its owners.
 #include "core/metadata_budget.hpp"
 
 #include <doctest/doctest.h>
@@ -25,7 +25,7 @@ TEST_CASE("metadata budget: the default limit is 16 MiB and 8 bytes for each byt
   CHECK(MetadataBudget(100).limit() == 100);
 }
 
-TEST_CASE("metadata budget: what is over the limit is refused by the limit's name, and is not counted") {
+TEST_CASE("metadata budget: bytes over the limit are refused with the name of the limit, and not counted") {
   MetadataBudget budget(100);
   budget.take(60);
   const Error error = test::thrown_by([&] { budget.take(41); });
@@ -40,7 +40,7 @@ TEST_CASE("metadata budget: what is over the limit is refused by the limit's nam
   CHECK(test::thrown_by([&] { budget.take(UINT64_MAX); }).code() == ErrorCode::limit_exceeded);
 }
 
-TEST_CASE("table: each way to grow counts its rows, and the rows are given back when it dies") {
+TEST_CASE("table: each way to grow counts the rows, and the destructor gives them back") {
   const auto budget = std::make_shared<MetadataBudget>(1u << 20);
   {
     core::Table<std::uint64_t> table(budget);
@@ -63,7 +63,7 @@ TEST_CASE("table: each way to grow counts its rows, and the rows are given back 
   CHECK(budget->used_bytes() == 0);
 }
 
-TEST_CASE("table: a row over the limit is refused before it is there") {
+TEST_CASE("table: a row over the limit is refused before it is added") {
   const auto budget = std::make_shared<MetadataBudget>(1000);
   core::Table<std::uint64_t> table(budget);
   const auto fill = [&] {

@@ -24,11 +24,11 @@ TEST_CASE("name index: every name is found at its place, and no other") {
   }
 }
 
-TEST_CASE("name index: an index of nothing finds nothing") {
+TEST_CASE("name index: an empty index finds nothing") {
   CHECK(NameIndex().find(17, [](std::uint32_t) { return true; }) == NameIndex::none);
 }
 
-TEST_CASE("name index: names whose hashes collide are told apart") {
+TEST_CASE("name index: names whose hashes collide are distinguished") {
   const std::vector<std::string> names{"a", "b", "c", "d", "e"};
   NameIndex index(names.size());
   for (std::uint32_t i = 0; i < names.size(); ++i)
@@ -37,7 +37,7 @@ TEST_CASE("name index: names whose hashes collide are told apart") {
     CHECK(index.find(42, [&](std::uint32_t position) { return names[position] == names[i]; }) == i);
 }
 
-TEST_CASE("name hash: text, length and salt all count") {
+TEST_CASE("name hash: depends on text, length and salt") {
   const NameHash hash;
   std::set<std::uint64_t> seen;
   std::string text;

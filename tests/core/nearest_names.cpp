@@ -17,7 +17,7 @@ std::vector<std::string> nearest(std::string_view wanted, const std::vector<std:
   return nearest.found();
 }
 
-// The names of a transformer with as many layers.
+// Returns the names of a transformer with that many layers.
 std::vector<std::string> layer_names(int layers) {
   std::vector<std::string> names;
   for (int layer = 0; layer < layers; ++layer)
@@ -29,13 +29,13 @@ std::vector<std::string> layer_names(int layers) {
 
 }  // namespace
 
-TEST_CASE("nearest names: best first") {
+TEST_CASE("nearest names: the nearest first") {
   const std::vector<std::string> names = {"model.norm.bias", "lm_head.weight", "model.norm.weight", "x"};
   CHECK(nearest("model.norm.wieght", names) == std::vector<std::string>{"model.norm.weight", "model.norm.bias"});
   CHECK(nearest("completely different", names).empty());
 }
 
-TEST_CASE("nearest names: a sentence") {
+TEST_CASE("nearest names: did_you_mean() is a sentence") {
   const std::vector<std::string_view> names = {"model.norm.weight", "lm_head.weight", "x"};
   CHECK(did_you_mean("lm_head.weigh", names) == " (did you mean 'lm_head.weight'?)");
   CHECK(did_you_mean("y", names) == " (did you mean 'x'?)");
@@ -43,7 +43,7 @@ TEST_CASE("nearest names: a sentence") {
   CHECK(did_you_mean("", {}).empty());
 }
 
-TEST_CASE("nearest names: two slips among many names that share most of it") {
+TEST_CASE("nearest names: two typing errors among many names with a common prefix") {
   const std::vector<std::string> names = layer_names(500);
   CHECK(nearest("modle.layers.317.self_attn.q_porj.weight", names).front() ==
         "model.layers.317.self_attn.q_proj.weight");
@@ -57,14 +57,14 @@ TEST_CASE("nearest names: long names are compared at both ends") {
   CHECK(nearest(prefix + "77O00", names).front() == prefix + "077000");
 }
 
-TEST_CASE("nearest names: no more than 8 MiB of names are looked at") {
+TEST_CASE("nearest names: at most 8 MiB of names are considered") {
   const std::string name(200, 'n');
   NearestNames nearest(name + "x");
   std::size_t looked_at = 0;
   while (nearest.offer(name)) ++looked_at;
   CHECK(looked_at == (8u << 20) / 200);
   CHECK(nearest.found() == std::vector<std::string>{name, name, name});
-  // Of long names only what is compared counts, and an empty one counts as 8 bytes.
+  // A long name counts by its compared bytes, an empty name as 8 bytes.
   NearestNames of_long_names(name);
   for (looked_at = 0; of_long_names.offer(std::string(60'000, 'n'));) ++looked_at;
   CHECK(looked_at == (8u << 20) / 256);

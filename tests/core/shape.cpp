@@ -9,7 +9,7 @@
 using heft::Shape;
 using heft::Strides;
 
-TEST_CASE("shape: copies and moves at ranks inside and past the inline room") {
+TEST_CASE("shape: copies and moves at ranks within and above the inline capacity") {
   for (const std::size_t rank : {std::size_t{0}, std::size_t{1}, std::size_t{6}, std::size_t{7}, std::size_t{32}}) {
     Shape shape(rank, 2);
     for (std::size_t dim = 0; dim < rank; ++dim) shape[dim] = static_cast<std::int64_t>(dim + 1);
@@ -21,7 +21,7 @@ TEST_CASE("shape: copies and moves at ranks inside and past the inline room") {
     }
     const Shape moved = std::move(copy);
     CHECK(moved.rank() == rank);
-    copy = shape;  // a moved-from Shape can be given a value again
+    copy = shape;  // a moved-from Shape can be assigned again
     CHECK(copy == shape);
   }
 }

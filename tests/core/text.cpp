@@ -6,7 +6,7 @@
 
 using namespace heft::core;
 
-TEST_CASE("text: escapes what a terminal or a log would act on, keeps what people write") {
+TEST_CASE("text: escapes controls of terminals and logs, keeps printable text") {
   CHECK(escaped("model.layers.0") == "model.layers.0");
   CHECK(escaped("é中𝄞") == "é中𝄞");
   CHECK(escaped(std::string_view("\0\x07\x7f", 3)) == "\\x00\\x07\\x7f");
@@ -16,14 +16,14 @@ TEST_CASE("text: escapes what a terminal or a log would act on, keeps what peopl
   CHECK(escaped("\xC0\xAF\xED\xA0\x80") == "\\xc0\\xaf\\xed\\xa0\\x80");
 }
 
-TEST_CASE("text: every code point that acts on a terminal or on the order of letters is escaped, and no other") {
+TEST_CASE("text: every code point that controls a terminal or the order of letters is escaped, and no other") {
   const auto bad = [](char32_t c) {
     return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
   };
   for (char32_t c = 0; c < 0x3000; ++c) CHECK_MESSAGE(is_printable(c) == !bad(c), static_cast<std::uint32_t>(c));
 }
 
-TEST_CASE("text: a sentence is made printable without touching what is") {
+TEST_CASE("text: a sentence is made printable, printable characters are kept") {
   CHECK(printable("expected 'a\\b', found \"é\"") == "expected 'a\\b', found \"é\"");
   CHECK(printable("two\nlines\x1b[31m\xC2\x9B\xFF") == "two\\nlines\\x1b[31m\\u009b\\xff");
   CHECK(printable(std::string(100'000, 'x')).size() < 10'000);
@@ -43,7 +43,7 @@ TEST_CASE("text: UTF-8 as Unicode defines it") {
     CHECK(!is_utf8(bad));
 }
 
-TEST_CASE("text: an arena keeps strings where they are") {
+TEST_CASE("text: an arena does not move its strings") {
   Arena arena;
   std::vector<std::string_view> kept;
   std::vector<std::string> wanted;

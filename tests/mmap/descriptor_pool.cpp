@@ -1,4 +1,4 @@
-// Files whose descriptors are given up for those of others, and opened again.
+// Files whose descriptors are dropped in favour of others, and opened again.
 #include "mmap/descriptor_pool.hpp"
 
 #include <doctest/doctest.h>
@@ -61,7 +61,7 @@ struct Scene {
 
 }  // namespace
 
-TEST_CASE("descriptor pool: many files are read through few descriptors, which go with the last file") {
+TEST_CASE("descriptor pool: many files are read through few descriptors, which are closed with the last file") {
   const std::size_t before = open_descriptors();
   {
     Scene scene(20, 3);
@@ -96,7 +96,7 @@ TEST_CASE(
   SUBCASE("replaced") { fs::rename(scene.folder.write("next", Scene::content(0)), scene.path(0)); }
   SUBCASE("removed") { fs::remove(scene.path(0)); }
   SUBCASE("written to") { scene.folder.write(Scene::name(0), test::pattern(1000, 99)); }
-  SUBCASE("written to, with its time set back") {
+  SUBCASE("written to, with its mtime set back") {
     const auto time = fs::last_write_time(scene.path(0));
     scene.folder.write(Scene::name(0), test::pattern(1000, 99));
     fs::last_write_time(scene.path(0), time);
@@ -135,7 +135,7 @@ TEST_CASE("descriptor pool: a file is found again in its folder, through a link,
   CHECK(thrown_by([&] { return Scene::read(*file); }).code() == ErrorCode::changed_on_disk);
 }
 
-TEST_CASE("descriptor pool: where the process has too many open, half of the pool makes room") {
+TEST_CASE("descriptor pool: when the process has too many open, half of the pool is dropped") {
   const std::size_t before = open_descriptors();
   const Scene scene(10, 8);
   {
@@ -151,7 +151,7 @@ TEST_CASE("descriptor pool: where the process has too many open, half of the poo
   CHECK(open_descriptors() == before + 1);
 }
 
-TEST_CASE("descriptor pool: a file that shall not be read ahead is not when it was opened again either") {
+TEST_CASE("descriptor pool: a file without read-ahead has none after it is opened again") {
   const Scene scene(3, 1);
   const FaultPlan plan({});
   scene.files[0]->set_read_ahead(false);
@@ -165,7 +165,7 @@ TEST_CASE("descriptor pool: a file that shall not be read ahead is not when it w
   CHECK(plan.calls(Call::posix_fadvise) == 2);
 }
 
-TEST_CASE("descriptor pool: a checkpoint's is a quarter of the limit, within bounds") {
+TEST_CASE("descriptor pool: the capacity for a checkpoint is a quarter of the limit, within bounds") {
   const test::DescriptorLimit limit(40);
   CHECK(mmap::descriptor_limit() == 40);
   const std::size_t before = open_descriptors();
@@ -177,7 +177,7 @@ TEST_CASE("descriptor pool: a checkpoint's is a quarter of the limit, within bou
   CHECK(open_descriptors() == before + 2 + 10);
 }
 
-TEST_CASE("descriptor pool: several threads read files that are given up under them") {
+TEST_CASE("descriptor pool: several threads read files whose descriptors are dropped meanwhile") {
   const Scene scene(12, 2);
   std::vector<int> wrong(4);
   {

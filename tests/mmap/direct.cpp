@@ -32,14 +32,14 @@ namespace {
 
 constexpr std::size_t block = 4096;
 
-// The file opened for direct reads, or nothing (and the test is skipped) where the folder for temporary files cannot.
+// Returns the file opened for direct reads; nothing, and skips the test, if the temporary folder does not support them.
 std::shared_ptr<const DirectFile> direct(const std::filesystem::path& path) {
   auto [file, reason] = DirectFile::open(File::open(path.string()));
   if (!file) test::skip(reason);
   return file;
 }
 
-// Reads the whole file in requests of `size` bytes and returns what came.
+// Reads the whole file in requests of `size` bytes and returns its bytes.
 std::string read_all(DirectQueue& queue, const std::shared_ptr<const DirectFile>& file, std::span<std::byte> memory, std::size_t size, unsigned depth) {
   std::string content;
   const std::uint64_t total = file->file().size_bytes();
@@ -80,7 +80,7 @@ TEST_CASE("direct: a direct file is the opened file again, closed on exec, O_DIR
   CHECK(file->memory_alignment() >= 1);
 }
 
-TEST_CASE("direct: a file that was deleted or replaced after opening is still the one that is read") {
+TEST_CASE("direct: a file that was deleted or replaced after open is still read") {
   const TempFolder folder;
   const auto path = folder.write("weights", test::pattern(block, 1));
   const auto file = File::open(path.string());
@@ -95,7 +95,7 @@ TEST_CASE("direct: a file that was deleted or replaced after opening is still th
   CHECK(memory.text() == test::pattern(block, 1));
 }
 
-TEST_CASE("direct: files that live in memory are not read directly, with a reason") {
+TEST_CASE("direct: files of memory file systems are not read directly, with a reason") {
   const std::filesystem::path shm = "/dev/shm";
   if (!std::filesystem::is_directory(shm)) return test::skip("no /dev/shm");
   const auto path = shm / ("heft-test-" + std::to_string(::getpid()));
@@ -107,7 +107,7 @@ TEST_CASE("direct: files that live in memory are not read directly, with a reaso
   CHECK(reason.find("memory") != std::string::npos);
 }
 
-TEST_CASE("direct: whole files come through, whatever the size, depth, registration and kind of queue") {
+TEST_CASE("direct: whole files are read with any size, depth, registration and kind of queue") {
   const TempFolder folder;
   for (const std::size_t size : {std::size_t{1}, block - 1, block, 3 * block + 5, std::size_t{1'000'003}}) {
     const std::string content = test::pattern(size);
@@ -134,7 +134,7 @@ TEST_CASE("direct: whole files come through, whatever the size, depth, registrat
   }
 }
 
-TEST_CASE("direct: reads leave the page cache as it was") {
+TEST_CASE("direct: reads do not change the page cache") {
   const TempFolder folder;
   const auto path = folder.write("weights", test::pattern(1 << 20));
   const int handle = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -165,7 +165,7 @@ TEST_CASE("direct: several files and buffers in one queue") {
     setup.buffers.push_back(memory.back().span());
   }
   const auto queue = DirectQueue::open(setup);
-  // The queue keeps what it reads from open.
+  // The queue keeps its files open.
   for (unsigned i = 0; i < 8; ++i) queue->submit(std::exchange(files[i], nullptr), 0, memory[i].span(), i);
   queue->flush();
   CHECK(queue->in_flight() == 8);
@@ -176,7 +176,7 @@ TEST_CASE("direct: several files and buffers in one queue") {
   for (unsigned i = 0; i < 8; ++i) CHECK(memory[i].text() == test::pattern(2 * block, i + 1));
 }
 
-TEST_CASE("direct: what submit and open promise to refuse") {
+TEST_CASE("direct: submit and open refuse arguments that break their requirements") {
   const TempFolder folder;
   const auto file = direct(folder.write("weights", test::pattern(3 * block)));
   if (!file) return;
@@ -207,7 +207,7 @@ TEST_CASE("direct: what submit and open promise to refuse") {
   CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {memory.span().first(0)}}); }).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the queue goes on") {
+TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the queue continues") {
   const TempFolder folder;
   const auto path = folder.write("weights", test::pattern(4 * block));
   const auto file = direct(path);
@@ -227,7 +227,7 @@ TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the 
   }
 }
 
-TEST_CASE("direct: a queue destroyed with reads in flight has waited for them") {
+TEST_CASE("direct: the destructor of a queue waits for reads in flight") {
   const TempFolder folder;
   const std::string content = test::pattern(8 << 20);
   const auto file = direct(folder.write("weights", content));

@@ -30,7 +30,7 @@ namespace {
 constexpr std::size_t block = 4096;
 constexpr std::size_t blocks = 8;
 
-// A file of a few blocks, a queue of one kind on it, and memory for all of it.
+// A file of a few blocks, a queue of one kind, and memory for the whole file.
 struct Scene {
   explicit Scene(bool ring) : read_call(ring ? Call::ring_read : Call::pread), memory(blocks * block) {
     content = test::pattern(blocks * block);
@@ -79,7 +79,7 @@ TEST_CASE("direct faults: EINTR and EAGAIN are tried again") {
     }
 }
 
-TEST_CASE("direct faults: EAGAIN for ever ends in a read through the page cache, not in a hang") {
+TEST_CASE("direct faults: endless EAGAIN leads to a read through the page cache, not to a hang") {
   Scene scene(/*ring=*/true);
   if (!scene.file) return;
   const FaultPlan plan({scene.failing(EAGAIN)});
@@ -110,7 +110,7 @@ TEST_CASE("direct faults: a short read that ends inside a block is finished thro
   CHECK(scene.queue->stats().buffered_bytes == (blocks - 1) * block - 1);
 }
 
-TEST_CASE("direct faults: what cannot be read directly is read through the page cache") {
+TEST_CASE("direct faults: a range that cannot be read directly is read through the page cache") {
   for (const bool ring : {false, true})
     for (const int refusal : {EINVAL, EOPNOTSUPP, ENOMEM}) {
       Scene scene(ring);
@@ -158,7 +158,7 @@ TEST_CASE("direct faults: a file that ends early is changed_on_disk where it end
   }
 }
 
-TEST_CASE("direct faults: io_uring that is missing or forbidden is a reason, and pread takes over") {
+TEST_CASE("direct faults: io_uring that is missing or forbidden is a reason, and pread is used") {
   const TempFolder folder;
   const auto [file, why] = DirectFile::open(File::open(folder.write("weights", test::pattern(block)).string()));
   if (!file) return test::skip(why);
@@ -174,7 +174,7 @@ TEST_CASE("direct faults: io_uring that is missing or forbidden is a reason, and
   }
 }
 
-TEST_CASE("direct faults: a ring that may not register buffers works without, and says so") {
+TEST_CASE("direct faults: a ring that cannot register buffers works without them, and reports it") {
   const TempFolder folder;
   const auto [file, why] = DirectFile::open(File::open(folder.write("weights", test::pattern(block)).string()));
   if (!file) return test::skip(why);
@@ -188,7 +188,7 @@ TEST_CASE("direct faults: a ring that may not register buffers works without, an
   CHECK(memory.text() == test::pattern(block));
 }
 
-TEST_CASE("direct faults: a ring that does not take reads for a while is asked again, then given up") {
+TEST_CASE("direct faults: a ring that refuses reads is tried again, up to a bound") {
   Scene scene(/*ring=*/true);
   if (!scene.file) return;
   {
@@ -204,7 +204,7 @@ TEST_CASE("direct faults: a ring that does not take reads for a while is asked a
   CHECK(scene.queue->wait().size_bytes == blocks * block);
 }
 
-TEST_CASE("direct faults: a direct descriptor that cannot be had, or is another file, is a reason") {
+TEST_CASE("direct faults: a direct descriptor that cannot be opened, or is of another file, is a reason") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(block)).string());
   const auto reason = [&](Fault fault) {
@@ -218,7 +218,7 @@ TEST_CASE("direct faults: a direct descriptor that cannot be had, or is another 
   CHECK(reason({.call = Call::fstat, .os_error = EIO}).find("/proc/self/fd") == 0);
 }
 
-TEST_CASE("direct faults: without statx telling, a page is the alignment") {
+TEST_CASE("direct faults: if statx reports no alignment, it is a page") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(block)).string());
   const FaultPlan plan({{.call = Call::statx, .os_error = ENOSYS}});

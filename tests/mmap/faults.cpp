@@ -1,4 +1,4 @@
-// The room under failing system calls: linked with the faulty twin of mmap/syscalls.cpp.
+// The mmap room under failing system calls: linked with the faulty twin of mmap/syscalls.cpp.
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 
@@ -40,7 +40,7 @@ std::size_t open_descriptors() {
 
 }  // namespace
 
-TEST_CASE("faults: a burst of EINTR is survived by every call that waits") {
+TEST_CASE("faults: every call that waits is repeated after EINTR") {
   const TempFolder folder;
   const std::string content = test::pattern(10'000);
   const std::string path = folder.write("weights", content).string();
@@ -102,7 +102,7 @@ TEST_CASE("faults: a failing fstat fails the open without leaking the descriptor
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("faults: unchanged is false when the system will not say") {
+TEST_CASE("faults: unchanged is false when fstat fails") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", "x").string());
   const FaultPlan plan({{.call = Call::fstat, .times = 1, .os_error = EIO}});
@@ -110,7 +110,7 @@ TEST_CASE("faults: unchanged is false when the system will not say") {
   CHECK(file->unchanged());
 }
 
-TEST_CASE("faults: where files are stamped by ticks, one that was just changed is opened in the next tick") {
+TEST_CASE("faults: where timestamps advance in ticks, a file that was just changed is examined again in the next tick") {
   const TempFolder folder;
   for (int round = 0; round < 20; ++round) {
     const std::string path = folder.write("weights", "x").string();
@@ -128,7 +128,7 @@ TEST_CASE("faults: out of descriptors is io with EMFILE") {
   CHECK(thrown_by([&] { return Folder::open(folder.path().string()); }).os_error() == EMFILE);
 }
 
-TEST_CASE("faults: a folder that cannot be listed is io, nothing is listed in part") {
+TEST_CASE("faults: a folder that cannot be listed is io, no part of it is returned") {
   const TempFolder folder;
   folder.write("weights", "x");
   const auto held = Folder::open(folder.path().string());
@@ -136,7 +136,7 @@ TEST_CASE("faults: a folder that cannot be listed is io, nothing is listed in pa
   CHECK(thrown_by([&] { return held->names(); }).os_error() == EIO);
 }
 
-TEST_CASE("faults: populate tells a shrunk file, a failing device and a lack of memory apart") {
+TEST_CASE("faults: populate distinguishes a shrunk file, a failing device and a lack of memory") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(10'000)).string());
   const Bytes view = mmap::map(file);
@@ -189,7 +189,7 @@ TEST_CASE("faults: where mincore or cachestat is refused, residency is unknown")
   CHECK(thrown_by([&] { return mmap::cached_pages(*file, 0, 10'000); }).code() == ErrorCode::unsupported);
 }
 
-TEST_CASE("faults: residency is unknown, not full, to who neither owns nor may write the file") {
+TEST_CASE("faults: residency is unknown, not full, for a process that neither owns nor can write the file") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(10'000)).string());
   const FaultPlan plan({{.call = Call::faccess, .os_error = EACCES}});
@@ -220,7 +220,7 @@ TEST_CASE("faults: read_resident stops where the system would wait and fails whe
   CHECK(thrown_by(read).os_error() == EIO);
 }
 
-TEST_CASE("faults: an empty prefetch or drop asks the kernel for nothing, for it would take 0 as the whole file") {
+TEST_CASE("faults: an empty prefetch or drop makes no call, because the kernel takes 0 for the whole file") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(10'000)).string());
   const FaultPlan plan({});

@@ -68,7 +68,7 @@ TEST_CASE("file: the descriptor is closed with the last owner") {
   CHECK(::fcntl(handle, F_GETFD) == -1);
 }
 
-TEST_CASE("file: what is not there is not_found, with path and errno") {
+TEST_CASE("file: a missing file is not_found, with path and errno") {
   const TempFolder folder;
   folder.write("plain", "x");
   for (const std::string name : {"absent", "absent/below", "plain/below"}) {
@@ -80,7 +80,7 @@ TEST_CASE("file: what is not there is not_found, with path and errno") {
   }
 }
 
-TEST_CASE("file: a file that may not be read is io with EACCES") {
+TEST_CASE("file: a file without read permission is io with EACCES") {
   if (::geteuid() == 0) return test::skip("root may read everything");
   const TempFolder folder;
   const auto path = folder.write("secret", "x");
@@ -109,7 +109,7 @@ TEST_CASE("file: pipes, folders, devices and sockets are refused without hanging
   ::close(socket);
 }
 
-TEST_CASE("file: a final symlink is followed or refused as asked") {
+TEST_CASE("file: a final symlink is followed or refused by option") {
   const TempFolder folder;
   folder.write("blob", "content");
   std::filesystem::create_symlink("blob", folder.path() / "link");
@@ -123,7 +123,7 @@ TEST_CASE("file: a final symlink is followed or refused as asked") {
   CHECK(thrown_by([&] { return File::open_in(*held, "link", Symlinks::refuse); }).code() == ErrorCode::refused);
 }
 
-TEST_CASE("file: symlinks in a circle and dangling ones are errors of their own") {
+TEST_CASE("file: symlinks in a circle and broken ones have their own errors") {
   const TempFolder folder;
   std::filesystem::create_symlink("b", folder.path() / "a");
   std::filesystem::create_symlink("a", folder.path() / "b");
@@ -134,7 +134,7 @@ TEST_CASE("file: symlinks in a circle and dangling ones are errors of their own"
   CHECK(thrown_by([&] { return File::open((folder.path() / "dangling").string()); }).code() == ErrorCode::not_found);
 }
 
-TEST_CASE("file: a path with a NUL byte never names the file before it") {
+TEST_CASE("file: a path with a NUL byte never opens the file of the name before it") {
   const TempFolder folder;
   const std::string path = folder.write("weights", "x").string() + std::string("\0.safetensors", 13);
   CHECK(thrown_by([&] { return File::open(path); }).code() == ErrorCode::refused);
@@ -183,7 +183,7 @@ TEST_CASE("file: a file that grew, shrank or was written is no longer unchanged"
   CHECK_FALSE(file->unchanged());
 }
 
-TEST_CASE("file: what differs is named, and links, modes and names may") {
+TEST_CASE("file: the difference is named, and links, modes and names can differ") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   const auto file = File::open(path.string());
@@ -210,7 +210,7 @@ TEST_CASE("file: what differs is named, and links, modes and names may") {
   CHECK(file->unchanged());  // the mode has changed too
 }
 
-TEST_CASE("file: a write whose mtime was set back shows in the ctime, a new name does not") {
+TEST_CASE("file: a write whose mtime was set back is found by the ctime, a rename is no change") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   const auto file = File::open(path.string());
@@ -224,7 +224,7 @@ TEST_CASE("file: a write whose mtime was set back shows in the ctime, a new name
   CHECK(thrown_by([&] { again->require_unchanged(); }).sentence().starts_with("expected change time "));
 }
 
-TEST_CASE("file: identity_at() finds what a path leads to, or nothing") {
+TEST_CASE("file: identity_at() returns the identity of the file at a path, or nothing") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   std::filesystem::create_symlink("weights", folder.path() / "link");
@@ -234,7 +234,7 @@ TEST_CASE("file: identity_at() finds what a path leads to, or nothing") {
   CHECK(thrown_by([&] { return mmap::identity_at(path.string() + std::string("\0x", 2)); }).code() == ErrorCode::refused);
 }
 
-TEST_CASE("file: a file replaced by rename is another one, the opened one stays whole") {
+TEST_CASE("file: a file replaced by rename is another one, the opened one keeps its bytes") {
   const TempFolder folder;
   const auto path = folder.write("weights", "old content");
   const auto file = File::open(path.string());
@@ -269,7 +269,7 @@ TEST_CASE("file: several threads read the same file at once") {
   CHECK(parts[0] + parts[1] + parts[2] + parts[3] == content);
 }
 
-TEST_CASE("folder: names are sorted, whole and without . and ..") {
+TEST_CASE("folder: names are sorted, complete and without . and ..") {
   const TempFolder folder;
   std::vector<std::string> expected;
   for (int i = 0; i < 2000; ++i) {
@@ -281,7 +281,7 @@ TEST_CASE("folder: names are sorted, whole and without . and ..") {
   CHECK(held->names() == expected);  // listing does not use up the descriptor
 }
 
-TEST_CASE("folder: has_file follows symlinks and sees regular files only") {
+TEST_CASE("folder: has_file follows symlinks and finds regular files only") {
   const TempFolder folder;
   folder.write("file", "x");
   folder.write("below/file", "x");
@@ -295,7 +295,7 @@ TEST_CASE("folder: has_file follows symlinks and sees regular files only") {
   CHECK_FALSE(held->has_file("absent"));
 }
 
-TEST_CASE("folder: names keep meaning the folder that was opened when its path is renamed") {
+TEST_CASE("folder: names are looked up in the opened folder after its path is renamed") {
   const TempFolder folder;
   folder.write("model/weights", "right");
   const auto held = Folder::open((folder.path() / "model").string());
@@ -304,7 +304,7 @@ TEST_CASE("folder: names keep meaning the folder that was opened when its path i
   CHECK(read_text(*File::open_in(*held, "weights"), 0, 5) == "right");
 }
 
-TEST_CASE("folder: what is not a folder is not_found") {
+TEST_CASE("folder: a path that is no folder is not_found") {
   const TempFolder folder;
   const auto path = folder.write("file", "x");
   CHECK(thrown_by([&] { return Folder::open(path.string()); }).code() == ErrorCode::not_found);

@@ -17,7 +17,7 @@ using heft::test::TempFolder;
 
 namespace {
 
-// A child process that does something to a file and says by its exit status whether that worked.
+// A child process that changes a file and reports success by its exit status.
 class Child {
  public:
   template <class Act>
@@ -79,7 +79,7 @@ std::unique_ptr<const Lease> lease_or_skip(const File& file) {
 
 }  // namespace
 
-TEST_CASE("lease: a truncation by another process waits until the lease is given back, and no signal comes") {
+TEST_CASE("lease: a truncation by another process waits until the lease is released, and no signal is sent") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   const auto file = File::open(path);
@@ -122,7 +122,7 @@ TEST_CASE("lease: several loads of one file hold one each") {
   CHECK(!first->is_broken());
 }
 
-TEST_CASE("lease: none on a file that somebody writes to") {
+TEST_CASE("lease: none on a file that a process has open for writing") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   const int writer = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -131,7 +131,7 @@ TEST_CASE("lease: none on a file that somebody writes to") {
   ::close(writer);
 }
 
-TEST_CASE("lease: none on a file that is no longer the one that was opened") {
+TEST_CASE("lease: none on a file that has changed since open") {
   const TempFolder folder;
   const auto path = folder.write("weights", "0123456789");
   const auto file = File::open(path);

@@ -31,7 +31,7 @@ std::string text(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(span.data()), span.size()};
 }
 
-// Kilobytes of file-backed pages that this process has mapped in.
+// Returns the kilobytes of resident file-backed pages of this process.
 long mapped_in_kb() {
   std::ifstream status("/proc/self/status");
   std::string word;
@@ -42,7 +42,7 @@ long mapped_in_kb() {
   return kilobytes;
 }
 
-// What `call` returns in a child process, whose limits it may lower; 255 when it throws.
+// Returns the result of `call` in a child process, where it can lower limits; 255 when it throws.
 template <class Call>
 int in_child(Call call) {
   const pid_t child = ::fork();
@@ -61,7 +61,7 @@ int in_child(Call call) {
 
 }  // namespace
 
-TEST_CASE("mapping: any range of a file, at any alignment, shows its bytes") {
+TEST_CASE("mapping: any range of a file can be mapped at any alignment") {
   const TempFolder folder;
   const std::string content = test::pattern(3 * 4096 + 17);
   const auto file = File::open(folder.write("weights", content).string());
@@ -90,7 +90,7 @@ TEST_CASE("mapping: a range past the size at open is out_of_range, and does not 
   }
 }
 
-TEST_CASE("mapping: empty files and empty ranges give empty bytes") {
+TEST_CASE("mapping: empty files and empty ranges return empty bytes") {
   const TempFolder folder;
   CHECK(mmap::map(File::open(folder.write("empty", "").string())).empty());
   const auto file = File::open(folder.write("weights", "12345").string());
@@ -115,7 +115,7 @@ TEST_CASE("mapping: views outlive the file object, the mapping's Bytes and the p
   CHECK(watched.expired());
 }
 
-TEST_CASE("mapping: a file replaced by rename still shows its old bytes") {
+TEST_CASE("mapping: the mapping of a file replaced by rename keeps the old bytes") {
   const TempFolder folder;
   const auto path = folder.write("weights", "old");
   const Bytes view = mmap::map(File::open(path.string()));
@@ -123,7 +123,7 @@ TEST_CASE("mapping: a file replaced by rename still shows its old bytes") {
   CHECK(text(view) == "old");
 }
 
-TEST_CASE("mapping: populate makes pages present, drop gives them up, bytes stay") {
+TEST_CASE("mapping: populate makes pages resident, drop unmaps them, bytes stay") {
   const TempFolder folder;
   const std::string content = test::pattern(16 << 20);
   const auto file = File::open(folder.write("weights", content).string());
@@ -136,7 +136,7 @@ TEST_CASE("mapping: populate makes pages present, drop gives them up, bytes stay
   CHECK(text(view) == content);
 }
 
-TEST_CASE("mapping: advice, populate, drop, lock and unlock take any range, and none") {
+TEST_CASE("mapping: advice, populate, drop, lock and unlock accept any range, and an empty one") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(20'000)).string());
   const Bytes view = mmap::map(file, 3, 15'000);
@@ -151,14 +151,14 @@ TEST_CASE("mapping: advice, populate, drop, lock and unlock take any range, and 
   CHECK(text(view) == test::pattern(20'000).substr(3, 15'000));
 }
 
-TEST_CASE("mapping: populate reports a truncation that a touch would answer with SIGBUS") {
+TEST_CASE("mapping: populate reports a truncation that would raise SIGBUS on a touch") {
   const TempFolder folder;
   const auto path = folder.write("weights", test::pattern(64 << 10));
   const auto file = File::open(path.string());
   const Bytes view = mmap::map(file);
-  SUBCASE("whole pages are gone") { std::filesystem::resize_file(path, 4096); }
-  SUBCASE("all is gone") { std::filesystem::resize_file(path, 0); }
-  SUBCASE("a part of the last page is gone, which a touch would not notice") { std::filesystem::resize_file(path, (64 << 10) - 1); }
+  SUBCASE("whole pages are lost") { std::filesystem::resize_file(path, 4096); }
+  SUBCASE("all pages are lost") { std::filesystem::resize_file(path, 0); }
+  SUBCASE("a part of the last page is lost, which a touch would not report") { std::filesystem::resize_file(path, (64 << 10) - 1); }
   const Error error = thrown_by([&] {
     if (!mmap::populate(view.span(), *file)) throw Error(ErrorCode::changed_on_disk, "this kernel has no MADV_POPULATE_READ", {.path = file->path()});
   });
@@ -166,12 +166,12 @@ TEST_CASE("mapping: populate reports a truncation that a touch would answer with
   CHECK(error.path() == path.string());
 }
 
-TEST_CASE("mapping: locking more than RLIMIT_MEMLOCK says so") {
+TEST_CASE("mapping: locking more than RLIMIT_MEMLOCK names the limit") {
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(1 << 20)).string());
   const Bytes view = mmap::map(file);
   const int status = in_child([&] {
-    // Root is not bound by the limit: become someone else, in the child.
+    // The limit does not bind root, so the child becomes another user.
     if (::geteuid() == 0 && ::setuid(65'534) != 0) return 2;
     const ::rlimit low{64 << 10, 64 << 10};
     if (::setrlimit(RLIMIT_MEMLOCK, &low) != 0) return 3;

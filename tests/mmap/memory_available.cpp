@@ -1,4 +1,4 @@
-// What a process may still take, by the texts that /proc and cgroups show.
+// The memory that a process can still take, from texts of /proc and cgroups.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -11,7 +11,7 @@ using namespace heft;
 
 namespace {
 
-// A machine's files below a folder of its own.
+// The files of a machine below a temporary folder.
 class Machine {
  public:
   Machine() { file("proc/meminfo", "MemTotal:       8000000 kB\nMemFree:  10 kB\nMemAvailable:    4000000 kB\n"); }
@@ -34,18 +34,18 @@ std::string bytes(std::uint64_t count) { return std::to_string(count) + "\n"; }
 
 }  // namespace
 
-TEST_CASE("memory: without a cgroup the machine's MemAvailable is what is left") {
+TEST_CASE("memory: without a cgroup the machine's MemAvailable is available") {
   const mmap::MemoryAvailable found = Machine().available();
   CHECK(found.bytes == 4'000'000ull * 1024);
   CHECK(found.limited_by == "MemAvailable of /proc/meminfo");
 }
 
-TEST_CASE("memory: where nothing can be read, nothing is known") {
+TEST_CASE("memory: if no file can be read, the result is unknown") {
   const test::TempFolder empty;
   CHECK(mmap::memory_available(empty.path().string()).bytes == mmap::MemoryAvailable::unknown);
 }
 
-TEST_CASE("memory: a cgroup of version 2 leaves its limit less what is in use and is no file cache") {
+TEST_CASE("memory: a cgroup of version 2 leaves its limit less its usage without file cache") {
   const mmap::MemoryAvailable found = Machine()
                                           .file("proc/self/cgroup", "0::/a/b\n")
                                           .file("proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
@@ -67,7 +67,7 @@ TEST_CASE("memory: an ancestor that leaves less than the cgroup itself decides")
       .file("sys/fs/cgroup/a/memory.current", bytes(45 * mib))
       .file("sys/fs/cgroup/a/memory.stat", "inactive_file 0\nactive_file 0\n");
   CHECK(machine.available().bytes == 5 * mib);
-  // Over its limit already: nothing is left, and nothing wraps.
+  // Usage is over the limit: 0 bytes are left, and the difference does not wrap.
   machine.file("sys/fs/cgroup/a/memory.current", bytes(60 * mib));
   CHECK(machine.available().bytes == 0);
 }
@@ -86,19 +86,19 @@ TEST_CASE("memory: the memory controller of version 1 is found by its mount, wit
   CHECK(machine.available().bytes == 32 * mib);
 }
 
-TEST_CASE("memory: in a container the mount shows a part of the hierarchy, and its own top is looked at") {
+TEST_CASE("memory: in a container the mount shows a part of the hierarchy, and its top is examined") {
   Machine machine;
   machine.file("proc/self/cgroup", "4:memory:/docker/abc/worker\n")
       .file("proc/self/mountinfo", "35 31 0:32 /docker/abc /sys/fs/cgroup/memory\\040x rw - cgroup cgroup rw,memory\n")
       .file("sys/fs/cgroup/memory x/worker/memory.limit_in_bytes", bytes(10 * mib))
       .file("sys/fs/cgroup/memory x/memory.limit_in_bytes", bytes(7 * mib));
   CHECK(machine.available().bytes == 7 * mib);
-  // A process that was moved away from what is mounted sees the mount's top.
+  // A process outside the mounted part is looked up at the mount's top.
   machine.file("proc/self/cgroup", "4:memory:/elsewhere\n");
   CHECK(machine.available().bytes == 7 * mib);
 }
 
-TEST_CASE("memory: texts that are cut short or no numbers limit nothing") {
+TEST_CASE("memory: truncated texts and texts without numbers are no limit") {
   CHECK(!mmap::parse_meminfo(""));
   CHECK(!mmap::parse_meminfo("MemAvailable:"));
   CHECK(!mmap::parse_limit("max\n"));
@@ -110,7 +110,7 @@ TEST_CASE("memory: texts that are cut short or no numbers limit nothing") {
     CHECK(mmap::parse_cgroups(text, text).empty());
 }
 
-TEST_CASE("memory: this machine leaves something, and says what decides") {
+TEST_CASE("memory: this machine has memory available, and the limit is named") {
   const mmap::MemoryAvailable found = mmap::memory_available();
   CHECK(found.bytes > 0);
   CHECK(found.bytes != mmap::MemoryAvailable::unknown);

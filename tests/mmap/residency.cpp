@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t page = 4096;
 constexpr std::size_t megabyte = 1 << 20;
 
-// A file whose pages are clean: dirty ones cannot be dropped.
+// Returns a file whose pages are clean, because dirty ones cannot be dropped.
 std::shared_ptr<const File> clean_file(const TempFolder& folder, const std::string& content) {
   const auto path = folder.write("weights", content);
   const int handle = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
@@ -33,7 +33,7 @@ std::shared_ptr<const File> clean_file(const TempFolder& folder, const std::stri
   return File::open(path.string());
 }
 
-// On file systems that live in memory nothing can be dropped.
+// Pages of memory file systems cannot be dropped.
 bool drops(const File& file) {
   mmap::drop_cache(file, 0, file.size_bytes());
   return mmap::residency(file, 0, file.size_bytes()).resident == 0;
@@ -62,12 +62,12 @@ TEST_CASE("residency: a dropped file is not resident, a read range is, the rest 
         mmap::residency(*file, 0, 8 * megabyte).resident);
 }
 
-TEST_CASE("residency: prefetch brings a range in") {
+TEST_CASE("residency: prefetch reads a range into the page cache") {
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(4 * megabyte));
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   mmap::prefetch(*file, megabyte, megabyte);
-  // The kernel reads on its own: this ends when it has, or with the test's time limit.
+  // The kernel reads in the background: the loop ends when it has, or at the test's time limit.
   while (mmap::residency(*file, megabyte, megabyte).fraction() < 1) std::this_thread::yield();
   CHECK(mmap::residency(*file, megabyte, megabyte).resident == megabyte / page);
 }
@@ -82,7 +82,7 @@ TEST_CASE("residency: an empty drop is not the whole file") {
   CHECK(mmap::residency(*file, 0, megabyte).fraction() == 1.0);
 }
 
-TEST_CASE("residency: pages are counted by what the range touches") {
+TEST_CASE("residency: the pages that the range touches are counted") {
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(3 * page));
   CHECK(mmap::residency(*file, 0, 0).pages == 0);
@@ -94,7 +94,7 @@ TEST_CASE("residency: pages are counted by what the range touches") {
   CHECK(mmap::resident_pages(*file, 7, 0).empty());
 }
 
-TEST_CASE("residency: more pages than one call asks about") {
+TEST_CASE("residency: ranges of more pages than one call examines") {
   const TempFolder folder;
   const auto file = File::open(folder.write_sparse("weights", 200 * megabyte + 5).string());
   CHECK(mmap::residency(*file, 3, 200 * megabyte + 2).pages == 200 * megabyte / page + 1);
@@ -111,7 +111,7 @@ TEST_CASE("residency: a range outside the file is out_of_range") {
         ErrorCode::out_of_range);
 }
 
-TEST_CASE("residency: read_resident copies what is in memory and stops before what is not") {
+TEST_CASE("residency: read_resident copies resident pages and stops before the first other one") {
   const TempFolder folder;
   const std::string content = test::pattern(4 * megabyte);
   const auto file = clean_file(folder, content);
@@ -126,7 +126,7 @@ TEST_CASE("residency: read_resident copies what is in memory and stops before wh
   CHECK(mmap::read_resident(*file, 0, std::as_writable_bytes(std::span(into))) < into.size());
 }
 
-TEST_CASE("residency: samples are the first bytes of every step, and the last one may be short") {
+TEST_CASE("residency: samples are the first bytes of every step, and the last one can be short") {
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(8 * megabyte));
   const Bytes mapped = mmap::map(file);
@@ -143,7 +143,7 @@ TEST_CASE("residency: samples are the first bytes of every step, and the last on
   CHECK(found.resident == 2);
 }
 
-TEST_CASE("residency: what is cached is known without a mapping, and is what the mapping shows") {
+TEST_CASE("residency: cachestat needs no mapping and agrees with mincore") {
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(8 * megabyte));
   if (!mmap::cached_residency(*file, 0, 1).known) return test::skip("the kernel has no cachestat");

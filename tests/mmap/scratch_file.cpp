@@ -77,7 +77,7 @@ TEST_CASE("scratch file: has no name until it is published") {
   CHECK(names(folder.path()).size() == 1);
 }
 
-TEST_CASE("scratch file: where files need names it has a hidden one until it is published") {
+TEST_CASE("scratch file: on file systems without unnamed files it has a hidden name until it is published") {
   const test::TempFolder folder;
   const WriteFaultPlan plan({.times = 0, .no_unnamed = true});
   ScratchFile file = ScratchFile::create(Folder::open(folder.path().string()), "model.safetensors");
@@ -90,7 +90,7 @@ TEST_CASE("scratch file: where files need names it has a hidden one until it is 
   CHECK(names(folder.path()).size() == 1);
 }
 
-TEST_CASE("scratch file: those of killed processes are removed, those of living ones and all other files stay") {
+TEST_CASE("scratch file: those of killed processes are removed, those of running ones and all other files stay") {
   const test::TempFolder folder;
   for (const char* name : {".model.safetensors.heft-0123456789abcdef", ".model-00001-of-00002.safetensors.heft-0123456789abcde0"})
     folder.write(name, std::string_view("dead"));
@@ -111,7 +111,7 @@ TEST_CASE("scratch file: those of killed processes are removed, those of living 
   CHECK(test::content_of(folder.path() / "model.safetensors").empty());
 }
 
-TEST_CASE("scratch file: without locks nothing is taken for dead") {
+TEST_CASE("scratch file: without locks no file is taken for dead") {
   const test::TempFolder folder;
   folder.write(".a.heft-0123456789abcdef", std::string_view("unknown"));
   const auto held = Folder::open(folder.path().string());
@@ -182,7 +182,7 @@ TEST_CASE("scratch file: a new file has the permissions that the umask leaves, a
   CHECK(test::content_of(path) == "newer");
 }
 
-TEST_CASE("scratch file: replaces a symlink, not what it points at, and refuses a folder") {
+TEST_CASE("scratch file: replaces a symlink, not its target, and refuses a folder") {
   const test::TempFolder folder;
   const fs::path blob = folder.write("blob", std::string_view("old"));
   fs::create_symlink("blob", folder.path() / "link");
@@ -196,14 +196,14 @@ TEST_CASE("scratch file: replaces a symlink, not what it points at, and refuses 
   CHECK(test::thrown_by([&] { write_whole(folder.path() / "folder", "new"); }).code() == ErrorCode::refused);
 }
 
-TEST_CASE("scratch file: a name as long as names can be is written") {
+TEST_CASE("scratch file: a name of the maximum length is written") {
   const test::TempFolder folder;
   const std::string name(255, 'n');
   write_whole(folder.path() / name, "abc");
   CHECK(test::content_of(folder.path() / name) == "abc");
 }
 
-TEST_CASE("scratch file: reserved bytes read as zeros, where the file system cannot reserve as well") {
+TEST_CASE("scratch file: reserved bytes read as zeros, also if the file system cannot reserve") {
   for (const int os_error : {0, EOPNOTSUPP}) {
     const test::TempFolder folder;
     const WriteFaultPlan plan({.call = WriteCall::fallocate, .times = os_error == 0 ? 0u : 1u, .os_error = os_error});
@@ -234,7 +234,7 @@ TEST_CASE("scratch file: short writes and interrupted calls are continued") {
   }
 }
 
-TEST_CASE("scratch file: every call that fails is one Error with path and errno, and leaves the old file as it was") {
+TEST_CASE("scratch file: every failing call is one Error with path and errno, and the old file is unchanged") {
   const test::TempFolder folder;
   const fs::path path = folder.write("a", std::string_view("old"));
   fs::permissions(path, fs::perms{0606});  // more than the umask leaves a new file
