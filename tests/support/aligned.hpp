@@ -1,4 +1,4 @@
-// Memory on a boundary of 4096 bytes, as direct reads ask for.
+// Memory aligned to 4096 bytes, as direct reads require.
 #pragma once
 
 #include <cstddef>

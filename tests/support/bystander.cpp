@@ -65,7 +65,7 @@ void Bystander::act() {
   }
 }
 
-// A lease holds up who opens a file for writing: then the kernel asks for it back, and the writer waits.
+// A lease blocks a process that opens the file for writing: the kernel breaks the lease, and the writer waits.
 void Bystander::write(int flags) {
   flags |= O_WRONLY | O_CLOEXEC;
   if (const int handle = ::open(path_.c_str(), flags | O_NONBLOCK); handle >= 0) return write_to(handle);

@@ -1,4 +1,4 @@
-// Another process that does something to a model's file while a load is under way.
+// Another process that changes a model's file during a load.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace heft::test {
 enum class Doing : std::uint8_t {
   rewrite,       ///< cp new over it: truncated, written in place.
   overwrite,     ///< Written in place without truncating, the same size.
-  restore_time,  ///< The same, and the mtime set back.
+  restore_time,  ///< As overwrite, with the mtime set back.
   truncate,      ///< Cut to half.
   append,
   rename_over,  ///< mv new over it.
@@ -26,15 +26,14 @@ enum class Doing : std::uint8_t {
 
 [[nodiscard]] std::string_view name(Doing doing);
 
-/// True where the opened file keeps its bytes: every load is whole, and no Error.
+/// Returns true for changes after which the opened file keeps its bytes: every load succeeds.
 [[nodiscard]] bool keeps_bytes(Doing doing);
 
-/// Does one thing once to the file at `path`. A writer that the kernel holds up (a lease) goes on in a thread of its own,
-/// as another process would.
+/// Changes the file at `path` once. A writer that a lease blocks continues in a separate thread, as another process
+/// would.
 class Bystander {
  public:
-  /// `content` is what the file becomes where it gets other bytes; for `overwrite` it is of the same size. The file's
-  /// mtime is the one to restore.
+  /// `content` is the new content, of the same size for `overwrite`. restore_time restores the current mtime.
   Bystander(Doing doing, std::filesystem::path path, std::string content);
   /// Waits for the writer.
   ~Bystander();

@@ -1,4 +1,5 @@
-// What must hold for the Catalog of any file, and ways to break a file. For tests and fuzz targets: a broken promise is a std::logic_error.
+// Invariants of the Catalog of any file, and ways to damage a file. For tests and fuzz targets: a violation throws
+// std::logic_error.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,7 @@ inline format::Catalog read_bytes(const format::Format& format, std::string_view
   return format.read(core::MemoryInput(exact_bytes(bytes)), options);
 }
 
-/// A catalog of a file of `file_size` bytes must point nowhere but into the file and into its own tables.
+/// A catalog of a file of `file_size` bytes must point only into the file and into its own tables.
 class SoundCatalog {
  public:
   SoundCatalog(const format::Catalog& catalog, std::uint64_t file_size) : catalog_(catalog), file_size_(file_size) {}
@@ -80,7 +81,7 @@ class SoundCatalog {
     for (const std::int64_t size : catalog_.sizes(tensor)) require(size >= 0, "a negative dim");
     if (tensor.dtype == DType::unknown) {
       require(tensor.type_name < catalog_.type_names.size(), "a type without a name");
-      // Throws an Error where they do not fit: is_read() takes one from here for a broken promise.
+      // Throws an Error when they do not fit, which is_read() takes for a violation.
       if (Shape(catalog_.sizes(tensor)).element_count() == 0) require(tensor.size == 0, "bytes of no elements");
     } else if ((tensor.flags & (format::strided | format::no_data)) == 0 && tensor.first == 0)
       require(bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor))) <= tensor.size, "a tensor larger than its storage");
@@ -123,15 +124,15 @@ class SoundCatalog {
   std::uint64_t touched_ = 0;
 };
 
-/// An Error must be one line of printable text, whatever the file was.
+/// An Error must be one line of printable text for every file.
 inline void check_words(const Error& error) {
   if (std::string_view(error.what()).empty()) throw std::logic_error("an Error without words");
   require_printable(error.what(), "an Error");
   require_printable(error.sentence(), "an Error's sentence");
 }
 
-/// Makes what the members of a catalog stand for, as far as a test has time: inflates deflated bytes, gathers numbers. An
-/// Error is as good as values; anything else is not.
+/// Produces the bytes of a catalog's members, within the time of a test: inflates deflated bytes, gathers numbers. An
+/// Error is allowed; any other exception is not.
 class MemberWalk {
  public:
   MemberWalk(const format::Catalog& catalog, std::string_view file) : catalog_(catalog), file_(exact_bytes(file)) {}
@@ -176,7 +177,7 @@ class MemberWalk {
   core::MemoryInput file_;
 };
 
-/// Reads a file that may be anything: it is refused with an Error, or its catalog is sound.
+/// Reads any file: it must be refused with an Error, or its catalog must be sound.
 inline bool is_read(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {}) {
   format::Catalog catalog{nullptr};
   try {
@@ -194,14 +195,14 @@ inline bool is_read(const format::Format& format, std::string_view bytes, const 
   return true;
 }
 
-/// How many strict prefixes of a file are read without complaint. Each is tried.
+/// Tries every strict prefix of a file. Returns how many are read without an Error.
 inline std::size_t readable_prefixes(const format::Format& format, std::string_view bytes) {
   std::size_t read = 0;
   for (std::size_t size = 0; size < bytes.size(); ++size) read += is_read(format, bytes.substr(0, size));
   return read;
 }
 
-/// Flips each bit of the first `count` bytes, one at a time: every result is refused or sound.
+/// Flips each bit of the first `count` bytes, one at a time: every result must be refused or sound.
 inline void flip_every_bit(const format::Format& format, std::string bytes, std::size_t count) {
   for (std::size_t bit = 0; bit < 8 * count; ++bit) {
     const auto mask = static_cast<char>(1u << (bit % 8));

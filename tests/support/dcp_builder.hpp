@@ -1,4 +1,4 @@
-// Makes distributed checkpoints, as torch.distributed.checkpoint writes them: chunks of tensors and pickled values in
+// Makes distributed checkpoints as torch.distributed.checkpoint does: chunks of tensors and pickled values in
 // files, and the index .metadata.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace heft::test {
 
-/// Every part is public and can be made wrong before write().
+/// Every part is public and can be changed to an invalid value before write().
 class DcpBuilder {
  public:
   using Dims = std::vector<int>;
@@ -44,7 +44,7 @@ class DcpBuilder {
     tensors.push_back({std::move(name), std::move(dtype), sizes, {}});
     return *this;
   }
-  /// A chunk of the tensor added last.
+  /// Adds a chunk of the tensor added last.
   DcpBuilder& chunk(const Dims& at, const Dims& sizes, const std::string& payload,
                     const std::string& file = "__0_0.distcp", std::string_view storage = "FloatStorage") {
     int count = 1;

@@ -1,4 +1,4 @@
-// How many descriptors this process has open, and may have.
+// The number of open descriptors of this process, and its limit.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -12,10 +12,10 @@ namespace heft::test {
 
 [[nodiscard]] inline std::size_t open_descriptors() {
   const std::filesystem::directory_iterator entries("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(entries), end(entries))) - 1;  // but for the listing's own
+  return static_cast<std::size_t>(std::distance(begin(entries), end(entries))) - 1;  // without the one of the listing
 }
 
-/// Soft RLIMIT_NOFILE while it lives.
+/// Sets the soft RLIMIT_NOFILE until it is destroyed.
 class DescriptorLimit {
  public:
   explicit DescriptorLimit(::rlim_t limit) {

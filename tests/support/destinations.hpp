@@ -1,4 +1,4 @@
-// Destinations that watch what the engine does with them.
+// Destinations that record the calls of the engine.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -19,7 +19,7 @@
 
 namespace heft::test {
 
-/// Counts the calls that a destination gets. Each hook, where there is one, runs first and may throw.
+/// Counts the calls to a destination. Each hook that is set runs first and can throw.
 class WatchedDestination : public Destination {
  public:
   std::function<void()> on_allocate = [] {};
@@ -46,7 +46,7 @@ class WatchedDestination : public Destination {
   }
 };
 
-/// Memory of the host.
+/// A destination in host memory.
 class NearDestination final : public WatchedDestination {
  public:
   std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t alignment) override {
@@ -57,7 +57,8 @@ class NearDestination final : public WatchedDestination {
   }
 };
 
-/// How often each byte came. The loops over bytes are compiled without sanitizers, which multiply their time: the caller holds the lock.
+/// Counts the writes of each byte. The loops over bytes are compiled without sanitizers, which multiply their time; the
+/// caller holds the lock.
 class ByteCounts {
  public:
   void reset(std::size_t size) { counts_.assign(size, 0); }
@@ -85,8 +86,8 @@ class ByteCounts {
   std::vector<std::uint8_t> counts_;
 };
 
-/// Memory that only write() reaches. Every byte may come once. `held` copies of what came are kept until finish(), or
-/// until as many more have come.
+/// Memory that only write() reaches. Keeps the staged bytes of the last `retained` writes, as a device does that copies
+/// them later.
 class FarDestination final : public WatchedDestination {
  public:
   explicit FarDestination(std::size_t hold = 0) : hold_(hold) {}
@@ -110,16 +111,16 @@ class FarDestination final : public WatchedDestination {
     while (held_.size() > hold_) held_.pop_front();
   }
 
-  /// Bytes [offset, offset + size), if each came once.
+  /// Returns bytes [offset, offset + size), if each was written exactly once.
   [[nodiscard]] std::span<const std::byte> once(std::uint64_t offset, std::uint64_t size) const {
     REQUIRE(offset + size <= counts_.size());
     REQUIRE(counts_.all_once(offset, size));
     return std::span<const std::byte>(*memory).subspan(offset, size);
   }
-  /// Bytes that came at all, however often.
+  /// Returns how many bytes were written, repeats included.
   [[nodiscard]] std::uint64_t bytes_taken() const noexcept { return counts_.sum(); }
   [[nodiscard]] std::uint64_t largest_write() const noexcept { return largest_; }
-  /// Lets go of what is held.
+  /// Releases the retained bytes.
   void let_go() {
     const std::lock_guard lock(mutex_);
     held_.clear();

@@ -13,7 +13,7 @@
 namespace heft::test {
 namespace {
 
-// Constant-initialised: memory is allocated before any constructor runs.
+// Constant-initialised, because memory is allocated before any constructor runs.
 constinit std::atomic<bool> armed = false;
 constinit std::atomic<std::uint64_t> first_failure = 0;
 constinit std::atomic<std::uint64_t> failures = 0;
@@ -56,7 +56,7 @@ std::int64_t live_mappings() noexcept { return mappings; }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
-// The sanitizer has malloc. What C++ allocates comes through here.
+// The sanitizer replaces malloc, so only operator new is replaced here.
 namespace {
 
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
@@ -98,7 +98,7 @@ void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { re
 
 #else
 
-// The C library's own functions, under the names that it keeps for those who replace the usual ones.
+// The C library's functions, under the names that it exports for programs that replace the usual ones.
 extern "C" {
 
 void* __libc_malloc(std::size_t);                // NOLINT
@@ -136,7 +136,8 @@ void* realloc(void* block, std::size_t size) {
   return __libc_realloc(block, size);
 }
 
-// Of those that ask by the function's name: heft and Boost do; the C library's own stacks and arenas do not.
+// Fails mappings of callers that use the function's name, as heft and Boost do; the C library's stacks and arenas do
+// not.
 void* mmap(void* where, std::size_t size, int protection, int flags, int handle, off_t offset) noexcept {
   const long result = ::syscall(SYS_mmap, where, size, protection, flags, handle, offset);
   if (result != -1) heft::test::mappings.fetch_add(1, std::memory_order_relaxed);

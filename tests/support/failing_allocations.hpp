@@ -1,6 +1,6 @@
-// Memory that runs out at the n-th allocation. A test binary that lists `failing_allocations_dep` gets it in place of
-// the system's: malloc and its kin, with what C libraries take, or under a sanitizer, which has its own, operator new
-// alone.
+// Memory that runs out at the n-th allocation. In test binaries that list `failing_allocations_dep` it replaces the
+// system's allocator: malloc and its variants, also for C libraries; under a sanitizer, which replaces malloc itself,
+// operator new only.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +18,12 @@ class FailingAllocations {
   FailingAllocations(const FailingAllocations&) = delete;
   FailingAllocations& operator=(const FailingAllocations&) = delete;
 
-  /// Allocations asked for since construction, and how many of them failed.
+  /// Return the allocations since construction, and how many of them failed.
   [[nodiscard]] std::uint64_t asked() const noexcept;
   [[nodiscard]] std::uint64_t failed() const noexcept;
 };
 
-/// Blocks of memory that have been given out and not given back, and mappings (but under a sanitizer, where it is 0).
+/// Returns the blocks of memory and the mappings that are not yet freed; 0 under a sanitizer.
 [[nodiscard]] std::int64_t live_blocks() noexcept;
 [[nodiscard]] std::int64_t live_mappings() noexcept;
 

@@ -1,5 +1,6 @@
-// A twin of lib/mmap/ring_uring.cpp that needs no io_uring: reads are made when they are sent, answers come last one first, and both
-// fail as the FaultPlan says. Strict where the kernel is: a wrong index of a buffer is answered with its error.
+// A twin of lib/mmap/ring_uring.cpp that needs no io_uring: reads are made when they are sent, answers are returned
+// last one first, and both fail as the FaultPlan states. It is as strict as the kernel: a wrong index of a buffer is
+// its error.
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,7 +42,7 @@ std::int64_t read_now(int handle, const Ring::Read& read) {
     if (fault->ends_at) size = read.offset >= *fault->ends_at ? 0 : std::min<std::size_t>(size, *fault->ends_at - read.offset);
   }
   if (size == 0) return 0;
-  // A short answer cuts the whole read: O_DIRECT itself would refuse an odd size.
+  // A short answer is cut from a whole read, because O_DIRECT refuses an odd size.
   const ssize_t got = ::pread(handle, read.into.data(), read.into.size(), static_cast<off_t>(read.offset));
   return got < 0 ? -errno : std::min<std::int64_t>(got, static_cast<std::int64_t>(size));
 }
@@ -69,7 +70,7 @@ void Ring::prepare(const Read& read) noexcept { state_->prepared.push_back(read)
 int Ring::submit(bool wait) noexcept {
   if (const int error = failure(Call::ring_submit)) return error;
   if (state_->prepared.size() > state_->entries) return -EBUSY;
-  if (wait && state_->prepared.empty() && state_->answers.empty()) return -EDEADLK;  // the kernel would wait for ever
+  if (wait && state_->prepared.empty() && state_->answers.empty()) return -EDEADLK;  // the kernel would wait forever
   for (const Read& read : state_->prepared) {
     std::int64_t result = 0;
     if (read.buffer >= 0 && (static_cast<std::size_t>(read.buffer) >= state_->buffers.size() ||

@@ -57,7 +57,7 @@ std::optional<Fault> next_fault(Call call, int advice) {
 
 }  // namespace heft::test
 
-// The twin proper: each function as in lib/mmap/syscalls.cpp, but for the fault.
+// The twin: each function as in lib/mmap/syscalls.cpp, except for faults.
 namespace heft::mmap::sys {
 namespace {
 
@@ -66,7 +66,7 @@ using test::Fault;
 using test::next_fault;
 using test::or_errno;
 
-// The call, unless a fault of its kind comes first.
+// Makes the call, unless a fault hits it.
 template <class Made>
 auto faulty(Call call, Made made, int advice = -1) {
   const auto fault = next_fault(call, advice);
@@ -123,7 +123,7 @@ std::int64_t stamping_clock() noexcept {
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-// A plan that makes it fail makes the kernel one that stamps by ticks.
+// With a fault, the kernel is one whose timestamps advance in ticks.
 bool stamps_finely(int handle) noexcept {
   const auto fault = next_fault(Call::stamps);
   struct ::utsname kernel {};
@@ -142,7 +142,7 @@ int faccess_write(int handle) noexcept {
   return faulty(Call::faccess, [&] { return ::faccessat(AT_FDCWD, link, W_OK, AT_EACCESS); });
 }
 
-// A plan that refuses write access means a user who does not own the file either.
+// A plan that refuses write access stands for a user who does not own the file either.
 std::uint32_t geteuid() noexcept {
   const auto fault = next_fault(Call::faccess);
   return fault ? ~0u : ::geteuid();

@@ -110,7 +110,7 @@ int fdatasync(int handle) noexcept {
 }
 
 int close_written(int handle) noexcept {
-  // Closed in any case, as Linux does.
+  // Closes the descriptor in any case, as Linux does.
   const auto fault = test::next_fault(WriteCall::close);
   if (fault && fault->kills) ::raise(SIGKILL);
   const int result = ::close(handle);

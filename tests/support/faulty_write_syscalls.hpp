@@ -1,5 +1,5 @@
-// A twin of lib/mmap/write_syscalls.cpp whose calls fail, or kill the process, when a test says so. A test binary that lists
-// `faulty_write_syscalls_dep` links it in place of the real file.
+// A twin of lib/mmap/write_syscalls.cpp whose calls fail, or kill the process, on demand. Test binaries that list
+// `faulty_write_syscalls_dep` link it instead of the real file.
 #pragma once
 
 #include <cstdint>
@@ -13,19 +13,19 @@ enum class WriteCall : std::uint8_t {
   create_unnamed, create, link, lock, duplicate, fchmod, fallocate, pwrite, fsync, fdatasync, close, rename, unlink, getrandom, count_
 };
 
-/// What happens to one call.
+/// A change of one call.
 struct WriteFault {
-  std::optional<WriteCall> call = {};   ///< Only calls of this kind are counted; without it all are.
-  std::uint64_t skip = 0;               ///< Calls that pass unharmed first.
+  std::optional<WriteCall> call = {};   ///< The kind of call that is counted; empty: every kind.
+  std::uint64_t skip = 0;               ///< Calls that are not hit at first.
   std::uint64_t times = ~std::uint64_t{0};
-  int os_error = 0;                     ///< The call is not made and fails with this errno.
-  std::optional<std::uint64_t> at_most = {};  ///< pwrite writes no more bytes than this.
+  int os_error = 0;                     ///< The call is not made and returns this error.
+  std::optional<std::uint64_t> at_most = {};  ///< Max bytes that pwrite writes.
   bool kills = false;                   ///< SIGKILL instead of the call (for pwrite: after half of the bytes).
   int signal = 0;                       ///< Sent to the process before the call, which is then made.
-  bool no_unnamed = false;              ///< Besides: the file system has no unnamed files (EOPNOTSUPP).
+  bool no_unnamed = false;              ///< In addition: the file system has no unnamed files (EOPNOTSUPP).
 };
 
-/// A fault in force from construction to destruction. One at a time; calls may come from any thread.
+/// A fault that is active from construction to destruction. One at a time; calls can come from any thread.
 class WriteFaultPlan {
  public:
   explicit WriteFaultPlan(WriteFault fault);
@@ -33,7 +33,7 @@ class WriteFaultPlan {
   WriteFaultPlan(const WriteFaultPlan&) = delete;
   WriteFaultPlan& operator=(const WriteFaultPlan&) = delete;
 
-  /// Calls of all kinds since the plan began, in their order.
+  /// Returns the calls of all kinds since construction, in their order.
   [[nodiscard]] std::vector<WriteCall> calls() const;
 };
 

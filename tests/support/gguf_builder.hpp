@@ -1,4 +1,4 @@
-// Makes GGUF files in memory, good and bad, in any version and byte order.
+// Makes GGUF files in memory, valid or not, in any version and byte order.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,12 @@ namespace heft::test {
 /// Numbers of value types, as in the file.
 enum class GgufValue : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-/// Appends pairs and tensors as told and checks nothing; offsets follow each other on the alignment unless one is given.
+/// Appends pairs and tensors without checks. Tensors follow each other on the alignment unless an offset is given.
 class GgufBuilder {
  public:
   explicit GgufBuilder(std::uint32_t version = 3, bool big_endian = false) : version_(version), big_endian_(big_endian) {}
 
-  /// A number in the file's byte order.
+  /// Appends a number in the file's byte order.
   template <class T>
   [[nodiscard]] std::string number(T value) const {
     std::string bytes(sizeof value, '\0');
@@ -27,24 +27,24 @@ class GgufBuilder {
     if (big_endian_) std::ranges::reverse(bytes);
     return bytes;
   }
-  /// A count, length or dim in the version's width.
+  /// Appends a count, length or dim in the width of the version.
   [[nodiscard]] std::string length(std::uint64_t value) const;
   [[nodiscard]] std::string string(std::string_view text) const;
-  /// The head of an array value; elements follow it.
+  /// Appends the head of an array value; its elements follow.
   [[nodiscard]] std::string array_head(GgufValue elements, std::uint64_t count) const;
 
-  /// A pair; `value` are the bytes after the type.
+  /// Adds a pair; `value` are the bytes after the type.
   GgufBuilder& pair(std::string_view key, GgufValue type, std::string_view value);
   GgufBuilder& text(std::string_view key, std::string_view value) { return pair(key, GgufValue::string, string(value)); }
-  /// general.alignment, which is also used to lay out the tensors that follow.
+  /// Adds general.alignment, which also places the tensors that follow.
   GgufBuilder& alignment(std::uint32_t bytes);
   /// Dims innermost first, as in the file.
   GgufBuilder& tensor(std::string_view name, const std::vector<std::uint64_t>& dims, std::uint32_t type,
                       std::string_view payload, std::optional<std::uint64_t> offset = {});
-  /// What the head declares, if not the truth.
+  /// The counts of the head, when they are not the real ones.
   GgufBuilder& declare(std::optional<std::uint64_t> tensors, std::optional<std::uint64_t> pairs);
 
-  /// Everything before the data, padded.
+  /// Returns everything before the data, padded.
   [[nodiscard]] std::string head() const;
   [[nodiscard]] std::string build() const { return head() + data_; }
 

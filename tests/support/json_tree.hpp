@@ -1,4 +1,4 @@
-// A JSON file of expectations as a tree, over the library's own reader.
+// A JSON file of expected values as a tree, read by the library's reader.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +19,7 @@ struct JsonTree {
   std::vector<std::pair<std::string, JsonTree>> members;
   std::vector<JsonTree> elements;
 
-  /// The member of that name; a null tree when there is none.
+  /// Returns the member of that name; a null tree when there is none.
   [[nodiscard]] const JsonTree& operator[](std::string_view name) const;
   [[nodiscard]] bool has(std::string_view name) const;
 };
@@ -27,7 +27,7 @@ struct JsonTree {
 /// Throws std::runtime_error or heft::Error when the file cannot be read.
 [[nodiscard]] JsonTree read_json(const std::filesystem::path& path);
 
-/// All bytes of a file.
+/// Returns all bytes of a file.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 
 }  // namespace heft::test

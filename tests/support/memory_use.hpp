@@ -1,17 +1,17 @@
-// How much memory this process has in use, as the kernel counts it.
+// The memory of this process, as counted by the kernel.
 #pragma once
 
 #include <cstdint>
 
 namespace heft::test {
 
-/// Resident bytes now (VmRSS).
+/// Returns the resident bytes (VmRSS).
 [[nodiscard]] std::uint64_t resident_bytes();
-/// Most resident bytes since the last reset_peak() (VmHWM).
+/// Returns the maximum of resident bytes since the last reset_peak() (VmHWM).
 [[nodiscard]] std::uint64_t peak_resident_bytes();
-/// Sets the peak back to what is resident now. False where the kernel does not let us: then the peak says nothing.
+/// Resets the peak to the current resident bytes. Returns false if the kernel refuses: the peak is then meaningless.
 [[nodiscard]] bool reset_peak();
-/// True when a sanitizer keeps freed memory and shadows, so that resident bytes are not the program's own.
+/// Returns true under a sanitizer, whose shadows and kept freed memory add to the resident bytes.
 [[nodiscard]] bool memory_is_shadowed() noexcept;
 
 }  // namespace heft::test

@@ -1,4 +1,4 @@
-// Writes pickles opcode by opcode, good ones and any others. Strings, so that pieces are joined with +.
+// Writes pickles opcode by opcode, valid or not. Parts are strings, so that they can be joined with +.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ inline std::string bytes(std::string_view value) { return "B" + little(value.siz
 inline std::string global(std::string_view module, std::string_view name) {
   return "c" + std::string(module) + "\n" + std::string(name) + "\n";
 }
-/// The items as a tuple, list or dict (keys and values in turn).
+/// Return the items as a tuple, list or dict (keys and values in turn).
 inline std::string tuple(const std::vector<std::string>& items) {
   std::string out = "(";
   for (const std::string& item : items) out += item;
@@ -54,10 +54,11 @@ inline std::string tensor(std::string_view key, int count, int offset, const std
                call("collections", "OrderedDict", {})});
 }
 
-/// A pickle of protocol 2 that holds the object.
+/// Returns a pickle of protocol 2 of the object.
 inline std::string pickled(const std::string& object) { return proto() + object + "."; }
 
-/// PyTorch's stream before 1.6 of that object and those storages ("0", "1", ...), whose elements have `element_bytes`.
+/// Returns PyTorch's stream before 1.6 of that object and those storages ("0", "1", ...), whose elements have
+/// `element_bytes`.
 inline std::string torch_stream(const std::string& object, const std::vector<std::string>& storages,
                                 std::uint64_t element_bytes) {
   const std::string sizes = dict({text("short"), integer(2), text("int"), integer(4), text("long"), integer(4)});
@@ -71,7 +72,7 @@ inline std::string torch_stream(const std::string& object, const std::vector<std
   return file;
 }
 
-/// A PyTorch zip of that object and those storages ("0", "1", ...).
+/// Returns a PyTorch zip of that object and those storages ("0", "1", ...).
 inline std::string torch_file(const std::string& object, const std::vector<std::string>& storages = {}) {
   ZipBuilder zip;
   zip.add({.name = "archive/data.pkl", .content = proto() + object + "."});

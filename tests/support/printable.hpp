@@ -1,5 +1,5 @@
-// What may leave heft: text that no terminal or log acts on. Written anew from Unicode's tables and not from lib/core/text.cpp, which it
-// judges.
+// A check that text contains nothing that controls a terminal or a log. Written from Unicode's tables, independently of
+// lib/core/text.cpp, which it tests.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@ enum class Lines : bool {
   many,  ///< Line feeds, as commands print them.
 };
 
-/// Where `text` is not printable: the offset of its first bad byte, or npos. Bad are bytes below 0x20, 0x7f, C1 controls, line and paragraph
-/// separators, marks of direction, and what is no UTF-8.
+/// Returns the offset of the first byte of `text` that is not printable, or npos. Not printable are bytes below 0x20,
+/// 0x7f, C1 controls, line and paragraph separators, direction marks, and bytes that are not UTF-8.
 inline std::size_t unprintable_at(std::string_view text, Lines lines = Lines::one) {
   for (std::size_t at = 0; at < text.size();) {
     const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<std::uint8_t>(text[at + i]) : std::uint8_t{0}; };
@@ -44,7 +44,7 @@ inline std::size_t unprintable_at(std::string_view text, Lines lines = Lines::on
   return std::string_view::npos;
 }
 
-/// Throws std::logic_error, which fails a test and stops a fuzzer, unless `text` is printable. `what` says whose text it is.
+/// Throws std::logic_error, which fails a test and stops a fuzzer, unless `text` is printable. `what` names the text.
 inline void require_printable(std::string_view text, const char* what, Lines lines = Lines::one) {
   const std::size_t at = unprintable_at(text, lines);
   if (at != std::string_view::npos) throw std::logic_error(std::string(what) + " is not printable at byte " + std::to_string(at));

@@ -1,4 +1,4 @@
-// Makes safetensors files in memory: good ones from tensors, and any other from a header written by hand.
+// Makes safetensors files in memory: valid ones from tensors, and any other from a given header.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace heft::test {
 
-/// The bytes of numbers as they lie in memory (the file's order on the little-endian machines heft runs on).
+/// Returns the bytes of numbers in host order, which is the file's order on little-endian machines.
 template <class T>
   requires std::is_trivially_copyable_v<T>
 [[nodiscard]] std::string packed(const std::vector<T>& values) {
@@ -21,26 +21,27 @@ template <class T>
   return bytes;
 }
 
-/// `count` bytes that differ from their neighbours and from page to page, the same for the same seed.
+/// Returns `count` bytes that differ from their neighbours and from page to page. Equal seeds give equal bytes.
 [[nodiscard]] std::string pattern(std::size_t count, std::uint32_t seed = 1);
 
-/// A safetensors file from its two parts: eight bytes of header length, the header as given, the payload as given. Nothing is
-/// checked or padded: this is how hostile files are made.
+/// Returns a safetensors file from its parts: eight bytes of header length, the given header, the given payload.
+/// Nothing is checked or padded, so that tests can make hostile files.
 [[nodiscard]] std::string safetensors_file(std::string_view header_json, std::string_view payload = {});
 
 /// Builds a file that keeps every rule: payloads in the order added, without holes.
 class SafetensorsBuilder {
  public:
-  /// `dtype` as the format spells it ("BF16"). `payload` is taken as it is, so that a test can let it contradict the shape.
+  /// Adds a tensor. `dtype` is the format's name ("BF16"). `payload` is not checked, so that it can contradict the
+  /// shape.
   SafetensorsBuilder& add(std::string_view name, std::string_view dtype, const std::vector<std::int64_t>& shape,
                           std::string_view payload);
-  /// A pair for `__metadata__`.
+  /// Adds a pair of `__metadata__`.
   SafetensorsBuilder& metadata(std::string_view key, std::string_view value);
-  /// Spaces are added to the header until the payload begins at a multiple of this (8, as the reference writer does).
+  /// Sets the alignment of the payload, to which the header is padded with spaces (8, as by the reference writer).
   SafetensorsBuilder& align(std::size_t alignment);
 
   [[nodiscard]] std::string header() const;
-  /// The whole file.
+  /// Returns the whole file.
   [[nodiscard]] std::string build() const;
 
  private:

@@ -17,7 +17,7 @@ TempFolder::TempFolder() {
 }
 
 TempFolder::~TempFolder() {
-  std::error_code ignored;  // a destructor has nobody to tell
+  std::error_code ignored;  // a destructor cannot report a failure
   fs::remove_all(path_, ignored);
 }
 

@@ -1,4 +1,4 @@
-// A folder that a test fills and that is gone when the test ends, however it ends.
+// A temporary folder of a test, removed when the test ends.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace heft::test {
 
-/// Owns an empty folder of its own under the system's folder for temporary files. Not copyable.
+/// Creates an empty folder in the system's folder for temporary files, and removes it on destruction. Not copyable.
 class TempFolder {
  public:
   TempFolder();
@@ -22,14 +22,14 @@ class TempFolder {
   /// Writes (or replaces) a file of that name, making its folders, and returns its path. Fails the test when it cannot.
   std::filesystem::path write(std::string_view name, std::span<const std::byte> bytes) const;
   std::filesystem::path write(std::string_view name, std::string_view text) const;
-  /// A file of `size` bytes that takes no room on the disk.
+  /// Makes a file of `size` bytes that occupies no disk space.
   std::filesystem::path write_sparse(std::string_view name, std::uintmax_t size) const;
 
  private:
   std::filesystem::path path_;
 };
 
-/// The whole content of a file. Fails the test when it cannot be read.
+/// Returns the whole content of a file. Fails the test when it cannot be read.
 [[nodiscard]] std::string content_of(const std::filesystem::path& path);
 
 }  // namespace heft::test

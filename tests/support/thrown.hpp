@@ -1,4 +1,4 @@
-// The Error that a call throws, so that a test can look at its code, path, offset and sentence.
+// The Error that a call throws, so that a test can check its code, path, offset and sentence.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -10,7 +10,7 @@
 
 namespace heft::test {
 
-/// Runs `call` and returns the Error it throws. Fails the test when it throws none, or something else.
+/// Runs `call` and returns the Error that it throws. Fails the test when it throws nothing or another exception.
 template <class Call>
 [[nodiscard]] Error thrown_by(Call&& call) {
   try {

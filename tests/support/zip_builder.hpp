@@ -1,4 +1,4 @@
-// Makes zip archives in memory, as PyTorch writes them or as nobody should.
+// Makes zip archives in memory, as PyTorch does, or invalid ones.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,13 @@
 
 namespace heft::test {
 
-/// One record. What is not set is as it should be; what is set goes into that header as given.
+/// One record. Members that are not set get correct values; members that are set are written unchecked.
 struct ZipRecord {
   std::string name;
   std::string content;
   bool deflate = false;
   bool descriptor = true;       ///< Sizes and CRC after the data instead of in the local header, as PyTorch does.
-  std::uint16_t alignment = 1;  ///< Data begins at a multiple of this, by an 'FB' extra field.
+  std::uint16_t alignment = 1;  ///< Data start at a multiple of this, by an 'FB' extra field.
   std::optional<std::string> local_name = {};
   std::optional<std::uint16_t> local_method = {}, central_method = {}, local_flags = {}, flags = {};
   std::optional<std::uint32_t> crc32 = {}, local_size = {};
@@ -24,7 +24,7 @@ struct ZipRecord {
   bool zip64 = false;  ///< Sizes and offset of the directory's entry in a zip64 extra field.
 };
 
-/// Builds an archive from records; `end` members override what the end records say.
+/// Builds an archive from records; `end` members override values of the end records.
 class ZipBuilder {
  public:
   ZipBuilder& add(ZipRecord record);
@@ -46,11 +46,11 @@ class ZipBuilder {
   std::vector<ZipRecord> records_;
 };
 
-/// `content` as a raw deflate stream.
+/// Returns `content` as a raw deflate stream.
 [[nodiscard]] std::string deflated(std::string_view content);
-/// CRC-32 as zip has it.
+/// Returns the CRC-32 of zip.
 [[nodiscard]] std::uint32_t zip_crc32(std::string_view content);
-/// The low `width` bytes of `value`, little-endian.
+/// Returns the low `width` bytes of `value`, little-endian.
 [[nodiscard]] std::string little(std::uint64_t value, int width);
 
 }  // namespace heft::test
