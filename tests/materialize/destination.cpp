@@ -70,9 +70,9 @@ void check_same(const LoadPlan& plan, const FarDestination& destination, const W
     CHECK(tensor.size_bytes() == expected.size_bytes());
     CHECK(tensor.shape() == expected.shape());
     REQUIRE(tensor.far_offset().has_value());
-    CHECK(std::ranges::equal(destination.once(*tensor.far_offset(), tensor.size_bytes()), expected.bytes()));
+    CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.far_offset(), tensor.size_bytes()), expected.bytes()));
   }
-  CHECK(destination.bytes_taken() == plan.bytes_written());
+  CHECK(destination.bytes_written() == plan.bytes_written());
 }
 
 }  // namespace
@@ -115,7 +115,7 @@ TEST_CASE("destination: bytes that follow each other come together") {
     INFO("path ", name(path));
     const auto destination = std::make_shared<FarDestination>();
     (void)materialize(plan, {.threads = 1, .path = path, .destination = destination});
-    CHECK(destination->largest_write() >= 1u << 20);
+    CHECK(destination->max_write_bytes() >= 1u << 20);
     CHECK(destination->written <= 3 * 8);
   }
 }
@@ -139,8 +139,8 @@ TEST_CASE("destination: tensors with a buffer of the caller's land there beside 
     CHECK(std::ranges::equal(packed, stored.span()));
     CHECK(weights["large.1"].bytes().data() == packed.data());
     CHECK_FALSE(weights["large.1"].far_offset().has_value());
-    CHECK(std::ranges::equal(destination->once(*weights["far"].far_offset(), wide.size()), wide));
-    CHECK(destination->bytes_taken() == plan.bytes_written() - packed.size() - wide.size());
+    CHECK(std::ranges::equal(destination->bytes_written_once(*weights["far"].far_offset(), wide.size()), wide));
+    CHECK(destination->bytes_written() == plan.bytes_written() - packed.size() - wide.size());
   }
 }
 
@@ -221,7 +221,7 @@ TEST_CASE("destination: a stop request ends a load that waits for slots") {
     CHECK(destination->finished == 0);
     CHECK(destination->abandoned == 1);
     all_taken.release();
-    destination->let_go();
+    destination->release();
   }
 }
 

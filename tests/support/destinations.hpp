@@ -90,7 +90,7 @@ class ByteCounts {
 /// them later.
 class FarDestination final : public WatchedDestination {
  public:
-  explicit FarDestination(std::size_t hold = 0) : hold_(hold) {}
+  explicit FarDestination(std::size_t retained = 0) : max_retained_(retained) {}
 
   std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
     count_allocation();
@@ -103,35 +103,35 @@ class FarDestination final : public WatchedDestination {
     const std::lock_guard lock(mutex_);
     ++written;
     on_write();
-    if (offset + staged.size_bytes() > memory->size()) throw std::logic_error("bytes beyond what was allocated");
+    if (offset + staged.size_bytes() > memory->size()) throw std::logic_error("expected bytes inside the allocation, found bytes beyond it");
     std::memcpy(memory->data() + offset, staged.data(), staged.size_bytes());
     counts_.add(offset, staged.size_bytes());
-    largest_ = std::max(largest_, staged.size_bytes());
-    held_.push_back(std::move(staged));
-    while (held_.size() > hold_) held_.pop_front();
+    max_write_bytes_ = std::max(max_write_bytes_, staged.size_bytes());
+    retained_.push_back(std::move(staged));
+    while (retained_.size() > max_retained_) retained_.pop_front();
   }
 
   /// Returns bytes [offset, offset + size), if each was written exactly once.
-  [[nodiscard]] std::span<const std::byte> once(std::uint64_t offset, std::uint64_t size) const {
+  [[nodiscard]] std::span<const std::byte> bytes_written_once(std::uint64_t offset, std::uint64_t size) const {
     REQUIRE(offset + size <= counts_.size());
     REQUIRE(counts_.all_once(offset, size));
     return std::span<const std::byte>(*memory).subspan(offset, size);
   }
   /// Returns how many bytes were written, repeats included.
-  [[nodiscard]] std::uint64_t bytes_taken() const noexcept { return counts_.sum(); }
-  [[nodiscard]] std::uint64_t largest_write() const noexcept { return largest_; }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept { return counts_.sum(); }
+  [[nodiscard]] std::uint64_t max_write_bytes() const noexcept { return max_write_bytes_; }
   /// Releases the retained bytes.
-  void let_go() {
+  void release() {
     const std::lock_guard lock(mutex_);
-    held_.clear();
+    retained_.clear();
   }
 
  private:
-  const std::size_t hold_;
+  const std::size_t max_retained_;
   std::mutex mutex_;
   ByteCounts counts_;
-  std::deque<Bytes> held_;
-  std::uint64_t largest_ = 0;
+  std::deque<Bytes> retained_;
+  std::uint64_t max_write_bytes_ = 0;
 };
 
 }  // namespace heft::test
