@@ -19,8 +19,8 @@
 namespace heft::mmap {
 namespace {
 
-constexpr unsigned most_in_flight = 4096;
-constexpr std::size_t most_buffer_bytes = std::size_t{1} << 30;
+constexpr unsigned max_in_flight = 4096;
+constexpr std::size_t max_buffer_bytes = std::size_t{1} << 30;
 
 bool lives_in_memory(int handle) noexcept {
   const std::int64_t type = sys::fstatfs_type(handle);
@@ -45,9 +45,9 @@ void require_setup(bool holds, const char* rule) {
 }
 
 void check(const DirectSetup& setup) {
-  require_setup(setup.depth >= 1 && setup.depth <= most_in_flight, "a queue of direct reads is 1 to 4096 deep");
+  require_setup(setup.depth >= 1 && setup.depth <= max_in_flight, "a queue of direct reads is 1 to 4096 deep");
   for (const auto& buffer : setup.buffers)
-    require_setup(!buffer.empty() && buffer.size() <= most_buffer_bytes, "buffers of direct reads hold 1 byte to 1 GiB");
+    require_setup(!buffer.empty() && buffer.size() <= max_buffer_bytes, "buffers of direct reads hold 1 byte to 1 GiB");
 }
 
 }  // namespace

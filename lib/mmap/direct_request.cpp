@@ -12,10 +12,10 @@ namespace heft::mmap {
 namespace {
 
 // The limit of one registered buffer of io_uring; devices take far less in one request.
-constexpr std::uint64_t most_bytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t max_request_bytes = std::uint64_t{1} << 30;
 
 // Consecutive answers without a byte after which a request is read through the page cache, so that no load can hang.
-constexpr unsigned most_stalls = 64;
+constexpr unsigned max_stalls = 64;
 
 ErrorPlace at(const DirectFile& file, std::uint64_t offset, int os_error = 0) {
   return {.path = file.file().path(), .tensor = {}, .offset = offset, .os_error = os_error};
@@ -28,8 +28,8 @@ std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile>
 
 std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
   const std::uint64_t file_size = file.file().size_bytes();
-  if (offset >= file_size || size == 0 || size > most_bytes)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes", most_bytes, file_size, size),
+  if (offset >= file_size || size == 0 || size > max_request_bytes)
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes", max_request_bytes, file_size, size),
                 at(file, offset));
   return std::min(size, file_size - offset);
 }
@@ -85,7 +85,7 @@ DirectRequest::Step DirectRequest::advance(std::uint64_t bytes, DirectStats& sta
 }
 
 DirectRequest::Step DirectRequest::stall(DirectStats& stats) {
-  if (++stalls_ > most_stalls) return finish_buffered(stats);
+  if (++stalls_ > max_stalls) return finish_buffered(stats);
   ++stats.retries;
   return Step::again;
 }

@@ -17,7 +17,7 @@ namespace heft::mmap {
 namespace {
 
 // Consecutive refusals of io_uring_enter (EAGAIN: no memory for a request, EBUSY) after which the load fails.
-constexpr unsigned most_refusals = 10'000;
+constexpr unsigned max_refusals = 10'000;
 
 std::string sentence(const char* call, int result) { return std::string(call) + ": " + std::generic_category().message(-result); }
 
@@ -116,7 +116,7 @@ class RingQueue final : public DirectQueue {
       sent_any_ = sent_any_ || result > 0;
       refusals_ = 0;
     } else if (result == 0 || result == -EAGAIN || result == -EBUSY) {
-      if (++refusals_ > most_refusals) throw Error(ErrorCode::out_of_memory, "io_uring_enter()", {.os_error = -result});
+      if (++refusals_ > max_refusals) throw Error(ErrorCode::out_of_memory, "io_uring_enter()", {.os_error = -result});
     } else if (!sent_any_ && (result == -EPERM || result == -EACCES || result == -ENOSYS)) {
       // A sandbox that allows io_uring_setup but not io_uring_enter. The kernel has received none of the requests, so
       // they are read with pread.
@@ -168,7 +168,7 @@ class RingQueue final : public DirectQueue {
   // ends the wait only with a kernel that no longer serves the ring.
   void drain() noexcept {
     sys::Ring::Answer answer;
-    for (unsigned refusals = 0; !refused_ && in_flight() > 0 && refusals < most_refusals;) {
+    for (unsigned refusals = 0; !refused_ && in_flight() > 0 && refusals < max_refusals;) {
       if (ring_.take(answer)) {
         release(static_cast<unsigned>(answer.tag));
       } else if (ring_.submit(/*wait=*/true) < 0) {

@@ -23,7 +23,7 @@ namespace heft::mmap {
 namespace {
 
 // The max bytes that Linux transfers in one call.
-constexpr std::size_t most_bytes_a_call = 0x7ffff000;
+constexpr std::size_t max_bytes_per_call = 0x7ffff000;
 
 ErrorPlace at(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
   return {.path = std::string(path), .tensor = {}, .offset = offset, .os_error = os_error};
@@ -105,11 +105,11 @@ Identity identity_of_regular(int handle, const std::string& path) {
 // current tick is examined again in the next tick: later changes get another timestamp than the recorded one. After
 // three rounds, or if the ctime is ahead by more than a tick, the identity is used as it is.
 Identity identity_at_rest(int handle, const std::string& path) {
-  constexpr std::int64_t longest_tick = 10'000'000;
+  constexpr std::int64_t max_tick_ns = 10'000'000;
   Identity identity = identity_of_regular(handle, path);
   for (int round = 0; round < 3; ++round) {
     const std::int64_t ahead = identity.ctime_ns - sys::stamping_clock();
-    if (ahead < 0 || ahead > longest_tick || sys::stamps_finely(handle)) break;
+    if (ahead < 0 || ahead > max_tick_ns || sys::stamps_finely(handle)) break;
     while (sys::stamping_clock() <= identity.ctime_ns) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     identity = identity_of_regular(handle, path);
   }
@@ -331,7 +331,7 @@ void File::read(std::uint64_t offset, std::span<std::byte> into) const {
                 at(path_, 0, offset));
   const auto open = descriptor();
   while (!into.empty()) {
-    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), most_bytes_a_call)));
+    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), max_bytes_per_call)));
     if (got == -EINTR) continue;
     if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
     if (got == 0)

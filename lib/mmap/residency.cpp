@@ -20,8 +20,8 @@ namespace heft::mmap {
 namespace {
 
 // Pages per mincore() call: 64 MiB of file, with a buffer that fits the stack.
-constexpr std::size_t pages_a_call = 16 << 10;
-using Flags = std::array<unsigned char, pages_a_call>;
+constexpr std::size_t max_pages_per_call = 16 << 10;
+using Flags = std::array<unsigned char, max_pages_per_call>;
 
 ErrorPlace at(const File& file, int os_error, std::uint64_t offset) {
   return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
@@ -62,7 +62,7 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
   auto left = pages_around(mapped, page);
   Flags flags;
   while (!left.empty()) {
-    const auto run = left.first(std::min(left.size(), pages_a_call * page));
+    const auto run = left.first(std::min(left.size(), max_pages_per_call * page));
     const int result = sys::mincore(run.data(), run.size(), flags.data());
     if (result < 0) return result;
     visit(std::span<const unsigned char>(flags).first(run.size() / page));

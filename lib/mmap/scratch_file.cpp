@@ -23,8 +23,8 @@ namespace heft::mmap {
 namespace {
 
 // The max bytes that Linux transfers in one call.
-constexpr std::size_t most_bytes_a_call = 0x7ffff000;
-constexpr std::size_t longest_name = 255;
+constexpr std::size_t max_bytes_per_call = 0x7ffff000;
+constexpr std::size_t max_name_bytes = 255;
 // Without setuid, setgid and sticky bits: the new file can have another owner, and is no program.
 constexpr ::mode_t permissions = 0777;
 constexpr std::string_view mark = ".heft-";
@@ -44,7 +44,7 @@ auto finished(Call call) {
 // Returns a name that is random where the system has random bytes: another user of the folder could create a file of a
 // predictable name first and block the save.
 std::string scratch_name(const std::string& name) {
-  return fmt::format(".{}{}{:0{}x}", name.substr(0, longest_name - 1 - tail_bytes), mark, unique_number(), random_digits);
+  return fmt::format(".{}{}{:0{}x}", name.substr(0, max_name_bytes - 1 - tail_bytes), mark, unique_number(), random_digits);
 }
 
 // Returns true for results of a call that the system refuses to make: nothing was tried, and no device failed.
@@ -194,7 +194,7 @@ void ScratchFile::reserve(std::uint64_t size) {
 
 void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
   while (!from.empty()) {
-    const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), most_bytes_a_call)));
+    const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), max_bytes_per_call)));
     if (put == -EINTR) continue;
     if (put <= 0)
       throw Error(ErrorCode::io, fmt::format("pwrite() of {} bytes", from.size()),

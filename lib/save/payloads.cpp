@@ -210,11 +210,11 @@ void SaveChunks::enter(const format::Payload& payload) {
   entered_ = true;
   offset_ = payload.offset;
   step_ = 0;
-  if (payload.size <= most_bytes_ || shape.rank() == 0) return;
+  if (payload.size <= max_bytes_ || shape.rank() == 0) return;
 
   std::uint64_t elements = shape.element_count();  // of one index of dim_
   const DTypeInfo& type = info(item.dtype);
-  const auto fits = [&](std::uint64_t count) { return count / type.block_elements * type.block_bytes <= most_bytes_; };
+  const auto fits = [&](std::uint64_t count) { return count / type.block_elements * type.block_bytes <= max_bytes_; };
   for (dim_ = 0;; ++dim_) {
     elements /= static_cast<std::uint64_t>(shape[dim_]);
     if (dim_ + 1 == shape.rank() || fits(elements)) break;
@@ -225,7 +225,7 @@ void SaveChunks::enter(const format::Payload& payload) {
   if (innermost ? static_cast<std::uint64_t>(shape[dim_]) % block != 0 : elements % block != 0) return;
   const std::uint64_t unit = innermost ? block : 1;  // of dim_
   const std::uint64_t unit_bytes = elements * unit / type.block_elements * type.block_bytes;
-  step_ = static_cast<std::int64_t>(std::max<std::uint64_t>(most_bytes_ / unit_bytes, 1) * unit);
+  step_ = static_cast<std::int64_t>(std::max<std::uint64_t>(max_bytes_ / unit_bytes, 1) * unit);
   at_ = Dims(dim_ + 1, 0);
 }
 

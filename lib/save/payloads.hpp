@@ -25,8 +25,8 @@ struct SaveChunk {
 /// 4-bit elements) stays whole. A payload of 0 bytes has no chunk.
 class SaveChunks {
  public:
-  SaveChunks(const format::Blueprint& file, std::span<const SaveItem> items, std::uint64_t most_bytes) noexcept
-      : file_(file), items_(items), most_bytes_(most_bytes) {}
+  SaveChunks(const format::Blueprint& file, std::span<const SaveItem> items, std::uint64_t max_bytes) noexcept
+      : file_(file), items_(items), max_bytes_(max_bytes) {}
 
   /// Returns the next chunk in `into`; false after the last.
   bool next(SaveChunk& into);
@@ -37,7 +37,7 @@ class SaveChunks {
 
   const format::Blueprint& file_;
   std::span<const SaveItem> items_;
-  std::uint64_t most_bytes_;
+  std::uint64_t max_bytes_;
   std::size_t payload_ = 0;  // being cut
   bool entered_ = false;
   std::uint64_t offset_ = 0;  // in the file, of the next chunk

@@ -55,13 +55,13 @@ std::strong_ordering compare_places(const TensorView& a, const TensorView& b) no
 
 }  // namespace
 
-std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes) {
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t max_bytes) {
   std::vector<std::span<const SaveItem>> groups;
   std::size_t begin = 0;
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::uint64_t more = written_bytes(items[i]);
-    if (most_bytes != 0 && i != begin && (more > most_bytes || bytes > most_bytes - more)) {
+    if (max_bytes != 0 && i != begin && (more > max_bytes || bytes > max_bytes - more)) {
       groups.push_back(items.subspan(begin, i - begin));
       begin = i;
       bytes = 0;

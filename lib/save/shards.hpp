@@ -14,7 +14,7 @@ namespace heft::engine {
 
 /// Returns consecutive items in groups of at most `max_bytes` as written (0: one group). A larger item is a group
 /// alone. Returns at least one group.
-std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t most_bytes);
+std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items, std::uint64_t max_bytes);
 
 /// Names of a checkpoint's files in their folder.
 struct SaveNames {
