@@ -58,7 +58,7 @@ std::uint64_t NameHash::operator()(std::string_view text, std::uint64_t salt) co
   const char* at = text.data();
   std::size_t left = text.size();
   for (; left > 16; at += 16, left -= 16) state = fold(load8(at) ^ key, load8(at + 8) ^ state ^ odd_b);
-  // The last words may overlap each other.
+  // The last two words can overlap.
   const std::uint64_t low = left > 8 ? load8(at) : load_short(at, left);
   const std::uint64_t high = left > 8 ? load8(at + left - 8) : 0;
   return fold(fold(low ^ key, high ^ state ^ odd_b), key_[1] ^ odd_b);

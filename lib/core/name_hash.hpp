@@ -1,5 +1,5 @@
 // core/name_hash.hpp: the hash of every table of names. It is keyed, because the author of a file can choose names that
-// collide under a hash that he knows.
+// collide under a known hash.
 #pragma once
 
 #include <array>
