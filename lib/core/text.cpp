@@ -85,6 +85,11 @@ std::string printable(std::string sentence, std::size_t limit) {
   return without_controls(sentence, limit, no_quote);
 }
 
+std::string with_article(std::string_view word) {
+  const bool is_vowel = std::string_view("aeiou").find(word.front()) != std::string_view::npos;
+  return fmt::format("{} {}", is_vowel ? "an" : "a", word);
+}
+
 bool is_utf8(std::string_view text) noexcept {
   while (!text.empty()) {
     if (text.size() >= 8) {

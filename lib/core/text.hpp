@@ -33,6 +33,9 @@ struct CodePoint {
 /// Returns the first code point of `text`, which is not empty.
 CodePoint first_code_point(std::string_view text) noexcept;
 
+/// Returns "a WORD" or "an WORD", by the first letter of `word`, which is not empty.
+std::string with_article(std::string_view word);
+
 /// Returns true when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;
 

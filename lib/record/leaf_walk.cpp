@@ -15,13 +15,12 @@ Limits limits_of(const Record& root) noexcept {
   return state == nullptr ? Limits{} : state->limits;
 }
 
-// A leaf beside the children of its own name has the key "": its path is its container's.
-std::string joined(const std::string& path, const std::string& key) {
-  if (key.empty() || path.empty()) return path + key;
-  return path + '.' + key;
-}
-
 }  // namespace
+
+std::string join_path(const std::string& path, std::string_view key) {
+  if (key.empty() || path.empty()) return path + std::string(key);
+  return path + '.' + std::string(key);
+}
 
 bool is_container(const Record& record) noexcept {
   const RecordKind kind = record.kind();
@@ -48,7 +47,7 @@ bool LeafWalk::next(Leaf& into) {
     }
     visits_left_ -= count;
     for (std::size_t position = count; position-- > 0;)
-      left_.push_back({{joined(into.path, into.record.key(position)), into.record.child(position)}, step.depth + 1});
+      left_.push_back({{join_path(into.path, into.record.key(position)), into.record.child(position)}, step.depth + 1});
   }
   return false;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "heft/record.hpp"
@@ -43,6 +44,10 @@ class LeafWalk {
   std::uint64_t most_depth_;
   bool was_cut_ = false;
 };
+
+/// Returns the path of a child: `path`, a dot and `key`. The key of a leaf beside the children of its own name is empty: its
+/// path is its container's.
+[[nodiscard]] std::string join_path(const std::string& path, std::string_view key);
 
 /// True for what has children: lists, maps, opaque records.
 [[nodiscard]] bool is_container(const Record& record) noexcept;

@@ -11,6 +11,7 @@
 #include "core/nearest_names.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "record/leaf_walk.hpp"
 #include "record/record_access.hpp"
 #include "record/scalar.hpp"
 #include "record/tree.hpp"
@@ -19,14 +20,6 @@ namespace heft {
 namespace {
 
 using format::NodeKind;
-
-std::string joined(const std::string& path, std::string_view key) { return path.empty() ? std::string(key) : fmt::format("{}.{}", path, key); }
-
-// "a list", "an opaque record"
-std::string with_article(RecordKind kind) {
-  const std::string_view word = name(kind);
-  return fmt::format("{} {}", std::string_view("aeiou").find(word.front()) == std::string_view::npos ? "a" : "an", word);
-}
 
 std::string where(const std::string& path) { return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path)); }
 
@@ -39,7 +32,7 @@ std::string file_of(const Record& record) {
 [[noreturn]] void fail_kind(const Record& record, std::string_view expected) {
   const std::string path = record.path();
   throw Error(ErrorCode::type_mismatch,
-              fmt::format("expected {}, {} is {}", expected, where(path), with_article(record.kind())),
+              fmt::format("expected {}, {} is {}", expected, where(path), core::with_article(name(record.kind()))),
               {.path = file_of(record), .tensor = path});
 }
 
@@ -56,7 +49,7 @@ std::string nearest_keys(const Record& record, std::string_view key) {
   const std::string path = record.path();
   const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : nearest_keys(record, key);
   throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
-              {.path = file_of(record), .tensor = joined(path, key)});
+              {.path = file_of(record), .tensor = record::join_path(path, key)});
 }
 
 [[noreturn]] void fail_range(const Record& record, std::string_view expected) {

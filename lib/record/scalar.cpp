@@ -84,8 +84,7 @@ std::string describe(const Record& record) {
     const TensorView view = record.tensor();
     return fmt::format("a tensor of {} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
   }
-  const std::string_view word = name(record.kind());
-  return fmt::format("{} {}", std::string_view("aeiou").find(word.front()) == std::string_view::npos ? "a" : "an", word);
+  return core::with_article(name(record.kind()));
 }
 
 }  // namespace heft::record
