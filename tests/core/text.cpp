@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "core/utf8.hpp"
+
 using namespace heft::core;
 
 TEST_CASE("text: escapes controls of terminals and logs, keeps printable text") {
@@ -41,6 +43,21 @@ TEST_CASE("text: UTF-8 as Unicode defines it") {
   CHECK(is_utf8(std::string_view("\0", 1)));
   for (const char* bad : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "12345678\xFF"})
     CHECK(!is_utf8(bad));
+}
+
+TEST_CASE("text: code points at every border of UTF-8's lengths are encoded as they are decoded") {
+  for (const std::uint32_t code : {0x0u, 0x7Fu, 0x80u, 0x7FFu, 0x800u, 0xD7FFu, 0xE000u, 0xFFFFu, 0x10000u, 0x10FFFFu}) {
+    std::string text;
+    append_utf8(text, code);
+    const CodePoint decoded = first_code_point(text);
+    CHECK(decoded.value == code);
+    CHECK(decoded.length == text.size());
+  }
+}
+
+TEST_CASE("text: the article depends on the first letter") {
+  CHECK(with_article("list") == "a list");
+  CHECK(with_article("opaque record") == "an opaque record");
 }
 
 TEST_CASE("text: an arena does not move its strings") {

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "core/utf8.hpp"
+
 namespace heft::format::json {
 namespace {
 
@@ -35,25 +37,6 @@ const char* number_end(const char* at, const char* end) noexcept {
     if (at == exponent) return from;
   }
   return at < end && !ends_token(*at) ? from : at;
-}
-
-void append_utf8(std::string& out, std::uint32_t code) {
-  const auto tail = [&](int shift) { out += static_cast<char>(0x80 | ((code >> shift) & 0x3F)); };
-  if (code < 0x80) {
-    out += static_cast<char>(code);
-  } else if (code < 0x800) {
-    out += static_cast<char>(0xC0 | (code >> 6));
-    tail(0);
-  } else if (code < 0x10000) {
-    out += static_cast<char>(0xE0 | (code >> 12));
-    tail(6);
-    tail(0);
-  } else {
-    out += static_cast<char>(0xF0 | (code >> 18));
-    tail(12);
-    tail(6);
-    tail(0);
-  }
 }
 
 }  // namespace
@@ -132,7 +115,7 @@ void Document::unescape(std::string& out) {
     code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : code;
   }
   if (code >= 0xD800 && code < 0xE000) fail(ErrorCode::corrupt, "malformed JSON: a string holds an unpaired surrogate", backslash);
-  append_utf8(out, code);
+  core::append_utf8(out, code);
 }
 
 std::uint32_t Document::hex4() {

@@ -7,28 +7,12 @@
 #include <utility>
 
 #include "core/text.hpp"
+#include "core/utf8.hpp"
 
 namespace heft::format {
 namespace {
 
 constexpr std::size_t max_digits = 1024;  // converting is quadratic
-
-void append_utf8(std::string& out, std::uint32_t code) {
-  const auto put = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
-  if (code < 0x80) return put(code);
-  if (code < 0x800) {
-    put(0xC0 | code >> 6);
-  } else {
-    if (code < 0x10000) {
-      put(0xE0 | code >> 12);
-    } else {
-      put(0xF0 | code >> 18);
-      put(0x80 | (code >> 12 & 0x3F));
-    }
-    put(0x80 | (code >> 6 & 0x3F));
-  }
-  put(0x80 | (code & 0x3F));
-}
 
 /// Exactly `width` hexadecimal digits at the begin of `text`.
 std::optional<std::uint32_t> hexadecimal(std::string_view text, std::size_t width) {
@@ -176,14 +160,14 @@ std::optional<std::string> parse_raw_unicode(std::string_view line) {
     const char c = line[at];
     const char next = at + 1 < line.size() ? line[at + 1] : '\0';
     if (c != '\\' || (next != 'u' && next != 'U')) {
-      append_utf8(out, static_cast<unsigned char>(c));  // the rest is Latin-1
+      core::append_utf8(out, static_cast<unsigned char>(c));  // the rest is Latin-1
       ++at;
       continue;
     }
     const std::size_t width = next == 'u' ? 4 : 8;
     const auto code = hexadecimal(line.substr(at + 2), width);
     if (!code || *code > 0x10FFFF) return std::nullopt;
-    append_utf8(out, *code);
+    core::append_utf8(out, *code);
     at += 2 + width;
   }
   return out;
