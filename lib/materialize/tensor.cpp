@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/contiguous.hpp"
 #include "heft/error.hpp"
 
 namespace heft {
@@ -18,15 +19,7 @@ void Tensor::require_near() const {
     throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination", {.path = {}, .tensor = name_});
 }
 
-bool Tensor::is_contiguous() const noexcept {
-  std::int64_t expected = 1;
-  for (std::size_t dim = shape_.rank(); dim-- > 0;) {
-    if (shape_[dim] == 0) return true;
-    if (shape_[dim] != 1 && strides_[dim] != expected) return false;
-    expected *= shape_[dim];
-  }
-  return true;
-}
+bool Tensor::is_contiguous() const noexcept { return core::is_contiguous(shape_, strides_); }
 
 std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
   require_near();

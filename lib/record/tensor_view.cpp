@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/contiguous.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "record/pieces.hpp"
@@ -101,17 +102,7 @@ std::uint64_t TensorView::element_count() const { return shape_.element_count();
 
 std::uint64_t TensorView::size_bytes() const { return dtype_ == DType::unknown ? size_ : bytes_for(dtype_, shape_); }
 
-bool TensorView::is_contiguous() const noexcept {
-  if (pieces_) return false;
-  if (std::find(shape_.begin(), shape_.end(), 0) != shape_.end()) return true;
-  std::int64_t expected = 1;
-  for (std::size_t dim = rank(); dim-- > 0;) {
-    if (shape_[dim] == 1) continue;
-    if (strides_[dim] != expected) return false;
-    expected *= shape_[dim];
-  }
-  return true;
-}
+bool TensorView::is_contiguous() const noexcept { return !pieces_ && core::is_contiguous(shape_, strides_); }
 
 std::span<const Piece> TensorView::pieces() const& noexcept { return ViewAccess::pieces(*this); }
 

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "core/contiguous.hpp"
 #include "heft/error.hpp"
 
 using heft::Shape;
@@ -38,6 +39,16 @@ TEST_CASE("strides: packed row-major, a zero dim counts as one") {
   CHECK(Strides::contiguous({2, 3, 4}) == Strides{12, 4, 1});
   CHECK(Strides::contiguous({2, 0, 4}) == Strides{4, 4, 1});
   CHECK(Strides::contiguous({}).rank() == 0);
+}
+
+TEST_CASE("is_contiguous: strides of dims of 1 and of empty shapes do not matter") {
+  using heft::core::is_contiguous;
+  CHECK(is_contiguous(Shape{2, 3, 4}, Strides{12, 4, 1}));
+  CHECK(!is_contiguous(Shape{2, 3, 4}, Strides{12, 1, 3}));
+  CHECK(is_contiguous(Shape{2, 1, 4}, Strides{4, 99, 1}));
+  CHECK(is_contiguous(Shape{0, 3}, Strides{9, 5}));
+  CHECK(is_contiguous(Shape{3, 0}, Strides{9, 5}));
+  CHECK(is_contiguous(Shape{}, Strides{}));
 }
 
 TEST_CASE("to_string: as PyTorch prints a shape") {
