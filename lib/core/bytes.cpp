@@ -1,10 +1,11 @@
 #include "heft/bytes.hpp"
 
 #include <cstring>
-#include <new>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "core/allocate.hpp"
 #include "core/checked.hpp"
 #include "heft/error.hpp"
 
@@ -12,14 +13,10 @@ namespace heft {
 
 Bytes Bytes::copy_of(std::span<const std::byte> bytes) {
   if (bytes.empty()) return {};
-  try {
-    auto owner = std::make_shared_for_overwrite<std::byte[]>(bytes.size());
-    std::memcpy(owner.get(), bytes.data(), bytes.size());
-    const std::span<const std::byte> copy(owner.get(), bytes.size());
-    return {copy, std::move(owner)};
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, fmt::format("could not allocate {} bytes", bytes.size()));
-  }
+  auto owner = core::allocate_bytes(bytes.size(), "for a copy");
+  std::memcpy(owner.get(), bytes.data(), bytes.size());
+  const std::span<const std::byte> copy(owner.get(), bytes.size());
+  return {copy, std::move(owner)};
 }
 
 Bytes Bytes::subrange(std::uint64_t offset, std::uint64_t size) const {

@@ -90,6 +90,8 @@ int flag_of(Advice advice) noexcept {
 
 }  // namespace
 
+std::size_t page_size() noexcept { return sys::page_size(); }
+
 Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t size) {
   // Linux maps past the end of a file without an error, and touching such a page raises SIGBUS.
   if (!core::inside(offset, size, file->size_bytes()))

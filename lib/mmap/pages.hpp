@@ -1,4 +1,4 @@
-// mmap/pages.hpp: ranges of whole pages around, or inside, a range of bytes.
+// mmap/pages.hpp: sizes of pages, and ranges of whole pages around or inside a range of bytes.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,12 @@
 #include <span>
 
 namespace heft::mmap {
+
+/// Returns the bytes of a page: 4 KiB, on some machines 16 or 64 KiB.
+[[nodiscard]] std::size_t page_size() noexcept;
+
+/// Bytes of a transparent huge page with pages of 4 KiB.
+inline constexpr std::size_t huge_page_bytes = 2u << 20;
 
 /// Returns the smallest range of whole pages that contains `bytes`, which must be mapped: mappings end on pages.
 [[nodiscard]] inline std::span<const std::byte> pages_around(std::span<const std::byte> bytes, std::size_t page_size) noexcept {

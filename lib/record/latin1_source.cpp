@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/allocate.hpp"
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/pickle/latin1.hpp"
@@ -40,13 +41,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     require_inside(offset, size);
     if (size == 0) return {};
-    std::shared_ptr<std::byte[]> room;
-    try {
-      room = std::make_shared_for_overwrite<std::byte[]>(size);
-    } catch (const std::bad_alloc&) {
-      throw Error(ErrorCode::out_of_memory, fmt::format("could not allocate {} bytes to decode into", size),
-                  {.path = std::string(path())});
-    }
+    auto room = core::allocate_bytes(size, "to decode into", {.path = std::string(path())});
     const std::span<std::byte> into(room.get(), size);
     read(offset, into);
     return {into, std::move(room)};

@@ -1,15 +1,17 @@
 #include "record/source.hpp"
 
 #include <cstring>
-#include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "core/allocate.hpp"
 #include "core/checked.hpp"
 #include "heft/error.hpp"
 #include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
 
 namespace heft::record {
 namespace {
@@ -105,14 +107,11 @@ std::shared_ptr<const Source> memory_source(Bytes bytes, std::shared_ptr<const S
 
 namespace {
 
-// Entering memory by huge pages takes a fraction of the time that as many small ones take.
-constexpr std::size_t huge_page = 2u << 20;
-
-std::shared_ptr<std::byte[]> make_room(std::size_t size) {
-  if (size < huge_page) return std::make_shared_for_overwrite<std::byte[]>(size);
-  constexpr std::align_val_t alignment{huge_page};
-  std::shared_ptr<std::byte[]> room(static_cast<std::byte*>(::operator new(size, alignment)),
-                                    [](std::byte* memory) { ::operator delete(memory, alignment); });
+// Large rooms are on huge pages, whose faults take a fraction of the time of as many small pages.
+std::shared_ptr<std::byte[]> make_room(const mmap::File& file, std::uint64_t size) {
+  constexpr std::string_view purpose = "to read into";
+  if (size < mmap::huge_page_bytes) return core::allocate_bytes(size, purpose, {.path = file.path()});
+  auto room = core::allocate_bytes(size, purpose, {.path = file.path()}, mmap::huge_page_bytes);
   mmap::advise({room.get(), size}, mmap::Advice::huge_pages);
   return room;
 }
@@ -121,12 +120,7 @@ std::shared_ptr<std::byte[]> make_room(std::size_t size) {
 
 Bytes read_bytes(const mmap::File& file, std::uint64_t offset, std::uint64_t size) {
   if (size == 0) return {};
-  std::shared_ptr<std::byte[]> room;
-  try {
-    room = make_room(size);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory, fmt::format("could not allocate {} bytes to read into", size), {.path = file.path()});
-  }
+  auto room = make_room(file, size);
   const std::span<std::byte> into(room.get(), size);
   file.read(offset, into);
   return {into, std::move(room)};

@@ -4,7 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include "core/allocate.hpp"
 #include "heft/error.hpp"
+#include "support/thrown.hpp"
 
 using heft::Bytes;
 
@@ -38,4 +40,15 @@ TEST_CASE("bytes: a range that ends outside is an error, never clamped") {
 TEST_CASE("bytes: empty bytes have no owner and can be cut to an empty range") {
   CHECK(Bytes::copy_of({}).empty());
   CHECK(Bytes{}.subrange(0, 0).empty());
+}
+
+TEST_CASE("allocate_bytes: memory is at a multiple of the alignment, and an Error names purpose and path") {
+  constexpr std::size_t alignment = 2u << 20;
+  const auto memory = heft::core::allocate_bytes(3, "to test", {}, alignment);
+  CHECK(reinterpret_cast<std::uintptr_t>(memory.get()) % alignment == 0);
+  // The size does not fit the allocation, so no allocator is called.
+  const heft::Error error = heft::test::thrown_by(
+      [] { static_cast<void>(heft::core::allocate_bytes(UINT64_MAX, "to test", {.path = "a.bin"})); });
+  CHECK(error.code() == heft::ErrorCode::out_of_memory);
+  CHECK(std::string(error.what()) == "a.bin: could not allocate 18446744073709551615 bytes to test");
 }

@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "core/allocate.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 
@@ -33,12 +34,7 @@ Decompressor make_decompressor() {
 }
 
 std::shared_ptr<std::byte[]> allocate(std::uint64_t size, std::string_view what) {
-  try {
-    return std::shared_ptr<std::byte[]>(new std::byte[size]);
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::out_of_memory,
-                fmt::format("{}: no memory for {} inflated bytes", core::escaped(what), size));
-  }
+  return core::allocate_bytes(size, fmt::format("to inflate {} into", core::escaped(what)));
 }
 
 }  // namespace
