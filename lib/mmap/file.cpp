@@ -216,6 +216,10 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
 
 Folder::~Folder() { sys::close(handle_); }
 
+std::string Folder::path_of(std::string_view name) const {
+  return fmt::format("{}{}{}", path_, path_.ends_with('/') ? "" : "/", name);
+}
+
 std::vector<std::string> Folder::names() const {
   // Opens the folder again, because threads that list through handle_ would share its position.
   const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
@@ -272,8 +276,7 @@ std::shared_ptr<const File> File::open(const std::string& path, Symlinks symlink
 
 std::shared_ptr<const File> File::open_in(const Folder& folder, const std::string& name, Symlinks symlinks,
                                           std::shared_ptr<DescriptorPool> pool) {
-  std::string path = folder.path().ends_with('/') ? folder.path() + name : folder.path() + '/' + name;
-  return std::shared_ptr<const File>(new File(folder.shared_from_this(), std::move(path), symlinks, std::move(pool)));
+  return std::shared_ptr<const File>(new File(folder.shared_from_this(), folder.path_of(name), symlinks, std::move(pool)));
 }
 
 std::shared_ptr<const Descriptor> File::descriptor() const {

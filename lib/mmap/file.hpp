@@ -56,6 +56,8 @@ class Folder : public std::enable_shared_from_this<Folder> {
   Folder& operator=(const Folder&) = delete;
   [[nodiscard]] int handle() const noexcept { return handle_; }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// Returns the path of `name` in the folder.
+  [[nodiscard]] std::string path_of(std::string_view name) const;
   /// Returns the identity at open.
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   /// Returns the names of the entries, sorted, without '.' and '..'. Throws Error{io}.

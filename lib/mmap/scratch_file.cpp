@@ -31,8 +31,6 @@ constexpr std::string_view mark = ".heft-";
 constexpr std::size_t random_digits = 16;
 constexpr std::size_t tail_bytes = mark.size() + random_digits;
 
-std::string joined(const std::string& folder, const std::string& name) { return folder.ends_with('/') ? folder + name : folder + '/' + name; }
-
 // Repeats the call while signals interrupt it.
 template <class Call>
 auto finished(Call call) {
@@ -107,7 +105,7 @@ std::optional<::mode_t> replaced_mode(const Folder& folder, const std::string& n
 }  // namespace
 
 ScratchFile::ScratchFile(std::shared_ptr<const Folder> folder, std::string name)
-    : folder_(std::move(folder)), name_(std::move(name)), path_(joined(folder_->path(), name_)) {}
+    : folder_(std::move(folder)), name_(std::move(name)), path_(folder_->path_of(name_)) {}
 
 ScratchFile::ScratchFile(ScratchFile&& other) noexcept
     : folder_(std::move(other.folder_)),
@@ -272,7 +270,7 @@ std::string sync_folder(const Folder& folder) {
 void remove_file(const Folder& folder, const std::string& name) {
   const int result = finished([&] { return sys::unlink(folder.handle(), name.c_str()); });
   if (result < 0 && result != -ENOENT)
-    throw Error(ErrorCode::io, "unlink()", {.path = joined(folder.path(), name), .os_error = -result});
+    throw Error(ErrorCode::io, "unlink()", {.path = folder.path_of(name), .os_error = -result});
 }
 
 }  // namespace heft::mmap
