@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "materialize/transfer.hpp"
+#include "mmap/pages.hpp"
 
 namespace heft::engine {
 namespace {
@@ -17,7 +18,7 @@ constexpr std::uint64_t largest_transposed = 8u << 20;
 // One read has at most this many places to write to (IOV_MAX), with room for the gaps between them.
 constexpr std::uint32_t most_plain_parts = 500;
 
-constexpr std::uint64_t huge_page = 2u << 20;
+constexpr std::uint64_t huge_page = mmap::huge_page_bytes;
 constexpr std::uint64_t part_of_rest = 8;
 
 // How much work bytes are that are read and written: windows of a mapping are sized by what is read, time goes by both.

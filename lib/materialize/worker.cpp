@@ -11,7 +11,6 @@
 #include "materialize/io/path_selector.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
-#include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
@@ -33,7 +32,7 @@ class Window {
   [[nodiscard]] bool reaches(std::uint64_t end) const noexcept { return end <= end_; }
   /// Whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
   void give_up() noexcept {
-    mmap::drop(mmap::pages_around(mapped_, mmap::sys::page_size()));
+    mmap::drop(mmap::pages_around(mapped_, mmap::page_size()));
     mapped_ = {};
     end_ = 0;
   }

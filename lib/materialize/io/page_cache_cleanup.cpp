@@ -7,7 +7,6 @@
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
-#include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
@@ -17,7 +16,7 @@ namespace {
 void unmap(const record::Source& source, Range range) noexcept {
   const std::span<const std::byte> mapped = source.mapped();
   if (mapped.size() < range.end) return;
-  mmap::drop(mmap::pages_around(mapped.subspan(range.begin, range.size()), mmap::sys::page_size()));
+  mmap::drop(mmap::pages_around(mapped.subspan(range.begin, range.size()), mmap::page_size()));
 }
 
 Range whole_pages(Range range, std::uint64_t page) noexcept {
@@ -35,7 +34,7 @@ std::uint64_t resident_bytes(const record::Source& source, Range range, std::uin
 }  // namespace
 
 std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
-  const std::uint64_t page = mmap::sys::page_size();
+  const std::uint64_t page = mmap::page_size();
   range = whole_pages(range, page);
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
   const std::size_t end =
@@ -94,7 +93,7 @@ std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : layout.sources)
     if (source->file() != nullptr)
-      bytes += source->size_bytes() / mmap::sys::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
+      bytes += source->size_bytes() / mmap::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
   return bytes;
 }
 

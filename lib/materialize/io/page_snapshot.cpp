@@ -4,8 +4,8 @@
 #include <span>
 
 #include "heft/error.hpp"
+#include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
-#include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
@@ -51,7 +51,7 @@ const PageSnapshot::Pages& PageSnapshot::of(const record::Source& source) const 
 
 void PageSnapshot::look(const record::Source& source, Range range) {
   if (range.size() == 0) return;
-  const std::uint64_t page = mmap::sys::page_size();
+  const std::uint64_t page = mmap::page_size();
   try {
     const std::span<const std::byte> mapped = source.mapped();
     pages_[&source] = {range.begin / page * page, mapped.empty() ? mmap::cached_pages(*source.file(), range.begin, range.size())

@@ -8,7 +8,6 @@
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
-#include "mmap/syscalls.hpp"
 
 namespace heft::engine {
 namespace {
@@ -134,7 +133,7 @@ bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
     --trusted_batches_;
     return cheap_to_enter_;
   }
-  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::sys::page_size());
+  const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::page_size());
   // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
   cheap_to_enter_ =
       enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));

@@ -41,7 +41,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
     span_ = {static_cast<std::byte*>(mapping_), size};
     return;
   }
-  const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? 4096 : huge_page);
+  const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? mmap::page_size() : huge_page);
   const std::size_t mapped = size + boundary;
   void* const mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw no_memory(size, errno);
@@ -55,7 +55,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 }
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
-  const std::uint64_t page = size_bytes < smallest_mapping ? heap_alignment : size_bytes < huge_page ? 4096 : std::uint64_t{huge_page};
+  const std::uint64_t page = size_bytes < smallest_mapping ? heap_alignment : size_bytes < huge_page ? mmap::page_size() : huge_page;
   return (size_bytes + page - 1) / page * page;
 }
 

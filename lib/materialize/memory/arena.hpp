@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "heft/destination.hpp"
+#include "mmap/pages.hpp"
 
 namespace heft::engine {
 
@@ -16,7 +17,7 @@ namespace heft::engine {
 class Arena {
  public:
   /// Bytes of a huge page; arenas of at least that many begin on one.
-  static constexpr std::size_t huge_page = 2u << 20;
+  static constexpr std::size_t huge_page = mmap::huge_page_bytes;
 
   /// `size_bytes` > 0; `alignment` is a power of two. Throws Error{out_of_memory}.
   static std::shared_ptr<Arena> allocate(std::uint64_t size_bytes, std::uint64_t alignment);
