@@ -17,10 +17,6 @@ constexpr std::uint64_t max_request_bytes = std::uint64_t{1} << 30;
 // Consecutive answers without a byte after which a request is read through the page cache, so that no load can hang.
 constexpr unsigned max_stalls = 64;
 
-ErrorPlace at(const DirectFile& file, std::uint64_t offset, int os_error = 0) {
-  return {.path = file.file().path(), .tensor = {}, .offset = offset, .os_error = os_error};
-}
-
 std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile> file) {
   if (!file) throw Error(ErrorCode::out_of_range, "expected a file that is open for direct reads, found none");
   return file;
@@ -30,7 +26,7 @@ std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::ui
   const std::uint64_t file_size = file.file().size_bytes();
   if (offset >= file_size || size == 0 || size > max_request_bytes)
     throw Error(ErrorCode::out_of_range, fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes", max_request_bytes, file_size, size),
-                at(file, offset));
+                file.file().at(0, offset));
   return std::min(size, file_size - offset);
 }
 
@@ -41,7 +37,7 @@ void require_aligned(const DirectFile& file, std::uint64_t offset, std::span<con
     throw Error(ErrorCode::misaligned,
                 fmt::format("direct reads need offsets and sizes in multiples of {}, addresses of {} bytes", file.offset_alignment(),
                             file.memory_alignment()),
-                at(file, offset));
+                file.file().at(0, offset));
 }
 
 }  // namespace
@@ -56,7 +52,7 @@ DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stat
   switch (-result) {
     case 0:
       throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", file_->file().size_bytes()),
-                  at(*file_, offset()));
+                  file_->file().at(0, offset()));
     case EINTR:
     case EAGAIN: return stall(stats);
     case EINVAL:      // an alignment that the file system did not report
@@ -65,7 +61,7 @@ DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stat
     case EFAULT:      // memory that cannot be pinned: a buffered read can still write to it, or reports EFAULT too
       return finish_buffered(stats);
     default:
-      throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_), at(*file_, offset(), static_cast<int>(-result)));
+      throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_), file_->file().at(static_cast<int>(-result), offset()));
   }
 }
 

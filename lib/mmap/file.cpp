@@ -22,10 +22,7 @@
 namespace heft::mmap {
 namespace {
 
-// The max bytes that Linux transfers in one call.
-constexpr std::size_t max_bytes_per_call = 0x7ffff000;
-
-ErrorPlace at(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
+ErrorPlace place(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
   return {.path = std::string(path), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
@@ -57,7 +54,7 @@ std::string sentence_of_opening(ErrorCode code, int os_error) {
 
 // System calls would cut the path at a NUL and open another file.
 void require_whole(const std::string& name, const std::string& path) {
-  if (name.find('\0') != std::string::npos) throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", at(path, 0));
+  if (name.find('\0') != std::string::npos) throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", place(path, 0));
 }
 
 const char* kind(mode_t mode) noexcept {
@@ -90,14 +87,14 @@ Identity identity_of(const struct ::stat& status) noexcept {
 struct ::stat status_of(int handle, const std::string& path) {
   struct ::stat status {};
   if (const int result = sys::fstat(handle, status); result < 0)
-    throw Error(ErrorCode::io, "fstat()", at(path, -result));
+    throw Error(ErrorCode::io, "fstat()", place(path, -result));
   return status;
 }
 
 Identity identity_of_regular(int handle, const std::string& path) {
   const struct ::stat status = status_of(handle, path);
   if (!S_ISREG(status.st_mode))
-    throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)), at(path, 0));
+    throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)), place(path, 0));
   return identity_of(status);
 }
 
@@ -144,8 +141,8 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
     const ErrorCode code = code_of_opening(error, symlinks);
     if (const auto target = error == ENOENT ? link_target(folder, name) : std::nullopt)
       throw Error(code, fmt::format("this is a symlink to '{}', which is not there: the download was interrupted, download it again", core::escaped(*target)),
-                  at(path, 0));
-    throw Error(code, sentence_of_opening(code, error), at(path, error));
+                  place(path, 0));
+    throw Error(code, sentence_of_opening(code, error), place(path, error));
   }
   const Identity identity = identity_at_rest(opened.get(), path);
   return {std::move(opened), identity};
@@ -192,7 +189,7 @@ std::optional<Identity> identity_at(const std::string& path) {
   struct ::stat status {};
   const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
   if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
-  if (result < 0) throw Error(ErrorCode::io, "fstatat()", at(path, -result));
+  if (result < 0) throw Error(ErrorCode::io, "fstatat()", place(path, -result));
   return identity_of(status);
 }
 
@@ -207,7 +204,7 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
   Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (const int error = opened.os_error()) {
     const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
-    throw Error(code, sentence_of_opening(code, error), at(path, error));
+    throw Error(code, sentence_of_opening(code, error), place(path, error));
   }
   std::unique_ptr<const Folder> folder(new Folder(opened.get(), path, identity_of(status_of(opened.get(), path))));
   opened.release();
@@ -223,12 +220,12 @@ std::string Folder::path_of(std::string_view name) const {
 std::vector<std::string> Folder::names() const {
   // Opens the folder again, because threads that list through handle_ would share its position.
   const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder, to list it", at(path_, error));
+  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder, to list it", place(path_, error));
   std::vector<std::string> names;
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
     if (got == -EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, "getdents64()", at(path_, static_cast<int>(-got)));
+    if (got < 0) throw Error(ErrorCode::io, "getdents64()", place(path_, static_cast<int>(-got)));
     append_names(std::span(buffer).first(static_cast<std::size_t>(got)), names);
   }
   std::sort(names.begin(), names.end());
@@ -293,7 +290,7 @@ std::shared_ptr<const Descriptor> File::open_again() const {
   try {
     auto [opened, now] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
     if (const std::string changed = difference(identity_, now); !changed.empty())
-      throw Error(ErrorCode::changed_on_disk, changed, at(path_, 0));
+      throw Error(ErrorCode::changed_on_disk, changed, at(0));
     return std::make_shared<const Descriptor>(std::move(opened));
   } catch (const Error& error) {
     // The path leads to no regular file any more, so the file that was opened was replaced or removed.
@@ -301,6 +298,10 @@ std::shared_ptr<const Descriptor> File::open_again() const {
     const bool none = error.code() == ErrorCode::not_found;
     throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(), error.place());
   }
+}
+
+ErrorPlace File::at(int os_error, std::optional<std::uint64_t> offset) const {
+  return place(path_, os_error, offset);
 }
 
 void File::set_read_ahead(bool wanted) const noexcept {
@@ -316,7 +317,7 @@ void File::require_unchanged() const {
   if (changed.empty()) return;
   if (only_ctime_moved(identity_, now))
     if (const auto there = identity_at(path_); !there || !there->is_same_file(identity_)) return;
-  throw Error(ErrorCode::changed_on_disk, changed, at(path_, 0));
+  throw Error(ErrorCode::changed_on_disk, changed, at(0));
 }
 
 bool File::unchanged() const noexcept {
@@ -331,15 +332,15 @@ bool File::unchanged() const noexcept {
 void File::read(std::uint64_t offset, std::span<std::byte> into) const {
   if (!core::inside(offset, into.size(), size_bytes()))
     throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes", size_bytes(), into.size()),
-                at(path_, 0, offset));
+                at(0, offset));
   const auto open = descriptor();
   while (!into.empty()) {
-    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), max_bytes_per_call)));
+    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), sys::max_transfer_bytes)));
     if (got == -EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(path_, static_cast<int>(-got), offset));
+    if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(static_cast<int>(-got), offset));
     if (got == 0)
       throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),
-                  at(path_, 0, offset));
+                  at(0, offset));
     into = into.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }

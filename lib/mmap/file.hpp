@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "heft/error.hpp"
 #include "mmap/descriptor_pool.hpp"
 
 namespace heft::mmap {
@@ -105,6 +106,8 @@ class File {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
+  /// Returns the place of an Error in this file. `os_error` is 0 for failures that are not the system's.
+  [[nodiscard]] ErrorPlace at(int os_error, std::optional<std::uint64_t> offset = {}) const;
   /// Examines the open file again. Throws Error{changed_on_disk} with the sentence of difference() if the bytes can
   /// have changed, Error{io} if fstat() fails. A file that was removed, or replaced by a rename over it, keeps its
   /// bytes as long as it is open. So does a file that was itself renamed: a change of the ctime alone is taken for the

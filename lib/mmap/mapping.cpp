@@ -41,10 +41,6 @@ struct Region {
   ipc::mapped_region pages;
 };
 
-ErrorPlace at(const File& file, int os_error, std::optional<std::uint64_t> offset = {}) {
-  return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
-}
-
 // mapped_region rounds the offset down to a page and returns the address of the requested byte.
 ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   const auto open = file.descriptor();
@@ -53,7 +49,7 @@ ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64
   } catch (const ipc::interprocess_exception& failure) {
     const int os_error = failure.get_native_error();
     throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("mmap() of {} bytes", size),
-                at(file, os_error, offset));
+                file.at(os_error, offset));
   }
 }
 
@@ -68,13 +64,13 @@ void require_not_shrunk(const File& file, int os_error) {
   const std::uint64_t size = size_now(file);
   if (size < file.size_bytes())
     throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was mapped, the file has {}", file.size_bytes(), size),
-                at(file, os_error));
+                file.at(os_error));
 }
 
 [[noreturn]] void fail_populate(std::size_t size, const File& file, int os_error) {
   require_not_shrunk(file, os_error);
   const ErrorCode code = os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io;
-  throw Error(code, fmt::format("madvise() of {} bytes, to read them into memory", size), at(file, os_error));
+  throw Error(code, fmt::format("madvise() of {} bytes, to read them into memory", size), file.at(os_error));
 }
 
 int flag_of(Advice advice) noexcept {
@@ -96,7 +92,7 @@ Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t 
   // Linux maps past the end of a file without an error, and touching such a page raises SIGBUS.
   if (!core::inside(offset, size, file->size_bytes()))
     throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes to map", file->size_bytes(), size),
-                at(*file, 0, offset));
+                file->at(0, offset));
   if (size == 0) return {};
   ipc::mapped_region pages = map_pages(*file, offset, size);
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(pages.get_address()), pages.get_size());
@@ -139,7 +135,7 @@ void lock(std::span<const std::byte> mapped, const File& file) {
   throw Error(ErrorCode::out_of_memory,
               fmt::format("mlock() of {} bytes, RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)", pages.size(),
                           sys::memlock_limit()),
-              at(file, -result));
+              file.at(-result));
 }
 
 void unlock(std::span<const std::byte> mapped) noexcept {

@@ -23,10 +23,6 @@ namespace {
 constexpr std::size_t max_pages_per_call = 16 << 10;
 using Flags = std::array<unsigned char, max_pages_per_call>;
 
-ErrorPlace at(const File& file, int os_error, std::uint64_t offset) {
-  return {.path = file.path(), .tensor = {}, .offset = offset, .os_error = os_error};
-}
-
 // Returns true when mincore() reports residency to this process: the kernel's can_do_mincore(), as far as a process can
 // check it.
 bool is_told(const File& file) {
@@ -52,7 +48,7 @@ void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t s
   if (!core::inside(offset, size, file.size_bytes()))
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected a range inside the file's {} bytes, found {} bytes", file.size_bytes(), size),
-                at(file, 0, offset));
+                file.at(0, offset));
 }
 
 // Calls `visit` with the flags of consecutive runs of the pages around `mapped`. Returns 0, or -errno of mincore().
@@ -72,7 +68,7 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
 }
 
 [[noreturn]] void fail_unknown(const File& file, std::uint64_t offset, int os_error) {
-  throw Error(ErrorCode::unsupported, "the kernel does not report to this process which pages of the file are in memory", at(file, os_error, offset));
+  throw Error(ErrorCode::unsupported, "the kernel does not report to this process which pages of the file are in memory", file.at(os_error, offset));
 }
 
 // Sets the flags of pages [first, first + flags.size()). cachestat() returns only a count, so a range that is partly
@@ -166,7 +162,7 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
     if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == -EPERM || got == -EINVAL || got == 0) break;
     if (got < 0)
       throw Error(ErrorCode::io, fmt::format("preadv2() of {} bytes", into.size()),
-                  at(file, static_cast<int>(-got), offset));
+                  file.at(static_cast<int>(-got), offset));
     copied += static_cast<std::uint64_t>(got);
   }
   return copied;

@@ -22,8 +22,6 @@
 namespace heft::mmap {
 namespace {
 
-// The max bytes that Linux transfers in one call.
-constexpr std::size_t max_bytes_per_call = 0x7ffff000;
 constexpr std::size_t max_name_bytes = 255;
 // Without setuid, setgid and sticky bits: the new file can have another owner, and is no program.
 constexpr ::mode_t permissions = 0777;
@@ -192,7 +190,7 @@ void ScratchFile::reserve(std::uint64_t size) {
 
 void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
   while (!from.empty()) {
-    const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), max_bytes_per_call)));
+    const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), sys::max_transfer_bytes)));
     if (put == -EINTR) continue;
     if (put <= 0)
       throw Error(ErrorCode::io, fmt::format("pwrite() of {} bytes", from.size()),

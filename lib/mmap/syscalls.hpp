@@ -16,6 +16,9 @@
 
 namespace heft::mmap::sys {
 
+/// The max bytes that Linux transfers in one call of pread or pwrite.
+inline constexpr std::size_t max_transfer_bytes = 0x7ffff000;
+
 int openat(int folder, const char* name, int flags) noexcept;
 void close(int handle) noexcept;
 int fstat(int handle, struct ::stat& into) noexcept;
