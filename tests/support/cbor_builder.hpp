@@ -37,7 +37,7 @@ inline std::string list(const std::vector<std::string>& items) {
   for (const std::string& item : items) bytes += item;
   return bytes;
 }
-/// `pairs` are encoded keys and values in turn.
+/// `items` are encoded keys and values in turn.
 inline std::string map(const std::vector<std::string>& items) {
   std::string bytes = head(5, items.size() / 2);
   for (const std::string& item : items) bytes += item;

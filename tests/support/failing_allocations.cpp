@@ -136,8 +136,8 @@ void* realloc(void* block, std::size_t size) {
   return __libc_realloc(block, size);
 }
 
-// Fails mappings of callers that use the function's name, as heft and Boost do; the C library's stacks and arenas do
-// not.
+// Counts the mappings of callers that use the function's name, as heft and Boost do; the C library's stacks and arenas
+// do not.
 void* mmap(void* where, std::size_t size, int protection, int flags, int handle, off_t offset) noexcept {
   const long result = ::syscall(SYS_mmap, where, size, protection, flags, handle, offset);
   if (result != -1) heft::test::mappings.fetch_add(1, std::memory_order_relaxed);

@@ -48,7 +48,7 @@ inline std::string list(const std::vector<std::string>& items) {
       items.size() < 16 ? std::string(1, static_cast<char>(0x90 | items.size())) : sized("\xDD", items.size(), 4),
       items);
 }
-/// `pairs` are encoded keys and values in turn.
+/// `items` are encoded keys and values in turn.
 inline std::string map(const std::vector<std::string>& items) {
   return joined(items.size() < 32 ? std::string(1, static_cast<char>(0x80 | items.size() / 2))
                                   : sized("\xDF", items.size() / 2, 4),
