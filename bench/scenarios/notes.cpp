@@ -52,7 +52,7 @@ void compare_processor_time(Table& table) {
   if (reference == nullptr || table.state != CacheState::warm) return;
   for (const Row& row : table.rows)
     if (row.party == Party::heft && &row != reference && !row.samples.empty())
-      table.remarks.push_back(fmt::format("{}: {:.2f} x the processor time of the reference", row.label,
+      table.notes.push_back(fmt::format("{}: {:.2f} x the processor time of the reference", row.label,
                                           median_of_processor_ratios(row, *reference)));
 }
 
