@@ -46,7 +46,7 @@ TEST_CASE("allocate_bytes: memory is at a multiple of the alignment, and an Erro
   constexpr std::size_t alignment = 2u << 20;
   const auto memory = heft::core::allocate_bytes(3, "to test", {}, alignment);
   CHECK(reinterpret_cast<std::uintptr_t>(memory.get()) % alignment == 0);
-  // The size does not fit the allocation, so no allocator is called.
+  // A size above 2^63 fails before an allocator is called.
   const heft::Error error = heft::test::thrown_by(
       [] { static_cast<void>(heft::core::allocate_bytes(UINT64_MAX, "to test", {.path = "a.bin"})); });
   CHECK(error.code() == heft::ErrorCode::out_of_memory);
