@@ -1,6 +1,7 @@
 #!/bin/bash
-# usage: headers.sh INCLUDE_FOLDER... Fails when a public header of one of the folders does not compile alone, or is missing
-# from heft/heft.hpp. The folders are those of the source tree and of the build tree, where Meson writes version.hpp.
+# usage: headers.sh INCLUDE_FOLDER... Fails when a public header of one of the folders does not compile alone, or is
+# missing from heft/heft.hpp. The folders are those of the source tree and of the build tree, where Meson writes
+# version.hpp.
 set -u
 everything=$1/heft/heft.hpp
 failures=0
@@ -8,7 +9,7 @@ for folder in "$@"; do
   for header in "$folder"/heft/*.hpp; do
     name=heft/${header##*/}
     ${CXX:-c++} -std=c++20 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "${@/#/-I}" -x c++ - <<<"#include <$name>" || {
-      echo "$name does not compile alone"
+      echo "$name does not compile without other includes"
       failures=$((failures + 1))
     }
     [ "$name" = heft/heft.hpp ] || grep -q "#include \"$name\"" "$everything" || {

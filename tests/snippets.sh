@@ -1,12 +1,12 @@
 #!/bin/bash
-# usage: snippets.sh README INCLUDE_FOLDER... Compiles the ```cpp blocks of README and the examples in the comments of the
-# public headers, so that the code that they show stays correct.
+# usage: snippets.sh README INCLUDE_FOLDER... Compiles the ```cpp blocks of README and the examples in the comments of
+# the public headers, so that the code that they show stays correct.
 #
-# README: a block with a main() is a program as it stands. Of any other block the #include lines go to the top and the rest
-# into a function, after what the comment `<!-- given: CODE -->` above the block declares.
+# README: a block with a main() is compiled as a program. Any other block is wrapped: its #include lines go to the top,
+# and the rest into a function, after the CODE of the comment `<!-- given: CODE -->` above the block.
 #
-# Headers: an example starts after a comment line that consists of "Example:", and is the comment lines below it that are
-# indented by three spaces or more. All examples are compiled as one file, each in a namespace and a function of its own
+# Headers: an example starts after a comment line that consists of "Example:", and is the comment lines below it that
+# are indented by three spaces or more. All examples are compiled as one file, each in its own namespace and function
 # with the parameters that `given` lists; structs go before the function, because a local class has no member templates.
 set -eu
 readme=$1

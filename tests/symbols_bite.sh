@@ -1,6 +1,6 @@
 #!/bin/bash
-# usage: symbols_bite.sh LIBHEFT.SO INCLUDE_FOLDER... Shows that symbols_declared.py fails where it must: on headers that declare more than the
-# library exports, each in another way.
+# usage: symbols_bite.sh LIBHEFT.SO INCLUDE_FOLDER... Tests symbols_declared.py: it fails on headers that declare, each
+# in another way, more than the library exports.
 set -u
 check=$(cd "$(dirname "$0")" && pwd)/symbols_declared.py
 headers=$(mktemp -d)

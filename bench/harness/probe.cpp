@@ -42,7 +42,7 @@ std::uint64_t number_after(std::string_view text, std::string_view key) {
 
 std::string proc(pid_t process, std::string_view file) { return fmt::format("/proc/{}/{}", process, file); }
 
-// Finer than the ticks of /proc/PID/stat.
+// Reads a counter that is finer than the ticks of /proc/PID/stat.
 std::uint64_t processor_nanoseconds_of(pid_t process) {
   clockid_t clock = 0;
   timespec time = {};

@@ -20,7 +20,7 @@ struct Memory {
 
 /// Counters that only grow; subtract two readings for the events between them.
 struct Counters {
-  std::uint64_t processor_nanoseconds = 0;  ///< Of all its threads, user and system.
+  std::uint64_t processor_nanoseconds = 0;  ///< Of all threads, user and system.
   std::uint64_t minor_faults = 0;
   std::uint64_t major_faults = 0;
   /// Bytes that the process caused to be fetched from storage (/proc/PID/io: read_bytes).

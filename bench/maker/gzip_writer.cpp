@@ -1,4 +1,4 @@
-// gzip: one member around a record of value lists, as Burn's gzip recorders write it.
+// gzip: one member with a record of value lists, as written by Burn's gzip recorders.
 #include <cstdint>
 #include <fstream>
 #include <memory>

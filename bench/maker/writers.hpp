@@ -23,7 +23,7 @@ void write_gguf(const Model& model, const std::filesystem::path& path, Progress&
 /// Writes a record of Burn whose parameters are lists of numbers (.mpk).
 void write_burn_lists(const Model& model, const std::filesystem::path& path, Progress& progress);
 
-/// The same in gzip (.mpk.gz). Holds all of it in memory.
+/// Writes the same record in gzip (.mpk.gz). Holds all of it in memory.
 void write_burn_lists_gzip(const Model& model, const std::filesystem::path& path, Progress& progress);
 
 }  // namespace bench

@@ -1,4 +1,5 @@
-// What lists of numbers cost: opening beside one pass over the file's bytes, loading beside the same tensors as bytes.
+// The cost of lists of numbers: opening, compared with one pass over the file's bytes, and loading, compared with the
+// same tensors stored as bytes.
 #include "scenarios/lists.hpp"
 
 #include <fmt/format.h>

@@ -1,4 +1,5 @@
-// bench/scenarios/lists.hpp: records whose tensors are lists of numbers, beside the same tensors stored as bytes.
+// bench/scenarios/lists.hpp: the scenario `lists`: tensors as lists of numbers, compared with the same tensors as
+// bytes.
 #pragma once
 
 #include <vector>
@@ -13,7 +14,7 @@ struct ListTargets {
   Target bytes;  ///< .safetensors
 };
 
-/// Opening, and loading into fresh memory, in each state of the page cache that the settings ask for.
+/// Returns tables of opening, and of loading into fresh memory, for each state of the page cache in the settings.
 std::vector<Table> list_tables(const ListTargets& targets, const Settings& settings);
 
 }  // namespace bench

@@ -46,7 +46,7 @@ double median_of_processor_ratios(const Row& row, const Row& reference) {
   return ratios.empty() ? 0 : ratios[ratios.size() / 2];
 }
 
-// On a machine that others use, processor time is nearer to the work than the clock is.
+// Processor time measures the work better than the clock on a machine that runs other programs.
 void compare_processor_time(Table& table) {
   const Row* reference = reference_of(table);
   if (reference == nullptr || table.state != CacheState::warm) return;

@@ -103,7 +103,7 @@ Work prepare_headers(const Job& job) {
   };
 }
 
-// A pass over all bytes that keeps none of them.
+// Reads all bytes once and keeps none of them.
 Work prepare_read_over(const Job& job) {
   return [files = files_of(job.path)]() -> Outcome {
     constexpr std::size_t block_words = std::size_t{32} << 10;
@@ -121,7 +121,7 @@ Work prepare_read_over(const Job& job) {
   };
 }
 
-// All of a gzip file into memory, and what comes out of it into other memory.
+// Reads a whole gzip file into memory and inflates it into other memory.
 Work prepare_inflate(const Job& job) {
   return [file = files_of(job.path).front()]() -> Outcome {
     std::vector<std::byte> packed(file.bytes);

@@ -1,5 +1,6 @@
 #!/bin/bash
-# usage: check.sh FILE INCLUDE_FOLDER... Succeeds when FILE compiles, and with -DMUST_FAIL does not, for the reason it expects.
+# usage: check.sh FILE INCLUDE_FOLDER... Succeeds when FILE compiles, and with -DMUST_FAIL fails with the words of its
+# line '// expect:'.
 set -u
 file=$1
 shift
