@@ -1,7 +1,7 @@
-"""NumPy gathering and swapping the numbers of a Burn record of value lists. usage: numpy_gather_peer.py load PATH
+"""Gathers and swaps the numbers of a Burn record of value lists with NumPy. usage: numpy_gather_peer.py load PATH
 
-A yardstick more than a loader: all numbers of a list are taken to be as wide as its first, so nothing is checked, and of
-lists of mixed widths the work is done and not the result."""
+A yardstick rather than a loader: it checks nothing and takes all numbers of a list to be as wide as its first. Results of
+lists of mixed widths are wrong, but cost as much."""
 import gzip
 
 import common
@@ -11,7 +11,7 @@ LIST = b"\xd9\x05value\xdd"  # as bench/maker spells the key, and the head of a 
 
 
 def lists_of(data):
-    """(begin, numbers, bytes of each) of every list."""
+    """Yields (start, numbers, bytes of each) of every list."""
     at = data.find(LIST)
     while at >= 0:
         begin = at + len(LIST) + 4

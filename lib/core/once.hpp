@@ -1,4 +1,4 @@
-// core/once.hpp: what is made when it is first asked for.
+// core/once.hpp: initialization on first use, by one of several threads.
 #pragma once
 
 #include <atomic>
@@ -6,11 +6,11 @@
 
 namespace heft::core {
 
-/// Runs a function once, whichever of several threads comes first; the others wait for it. Where it throws, the next call
-/// runs it again.
+/// Runs a function once, in the thread that calls first; other threads wait for it. If the function throws, the next
+/// call runs it again.
 ///
-/// Not std::call_once: glibc's pthread_once() lets an exception through only after it has loaded libgcc_s, and ends the
-/// process where there is no memory left to load it with.
+/// Not std::call_once: glibc's pthread_once() loads libgcc_s before it passes an exception on, and terminates the
+/// process if there is no memory to load it.
 class Once {
  public:
   template <class Function>

@@ -208,7 +208,7 @@ void ScratchFile::sync() {
   const int data = finished([&] { return sys::fdatasync(handle_); });
   if (data == 0) return;
   if (!is_refusal(data)) fail("fdatasync()", data);
-  notes_.push_back(fmt::format("fsync: {}: a power failure may lose what was written", words(result)));
+  notes_.push_back(fmt::format("fsync: {}: a power failure can lose the file", words(result)));
 }
 
 // Closes a duplicate, because a network file system sends delayed writes when any descriptor is closed. The remaining
@@ -262,7 +262,7 @@ std::string sync_folder(const Folder& folder) {
   if (is_refusal(result) && finished([&] { return sys::fdatasync(folder.handle()); }) == 0) result = 0;
   if (result == 0 || result == -EINVAL || result == -EROFS) return {};
   if (!is_refusal(result)) throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
-  return fmt::format("fsync of the folder: {}: after a power failure the old file may be back", words(result));
+  return fmt::format("fsync of the folder: {}: a power failure can restore the old file", words(result));
 }
 
 void remove_file(const Folder& folder, const std::string& name) {

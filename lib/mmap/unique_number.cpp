@@ -13,7 +13,7 @@
 namespace heft::mmap {
 namespace {
 
-// A bijection that spreads every bit over all (SplitMix64's last step): unlike arguments stay unlike.
+// The last step of SplitMix64, a bijection in which each bit of the argument affects all bits of the result.
 std::uint64_t spread(std::uint64_t bits) noexcept {
   bits = (bits ^ bits >> 30) * 0xBF58'476D'1CE4'E5B9;
   bits = (bits ^ bits >> 27) * 0x94D0'49BB'1331'11EB;

@@ -1,13 +1,13 @@
-// mmap/unique_number.hpp: numbers that names of new files are made of.
+// mmap/unique_number.hpp: numbers for the names of new files.
 #pragma once
 
 #include <cstdint>
 
 namespace heft::mmap {
 
-/// A number that no other call returns, as good as: from getrandom(), and unpredictable. Where the system refuses that,
-/// from the clock, the process and a count; two processes may meet in one, and others may foresee it, so the caller
-/// creates files with O_EXCL and asks again when there is one. Thread-safe.
+/// Returns a random number from getrandom(). If the system refuses the call, returns a number made of the clock, the
+/// process id and a counter, which is predictable and can equal another process's. So the caller must create files with
+/// O_EXCL, and call this again if the file exists. Can be called from several threads.
 std::uint64_t unique_number() noexcept;
 
 }  // namespace heft::mmap

@@ -187,7 +187,7 @@ class Save {
     if (std::string note = mmap::sync_folder(*folder_); !note.empty()) add_note(report_.notes, std::move(note));
   }
 
-  // A file that no index names: it takes room, and is in no reader's way.
+  // Removes a file that no index names. A failure is a note, because the file occupies space but affects no reader.
   void remove_unused(const std::string& name) {
     try {
       remove(name);

@@ -34,7 +34,7 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
   const std::filesystem::path path = std::filesystem::path(folder.path()) / index;
   std::vector<std::string> names;
   try {
-    const Checkpoint old = open(path, {.access = Access::read});  // its names alone are asked for
+    const Checkpoint old = open(path, {.access = Access::read});  // only names are needed
     for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
   } catch (const Error& error) {
     if (error.code() == ErrorCode::out_of_memory) throw;
@@ -79,7 +79,7 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
   const auto there = folder.names_if_listed();
   const auto taken = [&](const std::string& shard) { return there && std::ranges::binary_search(*there, shard); };
   const auto unlike = [&] { return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number())); };
-  // In a folder that cannot be listed, any name may be taken.
+  // In a folder that cannot be listed, any name can be taken, so the names are random.
   names.shards = numbered(there ? stem_of(name) : unlike(), suffix_of(name), count);
   while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(unlike(), suffix_of(name), count);
   return names;

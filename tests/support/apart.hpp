@@ -1,4 +1,4 @@
-// Test cases that run in a process of their own.
+// Test cases that run in a separate process.
 #pragma once
 
 #include <optional>
@@ -12,12 +12,12 @@ struct Ended {
   int signal = 0;   ///< That killed it.
 };
 
-/// Runs the test case of that name (which holds no comma) of this binary in a process of its own and waits for it. The
-/// process is started anew and not forked, so this one may have threads. The test case is marked `doctest::skip()`, asks
-/// task_apart() for its task, returns where there is none, and ends with _exit().
+/// Runs the test case of that name (without a comma) of this binary in a new process and waits for it. The process is
+/// started with exec and not only forked, so that this one can have threads. The test case is marked `doctest::skip()`,
+/// gets its task from task_apart(), returns if there is none, and ends with _exit().
 Ended run_apart(const std::string& test_case, const std::string& task);
 
-/// What run_apart() was given by the process that started this one.
+/// Returns the task that the parent process passed to run_apart(), if any.
 std::optional<std::string> task_apart();
 
 }  // namespace heft::test

@@ -1,4 +1,4 @@
-// What the twins of system-call files share: faults in force, and the calls made since.
+// Shared by the twins of files of system calls: active faults, and the calls made since.
 #pragma once
 
 #include <algorithm>
@@ -13,14 +13,14 @@
 
 namespace heft::test {
 
-/// The result of a call, or -errno.
+/// Returns the result of a call, or -errno.
 template <class Result>
 Result or_errno(Result result) noexcept {
   return result < 0 ? static_cast<Result>(-errno) : result;
 }
 
-/// Faults in force, of which the first that applies to a call decides, and every call since they came into force.
-/// `Fault` has the members `skip` and `times`. All members may be called from several threads.
+/// The active faults, of which the first that applies to a call is used, and every call since they were set. `Fault`
+/// has the members `skip` and `times`. All members can be called from several threads.
 template <class Call, class Fault>
 class FaultyCalls {
  public:
@@ -29,7 +29,7 @@ class FaultyCalls {
     bool is_hit;
   };
 
-  /// Throws std::logic_error when faults are in force already.
+  /// Sets the faults. Throws std::logic_error when faults are already active.
   void begin(std::vector<Fault> faults) {
     const std::lock_guard lock(mutex_);
     if (active_) throw std::logic_error("a fault plan is in force already");
@@ -43,7 +43,7 @@ class FaultyCalls {
     active_ = false;
   }
 
-  /// Counts the call. The fault that hits it, among those for which `applies(fault)` holds.
+  /// Counts the call. Returns the fault that hits it, among those for which `applies(fault)` holds.
   template <class Applies>
   std::optional<Fault> next(Call call, Applies applies) {
     const std::lock_guard lock(mutex_);
@@ -59,7 +59,7 @@ class FaultyCalls {
     return found;
   }
 
-  /// True where one of the faults in force is such.
+  /// Returns true when the condition holds for one of the active faults.
   template <class Is>
   bool has(Is is) {
     const std::lock_guard lock(mutex_);
@@ -75,7 +75,7 @@ class FaultyCalls {
   mutable std::mutex mutex_;
   bool active_ = false;
   std::vector<Fault> faults_;
-  std::vector<std::uint64_t> seen_;  // for each fault: calls that it applies to
+  std::vector<std::uint64_t> seen_;  // for each fault: the calls to which it applied
   std::vector<Made> made_;
 };
 

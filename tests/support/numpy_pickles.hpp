@@ -1,4 +1,4 @@
-// NumPy's arrays as pickles have them, and bytes as protocol 2 spells them.
+// Pickles of NumPy's arrays, and of bytes as text in protocol 2.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace heft::test::pickle {
 
-/// The UTF-8 of a text whose characters are the bytes.
+/// Returns the UTF-8 of a text whose characters are the bytes.
 inline std::string latin1_text(std::string_view bytes) {
   std::string utf8;
   for (const char c : bytes) {
@@ -21,18 +21,18 @@ inline std::string latin1_text(std::string_view bytes) {
   }
   return utf8;
 }
-/// _codecs.encode(text, 'latin1') of a text in UTF-8.
+/// Returns _codecs.encode(text, 'latin1') of a text in UTF-8.
 inline std::string encoded(std::string_view utf8) {
   return call("_codecs", "encode", {text(utf8), text("latin1")});
 }
 inline std::string spelled(std::string_view bytes) { return encoded(latin1_text(bytes)); }
 
-/// numpy.dtype of a code such as "f4".
+/// Returns the numpy.dtype of a code such as "f4".
 inline std::string numpy_dtype(const std::string& code, const std::string& order = "<") {
   return call("numpy", "dtype", {text(code), "\x89", "\x88"}) +
          tuple({integer(3), text(order), "N", "N", "N", integer(-1), integer(-1), integer(0)}) + "b";
 }
-/// An array whose bytes are the pickled value `data`.
+/// Returns an array whose bytes are the pickled value `data`.
 inline std::string numpy_array(const std::vector<int>& shape, const std::string& dtype, const std::string& data,
                                bool fortran = false) {
   return call("numpy._core.multiarray", "_reconstruct", {global("numpy", "ndarray"), integers({0}), bytes("b")}) +

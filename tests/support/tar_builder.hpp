@@ -1,4 +1,4 @@
-// Makes tar archives in memory, good ones and any others.
+// Makes tar archives in memory, valid or not.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ inline std::string octal(std::uint64_t value, int digits) {
   return text;
 }
 
-/// The block before a member's content, with its checksum.
+/// Returns the block before a member's content, with its checksum.
 inline std::string tar_header(const TarMember& member) {
   std::string block(512, '\0');
   block.replace(0, member.name.size(), member.name);
