@@ -49,7 +49,7 @@ std::unordered_map<std::string_view, std::size_t> last_of_each(AddedPairs added)
 // ---- GGUF: typed values ----
 
 constexpr std::size_t max_depth = 64;  // Limits::metadata_depth's default
-constexpr std::uint64_t max_text_bytes = format::gguf::Wire::max_string_bytes;
+constexpr std::uint64_t max_text_bytes = format::gguf::ByteReader::max_string_bytes;
 
 struct NumberWord {
   std::string_view detail;

@@ -6,7 +6,7 @@
 
 namespace heft::format::gguf {
 
-std::string_view Wire::name(std::string_view what) {
+std::string_view ByteReader::name(std::string_view what) {
   const std::uint64_t at = offset();
   std::string_view name = string(what);
   while (name.ends_with('\0')) name.remove_suffix(1);
@@ -15,13 +15,13 @@ std::string_view Wire::name(std::string_view what) {
   return name;
 }
 
-std::uint64_t Wire::count(std::uint64_t least_bytes, std::string_view what) {
+std::uint64_t ByteReader::count(std::uint64_t least_bytes, std::string_view what) {
   const std::uint64_t declared = length(what);
   require_room(declared, least_bytes, what);
   return declared;
 }
 
-void Wire::require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const {
+void ByteReader::require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const {
   if (count <= cursor_.remaining() / least_bytes) return;
   throw Error(ErrorCode::corrupt,
               fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an incomplete download, or damaged", what, count,
@@ -29,7 +29,7 @@ void Wire::require_room(std::uint64_t count, std::uint64_t least_bytes, std::str
               {.offset = offset()});
 }
 
-void Wire::refuse_string(std::uint64_t size, std::string_view what) const {
+void ByteReader::refuse_string(std::uint64_t size, std::string_view what) const {
   throw Error(ErrorCode::corrupt,
               fmt::format("{} is a string of {} bytes, expected at most {}", what, size, max_string_bytes),
               {.offset = offset()});

@@ -29,12 +29,12 @@ inline void append_string(std::string& bytes, std::string_view text) {
 }
 
 /// Reads one file's numbers and strings from a cursor, which must outlive it.
-class Wire {
+class ByteReader {
  public:
   /// ggml's own bound; no string of a real file comes near.
   static constexpr std::uint64_t max_string_bytes = std::uint64_t{1} << 30;
 
-  Wire(core::Cursor& cursor, Dialect dialect) noexcept : cursor_(cursor), dialect_(dialect) {}
+  ByteReader(core::Cursor& cursor, Dialect dialect) noexcept : cursor_(cursor), dialect_(dialect) {}
 
   [[nodiscard]] const Dialect& dialect() const noexcept { return dialect_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return cursor_.offset(); }

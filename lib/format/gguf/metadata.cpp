@@ -54,7 +54,7 @@ Node to_node(std::uint64_t value) noexcept {
   if (value <= INT64_MAX) return to_node(static_cast<std::int64_t>(value));
   Node node;
   node.kind = NodeKind::unsigned_integer;
-  node.natural = value;
+  node.unsigned_integer = value;
   return node;
 }
 
@@ -110,7 +110,7 @@ Node with_variant(Node node, ValueType type) noexcept {
 }
 
 /// The fewest bytes a value of that type takes.
-std::uint64_t least_bytes(ValueType type, const Dialect& dialect) noexcept {
+std::uint64_t min_bytes(ValueType type, const Dialect& dialect) noexcept {
   switch (type) {
     case ValueType::u8:
     case ValueType::i8:
@@ -216,8 +216,8 @@ class Arrays {
 /// Arrays of arrays are read with a list of the open ones instead of recursion: the depth is the file's choice.
 class MetadataReader {
  public:
-  MetadataReader(Wire& wire, const Limits& limits, Catalog& catalog)
-      : wire_(wire), limits_(limits), catalog_(catalog), arrays_(std::make_shared<Arrays>(catalog.budget)) {}
+  MetadataReader(ByteReader& wire, const Limits& limits, Catalog& catalog)
+      : reader_(wire), limits_(limits), catalog_(catalog), arrays_(std::make_shared<Arrays>(catalog.budget)) {}
 
   void read(std::uint64_t pairs);
 
@@ -243,7 +243,7 @@ class MetadataReader {
   void count_items(std::uint64_t more);
   void require_unique_keys(std::span<const std::uint32_t> pairs) const;
 
-  Wire& wire_;
+  ByteReader& reader_;
   const Limits& limits_;
   Catalog& catalog_;
   std::shared_ptr<Arrays> arrays_;
@@ -252,7 +252,7 @@ class MetadataReader {
 };
 
 void MetadataReader::read(std::uint64_t pairs) {
-  wire_.require_room(pairs, wire_.dialect().length_bytes() + 5, "the number of key-value pairs");
+  reader_.require_room(pairs, reader_.dialect().length_bytes() + 5, "the number of key-value pairs");
   core::Table<std::uint32_t> nodes(catalog_.budget);
   for (std::uint64_t i = 0; i < pairs; ++i) {
     count_items(1);
@@ -264,8 +264,8 @@ void MetadataReader::read(std::uint64_t pairs) {
 }
 
 std::uint32_t MetadataReader::read_key() {
-  const std::uint64_t at = wire_.offset();
-  const std::string_view key = wire_.name("a metadata key");
+  const std::uint64_t at = reader_.offset();
+  const std::string_view key = reader_.name("a metadata key");
   core::require_limit(key.size(), limits_.name_bytes, "bytes of a metadata key", "name_bytes", at);
   if (key.empty()) throw Error(ErrorCode::corrupt, "a metadata key is empty", {.offset = at});
   return catalog_.add_node(to_node(key));
@@ -295,9 +295,9 @@ void MetadataReader::read_array(std::uint32_t node) {
 
 // Reads an array's head, and its elements unless they are arrays: those are left on the list.
 void MetadataReader::open_array(std::uint32_t node) {
-  const std::uint64_t at = wire_.offset();
+  const std::uint64_t at = reader_.offset();
   const ValueType type = read_type();
-  const std::uint64_t count = wire_.count(least_bytes(type, wire_.dialect()), "the number of array elements");
+  const std::uint64_t count = reader_.count(min_bytes(type, reader_.dialect()), "the number of array elements");
   count_items(count);
   if (type != ValueType::array) {
     catalog_.nodes[node] = catalog_.add_packed(read_elements(type, count), count);
@@ -319,24 +319,24 @@ void MetadataReader::close_array() {
 }
 
 Node MetadataReader::read_scalar(ValueType type) {
-  if (type == ValueType::string) return to_node(wire_.string("a metadata string"));
-  const auto bytes = wire_.take(least_bytes(type, wire_.dialect()), "a metadata value");
+  if (type == ValueType::string) return to_node(reader_.string("a metadata string"));
+  const auto bytes = reader_.take(min_bytes(type, reader_.dialect()), "a metadata value");
   if (type == ValueType::boolean) require_booleans(bytes);
-  return with_variant(scalar_at(bytes.data(), type, wire_.dialect().big_endian), type);
+  return with_variant(scalar_at(bytes.data(), type, reader_.dialect().big_endian), type);
 }
 
 std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType type, std::uint64_t count) {
   if (count == 0) return nullptr;
   if (type == ValueType::string) return {arrays_, &read_strings(count)};
-  const std::uint64_t width = least_bytes(type, wire_.dialect());
-  const auto bytes = wire_.take(count * width, "the elements of an array");  // counted against what remains
+  const std::uint64_t width = min_bytes(type, reader_.dialect());
+  const auto bytes = reader_.take(count * width, "the elements of an array");  // counted against what remains
   if (type == ValueType::boolean) require_booleans(bytes);
-  return {arrays_, &arrays_->add(Numbers(bytes, type, width, wire_.dialect().big_endian))};
+  return {arrays_, &arrays_->add(Numbers(bytes, type, width, reader_.dialect().big_endian))};
 }
 
 const Strings& MetadataReader::read_strings(std::uint64_t count) {
-  Strings& strings = arrays_->add_strings(wire_.dialect());
-  for (std::uint32_t i = 0; i < count; ++i) strings.add(i, wire_.string("a metadata string"));
+  Strings& strings = arrays_->add_strings(reader_.dialect());
+  for (std::uint32_t i = 0; i < count; ++i) strings.add(i, reader_.string("a metadata string"));
   return strings;
 }
 
@@ -345,12 +345,12 @@ void MetadataReader::require_booleans(std::span<const std::byte> bytes) const {
   const auto wrong = std::ranges::find_if(bytes, [](std::byte byte) { return std::to_integer<unsigned>(byte) > 1; });
   if (wrong == bytes.end()) return;
   throw Error(ErrorCode::corrupt, fmt::format("a boolean is {}, expected 0 or 1", std::to_integer<unsigned>(*wrong)),
-              {.offset = wire_.offset() - static_cast<std::uint64_t>(bytes.end() - wrong)});
+              {.offset = reader_.offset() - static_cast<std::uint64_t>(bytes.end() - wrong)});
 }
 
 ValueType MetadataReader::read_type() {
-  const std::uint64_t at = wire_.offset();
-  const auto type = wire_.number<std::uint32_t>("the type of a metadata value");
+  const std::uint64_t at = reader_.offset();
+  const auto type = reader_.number<std::uint32_t>("the type of a metadata value");
   if (type > last_type)
     throw Error(ErrorCode::corrupt, fmt::format("a metadata value has type {}, expected 0 to {}", type, last_type),
                 {.offset = at});
@@ -361,7 +361,7 @@ void MetadataReader::count_items(std::uint64_t more) {
   // Node numbers have 32 bits, half of them for packed elements: a raised limit must not make them wrap.
   const std::uint64_t limit = std::min<std::uint64_t>(limits_.metadata_items, none / 4);
   items_ += more;  // both are at most the file's size
-  core::require_limit(items_, limit, "the number of metadata values", "metadata_items", wire_.offset());
+  core::require_limit(items_, limit, "the number of metadata values", "metadata_items", reader_.offset());
 }
 
 void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) const {
@@ -374,13 +374,13 @@ void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) c
     keys.emplace_back(key.text, key.count);
   }
   if (const auto twin = duplicate(std::move(keys)))
-    throw Error(ErrorCode::ambiguous, fmt::format("the metadata key '{}' is there twice", core::escaped(*twin)));
+    throw Error(ErrorCode::ambiguous, fmt::format("the metadata key '{}' occurs twice", core::escaped(*twin)));
 }
 
 }  // namespace
 
-void read_metadata(Wire& wire, std::uint64_t pairs, const Limits& limits, Catalog& catalog) {
-  MetadataReader(wire, limits, catalog).read(pairs);
+void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits, Catalog& catalog) {
+  MetadataReader(reader, limits, catalog).read(pairs);
 }
 
 const Node* find_value(const Catalog& catalog, std::string_view key) noexcept {

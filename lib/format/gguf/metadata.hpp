@@ -15,7 +15,7 @@ enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean,
 
 /// Reads `pairs` key-value pairs and makes them Catalog::metadata. Texts and the elements of arrays stay in the cursor's
 /// chunks, which must be kept with the catalog.
-void read_metadata(Wire& wire, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
+void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
 
 /// The value of `key` in Catalog::metadata, or null.
 const Node* find_value(const Catalog& catalog, std::string_view key) noexcept;

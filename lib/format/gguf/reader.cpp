@@ -69,8 +69,8 @@ std::uint64_t read_alignment(const Catalog& catalog) {
 /// Reads the tensors' descriptions and finds their bytes.
 class TensorReader {
  public:
-  TensorReader(Wire& wire, const Limits& limits, Catalog& catalog) noexcept
-      : wire_(wire), limits_(limits), catalog_(catalog) {}
+  TensorReader(ByteReader& reader, const Limits& limits, Catalog& catalog) noexcept
+      : reader_(reader), limits_(limits), catalog_(catalog) {}
 
   void read_descriptions(std::uint64_t count);
   void place(std::uint64_t data, std::uint64_t alignment, std::uint64_t file_size);
@@ -83,7 +83,7 @@ class TensorReader {
   void measure_unknown(std::uint64_t file_size);
   void note_oddities(std::uint64_t alignment, std::uint64_t file_size);
 
-  Wire& wire_;
+  ByteReader& reader_;
   const Limits& limits_;
   Catalog& catalog_;
   std::size_t long_names_ = 0;
@@ -94,7 +94,7 @@ class TensorReader {
 }
 
 void TensorReader::read_descriptions(std::uint64_t count) {
-  wire_.require_room(count, wire_.dialect().length_bytes() + 16, "the number of tensors");
+  reader_.require_room(count, reader_.dialect().length_bytes() + 16, "the number of tensors");
   catalog_.tensors.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) catalog_.tensors.push_back(read_description());
   require_unique_names(catalog_.tensors);
@@ -102,24 +102,24 @@ void TensorReader::read_descriptions(std::uint64_t count) {
 
 TensorEntry TensorReader::read_description() {
   TensorEntry entry;
-  const std::uint64_t at = wire_.offset();
-  entry.name = wire_.name("a tensor's name");
+  const std::uint64_t at = reader_.offset();
+  entry.name = reader_.name("a tensor's name");
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
   if (entry.name.size() > ggml_name_bytes) ++long_names_;
   read_dims(entry);
   read_type(entry);
-  entry.begin = wire_.number<std::uint64_t>("a tensor's offset");
+  entry.begin = reader_.number<std::uint64_t>("a tensor's offset");
   return entry;
 }
 
 // Dims come innermost first, and leave outermost first as everywhere in heft.
 void TensorReader::read_dims(TensorEntry& entry) {
-  const std::uint64_t at = wire_.offset();
-  const auto rank = wire_.number<std::uint32_t>("a tensor's rank");
+  const std::uint64_t at = reader_.offset();
+  const auto rank = reader_.number<std::uint32_t>("a tensor's rank");
   if (rank > max_rank) fail(entry, at, fmt::format("rank {}, expected at most {}", rank, max_rank));
   std::int64_t dims[max_rank] = {};
   for (std::uint32_t i = rank; i-- > 0;) {
-    const std::uint64_t dim = wire_.length("a tensor's dim");
+    const std::uint64_t dim = reader_.length("a tensor's dim");
     if (dim > INT64_MAX) fail(entry, at, fmt::format("dim {} does not fit 63 bits", dim));
     dims[i] = static_cast<std::int64_t>(dim);
   }
@@ -128,13 +128,13 @@ void TensorReader::read_dims(TensorEntry& entry) {
 }
 
 void TensorReader::read_type(TensorEntry& entry) {
-  const std::uint64_t at = wire_.offset();
-  const auto id = wire_.number<std::uint32_t>("a tensor's type");
+  const std::uint64_t at = reader_.offset();
+  const auto id = reader_.number<std::uint32_t>("a tensor's type");
   const std::optional<TensorType> type = tensor_type(id);
   if (type && type->dtype != DType::unknown) {
     entry.dtype = type->dtype;
     const DTypeInfo& row = info(entry.dtype);
-    if (wire_.dialect().big_endian && (row.swap_bytes > 1 || row.category == DTypeCategory::block))
+    if (reader_.dialect().big_endian && (row.swap_bytes > 1 || row.category == DTypeCategory::block))
       entry.flags |= swapped;
     try {
       entry.size = packed_bytes(entry);
@@ -240,19 +240,19 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 Catalog read(const core::Input& input, const ReadOptions& options) {
   Catalog catalog(input.budget());
   core::Cursor cursor(input);
-  Wire wire(cursor, read_dialect(cursor));
+  ByteReader reader(cursor, read_dialect(cursor));
   catalog.format = "gguf";
-  catalog.detail = fmt::format("GGUF v{}{}", wire.dialect().version, wire.dialect().big_endian ? ", big-endian" : "");
+  catalog.detail = fmt::format("GGUF v{}{}", reader.dialect().version, reader.dialect().big_endian ? ", big-endian" : "");
 
-  const std::uint64_t tensors = wire.length("the number of tensors");
-  const std::uint64_t pairs = wire.length("the number of key-value pairs");
+  const std::uint64_t tensors = reader.length("the number of tensors");
+  const std::uint64_t pairs = reader.length("the number of key-value pairs");
   core::require_limit(tensors, options.limits.tensors, "the number of tensors", "tensors", magic.size() + 4);
-  read_metadata(wire, pairs, options.limits, catalog);
+  read_metadata(reader, pairs, options.limits, catalog);
 
-  TensorReader reader(wire, options.limits, catalog);
-  reader.read_descriptions(tensors);
+  TensorReader tensor_reader(reader, options.limits, catalog);
+  tensor_reader.read_descriptions(tensors);
   const std::uint64_t alignment = read_alignment(catalog);
-  if (tensors > 0) reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
+  if (tensors > 0) tensor_reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
   read_split(catalog, options);
   catalog.kept = cursor.release();
   return catalog;
