@@ -222,7 +222,7 @@ void DcpIndex::set_dtype(TensorEntry& whole, std::uint32_t properties) {
   if (value == Pickle::absent || pickle_->kind(value) != PickleKind::global)
     fail(ErrorCode::corrupt, "expected the properties of a tensor with its dtype");
   const KnownGlobal known = known_global(pickle_->global((*pickle_)[value]));
-  if (known.meaning != Meaning::dtype) fail(ErrorCode::corrupt, "expected a dtype of PyTorch");
+  if (known.kind != GlobalKind::dtype) fail(ErrorCode::corrupt, "expected a dtype of PyTorch");
   whole.dtype = known.dtype;
   if (known.dtype != DType::unknown) return;
   whole.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());

@@ -9,10 +9,10 @@ namespace {
 struct Row {
   std::string_view module;
   std::string_view name;
-  Meaning meaning;
+  GlobalKind kind;
 };
 
-using enum Meaning;
+using enum GlobalKind;
 
 constexpr std::array rows{
     Row{"collections", "OrderedDict", ordered_dict},
@@ -173,12 +173,12 @@ bool holds(const Words& words, std::string_view wanted) noexcept {
 
 /// torch.FloatStorage, torch.cuda.FloatTensor and their like.
 KnownGlobal legacy_class(std::string_view name) noexcept {
-  for (const auto& [suffix, meaning] :
+  for (const auto& [suffix, kind] :
        {std::pair{std::string_view("Storage"), storage}, std::pair{std::string_view("Tensor"), tensor_class}}) {
     if (!name.ends_with(suffix)) continue;
     const std::string_view stem = name.substr(0, name.size() - suffix.size());
     for (const DTypeWord& word : dtype_words)
-      if (!word.legacy.empty() && word.legacy == stem) return {meaning, word.dtype};
+      if (!word.legacy.empty() && word.legacy == stem) return {kind, word.dtype};
   }
   return {};
 }
@@ -187,24 +187,24 @@ KnownGlobal legacy_class(std::string_view name) noexcept {
 
 KnownGlobal torch_dtype(std::string_view name) noexcept {
   for (const DTypeWord& word : dtype_words)
-    if (word.torch == name) return {Meaning::dtype, word.dtype};
-  if (holds(narrow_integers, name)) return {Meaning::dtype, DType::unknown, name};
+    if (word.torch == name) return {GlobalKind::dtype, word.dtype};
+  if (holds(narrow_integers, name)) return {GlobalKind::dtype, DType::unknown, name};
   return {};
 }
 
 KnownGlobal known_global(const PickleGlobal& global) noexcept {
   for (const Row& row : rows)
-    if (row.name == global.name && row.module == global.module) return {row.meaning};
+    if (row.name == global.name && row.module == global.module) return {row.kind};
   if (global.module == "__torch__" || global.module.starts_with("__torch__.")) return {script_class};
   if (global.module == "ml_dtypes") return {inert};  // a class that numpy.dtype is given
   if (global.module == "torch" && holds(layouts, global.name)) return {layout};
   if (global.module == "torch") {
-    if (const KnownGlobal found = torch_dtype(global.name); found.meaning != unknown) return found;
+    if (const KnownGlobal found = torch_dtype(global.name); found.kind != unknown) return found;
   }
   if (global.module == "torch" || global.module == "torch.cuda") return legacy_class(global.name);
   // Classes of sparse tensors are named beside the parts, never called.
   if ((global.module == "torch.sparse" || global.module == "torch.cuda.sparse") &&
-      legacy_class(global.name).meaning == tensor_class)
+      legacy_class(global.name).kind == tensor_class)
     return {inert};
   return {};
 }

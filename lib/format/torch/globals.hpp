@@ -1,4 +1,4 @@
-// format/torch/globals.hpp: which names in PyTorch's pickles heft knows the meaning of. Names are compared, never
+// format/torch/globals.hpp: the names in PyTorch's pickles that heft knows, and the kind of each. Names are compared, never
 // looked up.
 #pragma once
 
@@ -12,7 +12,7 @@
 namespace heft::format {
 
 /// What a global means to heft. Everything else is `unknown`: an opaque record, or refused under strict_globals.
-enum class Meaning : std::uint8_t {
+enum class GlobalKind : std::uint8_t {
   unknown,
   inert,  ///< A class or function that is data's type and nothing more: builtins.int as a default factory.
   // Containers and scalars of Python.
@@ -70,7 +70,7 @@ enum class Meaning : std::uint8_t {
 };
 
 struct KnownGlobal {
-  Meaning meaning = Meaning::unknown;
+  GlobalKind kind = GlobalKind::unknown;
   DType dtype = DType::unknown;      ///< dtype, storage, tensor_class.
   std::string_view dtype_name = {};  ///< The file's own word for a dtype that heft has no row for: "uint3".
 };
@@ -78,7 +78,7 @@ struct KnownGlobal {
 /// What `global` means.
 KnownGlobal known_global(const PickleGlobal& global) noexcept;
 
-/// The dtype of torch.<name>, with dtype_name set for those heft has no row for; Meaning::unknown when torch has no
+/// The dtype of torch.<name>, with dtype_name set for those heft has no row for; GlobalKind::unknown when torch has no
 /// such dtype.
 KnownGlobal torch_dtype(std::string_view name) noexcept;
 

@@ -25,11 +25,11 @@ NodeVariant variant_of(const PickleValue& value) noexcept {
   }
 }
 
-NodeVariant variant_of(Meaning meaning) noexcept {
-  switch (meaning) {
-    case Meaning::dtype: return NodeVariant::dtype;
-    case Meaning::layout: return NodeVariant::layout;
-    case Meaning::qscheme: return NodeVariant::qscheme;
+NodeVariant variant_of(GlobalKind kind) noexcept {
+  switch (kind) {
+    case GlobalKind::dtype: return NodeVariant::dtype;
+    case GlobalKind::layout: return NodeVariant::layout;
+    case GlobalKind::qscheme: return NodeVariant::qscheme;
     default: return NodeVariant::plain;
   }
 }
@@ -122,7 +122,7 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
     }
     case PickleKind::global: {
       const PickleGlobal& global = pickle_.global(value);
-      const NodeVariant variant = variant_of(known_global(global).meaning);
+      const NodeVariant variant = variant_of(known_global(global).kind);
       const std::uint32_t text =
           add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
       if (variant != NodeVariant::plain) return text;

@@ -75,11 +75,11 @@ std::optional<PickleValue> scalar_of(DType dtype, const std::byte* from, bool bi
 }  // namespace
 
 bool TorchResolver::rewrite_numpy(const TorchCall& call) {
-  switch (call.known.meaning) {
-    case Meaning::numpy_dtype: return rewrite_numpy_dtype(call);
-    case Meaning::numpy_scalar: return rewrite_numpy_scalar(call);
-    case Meaning::numpy_reconstruct:
-    case Meaning::numpy_from_buffer: return rewrite_numpy_array(call);
+  switch (call.known.kind) {
+    case GlobalKind::numpy_dtype: return rewrite_numpy_dtype(call);
+    case GlobalKind::numpy_scalar: return rewrite_numpy_scalar(call);
+    case GlobalKind::numpy_reconstruct:
+    case GlobalKind::numpy_from_buffer: return rewrite_numpy_array(call);
     default: return false;
   }
 }
@@ -118,7 +118,7 @@ bool TorchResolver::rewrite_numpy_scalar(const TorchCall& call) {
 /// _reconstruct(...) with the state (version, shape, dtype, is Fortran order, bytes), or _frombuffer(bytes, dtype,
 /// shape, order).
 bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
-  if (call.known.meaning == Meaning::numpy_from_buffer) {
+  if (call.known.kind == GlobalKind::numpy_from_buffer) {
     const Arguments parts = call.arguments;
     return parts.size() == 4 && make_array(call.value, parts[2], parts[1], pickle_.text(parts[3]) == "F", parts[0]);
   }

@@ -29,14 +29,14 @@ std::optional<std::string> to_latin1(std::string_view text) {
   return out;
 }
 
-bool is_object(Meaning meaning) noexcept {
-  switch (meaning) {
-    case Meaning::unknown:
-    case Meaning::name_space:
-    case Meaning::script_class:
-    case Meaning::tensor_class:
-    case Meaning::parameter:
-    case Meaning::numpy_reconstruct: return true;
+bool is_object(GlobalKind kind) noexcept {
+  switch (kind) {
+    case GlobalKind::unknown:
+    case GlobalKind::name_space:
+    case GlobalKind::script_class:
+    case GlobalKind::tensor_class:
+    case GlobalKind::parameter:
+    case GlobalKind::numpy_reconstruct: return true;
     default: return false;
   }
 }
@@ -81,7 +81,7 @@ void TorchResolver::refuse_unknown_globals() const {
   std::string list;
   std::size_t listed = 0;
   for (std::size_t i = 0; i < known_.size(); ++i) {
-    if (known_[i].meaning != Meaning::unknown || listed++ >= max_listed_globals) continue;
+    if (known_[i].kind != GlobalKind::unknown || listed++ >= max_listed_globals) continue;
     const PickleGlobal& global = pickle_.globals[i];
     list += fmt::format("{}{}.{}", list.empty() ? "" : ", ", core::escaped(global.module), core::escaped(global.name));
   }
@@ -121,7 +121,7 @@ std::optional<TorchCall> TorchResolver::take_apart(std::uint32_t value) const {
 
 void TorchResolver::rewrite_call(std::uint32_t value) {
   const std::optional<TorchCall> call = take_apart(value);
-  if (!call || is_object(call->known.meaning) || rewrite_container(*call)) return;
+  if (!call || is_object(call->known.kind) || rewrite_container(*call)) return;
   const bool done = rewrite_scalar(*call) || rewrite_script(*call) || rewrite_numpy(*call) || rewrite_tensor(*call);
   if (done)
     refuse_changes(*call);
@@ -139,18 +139,18 @@ void TorchResolver::refuse_changes(const TorchCall& call) const {
 
 bool TorchResolver::rewrite_container(const TorchCall& call) {
   const std::uint32_t first = call.arguments.empty() ? Pickle::absent : call.arguments[0];
-  switch (call.known.meaning) {
-    case Meaning::dict: make_dict(call, NodeVariant::plain, first); return true;
-    case Meaning::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
-    case Meaning::counter: make_dict(call, NodeVariant::counter, first); return true;
-    case Meaning::default_dict:
+  switch (call.known.kind) {
+    case GlobalKind::dict: make_dict(call, NodeVariant::plain, first); return true;
+    case GlobalKind::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
+    case GlobalKind::counter: make_dict(call, NodeVariant::counter, first); return true;
+    case GlobalKind::default_dict:
       make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
       return true;
-    case Meaning::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
-    case Meaning::tuple: return make_sequence(call, PickleKind::tuple, NodeVariant::tuple);
-    case Meaning::set: return make_sequence(call, PickleKind::set, NodeVariant::set);
-    case Meaning::frozen_set: return make_sequence(call, PickleKind::frozen_set, NodeVariant::frozen_set);
-    case Meaning::size: return make_sequence(call, PickleKind::tuple, NodeVariant::size);
+    case GlobalKind::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
+    case GlobalKind::tuple: return make_sequence(call, PickleKind::tuple, NodeVariant::tuple);
+    case GlobalKind::set: return make_sequence(call, PickleKind::set, NodeVariant::set);
+    case GlobalKind::frozen_set: return make_sequence(call, PickleKind::frozen_set, NodeVariant::frozen_set);
+    case GlobalKind::size: return make_sequence(call, PickleKind::tuple, NodeVariant::size);
     default: return false;
   }
 }
@@ -276,38 +276,38 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
   const Arguments arguments = call.arguments;
   const std::string_view text = arguments.empty() ? std::string_view() : pickle_.text(arguments[0]);
   const bool one_text = !arguments.empty() && pickle_.kind(arguments[0]) == PickleKind::text;
-  switch (call.known.meaning) {
-    case Meaning::encode: return rewrite_encode(call);
-    case Meaning::bytes:
+  switch (call.known.kind) {
+    case GlobalKind::encode: return rewrite_encode(call);
+    case GlobalKind::bytes:
       if (arguments.empty()) make_bytes(call.value, {}, NodeVariant::plain);
       return arguments.empty();
-    case Meaning::byte_array: return rewrite_byte_array(call);
-    case Meaning::device_mesh:
+    case GlobalKind::byte_array: return rewrite_byte_array(call);
+    case GlobalKind::device_mesh:
       alias(call.value,
             pickle_.part(pickle_[call.value], call_callable));  // its tensors number devices: they are no weights
       return true;
-    case Meaning::complex:
+    case GlobalKind::complex:
       if (arguments.size() != 2) return false;
       alias(call.value, pickle_.part(pickle_[call.value], call_arguments));
       pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::complex);
       return true;
-    case Meaning::get_layout:
+    case GlobalKind::get_layout:
       if (one_text) make_text(call.value, text, NodeVariant::layout);
       return one_text;
-    case Meaning::device: {
+    case GlobalKind::device: {
       if (!one_text) return false;
       const bool has_index = arguments.size() > 1 && pickle_.kind(arguments[1]) == PickleKind::integer;
       make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text),
                 NodeVariant::device);
       return true;
     }
-    case Meaning::path: return rewrite_path(call);
+    case GlobalKind::path: return rewrite_path(call);
     default: return false;
   }
 }
 
 bool TorchResolver::rewrite_script(const TorchCall& call) {
-  if (call.known.meaning != Meaning::script_list && call.known.meaning != Meaning::script_tag) return false;
+  if (call.known.kind != GlobalKind::script_list && call.known.kind != GlobalKind::script_tag) return false;
   if (call.arguments.empty()) return false;
   alias(call.value, call.arguments[0]);
   return true;
@@ -315,7 +315,7 @@ bool TorchResolver::rewrite_script(const TorchCall& call) {
 
 /// copyreg._reconstructor(class, base, base's value) is an object of that class; what it was made of becomes its items.
 bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
-  if (call.known.meaning != Meaning::reconstructor || call.arguments.size() != 3) return false;
+  if (call.known.kind != GlobalKind::reconstructor || call.arguments.size() != 3) return false;
   const std::uint32_t type = call.arguments[0];
   const std::uint32_t content = call.arguments[2];
   const std::size_t parts = static_cast<std::size_t>(pickle_[call.value].first);
@@ -332,17 +332,17 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
 /// Objects: what they are comes from their state.
 void TorchResolver::rewrite_object(std::uint32_t value) {
   const std::optional<TorchCall> call = take_apart(value);
-  if (!call || !is_object(call->known.meaning)) return;
-  switch (call->known.meaning) {
-    case Meaning::unknown: rewrite_module(*call); return;
-    case Meaning::numpy_reconstruct: rewrite_numpy(*call); return;
-    case Meaning::name_space:
+  if (!call || !is_object(call->known.kind)) return;
+  switch (call->known.kind) {
+    case GlobalKind::unknown: rewrite_module(*call); return;
+    case GlobalKind::numpy_reconstruct: rewrite_numpy(*call); return;
+    case GlobalKind::name_space:
       if (is_dict(call->state)) {
         alias(value, call->state);
         pickle_.values[value].variant = static_cast<std::uint8_t>(NodeVariant::name_space);
       }
       return;
-    case Meaning::script_class:
+    case GlobalKind::script_class:
       if (call->state != Pickle::absent)
         alias(value, call->state);
       else

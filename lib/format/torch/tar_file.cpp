@@ -52,7 +52,7 @@ class TorchTar {
   }
   std::uint64_t read_count(core::Cursor& cursor, std::string_view what) const;
   Pickle read_entry(core::Cursor& cursor, std::size_t parts, std::string_view what) const;
-  KnownGlobal class_of(const Pickle& pickle, std::uint32_t value, Meaning wanted) const;
+  KnownGlobal class_of(const Pickle& pickle, std::uint32_t value, GlobalKind wanted) const;
   void read_storages(const TarMember& member);
   void read_storage(core::Cursor& cursor);
   void read_views(core::Cursor& cursor);
@@ -99,11 +99,11 @@ Pickle TorchTar::read_entry(core::Cursor& cursor, std::size_t parts, std::string
   return pickle;
 }
 
-KnownGlobal TorchTar::class_of(const Pickle& pickle, std::uint32_t value, Meaning wanted) const {
+KnownGlobal TorchTar::class_of(const Pickle& pickle, std::uint32_t value, GlobalKind wanted) const {
   const PickleValue& type = pickle[value];
   const KnownGlobal known = type.kind == PickleKind::global ? known_global(pickle.global(type)) : KnownGlobal();
-  if (known.meaning != wanted || known.dtype == DType::unknown)
-    corrupt(fmt::format("expected a {} class", wanted == Meaning::storage ? "storage" : "tensor"), pickle.begin);
+  if (known.kind != wanted || known.dtype == DType::unknown)
+    corrupt(fmt::format("expected a {} class", wanted == GlobalKind::storage ? "storage" : "tensor"), pickle.begin);
   return known;
 }
 
@@ -117,7 +117,7 @@ void TorchTar::read_storage(core::Cursor& cursor) {
   TorchStorage& storage = place->second;
   StorageUse use;
   use.key = place->first;
-  use.dtype = class_of(entry, parts[2], Meaning::storage).dtype;
+  use.dtype = class_of(entry, parts[2], GlobalKind::storage).dtype;
   const std::uint64_t at = cursor.offset();
   const auto count = cursor.little<std::int64_t>("the count of a storage");
   if (count < 0) corrupt(fmt::format("a storage of {} elements", count), at);
@@ -163,7 +163,7 @@ void TorchTar::read_tensor(core::Cursor& cursor) {
     corrupt(fmt::format("a tensor of no storage: '{}'", core::escaped(key_text(entry, parts[1]))), entry.begin);
   TabledTensor tensor;
   tensor.use = use->second;
-  tensor.dtype = class_of(entry, parts[2], Meaning::tensor_class).dtype;
+  tensor.dtype = class_of(entry, parts[2], GlobalKind::tensor_class).dtype;
   const auto rank = cursor.little<std::uint32_t>("the rank of a tensor");
   core::require_limit(rank, options_.limits.rank, "rank of a tensor", "rank", cursor.offset());
   cursor.skip(4, "the rank of a tensor");

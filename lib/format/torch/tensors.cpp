@@ -40,7 +40,7 @@ constexpr int max_wrapped = 8;
 StorageUse TorchResolver::read_storage_id(Arguments id) const {
   if (id.size() < 5) corrupt(fmt::format("expected a storage id of 5 or 6 parts, found {}", id.size()));
   const PickleValue& type = pickle_[id[1]];
-  if (type.kind != PickleKind::global || known_[type.count].meaning != Meaning::storage)
+  if (type.kind != PickleKind::global || known_[type.count].kind != GlobalKind::storage)
     corrupt("expected a storage class in a storage id");
   const KnownGlobal& known = known_[type.count];
   if (pickle_.kind(id[2]) != PickleKind::text)
@@ -140,7 +140,7 @@ void TorchResolver::read_layout(TorchTensor& tensor, std::uint32_t sizes, std::u
 
 KnownGlobal TorchResolver::dtype_value(std::uint32_t value) const {
   const PickleValue& type = pickle_[value];
-  if (type.kind == PickleKind::global && known_[type.count].meaning == Meaning::dtype) return known_[type.count];
+  if (type.kind == PickleKind::global && known_[type.count].kind == GlobalKind::dtype) return known_[type.count];
   corrupt(fmt::format("expected a dtype, found a value of kind {}", name(type.kind)));
 }
 
@@ -310,7 +310,7 @@ bool TorchResolver::holds_entries(std::uint32_t state) const {
 /// From (function, type, arguments, state) to the call that makes the tensor, function(*arguments). The type and the
 /// state, which are attributes, are Python's. False when the function is no name.
 bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
-  for (int wrapped = 0; call.known.meaning == Meaning::rebuild_from_type; ++wrapped) {
+  for (int wrapped = 0; call.known.kind == GlobalKind::rebuild_from_type; ++wrapped) {
     require_arguments(call, 3);
     const PickleValue& function = pickle_[call.arguments[0]];
     if (wrapped == max_wrapped || function.kind != PickleKind::global ||
@@ -319,7 +319,7 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
     const std::uint32_t state = call.arguments.size() > 3 ? call.arguments[3] : Pickle::absent;
     call.known = known_[function.count];
     // The state of a wrapper is what it holds.
-    if (call.known.meaning == Meaning::rebuild_wrapper)
+    if (call.known.kind == GlobalKind::rebuild_wrapper)
       call.state = state;
     else
       has_attributes |= holds_entries(state);
@@ -327,7 +327,7 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
   }
   // (tensor, requires_grad, hooks, state)
   has_attributes |=
-      call.known.meaning == Meaning::rebuild_parameter && call.arguments.size() > 3 && holds_entries(call.arguments[3]);
+      call.known.kind == GlobalKind::rebuild_parameter && call.arguments.size() > 3 && holds_entries(call.arguments[3]);
   return true;
 }
 
@@ -341,32 +341,32 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
 
 bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
   const Arguments arguments = call.arguments;
-  switch (call.known.meaning) {
-    case Meaning::rebuild_tensor: require_arguments(call, 4), rebuild(call, 0, std::nullopt); return true;
-    case Meaning::rebuild_tensor_v2: require_arguments(call, 4), rebuild(call, 6, std::nullopt); return true;
-    case Meaning::rebuild_tensor_v3:
+  switch (call.known.kind) {
+    case GlobalKind::rebuild_tensor: require_arguments(call, 4), rebuild(call, 0, std::nullopt); return true;
+    case GlobalKind::rebuild_tensor_v2: require_arguments(call, 4), rebuild(call, 6, std::nullopt); return true;
+    case GlobalKind::rebuild_tensor_v3:
       require_arguments(call, 7), rebuild(call, 7, dtype_value(arguments[6]));
       return true;
-    case Meaning::rebuild_meta: require_arguments(call, 3), rebuild_meta(call); return true;
-    case Meaning::rebuild_quantized: require_arguments(call, 5), rebuild_quantized(call); return true;
-    case Meaning::rebuild_sparse:
-    case Meaning::rebuild_sparse_csr: return rebuild_sparse(call);
-    case Meaning::rebuild_wrapper: return rebuild_wrapper(call);
-    case Meaning::rebuild_nested: {
+    case GlobalKind::rebuild_meta: require_arguments(call, 3), rebuild_meta(call); return true;
+    case GlobalKind::rebuild_quantized: require_arguments(call, 5), rebuild_quantized(call); return true;
+    case GlobalKind::rebuild_sparse:
+    case GlobalKind::rebuild_sparse_csr: return rebuild_sparse(call);
+    case GlobalKind::rebuild_wrapper: return rebuild_wrapper(call);
+    case GlobalKind::rebuild_nested: {
       require_arguments(call, 4);
       const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{
           {{"buffer", arguments[0]}, {"sizes", arguments[1]}, {"strides", arguments[2]}, {"offsets", arguments[3]}}};
       make_record(call.value, NodeVariant::nested, entries);
       return true;
     }
-    case Meaning::rebuild_parameter:
-    case Meaning::rebuild_from_cpu:
-    case Meaning::rebuild_from_numpy: require_arguments(call, 1), alias(call.value, arguments[0]); return true;
-    case Meaning::tensor_class:
+    case GlobalKind::rebuild_parameter:
+    case GlobalKind::rebuild_from_cpu:
+    case GlobalKind::rebuild_from_numpy: require_arguments(call, 1), alias(call.value, arguments[0]); return true;
+    case GlobalKind::tensor_class:
       if (call.state == Pickle::absent) return false;
       rebuild_from_state(call.value, call.known, pickle_.children(call.state));
       return true;
-    case Meaning::parameter: {
+    case GlobalKind::parameter: {
       const Arguments source = !arguments.empty()             ? arguments
                                : call.state != Pickle::absent ? pickle_.children(call.state)
                                                               : Arguments();
