@@ -56,7 +56,7 @@ class Walk {
   };
 
   // A value with children, once the survey has reached it. All others are leaves, of which nothing need be remembered.
-  struct Spot {
+  struct Location {
     std::uint32_t value;
     std::uint32_t height = 0;  // edges to the deepest descendant
     std::uint64_t leaves = 0;  // names that it stands for, saturated
@@ -70,7 +70,7 @@ class Walk {
   Edge edge(std::uint32_t value, std::uint32_t position) const;
   void survey(std::uint32_t root);
   void reach(std::uint32_t value, std::vector<Frame>& stack);
-  void close(Spot& spot);
+  void close(Location& location);
   void mark_tensor_paths();
   void count_leaves(std::uint32_t root);
   void list(std::uint32_t root);
@@ -81,10 +81,10 @@ class Walk {
   void append_part(const Edge& edge, bool first);
   std::string_view stored_name(const Edge& edge);
   bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
-  bool is_spot(std::uint32_t value) const { return value != Pickle::absent && spot_of_[value] != none; }
-  Spot& spot(std::uint32_t value) { return spots_[spot_of_[value]]; }
-  const Spot& spot(std::uint32_t value) const { return spots_[spot_of_[value]]; }
-  bool holds_tensors(std::uint32_t value) const { return is_spot(value) && spot(value).leads_to_tensor; }
+  bool is_located(std::uint32_t value) const { return value != Pickle::absent && location_of_[value] != none; }
+  Location& location(std::uint32_t value) { return locations_[location_of_[value]]; }
+  const Location& location(std::uint32_t value) const { return locations_[location_of_[value]]; }
+  bool holds_tensors(std::uint32_t value) const { return is_located(value) && location(value).leads_to_tensor; }
 
   Catalog& catalog_;
   TorchObjects& objects_;
@@ -94,9 +94,9 @@ class Walk {
   TorchNodes nodes_;
   const TorchPlace& place_;
 
-  core::Table<std::uint32_t> spot_of_{catalog_.budget};  // of each value; `none` for leaves and what the root does not reach
-  core::Table<Spot> spots_{catalog_.budget};
-  core::Table<std::uint32_t> closed_{catalog_.budget};  // spots, each after its children
+  core::Table<std::uint32_t> location_of_{catalog_.budget};  // of each value; `none` for leaves and what the root does not reach
+  core::Table<Location> locations_{catalog_.budget};
+  core::Table<std::uint32_t> closed_{catalog_.budget};  // locations, each after its children
   std::string name_;
   std::uint64_t visits_ = 0;
 };
@@ -161,54 +161,54 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
 
 /// Each value once, children before parents.
 void Walk::survey(std::uint32_t root) {
-  spot_of_.assign(pickle_.values.size(), none);
+  location_of_.assign(pickle_.values.size(), none);
   std::vector<Frame> stack;
   reach(root, stack);
   while (!stack.empty()) {
     Frame& frame = stack.back();
     const auto children = pickle_.children(frame.value);
     if (frame.next == children.size()) {
-      close(spot(frame.value));
+      close(location(frame.value));
       stack.pop_back();
       continue;
     }
     const std::uint32_t child = children[frame.next++];
-    if (child != Pickle::absent && !is_spot(child)) reach(child, stack);
+    if (child != Pickle::absent && !is_located(child)) reach(child, stack);
   }
 }
 
 void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
   if (pickle_.kind(value) == PickleKind::persistent) entries_.adopt_storage(value);
   if (pickle_.children(value).empty()) return;
-  spot_of_[value] = static_cast<std::uint32_t>(spots_.size());
-  spots_.push_back({value});
+  location_of_[value] = static_cast<std::uint32_t>(locations_.size());
+  locations_.push_back({value});
   stack.push_back({value, 0, 0});
 }
 
-void Walk::close(Spot& spot) {
-  for (const std::uint32_t child : pickle_.children(spot.value)) {
-    if (child == Pickle::absent || (is_spot(child) && !this->spot(child).closed)) continue;
-    spot.height = std::max(spot.height, is_spot(child) ? this->spot(child).height + 1 : 1);
+void Walk::close(Location& location) {
+  for (const std::uint32_t child : pickle_.children(location.value)) {
+    if (child == Pickle::absent || (is_located(child) && !this->location(child).closed)) continue;
+    location.height = std::max(location.height, is_located(child) ? this->location(child).height + 1 : 1);
   }
-  core::require_limit(spot.height, options_.limits.record_depth, "nesting of records", "record_depth");
-  spot.closed = true;
-  closed_.push_back(spot_of_[spot.value]);
+  core::require_limit(location.height, options_.limits.record_depth, "nesting of records", "record_depth");
+  location.closed = true;
+  closed_.push_back(location_of_[location.value]);
 }
 
 /// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
 void Walk::mark_tensor_paths() {
-  core::Table<std::pair<std::uint32_t, std::uint32_t>> parents(catalog_.budget);  // (child, parent), both spots
+  core::Table<std::pair<std::uint32_t, std::uint32_t>> parents(catalog_.budget);  // (child, parent), both locations
   std::vector<std::uint32_t> todo;
   for (const std::uint32_t at : closed_) {
-    for (const std::uint32_t child : pickle_.children(spots_[at].value)) {
-      if (is_spot(child))
-        parents.emplace_back(spot_of_[child], at);
+    for (const std::uint32_t child : pickle_.children(locations_[at].value)) {
+      if (is_located(child))
+        parents.emplace_back(location_of_[child], at);
       else if (child != Pickle::absent && is_leaf_tensor(child))
-        spots_[at].leads_to_tensor = true;
+        locations_[at].leads_to_tensor = true;
     }
-    if (spots_[at].leads_to_tensor) todo.push_back(at);
+    if (locations_[at].leads_to_tensor) todo.push_back(at);
   }
-  std::vector<std::uint32_t> first(spots_.size() + 1, 0);
+  std::vector<std::uint32_t> first(locations_.size() + 1, 0);
   for (const auto& [child, parent] : parents) ++first[child + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
   core::Table<std::uint32_t> by_child(catalog_.budget);
@@ -219,7 +219,7 @@ void Walk::mark_tensor_paths() {
     const std::uint32_t child = todo.back();
     todo.pop_back();
     for (std::uint32_t i = first[child]; i < first[child + 1]; ++i) {
-      Spot& parent = spots_[by_child[i]];
+      Location& parent = locations_[by_child[i]];
       if (parent.leads_to_tensor) continue;
       parent.leads_to_tensor = true;
       todo.push_back(by_child[i]);
@@ -230,17 +230,17 @@ void Walk::mark_tensor_paths() {
 /// How many names there will be, before any is made: a few shared lists can stand for more than memory holds.
 void Walk::count_leaves(std::uint32_t root) {
   for (const std::uint32_t at : closed_) {
-    Spot& counted = spots_[at];
+    Location& counted = locations_[at];
     const std::uint32_t edges = edge_count(counted.value);
     for (std::uint32_t i = 0; i < edges; ++i) {
       const std::uint32_t child = edge(counted.value, i).child;
       if (child == Pickle::absent) continue;
-      const std::uint64_t more = holds_tensors(child) ? spot(child).leaves : 1;
+      const std::uint64_t more = holds_tensors(child) ? location(child).leaves : 1;
       counted.leaves = core::checked_add(counted.leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
     }
   }
-  if (!is_spot(root)) return;
-  const std::uint64_t leaves = spot(root).leaves;
+  if (!is_located(root)) return;
+  const std::uint64_t leaves = location(root).leaves;
   core::require_limit(leaves, options_.limits.tensors, "names of tensors and values", "tensors");
   // As a rule they are as many tensors, none under two names.
   catalog_.tensors.reserve(catalog_.tensors.size() +
@@ -284,7 +284,7 @@ void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
   if (edge.child == Pickle::absent) return;
   core::require_limit(++visits_, options_.limits.record_visits, "edges walked to tensors", "record_visits");
   const bool inner = holds_tensors(edge.child);
-  if (inner && spot(edge.child).on_path) return;  // an object that contains itself
+  if (inner && location(edge.child).on_path) return;  // an object that contains itself
   const std::size_t above = name_.size();
   append_part(edge, stack.size() == 1 && place_.prefix.empty());
   if (!inner) {
@@ -294,7 +294,7 @@ void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
   }
   if (pickle_.kind(edge.child) == PickleKind::call && pickle_.part(pickle_[edge.child], call_items) == Pickle::absent)
     emit_value(catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child));
-  spot(edge.child).on_path = true;
+  location(edge.child).on_path = true;
   stack.push_back({edge.child, 0, above});
 }
 
@@ -307,13 +307,13 @@ void Walk::list(std::uint32_t root) {
     append_part(whole, name_.empty());
     return emit(root, stored_name(whole));
   }
-  if (!is_spot(root)) return;  // an empty container
-  spot(root).on_path = true;
+  if (!is_located(root)) return;  // an empty container
+  location(root).on_path = true;
   std::vector<Frame> stack{{root, 0, name_.size()}};
   while (!stack.empty()) {
     const std::uint32_t value = stack.back().value;
     if (stack.back().next == edge_count(value)) {
-      spot(value).on_path = false;
+      location(value).on_path = false;
       name_.resize(stack.back().name_bytes);
       stack.pop_back();
       continue;
