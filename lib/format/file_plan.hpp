@@ -16,7 +16,7 @@
 namespace heft::format {
 
 /// A tensor as a file will declare it.
-struct Declaration {
+struct TensorSpec {
   std::string name;
   DType dtype = DType::unknown;
   Shape shape;
@@ -37,7 +37,7 @@ struct Payload {
 };
 
 /// A file to be. What neither a text nor a payload covers is zeros.
-struct Blueprint {
+struct FilePlan {
   std::vector<Text> texts;        ///< By offset.
   std::vector<Payload> payloads;  ///< By offset, one for each tensor.
   std::uint64_t size_bytes = 0;
@@ -61,15 +61,15 @@ bool safetensors_has(DType dtype) noexcept;
 bool gguf_has(DType dtype) noexcept;
 bool npz_has(DType dtype) noexcept;
 
-/// Each format's blueprint. All throw Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
+/// The plan of a file of each format. All throw Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
 /// format cannot say; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a header that readers
 /// would refuse.
-Blueprint safetensors_blueprint(std::span<const Declaration> tensors, const TextMetadata& metadata);
+FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata);
 /// Tensors in the order given, on `general.alignment`, if the metadata has it, else on 32.
-Blueprint gguf_blueprint(std::span<const Declaration> tensors, std::span<const GgufPair> metadata);
+FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata);
 /// Stored members in the order given, their items at multiples of 64. Needs at least one tensor: a zip without any says
 /// nothing of its format.
-Blueprint npz_blueprint(std::span<const Declaration> tensors);
+FilePlan npz_file_plan(std::span<const TensorSpec> tensors);
 
 /// The index of a checkpoint in shards: `{"metadata": {"total_size": N}, "weight_map": {name: file}}`, the pairs in
 /// their order.

@@ -107,7 +107,7 @@ class Batch {
 
 // Returns the size of each of two buffers and a ring, reduced when little memory is available. Small files skip the
 // query.
-std::uint64_t batch_bytes_for(const format::Blueprint& file) {
+std::uint64_t batch_bytes_for(const format::FilePlan& file) {
   if (file.size_bytes < worth_asking) return usual_batch_bytes;
   return modest_bytes(usual_batch_bytes, mmap::memory_available().bytes);
 }
@@ -229,9 +229,9 @@ void SaveChunks::enter(const format::Payload& payload) {
   at_ = Dims(dim_ + 1, 0);
 }
 
-void write_file(mmap::ScratchFile& into, const format::Blueprint& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written) {
+void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written) {
   into.reserve(file.size_bytes);
-  for (const format::Text& text : file.texts) into.write(text.offset, std::as_bytes(std::span(text.bytes)));
+  for (const format::ByteSegment& segment : file.segments) into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
   std::vector<std::uint32_t> checksums;
   if (file.finish)
     for (const format::Payload& payload : file.payloads) checksums.push_back(payload.crc_seed);
@@ -239,7 +239,7 @@ void write_file(mmap::ScratchFile& into, const format::Blueprint& file, std::spa
   // Chunks are smaller than a batch by the alignment, which leaves room for their offsets modulo it.
   write_payloads(into, Batches(SaveChunks(file, items, batch_bytes - alignment)), batch_bytes, options, checksums, written);
   if (!file.finish) return;
-  for (const format::Text& text : file.finish(checksums)) into.write(text.offset, std::as_bytes(std::span(text.bytes)));
+  for (const format::ByteSegment& segment : file.finish(checksums)) into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
 }
 
 }  // namespace heft::engine

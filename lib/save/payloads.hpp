@@ -17,7 +17,7 @@ struct SaveChunk {
   DType dtype = DType::unknown;
   std::uint64_t offset = 0;   ///< In the file.
   std::uint64_t size = 0;     ///< Bytes as written.
-  std::uint32_t payload = 0;  ///< Position among the blueprint's payloads.
+  std::uint32_t payload = 0;  ///< Position among the payloads of the file plan.
 };
 
 /// Cuts payloads, in their order, into chunks of at most `max_bytes` each. A chunk is a range of one dim, chosen so
@@ -25,7 +25,7 @@ struct SaveChunk {
 /// 4-bit elements) stays whole. A payload of 0 bytes has no chunk.
 class SaveChunks {
  public:
-  SaveChunks(const format::Blueprint& file, std::span<const SaveItem> items, std::uint64_t max_bytes) noexcept
+  SaveChunks(const format::FilePlan& file, std::span<const SaveItem> items, std::uint64_t max_bytes) noexcept
       : file_(file), items_(items), max_bytes_(max_bytes) {}
 
   /// Returns the next chunk in `into`; false after the last.
@@ -35,7 +35,7 @@ class SaveChunks {
   void enter(const format::Payload& payload);
   TensorView cut(TensorView view);
 
-  const format::Blueprint& file_;
+  const format::FilePlan& file_;
   std::span<const SaveItem> items_;
   std::uint64_t max_bytes_;
   std::size_t payload_ = 0;  // being cut
@@ -50,8 +50,8 @@ class SaveChunks {
 using Written = std::function<void(std::uint64_t bytes)>;
 
 /// Writes all of `file`: texts, payloads, and the texts that its finish() returns. A batch is read and converted while
-/// the one before is being written. `items` are those from which the blueprint's declarations were made. Throws
+/// the one before is being written. `items` are those from which the specs of the file plan were made. Throws
 /// Error{cancelled}, and as materialize() and ScratchFile.
-void write_file(mmap::ScratchFile& into, const format::Blueprint& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written);
+void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written);
 
 }  // namespace heft::engine

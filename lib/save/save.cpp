@@ -1,7 +1,7 @@
 // Saving runs on materialize(): conversion, gathering and direct reads are the same for bytes that end in a file. The
 // layout of a file comes from the format room (file_plan.hpp), its name from the mmap room (scratch_file.hpp).
 //
-//   items -> groups, one per file -> blueprints -> scratch files, written and synced
+//   items -> groups, one per file -> file plans -> scratch files, written and synced
 //         -> shards renamed          up to here the old checkpoint is unchanged
 //         -> index renamed           from here on the new one is complete
 //         -> old files removed
@@ -75,17 +75,17 @@ class Save {
     groups_ = groups_of(items_, options_.shard_bytes);
     const SaveLayout layout = layout_of(target_.format, items_, options_, report_.notes);
     for (const std::span<const SaveItem> group : groups_) {
-      std::vector<format::Declaration> tensors;
+      std::vector<format::TensorSpec> tensors;
       tensors.reserve(group.size());
       for (const SaveItem& item : group) tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
-      blueprints_.push_back(layout(tensors));
-      for (const format::Payload& payload : blueprints_.back().payloads) report_.tensor_bytes += payload.size;
+      plans_.push_back(layout(tensors));
+      for (const format::Payload& payload : plans_.back().payloads) report_.tensor_bytes += payload.size;
     }
     if (groups_.size() > 1) require_names_once();
-    for (const format::Blueprint& file : blueprints_) mmap::require_file_size(target_.path.string(), file.size_bytes);
+    for (const format::FilePlan& file : plans_) mmap::require_file_size(target_.path.string(), file.size_bytes);
   }
 
-  // Checks names across files; the blueprint checks those within one file.
+  // Checks names across files; the file plan checks those within one file.
   void require_names_once() const {
     std::vector<std::string_view> names;
     names.reserve(items_.size());
@@ -152,8 +152,8 @@ class Save {
 
   Ready write(std::size_t number, const std::string& name) {
     mmap::ScratchFile file = mmap::ScratchFile::create(folder_, name);
-    write_file(file, blueprints_[number], groups_[number], options_, [this](std::uint64_t bytes) { advance(bytes); });
-    return finished(std::move(file), blueprints_[number].size_bytes, groups_[number].size());
+    write_file(file, plans_[number], groups_[number], options_, [this](std::uint64_t bytes) { advance(bytes); });
+    return finished(std::move(file), plans_[number].size_bytes, groups_[number].size());
   }
 
   Ready write_index(const SaveNames& names) {
@@ -212,7 +212,7 @@ class Save {
   SaveTarget target_;
   const SaveOptions& options_;
   std::vector<std::span<const SaveItem>> groups_;
-  std::vector<format::Blueprint> blueprints_;  // parallel to groups_
+  std::vector<format::FilePlan> plans_;  // parallel to groups_
   std::shared_ptr<const mmap::Folder> folder_;
   std::uint64_t written_ = 0;
   SaveReport report_;

@@ -43,21 +43,21 @@ std::vector<fs::path> loadable(const fs::path& root) {
 
 struct Target {
   const char* suffix;
-  heft::format::Blueprint (*plan)(std::span<const heft::format::Declaration> tensors);
+  heft::format::FilePlan (*plan)(std::span<const heft::format::TensorSpec> tensors);
 };
 constexpr Target targets[] = {
     {".safetensors",
-     [](std::span<const heft::format::Declaration> tensors) {
-       return heft::format::safetensors_blueprint(tensors, {});
+     [](std::span<const heft::format::TensorSpec> tensors) {
+       return heft::format::safetensors_file_plan(tensors, {});
      }},
-    {".npz", heft::format::npz_blueprint},
+    {".npz", heft::format::npz_file_plan},
     {".gguf",
-     [](std::span<const heft::format::Declaration> tensors) { return heft::format::gguf_blueprint(tensors, {}); }},
+     [](std::span<const heft::format::TensorSpec> tensors) { return heft::format::gguf_file_plan(tensors, {}); }},
 };
 
 // Why the format cannot hold the checkpoint, or nothing when it can.
 std::optional<heft::Error> obstacle(const heft::Checkpoint& source, const Target& target, std::uint64_t room) {
-  std::vector<heft::format::Declaration> tensors;
+  std::vector<heft::format::TensorSpec> tensors;
   try {
     heft::LoadPlan readable;
     for (const heft::TensorView& view : source.tensors()) {

@@ -27,12 +27,12 @@ void overlay(std::string& into, std::uint64_t offset, std::uint64_t begin, std::
 
 }  // namespace
 
-PlannedFile::PlannedFile(const format::Blueprint& blueprint)
-    : size_(blueprint.size_bytes), payloads_(blueprint.payloads), texts_(blueprint.texts) {
-  if (!blueprint.finish) return;
+PlannedFile::PlannedFile(const format::FilePlan& plan)
+    : size_(plan.size_bytes), payloads_(plan.payloads), texts_(plan.texts) {
+  if (!plan.finish) return;
   std::vector<std::uint32_t> checksums;
   for (const format::Payload& payload : payloads_) checksums.push_back(checksum_of(payload, size_));
-  std::ranges::copy(blueprint.finish(checksums), std::back_inserter(texts_));
+  std::ranges::copy(plan.finish(checksums), std::back_inserter(texts_));
 }
 
 Bytes PlannedFile::read(std::uint64_t offset, std::uint64_t size) const {
@@ -54,8 +54,8 @@ std::string PlannedFile::whole() const {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()};
 }
 
-format::Catalog read(const format::Format& format, const format::Blueprint& blueprint) {
-  return format.read(PlannedFile(blueprint), {});
+format::Catalog read(const format::Format& format, const format::FilePlan& plan) {
+  return format.read(PlannedFile(plan), {});
 }
 
 }  // namespace heft::test

@@ -1,4 +1,4 @@
-// A file as a blueprint plans it, without anybody writing it: so that a format can read what it is to look like, also
+// The bytes of a file from its plan, without writing the file: so that a format can read what it is to look like, also
 // when it is larger than any disk.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace heft::test {
 /// which says that there is none.
 class PlannedFile final : public core::Input {
  public:
-  explicit PlannedFile(const format::Blueprint& blueprint);
+  explicit PlannedFile(const format::FilePlan& plan);
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_; }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
   /// All of it. For small files.
@@ -28,6 +28,6 @@ class PlannedFile final : public core::Input {
 };
 
 /// What the format reads in it.
-[[nodiscard]] format::Catalog read(const format::Format& format, const format::Blueprint& blueprint);
+[[nodiscard]] format::Catalog read(const format::Format& format, const format::FilePlan& plan);
 
 }  // namespace heft::test

@@ -58,9 +58,9 @@ std::uint64_t anonymous_bytes() {
 TEST_CASE("save: every dtype that safetensors has comes back bit for bit") {
   std::vector<SaveItem> items;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<format::Declaration> alone = {{"a", type.dtype, Shape{2, 8}}};
+    const std::vector<format::TensorSpec> alone = {{"a", type.dtype, Shape{2, 8}}};
     try {
-      static_cast<void>(format::safetensors_blueprint(alone, {}));
+      static_cast<void>(format::safetensors_file_plan(alone, {}));
     } catch (const Error&) {
       continue;
     }
@@ -104,9 +104,9 @@ TEST_CASE("save: chunks follow each other in the file and in the tensor, whateve
                                        SaveItem(numbered("e", Shape{1, 1, 64}), DType::bf16),
                                        SaveItem(in_memory("f", DType::f4_e2m1, Shape{3, 6})),
                                        SaveItem(in_memory("odd", DType::f4_e2m1, Shape{2, 3}))};
-  std::vector<format::Declaration> declared;
+  std::vector<format::TensorSpec> declared;
   for (const SaveItem& item : items) declared.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
-  const format::Blueprint file = format::safetensors_blueprint(declared, {});
+  const format::FilePlan file = format::safetensors_file_plan(declared, {});
   for (const std::uint64_t most : {1u, 8u, 20u, 28u, 64u, 1000u}) {
     CAPTURE(most);
     engine::SaveChunks chunks(file, items, most);

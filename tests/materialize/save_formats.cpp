@@ -51,7 +51,7 @@ std::vector<SaveItem> of_dtypes(Takes takes) {
   std::vector<SaveItem> items;
   for (const DTypeInfo& type : dtypes()) {
     try {
-      const std::vector<format::Declaration> alone = {{"a", type.dtype, Shape{3, 512}}};
+      const std::vector<format::TensorSpec> alone = {{"a", type.dtype, Shape{3, 512}}};
       static_cast<void>(takes(alone));
       items.emplace_back(in_memory("m." + std::string(type.name), type.dtype, Shape{3, 512}));
     } catch (const Error&) {
@@ -90,10 +90,10 @@ Checkpoint saved_as(const Checkpoint& source, const fs::path& path, const SaveOp
 }  // namespace
 
 TEST_CASE("save: every dtype that npz and GGUF have comes back bit for bit, blocks too") {
-  const std::vector<SaveItem> npz = of_dtypes([](const auto& alone) { return format::npz_blueprint(alone); });
+  const std::vector<SaveItem> npz = of_dtypes([](const auto& alone) { return format::npz_file_plan(alone); });
   CHECK(npz.size() == 14);
   check_round_trip(npz, ".npz");
-  const std::vector<SaveItem> gguf = of_dtypes([](const auto& alone) { return format::gguf_blueprint(alone, {}); });
+  const std::vector<SaveItem> gguf = of_dtypes([](const auto& alone) { return format::gguf_file_plan(alone, {}); });
   CHECK(gguf.size() == 35);
   check_round_trip(gguf, ".gguf");
 }

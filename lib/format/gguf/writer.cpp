@@ -47,7 +47,7 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
 
 // ---- what GGUF cannot say ----
 
-void require_sayable(const Declaration& tensor) {
+void require_sayable(const TensorSpec& tensor) {
   const auto refuse = [&](std::string sentence) {
     throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
   };
@@ -62,10 +62,10 @@ void require_sayable(const Declaration& tensor) {
     refuse(fmt::format("expected at most {} dims, which ggml has, found {}", max_rank, tensor.shape.rank()));
 }
 
-void require_sayable(std::span<const Declaration> tensors) {
+void require_sayable(std::span<const TensorSpec> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
-  for (const Declaration& tensor : tensors) {
+  for (const TensorSpec& tensor : tensors) {
     require_sayable(tensor);
     names.push_back(tensor.name);
   }
@@ -98,7 +98,7 @@ void append_pair(std::string& head, const GgufPair& pair) {
 }
 
 // Dims go innermost first.
-void append_description(std::string& head, const Declaration& tensor, std::uint64_t offset) {
+void append_description(std::string& head, const TensorSpec& tensor, std::uint64_t offset) {
   append_string(head, tensor.name);
   append_le(head, static_cast<std::uint32_t>(tensor.shape.rank()));
   for (std::size_t dim = tensor.shape.rank(); dim-- > 0;)
@@ -111,7 +111,7 @@ void append_description(std::string& head, const Declaration& tensor, std::uint6
 
 bool gguf_has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
 
-Blueprint gguf_blueprint(std::span<const Declaration> tensors, std::span<const GgufPair> metadata) {
+FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata) {
   require_sayable(tensors);
   require_sayable(metadata);
   core::require_limit(tensors.size(), Limits{}.tensors, "the number of tensors", "tensors");
@@ -123,7 +123,7 @@ Blueprint gguf_blueprint(std::span<const Declaration> tensors, std::span<const G
   append_le(head, static_cast<std::uint64_t>(metadata.size()));
   for (const GgufPair& pair : metadata) append_pair(head, pair);
 
-  Blueprint file;
+  FilePlan file;
   std::uint64_t end = 0;  // of the data so far, from its begin
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
     const std::uint64_t size = bytes_for(tensors[position].dtype, tensors[position].shape);

@@ -35,7 +35,7 @@ constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.si
 
 std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
 
-void require_sayable(const Declaration& tensor) {
+void require_sayable(const TensorSpec& tensor) {
   if (const auto fault = zip_name_fault(member_of(tensor.name)))
     throw Error(ErrorCode::unsupported,
                 fmt::format("no name for a member of a zip ({}); rename the tensor", fault->finding),
@@ -53,9 +53,9 @@ void require_sayable(const Declaration& tensor) {
 
 // Names that readers take for one: some ignore the case of a zip's names, and numpy looks for "x.npy" among members
 // before it looks among arrays.
-void require_distinct(std::span<const Declaration> tensors) {
+void require_distinct(std::span<const TensorSpec> tensors) {
   std::vector<std::string> members;
-  for (const Declaration& tensor : tensors) {
+  for (const TensorSpec& tensor : tensors) {
     members.push_back(zip_folded(member_of(tensor.name)));
     if (tensor.name.ends_with(suffix)) members.push_back(zip_folded(tensor.name));
   }
@@ -65,7 +65,7 @@ void require_distinct(std::span<const Declaration> tensors) {
                 {.tensor = std::string(twice->substr(0, twice->size() - suffix.size()))});
 }
 
-std::string head_of(const Declaration& tensor) {
+std::string head_of(const TensorSpec& tensor) {
   try {
     return npy::head_of(tensor.dtype, tensor.shape);
   } catch (const Error& error) {
@@ -77,15 +77,15 @@ std::string head_of(const Declaration& tensor) {
 
 bool npz_has(DType dtype) noexcept { return npy::has(dtype); }
 
-Blueprint npz_blueprint(std::span<const Declaration> tensors) {
+FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
   if (tensors.empty())
     throw Error(ErrorCode::unsupported, "expected at least one tensor for an npz: an empty zip has no format");
   core::require_limit(tensors.size(), Limits{}.zip_entries, "the number of tensors", "zip_entries");
-  Blueprint file;
+  FilePlan file;
   std::vector<PlannedRecord> records;
   std::uint64_t end = 0;
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
-    const Declaration& tensor = tensors[position];
+    const TensorSpec& tensor = tensors[position];
     require_sayable(tensor);
     const std::string head = head_of(tensor);
     const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);

@@ -59,7 +59,7 @@ constexpr auto types = std::to_array<TypeRow>({
 });
 
 // Position in the table, which is also the rank in the file.
-std::size_t rank_of(const Declaration& tensor) {
+std::size_t rank_of(const TensorSpec& tensor) {
   const auto row = std::ranges::find(types, tensor.dtype, &TypeRow::dtype);
   if (row == types.end())
     throw Error(ErrorCode::unsupported, fmt::format("safetensors has no dtype for {}", name(tensor.dtype)),
@@ -72,10 +72,10 @@ void require_text(std::string_view text, std::string_view what) {
     throw Error(ErrorCode::unsupported, fmt::format("expected {} in UTF-8 as safetensors demands, found '{}'", what, core::escaped(text)));
 }
 
-void require_names(std::span<const Declaration> tensors) {
+void require_names(std::span<const TensorSpec> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
-  for (const Declaration& tensor : tensors) {
+  for (const TensorSpec& tensor : tensors) {
     require_text(tensor.name, "a name");
     if (tensor.name == metadata_key)
       throw Error(ErrorCode::unsupported, "safetensors keeps this name for its metadata; rename the tensor", {.tensor = tensor.name});
@@ -85,10 +85,10 @@ void require_names(std::span<const Declaration> tensors) {
     throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twice)});
 }
 
-std::vector<std::uint32_t> writing_order(std::span<const Declaration> tensors) {
+std::vector<std::uint32_t> writing_order(std::span<const TensorSpec> tensors) {
   std::vector<std::size_t> ranks;
   ranks.reserve(tensors.size());
-  for (const Declaration& tensor : tensors) ranks.push_back(rank_of(tensor));
+  for (const TensorSpec& tensor : tensors) ranks.push_back(rank_of(tensor));
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0u);
   std::ranges::sort(order, [&](std::uint32_t a, std::uint32_t b) {
@@ -115,7 +115,7 @@ void append_metadata(std::string& header, const TextMetadata& metadata) {
     throw Error(ErrorCode::ambiguous, fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
 }
 
-void append_tensor(std::string& header, const Declaration& tensor, std::string_view type, std::uint64_t begin, std::uint64_t end) {
+void append_tensor(std::string& header, const TensorSpec& tensor, std::string_view type, std::uint64_t begin, std::uint64_t end) {
   if (header.size() > 1) header += ',';
   append_json_string(header, tensor.name);
   const std::span<const std::int64_t> dims = tensor.shape.span();
@@ -126,14 +126,14 @@ void append_tensor(std::string& header, const Declaration& tensor, std::string_v
 
 bool safetensors_has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != types.end(); }
 
-Blueprint safetensors_blueprint(std::span<const Declaration> tensors, const TextMetadata& metadata) {
+FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata) {
   require_names(tensors);
-  Blueprint file;
+  FilePlan file;
   std::string header = "{";
   if (!metadata.empty()) append_metadata(header, metadata);
   std::uint64_t end = 0;
   for (const std::uint32_t position : writing_order(tensors)) {
-    const Declaration& tensor = tensors[position];
+    const TensorSpec& tensor = tensors[position];
     const std::uint64_t begin = end;
     end = core::add_or_throw(begin, bytes_for(tensor.dtype, tensor.shape), "the data");
     append_tensor(header, tensor, types[rank_of(tensor)].name, begin, end);

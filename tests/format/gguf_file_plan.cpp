@@ -12,9 +12,9 @@
 #include "support/thrown.hpp"
 
 using namespace heft;
-using heft::format::Blueprint;
-using heft::format::Declaration;
-using heft::format::gguf_blueprint;
+using heft::format::FilePlan;
+using heft::format::TensorSpec;
+using heft::format::gguf_file_plan;
 using heft::format::GgufPair;
 using heft::format::gguf::ValueType;
 
@@ -35,12 +35,12 @@ GgufPair text(std::string key, std::string_view value) {
 
 }  // namespace
 
-TEST_CASE("gguf blueprint: heft reads back every dtype that ggml has, blocks too, in the order given") {
-  std::vector<Declaration> tensors;
+TEST_CASE("gguf file plan: heft reads back every dtype that ggml has, blocks too, in the order given") {
+  std::vector<TensorSpec> tensors;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<Declaration> alone = {{"blk." + std::string(type.name), type.dtype, Shape{3, 512}}};
+    const std::vector<TensorSpec> alone = {{"blk." + std::string(type.name), type.dtype, Shape{3, 512}}};
     try {
-      static_cast<void>(gguf_blueprint(alone, {}));
+      static_cast<void>(gguf_file_plan(alone, {}));
       tensors.push_back(alone.front());
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::unsupported);
@@ -48,7 +48,7 @@ TEST_CASE("gguf blueprint: heft reads back every dtype that ggml has, blocks too
     }
   }
   CHECK(tensors.size() == 35);
-  const Blueprint file = gguf_blueprint(tensors, {});
+  const FilePlan file = gguf_file_plan(tensors, {});
   const format::Catalog catalog = test::read(format::gguf_format, file);
   CHECK(catalog.notes.empty());  // no gap, no odd order, nothing after the last
   CHECK(catalog.detail == "GGUF v3");
@@ -68,33 +68,33 @@ TEST_CASE("gguf blueprint: heft reads back every dtype that ggml has, blocks too
   CHECK(file.size_bytes % 32 == 0);  // the last tensor is filled up as well
 }
 
-TEST_CASE("gguf blueprint: dims go innermost first, and a scalar has none") {
-  const std::vector<Declaration> tensors = {
+TEST_CASE("gguf file plan: dims go innermost first, and a scalar has none") {
+  const std::vector<TensorSpec> tensors = {
       {"t", DType::f32, Shape{2, 3, 5}}, {"s", DType::f32, Shape{}}, {"e", DType::f16, Shape{0, 4}}};
-  const std::string file = test::PlannedFile(gguf_blueprint(tensors, {})).whole();
+  const std::string file = test::PlannedFile(gguf_file_plan(tensors, {})).whole();
   CHECK(file.starts_with(std::string("GGUF\3\0\0\0\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24)));
   std::string described;
   core::append_le(described, std::uint32_t{3});
   for (const std::uint64_t dim : {5, 3, 2}) core::append_le(described, dim);
   CHECK(file.find("t" + described) != std::string::npos);
-  const format::Catalog catalog = test::read(format::gguf_format, gguf_blueprint(tensors, {}));
+  const format::Catalog catalog = test::read(format::gguf_format, gguf_file_plan(tensors, {}));
   CHECK(Shape(catalog.sizes(catalog.tensors[0])) == Shape{2, 3, 5});
 }
 
-TEST_CASE("gguf blueprint: general.alignment places the data") {
-  const std::vector<Declaration> tensors = {{"a", DType::i8, Shape{3}}, {"b", DType::f32, Shape{2}}};
+TEST_CASE("gguf file plan: general.alignment places the data") {
+  const std::vector<TensorSpec> tensors = {{"a", DType::i8, Shape{3}}, {"b", DType::f32, Shape{2}}};
   for (const std::uint32_t alignment : {1u, 8u, 64u, 4096u}) {
     CAPTURE(alignment);
     const std::vector<GgufPair> metadata = {text("general.name", "x"),
                                             number("general.alignment", ValueType::u32, alignment)};
-    const Blueprint file = gguf_blueprint(tensors, metadata);
+    const FilePlan file = gguf_file_plan(tensors, metadata);
     for (const format::Payload& payload : file.payloads) CHECK(payload.offset % alignment == 0);
     const format::Catalog catalog = test::read(format::gguf_format, file);
     CHECK(catalog.tensors[1].begin == file.payloads[1].offset);
     CHECK(catalog.notes.empty());
   }
   const auto refused = [&](GgufPair pair) {
-    return test::thrown_by([&] { return gguf_blueprint(tensors, std::vector<GgufPair>{pair}); }).code();
+    return test::thrown_by([&] { return gguf_file_plan(tensors, std::vector<GgufPair>{pair}); }).code();
   };
   CHECK(refused(number("general.alignment", ValueType::u32, std::uint32_t{48})) == ErrorCode::unsupported);
   CHECK(refused(number("general.alignment", ValueType::u32, std::uint32_t{0})) == ErrorCode::unsupported);
@@ -102,8 +102,8 @@ TEST_CASE("gguf blueprint: general.alignment places the data") {
   CHECK(refused(text("general.alignment", "64")) == ErrorCode::unsupported);
 }
 
-TEST_CASE("gguf blueprint: metadata and no tensor is a file, as vocabularies are") {
-  const Blueprint file = gguf_blueprint({}, std::vector<GgufPair>{text("general.architecture", "llama")});
+TEST_CASE("gguf file plan: metadata and no tensor is a file, as vocabularies are") {
+  const FilePlan file = gguf_file_plan({}, std::vector<GgufPair>{text("general.architecture", "llama")});
   const format::Catalog catalog = test::read(format::gguf_format, file);
   CHECK(catalog.tensors.empty());
   const format::Node* value = format::gguf::find_value(catalog, "general.architecture");
@@ -111,10 +111,10 @@ TEST_CASE("gguf blueprint: metadata and no tensor is a file, as vocabularies are
   CHECK(std::string_view(value->text, value->count) == "llama");
 }
 
-TEST_CASE("gguf blueprint: refuses what ggml cannot say, by name") {
-  const auto refused = [](Declaration tensor) {
+TEST_CASE("gguf file plan: refuses what ggml cannot say, by name") {
+  const auto refused = [](TensorSpec tensor) {
     const std::string name = tensor.name;
-    const Error error = test::thrown_by([&] { return gguf_blueprint(std::vector<Declaration>{tensor}, {}); });
+    const Error error = test::thrown_by([&] { return gguf_file_plan(std::vector<TensorSpec>{tensor}, {}); });
     CHECK(error.tensor() == name);
     return error;
   };
@@ -129,12 +129,12 @@ TEST_CASE("gguf blueprint: refuses what ggml cannot say, by name") {
   CHECK(refused({std::string("a\0", 2), DType::f32, Shape{1}}).code() == ErrorCode::unsupported);
   CHECK(refused({"deep", DType::f32, Shape{1, 1, 1, 1, 1}}).code() == ErrorCode::unsupported);
   CHECK_NOTHROW(static_cast<void>(
-      gguf_blueprint(std::vector<Declaration>{{std::string(63, 'n'), DType::f32, Shape{1, 1, 1, 1}}}, {})));
+      gguf_file_plan(std::vector<TensorSpec>{{std::string(63, 'n'), DType::f32, Shape{1, 1, 1, 1}}}, {})));
 
-  const std::vector<Declaration> twins = {{"a", DType::f32, Shape{1}}, {"a", DType::f16, Shape{1}}};
-  CHECK(test::thrown_by([&] { return gguf_blueprint(twins, {}); }).code() == ErrorCode::ambiguous);
+  const std::vector<TensorSpec> twins = {{"a", DType::f32, Shape{1}}, {"a", DType::f16, Shape{1}}};
+  CHECK(test::thrown_by([&] { return gguf_file_plan(twins, {}); }).code() == ErrorCode::ambiguous);
   const auto refused_pairs = [](std::vector<GgufPair> pairs) {
-    return test::thrown_by([&] { return gguf_blueprint({}, pairs); }).code();
+    return test::thrown_by([&] { return gguf_file_plan({}, pairs); }).code();
   };
   CHECK(refused_pairs({text("k", "1"), text("k", "2")}) == ErrorCode::ambiguous);
   CHECK(refused_pairs({text("", "1")}) == ErrorCode::unsupported);

@@ -11,18 +11,18 @@
 #include "support/thrown.hpp"
 
 using namespace heft;
-using heft::format::Blueprint;
-using heft::format::Declaration;
-using heft::format::npz_blueprint;
+using heft::format::FilePlan;
+using heft::format::TensorSpec;
+using heft::format::npz_file_plan;
 
 namespace {
 
-std::vector<Declaration> of_every_dtype() {
-  std::vector<Declaration> tensors;
+std::vector<TensorSpec> of_every_dtype() {
+  std::vector<TensorSpec> tensors;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<Declaration> alone = {{"m." + std::string(type.name), type.dtype, Shape{3, 4}}};
+    const std::vector<TensorSpec> alone = {{"m." + std::string(type.name), type.dtype, Shape{3, 4}}};
     try {
-      static_cast<void>(npz_blueprint(alone));
+      static_cast<void>(npz_file_plan(alone));
       tensors.push_back(alone.front());
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::unsupported);
@@ -35,10 +35,10 @@ std::vector<Declaration> of_every_dtype() {
 }  // namespace
 
 TEST_CASE(
-    "npz blueprint: heft reads back every dtype that numpy has, aligned, in the order given, with right checksums") {
-  const std::vector<Declaration> tensors = of_every_dtype();
+    "npz file plan: heft reads back every dtype that numpy has, aligned, in the order given, with right checksums") {
+  const std::vector<TensorSpec> tensors = of_every_dtype();
   CHECK(tensors.size() == 14);
-  const Blueprint file = npz_blueprint(tensors);
+  const FilePlan file = npz_file_plan(tensors);
   const format::Catalog catalog = test::read(format::npz_format, file);
   CHECK(catalog.notes.empty());
   REQUIRE(catalog.tensors.size() == tensors.size());
@@ -62,41 +62,41 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("npz blueprint: shapes of no dim, one dim, no elements and many dims") {
-  const std::vector<Declaration> tensors = {{"scalar", DType::f32, Shape{}},
+TEST_CASE("npz file plan: shapes of no dim, one dim, no elements and many dims") {
+  const std::vector<TensorSpec> tensors = {{"scalar", DType::f32, Shape{}},
                                             {"one", DType::i64, Shape{7}},
                                             {"none", DType::u8, Shape{0, 5}},
                                             {"deep", DType::f16, Shape(std::vector<std::int64_t>(32, 1))}};
-  const format::Catalog catalog = test::read(format::npz_format, npz_blueprint(tensors));
+  const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(tensors));
   REQUIRE(catalog.tensors.size() == 4);
   for (const format::TensorEntry& entry : catalog.tensors)
-    for (const Declaration& tensor : tensors)
+    for (const TensorSpec& tensor : tensors)
       if (tensor.name == entry.name) CHECK(Shape(catalog.sizes(entry)) == tensor.shape);
 }
 
-TEST_CASE("npz blueprint: members and offsets over 4 GiB, and more than 65535 of them, are zip64") {
+TEST_CASE("npz file plan: members and offsets over 4 GiB, and more than 65535 of them, are zip64") {
   const std::int64_t four_gib = std::int64_t{1} << 32;
-  const std::vector<Declaration> large = {{"small", DType::u8, Shape{1}},
+  const std::vector<TensorSpec> large = {{"small", DType::u8, Shape{1}},
                                           {"large", DType::u8, Shape{four_gib + 5}},
                                           {"after", DType::f32, Shape{2}},
                                           {"limit", DType::u8, Shape{four_gib - 1 - 128}}};
-  const format::Catalog catalog = test::read(format::npz_format, npz_blueprint(large));
+  const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(large));
   REQUIRE(catalog.tensors.size() == 4);
   CHECK(catalog.tensors[1].size == static_cast<std::uint64_t>(four_gib) + 5);
   CHECK(catalog.tensors[2].begin > static_cast<std::uint64_t>(four_gib));
   CHECK(catalog.tensors[2].begin % 64 == 0);
 
-  std::vector<Declaration> many;
+  std::vector<TensorSpec> many;
   for (int i = 0; i < 65535; ++i) many.push_back({std::to_string(i), DType::u8, Shape{}});
-  const Blueprint file = npz_blueprint(many);
+  const FilePlan file = npz_file_plan(many);
   const std::string tail = file.finish(std::vector<std::uint32_t>(many.size())).back().bytes;
   CHECK(tail.substr(tail.size() - 22 - 20, 4) == "PK\x06\x07");
   CHECK(tail.substr(tail.size() - 22 + 8, 4) == "\xff\xff\xff\xff");
 }
 
-TEST_CASE("npz blueprint: refuses what numpy or a zip cannot say, by name") {
-  const auto refused = [](std::vector<Declaration> tensors) {
-    return test::thrown_by([&] { return npz_blueprint(tensors); });
+TEST_CASE("npz file plan: refuses what numpy or a zip cannot say, by name") {
+  const auto refused = [](std::vector<TensorSpec> tensors) {
+    return test::thrown_by([&] { return npz_file_plan(tensors); });
   };
   const Error bf16 = refused({{"w", DType::bf16, Shape{2}}});
   CHECK(bf16.code() == ErrorCode::unsupported);
@@ -126,23 +126,23 @@ TEST_CASE("npz blueprint: refuses what numpy or a zip cannot say, by name") {
   CHECK(refused({}).code() == ErrorCode::unsupported);
 }
 
-TEST_CASE("npz blueprint: the longest name and odd ones come back") {
-  const std::vector<Declaration> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
+TEST_CASE("npz file plan: the longest name and odd ones come back") {
+  const std::vector<TensorSpec> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
                                             {"", DType::u8, Shape{1}},
                                             {"a/b", DType::u8, Shape{1}},
                                             {"..a", DType::u8, Shape{1}},
                                             {"é.npy", DType::u8, Shape{1}}};
-  const Blueprint file = npz_blueprint(tensors);
+  const FilePlan file = npz_file_plan(tensors);
   const std::string head = test::PlannedFile(file).whole().substr(0, format::head_bytes);
   CHECK(format::npz_format.matches(std::as_bytes(std::span(head)), file.size_bytes));
   const format::Catalog catalog = test::read(format::npz_format, file);
   for (std::size_t i = 0; i < tensors.size(); ++i) CHECK(catalog.tensors[i].name == tensors[i].name);
 }
 
-TEST_CASE("npz blueprint: names that readers take for one are ambiguous") {
+TEST_CASE("npz file plan: names that readers take for one are ambiguous") {
   const auto twin = [](std::string a, std::string b) {
     return test::thrown_by([&] {
-      return npz_blueprint(std::vector<Declaration>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}});
+      return npz_file_plan(std::vector<TensorSpec>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}});
     });
   };
   CHECK(twin("a", "a").code() == ErrorCode::ambiguous);
@@ -150,7 +150,7 @@ TEST_CASE("npz blueprint: names that readers take for one are ambiguous") {
   CHECK(twin("x", "x.npy").tensor() == "x");  // np.load(...)["x.npy"] is x
 }
 
-TEST_CASE("npz blueprint: every prefix of the file is refused") {
-  const std::vector<Declaration> tensors = {{"a", DType::f32, Shape{2}}, {"b", DType::u8, Shape{3}}};
-  test::check_prefixes_refused(format::npz_format, test::PlannedFile(npz_blueprint(tensors)).whole());
+TEST_CASE("npz file plan: every prefix of the file is refused") {
+  const std::vector<TensorSpec> tensors = {{"a", DType::f32, Shape{2}}, {"b", DType::u8, Shape{3}}};
+  test::check_prefixes_refused(format::npz_format, test::PlannedFile(npz_file_plan(tensors)).whole());
 }

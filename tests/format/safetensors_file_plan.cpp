@@ -9,13 +9,13 @@
 #include "support/thrown.hpp"
 
 using namespace heft;
-using heft::format::Blueprint;
-using heft::format::Declaration;
-using heft::format::safetensors_blueprint;
+using heft::format::FilePlan;
+using heft::format::TensorSpec;
+using heft::format::safetensors_file_plan;
 
 namespace {
 
-std::vector<std::string> names_in_order(const Blueprint& file, const std::vector<Declaration>& tensors) {
+std::vector<std::string> names_in_order(const FilePlan& file, const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> names;
   for (const auto& payload : file.payloads) names.push_back(tensors[payload.tensor].name);
   return names;
@@ -23,12 +23,12 @@ std::vector<std::string> names_in_order(const Blueprint& file, const std::vector
 
 }  // namespace
 
-TEST_CASE("safetensors blueprint: lays tensors out by the size of their elements, then by name, without a gap") {
-  const std::vector<Declaration> tensors = {
+TEST_CASE("safetensors file plan: lays tensors out by the size of their elements, then by name, without a gap") {
+  const std::vector<TensorSpec> tensors = {
       {"z", DType::f32, Shape{2}}, {"flags", DType::boolean, Shape{3}}, {"b", DType::bf16, Shape{2, 2}},
       {"a", DType::f32, Shape{}},  {"n", DType::i64, Shape{1}},         {"empty", DType::f32, Shape{0, 4}},
   };
-  const Blueprint file = safetensors_blueprint(tensors, {});
+  const FilePlan file = safetensors_file_plan(tensors, {});
   CHECK(names_in_order(file, tensors) == std::vector<std::string>{"n", "a", "empty", "z", "b", "flags"});
   std::uint64_t end = file.payloads.front().offset;
   CHECK(end % 64 == 0);
@@ -40,23 +40,23 @@ TEST_CASE("safetensors blueprint: lays tensors out by the size of their elements
   CHECK(file.size_bytes == end);
 }
 
-TEST_CASE("safetensors blueprint: heft reads back names, dtypes, shapes and metadata of every dtype") {
-  std::vector<Declaration> tensors;
+TEST_CASE("safetensors file plan: heft reads back names, dtypes, shapes and metadata of every dtype") {
+  std::vector<TensorSpec> tensors;
   for (const DTypeInfo& type : dtypes()) {
     try {
-      const std::vector<Declaration> alone = {{std::string(type.name), type.dtype, Shape{4, 8}}};
-      static_cast<void>(safetensors_blueprint(alone, {}));
+      const std::vector<TensorSpec> alone = {{std::string(type.name), type.dtype, Shape{4, 8}}};
+      static_cast<void>(safetensors_file_plan(alone, {}));
       tensors.push_back(alone.front());
     } catch (const Error& error) {
       CHECK(error.code() == ErrorCode::unsupported);
     }
   }
   CHECK(tensors.size() == 22);
-  const Blueprint file = safetensors_blueprint(tensors, {{"format", "pt"}, {"note \"quoted\"", "line\nnext \x01 é"}});
+  const FilePlan file = safetensors_file_plan(tensors, {{"format", "pt"}, {"note \"quoted\"", "line\nnext \x01 é"}});
   const format::Catalog catalog = test::read(format::safetensors_format, file);
   REQUIRE(catalog.tensors.size() == tensors.size());
   for (std::size_t i = 0; i < catalog.tensors.size(); ++i) {
-    const Declaration& declared = tensors[file.payloads[i].tensor];
+    const TensorSpec& declared = tensors[file.payloads[i].tensor];
     CHECK(catalog.tensors[i].name == declared.name);
     CHECK(catalog.tensors[i].dtype == declared.dtype);
     CHECK(catalog.tensors[i].begin == file.payloads[i].offset);
@@ -64,23 +64,23 @@ TEST_CASE("safetensors blueprint: heft reads back names, dtypes, shapes and meta
   }
 }
 
-TEST_CASE("safetensors blueprint: a file of no tensors is a file") {
-  const Blueprint file = safetensors_blueprint({}, {});
+TEST_CASE("safetensors file plan: a file of no tensors is a file") {
+  const FilePlan file = safetensors_file_plan({}, {});
   CHECK(file.size_bytes % 64 == 0);
   CHECK(test::read(format::safetensors_format, file).tensors.empty());
 }
 
-TEST_CASE("safetensors blueprint: names are data, whatever they hold") {
-  const std::vector<Declaration> tensors = {{"", DType::u8, Shape{1}}, {"../a/\"b\"\\", DType::u8, Shape{1}}, {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
-  const format::Catalog catalog = test::read(format::safetensors_format, safetensors_blueprint(tensors, {}));
+TEST_CASE("safetensors file plan: names are data, whatever they hold") {
+  const std::vector<TensorSpec> tensors = {{"", DType::u8, Shape{1}}, {"../a/\"b\"\\", DType::u8, Shape{1}}, {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
+  const format::Catalog catalog = test::read(format::safetensors_format, safetensors_file_plan(tensors, {}));
   REQUIRE(catalog.tensors.size() == 3);
   CHECK(catalog.tensors[1].name == "../a/\"b\"\\");
   CHECK(catalog.tensors[2].name == std::string_view("nul\0nul", 7));
 }
 
-TEST_CASE("safetensors blueprint: refuses what the format cannot say") {
-  const auto refused = [](std::vector<Declaration> tensors, const format::TextMetadata& metadata = {}) {
-    return test::thrown_by([&] { return safetensors_blueprint(tensors, metadata); });
+TEST_CASE("safetensors file plan: refuses what the format cannot say") {
+  const auto refused = [](std::vector<TensorSpec> tensors, const format::TextMetadata& metadata = {}) {
+    return test::thrown_by([&] { return safetensors_file_plan(tensors, metadata); });
   };
   const Error block = refused({{"blk.0.attn_q.weight", DType::q4_k, Shape{256}}});
   CHECK(block.code() == ErrorCode::unsupported);
