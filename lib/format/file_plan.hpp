@@ -1,5 +1,5 @@
-// format/file_plan.hpp: what a file will consist of, byte for byte but for the tensors' payloads, before anything is
-// written.
+// format/file_plan.hpp: the contents of a file before it is written: every byte except the payloads of its tensors,
+// whose offsets and sizes are known.
 #pragma once
 
 #include <cstdint>
@@ -15,64 +15,66 @@
 
 namespace heft::format {
 
-/// A tensor as a file will declare it.
+/// Name, dtype and shape that a file will declare for a tensor.
 struct TensorSpec {
   std::string name;
   DType dtype = DType::unknown;
   Shape shape;
 };
 
-/// Bytes of a file that are no payload: headers, directories.
-struct Text {
+/// Bytes of a file other than payloads: a header, a directory.
+struct ByteSegment {
   std::uint64_t offset = 0;
   std::string bytes;
 };
 
-/// Where the packed bytes of a tensor go.
+/// The place in the file of a tensor's packed bytes.
 struct Payload {
-  std::uint32_t tensor = 0;    ///< Position among the declarations.
+  std::uint32_t tensor = 0;    ///< Position among the specs.
   std::uint64_t offset = 0;
   std::uint64_t size = 0;
-  std::uint32_t crc_seed = 0;  ///< CRC-32 of what a checksum covers before the payload.
+  std::uint32_t crc_seed = 0;  ///< CRC-32 of the bytes before the payload that its checksum covers.
 };
 
-/// A file to be. What neither a text nor a payload covers is zeros.
+/// A file to be written. Bytes that neither a segment nor a payload covers are zeros.
 struct FilePlan {
-  std::vector<Text> texts;        ///< By offset.
+  std::vector<ByteSegment> segments;  ///< By offset.
   std::vector<Payload> payloads;  ///< By offset, one for each tensor.
   std::uint64_t size_bytes = 0;
-  /// Texts that can be written only when all payloads are, given the CRC-32 of each (continued from its seed), in the
-  /// order of `payloads`. Null for formats without checksums. What they cover is zeros until then.
-  std::function<std::vector<Text>(std::span<const std::uint32_t> checksums)> finish = {};
+  /// Returns the segments that depend on the payloads. `checksums` holds the CRC-32 of each payload (continued from its
+  /// seed) in the order of `payloads`. Null for formats without checksums. The bytes of these segments are zeros in the
+  /// file until it is called.
+  std::function<std::vector<ByteSegment>(std::span<const std::uint32_t> checksums)> finish = {};
 };
 
-/// Pairs of safetensors' __metadata__, each key once.
+/// The pairs of safetensors' __metadata__, each key once.
 using TextMetadata = std::vector<std::pair<std::string, std::string>>;
 
-/// A pair of GGUF's metadata.
+/// A key-value pair of GGUF's metadata.
 struct GgufPair {
   std::string key;
   gguf::ValueType type = gguf::ValueType::string;
-  std::string value;  ///< In version 3's bytes, little-endian.
+  std::string value;  ///< Encoded as in version 3, little-endian.
 };
 
-/// True when the format has elements of that dtype.
+/// Returns true if the format can store elements of that dtype.
 bool safetensors_has(DType dtype) noexcept;
 bool gguf_has(DType dtype) noexcept;
 bool npz_has(DType dtype) noexcept;
 
-/// The plan of a file of each format. All throw Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
-/// format cannot say; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a header that readers
-/// would refuse.
+/// Returns the plan of a file that holds `tensors`. Throws Error{unsupported}, naming the tensor, for a dtype, a name or
+/// a shape that the format cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a
+/// header that readers would refuse.
 FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata);
-/// Tensors in the order given, on `general.alignment`, if the metadata has it, else on 32.
+/// The same for GGUF. Tensors keep the given order; their data is aligned to `general.alignment` if the metadata has it,
+/// else to 32.
 FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata);
-/// Stored members in the order given, their items at multiples of 64. Needs at least one tensor: a zip without any says
-/// nothing of its format.
+/// The same for NPZ. Members are stored without compression, in the given order, with elements at multiples of 64.
+/// Requires at least one tensor: an empty zip does not show that it is an NPZ file.
 FilePlan npz_file_plan(std::span<const TensorSpec> tensors);
 
-/// The index of a checkpoint in shards: `{"metadata": {"total_size": N}, "weight_map": {name: file}}`, the pairs in
-/// their order.
+/// Returns the index of a checkpoint in shards: `{"metadata": {"total_size": N}, "weight_map": {name: file}}`, with the
+/// pairs in the given order.
 std::string index_json(std::uint64_t total_size, std::span<const std::pair<std::string, std::string>> weight_map);
 
 }  // namespace heft::format

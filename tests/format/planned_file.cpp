@@ -28,11 +28,11 @@ void overlay(std::string& into, std::uint64_t offset, std::uint64_t begin, std::
 }  // namespace
 
 PlannedFile::PlannedFile(const format::FilePlan& plan)
-    : size_(plan.size_bytes), payloads_(plan.payloads), texts_(plan.texts) {
+    : size_(plan.size_bytes), payloads_(plan.payloads), segments_(plan.segments) {
   if (!plan.finish) return;
   std::vector<std::uint32_t> checksums;
   for (const format::Payload& payload : payloads_) checksums.push_back(checksum_of(payload, size_));
-  std::ranges::copy(plan.finish(checksums), std::back_inserter(texts_));
+  std::ranges::copy(plan.finish(checksums), std::back_inserter(segments_));
 }
 
 Bytes PlannedFile::read(std::uint64_t offset, std::uint64_t size) const {
@@ -42,9 +42,9 @@ Bytes PlannedFile::read(std::uint64_t offset, std::uint64_t size) const {
     overlay(window, offset, payload.offset, payload.size, [&](char* to, std::uint64_t, std::uint64_t count) {
       std::memset(to, static_cast<int>(payload.tensor), count);
     });
-  for (const format::Text& text : texts_)
-    overlay(window, offset, text.offset, text.bytes.size(), [&](char* to, std::uint64_t from, std::uint64_t count) {
-      std::memcpy(to, text.bytes.data() + from, count);
+  for (const format::ByteSegment& segment : segments_)
+    overlay(window, offset, segment.offset, segment.bytes.size(), [&](char* to, std::uint64_t from, std::uint64_t count) {
+      std::memcpy(to, segment.bytes.data() + from, count);
     });
   return Bytes::copy_of(std::as_bytes(std::span(window)));
 }

@@ -24,7 +24,7 @@ class PlannedFile final : public core::Input {
  private:
   std::uint64_t size_;
   std::vector<format::Payload> payloads_;
-  std::vector<format::Text> texts_;  // later ones lie over earlier ones
+  std::vector<format::ByteSegment> segments_;  // later ones lie over earlier ones
 };
 
 /// What the format reads in it.

@@ -134,7 +134,7 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   const std::uint64_t data = tensors.empty() ? head.size() : core::align_up(head.size(), alignment);
   for (Payload& payload : file.payloads) payload.offset += data;
   file.size_bytes = core::add_or_throw(data, end, "the file");
-  file.texts.push_back({0, std::move(head)});
+  file.segments.push_back({0, std::move(head)});
   return file;
 }
 

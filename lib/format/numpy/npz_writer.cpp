@@ -93,7 +93,7 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
         {.name = member_of(tensor.name), .header = end, .size = core::add_or_throw(head.size(), size, "the member")});
     const std::string local = zip_local_header(records.back(), alignment);
     const std::uint64_t data = core::add_or_throw(end, local.size() + head.size(), "the file");
-    file.texts.push_back({end, local + head});
+    file.segments.push_back({end, local + head});
     file.payloads.push_back(
         {.tensor = position, .offset = data, .size = size, .crc_seed = crc32(std::as_bytes(std::span(head)))});
     end = core::add_or_throw(data, size, "the file");
@@ -103,13 +103,13 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
   file.size_bytes = core::add_or_throw(
       end, zip_directory(records, std::vector<std::uint32_t>(records.size()), end).size(), "the file");
   file.finish = [records = std::move(records), end](std::span<const std::uint32_t> checksums) {
-    std::vector<Text> texts;
+    std::vector<ByteSegment> segments;
     for (std::size_t i = 0; i < records.size(); ++i) {
-      texts.push_back({.offset = records[i].header + zip_crc_offset, .bytes = {}});
-      core::append_le(texts.back().bytes, checksums[i]);
+      segments.push_back({.offset = records[i].header + zip_crc_offset, .bytes = {}});
+      core::append_le(segments.back().bytes, checksums[i]);
     }
-    texts.push_back({end, zip_directory(records, checksums, end)});
-    return texts;
+    segments.push_back({end, zip_directory(records, checksums, end)});
+    return segments;
   };
   return file;
 }

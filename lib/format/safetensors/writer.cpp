@@ -148,7 +148,7 @@ FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMe
   file.size_bytes = core::add_or_throw(data, end, "the file");
   std::string length(length_bytes, '\0');
   core::store_le(reinterpret_cast<std::byte*>(length.data()), static_cast<std::uint64_t>(header.size()));
-  file.texts.push_back({0, length + header});
+  file.segments.push_back({0, length + header});
   return file;
 }
 
