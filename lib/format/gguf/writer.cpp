@@ -47,7 +47,7 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
 
 // ---- what GGUF cannot say ----
 
-void require_sayable(const TensorSpec& tensor) {
+void require_representable(const TensorSpec& tensor) {
   const auto refuse = [&](std::string sentence) {
     throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
   };
@@ -62,11 +62,11 @@ void require_sayable(const TensorSpec& tensor) {
     refuse(fmt::format("expected at most {} dims, which ggml has, found {}", max_rank, tensor.shape.rank()));
 }
 
-void require_sayable(std::span<const TensorSpec> tensors) {
+void require_representable(std::span<const TensorSpec> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
   for (const TensorSpec& tensor : tensors) {
-    require_sayable(tensor);
+    require_representable(tensor);
     names.push_back(tensor.name);
   }
   if (const auto twice = duplicate(std::move(names)))
@@ -74,7 +74,7 @@ void require_sayable(std::span<const TensorSpec> tensors) {
                 {.tensor = std::string(*twice)});
 }
 
-void require_sayable(std::span<const GgufPair> metadata) {
+void require_representable(std::span<const GgufPair> metadata) {
   std::vector<std::string_view> keys;
   keys.reserve(metadata.size());
   for (const GgufPair& pair : metadata) {
@@ -112,8 +112,8 @@ void append_description(std::string& head, const TensorSpec& tensor, std::uint64
 bool gguf_has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
 
 FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata) {
-  require_sayable(tensors);
-  require_sayable(metadata);
+  require_representable(tensors);
+  require_representable(metadata);
   core::require_limit(tensors.size(), Limits{}.tensors, "the number of tensors", "tensors");
   const std::uint64_t alignment = alignment_of(metadata);
 

@@ -35,7 +35,7 @@ constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.si
 
 std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
 
-void require_sayable(const TensorSpec& tensor) {
+void require_representable(const TensorSpec& tensor) {
   if (const auto fault = zip_name_fault(member_of(tensor.name)))
     throw Error(ErrorCode::unsupported,
                 fmt::format("no name for a member of a zip ({}); rename the tensor", fault->finding),
@@ -86,7 +86,7 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
   std::uint64_t end = 0;
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
     const TensorSpec& tensor = tensors[position];
-    require_sayable(tensor);
+    require_representable(tensor);
     const std::string head = head_of(tensor);
     const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);
     records.push_back(
