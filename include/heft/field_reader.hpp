@@ -158,7 +158,7 @@ void read_number(BindLog& log, const Record& record, const FieldSpec& field, T& 
   } else if constexpr (std::is_signed_v<T>) {
     if (const auto value = log.integer(record, Limits::min(), Limits::max())) target = static_cast<T>(*value);
   } else {
-    if (const auto value = log.natural(record, Limits::max())) target = static_cast<T>(*value);
+    if (const auto value = log.unsigned_integer(record, Limits::max())) target = static_cast<T>(*value);
   }
 }
 

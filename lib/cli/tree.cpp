@@ -74,7 +74,7 @@ std::string json_integer(const Record& record) {
     if (error.code() != ErrorCode::out_of_range) throw;
   }
   try {
-    return fmt::format("{}", record.natural());
+    return fmt::format("{}", record.unsigned_integer());
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_range) throw;
   }

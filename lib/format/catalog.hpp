@@ -92,7 +92,7 @@ struct Node {
   std::uint32_t count = 0;       ///< text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
   union {
     std::int64_t integer = 0;    ///< integer
-    std::uint64_t natural;       ///< unsigned_integer (values over INT64_MAX only)
+    std::uint64_t unsigned_integer;  ///< unsigned_integer (values over INT64_MAX only)
     double real;                 ///< real
     const char* text;            ///< text, bytes; integer with count > 0: little-endian two's complement
     std::uint64_t first;         ///< list, map, opaque: index of the first child in Catalog::children (map: key, value, key, value, ...)

@@ -134,7 +134,7 @@ std::optional<std::int64_t> BindLog::integer(const Record& record, std::int64_t 
   return {};
 }
 
-std::optional<std::uint64_t> BindLog::natural(const Record& record, std::uint64_t most) {
+std::optional<std::uint64_t> BindLog::unsigned_integer(const Record& record, std::uint64_t most) {
   const auto value = scalar(record, "an integer");
   if (!value) return {};
   if (value->kind != RecordKind::integer) {

@@ -204,7 +204,7 @@ class Candidates {
 std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
   using format::NodeKind;
   if (node.kind == NodeKind::integer && node.count == 0 && node.integer >= 0) return static_cast<std::uint64_t>(node.integer);
-  if (node.kind == NodeKind::unsigned_integer) return node.natural;
+  if (node.kind == NodeKind::unsigned_integer) return node.unsigned_integer;
   if (node.kind == NodeKind::real && node.real >= 0 && node.real < 0x1p63) return static_cast<std::uint64_t>(node.real);
   if (node.kind != NodeKind::text) return {};
   std::uint64_t number = 0;

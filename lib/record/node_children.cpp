@@ -22,7 +22,7 @@ std::string key_text(const format::Node& key) {
   switch (key.kind) {
     case NodeKind::text: return std::string(key.text, key.count);
     case NodeKind::integer: return key.count == 0 ? fmt::to_string(key.integer) : "<big integer>";
-    case NodeKind::unsigned_integer: return fmt::to_string(key.natural);
+    case NodeKind::unsigned_integer: return fmt::to_string(key.unsigned_integer);
     case NodeKind::boolean: return key.integer != 0 ? "True" : "False";
     case NodeKind::real: return fmt::format("{}", key.real);
     case NodeKind::null: return "None";

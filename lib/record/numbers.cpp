@@ -94,7 +94,7 @@ void put(const Node& node, DType dtype, std::byte* to) noexcept {
   } else {
     for (std::size_t byte = 0; byte < width; ++byte)
       to[std::endian::native == std::endian::little ? byte : width - 1 - byte] =
-          static_cast<std::byte>(node.natural >> (8 * byte));
+          static_cast<std::byte>(node.unsigned_integer >> (8 * byte));
   }
 }
 

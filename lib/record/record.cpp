@@ -128,10 +128,10 @@ std::int64_t Record::integer() const {
   return static_cast<std::int64_t>(whole->negative ? ~whole->magnitude + 1 : whole->magnitude);
 }
 
-std::uint64_t Record::natural() const {
+std::uint64_t Record::unsigned_integer() const {
   if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
   const auto whole = record::integer_of(*record::RecordAccess::node(*this));
-  if (!whole || whole->negative) fail_range(*this, "a natural number of 64 bits");
+  if (!whole || whole->negative) fail_range(*this, "an unsigned integer of 64 bits");
   return whole->magnitude;
 }
 

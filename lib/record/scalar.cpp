@@ -15,7 +15,7 @@ Scalar of_integer(std::int64_t value) noexcept {
   return {.kind = RecordKind::integer, .negative = value < 0, .magnitude = value < 0 ? ~bits + 1 : bits};
 }
 
-Scalar of_natural(std::uint64_t value) noexcept { return {.kind = RecordKind::integer, .magnitude = value}; }
+Scalar of_unsigned_integer(std::uint64_t value) noexcept { return {.kind = RecordKind::integer, .magnitude = value}; }
 Scalar of_real(double value) noexcept { return {.kind = RecordKind::real, .real = value}; }
 
 // `size` bytes of little-endian two's complement, or nothing when the number is over 64 bits.
@@ -27,7 +27,7 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
     if (i < 8) low |= static_cast<std::uint64_t>(byte) << (8 * i);
     else if (byte != (negative ? 0xFF : 0)) return {};
   }
-  if (!negative) return of_natural(low);
+  if (!negative) return of_unsigned_integer(low);
   if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
   if (low == 0) return {};  // -2^64: one more than a magnitude can say
   return Scalar{.kind = RecordKind::integer, .negative = true, .magnitude = ~low + 1};
@@ -42,10 +42,10 @@ TensorView without_dims(TensorView view) {
 std::optional<Scalar> of_element(const TensorView& element) {
   switch (element.dtype()) {
     case DType::boolean: return Scalar{.kind = RecordKind::boolean, .magnitude = element.read<boolean>().bits != 0 ? 1u : 0u};
-    case DType::u8: return of_natural(element.read<std::uint8_t>());
-    case DType::u16: return of_natural(element.read<std::uint16_t>());
-    case DType::u32: return of_natural(element.read<std::uint32_t>());
-    case DType::u64: return of_natural(element.read<std::uint64_t>());
+    case DType::u8: return of_unsigned_integer(element.read<std::uint8_t>());
+    case DType::u16: return of_unsigned_integer(element.read<std::uint16_t>());
+    case DType::u32: return of_unsigned_integer(element.read<std::uint32_t>());
+    case DType::u64: return of_unsigned_integer(element.read<std::uint64_t>());
     case DType::i8: return of_integer(element.read<std::int8_t>());
     case DType::i16: return of_integer(element.read<std::int16_t>());
     case DType::i32: return of_integer(element.read<std::int32_t>());
@@ -61,7 +61,7 @@ std::optional<Scalar> of_element(const TensorView& element) {
 }  // namespace
 
 std::optional<Scalar> integer_of(const format::Node& node) noexcept {
-  if (node.kind == format::NodeKind::unsigned_integer) return of_natural(node.natural);
+  if (node.kind == format::NodeKind::unsigned_integer) return of_unsigned_integer(node.unsigned_integer);
   return node.count != 0 ? big_integer(node.text, node.count) : of_integer(node.integer);
 }
 

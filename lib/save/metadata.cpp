@@ -35,7 +35,7 @@ std::optional<std::string> text_of(const Record& value) {
   try {
     return fmt::format("{}", value.integer());
   } catch (const Error&) {
-    return fmt::format("{}", value.natural());  // above 2^63
+    return fmt::format("{}", value.unsigned_integer());  // above 2^63
   }
 }
 
@@ -80,9 +80,9 @@ std::optional<std::int64_t> signed_of(const Record& integer) {
   }
 }
 
-std::optional<std::uint64_t> natural_of(const Record& integer) {
+std::optional<std::uint64_t> unsigned_integer_of(const Record& integer) {
   try {
-    return integer.natural();
+    return integer.unsigned_integer();
   } catch (const Error&) {
     return std::nullopt;
   }
@@ -101,7 +101,7 @@ std::optional<ValueType> type_of(const Record& value) {
   }
   if (const auto type = declared_type(value)) return type;
   if (signed_of(value)) return ValueType::i64;
-  return natural_of(value) ? std::optional(ValueType::u64) : std::nullopt;
+  return unsigned_integer_of(value) ? std::optional(ValueType::u64) : std::nullopt;
 }
 
 /// Encodes values as GGUF metadata. Recursive, up to max_depth.
@@ -143,7 +143,7 @@ bool GgufValues::append_array(std::string& into, const Record& list, std::size_t
 }
 
 void GgufValues::append_integer(std::string& into, const Record& value, ValueType type) {
-  const std::uint64_t bits = signed_of(value) ? static_cast<std::uint64_t>(*signed_of(value)) : value.natural();
+  const std::uint64_t bits = signed_of(value) ? static_cast<std::uint64_t>(*signed_of(value)) : value.unsigned_integer();
   switch (type) {
     case ValueType::u8:
     case ValueType::i8: return core::append_le(into, static_cast<std::uint8_t>(bits));

@@ -246,7 +246,7 @@ TEST_CASE("burn record: hostile files are refused, each with its reason") {
       {"33 dims", with(data("1", std::vector<std::uint64_t>(33, 1), text("U8"))), limit_exceeded, "rank"},
       {"a negative dim",
        with(map({text("bytes"), bytes(""), text("shape"), list({integer(-1)}), text("dtype"), text("U8")})), corrupt,
-       "a natural number"},
+       "an unsigned integer"},
       {"no dtype", with(map({text("bytes"), bytes("x"), text("shape"), shape({1}), text("type"), text("U8")})), corrupt,
        "dtype"},
       {"a dtype that is a number", with(data("x", {1}, natural(3))), corrupt, "dtype"},

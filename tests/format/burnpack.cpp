@@ -63,7 +63,7 @@ TEST_CASE("burnpack: tensors, ids, scalars and metadata are read") {
   REQUIRE(pairs.count == 2);
   const Node& ids = catalog.nodes[catalog.children[pairs.first + 3]];
   CHECK(ids.count == 1);
-  CHECK(catalog.nodes[catalog.children[ids.first + 1]].natural == 0xFEDCBA9876543210);
+  CHECK(catalog.nodes[catalog.children[ids.first + 1]].unsigned_integer == 0xFEDCBA9876543210);
   CHECK(catalog.notes.empty());
 }
 
@@ -176,7 +176,7 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
       {"a negative dim",
        with(map({text("dtype"), text("U8"), text("shape"), list({negative(0)}), text("data_offsets"),
                  list({natural(0), natural(0)})})),
-       corrupt, "a natural number"},
+       corrupt, "an unsigned integer"},
       {"three offsets",
        with(map({text("dtype"), text("U8"), text("shape"), list({}), text("data_offsets"),
                  list({natural(0), natural(1), natural(2)})})),

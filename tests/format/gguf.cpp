@@ -119,7 +119,7 @@ TEST_CASE("gguf: scalars keep their value and their type") {
   CHECK(value_of(catalog, "bool").kind == NodeKind::boolean);
   CHECK(value_of(catalog, "bool").integer == 1);
   CHECK(value_of(catalog, "u64").kind == NodeKind::unsigned_integer);
-  CHECK(value_of(catalog, "u64").natural == UINT64_MAX);
+  CHECK(value_of(catalog, "u64").unsigned_integer == UINT64_MAX);
   CHECK(value_of(catalog, "i64").integer == INT64_MIN);
   CHECK(value_of(catalog, "f64").real == 0.1);
   CHECK(value_of(catalog, "u16").variant == NodeVariant::u16);

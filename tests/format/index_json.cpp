@@ -47,7 +47,7 @@ TEST_CASE("index.json: metadata is kept as it is, whatever the type of total_siz
   CHECK(metadata(integer, "total_size").kind == NodeKind::integer);
   CHECK(metadata(integer, "total_size").integer == 688586727753);
   CHECK(metadata(integer, "big").kind == NodeKind::unsigned_integer);
-  CHECK(metadata(integer, "big").natural == ~0ULL);
+  CHECK(metadata(integer, "big").unsigned_integer == ~0ULL);
   const format::Node& list = metadata(integer, "more");
   CHECK(list.kind == NodeKind::list);
   CHECK(list.count == 3);

@@ -63,7 +63,7 @@ TEST_CASE("json: strings lose their escapes and nothing else, wherever they lie 
 }
 
 TEST_CASE("json: integers are exact to 64 bits, whatever their number of digits") {
-  const auto natural = [](std::string_view text) { return value_of(text, [](json::Value& value) { return value.natural("x"); }); };
+  const auto natural = [](std::string_view text) { return value_of(text, [](json::Value& value) { return value.unsigned_integer("x"); }); };
   std::uint64_t number = 0;
   for (int digit = 1; digit <= 20; ++digit) {
     number = number * 10 + static_cast<std::uint64_t>(digit % 10);

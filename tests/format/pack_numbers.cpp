@@ -24,7 +24,7 @@ namespace {
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
-// Every way to spell a natural number of at most 16 bits, the shortest first.
+// Every way to spell an unsigned integer of at most 16 bits, the shortest first.
 std::string natural(std::uint32_t value, unsigned way) {
   if (way == 0 && value < 128) return std::string(1, static_cast<char>(value));
   if (way <= 1 && value < 256) return sized("\xCC", value, 1);
@@ -109,7 +109,7 @@ TEST_CASE("pack numbers: what is no number, and numbers of another kind, are met
   const Stepped mixed = step(reals + natural(3) + test::pack::real32(2), 0, 4, 1 << 20);
   CHECK_FALSE(mixed.met_other);
   CHECK(mixed.steps.odd == reals.size());
-  CHECK(mixed.steps.odd_kind == NumberKind::natural);
+  CHECK(mixed.steps.odd_kind == NumberKind::unsigned_integer);
   // A number that is cut off is not stepped over.
   CHECK(step(reals.substr(0, 9), 0, 2, 1 << 20).used == 5);
 }

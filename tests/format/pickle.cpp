@@ -73,8 +73,8 @@ TEST_CASE("pickle: integers of every spelling are read exactly") {
 
 TEST_CASE("pickle: integers over 64 bits keep every bit") {
   const Pickle natural = run("\x8a\x09\xff\xff\xff\xff\xff\xff\xff\xff\x00."_s);
-  CHECK(natural.kind(natural.root) == PickleKind::natural);
-  CHECK(natural[natural.root].natural == UINT64_MAX);
+  CHECK(natural.kind(natural.root) == PickleKind::unsigned_integer);
+  CHECK(natural[natural.root].unsigned_integer == UINT64_MAX);
   CHECK(kind_of("\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01."_s) == PickleKind::big_integer);
   const Pickle negative = run("\x8a\x09\xff\xff\xff\xff\xff\xff\xff\x7f\xff."_s);  // one less than INT64_MIN
   CHECK(negative.kind(negative.root) == PickleKind::big_integer);

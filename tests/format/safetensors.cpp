@@ -442,8 +442,8 @@ Expected read_expected(format::json::Value& value) {
   Expected expected;
   value.members("tensor", [&](const format::json::Key& key, format::json::Value& member) {
     if (key.is("dtype")) expected.dtype = member.text("dtype");
-    else if (key.is("shape")) member.elements("shape", [&](format::json::Value& dim) { expected.shape.push_back(static_cast<std::int64_t>(dim.natural("dim"))); });
-    else if (key.is("data_offsets")) member.elements("offsets", [&](format::json::Value& offset) { expected.offsets.push_back(offset.natural("offset")); });
+    else if (key.is("shape")) member.elements("shape", [&](format::json::Value& dim) { expected.shape.push_back(static_cast<std::int64_t>(dim.unsigned_integer("dim"))); });
+    else if (key.is("data_offsets")) member.elements("offsets", [&](format::json::Value& offset) { expected.offsets.push_back(offset.unsigned_integer("offset")); });
     else member.skip("member");
   });
   return expected;
@@ -475,7 +475,7 @@ TEST_CASE("safetensors: Burn's files have the tensors that Burn's tests expect")
     std::map<std::string, Expected> expected;
     std::uint64_t header = 0;
     value.members("file", [&](const format::json::Key& key, format::json::Value& member) {
-      if (key.is("header_len")) header = member.natural("header_len");
+      if (key.is("header_len")) header = member.unsigned_integer("header_len");
       else if (key.is("tensors") && file.text.ends_with(".safetensors"))
         member.members("tensors", [&](const format::json::Key& name, format::json::Value& tensor) { expected[std::string(name.text)] = read_expected(tensor); });
       else member.skip("member");

@@ -126,7 +126,7 @@ TEST_CASE("tree: the first missing key is named, with the nearest") {
 TEST_CASE("tree: values of the wrong kind say what they are") {
   const Record root = tree_of({"a.b"});
   for (const auto& call : {+[](const Record& r) { static_cast<void>(r.tensor()); }, +[](const Record& r) { static_cast<void>(r.integer()); },
-                           +[](const Record& r) { static_cast<void>(r.natural()); }, +[](const Record& r) { static_cast<void>(r.real()); },
+                           +[](const Record& r) { static_cast<void>(r.unsigned_integer()); }, +[](const Record& r) { static_cast<void>(r.real()); },
                            +[](const Record& r) { static_cast<void>(r.text()); }, +[](const Record& r) { static_cast<void>(r.bytes()); },
                            +[](const Record& r) { static_cast<void>(r.boolean()); }, +[](const Record& r) { static_cast<void>(r.class_name()); }}) {
     const Error error = thrown_by([&] { call(root["a"]); });
@@ -206,7 +206,7 @@ TEST_CASE("tree: arrays of metadata are lists whose elements are records, and th
   CHECK(metadata["words.2"].path() == "words.2");
   CHECK(metadata["halves"][1].real() == -1.5);
   CHECK(metadata["halves"][1].detail() == "f32");
-  CHECK(metadata["nested"][0][0].natural() == UINT64_MAX);
+  CHECK(metadata["nested"][0][0].unsigned_integer() == UINT64_MAX);
   CHECK(metadata["nested"][1][0].boolean());
   CHECK_FALSE(metadata["nested"][1][1].boolean());
   CHECK(metadata["nested"][1][1].path() == "nested.1.1");

@@ -1,7 +1,7 @@
 // format/burn/burnpack.cpp: burnpack (.bpk), the format of Burn since 0.19, version 1.
 //
 //   u32 0x4255524E, so "NRUB" | u16 version | u32 bytes of the metadata
-//   metadata, CBOR: {tensors:  {name: {dtype, shape: [..], data_offsets: [begin, end], param_id?: natural}},
+//   metadata, CBOR: {tensors:  {name: {dtype, shape: [..], data_offsets: [begin, end], param_id?: unsigned}},
 //                    metadata?: {text: text}, scalars?: {name: {"Int" | "UInt" | "Float" | "Bool": value}}}
 //   padding to 256
 //   data: data_offsets count from here, each tensor on a multiple of 256
@@ -180,11 +180,11 @@ TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
       read_offsets(cbor, tensor);
     else if (key.text == "param_id") {
       const CborItem id = cbor.next("a tensor's param_id");
-      if (id.kind == CborKind::natural)
+      if (id.kind == CborKind::unsigned_integer)
         parameter_ids_.emplace_back(name, id.number);
       else if (id.kind != CborKind::null)
         fail(ErrorCode::corrupt, {}, id.offset,
-             fmt::format("param_id: expected a natural number, found {}", format::name(id.kind)));
+             fmt::format("param_id: expected an unsigned integer, found {}", format::name(id.kind)));
     } else
       cbor.skip_inside(cbor.next("a tensor's description"), "a tensor's description");
   }
@@ -212,7 +212,7 @@ void Reader::read_shape(CborReader& cbor, TensorEntry& tensor) {
   core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
   std::vector<std::int64_t> dims;
   for (std::uint64_t i = 0; i < list.number; ++i) {
-    const CborItem dim = cbor.next(CborKind::natural, "a tensor's dim");
+    const CborItem dim = cbor.next(CborKind::unsigned_integer, "a tensor's dim");
     if (dim.number > INT64_MAX)
       fail(ErrorCode::corrupt, {}, dim.offset, fmt::format("dim {} does not fit 63 bits", dim.number));
     dims.push_back(static_cast<std::int64_t>(dim.number));
@@ -225,8 +225,8 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's data_offsets");
   if (list.number != 2)
     fail(ErrorCode::corrupt, {}, list.offset, fmt::format("data_offsets: expected two numbers, found {}", list.number));
-  tensor.begin = cbor.next(CborKind::natural, "the begin of a tensor").number;
-  const CborItem end = cbor.next(CborKind::natural, "the end of a tensor");
+  tensor.begin = cbor.next(CborKind::unsigned_integer, "the begin of a tensor").number;
+  const CborItem end = cbor.next(CborKind::unsigned_integer, "the end of a tensor");
   if (end.number < tensor.begin)
     fail(ErrorCode::corrupt, {}, end.offset,
          fmt::format("data_offsets: expected an end of {} or more, found {}", tensor.begin, end.number));
@@ -284,9 +284,9 @@ std::uint32_t Reader::read_scalar(CborReader& cbor, std::string_view name) {
   const std::string_view variant = cbor.next(CborKind::text, "the variant of a scalar").text;
   const CborItem value = cbor.next("the value of a scalar");
   Node node;
-  if ((variant == "Int" || variant == "UInt") && value.kind == CborKind::natural) {
+  if ((variant == "Int" || variant == "UInt") && value.kind == CborKind::unsigned_integer) {
     node.kind = value.number > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
-    node.natural = value.number;
+    node.unsigned_integer = value.number;
   } else if (variant == "Int" && value.kind == CborKind::negative && value.number <= INT64_MAX) {
     node.kind = NodeKind::integer;
     node.integer = -1 - static_cast<std::int64_t>(value.number);
@@ -312,7 +312,7 @@ void Reader::add_parameter_ids() {
     ids.push_back(catalog_.add_text(tensor));
     Node node;
     node.kind = id > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
-    node.natural = id;
+    node.unsigned_integer = id;
     ids.push_back(catalog_.add_node(node));
   }
   pairs_.push_back(catalog_.add_text("param_id"));

@@ -6,15 +6,15 @@
 //   record: a map of fields, a list, or a leaf; None is nil. A parameter is
 //     {"id": text, "param": data}
 //   where data, also found by itself, is of Burn 0.14 and later
-//     {"bytes": bytes, "shape": [natural..], "dtype": name or {variant: parameter}}   the bytes stay where they are
+//     {"bytes": bytes, "shape": [unsigned..], "dtype": name or {variant: parameter}}   the bytes stay where they are
 //   and of earlier ones
-//     {"value": [number..], "shape": [natural..]}              numbers, stepped over at open and gathered when loaded
+//     {"value": [number..], "shape": [unsigned..]}             numbers, stepped over at open and gathered when loaded
 //
-// Halves in a value list are natural numbers, their bits: metadata.float says so, and only there a list of natural
-// numbers up to 65535 is one of halves. Lists of integers have the type that metadata.int says.
+// Half-precision values in a value list are spelled as unsigned integers, their bits. A list of unsigned integers up to
+// 65535 holds halves only if metadata.float names a half type. Lists of integers have the type that metadata.int names.
 //
-// The whole may be in gzip. It is inflated as it is read, at open to find the tensors and to compare its checksum, and
-// again when values are asked for; none of it is kept.
+// The whole file can be compressed with gzip. It is inflated while it is read: at open, to find the tensors and compare
+// its checksum, and again when values are read. The inflated bytes are not kept.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -199,7 +199,7 @@ DType RecordTree::list_dtype(const NumberSteps& steps) const noexcept {
   switch (steps.kind) {
     case NumberKind::real64: return DType::f64;
     case NumberKind::boolean: return DType::boolean;
-    case NumberKind::natural:
+    case NumberKind::unsigned_integer:
     case NumberKind::integer: return types_.half != DType::unknown && steps.fits_u16 ? types_.half : types_.integer;
     default: return DType::f32;  // an empty one is of any type
   }

@@ -18,8 +18,8 @@ class NodeMaker {
   std::uint32_t make(const CborItem& item, std::uint64_t depth) {
     switch (item.kind) {
       case CborKind::null: return catalog_.add_node({});
-      case CborKind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .natural = item.number});
-      case CborKind::natural: return natural(item.number);
+      case CborKind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .unsigned_integer = item.number});
+      case CborKind::unsigned_integer: return unsigned_integer(item.number);
       case CborKind::negative: return negative(item);
       case CborKind::real: return catalog_.add_node({.kind = NodeKind::real, .real = item.real});
       case CborKind::text: return catalog_.add_text(item.text);
@@ -31,9 +31,9 @@ class NodeMaker {
   }
 
  private:
-  std::uint32_t natural(std::uint64_t value) {
+  std::uint32_t unsigned_integer(std::uint64_t value) {
     return catalog_.add_node(
-        {.kind = value > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer, .natural = value});
+        {.kind = value > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer, .unsigned_integer = value});
   }
 
   // CBOR's reach below the integers of 64 bits.

@@ -46,10 +46,10 @@ void set_tag(void* found, std::uint64_t) { static_cast<Found*>(found)->unsupport
 constexpr cbor_callbacks callbacks = [] {
   using enum CborKind;
   cbor_callbacks calls{};
-  calls.uint8 = set_number<natural, std::uint8_t>;
-  calls.uint16 = set_number<natural, std::uint16_t>;
-  calls.uint32 = set_number<natural, std::uint32_t>;
-  calls.uint64 = set_number<natural, std::uint64_t>;
+  calls.uint8 = set_number<unsigned_integer, std::uint8_t>;
+  calls.uint16 = set_number<unsigned_integer, std::uint16_t>;
+  calls.uint32 = set_number<unsigned_integer, std::uint32_t>;
+  calls.uint64 = set_number<unsigned_integer, std::uint64_t>;
   calls.negint8 = set_number<negative, std::uint8_t>;
   calls.negint16 = set_number<negative, std::uint16_t>;
   calls.negint32 = set_number<negative, std::uint32_t>;
@@ -79,7 +79,7 @@ std::uint64_t items_inside(const CborItem& item) {
 
 std::string_view name(CborKind kind) noexcept {
   constexpr std::array<std::string_view, 9> names{
-      "null",   "a boolean", "a natural number", "a negative number", "a real number", "a text", "bytes",
+      "null",   "a boolean", "an unsigned integer", "a negative number", "a real number", "a text", "bytes",
       "a list", "a map"};
   return names[static_cast<std::size_t>(kind)];
 }

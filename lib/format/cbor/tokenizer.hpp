@@ -13,7 +13,7 @@
 
 namespace heft::format {
 
-enum class CborKind : std::uint8_t { null, boolean, natural, negative, real, text, bytes, list, map };
+enum class CborKind : std::uint8_t { null, boolean, unsigned_integer, negative, real, text, bytes, list, map };
 
 /// "a text", "a list"...
 std::string_view name(CborKind kind) noexcept;
@@ -22,7 +22,7 @@ std::string_view name(CborKind kind) noexcept;
 struct CborItem {
   CborKind kind = CborKind::null;
   std::uint64_t offset = 0;  ///< Of its first byte.
-  /// boolean: 0 or 1. natural: the value. negative: the value is -1 - number. list: items. map: pairs.
+  /// boolean: 0 or 1. unsigned_integer: the value. negative: the value is -1 - number. list: items. map: pairs.
   std::uint64_t number = 0;
   double real = 0;
   std::string_view text = {};  ///< text, bytes: points into what the reader was given.

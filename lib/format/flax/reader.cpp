@@ -2,7 +2,7 @@
 // dict.
 //
 //   map of texts, nested; leaves are
-//   ext 1: an array: [shape: [natural..], dtype: text, bytes], row-major; the dtype by its NumPy or ml_dtypes name
+//   ext 1: an array: [shape: [unsigned..], dtype: text, bytes], row-major; the dtype by its NumPy or ml_dtypes name
 //   ext 2: a complex number: [real, imaginary]
 //   ext 3: a NumPy scalar: as ext 1, of rank 0
 //   {"__msgpack_chunked_array__": true, "shape": {"0": dim, ..}, "chunks": {"0": ext 1 of rank 1, ..}}:

@@ -57,8 +57,8 @@ class NodeMaker {
   std::uint32_t number(json::Value& value) {
     const json::Number number = value.number(what_);
     if (const auto* integer = std::get_if<std::int64_t>(&number)) return catalog_.add_integer(*integer);
-    if (const auto* natural = std::get_if<std::uint64_t>(&number))
-      return catalog_.add_node({.kind = NodeKind::unsigned_integer, .natural = *natural});
+    if (const auto* unsigned_integer = std::get_if<std::uint64_t>(&number))
+      return catalog_.add_node({.kind = NodeKind::unsigned_integer, .unsigned_integer = *unsigned_integer});
     return catalog_.add_node({.kind = NodeKind::real, .real = std::get<double>(number)});
   }
 

@@ -150,10 +150,10 @@ Number Value::number(std::string_view what) {
     return error == std::errc() && end == to;
   };
   std::int64_t integer = 0;
-  std::uint64_t natural = 0;
+  std::uint64_t unsigned_integer = 0;
   double real = 0;
   if (parse(integer)) return integer;
-  if (parse(natural)) return natural;
+  if (parse(unsigned_integer)) return unsigned_integer;
   if (!parse(real)) mismatch(what, "a number that fits a double");
   return real;
 }

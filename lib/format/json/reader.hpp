@@ -61,7 +61,7 @@ class Value {
   /// A string without its escapes. Valid as long as the Document.
   inline std::string_view text(std::string_view what);
   /// An integer from 0 to 2^64 - 1, written as digits only: "1e1", "2.0", "-0" and "-1" are refused.
-  inline std::uint64_t natural(std::string_view what);
+  inline std::uint64_t unsigned_integer(std::string_view what);
   /// Any number that a double can hold.
   Number number(std::string_view what);
   bool boolean(std::string_view what);
@@ -222,7 +222,7 @@ inline std::string_view Value::text(std::string_view what) {
   return document_.string();
 }
 
-inline std::uint64_t Value::natural(std::string_view what) {
+inline std::uint64_t Value::unsigned_integer(std::string_view what) {
   constexpr std::uint64_t powers[] = {1, 10, 100, 1000, 10'000, 100'000, 1'000'000, 10'000'000, 100'000'000};
   constexpr std::ptrdiff_t always_fit = 19;  // digits
   const char* at = at_;

@@ -18,7 +18,7 @@ namespace {
 constexpr std::array<NumberHead, 256> make_heads() {
   using enum NumberKind;
   std::array<NumberHead, 256> heads{};
-  for (int i = 0; i < 128; ++i) heads[static_cast<std::size_t>(i)] = {natural, 0, static_cast<std::int8_t>(i), 0x80};
+  for (int i = 0; i < 128; ++i) heads[static_cast<std::size_t>(i)] = {unsigned_integer, 0, static_cast<std::int8_t>(i), 0x80};
   for (int i = 0xE0; i < 256; ++i)
     heads[static_cast<std::size_t>(i)] = {integer, 0, static_cast<std::int8_t>(i - 256), 0xE0};
   heads[0xC2] = {boolean, 0, 0, 0xFE};
@@ -26,7 +26,7 @@ constexpr std::array<NumberHead, 256> make_heads() {
   heads[0xCA] = {real32, 4, 0, 0xFF};
   heads[0xCB] = {real64, 8, 0, 0xFF};
   for (std::size_t i = 0; i < 4; ++i) {
-    heads[0xCC + i] = {natural, static_cast<std::uint8_t>(1u << i), 0, 0xFF};
+    heads[0xCC + i] = {unsigned_integer, static_cast<std::uint8_t>(1u << i), 0, 0xFF};
     heads[0xD0 + i] = {integer, static_cast<std::uint8_t>(1u << i), 0, 0xFF};
   }
   return heads;
@@ -103,7 +103,7 @@ std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
   return static_cast<std::int64_t>(bits << unused) >> unused;
 }
 
-bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::natural || kind == NumberKind::integer; }
+bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::unsigned_integer || kind == NumberKind::integer; }
 
 // A head that came twice in a row comes again, more often than not, also after numbers of another one.
 class Runs {
@@ -129,10 +129,10 @@ bool is_direct(NumberHead head, DType dtype) noexcept {
     case DType::f64: return head.kind == NumberKind::real64;
     case DType::f16:
     case DType::bf16:
-    case DType::u16: return head.kind == NumberKind::natural && head.width == 2;
+    case DType::u16: return head.kind == NumberKind::unsigned_integer && head.width == 2;
     case DType::u8:
     case DType::u32:
-    case DType::u64: return head.kind == NumberKind::natural && head.width == info(dtype).block_bytes;
+    case DType::u64: return head.kind == NumberKind::unsigned_integer && head.width == info(dtype).block_bytes;
     case DType::i8:
     case DType::i16:
     case DType::i32:
@@ -171,7 +171,7 @@ void put(std::byte* to, T value) noexcept {
 }
 
 template <class T>
-bool store_natural(std::byte* to, std::uint64_t value) noexcept {
+bool store_unsigned_integer(std::byte* to, std::uint64_t value) noexcept {
   put(to, static_cast<T>(value));
   return value <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
 }
@@ -189,7 +189,7 @@ bool store(NumberHead head, const std::byte* at, std::byte* to) noexcept {
   if (head.width == 0) return store_integer<T>(to, head.value);
   const std::uint64_t bits = value_bits(at + 1, head.width);
   if (head.kind == NumberKind::integer) return store_integer<T>(to, signed_value(bits, head.width));
-  return store_natural<T>(to, bits);
+  return store_unsigned_integer<T>(to, bits);
 }
 
 // Integers of any width, one by one, and whatever comes in runs of elements, by the run.
@@ -273,7 +273,7 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     note_kind(head, at);
     runs.meet(*at);
     // Numbers whose values are looked at go one by one.
-    const bool is_wide = head.kind == NumberKind::natural && head.width == 8 && !steps_.over_i64;
+    const bool is_wide = head.kind == NumberKind::unsigned_integer && head.width == 8 && !steps_.over_i64;
     const bool looked_at =
         is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
     const bool by_run = head.width == 0 || (runs.goes_on(*at) && !looked_at);
@@ -294,9 +294,9 @@ void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
     steps_.odd_kind = head.kind;
   }
   if (is_first || (agrees && head.kind == NumberKind::integer)) steps_.kind = head.kind;
-  if (head.kind == NumberKind::natural && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX) steps_.over_i64 = true;
+  if (head.kind == NumberKind::unsigned_integer && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX) steps_.over_i64 = true;
   if (!is_integer(head.kind) || !steps_.fits_u16) return;
-  if (head.kind == NumberKind::natural && head.width <= 2) return;
+  if (head.kind == NumberKind::unsigned_integer && head.width <= 2) return;
   const std::uint64_t bits = head.width == 0 ? UINT64_MAX : value_bits(at + 1, head.width);
   const bool is_negative = head.kind == NumberKind::integer && (head.width == 0 || signed_value(bits, head.width) < 0);
   steps_.fits_u16 = !is_negative && bits <= UINT16_MAX;
@@ -346,7 +346,7 @@ Gathered gather_numbers(DType dtype, std::span<const std::byte> from, std::uint6
 std::string_view name(NumberKind kind) noexcept {
   switch (kind) {
     case NumberKind::boolean: return "a boolean";
-    case NumberKind::natural: return "a natural number";
+    case NumberKind::unsigned_integer: return "an unsigned integer";
     case NumberKind::integer: return "an integer";
     case NumberKind::real32: return "a real number of 32 bits";
     case NumberKind::real64: return "a real number of 64 bits";

@@ -20,7 +20,7 @@
 
 namespace heft::format {
 
-enum class NumberKind : std::uint8_t { other, boolean, natural, integer, real32, real64 };
+enum class NumberKind : std::uint8_t { other, boolean, unsigned_integer, integer, real32, real64 };
 
 /// What a head says. `width` bytes of the value follow it; a number of width 0 is its own head.
 struct NumberHead {
@@ -33,7 +33,7 @@ struct NumberHead {
 /// The number that begins with this byte; kind `other` for all that is no number.
 [[nodiscard]] NumberHead number_head(std::byte head) noexcept;
 
-/// The value of the number at `at`: the bits of a real, 0 or 1, a natural, or an integer in 64 bits of two's
+/// The value of the number at `at`: the bits of a real, 0 or 1, an unsigned integer, or an integer in 64 bits of two's
 /// complement.
 [[nodiscard]] std::uint64_t number_bits(NumberHead head, const std::byte* at) noexcept;
 
@@ -53,7 +53,7 @@ struct NumberSteps {
   std::vector<std::uint64_t> marks;     ///< Where they differ: offsets of numbers 0, mark_step, 2 * mark_step...
   NumberKind kind = NumberKind::other;  ///< Of the first; integer when some naturals of a list of naturals have a sign.
   bool fits_u16 = true;                 ///< Naturals up to 65535 only.
-  bool over_i64 = false;                ///< Some natural is over INT64_MAX.
+  bool over_i64 = false;                ///< Some unsigned integer is over INT64_MAX.
   std::optional<std::uint64_t> odd;     ///< Offset of the first number that is of another kind than those before it ...
   NumberKind odd_kind = NumberKind::other;  ///< ... and its kind.
 
@@ -118,7 +118,7 @@ struct Gathered {
 Gathered gather_numbers(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
                         std::uint64_t count, GatherRun run);
 
-/// "a real number", "a natural number"...
+/// "a real number", "an unsigned integer"...
 [[nodiscard]] std::string_view name(NumberKind kind) noexcept;
 
 }  // namespace heft::format

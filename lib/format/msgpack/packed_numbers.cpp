@@ -25,7 +25,7 @@ Node node_of(NumberHead head, const std::byte* at) noexcept {
   switch (head.kind) {
     case NumberKind::boolean:
       node.kind = NodeKind::boolean;
-      node.natural = bits;
+      node.unsigned_integer = bits;
       break;
     case NumberKind::real32:
       node.kind = NodeKind::real;
@@ -36,8 +36,8 @@ Node node_of(NumberHead head, const std::byte* at) noexcept {
       node.real = std::bit_cast<double>(bits);
       break;
     default:
-      node.kind = head.kind == NumberKind::natural && bits > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
-      node.natural = bits;
+      node.kind = head.kind == NumberKind::unsigned_integer && bits > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+      node.unsigned_integer = bits;
   }
   return node;
 }

@@ -41,7 +41,7 @@ void set_value(PackItem& item, const mpack_token_t& token) {
       item.number = token.data.value.lo;
       return;
     case MPACK_TOKEN_UINT:
-      item.kind = PackKind::natural;
+      item.kind = PackKind::unsigned_integer;
       item.number = bits_of(token);
       return;
     case MPACK_TOKEN_SINT:
@@ -73,7 +73,7 @@ void set_value(PackItem& item, const mpack_token_t& token) {
 std::string_view name(PackKind kind) noexcept {
   constexpr std::array<std::string_view, 11> names{"nil",
                                                    "a boolean",
-                                                   "a natural number",
+                                                   "an unsigned integer",
                                                    "a negative number",
                                                    "a real number",
                                                    "a real number",

@@ -22,7 +22,7 @@ namespace heft::format {
 enum class PackKind : std::uint8_t {
   nil,
   boolean,
-  natural,
+  unsigned_integer,
   negative,
   real32,
   real64,
@@ -43,7 +43,7 @@ struct PackItem {
   std::int8_t extension = 0;  ///< The type of an extension.
   std::uint64_t offset = 0;   ///< Of the first byte.
   std::uint64_t payload = 0;  ///< Of the first byte after the head.
-  /// boolean: 0 or 1. natural: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items.
+  /// boolean: 0 or 1. unsigned_integer: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items.
   /// map: pairs.
   std::uint64_t number = 0;
   std::int64_t integer = 0;  ///< negative: the value.

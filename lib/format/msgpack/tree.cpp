@@ -136,7 +136,7 @@ std::uint32_t PackTree::make_container(const Frame& frame) {
 std::string_view PackTree::read_key(const Frame& frame) {
   if (frame.head.kind == PackKind::list) return keep(fmt::to_string(frame.done));
   const PackItem key = reader_.next("a key");
-  if (key.kind == PackKind::natural) return keep(fmt::to_string(key.number));
+  if (key.kind == PackKind::unsigned_integer) return keep(fmt::to_string(key.number));
   if (key.kind == PackKind::negative) return keep(fmt::to_string(key.integer));
   if (key.kind != PackKind::text)
     throw Error(ErrorCode::unsupported,
@@ -152,11 +152,11 @@ std::uint32_t PackTree::make_leaf(const PackItem& head) {
     case PackKind::nil: break;
     case PackKind::boolean:
       node.kind = NodeKind::boolean;
-      node.natural = head.number;
+      node.unsigned_integer = head.number;
       break;
-    case PackKind::natural:
+    case PackKind::unsigned_integer:
       node.kind = head.number > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
-      node.natural = head.number;
+      node.unsigned_integer = head.number;
       break;
     case PackKind::negative:
       node.kind = NodeKind::integer;
@@ -230,7 +230,7 @@ std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
   core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
   std::vector<std::int64_t> dims;
   for (std::uint64_t i = 0; i < list.number; ++i) {
-    const PackItem dim = reader_.next(PackKind::natural, "a dim");
+    const PackItem dim = reader_.next(PackKind::unsigned_integer, "a dim");
     if (dim.number > INT64_MAX)
       throw Error(ErrorCode::corrupt, fmt::format("dim {} does not fit 63 bits", dim.number), {.offset = dim.offset});
     dims.push_back(static_cast<std::int64_t>(dim.number));

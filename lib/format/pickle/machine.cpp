@@ -84,7 +84,7 @@ std::uint32_t PickleMachine::add_number(const PickleNumber& number, std::string_
   PickleValue value;
   value.kind = number.kind;
   if (number.kind == PickleKind::boolean) return number.bits ? Pickle::yes : Pickle::no;
-  value.natural = number.bits;
+  value.unsigned_integer = number.bits;
   if (number.kind == PickleKind::big_integer) {
     value.count = static_cast<std::uint32_t>(bytes.size());
     value.text = bytes.data();

@@ -29,7 +29,7 @@ enum class PickleKind : std::uint8_t {
   null,
   boolean,
   integer,      ///< Fits 64 bits signed.
-  natural,      ///< Over INT64_MAX, fits 64 bits.
+  unsigned_integer,  ///< Over INT64_MAX, fits 64 bits.
   big_integer,  ///< Neither; little-endian two's complement bytes.
   real,
   text,   ///< UTF-8.
@@ -55,7 +55,7 @@ struct PickleValue {
                              ///< call, persistent: opcode's offset.
   union {
     std::int64_t integer = 0;
-    std::uint64_t natural;
+    std::uint64_t unsigned_integer;
     double real;
     const char* text;     ///< text, big_integer
     std::uint64_t first;  ///< Containers: index in Pickle::items. call: of its CallPart's. bytes: index in blobs.

@@ -187,7 +187,7 @@ PickleNumber parse_long(std::string_view bytes) {
   if (bytes.size() > 8 || (negative && !sign_fits))
     number.kind = PickleKind::big_integer;
   else if (!sign_fits)
-    number.kind = PickleKind::natural;
+    number.kind = PickleKind::unsigned_integer;
   return number;
 }
 

@@ -14,7 +14,7 @@ namespace heft::format {
 /// not suffice.
 struct PickleNumber {
   PickleKind kind = PickleKind::integer;
-  std::uint64_t bits = 0;  ///< Two's complement, or the natural.
+  std::uint64_t bits = 0;  ///< Two's complement, or the unsigned integer.
   std::string big;         ///< Little-endian two's complement, minimal.
 };
 

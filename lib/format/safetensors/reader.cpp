@@ -203,7 +203,7 @@ void HeaderReader::shape(json::Value& value) {
   entry_.dims = static_cast<std::uint32_t>(dims.size());
   value.elements("shape", [&](json::Value& dim) {
     core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank", document_.offset(dim.at()));
-    const std::uint64_t size = dim.natural("shape");
+    const std::uint64_t size = dim.unsigned_integer("shape");
     if (size > INT64_MAX) document_.fail(ErrorCode::corrupt, fmt::format("shape: expected a dim below 2^63, found {}", size), dim.at());
     dims.push_back(static_cast<std::int64_t>(size));
     ++entry_.rank;
@@ -214,7 +214,7 @@ void HeaderReader::offsets(json::Value& value) {
   extent_.offsets_at = place(value.at());
   std::size_t count = 0;
   value.elements("data_offsets", [&](json::Value& offset) {
-    const std::uint64_t number = offset.natural("data_offsets");
+    const std::uint64_t number = offset.unsigned_integer("data_offsets");
     if (count == 0) extent_.begin = number;
     if (count == 1) extent_.end = number;
     ++count;

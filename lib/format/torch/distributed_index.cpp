@@ -63,7 +63,7 @@ class DcpIndex {
   std::uint32_t attribute(std::uint32_t object, std::string_view name) const;
   std::uint32_t require_attribute(std::uint32_t object, std::string_view name) const;
   std::vector<std::int64_t> dims(std::uint32_t value, std::string_view what) const;
-  std::uint64_t natural(std::uint32_t value, std::string_view what) const;
+  std::uint64_t unsigned_integer(std::uint32_t value, std::string_view what) const;
   std::string_view text(std::uint32_t value, std::string_view what) const;
   void read_storage(std::uint32_t dict);
   Stored read_stored(std::uint32_t key, std::uint32_t value);
@@ -115,17 +115,17 @@ std::vector<std::int64_t> DcpIndex::dims(std::uint32_t value, std::string_view w
     fail(ErrorCode::corrupt, fmt::format("expected {} as a tuple, found a value of kind {}", what, name(kind)));
   std::vector<std::int64_t> numbers;
   for (const std::uint32_t item : pickle_->children(value))
-    numbers.push_back(static_cast<std::int64_t>(natural(item, what)));
+    numbers.push_back(static_cast<std::int64_t>(unsigned_integer(item, what)));
   core::require_limit(numbers.size(), options_.limits.rank, what, "rank");
   return numbers;
 }
 
-std::uint64_t DcpIndex::natural(std::uint32_t value, std::string_view what) const {
+std::uint64_t DcpIndex::unsigned_integer(std::uint32_t value, std::string_view what) const {
   const PickleValue& number = (*pickle_)[value];
   if (number.kind != PickleKind::integer || number.integer < 0)
     fail(ErrorCode::corrupt,
          fmt::format("expected {} as an integer of 0 or more, found a value of kind {}", what, name(number.kind)));
-  return number.natural;
+  return number.unsigned_integer;
 }
 
 std::string_view DcpIndex::text(std::uint32_t value, std::string_view what) const {
@@ -149,8 +149,8 @@ Stored DcpIndex::read_stored(std::uint32_t key, std::uint32_t value) {
     catalog_.shards.push_back(files_.names().back());
   }
   stored.shard = file.index;
-  stored.begin = natural(require_attribute(value, "offset"), "the offset of a chunk");
-  stored.size = natural(require_attribute(value, "length"), "the length of a chunk");
+  stored.begin = unsigned_integer(require_attribute(value, "offset"), "the offset of a chunk");
+  stored.size = unsigned_integer(require_attribute(value, "length"), "the length of a chunk");
   const std::uint32_t transforms = attribute(value, "transform_descriptors");
   if (transforms != Pickle::absent && !pickle_->children(transforms).empty())
     fail(ErrorCode::unsupported,

@@ -60,8 +60,8 @@ std::optional<PickleValue> scalar_of(DType dtype, const std::byte* from, bool bi
     case DType::u32: value.integer = load<std::uint32_t>(from, big); return value;
     case DType::i64: value.integer = load<std::int64_t>(from, big); return value;
     case DType::u64:
-      value.natural = load<std::uint64_t>(from, big);
-      if (value.natural > INT64_MAX) value.kind = PickleKind::natural;
+      value.unsigned_integer = load<std::uint64_t>(from, big);
+      if (value.unsigned_integer > INT64_MAX) value.kind = PickleKind::unsigned_integer;
       return value;
     case DType::f32:
     case DType::f64:

@@ -18,7 +18,7 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
   switch (value.kind) {
     case PickleKind::text: return std::string(pickle.text(key));
     case PickleKind::integer: return std::to_string(value.integer);
-    case PickleKind::natural: return std::to_string(value.natural);
+    case PickleKind::unsigned_integer: return std::to_string(value.unsigned_integer);
     case PickleKind::boolean: return value.integer ? "True" : "False";
     case PickleKind::null: return "None";
     case PickleKind::real: return fmt::format("{}", value.real);

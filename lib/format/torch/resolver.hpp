@@ -71,7 +71,7 @@ class TorchResolver {
   void group_storages();
   StorageUse read_storage_id(Arguments id) const;
   std::uint32_t use_of(std::uint32_t value);
-  std::uint64_t natural(std::uint32_t value, std::string_view what) const;
+  std::uint64_t unsigned_integer(std::uint32_t value, std::string_view what) const;
   std::size_t read_dims(std::uint32_t value, std::string_view what);
   void read_layout(TorchTensor& tensor, std::uint32_t sizes, std::uint32_t strides);
   void make_tensor(std::uint32_t value, TorchTensor tensor);

@@ -58,7 +58,7 @@ class TorchTar {
   void read_views(core::Cursor& cursor);
   void read_tensors(const TarMember& member);
   void read_tensor(core::Cursor& cursor);
-  std::uint64_t natural(const Pickle& pickle, std::uint32_t value) const;
+  std::uint64_t unsigned_integer(const Pickle& pickle, std::uint32_t value) const;
 
   const core::Input& input_;
   const ReadOptions& options_;
@@ -79,15 +79,15 @@ const TarMember* TorchTar::find(std::string_view name) const {
   return nullptr;
 }
 
-std::uint64_t TorchTar::natural(const Pickle& pickle, std::uint32_t value) const {
+std::uint64_t TorchTar::unsigned_integer(const Pickle& pickle, std::uint32_t value) const {
   if (pickle.kind(value) != PickleKind::integer || pickle[value].integer < 0)
     corrupt("expected a number of 0 or more", pickle.begin);
-  return pickle[value].natural;
+  return pickle[value].unsigned_integer;
 }
 
 std::uint64_t TorchTar::read_count(core::Cursor& cursor, std::string_view what) const {
   const Pickle pickle = read_pickle(cursor, options_.limits, what);
-  const std::uint64_t count = natural(pickle, pickle.root);
+  const std::uint64_t count = unsigned_integer(pickle, pickle.root);
   core::require_limit(count, options_.limits.tensors, what, "tensors", pickle.begin);
   return count;
 }
@@ -140,8 +140,8 @@ void TorchTar::read_views(core::Cursor& cursor) {
     if (root == uses_.end() || root->second.is_view) corrupt("a view of no storage", views.begin);
     StorageUse use = root->second;
     use.is_view = true;
-    use.view_first = natural(views, parts[2]);
-    use.view_count = natural(views, parts[3]);
+    use.view_first = unsigned_integer(views, parts[2]);
+    use.view_count = unsigned_integer(views, parts[3]);
     if (!core::inside(use.view_first, use.view_count, use.count))
       corrupt("a view that reaches out of its storage", views.begin);
     if (!uses_.emplace(key_text(views, parts[0]), use).second)

@@ -52,14 +52,14 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   if (use.key.empty() || !std::all_of(use.key.begin(), use.key.end(), is_key_character) ||
       use.key.find("..") != use.key.npos)
     corrupt(fmt::format("'{}' is no plain storage key", core::escaped(use.key)));
-  use.count = natural(id[4], "the number of elements of a storage");
+  use.count = unsigned_integer(id[4], "the number of elements of a storage");
   if (id.size() < 6 || pickle_.kind(id[5]) == PickleKind::null) return use;
   const Arguments view = pickle_.children(id[5]);
   if (pickle_.kind(id[5]) != PickleKind::tuple || view.size() != 3)
     corrupt("expected a view of a storage as (key, offset, count)");
   use.is_view = true;
-  use.view_first = natural(view[1], "the offset of a view of a storage");
-  use.view_count = natural(view[2], "the number of elements of a view of a storage");
+  use.view_first = unsigned_integer(view[1], "the offset of a view of a storage");
+  use.view_count = unsigned_integer(view[2], "the number of elements of a view of a storage");
   if (!core::inside(use.view_first, use.view_count, use.count))
     corrupt(fmt::format("a view of {} elements at {} in a storage of {}", use.view_count, use.view_first, use.count));
   return use;
@@ -107,12 +107,12 @@ std::uint32_t TorchResolver::use_of(std::uint32_t value) {
 
 // ---- numbers
 
-std::uint64_t TorchResolver::natural(std::uint32_t value, std::string_view what) const {
+std::uint64_t TorchResolver::unsigned_integer(std::uint32_t value, std::string_view what) const {
   const PickleValue& number = pickle_[value];
   if (number.kind != PickleKind::integer)
     corrupt(fmt::format("expected {} as an integer, found a value of kind {}", what, name(number.kind)));
   if (number.integer < 0) corrupt(fmt::format("expected {} of 0 or more, found {}", what, number.integer));
-  return number.natural;
+  return number.unsigned_integer;
 }
 
 /// Appends the integers of a tuple to dims; how many they are.
@@ -203,7 +203,7 @@ void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, st
   tensor.dtype_name = dtype ? dtype->dtype_name : use.dtype_name;
   if (tensor.dtype == DType::unknown && tensor.dtype_name.empty())
     corrupt("a tensor of an untyped storage without a dtype");
-  tensor.first = natural(arguments[1], "the offset of a tensor");
+  tensor.first = unsigned_integer(arguments[1], "the offset of a tensor");
   read_layout(tensor, arguments[2], arguments[3]);
   if (metadata_at != 0 && arguments.size() > metadata_at) read_lazy_bits(tensor, arguments[metadata_at]);
   make_tensor(call.value, tensor);
@@ -215,7 +215,7 @@ void TorchResolver::rebuild_from_state(std::uint32_t value, const KnownGlobal& k
   TorchTensor tensor;
   tensor.use = use_of(state[0]);
   tensor.dtype = known.dtype;
-  tensor.first = natural(state[1], "the offset of a tensor");
+  tensor.first = unsigned_integer(state[1], "the offset of a tensor");
   read_layout(tensor, state[2], state[3]);
   make_tensor(value, tensor);
 }
@@ -233,7 +233,7 @@ void TorchResolver::rebuild_meta(const TorchCall& call) {
 /// Scales, zero points and axis: one number of each for every index along the axis.
 void TorchResolver::require_channels(std::uint32_t integers, std::span<const std::uint32_t, 3> quantizer) const {
   const TorchTensor& tensor = objects_.tensors[static_cast<std::size_t>(pickle_[integers].first)];
-  const std::uint64_t axis = natural(quantizer[2], "the axis of a quantizer");
+  const std::uint64_t axis = unsigned_integer(quantizer[2], "the axis of a quantizer");
   if (axis >= tensor.rank) corrupt(fmt::format("a quantizer along axis {} of a tensor of {} sizes", axis, tensor.rank));
   const std::int64_t channels = objects_.dims[tensor.dims + static_cast<std::size_t>(axis)];
   for (const std::uint32_t part : quantizer.first<2>()) {
