@@ -164,7 +164,7 @@ Command parse(int argc, const char* const* argv) {
   CLI::App app("heft: see and load model weights", "heft");
   app.set_version_flag("--version", "heft " + std::string(version()));
   app.require_subcommand(1);
-  app.footer("Exit status: 0 yes, 1 no (diff differs, verify found damage), 2 trouble, 128 + N ended by signal N.");
+  app.footer("Exit status: 0 success, 1 differences or damage found, 2 error, 128 + N ended by signal N.");
   std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand> commands;
   std::apply([&app](auto&... command) { (declare(app, command), ...); }, commands);
   try {

@@ -174,7 +174,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
   if (!replaces_its_source(report, source)) note_freshness(source, terminal);
   if (command.json) print_json(report, peak, terminal);
   else print_text(report, peak, terminal);
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

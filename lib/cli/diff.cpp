@@ -76,7 +76,7 @@ int run(const DiffCommand& command, Terminal& terminal) {
   }
   for (const Checkpoint* read : {&a, &b}) note_freshness(*read, terminal);
   terminal.out << fmt::format("{} equal, {} different, {} in one only\n", tally.equal, tally.different, alone);
-  return tally.different + alone == 0 ? yes : no;
+  return tally.different + alone == 0 ? ok : differences;
 }
 
 }  // namespace heft::cli

@@ -19,7 +19,7 @@ int run(const FormatsCommand& command, Terminal& terminal) {
   }
   constexpr Column columns[] = {{}, {}, {}, {}};
   if (!command.json) terminal.out << table(columns, rows, 0);
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

@@ -57,7 +57,7 @@ int run(const HashCommand& command, Terminal& terminal) {
   print_notes(load_notes, terminal);
   note_freshness(checkpoint, terminal);
   for (const auto& [name, digest] : digests) terminal.out << digest << "  " << core::escaped(name, SIZE_MAX) << '\n';
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

@@ -78,7 +78,7 @@ int run(const ListCommand& command, Terminal& terminal) {
   if (command.json) {
     for (const TensorView& view : views) terminal.out << json_line(view);
     if (command.notes) print_notes_line(checkpoint.notes(), terminal);
-    return yes;
+    return ok;
   }
   constexpr Column columns[] = {{}, {}, {}, {true}, {}};
   TableLayout layout(columns);
@@ -93,7 +93,7 @@ int run(const ListCommand& command, Terminal& terminal) {
   layout.fit(terminal.width);
   for (const TensorView& view : views) terminal.out << layout.line(row_of(checkpoint, view));
   print_totals(totals, checkpoint.shards().size(), terminal);
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

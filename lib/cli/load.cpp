@@ -115,7 +115,7 @@ int run(const LoadCommand& command, Terminal& terminal) {
   const Times times{open_seconds, weights.stats().seconds};
   if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(joined(checkpoint.notes(), planned.notes), weights.stats().notes), terminal);
   else print_text(weights.stats(), weights.count(), times, peak, terminal);
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

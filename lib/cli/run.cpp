@@ -13,7 +13,7 @@ namespace heft::cli {
 
 int run(const TextCommand& command, Terminal& terminal) {
   terminal.out << command.text;
-  return yes;
+  return ok;
 }
 
 int run(int argc, const char* const* argv, Terminal& raw) {
@@ -31,7 +31,7 @@ int run(int argc, const char* const* argv, Terminal& raw) {
     terminal.err << "heft: " << core::printable(error.what()) << '\n';
   }
   if (const int signal = interrupted(); signal != 0) return 128 + signal;
-  return trouble;
+  return ExitStatus::error;
 }
 
 }  // namespace heft::cli

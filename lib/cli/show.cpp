@@ -73,7 +73,7 @@ int run(const ShowCommand& command, Terminal& terminal) {
   else print_text(view, tensor, statistics, command.head.value_or(64), terminal);
   if (quantizer && !command.json)
     terminal.out << words_of(*quantizer) << ": a value is (integer - zero point) * scale\n";
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

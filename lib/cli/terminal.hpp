@@ -11,9 +11,9 @@ namespace heft::cli {
 
 /// Exit status of every command; 128 + N after signal N, as a shell reports it, when the command ended in good order.
 enum ExitStatus : int {
-  yes = 0,      ///< Done; equal; sound.
-  no = 1,       ///< `diff` found differences, `verify` found damage.
-  trouble = 2,  ///< An error, said in one line on the error stream.
+  ok = 0,           ///< Success: done, equal, undamaged.
+  differences = 1,  ///< `diff` found differences, `verify` found damage.
+  error = 2,        ///< An error, reported in one line on the error stream.
 };
 
 /// The streams of a run. Tests give it string streams; main() gives it the process's own.

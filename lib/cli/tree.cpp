@@ -211,7 +211,7 @@ int run(const TreeCommand& command, Terminal& terminal) {
   else print_text(root, depth, sheet);
   print_notes(sheet.notes(), terminal);
   if (command.notes) print_notes_line(joined(checkpoint.notes(), sheet.notes()), terminal);
-  return yes;
+  return ok;
 }
 
 }  // namespace heft::cli

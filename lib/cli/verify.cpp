@@ -108,7 +108,7 @@ int verdict(const Findings& findings, std::span<const std::string> notes, const 
     terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n", damaged ? "damaged" : "sound",
                                 findings.tensors, findings.non_finite, findings.checksums,
                                 findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "");
-  return damaged ? no : yes;
+  return damaged ? differences : ok;
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ int run(const VerifyCommand& command, Terminal& terminal) {
     terminal.err << "heft: " << error.what() << '\n';
     if (command.json) terminal.out << fmt::format("{{\"sound\":false,\"error\":{}}}\n", json_text(error.what()));
     else terminal.out << "damaged\n";
-    return no;
+    return differences;
   }
 }
 

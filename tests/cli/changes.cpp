@@ -54,7 +54,7 @@ using Command = std::function<std::pair<CliRun, std::string>(const Scene&)>;
 
 // `status` is that of an undisturbed run. Before call number `before` the file is not open yet, or its identity not
 // recorded.
-void sweep(const Command& command, int status = heft::cli::yes, std::uint64_t before = before_identity) {
+void sweep(const Command& command, int status = heft::cli::ok, std::uint64_t before = before_identity) {
   const Scene scene;
   scene.reset(1001);
   const auto [of_new, new_result] = command(scene);
@@ -117,7 +117,7 @@ TEST_CASE("changes: convert writes one model or none, and notes what was replace
   sweep([](const Scene& scene) {
     const fs::path to = scene.folder.path() / "converted.npz";
     CliRun run = test::heft_command({"convert", scene.path.string(), to.string()});
-    CHECK(fs::exists(to) == (run.status == heft::cli::yes));
+    CHECK(fs::exists(to) == (run.status == heft::cli::ok));
     std::string written = fs::exists(to) ? test::content_of(to) : std::string();
     fs::remove(to);
     return std::pair(std::move(run), std::move(written));
