@@ -15,7 +15,7 @@ namespace {
 // Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million
 // spaces.
 constexpr std::size_t max_indented_level = 40;
-constexpr std::size_t most_scalars = 16;  // children of a container without tensors, in text; the root shows all
+constexpr std::size_t max_scalars = 16;  // children of a container without tensors, in text; the root shows all
 
 bool is_container(const Record& record) {
   return record.kind() == RecordKind::list || record.kind() == RecordKind::map || record.kind() == RecordKind::opaque;
@@ -65,7 +65,7 @@ struct Frame {
 };
 
 // Python's integers have no bounds, nor have JSON's. Past this many bytes one is shown as bytes: its digits would take long.
-constexpr std::uint64_t longest_integer = 1024;
+constexpr std::uint64_t max_decimal_bytes = 1024;
 
 std::string json_integer(const Record& record) {
   try {
@@ -79,7 +79,7 @@ std::string json_integer(const Record& record) {
     if (error.code() != ErrorCode::out_of_range) throw;
   }
   const Bytes bytes = record.bytes();
-  return bytes.size_bytes() <= longest_integer ? decimal(bytes.span()) : json_bytes(bytes.span());
+  return bytes.size_bytes() <= max_decimal_bytes ? decimal(bytes.span()) : json_bytes(bytes.span());
 }
 
 std::string json_scalar(const Record& record) {
@@ -167,7 +167,7 @@ std::string text_line(const Record& record) {
   return json_scalar(record);
 }
 
-std::size_t children_shown(const Record& record) { return record.tensor_count() > 0 ? record.count() : std::min(record.count(), most_scalars); }
+std::size_t children_shown(const Record& record) { return record.tensor_count() > 0 ? record.count() : std::min(record.count(), max_scalars); }
 
 std::string indent_of(std::size_t level) {
   if (level <= max_indented_level) return std::string(2 * level, ' ');

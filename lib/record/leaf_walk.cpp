@@ -31,7 +31,7 @@ LeafWalk::LeafWalk(const Record& root, std::string path, std::function<bool(cons
     : left_{{{std::move(path), root}, 0}},
       prune_(std::move(prune)),
       visits_left_(limits_of(root).record_visits),
-      most_depth_(limits_of(root).record_depth) {}
+      max_depth_(limits_of(root).record_depth) {}
 
 bool LeafWalk::next(Leaf& into) {
   while (!left_.empty()) {
@@ -41,7 +41,7 @@ bool LeafWalk::next(Leaf& into) {
     if (prune_ && prune_(into.path)) continue;
     const std::size_t count = is_container(into.record) ? into.record.count() : 0;
     if (count == 0) return true;
-    if (step.depth == most_depth_ || visits_left_ < count) {
+    if (step.depth == max_depth_ || visits_left_ < count) {
       was_cut_ = true;
       continue;
     }

@@ -41,7 +41,7 @@ class LeafWalk {
   std::vector<Step> left_;
   std::function<bool(const std::string&)> prune_;
   std::uint64_t visits_left_;
-  std::uint64_t most_depth_;
+  std::uint64_t max_depth_;
   bool was_cut_ = false;
 };
 

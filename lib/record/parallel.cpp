@@ -11,7 +11,7 @@
 namespace heft::record {
 namespace {
 
-constexpr std::size_t most_threads = 8;
+constexpr std::size_t max_threads = 8;
 constexpr std::size_t steps_per_thread = 8;  // fewer are not worth starting a thread for
 
 class Steps {
@@ -54,7 +54,7 @@ void in_parallel(std::size_t count, const std::function<void(std::size_t)>& step
   Steps steps(count, step);
   {
     std::vector<std::jthread> helpers;
-    const std::size_t threads = std::min({most_threads, count / steps_per_thread, std::size_t{std::thread::hardware_concurrency()}});
+    const std::size_t threads = std::min({max_threads, count / steps_per_thread, std::size_t{std::thread::hardware_concurrency()}});
     try {
       while (helpers.size() + 1 < threads) helpers.emplace_back([&steps] { steps.work(); });
     } catch (const std::system_error&) {

@@ -9,10 +9,10 @@
 namespace heft::test {
 namespace {
 
-constexpr std::uint64_t most_bytes_summed = 1u << 20;
+constexpr std::uint64_t max_bytes_summed = 1u << 20;
 
 std::uint32_t checksum_of(const format::Payload& payload, std::uint64_t file_size) {
-  if (file_size > most_bytes_summed) return 0;
+  if (file_size > max_bytes_summed) return 0;
   const std::string bytes(payload.size, static_cast<char>(payload.tensor));
   return format::crc32(std::as_bytes(std::span(bytes)), payload.crc_seed);
 }

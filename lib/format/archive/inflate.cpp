@@ -16,7 +16,7 @@ namespace heft::format {
 namespace {
 
 // What one symbol of a deflate stream writes at most: a stored block.
-constexpr std::uint64_t longest_step = 65535;
+constexpr std::uint64_t max_step = 65535;
 
 struct FreeDecompressor {
   void operator()(libdeflate_decompressor* decompressor) const noexcept { libdeflate_free_decompressor(decompressor); }
@@ -74,19 +74,19 @@ Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std:
 
 std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept {
   // Incompressible data grow by 5 bytes a stored block, which zlib makes of no less than 16 KiB.
-  const std::uint64_t plain = wanted + longest_step;
+  const std::uint64_t plain = wanted + max_step;
   return plain + plain / 1024 + 1024;
 }
 
 Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, std::uint64_t full_size,
                     std::string_view what) {
-  const std::uint64_t room = full_size - wanted > longest_step ? wanted + longest_step : full_size;
+  const std::uint64_t room = full_size - wanted > max_step ? wanted + max_step : full_size;
   const std::shared_ptr<std::byte[]> memory = allocate(room, what);
   std::size_t written = 0;
   const libdeflate_result result = libdeflate_deflate_decompress(make_decompressor().get(), deflated.data(),
                                                                  deflated.size(), memory.get(), room, &written);
   // Out of room means that all steps before the last were written, in order.
-  if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size) written = room - longest_step;
+  if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size) written = room - max_step;
   else if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
   if (written < wanted) corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds fewer", full_size));
   return Bytes({memory.get(), static_cast<std::size_t>(wanted)}, memory);

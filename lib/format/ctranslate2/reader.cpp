@@ -28,8 +28,8 @@ namespace {
 
 constexpr std::uint32_t newest_version = 6;
 constexpr std::uint64_t head_chunk_bytes = 512;  // of a variable: the data are skipped
-constexpr std::uint64_t least_variable_bytes = 9;
-constexpr std::uint64_t least_alias_bytes = 6;
+constexpr std::uint64_t min_variable_bytes = 9;
+constexpr std::uint64_t min_alias_bytes = 6;
 
 // By type number, from version 4 on.
 constexpr DType types[] = {DType::f32, DType::i8, DType::i16, DType::i32, DType::f16, DType::bf16};
@@ -69,7 +69,7 @@ class Reader {
   void read_dims(TensorEntry& variable);
   std::uint64_t read_type(TensorEntry& variable);
   std::string_view read_string(std::string_view what);
-  std::uint64_t read_count(std::uint64_t least_bytes, std::string_view what);
+  std::uint64_t read_count(std::uint64_t min_bytes, std::string_view what);
   [[noreturn]] void fail(const TensorEntry& variable, std::string sentence) const;
 
   core::Cursor cursor_;
@@ -103,7 +103,7 @@ void Reader::read_metadata() {
 }
 
 void Reader::read_variables() {
-  const std::uint64_t count = read_count(least_variable_bytes, "variables");
+  const std::uint64_t count = read_count(min_variable_bytes, "variables");
   for (std::uint64_t i = 0; i < count; ++i) catalog_.tensors.push_back(read_variable());
 }
 
@@ -155,7 +155,7 @@ std::uint64_t Reader::read_type(TensorEntry& variable) {
 
 // An alias is a second name of a variable's bytes.
 void Reader::read_aliases() {
-  const std::uint64_t count = read_count(least_alias_bytes, "aliases");
+  const std::uint64_t count = read_count(min_alias_bytes, "aliases");
   if (count == 0) return;
   std::vector<TensorEntry> variables(catalog_.tensors.begin(), catalog_.tensors.end());
   std::ranges::sort(variables, {}, &TensorEntry::name);
@@ -183,10 +183,10 @@ std::string_view Reader::read_string(std::string_view what) {
   return text.substr(0, text.size() - 1);
 }
 
-std::uint64_t Reader::read_count(std::uint64_t least_bytes, std::string_view what) {
+std::uint64_t Reader::read_count(std::uint64_t min_bytes, std::string_view what) {
   const std::uint64_t at = cursor_.offset();
   const auto count = cursor_.little<std::uint32_t>(what);
-  core::require_inside(0, count * least_bytes, cursor_.remaining(), what);
+  core::require_inside(0, count * min_bytes, cursor_.remaining(), what);
   core::require_limit(count + catalog_.tensors.size(), limits_.tensors, what, "tensors", at);
   return count;
 }

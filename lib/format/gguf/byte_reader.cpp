@@ -15,17 +15,17 @@ std::string_view ByteReader::name(std::string_view what) {
   return name;
 }
 
-std::uint64_t ByteReader::count(std::uint64_t least_bytes, std::string_view what) {
+std::uint64_t ByteReader::count(std::uint64_t min_bytes, std::string_view what) {
   const std::uint64_t declared = length(what);
-  require_room(declared, least_bytes, what);
+  require_room(declared, min_bytes, what);
   return declared;
 }
 
-void ByteReader::require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const {
-  if (count <= cursor_.remaining() / least_bytes) return;
+void ByteReader::require_room(std::uint64_t count, std::uint64_t min_bytes, std::string_view what) const {
+  if (count <= cursor_.remaining() / min_bytes) return;
   throw Error(ErrorCode::corrupt,
               fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an incomplete download, or damaged", what, count,
-                          cursor_.remaining() / least_bytes, cursor_.remaining(), least_bytes),
+                          cursor_.remaining() / min_bytes, cursor_.remaining(), min_bytes),
               {.offset = offset()});
 }
 

@@ -62,10 +62,10 @@ class ByteReader {
   /// A key or a tensor's name. Files of 2023 ended them with NULs; a NUL inside would be another name to a reader in C.
   std::string_view name(std::string_view what);
 
-  /// A declared count of items that take at least `least_bytes` each. Throws Error{corrupt} when so many cannot follow.
-  std::uint64_t count(std::uint64_t least_bytes, std::string_view what);
+  /// A declared count of items that take at least `min_bytes` each. Throws Error{corrupt} when so many cannot follow.
+  std::uint64_t count(std::uint64_t min_bytes, std::string_view what);
   /// The same for a count that was read before.
-  void require_room(std::uint64_t count, std::uint64_t least_bytes, std::string_view what) const;
+  void require_room(std::uint64_t count, std::uint64_t min_bytes, std::string_view what) const;
 
  private:
   [[noreturn]] void refuse_string(std::uint64_t size, std::string_view what) const;

@@ -26,7 +26,7 @@ namespace {
 constexpr std::string_view suffix = ".npy";
 constexpr std::uint64_t head_chunk_bytes = 512;
 constexpr std::uint64_t max_noted = 8;
-constexpr std::uint64_t longest_prefix_of_header = 12;  // magic, version, length
+constexpr std::uint64_t max_header_prefix_bytes = 12;  // magic, version, length
 
 /// The name in the first local header ends in .npy. Other zips are other formats'.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
@@ -143,7 +143,7 @@ TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name)
 }
 
 Bytes Reader::first_bytes(const ZipEntry& entry) const {
-  const std::uint64_t wanted = std::min(core::add_or_throw(limits_.npy_header_bytes, longest_prefix_of_header, "npy_header_bytes"), entry.full_size);
+  const std::uint64_t wanted = std::min(core::add_or_throw(limits_.npy_header_bytes, max_header_prefix_bytes, "npy_header_bytes"), entry.full_size);
   const Bytes deflated = input_.read(entry.data, std::min(entry.size, deflated_bytes_for(wanted)));
   return inflate_first(deflated.span(), wanted, entry.full_size, entry.name);
 }
