@@ -1,4 +1,4 @@
-// format/formats.hpp: every format's descriptor, declared from the one list in formats.inc.
+// format/formats.hpp: declarations of every format's descriptor, generated from the list in formats.inc.
 #pragma once
 
 #include "format/format.hpp"

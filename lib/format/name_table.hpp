@@ -1,4 +1,4 @@
-// format/name_table.hpp: finds out which names were met before, in linear time whatever the names are.
+// format/name_table.hpp: a set of names in order of insertion, with lookup in constant time for any names.
 #pragma once
 
 #include <cstddef>
@@ -12,21 +12,21 @@
 
 namespace heft::format {
 
-/// Names in the order in which they were first met. The table keeps views, not copies.
+/// Names in the order of their first insertion. The table keeps views, not copies.
 class NameTable {
   [[nodiscard]] auto name_of() const noexcept {
     return [this](std::uint32_t number) { return names_[number]; };
   }
 
  public:
-  /// `expected` names fit without growing; a guess is good enough.
+  /// Reserves memory for `expected` names; more can be added.
   explicit NameTable(std::size_t expected = 0) : places_(expected) { names_.reserve(expected); }
 
   struct Place {
-    std::uint32_t index;  ///< The name's number: how many other names were met before it.
-    bool fresh;           ///< It was not there.
+    std::uint32_t index;  ///< Number of distinct names added before this one.
+    bool fresh;           ///< True if this call added the name.
   };
-  /// Looks `name` up and adds it if it is not there. Holds up to 2^31 names.
+  /// Returns the place of `name`, and adds it if it is new. Holds up to 2^31 names.
   Place add(std::string_view name) {
     const std::uint32_t known = places_.add(name, name_of());
     if (known != places_.none) return {known, false};

@@ -1,4 +1,4 @@
-// format/range_checks.hpp: the checks that every format with named byte ranges needs: one name, one place.
+// format/range_checks.hpp: checks for formats with named byte ranges: unique names and disjoint ranges.
 #pragma once
 
 #include <optional>
@@ -10,28 +10,29 @@
 
 namespace heft::format {
 
-/// A name that is there more than once, or nothing. By sorting: names chosen to collide in a hash table cost nothing here.
+/// Returns a name that occurs more than once, or nothing. Sorts the names, so that names chosen to collide in a hash
+/// table do not slow it down.
 std::optional<std::string_view> duplicate(std::vector<std::string_view> names);
 
-/// Throws Error{ambiguous} when two tensors have one name.
+/// Throws Error{ambiguous} if two tensors have the same name.
 void require_unique_names(std::span<const TensorEntry> tensors);
 
 /// The same for the Catalog's tensors and values together.
 void require_unique_names(const Catalog& catalog);
 
-/// The Catalog's order, see sort_by_place().
+/// Returns true if `a` comes before `b` in the Catalog's order, see sort_by_place().
 bool comes_before(const TensorEntry& a, const TensorEntry& b) noexcept;
 
-/// Puts tensors in the Catalog's order: by member and begin; of those that begin together the empty ones first, then by
-/// name.
+/// Sorts tensors into the Catalog's order: by member and offset; at equal offsets the empty ones first, then by name.
 void sort_by_place(std::span<TensorEntry> tensors);
 
-/// Throws Error{ambiguous} when two tensors share a byte. Wants the Catalog's order; tensors of 0 bytes lie nowhere.
+/// Throws Error{ambiguous} if the byte ranges of two tensors overlap; tensors of 0 bytes are ignored. Requires the
+/// Catalog's order.
 void require_disjoint(std::span<const TensorEntry> tensors);
 
-/// The checks at open of a dtype that heft has no row for, whose bytes nothing but the file counts: a tensor with
-/// elements has bytes, a tensor without elements has none. Throws Error{corrupt} with the tensor and `offset`, where
-/// the file declares it. The shape has passed require_shape().
+/// Checks a tensor of a dtype that heft does not know, whose size only the file declares: a tensor with elements must
+/// have bytes, a tensor without elements must have none. Throws Error{corrupt} with the tensor and `offset`, where the
+/// file declares it. Requires a shape that has passed require_shape().
 void require_raw_bytes(const Catalog& catalog, const TensorEntry& tensor, std::uint64_t offset);
 
 }  // namespace heft::format

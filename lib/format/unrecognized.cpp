@@ -25,13 +25,14 @@ std::string small_letters(std::string_view text) {
   return small;
 }
 
-/// Without white space around it.
+/// Returns `text` without leading and trailing white space.
 std::string_view trimmed(std::string_view text) noexcept {
   text.remove_prefix(std::min(text.find_first_not_of(white_space), text.size()));
   return text.substr(0, text.find_last_not_of(white_space) + 1);
 }
 
-/// UTF-8 without control characters but white space and terminals' escapes. The last character may be cut off where the head ends.
+/// Returns true for UTF-8 whose only control characters are white space and terminal escapes. The last character can be
+/// incomplete, because the head ends anywhere.
 bool is_text(std::string_view head) noexcept {
   const bool printable = std::ranges::all_of(head, [](char c) {
     return static_cast<unsigned char>(c) >= 0x20 ? c != 0x7F : c == escape || white_space.find(c) != white_space.npos;
@@ -41,7 +42,7 @@ bool is_text(std::string_view head) noexcept {
   return false;
 }
 
-/// The title of a web page, or an empty text.
+/// Returns the title of a web page, or an empty text.
 std::string_view title(std::string_view page, const std::string& small) {
   const std::size_t tag = small.find("<title");
   const std::size_t start = tag == small.npos ? tag : small.find('>', tag);
@@ -51,7 +52,7 @@ std::string_view title(std::string_view page, const std::string& small) {
 
 std::string quoted(std::string_view line) { return fmt::format("'{}'", core::escaped(trimmed(line), max_quoted)); }
 
-/// What the text is and its title or first line.
+/// Returns the kind of the text and its title or first line.
 std::string kind_of_text(std::string_view text) {
   if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   text = trimmed(text);

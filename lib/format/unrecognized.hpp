@@ -1,4 +1,4 @@
-// format/unrecognized.hpp: what to say of a file that is of no format heft knows.
+// format/unrecognized.hpp: the error for a file of an unknown format.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,8 @@
 
 namespace heft::format {
 
-/// Throws Error{unrecognized} with what the first bytes are: nothing, zeros, a web page, XML, JSON, other text (with its title or first
-/// line), or else the bytes themselves; and what to do.
+/// Throws Error{unrecognized}. The message describes the first bytes (none, zeros, a web page, XML, JSON or other text
+/// with its title or first line, else the bytes in hexadecimal) and contains advice.
 [[noreturn]] void refuse_unknown(std::span<const std::byte> head, std::uint64_t file_size);
 
 }  // namespace heft::format

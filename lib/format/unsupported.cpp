@@ -1,9 +1,9 @@
-// format/unsupported.cpp: files that are known by their first bytes and not read: each is refused by its name, with what to
-// do instead.
+// format/unsupported.cpp: formats that heft recognizes by their first bytes but does not read. The error contains the
+// name of the format and advice.
 //
-// A row claims a file only by a signature that no format heft reads can begin with, so the place of the row in the list
-// does not matter for them. Where there is no magic (the protobuf messages of ONNX and TensorFlow), several fields must
-// be what their writers put there.
+// A row matches only a signature with which no supported format can start, so the order of the rows does not matter.
+// Where there is no magic (the protobuf messages of ONNX and TensorFlow), several fields must have the values that
+// their writers put there.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -34,9 +34,9 @@ struct Head {
 };
 
 // ---- protobuf ----
-// A field is a tag (number << 3 | wire type) and a varint, or a tag, a varint length and that many bytes.
+// A field is a tag (number << 3 | wire type) followed by a varint, or by a varint length and that many bytes.
 
-/// The varint at `at`, which is moved past it; false when it is none or ends outside the head.
+/// Reads the varint at `at` and moves `at` past it. Returns false if there is none or it ends outside the head.
 bool take_varint(const Head& head, std::size_t& at, std::uint64_t& value) noexcept {
   value = 0;
   for (unsigned shift = 0; shift < 63; shift += 7) {
@@ -48,8 +48,8 @@ bool take_varint(const Head& head, std::size_t& at, std::uint64_t& value) noexce
   return false;
 }
 
-/// The bytes of the field with that tag at `at`, which is moved past them; false when another is there or they do not
-/// fit the head.
+/// Reads the bytes of the field with that tag at `at` and moves `at` past them. Returns false if another field is there
+/// or the bytes end outside the head.
 bool take_field(const Head& head, std::size_t& at, int tag, std::string_view& value) noexcept {
   std::uint64_t size = 0;
   if (head.at(at) != tag || !take_varint(head, ++at, size) || at > head.bytes.size() || size > head.bytes.size() - at)
@@ -73,7 +73,8 @@ constexpr std::string_view hdf5_magic = "\x89HDF\r\n\x1A\n";
 
 bool is_hdf5(const Head& head) noexcept { return head.has(0, hdf5_magic); }
 
-/// Behind what a user put in front: the superblock lies at a power of two from 512 on, where any file may have payload.
+/// HDF5 with a user block in front: the superblock lies at 512 or a higher power of two, where other files can have
+/// payload.
 bool is_hdf5_behind(const Head& head) noexcept {
   return head.has(512, hdf5_magic) || head.has(1024, hdf5_magic) || head.has(2048, hdf5_magic);
 }
@@ -82,7 +83,7 @@ bool is_hdf5_behind(const Head& head) noexcept {
 bool is_executorch(const Head& head) noexcept { return head.has(4, "FT01") && head.has(8, "FH01"); }
 bool is_tflite(const Head& head) noexcept { return head.has(4, "TFL3"); }
 
-/// The name in a zip's first local header; empty when this is no zip.
+/// Returns the name in a zip's first local header; empty if this is not a zip.
 std::string_view first_zip_name(const Head& head) noexcept {
   constexpr std::size_t size_at = 26;
   constexpr std::size_t name_at = 30;
@@ -107,7 +108,7 @@ bool is_onnx(const Head& head) noexcept {
   return at < head.bytes.size() && tags_after_name.find(head.bytes[at]) != std::string_view::npos;
 }
 
-/// SavedModel: schema version 1, then a MetaGraphDef that ends in the file and begins with its meta_info_def.
+/// SavedModel: schema version 1, then a MetaGraphDef that ends in the file and starts with its meta_info_def.
 bool is_saved_model(const Head& head) noexcept {
   std::size_t at = 3;
   std::uint64_t size = 0;
@@ -115,7 +116,7 @@ bool is_saved_model(const Head& head) noexcept {
          size <= head.file_size - at && head.at(at) == 0x0A;
 }
 
-/// GraphDef: a NodeDef that begins with its name and its op, which is CamelCase.
+/// GraphDef: a NodeDef that starts with its name and its op, which is CamelCase.
 bool is_graph(const Head& head) noexcept {
   std::size_t at = 1;
   std::uint64_t size = 0;
@@ -125,8 +126,8 @@ bool is_graph(const Head& head) noexcept {
          op[0] >= 'A' && op[0] <= 'Z';
 }
 
-/// A checkpoint's index: a table whose first key is empty and whose first value begins with num_shards, then the
-/// version.
+/// The index of a TensorFlow checkpoint: a table whose first key is empty and whose first value starts with num_shards,
+/// then the version.
 bool is_tensor_bundle(const Head& head) noexcept {
   if (head.at(0) != 0 || head.at(1) != 0 || head.at(2) < 6 || head.at(2) > 32 || head.at(3) != 0x08) return false;
   std::size_t at = 4;
@@ -141,7 +142,7 @@ struct Row {
   bool (*matches)(const Head&) noexcept;
 };
 
-/// The header of zlib's stream, which has a checksum but two bytes only.
+/// The header of a zlib stream: two bytes, of which the second contains a check value.
 bool is_zlib(const Head& head) noexcept {
   return head.at(0) == 0x78 && (head.at(1) == 0x01 || head.at(1) == 0x5E || head.at(1) == 0x9C || head.at(1) == 0xDA);
 }
@@ -153,7 +154,7 @@ bool is_lzma(const Head& head) noexcept {
   return window >= 4096 && std::has_single_bit(window) && (head.has(5, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF") || head.has(10, std::string_view("\0\0\0", 3)));
 }
 
-/// By the first bytes of the file.
+/// Signatures in the first bytes of the file.
 constexpr Row sure_rows[] = {
     {"a ggml file of before GGUF (ggml, ggmf, ggjt or ggla)",
      "convert it with llama.cpp's convert_llama_ggml_to_gguf.py", is_ggml},
@@ -187,7 +188,7 @@ constexpr Row sure_rows[] = {
     {"ONNX", "save the initializers with onnx.numpy_helper as safetensors or .npz, or the original model", is_onnx},
 };
 
-/// By bytes that lie where files of any other format may have theirs.
+/// Signatures at places where files of any other format can have the same bytes by chance.
 constexpr Row weak_rows[] = {
     {"HDF5 (Keras .h5, older NetCDF)", "load it with Keras or h5py and save the arrays as safetensors or .npz",
      is_hdf5_behind},

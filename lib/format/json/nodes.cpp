@@ -15,7 +15,7 @@
 namespace heft::format {
 namespace {
 
-// Any JSON value as a node. Recursion is bounded by Limits::json_depth.
+// Converts JSON values to nodes. Recursion is bounded by Limits::json_depth.
 class NodeMaker {
  public:
   NodeMaker(json::Document& document, std::string_view what, Catalog& catalog) : document_(document), what_(what), catalog_(catalog) {}

@@ -10,14 +10,14 @@
 namespace heft::format::json {
 namespace {
 
-// skip() recurses, so that a caller who raises Limits::json_depth beyond reason must not be able to overflow the stack.
+// Caps Limits::json_depth: skip() recurses, and a very large limit would overflow the stack.
 constexpr std::uint64_t deepest = 512;
 
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
 const char* digits_from(const char* at, const char* end) noexcept { return std::find_if_not(at, end, is_digit); }
 
-// The end of the number at `at` by the grammar of RFC 8259, or `at` when there is none.
+// Returns the end of the number at `at` by the grammar of RFC 8259, or `at` if there is none.
 const char* number_end(const char* at, const char* end) noexcept {
   const char* from = at;
   if (at < end && *at == '-') ++at;
@@ -73,7 +73,7 @@ std::string Document::found(const char* at) const {
   return core::escaped({at, static_cast<std::size_t>(to - at)}, 40);
 }
 
-// A string with escapes or with characters beyond ASCII, read on from at_; or one that is not well-formed.
+// Reads the rest, from at_, of a string that has escapes or characters beyond ASCII, or is malformed.
 std::string_view Document::string_with_more_than_ascii(const char* from) {
   const char* opening = from - 1;
   bool escapes = false;
@@ -90,14 +90,14 @@ std::string_view Document::string_with_more_than_ascii(const char* from) {
     from = at_;
   }
   out.append(from, at_);
-  // Escapes give well-formed UTF-8 only, so that this finds what was in the text.
+  // Decoded escapes are always valid UTF-8, so an error here comes from bytes of the text.
   if (!core::is_utf8(out)) fail(ErrorCode::corrupt, "malformed JSON: a string is not UTF-8", opening);
   const std::string_view plain(from, static_cast<std::size_t>(at_ - from));
   ++at_;
   return escapes ? unescaped_.store(out) : plain;
 }
 
-// One escape, from its backslash.
+// Decodes one escape, starting at its backslash.
 void Document::unescape(std::string& out) {
   constexpr std::string_view letters = "\"\\/bfnrt";
   constexpr std::string_view meanings = "\"\\/\b\f\n\r\t";
@@ -158,7 +158,7 @@ Number Value::number(std::string_view what) {
   return real;
 }
 
-// Twenty digits or more: they may not fit.
+// Reads a number of twenty digits or more, which can be over 64 bits.
 std::uint64_t Value::long_natural(std::string_view what, const char* end) const {
   std::uint64_t number = 0;
   if (std::from_chars(at_, end, number).ec != std::errc()) mismatch(what, natural_words);

@@ -1,10 +1,13 @@
-// format/json/reader.hpp: JSON as formats meet it: bounded, strict, read once from begin to end, every finding with its byte offset.
+// format/json/reader.hpp: a strict, bounded JSON parser that reads the text once, front to back. Errors contain the
+// byte offset.
 //
-// Strict means RFC 8259 and nothing more: no comments, trailing commas, NaN, leading zeros, byte order mark, control characters in strings,
-// invalid UTF-8, unpaired surrogates or bytes after the end. What a caller does not want is read all the same: Value::skip().
+// Strict means RFC 8259 and nothing more: no comments, trailing commas, NaN, leading zeros, byte order mark, control
+// characters in strings, invalid UTF-8, unpaired surrogates or bytes after the end. Values that the caller does not
+// need are checked too: Value::skip().
 //
-// A general parser builds an index or a tree first and then walks it. Headers of weights are one flat shape repeated 100,000 times, and their
-// reading is most of what opening a checkpoint costs; so here the text itself is walked, and a string without escapes is a view of it.
+// A general parser builds an index or a tree and then walks it. The header of a weight file repeats one flat shape up
+// to 100,000 times, and parsing it is most of the time of opening a checkpoint. So this parser walks the text itself,
+// and a string without escapes is a view of the text.
 #pragma once
 
 #include <cstddef>
@@ -22,12 +25,12 @@
 
 namespace heft::format::json {
 
-/// A string without its escapes, and where it stands. Valid as long as the Document.
+/// A string with its escapes decoded, and its place. Valid while the Document lives.
 struct Key {
   std::string_view text;
   const char* at = nullptr;  ///< Its opening quote in the text.
 
-  /// text == literal, without a call for literals as short as members' names are.
+  /// Returns text == literal. Inline, because members' names are short literals.
   template <std::size_t size>
   [[nodiscard]] bool is(const char (&literal)[size]) const noexcept {
     return text.size() == size - 1 && std::memcmp(text.data(), literal, size - 1) == 0;
@@ -36,37 +39,38 @@ struct Key {
 
 enum class Kind : std::uint8_t { object, list, text, number, boolean, null };
 
-/// Exact where it is an integer of 64 bits, else the nearest double.
+/// A number: exact if it is an integer of 64 bits, else the nearest double.
 using Number = std::variant<std::int64_t, std::uint64_t, double>;
 
 class Document;
 
-/// A value that is about to be read. Valid inside the callback that it is given to, which must read it with exactly one call.
-/// `what` names it in errors: "shape: expected a list, found 3". Every call throws Error{corrupt} when the text is not what it reads.
+/// A value that has not been read yet. Valid inside the callback that receives it, which must read it with exactly one
+/// call. `what` names the value in errors: "shape: expected a list, found 3". Every call throws Error{corrupt} if the
+/// text is malformed or has another kind of value.
 class Value {
  public:
   inline Value(Document& document, std::uint32_t depth) noexcept;
 
-  /// Where the value begins: for Document::fail() and Document::offset().
+  /// Returns the start of the value, for Document::fail() and Document::offset().
   [[nodiscard]] const char* at() const noexcept { return at_; }
-  /// What the first character promises; reading may still find it malformed.
+  /// Returns the kind that the first character implies; the value can still be malformed.
   [[nodiscard]] Kind kind(std::string_view what) const;
 
-  /// Calls each(const Key&, Value&) for every member of an object, in order; duplicates are the caller's to judge.
+  /// Calls each(const Key&, Value&) for every member of an object, in order. The caller checks for duplicates.
   template <class Each>
   void members(std::string_view what, Each&& each);
   /// Calls each(Value&) for every element of a list.
   template <class Each>
   void elements(std::string_view what, Each&& each);
-  /// A string without its escapes. Valid as long as the Document.
+  /// Returns a string with its escapes decoded. Valid while the Document lives.
   inline std::string_view text(std::string_view what);
-  /// An integer from 0 to 2^64 - 1, written as digits only: "1e1", "2.0", "-0" and "-1" are refused.
+  /// Returns an integer from 0 to 2^64 - 1, written as digits only: "1e1", "2.0", "-0" and "-1" are refused.
   inline std::uint64_t unsigned_integer(std::string_view what);
-  /// Any number that a double can hold.
+  /// Returns any number that fits a double.
   Number number(std::string_view what);
   bool boolean(std::string_view what);
   void null(std::string_view what);
-  /// Reads any value and forgets it.
+  /// Reads and checks any value and discards it.
   void skip(std::string_view what);
 
  private:
@@ -82,10 +86,10 @@ class Value {
   const char* at_;
 };
 
-/// A text that is one object, and how far it has been read.
+/// A text that is one JSON object, and the position that reading has reached.
 class Document {
  public:
-  /// `offset` is that of the text in the file. `limits` must outlive the document.
+  /// `offset` is the offset of the text in the file. `limits` must outlive the document.
   Document(Bytes text, std::uint64_t offset, const Limits& limits) noexcept;
   Document(const Document&) = delete;
   Document& operator=(const Document&) = delete;
@@ -94,14 +98,14 @@ class Document {
   template <class Each>
   void members(Each&& each);
 
-  /// Byte offset in the file of a place in the text.
+  /// Returns the offset in the file of a place in the text.
   [[nodiscard]] std::uint64_t offset(const char* at) const noexcept { return offset_ + static_cast<std::uint64_t>(at - begin_); }
   [[noreturn]] void fail(ErrorCode code, std::string sentence, const char* at) const;
 
  private:
   friend class Value;
 
-  // The next character, or NUL at the end, where none of the grammar's is.
+  // Returns the next character, or NUL at the end; no token starts with NUL.
   [[nodiscard]] char peek() const noexcept { return at_ < end_ ? *at_ : '\0'; }
   bool take(char wanted) noexcept {
     if (peek() != wanted) return false;
@@ -112,7 +116,8 @@ class Document {
     if (at_ < end_ && static_cast<unsigned char>(*at_) > ' ') [[likely]] return;
     while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
   }
-  // Past the separator of two members or elements; false at the closing bracket, which is consumed.
+  // Consumes the comma between two members or elements and returns true, or consumes the closing bracket and returns
+  // false.
   bool more(char closing) {
     space();
     if (take(',')) {

@@ -1,4 +1,5 @@
-// format/json/swar.hpp: eight characters of a text at a time, in the bytes of one word: most of the time of reading a header goes by here.
+// format/json/swar.hpp: tests and conversions of eight characters at a time, held in one 64-bit word (SWAR). Most of
+// the time of parsing a header is spent here.
 #pragma once
 
 #include <cstddef>
@@ -11,21 +12,22 @@ namespace heft::format {
 inline constexpr std::uint64_t eight_ones = 0x0101'0101'0101'0101;  ///< 1 in every byte.
 inline constexpr std::uint64_t eight_tops = eight_ones << 7;        ///< The top bit of every byte.
 
-/// The eight characters at `from`, the first in the lowest byte.
+/// Returns the eight characters at `from`, the first in the lowest byte.
 inline std::uint64_t load_eight(const char* from) noexcept { return core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from)); }
 
-/// The first of eight characters that does not belong to a string as it is: a quote, a backslash, a control character or a part of a longer UTF-8
-/// sequence. 8 when there is none.
+/// Returns the position of the first of eight characters that needs a closer look inside a string: a quote, a
+/// backslash, a control character or a byte of a longer UTF-8 sequence. 8 if there is none.
 inline std::size_t first_special(const char* from) noexcept {
   const auto word = load_eight(from);
-  // x - n borrows from the byte above when a byte is less than n: false hits lie only above a true one, and the lowest is what counts.
+  // x - n borrows from the byte above if a byte is less than n: false hits lie only above a true one, and only the
+  // lowest hit is used.
   const std::uint64_t quote = word ^ (eight_ones * '"');
   const std::uint64_t backslash = word ^ (eight_ones * '\\');
   const std::uint64_t hits = ((quote - eight_ones) | (backslash - eight_ones) | (word - eight_ones * ' ') | word) & eight_tops;
   return hits == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(hits)) / 8;
 }
 
-/// The digits at the front of eight characters: how many, and the number they make.
+/// The digits at the front of eight characters: their count and the number they spell.
 struct Digits {
   std::size_t count;
   std::uint64_t number;
@@ -36,7 +38,8 @@ inline Digits leading_digits(const char* from) noexcept {
   const std::uint64_t others = (((word & ~eight_tops) + eight_ones * 0x76) | word) & eight_tops;
   const std::size_t count = others == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(others)) / 8;
   if (count == 0) return {0, 0};
-  // Shifted up, what follows is lost and zeros lead. Then neighbours are joined to two digits, four, and eight.
+  // The shift drops the characters after the digits and puts zeros in front. Then neighbours are combined into numbers
+  // of two digits, four, and eight.
   word <<= 64 - 8 * count;
   word = (word * 10 + (word >> 8)) & 0x00FF'00FF'00FF'00FF;
   word = (word * 100 + (word >> 16)) & 0x0000'FFFF'0000'FFFF;

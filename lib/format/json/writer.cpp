@@ -10,7 +10,7 @@
 namespace heft::format {
 namespace {
 
-// The escapes that JSON demands, the short form where there is one: what serde_json and Python write too.
+// Appends an escape that JSON requires, in its short form if there is one, as serde_json and Python do.
 void append_escape(std::string& to, char c) {
   switch (c) {
     case '"': to += "\\\""; return;
@@ -28,7 +28,8 @@ bool must_be_escaped(char c) noexcept { return static_cast<unsigned char>(c) < 0
 
 bool is_plain(char c) noexcept { return c >= ' ' && c <= '~' && !must_be_escaped(c); }
 
-// Appends the first code point of `text` and returns its length. All code points that are not printable have four hexadecimal digits.
+// Appends the first code point of `text` and returns its length. Code points that are not printable are below U+10000,
+// so four hexadecimal digits suffice.
 std::size_t append_printable(std::string& to, std::string_view text) {
   const core::CodePoint code = core::first_code_point(text);
   if (code.length == 0) to += "\uFFFD";

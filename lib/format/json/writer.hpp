@@ -1,4 +1,4 @@
-// format/json/writer.hpp: JSON on the way out.
+// format/json/writer.hpp: escaping of JSON strings.
 #pragma once
 
 #include <string>
@@ -7,10 +7,11 @@
 namespace heft::format {
 
 enum class JsonEscapes : bool {
-  /// Quotes, backslashes and controls below U+0020, as JSON demands: what other writers of a format write too. The text is UTF-8.
+  /// Escapes quotes, backslashes and controls below U+0020, as JSON requires and as other writers of the formats do.
+  /// The text must be UTF-8.
   required,
-  /// Those, and all else that core::is_printable() refuses, as \uXXXX: the text's value is the same. Each byte that is no UTF-8 becomes
-  /// U+FFFD, so the string is valid whatever the bytes are.
+  /// Escapes those, and all code points for which core::is_printable() is false, as \uXXXX. The value of the string is
+  /// the same. Each byte that is not UTF-8 becomes U+FFFD, so the result is valid for any bytes.
   printable,
 };
 
