@@ -10,7 +10,7 @@
 namespace heft::format {
 namespace {
 
-// Every table of a Catalog is indexed with 32 bits; formats stay far below by Limits, unless a caller raised one beyond reason.
+// Returns `size` as an index. Tables of a Catalog have 32-bit indices; only files read with raised Limits exceed them.
 std::uint32_t next_index(std::size_t size, std::string_view table) {
   core::require_format_bound(size, none - 1, table);
   return static_cast<std::uint32_t>(size);

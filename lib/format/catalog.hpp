@@ -1,4 +1,5 @@
-// format/catalog.hpp: what one file declares. Made by a format from bytes, read by the record room. No payload is read for it.
+// format/catalog.hpp: the tensors, metadata and values that one file declares. A format makes it from the file's bytes
+// without reading payload; the record room reads it.
 #pragma once
 
 #include <cstdint>
@@ -24,46 +25,47 @@ inline constexpr std::uint32_t none = 0xFFFFFFFF;  ///< "no index" in every tabl
 
 /// Properties of a tensor's bytes; combined in TensorEntry::flags.
 enum TensorFlag : std::uint8_t {
-  strided = 1,     ///< Catalog::dims holds strides after the sizes; without it the tensor is packed row-major.
+  strided = 1,     ///< Catalog::dims has strides after the sizes; otherwise the tensor is packed row-major.
   swapped = 2,     ///< Big-endian payload: as<T>() refuses, materialize swaps.
   conjugated = 4,  ///< PyTorch's lazy conj bit: the value is the conjugate of the bytes.
   negated = 8,     ///< PyTorch's lazy neg bit: the value is the negative of the bytes.
   no_data = 16,    ///< A meta tensor: dtype and shape only.
-  spelled = 32,    ///< Numbers that the file spells one by one: as<T>() refuses, materialize gathers.
+  spelled = 32,    ///< Numbers encoded one by one in the file: as<T>() refuses, materialize gathers.
 };
 
-/// One tensor: a view of a storage, which is a byte range of the file or of an inflated member. 56 bytes.
+/// One tensor: a view of a storage, which is a byte range of the file or of an inflated member.
 struct TensorEntry {
-  std::string_view name = {};     ///< Flat name, dotted; points into the Catalog's arena or kept bytes.
-  std::uint64_t begin = 0;        ///< Byte offset of the storage in the file (in the inflated member, if `member` is set).
+  std::string_view name = {};     ///< Flat, dotted name; points into the Catalog's arena or kept bytes.
+  std::uint64_t begin = 0;        ///< Offset of the storage in the file, or in the inflated member if `member` is set.
   std::uint64_t size = 0;         ///< Bytes of the storage. Tensors with equal (member, begin, size) share it.
-  std::uint64_t first = 0;        ///< Elements from the storage's begin to the tensor's element 0.
+  std::uint64_t first = 0;        ///< Elements between the start of the storage and the tensor's element 0.
   std::uint32_t dims = 0;         ///< Index of the first dim in Catalog::dims.
   std::uint32_t member = none;    ///< Index in Catalog::members, for storages that must be inflated.
-  std::uint32_t type_name = none; ///< Index in Catalog::type_names: the file's own word for a dtype heft has no row for.
+  std::uint32_t type_name = none; ///< Index in Catalog::type_names: the file's name of a dtype that heft does not know.
   std::uint8_t rank = 0;
   DType dtype = DType::unknown;
   std::uint8_t flags = 0;
 };
 
-/// Bytes that do not lie in the file as they are used: to be inflated (a deflated record of a zip), or gathered from
-/// numbers that the file spells one by one.
+/// Bytes that are encoded in the file: compressed (a deflated record of a zip), spelled as text, or numbers that are
+/// encoded one by one.
 struct Member {
   std::uint64_t begin = 0;       ///< Offset of the compressed bytes in the file.
   std::uint64_t size = 0;        ///< Compressed bytes.
-  std::uint64_t full_size = 0;   ///< Inflated bytes, exactly.
+  std::uint64_t full_size = 0;   ///< Exact number of inflated bytes.
   std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
   std::string_view name = {};
-  bool proven = false;           ///< Size and checksum were compared when the file was read.
-  std::shared_ptr<InflatePoints> points = {};  ///< Where inflating can go on; null: at the start alone.
-  std::shared_ptr<const NumberLists> lists = {};  ///< Set for numbers to be gathered; then begin and size are 0 ...
-  std::uint32_t inside =
-      none;  ///< ... and their offsets count in the file, or in this other member; so do begin and size of text.
-  bool is_latin1 = false;  ///< Text, in UTF-8: `full_size` characters below 256, each of which is a byte.
-  Bytes made = {};         ///< The bytes themselves, where the format has decoded them; then begin and size are 0.
+  bool proven = false;           ///< Size and checksum were compared when the catalog was made.
+  std::shared_ptr<InflatePoints> points = {};  ///< Places where inflating can resume; null: only the start.
+  /// Set for numbers to be gathered; begin and size are then 0, and the lists' offsets are relative to the file, or to
+  /// the member `inside`.
+  std::shared_ptr<const NumberLists> lists = {};
+  std::uint32_t inside = none;  ///< Member that holds the lists or the text (with its begin and size); `none`: the file.
+  bool is_latin1 = false;  ///< Text in UTF-8: `full_size` characters below 256, each of which stands for a byte.
+  Bytes made = {};         ///< The bytes themselves, if the format has decoded them; begin and size are then 0.
 };
 
-/// Bytes of the file whose checksum the file declares: a stored record of a zip.
+/// Bytes of the file with a declared checksum: a stored record of a zip.
 struct Checksum {
   std::uint64_t begin = 0;
   std::uint64_t size = 0;
@@ -82,10 +84,11 @@ enum class NodeVariant : std::uint8_t {
   u8, i8, u16, i16, u32, i32, u64, i64, f32, f64,                  // numbers of GGUF
 };
 
-/// The variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.
+/// Returns the variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.
 std::string_view name(NodeVariant variant) noexcept;
 
-/// A value that is not only a tensor: metadata, scalars and containers of pickles. 16 bytes; text and bytes point into kept memory.
+/// A value other than a top-level tensor: metadata, scalars and containers of pickles. 16 bytes; text and bytes point
+/// into kept memory.
 struct Node {
   NodeKind kind = NodeKind::null;
   NodeVariant variant = NodeVariant::plain;
@@ -99,20 +102,20 @@ struct Node {
     std::uint64_t tensor;        ///< tensor: index in Catalog::tensors
   };
 };
-// opaque: children are [name (text "module.name"), arguments, state]; absent ones are null nodes.
+// The children of an opaque node are [name (text "module.name"), arguments, state]; absent ones are null nodes.
 
-/// The scalars of a list, as they lie in kept memory: made into nodes when they are asked for, since a tokenizer has half
-/// a million. Immutable.
+/// The scalars of a list in their encoded form, in kept memory. Nodes are made on demand, because a tokenizer has half
+/// a million elements. Immutable.
 class PackedElements {
  public:
   virtual ~PackedElements() = default;
   [[nodiscard]] virtual Node element(std::uint32_t index) const noexcept = 0;
-  /// What it holds beside the kept memory.
+  /// Returns the bytes of its own tables, kept memory not included.
   [[nodiscard]] virtual std::uint64_t table_bytes() const noexcept = 0;
 };
 
-/// Its elements are the nodes [first, first + count), numbered from first_packed on. Node::first of such a list is
-/// packed_list | first, and none of them is in Catalog::children.
+/// A list whose elements are PackedElements. They have the node numbers [first, first + count), which start at
+/// first_packed, and are not in Catalog::children. Node::first of such a list is packed_list | first.
 struct PackedList {
   std::uint32_t first = 0;
   std::uint32_t count = 0;
@@ -122,107 +125,108 @@ inline constexpr std::uint32_t first_packed = std::uint32_t{1} << 31;
 inline constexpr std::uint64_t packed_list = std::uint64_t{1} << 63;
 inline constexpr std::uint32_t order_of_value = std::uint32_t{1} << 31;
 
-/// A tensor whose elements lie in several runs of bytes: the parts are one after the other in row-major order, each of rank 1.
+/// A tensor whose elements lie in several byte ranges. Its parts have rank 1 and follow each other in row-major order.
 struct Joined {
   TensorEntry whole;             ///< Name, dims and dtype; its range is empty.
   std::uint32_t first_part = 0;  ///< Index in Catalog::parts.
   std::uint32_t part_count = 0;
 };
 
-/// A box of a tensor that an index declares in pieces: its elements lie in another file, as a pickled tensor of their
-/// own.
+/// A box of a tensor that an index declares in pieces. Its elements lie in another file as a separate pickled tensor.
 struct Tile {
   std::uint32_t shard = none;  ///< Index in Catalog::shards.
-  std::uint32_t dims = 0;      ///< Index in Catalog::dims: where it lies in the whole, then its sizes.
-  std::uint64_t begin = 0;     ///< Its bytes in that file, not yet checked.
+  std::uint32_t dims = 0;      ///< Index in Catalog::dims: its offsets in the whole tensor, then its sizes.
+  std::uint64_t begin = 0;     ///< Offset of its bytes in that file, not yet checked.
   std::uint64_t size = 0;
 };
 
-/// A tensor of an index, which its tiles must fill; none of them is empty.
+/// A tensor of an index. Its tiles must cover it; no tile is empty.
 struct Tiled {
   TensorEntry whole;             ///< Name, dims and dtype; its range is empty.
   std::uint32_t first_tile = 0;  ///< Index in Catalog::tiles.
   std::uint32_t tile_count = 0;
 };
 
-/// A value of an index that lies in another file, pickled.
+/// A value of an index that is pickled in another file.
 struct Embedded {
   std::string_view name;
   std::uint32_t shard = none;  ///< Index in Catalog::shards.
-  std::uint64_t begin = 0;     ///< Its bytes in that file, not yet checked.
+  std::uint64_t begin = 0;     ///< Offset of its bytes in that file, not yet checked.
   std::uint64_t size = 0;
 };
 
-/// A leaf of the record tree that is no tensor: a path and the node that hangs there (which may be a whole container).
+/// A leaf of the record tree that is not a tensor: its name and its node, which can be a whole container.
 struct Value {
   std::string_view name;  ///< Flat name, dotted, like a tensor's.
   std::uint32_t node = none;
 };
 
-/// A tensor of another file, as an index declares it.
+/// A tensor of another file that an index declares.
 struct Located {
   std::string_view name;
   std::uint32_t shard = none;  ///< Index in Catalog::shards.
 };
 
-/// What one file declares. Its tables count what they take in the budget of the Input that they are made from.
+/// The tensors, metadata and values that one file declares. Its tables charge their memory to the metadata budget of
+/// the Input.
 struct Catalog {
-  /// `of_input` may be null: then nothing is counted.
+  /// Charges the tables to `of_input`; null: memory is not counted.
   explicit Catalog(std::shared_ptr<core::MetadataBudget> of_input) noexcept : budget(std::move(of_input)) {}
 
   std::shared_ptr<core::MetadataBudget> budget;
   std::string_view format;               ///< The descriptor's name: "safetensors".
-  std::string detail;                    ///< For people: "GGUF v3, big-endian"; may be empty.
-  core::Table<TensorEntry> tensors{budget};      ///< In file order: by (member, begin); of those that begin together, the empty ones first, or by name.
+  std::string detail;                    ///< Description for users: "GGUF v3, big-endian"; can be empty.
+  core::Table<TensorEntry> tensors{budget};      ///< In the order of sort_by_place().
   core::Table<Joined> joined{budget};            ///< Listed after `tensors`.
-  core::Table<TensorEntry> parts{budget};        ///< Of joined tensors; not tensors of their own.
+  core::Table<TensorEntry> parts{budget};        ///< Of joined tensors; not listed as tensors.
   core::Table<std::int64_t> dims{budget};        ///< Sizes, then strides where flagged, of all tensors.
   core::Table<std::string_view> type_names{budget};
   core::Table<Member> members{budget};
-  core::Table<Checksum> checksums{budget};       ///< Compared only when asked; members check themselves when they are inflated.
+  core::Table<Checksum> checksums{budget};       ///< Compared on request only; members are checked when they are inflated.
 
   core::Table<Node> nodes{budget};
   core::Table<std::uint32_t> children{budget};   ///< Node numbers.
-  core::Table<PackedList> packed{budget};        ///< By their first node.
-  core::Table<Value> values{budget};             ///< Leaves that are no tensors, in the file's order.
+  core::Table<PackedList> packed{budget};        ///< Sorted by their first node.
+  core::Table<Value> values{budget};             ///< Leaves other than tensors, in file order.
   std::uint32_t metadata = none;         ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
 
-  core::Table<std::string_view> shards{budget};  ///< File names in the same folder that this file names (indexes, GGUF splits). Data, not yet checked as paths.
+  /// File names that this file contains (indexes, GGUF splits); not yet checked to be plain names in the same folder.
+  core::Table<std::string_view> shards{budget};
   core::Table<Located> located{budget};          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
-  core::Table<Tiled> tiled{budget};              ///< What the index of a distributed checkpoint declares, in its order.
+  core::Table<Tiled> tiled{budget};              ///< Tensors of the index of a distributed checkpoint, in its order.
   core::Table<Tile> tiles{budget};
   core::Table<Embedded> embedded{budget};
-  std::uint32_t split_index = none;      ///< This file's place among `shards`, for a part of a split.
-  std::uint64_t split_tensors = 0;       ///< Tensors that all parts of a split declare together; 0: not declared.
+  std::uint32_t split_index = none;      ///< Position of this file among `shards`, for a part of a split.
+  std::uint64_t split_tensors = 0;       ///< Declared number of tensors in all parts of a split; 0: not declared.
 
-  /// The leaves in the order of the document: an index in `tensors`, or order_of_value | an index in `values`. Empty
-  /// where the format's document has none: tensors come first then. Formats whose tensors are also joined have none.
+  /// The leaves in document order: an index in `tensors`, or order_of_value | an index in `values`. Empty if the format
+  /// has no such order: tensors then come first. Empty also for formats that fill `joined`.
   core::Table<std::uint32_t> order{budget};
 
-  std::vector<std::string> notes;        ///< Legal but odd; `heft verify` says them: "12 bytes after the last tensor".
+  std::vector<std::string> notes;        ///< Legal oddities, which `heft verify` prints: "12 bytes after the last tensor".
 
-  core::Arena arena{budget};                     ///< Strings made while reading.
-  std::vector<Bytes> kept;               ///< Private copies that names and nodes point into.
+  core::Arena arena{budget};                     ///< Strings that readers make.
+  std::vector<Bytes> kept;               ///< Memory that names and nodes point into.
 
-  /// Appends sizes (and strides) to `dims` and fills the entry's dims, rank and flag.
+  /// Appends sizes (and strides) to `dims` and sets the entry's dims, rank and `strided` flag.
   void set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides = {});
   [[nodiscard]] std::span<const std::int64_t> sizes(const TensorEntry& entry) const noexcept;
   [[nodiscard]] std::span<const std::int64_t> strides(const TensorEntry& entry) const noexcept;  ///< Empty when packed.
 
-  /// A node by its number, be it of `nodes` or of a packed list.
+  /// Returns a node by its number, which is an index in `nodes` or a number of a packed list.
   [[nodiscard]] Node node(std::uint32_t number) const noexcept;
-  /// The number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
+  /// Returns the number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
   [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
   [[nodiscard]] bool is_packed(std::uint32_t number) const noexcept {
     return !packed.empty() && number >= first_packed;
   }
 
   std::uint32_t add_node(Node node);
-  /// A list node over `count` elements, which is in no table yet.
+  /// Registers `elements` as packed and returns a list node over them. The node itself is not added to `nodes`.
   [[nodiscard]] Node add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count);
-  std::uint32_t add_text(std::string_view text);  ///< `text` must already live in `arena` or `kept`.
+  std::uint32_t add_text(std::string_view text);  ///< Requires that `text` points into `arena` or `kept`.
   std::uint32_t add_integer(std::int64_t value);
-  /// A list, map (pairs flattened) or opaque node over `items`.
+  /// Adds a list, map (pairs flattened) or opaque node over `items`.
   std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, NodeVariant variant = NodeVariant::plain);
 };
 

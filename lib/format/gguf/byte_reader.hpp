@@ -1,4 +1,4 @@
-// format/gguf/byte_reader.hpp: GGUF's numbers and strings, in the byte order and with the width of lengths that one file uses.
+// format/gguf/byte_reader.hpp: reader of GGUF's numbers and strings, in the byte order and length width of one file.
 #pragma once
 
 #include <cstdint>
@@ -13,25 +13,25 @@
 
 namespace heft::format::gguf {
 
-/// How one file writes its numbers.
+/// The version and the byte order of one file.
 struct Dialect {
   std::uint32_t version = 0;
   bool big_endian = false;
 
-  /// Bytes of a count, a length or a dim: version 1 had 32 bits for them.
+  /// Returns the bytes of a count, a length or a dim: 4 in version 1, 8 in later ones.
   [[nodiscard]] std::uint64_t length_bytes() const noexcept { return version == 1 ? 4 : 8; }
 };
 
-/// Appends a string as versions 2 and 3 have it, little-endian.
+/// Appends a string as in versions 2 and 3, little-endian.
 inline void append_string(std::string& bytes, std::string_view text) {
   core::append_le(bytes, static_cast<std::uint64_t>(text.size()));
   bytes += text;
 }
 
-/// Reads one file's numbers and strings from a cursor, which must outlive it.
+/// Reads the numbers and strings of one file from a cursor, which must outlive it.
 class ByteReader {
  public:
-  /// ggml's own bound; no string of a real file comes near.
+  /// ggml's bound, far above any string of a real file.
   static constexpr std::uint64_t max_string_bytes = std::uint64_t{1} << 30;
 
   ByteReader(core::Cursor& cursor, Dialect dialect) noexcept : cursor_(cursor), dialect_(dialect) {}
@@ -49,22 +49,24 @@ class ByteReader {
     return dialect_.version == 1 ? number<std::uint32_t>(what) : number<std::uint64_t>(what);
   }
 
-  /// Points into the cursor's chunks.
+  /// Returns a string that points into the cursor's chunks.
   std::string_view string(std::string_view what) {
     const std::uint64_t size = length(what);
     if (size > max_string_bytes) [[unlikely]] refuse_string(size, what);
     return cursor_.text(size, what);
   }
 
-  /// The next `size` bytes, contiguous in one of the cursor's chunks.
+  /// Returns the next `size` bytes, contiguous in one of the cursor's chunks.
   std::span<const std::byte> take(std::uint64_t size, std::string_view what) { return cursor_.take(size, what); }
 
-  /// A key or a tensor's name. Files of 2023 ended them with NULs; a NUL inside would be another name to a reader in C.
+  /// Returns a key or a tensor's name without trailing NULs, which files of 2023 have. Throws Error{ambiguous} for a
+  /// NUL inside: a reader in C would see another name.
   std::string_view name(std::string_view what);
 
-  /// A declared count of items that take at least `min_bytes` each. Throws Error{corrupt} when so many cannot follow.
+  /// Returns a declared count of items of at least `min_bytes` each. Throws Error{corrupt} if the remaining bytes are
+  /// too few for them.
   std::uint64_t count(std::uint64_t min_bytes, std::string_view what);
-  /// The same for a count that was read before.
+  /// Makes the same check for a count that was read before.
   void require_room(std::uint64_t count, std::uint64_t min_bytes, std::string_view what) const;
 
  private:

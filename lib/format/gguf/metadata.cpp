@@ -22,7 +22,7 @@ constexpr std::uint32_t last_type = static_cast<std::uint32_t>(ValueType::f64);
 
 // ---- values ----
 
-// The finer kind that a record shows; texts, arrays and booleans have only one.
+// Returns the variant of a number; texts, arrays and booleans have none.
 NodeVariant variant_of(ValueType type) noexcept {
   switch (type) {
     case ValueType::u8: return NodeVariant::u8;
@@ -42,7 +42,7 @@ NodeVariant variant_of(ValueType type) noexcept {
   return NodeVariant::plain;
 }
 
-// A value becomes a node of its own kind; nothing is widened beyond what Node holds exactly.
+// Each value becomes a node that holds it exactly.
 Node to_node(std::int64_t value) noexcept {
   Node node;
   node.kind = NodeKind::integer;
@@ -84,7 +84,7 @@ T number_at(const std::byte* at, bool big_endian) noexcept {
   return big_endian ? core::load_be<T>(at) : core::load_le<T>(at);
 }
 
-/// A number or a boolean as it lies in the file.
+/// Decodes a number or a boolean of the file.
 Node scalar_at(const std::byte* at, ValueType type, bool big_endian) noexcept {
   switch (type) {
     case ValueType::u8: return to_node(std::int64_t{number_at<std::uint8_t>(at, big_endian)});
@@ -109,7 +109,7 @@ Node with_variant(Node node, ValueType type) noexcept {
   return node;
 }
 
-/// The fewest bytes a value of that type takes.
+/// Returns the smallest size in bytes of a value of that type.
 std::uint64_t min_bytes(ValueType type, const Dialect& dialect) noexcept {
   switch (type) {
     case ValueType::u8:
@@ -131,7 +131,7 @@ std::uint64_t min_bytes(ValueType type, const Dialect& dialect) noexcept {
 
 // ---- arrays ----
 
-/// Numbers and booleans have one width.
+/// The elements of an array of numbers or booleans, all of one width.
 class Numbers final : public PackedElements {
  public:
   Numbers(std::span<const std::byte> bytes, ValueType type, std::uint64_t width, bool big_endian) noexcept
@@ -149,14 +149,15 @@ class Numbers final : public PackedElements {
   bool big_endian_;
 };
 
-/// Strings follow each other, each after its length. Some are marked, so that few must be passed over to find one.
+/// The elements of an array of strings, each after its length. The place of every 32nd is stored, so that at most 31
+/// are stepped over to find one.
 class Strings final : public PackedElements {
  public:
   /// Its marks are counted in `budget`.
   Strings(Dialect dialect, const std::shared_ptr<core::MetadataBudget>& budget) noexcept : dialect_(dialect), marks_(budget) {}
 
   void add(std::uint32_t index, std::string_view text) {
-    // A string that does not follow the one before lies in another chunk.
+    // A string that does not follow the previous one in memory is the first of another chunk.
     if (index % step == 0 || text.data() != next_) marks_.push_back({text.data(), text.size(), index});
     next_ = text.data() + text.size() + dialect_.length_bytes();
   }
@@ -293,7 +294,7 @@ void MetadataReader::read_array(std::uint32_t node) {
   }
 }
 
-// Reads an array's head, and its elements unless they are arrays: those are left on the list.
+// Reads the head of an array, and its elements unless they are arrays, which are added to the list of open ones.
 void MetadataReader::open_array(std::uint32_t node) {
   const std::uint64_t at = reader_.offset();
   const ValueType type = read_type();
@@ -329,7 +330,7 @@ std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType ty
   if (count == 0) return nullptr;
   if (type == ValueType::string) return {arrays_, &read_strings(count)};
   const std::uint64_t width = min_bytes(type, reader_.dialect());
-  const auto bytes = reader_.take(count * width, "the elements of an array");  // counted against what remains
+  const auto bytes = reader_.take(count * width, "the elements of an array");  // at most the remaining bytes
   if (type == ValueType::boolean) require_booleans(bytes);
   return {arrays_, &arrays_->add(Numbers(bytes, type, width, reader_.dialect().big_endian))};
 }
@@ -340,7 +341,7 @@ const Strings& MetadataReader::read_strings(std::uint64_t count) {
   return strings;
 }
 
-// ggml takes any other byte for true, candle refuses it, and the specification calls it invalid.
+// Throws Error{corrupt} for a byte other than 0 or 1: invalid by the specification, refused by candle, true in ggml.
 void MetadataReader::require_booleans(std::span<const std::byte> bytes) const {
   const auto wrong = std::ranges::find_if(bytes, [](std::byte byte) { return std::to_integer<unsigned>(byte) > 1; });
   if (wrong == bytes.end()) return;
@@ -358,7 +359,8 @@ ValueType MetadataReader::read_type() {
 }
 
 void MetadataReader::count_items(std::uint64_t more) {
-  // Node numbers have 32 bits, half of them for packed elements: a raised limit must not make them wrap.
+  // Node numbers have 32 bits, and half of them are for packed elements: the cap keeps a raised limit from wrapping
+  // them.
   const std::uint64_t limit = std::min<std::uint64_t>(limits_.metadata_items, none / 4);
   items_ += more;  // both are at most the file's size
   core::require_limit(items_, limit, "the number of metadata values", "metadata_items", reader_.offset());

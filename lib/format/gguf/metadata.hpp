@@ -1,4 +1,4 @@
-// format/gguf/metadata.hpp: GGUF's key-value pairs, as a map node of a Catalog.
+// format/gguf/metadata.hpp: conversion of GGUF's key-value pairs to a map node of a Catalog.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +10,14 @@
 
 namespace heft::format::gguf {
 
-/// The type word before a value; kept as Node::variant.
+/// The type number before a value; kept as Node::variant.
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-/// Reads `pairs` key-value pairs and makes them Catalog::metadata. Texts and the elements of arrays stay in the cursor's
-/// chunks, which must be kept with the catalog.
+/// Reads `pairs` key-value pairs into Catalog::metadata. Texts and array elements stay in the cursor's chunks, which
+/// the caller must keep with the catalog.
 void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
 
-/// The value of `key` in Catalog::metadata, or null.
+/// Returns the value of `key` in Catalog::metadata, or null.
 const Node* find_value(const Catalog& catalog, std::string_view key) noexcept;
 
 }  // namespace heft::format::gguf

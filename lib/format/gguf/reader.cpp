@@ -1,16 +1,17 @@
-// format/gguf/reader.cpp: GGUF, the format of ggml and llama.cpp: versions 1 to 3, both byte orders.
+// format/gguf/reader.cpp: reader of GGUF, the format of ggml and llama.cpp: versions 1 to 3, both byte orders.
 //
 //   "GGUF" | u32 version | len tensors | len pairs
 //   pairs   x { string key | u32 type | value }
 //   tensors x { string name | u32 rank | len dim[rank], innermost first | u32 type | u64 offset }
-//   padding to the alignment: data begins here
-//   data: each tensor at data + offset, on the alignment
+//   padding to the alignment; data starts here
+//   data: each tensor at data + offset, a multiple of the alignment
 //
 //   len: u64, in version 1 u32 | string: len, bytes | array: u32 element type, len count, elements
 //
-// A big-endian file keeps the magic and swaps all numbers, data included. The alignment is 32 or general.alignment. A split names no other
-// file: split.no and split.count give the names, as "<prefix>-00002-of-00003.gguf". Stricter than ggml nowhere, more lenient where its
-// readers differ from each other without danger: gaps, any order of the data, names over 63 bytes, version 1.
+// A big-endian file has the same magic and swaps all numbers, data included. The alignment is general.alignment, or 32.
+// A part of a split does not contain the names of the others: they follow from split.no and split.count, as
+// "<prefix>-00002-of-00003.gguf". The reader accepts all that ggml accepts, and also what some of its readers refuse
+// although it is unambiguous: gaps, any order of the data, names over 63 bytes, version 1.
 #include <algorithm>
 #include <bit>
 #include <optional>
@@ -42,7 +43,7 @@ constexpr std::size_t ggml_name_bytes = 63;  // GGML_MAX_NAME without the NUL
 
 // ---- the head ----
 
-/// A version read in the wrong byte order has its low half empty.
+/// Reads version and byte order: a version in the wrong byte order has a low half of zeros.
 Dialect read_dialect(core::Cursor& cursor) {
   cursor.skip(magic.size(), "the magic");
   const auto word = cursor.little<std::uint32_t>("the version");
@@ -112,7 +113,7 @@ TensorEntry TensorReader::read_description() {
   return entry;
 }
 
-// Dims come innermost first, and leave outermost first as everywhere in heft.
+// Reads dims, which the file lists innermost first, and stores them outermost first.
 void TensorReader::read_dims(TensorEntry& entry) {
   const std::uint64_t at = reader_.offset();
   const auto rank = reader_.number<std::uint32_t>("a tensor's rank");
@@ -168,7 +169,8 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
   note_oddities(alignment, file_size);
 }
 
-// The bytes of a type that heft does not know reach to the next tensor: padding included, for nothing says where they end.
+// Sets the sizes of tensors of unknown types: the bytes up to the next tensor, padding included, because the file does
+// not contain their size.
 void TensorReader::measure_unknown(std::uint64_t file_size) {
   std::uint64_t end = file_size;
   for (auto entry = catalog_.tensors.rbegin(); entry != catalog_.tensors.rend(); ++entry) {

@@ -1,4 +1,4 @@
-// format/gguf/tensor_types.hpp: ggml's tensor types by their number in GGUF files.
+// format/gguf/tensor_types.hpp: table of ggml's tensor types by their number in GGUF files.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +9,16 @@
 
 namespace heft::format::gguf {
 
-/// A type that ggml has, or had.
+/// A tensor type of ggml, current or removed.
 struct TensorType {
-  std::string_view name;          ///< ggml's own: "q4_0_4_4".
-  DType dtype = DType::unknown;   ///< unknown: removed from ggml; files with it exist.
+  std::string_view name;          ///< ggml's name: "q4_0_4_4".
+  DType dtype = DType::unknown;   ///< unknown: removed from ggml, though files with it exist.
 };
 
-/// The row of ggml's number, or nothing when the number is newer than heft.
+/// Returns the row of ggml's number, or nothing for a number that this version does not know.
 std::optional<TensorType> tensor_type(std::uint32_t id) noexcept;
 
-/// ggml's number of `dtype`, or nothing when GGUF has none.
+/// Returns ggml's number of `dtype`, or nothing if GGUF has none.
 std::optional<std::uint32_t> type_id(DType dtype) noexcept;
 
 }  // namespace heft::format::gguf

@@ -1,7 +1,7 @@
-// Writing GGUF, version 3, little-endian; gguf.cpp has the picture of the bytes.
+// format/gguf/writer.cpp: plans GGUF files of version 3, little-endian; reader.cpp documents the layout.
 //
-// Stricter than gguf.cpp reads, for ggml refuses more: names under 64 bytes, every tensor's data where the data of the
-// one described before it ends, rounded up to the alignment, and the last one filled up as well.
+// Follows rules of ggml that the reader does not require: names have fewer than 64 bytes, tensors' data follow each
+// other in the order of the descriptions, and each, also the last, is padded to the alignment.
 #include <fmt/format.h>
 
 #include <bit>
@@ -45,7 +45,7 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
   return default_alignment;
 }
 
-// ---- what GGUF cannot say ----
+// ---- checks ----
 
 void require_representable(const TensorSpec& tensor) {
   const auto refuse = [&](std::string sentence) {
@@ -124,7 +124,7 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   for (const GgufPair& pair : metadata) append_pair(head, pair);
 
   FilePlan file;
-  std::uint64_t end = 0;  // of the data so far, from its begin
+  std::uint64_t end = 0;  // bytes of data so far
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
     const std::uint64_t size = bytes_for(tensors[position].dtype, tensors[position].shape);
     append_description(head, tensors[position], end);

@@ -1,10 +1,11 @@
-// The index of a sharded checkpoint: model.safetensors.index.json, pytorch_model.bin.index.json and their variants.
+// format/safetensors/index_reader.cpp: reader of the index of a sharded checkpoint: model.safetensors.index.json,
+// pytorch_model.bin.index.json and their variants.
 //
 //   {"metadata": {"total_size": 689486551552},                  optional; any JSON. total_size is an integer, a real or a string
 //    "weight_map": {"model.norm.weight": "model-00160-of-000163.safetensors", ...}}
 //
-// The map decides: a shard may hold tensors that it does not mention, and only those it names are loaded. File names are what the file says,
-// not yet judged: the record room takes plain names in the same folder only.
+// Only the tensors in the map are loaded; a shard can hold others. File names are not checked here: the record room
+// accepts plain names in the same folder only.
 #include <algorithm>
 #include <functional>
 #include <utility>
@@ -25,12 +26,12 @@
 namespace heft::format {
 namespace {
 
-constexpr std::uint64_t usual_entry_bytes = 96;  // of a tensor in the index of a large model: a guess that saves growing tables
+constexpr std::uint64_t usual_entry_bytes = 96;  // of a tensor in the index of a large model; for reserving tables
 
-// weight_map: tensor name to file name.
+// Reads weight_map: tensor name to file name.
 class MapReader {
  public:
-  // `text` is the document's.
+  // Requires the document's text.
   MapReader(json::Document& document, const Bytes& text, const Limits& limits, Catalog& catalog)
       : document_(document), limits_(limits), catalog_(catalog), names_(text.size_bytes() / usual_entry_bytes) {
     catalog.located.reserve(text.size_bytes() / usual_entry_bytes);
@@ -58,7 +59,7 @@ class MapReader {
     catalog_.located.push_back({name, shard(file)});
   }
 
-  // A name lies in the text, which the catalog keeps, unless it was written with escapes.
+  // Returns a name that lives as long as the catalog: a view of the kept text, or a copy of a name that had escapes.
   [[nodiscard]] std::string_view kept(std::string_view name) {
     const std::span<const std::byte> text = catalog_.kept.back().span();
     const auto* from = reinterpret_cast<const std::byte*>(name.data());
@@ -66,7 +67,7 @@ class MapReader {
     return inside ? name : catalog_.arena.store(name);
   }
 
-  // Neighbours mostly share a shard.
+  // Returns the number of the shard. Compares with the previous one first, because neighbours mostly share a shard.
   std::uint32_t shard(json::Value& file) {
     const std::string_view name = file.text("weight_map");
     if (!catalog_.located.empty()) {
@@ -91,7 +92,8 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   return first != head.end() && *first == std::byte{'{'};
 }
 
-// Text under the name of weights is a server's message, unless it begins like an index.
+// Refuses JSON in a file that is not named .json, unless it has a weight_map: it is the message of a server or another
+// file in the place of weights.
 void require_index(const core::Input& input, std::string_view file_name) {
   if (file_name.empty() || file_name.ends_with(".json")) return;
   const Bytes head = input.read(0, std::min<std::uint64_t>(head_bytes, input.size_bytes()));
@@ -119,7 +121,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
       value.skip("an unknown member");
     }
   });
-  // Any JSON object comes here, config.json for one.
+  // Any JSON object arrives here, for example config.json.
   if (!has_map) throw Error(ErrorCode::unrecognized, "expected the index of a sharded checkpoint, found a JSON object without weight_map");
   return catalog;
 }

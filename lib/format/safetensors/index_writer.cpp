@@ -1,4 +1,5 @@
-// Writing the index of a checkpoint in shards, laid out as transformers and huggingface_hub do; index_json.cpp reads it.
+// format/safetensors/index_writer.cpp: writes the index of a checkpoint in shards, formatted as by transformers and
+// huggingface_hub; index_reader.cpp reads it.
 #include <fmt/format.h>
 
 #include "format/file_plan.hpp"

@@ -1,4 +1,4 @@
-// The safetensors format.
+// format/safetensors/reader.cpp: reader of the safetensors format.
 //
 //   0        8                     8 + N                       end
 //   +--------+---------------------+---------------------------+
@@ -9,13 +9,14 @@
 //    "model.norm.weight": {"dtype": "BF16", "shape": [4096], "data_offsets": [0, 8192]},
 //    ...}                                                                            white space before and after is padding
 //
-// data_offsets count from 8 + N. Ordered by them, the tensors cover the data exactly: no hole, no overlap, nothing after the last. Data has
-// no alignment. A name is any string: data, never a path.
+// data_offsets are relative to 8 + N. The tensors cover the data exactly: no gap, no overlap, nothing after the last
+// one. Data has no alignment. A name is any string and is never used as a path.
 //
-// The checks are those of the reference reader (huggingface/safetensors, tensor.rs), in its order. Where it lets two readers see two things,
-// heft refuses: a name that is declared twice or a metadata key that is (Error{ambiguous}), a tensor written as a list, a dtype written as an
-// object. An unknown dtype is an error here although other formats list such a tensor as raw bytes: the format ties data_offsets to shape
-// times dtype, and without the dtype's size the tensor's bounds cannot be checked.
+// The checks are those of the reference reader (huggingface/safetensors, tensor.rs), in its order. Files that two
+// readers can understand differently are refused: a name or a metadata key that is declared twice (Error{ambiguous}), a
+// tensor written as a list, a dtype written as an object. An unknown dtype is an error, although other formats list
+// such a tensor as raw bytes: data_offsets must equal shape times dtype, which cannot be checked without the size of
+// the dtype.
 #include <algorithm>
 #include <numeric>
 #include <optional>
@@ -38,8 +39,8 @@ namespace {
 
 constexpr std::uint64_t length_bytes = 8;
 constexpr std::uint64_t min_header_bytes = 2;  // "{}"
-constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model: a guess that saves growing tables
-constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE; Limits has the same as its default
+constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model; for reserving tables
+constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE, also the default in Limits
 
 struct TypeRow {
   std::string_view name;
@@ -58,7 +59,7 @@ constexpr TypeRow types[] = {
     {"F8_E5M2FNUZ", DType::f8_e5m2fnuz},
 };
 
-// Checks 1 to 3: the header's length.
+// Returns the header's length. Checks 1 to 3.
 std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
   const std::uint64_t size = input.size_bytes();
   core::require_inside(0, length_bytes, size, "the header's length");
@@ -66,20 +67,24 @@ std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
   const auto header = core::load_le<std::uint64_t>(length.data());
   core::require_limit(header, limits.safetensors_header_bytes, "the header's length", "safetensors_header_bytes", 0);
   if (!core::inside(length_bytes, header, size))
-    throw Error(ErrorCode::corrupt, fmt::format("the header declares {} bytes, the file has {} after its first {}: the download is incomplete", header, size - length_bytes, length_bytes),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the header declares {} bytes, the file has {} after its first {}: the download is "
+                            "incomplete",
+                            header, size - length_bytes, length_bytes),
                 {.offset = 0});
   return header;
 }
 
-// What a tensor's data_offsets say. They mean something only in the order of the data, which is known when the header has been read.
+// The data_offsets of a tensor. They can be checked only in the order of the data, when the whole header has been read.
 struct Extent {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  std::uint32_t shape_at = 0;    // places in the header's text, for errors; a text is at most 4 GiB
+  std::uint32_t shape_at = 0;    // offsets in the header's text, for errors; a text has at most 4 GiB
   std::uint32_t offsets_at = 0;
 };
 
-// Checks 4 and 5: the header is JSON and says what it must. Fills the catalog's tensors and dims, and one extent for each tensor.
+// Reads the header: fills the catalog's tensors and dims, and an extent for each tensor. Checks 4 and 5: the header is
+// JSON with the required members.
 class HeaderReader {
  public:
   HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog);
@@ -106,10 +111,10 @@ class HeaderReader {
   Catalog& catalog_;
   core::NameTable names_;  // of catalog_.tensors
   std::vector<Extent> extents_;
-  TensorEntry entry_;  // the tensor that is being read
+  TensorEntry entry_;  // the current tensor
   Extent extent_;
   unsigned parts_ = 0;
-  const TypeRow* type_ = types;  // the row found last
+  const TypeRow* type_ = types;  // the row of the previous tensor
 };
 
 HeaderReader::HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
@@ -175,7 +180,7 @@ void HeaderReader::part(const json::Key& key, json::Value& value) {
     once(offsets_part, key);
     offsets(value);
   } else {
-    // The format's schema forbids other members, its reader ignores them, and so a later version may add one.
+    // The format's schema forbids other members, but its reader ignores them, so a later version can add one.
     value.skip("an unknown member");
   }
 }
@@ -222,8 +227,8 @@ void HeaderReader::offsets(json::Value& value) {
   if (count != 2) document_.fail(ErrorCode::corrupt, fmt::format("data_offsets: expected 2 numbers, found {}", count), value.at());
 }
 
-// Brings tensors into the order of their data. Empty ones stand before the tensor that begins where they do. Most writers' headers are in
-// that order already.
+// Sorts tensors by the offset of their data; at equal offsets empty ones come first. The headers of most writers are
+// already sorted.
 void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents) {
   const auto follows = [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end); };
   if (std::ranges::adjacent_find(extents, follows) == extents.end()) return;
@@ -245,7 +250,7 @@ void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents)
   extents = std::move(sorted_extents);
 }
 
-// Checks 7 to 9: shape times dtype is a whole number of bytes and does not overflow.
+// Returns the bytes of a tensor. Checks 7 to 9: shape times dtype is a whole number of bytes and does not overflow.
 std::uint64_t expected_bytes(const Catalog& catalog, const TensorEntry& entry, const Extent& extent) {
   try {
     return bytes_for(entry.dtype, Shape(catalog.sizes(entry)));
@@ -254,7 +259,7 @@ std::uint64_t expected_bytes(const Catalog& catalog, const TensorEntry& entry, c
   }
 }
 
-// Checks 6 to 10 for one tensor, whose data must begin where the tensor before ends.
+// Sets the offset and size of one tensor, whose data must start where those of the previous one end. Checks 6 to 10.
 void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& extent, std::uint64_t previous_end, std::uint64_t data_begin) {
   const auto fail = [&](std::string sentence) {
     throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
@@ -270,7 +275,7 @@ void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& exte
   entry.begin = *begin;
 }
 
-// Checks 6 to 11: the tensors cover the data exactly.
+// Sets the offsets and sizes of all tensors. Checks 6 to 11: the tensors cover the data exactly.
 void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::uint64_t data_begin, std::uint64_t file_size) {
   std::uint64_t end = 0;
   for (std::size_t i = 0; i < extents.size(); ++i) {
@@ -286,12 +291,12 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
                 {.offset = data_begin});
 }
 
-// The header's length when `head` starts with a length and a JSON object, which is cut off where the file is.
+// Returns the header's length if `head` starts with a length and a JSON object, which can be incomplete.
 std::optional<std::uint64_t> length_before_object(std::span<const std::byte> head) noexcept {
   if (head.size() <= length_bytes) return {};
   const std::string_view text(reinterpret_cast<const char*>(head.data()) + length_bytes, head.size() - length_bytes);
   constexpr std::string_view white_space = " \t\n\r";
-  // Writers may pad the front of the header to a page, which is all that we see of it.
+  // A writer can pad the front of the header to a page: the head then shows only white space.
   const bool is_whole_head = head.size() == head_bytes;
   const std::size_t brace = text.find_first_not_of(white_space);
   const std::size_t next = brace == text.npos ? brace : text.find_first_not_of(white_space, brace + 1);
@@ -299,14 +304,16 @@ std::optional<std::uint64_t> length_before_object(std::span<const std::byte> hea
   return is_object ? std::optional(core::load_le<std::uint64_t>(head.data())) : std::nullopt;
 }
 
-// Bytes 4 to 7 are zero then, and byte 8 is '{' or white space: no valid file of another format has both. A file that was cut short within
-// its header is still a safetensors file, a corrupt one.
+// Returns true for a length up to the reference's bound and a JSON object. Bytes 4 to 7 are then zero and byte 8 is '{'
+// or white space: no valid file of another format has both. A file cut within its header matches too: it is a corrupt
+// safetensors file.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   const auto header = length_before_object(head);
   return header && *header >= min_header_bytes && *header <= reference_header_bytes;
 }
 
-// A header beyond the reference's bound, which Limits may allow. Files of other formats that have so many bytes can begin like one.
+// Returns true also for a header over the reference's bound, which Limits can allow. Large files of other formats can
+// start with the same bytes.
 bool resembles(std::span<const std::byte> head, std::uint64_t file_size) noexcept {
   const auto header = length_before_object(head);
   return header && (*header < min_header_bytes || core::inside(length_bytes, *header, file_size));
@@ -322,7 +329,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
     extents = HeaderReader(document, header / usual_entry_bytes, options.limits, catalog).read();
   }
   order_by_data(catalog.tensors, extents);
-  place_tensors(catalog, extents, core::add_or_throw(length_bytes, header, "the begin of the data"), input.size_bytes());
+  place_tensors(catalog, extents, core::add_or_throw(length_bytes, header, "the start of the data"), input.size_bytes());
   return catalog;
 }
 

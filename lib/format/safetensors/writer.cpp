@@ -1,8 +1,9 @@
-// Writing safetensors; safetensors.cpp has the picture of the bytes.
+// format/safetensors/writer.cpp: plans safetensors files; reader.cpp documents the layout.
 //
-// Tensors lie in the reference writer's order: by dtype, the largest elements first, then by name. So each is aligned to its element without a gap (the
-// format allows none), and files of the same tensors are equal whoever wrote them, but for the padding: the reference pads the header to a multiple of 8,
-// heft until the data starts on a multiple of 64, so that mapped tensors suit vector loads.
+// Tensors are in the order of the reference writer: by dtype, the largest elements first, then by name. So each is
+// aligned to its element size without gaps, which the format forbids, and the file equals that of the reference except
+// for the padding of the header: the reference pads it to a multiple of 8, heft to where the data starts at a multiple
+// of 64, so that mapped tensors are aligned for vector loads.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,7 +33,7 @@ struct TypeRow {
   std::string_view name;
 };
 
-// In the order of writing: tensor.rs sorts by its enumeration, last first.
+// In the order of writing: tensor.rs sorts by its enumeration, in descending order.
 constexpr auto types = std::to_array<TypeRow>({
     {DType::u64, "U64"},
     {DType::i64, "I64"},
@@ -58,7 +59,7 @@ constexpr auto types = std::to_array<TypeRow>({
     {DType::boolean, "BOOL"},
 });
 
-// Position in the table, which is also the rank in the file.
+// Returns the position in the table, which is the rank of the dtype in the order of writing.
 std::size_t rank_of(const TensorSpec& tensor) {
   const auto row = std::ranges::find(types, tensor.dtype, &TypeRow::dtype);
   if (row == types.end())
