@@ -1,4 +1,4 @@
-// format/archive/gzip.cpp
+// format/archive/gzip.cpp: the layout of a gzip file:
 //
 //   1f 8b 08 | u8 flags | u32 time | u8 extra flags | u8 system
 //   FEXTRA: u16 bytes, bytes | FNAME: text, NUL | FCOMMENT: text, NUL | FHCRC: u16
@@ -45,7 +45,7 @@ void skip_header(core::Cursor& cursor) {
 }  // namespace
 
 bool is_gzip(std::span<const std::byte> head) noexcept {
-  constexpr std::size_t extra_flags_at = 8;  // 2 or 4: how hard the writer tried
+  constexpr std::size_t extra_flags_at = 8;  // the compression level: 2 or 4
   constexpr std::byte max_extra_flags{8};
   return head.size() >= 3 && head[0] == std::byte{0x1F} && head[1] == std::byte{0x8B} && head[2] == std::byte{8} &&
          (head.size() <= extra_flags_at || head[extra_flags_at] <= max_extra_flags);
@@ -68,7 +68,7 @@ Member read_gzip(const core::Input& input) {
   const Bytes trailer = input.read(input.size_bytes() - trailer_bytes, trailer_bytes);
   member.crc32 = core::load_le<std::uint32_t>(trailer.data());
   member.full_size = core::load_le<std::uint32_t>(trailer.data() + 4);
-  // What is declared is read into memory, so it must be in proportion to what comes out of it.
+  // Deflated bytes are read into memory, so their number must be in proportion to the declared size.
   if (member.size > deflated_bytes_for(member.full_size))
     throw Error(ErrorCode::corrupt,
                 fmt::format("gzip: {} deflated bytes for {} inflated ones; several members, or over 4 GiB, are not read",

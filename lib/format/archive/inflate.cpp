@@ -15,7 +15,7 @@
 namespace heft::format {
 namespace {
 
-// What one symbol of a deflate stream writes at most: a stored block.
+// The maximum number of bytes that one step of a deflate stream writes: those of a stored block.
 constexpr std::uint64_t max_step = 65535;
 
 struct FreeDecompressor {
@@ -55,7 +55,7 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
 }
 
 void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what) {
-  // Compared by division, for the product may not fit. An honest empty stream takes two bytes.
+  // Divides, because the product can overflow. Even an empty stream has two bytes.
   const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
   if (ratio == 0 || member.full_size / ratio > member.size)
     throw Error(ErrorCode::limit_exceeded,
@@ -73,7 +73,7 @@ Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std:
 }
 
 std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept {
-  // Incompressible data grow by 5 bytes a stored block, which zlib makes of no less than 16 KiB.
+  // Incompressible data grow by 5 bytes for each stored block, of which zlib's have at least 16 KiB.
   const std::uint64_t plain = wanted + max_step;
   return plain + plain / 1024 + 1024;
 }
@@ -85,7 +85,7 @@ Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, s
   std::size_t written = 0;
   const libdeflate_result result = libdeflate_deflate_decompress(make_decompressor().get(), deflated.data(),
                                                                  deflated.size(), memory.get(), room, &written);
-  // Out of room means that all steps before the last were written, in order.
+  // If the room did not suffice, all steps before the last were written, in order.
   if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size) written = room - max_step;
   else if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
   if (written < wanted) corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds fewer", full_size));

@@ -19,7 +19,7 @@ constexpr std::uint64_t input_bytes = 128u << 10;
 constexpr std::uint64_t dropped_bytes = 64u << 10;
 // The inflater counts in 32 bits.
 constexpr std::uint64_t max_step = 1u << 30;
-// What is kept for steps back, and how often a document may go farther back than that.
+// Bytes kept for short steps back, and the number of longer steps back that a document can take.
 constexpr std::uint64_t kept_bytes = 512u << 10;
 constexpr std::uint64_t max_restarts = 16;
 // Some 90 KiB each.
@@ -28,10 +28,10 @@ constexpr std::uint64_t min_spacing = 8u << 20;
 
 }  // namespace
 
-/// All that inflating goes on from, but for the deflated bytes at hand.
+/// The state that inflating resumes from, without buffered deflated bytes.
 struct InflateState {
   inflate_state inflater;
-  std::uint64_t fetched = 0;   // deflated bytes that went into the input, or were used when this is a point
+  std::uint64_t fetched = 0;   // deflated bytes read into the input; in an InflatePoint, bytes consumed
   std::uint64_t position = 0;  // of the next inflated byte
   std::uint32_t crc = 0;       // of those before it
 };
@@ -79,14 +79,14 @@ void InflateStream::corrupt(std::string_view finding) const {
 }
 
 void InflateStream::restart() {
-  isal_inflate_init(&state_->inflater);  // raw deflate: the checksum is taken of what comes out
+  isal_inflate_init(&state_->inflater);  // raw deflate: the checksum is computed from the output
   state_->inflater.avail_in = 0;
   state_->fetched = state_->position = state_->crc = 0;
 }
 
 std::uint64_t InflateStream::position() const noexcept { return state_->position; }
 
-// Back to a point or to the start, or on to a point that is nearer.
+// Moves to the nearest point before `offset`, or to the start if it is a step back without a point.
 void InflateStream::go_near(std::uint64_t offset) {
   const auto point = member_.points ? member_.points->before(offset) : nullptr;
   const bool back = offset < state_->position;
@@ -123,7 +123,7 @@ void InflateStream::fill(std::span<std::byte> into) {
   }
 }
 
-// Inflates until `into` is full, the input is used up, or the stream ends. 0: there is no more.
+// Inflates until `into` is full, the input is used up, or the stream ends. Returns 0 at the end.
 std::size_t InflateStream::step(std::span<std::byte> into) {
   inflate_state& inflater = state_->inflater;
   while (true) {
@@ -158,7 +158,7 @@ void InflateStream::finish() {
     corrupt(fmt::format("its checksum is {:08x}, expected {:08x} as the file declares", state_->crc, member_.crc32));
 }
 
-// Whole bytes that the inflater took and did not use are among those that it holds as bits.
+// Requires the end of the stream. Whole bytes that the inflater consumed in advance are in its bit buffer.
 void InflateStream::require_end() {
   const inflate_state& inflater = state_->inflater;
   if (inflater.block_state != ISAL_BLOCK_FINISH) corrupt("malformed deflate stream");
@@ -191,7 +191,7 @@ void InflatedInput::read_into(std::uint64_t offset, std::span<std::byte> into) c
   }
 }
 
-// Inflates on, or from the start, to where `offset` is among the bytes that are kept.
+// Inflates, from the current position or from the start, until `offset` is among the kept bytes.
 void InflatedInput::go_on(std::uint64_t offset) const {
   if (offset < kept_begin_ && stream_.restarts() >= max_restarts)
     throw Error(

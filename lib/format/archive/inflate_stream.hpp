@@ -1,4 +1,4 @@
-// format/archive/inflate_stream.hpp: a deflated member read from front to back in bounded memory, the only user of ISA-L.
+// format/archive/inflate_stream.hpp: inflates a member front to back in bounded memory; the only user of ISA-L.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +16,8 @@ namespace heft::format {
 
 struct InflateState;
 
-/// Places in a member from where inflating can go on, taken while it is inflated for the first time: a document whose
-/// parts are read in another order than they lie in costs a bounded step for each. Streams of several threads may share
-/// them.
+/// Places in a member where inflating can resume. They are recorded when the member is first inflated, so that reading
+/// its parts in any order costs a bounded step for each. Thread-safe: streams of several threads can share them.
 class InflatePoints {
  public:
   explicit InflatePoints(std::uint64_t full_size) noexcept;
@@ -26,14 +25,14 @@ class InflatePoints {
   InflatePoints(const InflatePoints&) = delete;
   InflatePoints& operator=(const InflatePoints&) = delete;
 
-  /// A few MiB at most, whatever the member.
+  /// Returns the memory in bytes, a few MiB at most for any member.
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
 
  private:
   friend class InflateStream;
   [[nodiscard]] bool is_due(std::uint64_t position) const noexcept;
   void add(const InflateState& state);
-  /// The last one at or before `offset`; null when there is none.
+  /// Returns the last point at or before `offset`, or null.
   [[nodiscard]] std::shared_ptr<const InflateState> before(std::uint64_t offset) const noexcept;
 
   const std::uint64_t spacing_;
@@ -41,30 +40,30 @@ class InflatePoints {
   std::vector<std::shared_ptr<const InflateState>> points_;  // by position
 };
 
-/// Inflates a member as it is read. Memory: the window of the inflater (some 100 KiB) and two buffers.
+/// Inflates a member while it is read. Memory: the state of the inflater (some 100 KiB) and two buffers.
 ///
-/// Bytes are read before the checksum, which comes last, can be compared: finish() compares it, and what was read
-/// counts only after it. One thread.
+/// The checksum comes after the bytes: finish() compares it, and bytes read before are valid only if it succeeds. Not
+/// thread-safe.
 class InflateStream {
  public:
-  /// What a stream takes besides what its caller gives it.
+  /// Memory in bytes of a stream, without the caller's buffers.
   static constexpr std::uint64_t footprint = 512u << 10;
 
-  /// `packed` must outlive the stream; the member's range lies in it. `what` names the member in sentences.
+  /// `packed` must outlive the stream and contain the member's range. `what` names the member in errors.
   InflateStream(const core::Input& packed, const Member& member, std::string what);
   ~InflateStream();
   InflateStream(InflateStream&&) noexcept;
   InflateStream& operator=(InflateStream&&) = delete;
 
-  /// The inflated bytes [offset, offset + into.size()), which lie inside the member. Cheap where offsets go up: what
-  /// lies between is inflated and dropped; a step back goes to one of Member::points, or starts the member again.
-  /// Throws Error{corrupt}, and what `packed` throws.
+  /// Reads the inflated bytes [offset, offset + into.size()), which must lie inside the member. Bytes between the
+  /// position and `offset` are inflated and dropped; a step back resumes at one of Member::points or at the start of
+  /// the member. Throws Error{corrupt}, and the errors of `packed`.
   void read(std::uint64_t offset, std::span<std::byte> into);
   /// Inflates to the end. Throws Error{corrupt} unless the member has exactly its declared size and checksum.
   void finish();
-  /// Offset of the next inflated byte.
+  /// Returns the offset of the next inflated byte.
   [[nodiscard]] std::uint64_t position() const noexcept;
-  /// How often there was a step back.
+  /// Returns the number of steps back.
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
 
  private:
@@ -82,22 +81,22 @@ class InflateStream {
   std::string what_;
   std::unique_ptr<InflateState> state_;
   std::vector<std::byte> input_;
-  std::vector<std::byte> dropped_;  // room for what is skipped
+  std::vector<std::byte> dropped_;  // receives skipped bytes
   std::uint64_t restarts_ = 0;
 };
 
-/// The inflated bytes of a member as something that a format reads. The last ones are kept for steps back over heads;
-/// longer ones start the member again, which it does a bounded number of times.
+/// The inflated bytes of a member as an Input for a format. The last ones are kept for short steps back over heads.
+/// Longer steps back start the member again, a bounded number of times.
 class InflatedInput final : public core::Input {
  public:
   /// `packed` must outlive it.
   InflatedInput(const core::Input& packed, const Member& member, std::string what);
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_; }
-  /// Throws Error{unsupported} where the document is read back and forth too often.
+  /// Throws Error{unsupported} after too many long steps back.
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
   void read_into(std::uint64_t offset, std::span<std::byte> into) const override;
-  /// As InflateStream::finish().
+  /// The same as InflateStream::finish().
   void finish() const { stream_.finish(); }
 
  private:

@@ -1,4 +1,4 @@
-// format/archive/model_archive.hpp: archives of models, which are named and not read.
+// format/archive/model_archive.hpp: errors for archives that contain models, which heft does not read.
 #pragma once
 
 #include <span>
@@ -8,11 +8,12 @@
 
 namespace heft::format {
 
-/// Throws Error{unsupported}: "this is a tar archive holding 'a', 'b' and 3 more: unpack it and open what it holds". `kind` is "a tar
-/// archive"; `members` may be empty.
+/// Throws Error{unsupported}: "this is a tar archive holding 'a', 'b' and 3 more, which heft does not read: unpack it
+/// and open what it holds". `kind` is "a tar archive"; `members` can be empty.
 [[noreturn]] void refuse_archive(std::string_view kind, std::span<const std::string_view> members);
 
-/// The same for what a gzip file holds, by its first inflated bytes; of a tar the first member is named.
+/// The same for the contents of a gzip file, recognized by the first inflated bytes. For a tar the message contains the
+/// name of the first member.
 [[noreturn]] void refuse_gzip(const Bytes& inflated_head);
 
 }  // namespace heft::format

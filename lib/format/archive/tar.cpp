@@ -22,7 +22,7 @@ constexpr std::uint64_t max_pax_bytes = 64u << 10;
 constexpr int max_extensions = 8;  // headers before that of the first member
 constexpr std::size_t magic_at = 257;
 constexpr std::string_view posix_magic{"ustar\0", 6};
-constexpr std::string_view gnu_magic{"ustar  \0", 8};  // without a prefix to the name
+constexpr std::string_view gnu_magic{"ustar  \0", 8};  // has no prefix field
 
 [[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
   throw Error(code, std::move(sentence), {.offset = offset});
@@ -32,7 +32,7 @@ std::string_view text_of(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// A field of the header up to its NUL.
+/// Returns a field of the header up to its NUL.
 std::string_view field(std::string_view header, std::size_t at, std::size_t size) noexcept {
   const std::string_view all = header.substr(at, size);
   return all.substr(0, std::min(all.find('\0'), all.size()));
@@ -44,7 +44,7 @@ std::string_view without_blanks(std::string_view text) noexcept {
   return text;
 }
 
-/// An octal number with blanks around it, of at most 12 digits, which fit.
+/// Parses an octal number with blanks around it, of at most 12 digits.
 std::optional<std::uint64_t> octal(std::string_view text) noexcept {
   text = without_blanks(text);
   if (text.empty()) return {};
@@ -64,7 +64,7 @@ std::uint64_t octal(std::string_view text, std::uint64_t offset, std::string_vie
 
 std::string_view checksum_field(std::string_view header) noexcept { return field(header, 148, 8); }
 
-/// Of the header's bytes, those of the checksum itself taken for blanks.
+/// Returns the sum of the header's bytes, with blanks in place of the checksum field.
 std::uint64_t checksum(std::string_view header) noexcept {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < header.size(); ++i)
@@ -79,14 +79,14 @@ void require_checksum(std::string_view header, std::uint64_t offset) {
     fail(ErrorCode::corrupt, fmt::format("expected a tar header with checksum {}, found {}", expected, sum), offset);
 }
 
-/// Keys of a PAX header that say when a file was made, whose it was, and in which letters: nothing that changes what is read.
+/// Returns true for keys of a PAX header that do not change the contents: times, owners, charset.
 bool is_harmless(std::string_view key) noexcept {
   static constexpr std::array<std::string_view, 9> keys{"atime", "charset", "comment", "ctime", "gid",
                                                         "gname", "mtime",   "uid",     "uname"};
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-/// A PAX header is lines of "length key=value\n", where the length counts all of the line.
+/// Requires harmless keys in a PAX header: lines of "length key=value\n", where the length is that of the whole line.
 void require_harmless(std::string_view lines, std::uint64_t offset) {
   while (!lines.empty()) {
     std::size_t length = 0;
@@ -136,7 +136,7 @@ std::string member_name(std::string_view header) {
   return name;
 }
 
-/// The member whose header this is, at `at`. Its type and name are not looked at yet.
+/// Parses the header at `at` of a member. Its type and name are not checked here.
 TarMember read_header(std::string_view header, std::uint64_t at) {
   require_checksum(header, at);
   TarMember member{member_name(header), at + block_bytes, 0};

@@ -1,4 +1,4 @@
-// format/archive/tar.hpp: the members of a tar archive, as far as PyTorch's oldest files need it: plain files with short names.
+// format/archive/tar.hpp: reader of tar archives for PyTorch's oldest files: plain files with short names.
 //
 //   header   512 bytes: name, size in octal, checksum, type, "ustar"
 //   data     padded to 512 bytes
@@ -24,19 +24,20 @@ struct TarMember {
   std::uint64_t size = 0;
 };
 
-/// True for a header of POSIX or GNU tar with its right checksum.
+/// Returns true for a header of POSIX or GNU tar with a correct checksum.
 bool is_tar(std::span<const std::byte> head) noexcept;
 /// The same without the checksum.
 bool resembles_tar(std::span<const std::byte> head) noexcept;
 
-/// The name of the first plain member, or of a folder where `input` shows no other; empty where the headers before it do not fit `input`.
+/// Returns the name of the first plain member, or of a folder if `input` shows no plain one; empty if the headers before
+/// it do not fit `input`.
 std::string first_tar_member(const core::Input& input);
 
-/// The plain files of the archive, in order.
+/// Returns the plain files of the archive, in order.
 ///
-/// Throws Error{corrupt} for a broken header, Error{refused} for links, devices and names that climb,
-/// Error{unsupported} for extensions that change a name or size (PAX headers of times and owners are passed over), Error{ambiguous} for a name that is there twice,
-/// Error{limit_exceeded} for over 1024 members.
+/// Throws Error{corrupt} for a malformed header, Error{refused} for links, devices and names that leave the folder,
+/// Error{unsupported} for extensions that change a name or size (PAX headers of times and owners are ignored),
+/// Error{ambiguous} for a repeated name, Error{limit_exceeded} for more than 1024 members.
 std::vector<TarMember> read_tar(const core::Input& input);
 
 }  // namespace heft::format

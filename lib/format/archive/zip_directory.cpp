@@ -26,9 +26,9 @@ using namespace zip;
 constexpr std::uint64_t max_comment_bytes = 0xFFFF;
 constexpr std::uint64_t min_descriptor_bytes = 12;  // without its optional signature
 
-// Headers nearer than this are fetched with one read: copying the bytes between costs less than another system call.
+// Headers closer than this are read together: copying the bytes between costs less than another system call.
 constexpr std::uint64_t near_bytes = 4096;
-// And no more than this at once: what a core's cache holds, and what the allocator takes from memory it already has.
+// The maximum size of one read: it fits a core's cache, and the allocator serves it without mmap.
 constexpr std::uint64_t window_bytes = 64u << 10;
 
 [[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
@@ -41,7 +41,7 @@ constexpr std::uint64_t window_bytes = 64u << 10;
   fail(code, fmt::format("zip record '{}': {}", core::escaped(entry.name), finding), entry.header);
 }
 
-/// Where the directory lies and what the end records say of it.
+/// Offset, size and count of the directory, from the end records.
 struct DirectoryPlace {
   std::uint64_t begin;
   std::uint64_t size;
@@ -79,7 +79,7 @@ void require_same(std::uint64_t wide, Small narrow, Small saturated, std::string
          offset);
 }
 
-/// The zip64 end record, if a locator lies before the end record. `narrow` is what the 32-bit record says.
+/// Reads the zip64 end record if a locator precedes the end record. `narrow` is the 32-bit end record.
 std::optional<DirectoryPlace> read_zip64_end(const core::Input& input, std::uint64_t end,
                                              std::span<const std::byte> narrow, std::uint64_t& directory_end) {
   if (end < locator_bytes) return std::nullopt;
@@ -122,7 +122,7 @@ DirectoryPlace find_directory(const core::Input& input, const Limits& limits) {
   const auto directory_disk = core::load_le<std::uint16_t>(from + 6);
   std::uint64_t directory_end = end;
   const std::optional<DirectoryPlace> wide = read_zip64_end(input, end, record.span(), directory_end);
-  // Saturated disk numbers defer to the zip64 record, as every saturated field does.
+  // A saturated disk number is replaced by that of the zip64 record, as every saturated field.
   const auto is_first = [&](std::uint16_t number) { return number == 0 || (wide && number == saturated16); };
   if (!is_first(disk) || !is_first(directory_disk))
     fail(ErrorCode::unsupported, "zip archives of several disks are not read", end);
@@ -151,7 +151,8 @@ void check_name(const ZipEntry& entry) {
   if (const auto fault = zip_name_fault(entry.name)) fail(fault->code, entry, fault->finding);
 }
 
-/// Replaces the saturated fields of `entry` by those of the zip64 extra field, which holds only these, in this order.
+/// Replaces the saturated fields of `entry` by those of the zip64 extra field, which contains only these, in this
+/// order.
 void read_zip64_extra(ZipEntry& entry, std::span<const std::byte> extra) {
   while (extra.size() >= 4) {
     const auto id = core::load_le<std::uint16_t>(extra.data());
@@ -247,8 +248,8 @@ void check_usable(const ZipEntry& entry) {
          fmt::format("stored, yet {} bytes in the file and {} bytes of content", entry.size, entry.full_size));
 }
 
-/// A field of the local header: what the directory says, or "elsewhere" (in the zip64 extra field or in the
-/// descriptor).
+/// Checks a field of the local header: it must have the directory's value, or the mark that the value is elsewhere (in
+/// the zip64 extra field or in the descriptor).
 void check_local_field(const ZipEntry& entry, std::uint32_t local, std::uint64_t central, std::string_view what) {
   const bool elsewhere = local == saturated32 || (local == 0 && (entry.flags & flag_descriptor));
   if (!elsewhere && local != central)
@@ -369,7 +370,7 @@ void locate(const core::Input& input, ZipDirectory& directory, std::span<const s
 
 namespace {
 
-/// What inflates is counted as long as it is held.
+/// Inflates an entry and charges its bytes to the metadata budget while they live.
 Bytes inflate_counted(const core::Input& input, const ZipEntry& entry, const Bytes& deflated, std::uint64_t max_ratio) {
   core::MetadataCharge charge(input.budget());
   charge.add(entry.full_size);

@@ -1,4 +1,5 @@
-// format/archive/zip_records.hpp: the numbers of PKWARE's APPNOTE that reading and writing a zip share; zip.hpp has the picture.
+// format/archive/zip_records.hpp: constants of PKWARE's APPNOTE for reader and writer; zip_directory.hpp documents the
+// layout.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@ inline constexpr std::uint32_t end_signature = 0x06054b50;
 inline constexpr std::uint32_t zip64_end_signature = 0x06064b50;
 inline constexpr std::uint32_t zip64_locator_signature = 0x07064b50;
 
-/// Bytes before the variable parts.
+/// Bytes of the fixed parts of records.
 inline constexpr std::uint64_t local_bytes = 30;
 inline constexpr std::uint64_t central_bytes = 46;
 inline constexpr std::uint64_t end_bytes = 22;
@@ -27,7 +28,7 @@ inline constexpr std::uint16_t flag_masked = 1u << 13;
 
 inline constexpr std::uint16_t zip64_extra = 0x0001;
 
-/// A field of this value stands in the zip64 record or extra field.
+/// A field of this value is replaced by one of the zip64 record or extra field.
 inline constexpr std::uint16_t saturated16 = 0xFFFF;
 inline constexpr std::uint32_t saturated32 = 0xFFFFFFFF;
 

@@ -18,7 +18,7 @@ constexpr std::uint16_t version_zip64 = 45;  // 4.5
 constexpr std::uint16_t made_on_unix = 3 << 8;
 constexpr std::uint32_t unix_mode = 0100644u << 16;  // a regular file, for tools that unpack
 constexpr std::uint32_t first_date =
-    1u << 21 | 1u << 16;                         // 1980-01-01, 00:00: files of the same tensors are the same bytes
+    1u << 21 | 1u << 16;                         // 1980-01-01, 00:00, so that equal tensors make equal files
 constexpr std::uint16_t padding_extra = 0x4246;  // "FB", as PyTorch's writer aligns its data
 constexpr std::uint64_t extra_head_bytes = 4;
 
@@ -35,7 +35,7 @@ void append_extra_head(std::string& bytes, std::uint16_t id, std::uint64_t size)
   append_le(bytes, static_cast<std::uint16_t>(size));
 }
 
-// What the local header and the directory's entry have in common, from the version needed to the name's length.
+// Appends the fields that local header and directory entry share, from the version needed to the length of the name.
 void append_common(std::string& bytes, const PlannedRecord& record, bool wide, std::uint32_t checksum) {
   append_le(bytes, wide ? version_zip64 : version_plain);
   append_le(bytes, flag_utf8);

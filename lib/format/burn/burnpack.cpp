@@ -1,20 +1,20 @@
-// format/burn/burnpack.cpp: burnpack (.bpk), the format of Burn since 0.19, version 1.
+// format/burn/burnpack.cpp: reader of burnpack (.bpk), the format of Burn since 0.19, version 1.
 //
-//   u32 0x4255524E, so "NRUB" | u16 version | u32 bytes of the metadata
+//   u32 0x4255524E, the bytes "NRUB" | u16 version | u32 bytes of the metadata
 //   metadata, CBOR: {tensors:  {name: {dtype, shape: [..], data_offsets: [begin, end], param_id?: unsigned}},
 //                    metadata?: {text: text}, scalars?: {name: {"Int" | "UInt" | "Float" | "Bool": value}}}
 //   padding to 256
-//   data: data_offsets count from here, each tensor on a multiple of 256
+//   data: data_offsets are relative to its start, each tensor at a multiple of 256
 //
-//   dtype: "F32", or a variant with a parameter: {"Bool": "Native"}; before bools had two encodings, "Bool"
+//   dtype: "F32", or a variant with a parameter: {"Bool": "Native"}; "Bool" before bools had two encodings
 //
-// Burn 0.19 wrote version 1 without any padding: the data follow the metadata at once, each tensor the one before.
-// Nothing in the file says so, but writers end the file with the last tensor, so the size of the file does: see
-// Reader::find_data(). A padded file of one tensor that was cut by exactly the padding cannot be told from one of 0.19.
+// Burn 0.19 wrote version 1 without padding: the data follow the metadata immediately, and each tensor the previous
+// one. The file does not declare its layout, but it ends with the last tensor, so the size of the file determines it:
+// see Reader::find_data(). A padded file of one tensor that was cut by exactly the padding looks like a file of 0.19.
 //
-// Burn's caps (100 MB of metadata, 100,000 tensors, depth 128) are Limits here. Its cap of 10 GB for a tensor protects
-// memory that heft does not allocate. Stricter than Burn: ranges do not overlap, sizes fit their shapes, and the
-// metadata end with their map.
+// Burn's caps (100 MB of metadata, 100,000 tensors, depth 128) are Limits here. Its cap of 10 GB for a tensor limits an
+// allocation that heft does not make. The reader is stricter than Burn: ranges must not overlap, sizes must fit their
+// shapes, and the metadata must end with their map.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -73,7 +73,7 @@ class Reader {
   Catalog catalog_{input_.budget()};
   std::uint64_t metadata_end_ = 0;
   std::vector<std::uint32_t> pairs_;  // of the metadata map
-  std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // beside tensors, metadata and scalars: 64 at most
+  std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // other keys of the map, at most 64
   std::vector<std::pair<std::string_view, std::uint64_t>> parameter_ids_;
 };
 
@@ -114,8 +114,7 @@ Bytes Reader::read_metadata() {
   return input_.read(header_bytes, size);
 }
 
-// Keys of maps: the format's own are told apart from later ones, which Burn passes over as well; the same key twice is
-// an error.
+// Adds `key` to the keys of a map. Throws Error{ambiguous} for a repeated key. Unknown keys are allowed, as in Burn.
 void require_new(std::vector<std::string_view>& keys, const CborItem& key) {
   if (std::ranges::find(keys, key.text) != keys.end())
     fail(ErrorCode::ambiguous, {}, key.offset, fmt::format("the key '{}' is there twice", core::escaped(key.text)));
@@ -123,7 +122,7 @@ void require_new(std::vector<std::string_view>& keys, const CborItem& key) {
 }
 
 void Reader::read_map(CborReader& cbor) {
-  constexpr std::uint64_t max_keys = 64;  // looked for one in the other
+  constexpr std::uint64_t max_keys = 64;  // each is compared with all others
   const CborItem map = cbor.next(CborKind::map, "the metadata");
   if (map.number > max_keys)
     fail(ErrorCode::corrupt, {}, map.offset,
@@ -225,7 +224,7 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's data_offsets");
   if (list.number != 2)
     fail(ErrorCode::corrupt, {}, list.offset, fmt::format("data_offsets: expected two numbers, found {}", list.number));
-  tensor.begin = cbor.next(CborKind::unsigned_integer, "the begin of a tensor").number;
+  tensor.begin = cbor.next(CborKind::unsigned_integer, "the start of a tensor").number;
   const CborItem end = cbor.next(CborKind::unsigned_integer, "the end of a tensor");
   if (end.number < tensor.begin)
     fail(ErrorCode::corrupt, {}, end.offset,
@@ -235,7 +234,7 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
 
 // ---- metadata and scalars ----
 
-/// What Burn passes over, of versions to come or of other writers, is metadata too.
+/// Adds unknown keys, of later versions or other writers, to the metadata. Burn ignores them.
 void Reader::add_others() {
   for (const auto& [key, node] : others_) {
     bool is_new = true;
@@ -304,7 +303,7 @@ std::uint32_t Reader::read_scalar(CborReader& cbor, std::string_view name) {
   return catalog_.add_node(node);
 }
 
-/// The ids by which Burn's optimizers find a parameter, as one more entry of the metadata.
+/// Adds the ids by which Burn's optimizers find parameters to the metadata, as one entry.
 void Reader::add_parameter_ids() {
   if (parameter_ids_.empty()) return;
   std::vector<std::uint32_t> ids;
@@ -319,11 +318,11 @@ void Reader::add_parameter_ids() {
   pairs_.push_back(catalog_.add_container(NodeKind::map, ids));
 }
 
-// ---- where the data begin ----
+// ---- the start of the data ----
 
-/// The padded layout, unless the tensors follow each other without a gap and the file ends where they do when nothing
-/// lies between metadata and data, as in a file of Burn 0.19. The two ends differ by the padding before the data; where
-/// there is none, both layouts are one.
+/// Returns the offset of the data. It is the padded one, unless the tensors follow each other without gaps and the file
+/// ends with them if no padding lies between metadata and data, as in files of Burn 0.19. The ends of the two layouts
+/// differ by that padding; if it is 0, the layouts are the same.
 std::uint64_t Reader::find_data() {
   sort_by_place(catalog_.tensors);
   std::uint64_t end = 0;

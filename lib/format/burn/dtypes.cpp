@@ -11,8 +11,8 @@ struct Row {
   DType dtype;
 };
 
-// Flex32 says how precisely to compute: it is stored as f32. A bool without a parameter is of a version that had one
-// encoding, a byte each.
+// Flex32 is a precision of computation, stored as f32. A bool without a parameter comes from a version with one
+// encoding, a byte for each.
 constexpr Row rows[] = {
     {"F64", "", DType::f64},        {"F32", "", DType::f32},      {"Flex32", "", DType::f32},
     {"F16", "", DType::f16},        {"BF16", "", DType::bf16},    {"I64", "", DType::i64},

@@ -7,11 +7,11 @@
 
 namespace heft::format {
 
-/// Sets the entry's dtype from a name as Burn's DType serializes: "F32"; `parameter` is what a variant holds besides:
-/// of {"Bool": "U8"} it is "U8", else empty.
+/// Sets the entry's dtype from a name of Burn's DType: "F32". `parameter` is the parameter of a variant ("U8" for
+/// {"Bool": "U8"}), else empty.
 ///
-/// Types without a row in heft's table (bools of four bytes, QFloat, names of later versions) stay unknown under their
-/// own name.
+/// Types that heft does not know (bools of four bytes, QFloat, names of later versions) become DType::unknown with
+/// their name in Catalog::type_names.
 void set_burn_dtype(Catalog& catalog, TensorEntry& entry, std::string_view name, std::string_view parameter);
 
 }  // namespace heft::format

@@ -1,13 +1,13 @@
-// format/burn/record.cpp: Burn's records (.mpk, .mpk.gz): named MessagePack, as Burn's NamedMpkFileRecorder wrote it
-// until burnpack came.
+// format/burn/record.cpp: reader of Burn's records (.mpk, .mpk.gz): named MessagePack of Burn's NamedMpkFileRecorder,
+// the predecessor of burnpack.
 //
 //   {"metadata": {float, int, format, version, settings: texts}, "item": record, ..}
 //
 //   record: a map of fields, a list, or a leaf; None is nil. A parameter is
 //     {"id": text, "param": data}
-//   where data, also found by itself, is of Burn 0.14 and later
-//     {"bytes": bytes, "shape": [unsigned..], "dtype": name or {variant: parameter}}   the bytes stay where they are
-//   and of earlier ones
+//   where data, which also occurs alone, is in Burn 0.14 and later
+//     {"bytes": bytes, "shape": [unsigned..], "dtype": name or {variant: parameter}}   read in place
+//   and in earlier versions
 //     {"value": [number..], "shape": [unsigned..]}             numbers, stepped over at open and gathered when loaded
 //
 // Half-precision values in a value list are spelled as unsigned integers, their bits. A list of unsigned integers up to
@@ -41,7 +41,7 @@ namespace heft::format {
 namespace burn_record {
 namespace {
 
-/// A map of up to 15 pairs whose first key is "metadata".
+/// Returns true for a map of up to 15 pairs whose first key is "metadata".
 bool is_record(std::span<const std::byte> head) noexcept {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   return text.size() > 1 && (static_cast<unsigned char>(text[0]) & 0xF0u) == 0x80 &&
@@ -50,15 +50,15 @@ bool is_record(std::span<const std::byte> head) noexcept {
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept { return is_record(head) || is_gzip(head); }
 
-/// Of the name of a Rust type: "f32", "half::binary16::f16", "i64".
+/// Returns the dtype for the name of a Rust type: "f32", "half::binary16::f16", "i64".
 DType rust_type(std::string_view name) noexcept {
   return dtype_from_name(name.substr(name.rfind(':') + 1)).value_or(DType::unknown);
 }
 
-/// What integers of a list stand for: in files that spell halves by their bits, f16 or bf16; otherwise the integer type
+/// The dtypes of integers in a list: f16 or bf16 in files that spell halves as their bits, else the integer type that
 /// they were saved from.
 struct ListTypes {
-  DType half = DType::unknown;  // unknown: integers are integers
+  DType half = DType::unknown;  // unknown: no integers are halves
   DType integer = DType::i64;
 };
 
@@ -88,8 +88,8 @@ class RecordTree final : public PackTree {
   std::uint32_t lists_member_ = none;
 };
 
-// Each way is tried once, and what it turned out to be is read where the reader then stands: in a document that is
-// inflated, long steps back cost as much as starting again.
+// Tries each form once and reads on from where the reader then is. In an inflated document, a long step back costs as
+// much as starting again.
 bool RecordTree::take_tensor(const PackItem& head) {
   if (head.kind != PackKind::map) return false;
   const std::uint64_t inside = reader_.offset();
@@ -98,7 +98,7 @@ bool RecordTree::take_tensor(const PackItem& head) {
   return false;
 }
 
-/// The next item if it is that text. Otherwise the reader stands anywhere.
+/// Returns true if the next item is that text. If not, the position of the reader is unspecified.
 bool RecordTree::has_key(std::string_view wanted) {
   const PackItem key = reader_.next("a key");
   return key.kind == PackKind::text && key.number == wanted.size() && reader_.take_text(key, "a key") == wanted;
@@ -157,7 +157,7 @@ void RecordTree::read_dtype(TensorEntry& tensor) {
 
 // ---- value lists ----
 
-/// After "value": a list of numbers, "shape" and a list. What of the list was stepped over is not read again.
+/// Reads what follows "value": a list of numbers, "shape" and a list. Stepped-over numbers are not read again.
 bool RecordTree::take_values() {
   const PackItem list = reader_.next("a value list");
   if (list.kind != PackKind::list) return false;
@@ -176,7 +176,7 @@ bool RecordTree::take_values() {
   return true;
 }
 
-/// The place of the list's elements among those of all lists.
+/// Adds the list to NumberLists and returns an entry with the place of its elements.
 TensorEntry RecordTree::place_list(NumberSteps steps) {
   const DType dtype = list_dtype(steps);
   if (steps.count == 0) return {.dtype = dtype};
@@ -201,7 +201,7 @@ DType RecordTree::list_dtype(const NumberSteps& steps) const noexcept {
     case NumberKind::boolean: return DType::boolean;
     case NumberKind::unsigned_integer:
     case NumberKind::integer: return types_.half != DType::unknown && steps.fits_u16 ? types_.half : types_.integer;
-    default: return DType::f32;  // an empty one is of any type
+    default: return DType::f32;  // an empty list fits any type
   }
 }
 
@@ -240,13 +240,13 @@ Catalog Reader::read() {
   return std::move(catalog_);
 }
 
-/// Archives of models end in whatever way: they are told by how they begin.
+/// Refuses tar archives by their first bytes, because their trailer can be anything.
 void Reader::refuse_archives() const {
   Bytes first;
   try {
     first = gzip_first(input_, tar_header_bytes);
   } catch (const Error&) {
-    return;  // read_gzip() finds what is wrong
+    return;  // read_gzip() reports the error
   }
   if (resembles_tar(first.span())) refuse_gzip(first);
 }
@@ -321,7 +321,7 @@ void Reader::read_item(PackReader& reader, std::uint32_t member) {
   add_ids(tree);
 }
 
-/// The ids by which Burn's optimizers find a parameter, as one more entry of the metadata.
+/// Adds the ids by which Burn's optimizers find parameters to the metadata, as one entry.
 void Reader::add_ids(const RecordTree& tree) {
   if (tree.ids.empty()) return;
   std::vector<std::uint32_t> ids;

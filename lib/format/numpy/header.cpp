@@ -1,11 +1,11 @@
-// format/numpy/header.cpp: the head of an array, as numpy.lib.format defines it.
+// format/numpy/header.cpp: reader and writer of the head of an array, as numpy.lib.format defines it.
 //
-//   0x93 "NUMPY" | u8 major | u8 minor | length of the header: u16 in version 1, u32 in 2 and 3 | header | items
+//   0x93 "NUMPY" | u8 major | u8 minor | length of the header: u16 in version 1, u32 in 2 and 3 | header | elements
 //
 //   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   padded with spaces, a line feed at the end
 //
-// The header is a Python literal: latin-1 in versions 1 and 2, UTF-8 in 3. Only the literals that numpy itself evaluates to a valid header are
-// read, in any order and spacing; readers that look at fixed columns misread legal files.
+// The header is a Python literal: latin-1 in versions 1 and 2, UTF-8 in 3. The reader accepts the literals that numpy
+// evaluates to a valid header, with keys in any order and any spacing.
 #include "format/numpy/header.hpp"
 
 #include <algorithm>
@@ -25,10 +25,10 @@ namespace heft::format::npy {
 namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
-constexpr std::uint64_t alignment = 64;  // of the items, when heft writes
-constexpr int max_depth = 32;            // structured types in structured types
+constexpr std::uint64_t alignment = 64;  // of the elements in files that heft writes
+constexpr int max_depth = 32;            // of nested structured types
 
-// Types whose values heft has: by kind and bytes.
+// Types that are dtypes of heft, by kind and bytes.
 struct TypeRow {
   char kind;
   std::uint64_t size;
@@ -49,7 +49,7 @@ class Literal {
   Header read();
 
  private:
-  // What is expected next; each passes over it or throws.
+  // Each consumes the expected token or throws.
   void expect(char sign);
   bool accept(char sign);
   bool accept_word(std::string_view word);
@@ -125,7 +125,7 @@ std::vector<std::int64_t> Literal::read_shape() {
   return shape;
 }
 
-// '<f4', or a list of fields.
+// Reads '<f4', or a list of fields.
 ItemType Literal::read_type(int depth) {
   if (depth > max_depth) fail(fmt::format("types nested at most {} deep", max_depth));
   if (next() == '[') return read_structure(depth);
@@ -138,7 +138,7 @@ ItemType Literal::read_type(int depth) {
   return item_type(text);
 }
 
-// [('name', '<f4'), ('name', '<f4', (2, 3)), (('title', 'name'), [...])]
+// Reads [('name', '<f4'), ('name', '<f4', (2, 3)), (('title', 'name'), [...])]
 ItemType Literal::read_structure(int depth) {
   ItemType type;
   const std::size_t begin = at_;
@@ -179,7 +179,7 @@ DType plain_type(char kind, std::uint64_t size) noexcept {
   return DType::unknown;
 }
 
-// The bytes of a type that the package ml_dtypes adds to NumPy and names by a word; 0: none of those.
+// Returns the bytes of a type that the package ml_dtypes adds to NumPy under a name; 0 for other names.
 std::uint64_t bytes_of_added_type(std::string_view name) noexcept {
   static constexpr std::string_view of_a_byte[] = {"float8_e3m4",
                                                    "float8_e4m3",
@@ -200,7 +200,7 @@ std::uint64_t bytes_of_added_type(std::string_view name) noexcept {
   return std::ranges::find(of_a_byte, name) == std::end(of_a_byte) ? 0 : 1;
 }
 
-// Byte order, kind, number: '<f4', '|S3', '>M8[D]'. Types that heft has no values for keep their text and their size.
+// Parses byte order, kind and size: '<f4', '|S3', '>M8[D]'. Types that are no dtypes of heft keep their text and size.
 ItemType Literal::item_type(std::string_view text) const {
   ItemType type{.size_bytes = bytes_of_added_type(text), .text = text};
   type.is_raw = type.size_bytes > 0;
@@ -251,7 +251,7 @@ bool Literal::accept_word(std::string_view word) {
   return true;
 }
 
-// What stands between the quotes; escapes stay as they are.
+// Returns the text between the quotes, with escapes not decoded.
 std::string_view Literal::read_string() {
   if (next() == 'u' || next() == 'b') ++at_;
   const char quote = next();
@@ -262,7 +262,7 @@ std::string_view Literal::read_string() {
   return text_.substr(begin, at_++ - begin);
 }
 
-// Python 2 wrote 3L.
+// Reads an integer, also with the suffix of Python 2: 3L.
 std::uint64_t Literal::read_integer() {
   skip_spaces();
   std::uint64_t value = 0;
@@ -295,13 +295,13 @@ std::uint64_t header_length(core::Cursor& cursor) {
   return major == 1 ? cursor.little<std::uint16_t>("the header's length") : cursor.little<std::uint32_t>("the header's length");
 }
 
-/// Column-major, in elements; a zero dim counts as 1, as in Strides::contiguous().
+/// Returns column-major strides in elements; a zero dim counts as 1, as in Strides::contiguous().
 std::vector<std::int64_t> fortran_strides(const std::vector<std::int64_t>& shape) {
   std::vector<std::int64_t> strides;
   std::int64_t step = 1;
   for (const std::int64_t dim : shape) {
     strides.push_back(step);
-    step *= std::max<std::int64_t>(dim, 1);  // fits: Shape::element_count() was asked before
+    step *= std::max<std::int64_t>(dim, 1);  // does not overflow: Shape::element_count() has checked the product
   }
   return strides;
 }
@@ -343,7 +343,7 @@ void RawItems::require_all_used() const {
 Header read_header(core::Cursor& cursor, const Limits& limits) {
   const std::uint64_t at = cursor.offset();
   if (cursor.text(magic.size(), "the magic") != magic)
-    throw Error(ErrorCode::corrupt, "expected an array that begins with \\x93NUMPY", {.offset = at});
+    throw Error(ErrorCode::corrupt, "expected an array that starts with \\x93NUMPY", {.offset = at});
   const std::uint64_t length = header_length(cursor);
   core::require_limit(length, limits.npy_header_bytes, "bytes of the header", "npy_header_bytes", cursor.offset());
   const std::uint64_t begin = cursor.offset();
@@ -382,13 +382,13 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
     throw Error(error.code(), error.sentence(), {.tensor = std::string(name), .offset = begin});
   }
   if (entry.size > available)
-    throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of items, {} are there", entry.size, available),
+    throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of elements, found {}", entry.size, available),
                 {.tensor = std::string(name), .offset = begin});
   if (entry.size < available) catalog.notes.push_back(fmt::format("{} bytes after '{}'", available - entry.size, core::escaped(name)));
   if (header.type.native)
     catalog.notes.push_back(fmt::format(
         "the byte order of '{}' is that of the machine that wrote it: taken as little-endian", core::escaped(name)));
-  // Items that heft has no values for are raw bytes, which no strides reorder.
+  // Elements of an unknown dtype are raw bytes, which strides cannot describe.
   const bool by_columns = header.fortran_order && header.shape.size() > 1;
   const bool is_raw = entry.dtype == DType::unknown;
   if (by_columns && is_raw)

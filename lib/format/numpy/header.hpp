@@ -15,14 +15,14 @@
 
 namespace heft::format::npy {
 
-/// What `descr` says of one item.
+/// The type of an element, from `descr`.
 struct ItemType {
   DType dtype = DType::unknown;
   bool big_endian = false;
-  bool is_raw = false;  ///< 'V', or a type of ml_dtypes by its name: bytes whose type NumpyOptions::raw_items can give.
-  bool native = false;  ///< '=': in the order of the machine that wrote, which is not said; taken as little-endian.
+  bool is_raw = false;  ///< 'V', or a name of ml_dtypes: bytes whose type the caller can set (NumpyOptions::raw_items).
+  bool native = false;  ///< '=': the byte order of the writing machine, which is unknown; read as little-endian.
   std::uint64_t size_bytes = 0;
-  std::string_view text;  ///< As the file has it; points into the cursor's chunks.
+  std::string_view text;  ///< The text in the file; points into the cursor's chunks.
 };
 
 struct Header {
@@ -32,14 +32,14 @@ struct Header {
   std::uint64_t data = 0;  ///< Offset of the first item in the cursor's Input.
 };
 
-/// NumpyOptions::raw_items for one file: which dtype raw items get, and whether each was needed.
+/// NumpyOptions::raw_items for one file: the dtypes of raw elements, and which of them were used.
 class RawItems {
  public:
-  /// Throws Error{out_of_range} for dtypes that no raw items can be, and for two of one size.
+  /// Throws Error{out_of_range} for a dtype whose elements are not whole bytes, and for two dtypes of one size.
   explicit RawItems(std::span<const DType> dtypes);
-  /// Gives raw items the dtype of their size, if there is one.
+  /// Sets the dtype of raw elements to the one of their size, if there is one.
   void apply(ItemType& type);
-  /// Throws Error{type_mismatch} when one of the dtypes was given to no array.
+  /// Throws Error{type_mismatch} if one of the dtypes was used for no array.
   void require_all_used() const;
 
  private:
@@ -50,18 +50,18 @@ class RawItems {
   std::vector<Choice> choices_;
 };
 
-/// Reads magic, version and header from the cursor's place. Throws Error{corrupt, unsupported, limit_exceeded,
-/// ambiguous}, and Error{refused} for arrays of Python objects, which are pickles.
+/// Reads magic, version and header at the cursor. Throws Error{corrupt, unsupported, limit_exceeded, ambiguous}, and
+/// Error{refused} for arrays of Python objects, which are pickles.
 Header read_header(core::Cursor& cursor, const Limits& limits);
 
-/// Magic, version 1.0 and header of a packed array, as NumPy writes them: the items that follow begin at a multiple of
-/// 64. The shape has at most 64 dims. Throws Error{unsupported} for a dtype that NumPy lacks.
+/// Returns magic, version 1.0 and header of a packed array, as NumPy writes them, padded so that the elements start at
+/// a multiple of 64. Requires a shape of at most 64 dims. Throws Error{unsupported} for a dtype that NumPy lacks.
 std::string head_of(DType dtype, const Shape& shape);
-/// True when NumPy has elements of that dtype.
+/// Returns true if NumPy has elements of that dtype.
 bool has(DType dtype) noexcept;
 
-/// The tensor that a header describes; its bytes are `available` bytes from `begin` on (in the file, or in `member`).
-/// The entry's name is the caller's to set. Adds a note when bytes follow the array.
+/// Returns the tensor that a header describes. Its bytes are among the `available` bytes from offset `begin` of the
+/// file or member. Adds a note if bytes follow the array. Throws Error{corrupt} if there are too few.
 TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name);
 
 }  // namespace heft::format::npy

@@ -1,4 +1,4 @@
-// format/numpy/npy.cpp: one NumPy array in a file. The head is read by npy_header.cpp.
+// format/numpy/npy.cpp: reader of a file with one NumPy array. header.cpp reads the head.
 #include <cstring>
 
 #include "format/formats.hpp"
@@ -9,7 +9,7 @@ namespace npy {
 namespace {
 
 constexpr std::string_view magic = "\x93NUMPY";
-constexpr std::string_view array_name = "arr_0";  // what numpy.savez calls an array without a name
+constexpr std::string_view array_name = "arr_0";  // numpy.savez's name for an unnamed array
 constexpr std::uint64_t head_chunk_bytes = 512;
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {

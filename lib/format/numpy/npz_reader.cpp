@@ -1,7 +1,8 @@
-// format/numpy/npz_reader.cpp: NumPy arrays in a zip: a member "<name>.npy" for each, stored (mapped) or deflated (inflated on demand).
+// format/numpy/npz_reader.cpp: reader of NumPy arrays in a zip. Each is a member "<name>.npy", stored (mapped) or
+// deflated (inflated on demand).
 //
-// Nothing but the arrays' heads is read at open. A deflated member's head is had by inflating its first bytes; the record room inflates the whole
-// member, and checks its CRC, when its values are asked for.
+// Open reads only the heads of the arrays; for a deflated member it inflates the first bytes. The record room inflates
+// the whole member and checks its CRC when its values are read.
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -28,7 +29,7 @@ constexpr std::uint64_t head_chunk_bytes = 512;
 constexpr std::uint64_t max_noted = 8;
 constexpr std::uint64_t max_header_prefix_bytes = 12;  // magic, version, length
 
-/// The name in the first local header ends in .npy. Other zips are other formats'.
+/// Returns true if the name in the first local header ends in .npy.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   constexpr std::size_t header_bytes = 30;
   if (head.size() < header_bytes || core::load_le<std::uint32_t>(head.data()) != 0x04034B50) return false;
@@ -96,8 +97,8 @@ void Reader::add(const ZipEntry& entry) {
   }
 }
 
-/// An array that heft does not read (of Python's objects, of a later version) leaves the others as they are: a record
-/// without values names what it is.
+/// Adds an opaque record in place of an array that heft does not read (of Python objects, of a later version), so that
+/// the other arrays can be loaded.
 void Reader::add_unreadable(std::string_view name, const Error& why) {
   if (!first_refusal_) first_refusal_ = why.with_tensor(name);
   if (++unreadable_ <= max_noted)
@@ -112,7 +113,7 @@ void Reader::require_readable() const {
   if (first_refusal_ && catalog_.tensors.empty()) throw *first_refusal_;
 }
 
-/// numpy.load gives members of other names as bytes.
+/// Adds a member that is not an array as bytes, as numpy.load does.
 void Reader::add_raw(const ZipEntry& entry) {
   TensorEntry raw{.name = entry.name, .begin = entry.data, .size = entry.full_size, .dtype = DType::u8};
   if (entry.method != ZipEntry::stored) {
@@ -131,7 +132,7 @@ TensorEntry Reader::stored_array(const ZipEntry& entry, std::string_view name) {
   return npy::describe(catalog_, header, header.data, cursor.remaining(), name);
 }
 
-// Offsets of a head's errors are those in the inflated member.
+// Offsets in the errors of a head are relative to the inflated member.
 TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name) {
   const core::MemoryInput head(first_bytes(entry));
   core::Cursor cursor(head);

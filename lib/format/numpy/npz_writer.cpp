@@ -1,10 +1,11 @@
-// Writing npz; npz.cpp reads it, zip.hpp has the picture of the bytes.
+// format/numpy/npz_writer.cpp: plans NPZ files; npz_reader.cpp reads them, archive/zip_directory.hpp documents the
+// layout.
 //
-// As numpy.savez: stored members "<name>.npy" in the order given, dated 1980. But each member is filled up until its
-// data begins at a multiple of 64 (numpy.savez lets it fall where it may), so that what heft maps is aligned; and zip64
-// only where a size or an offset needs it. The CRC-32 of a member runs over its head and its items. Heads stand at the
-// front of members, so their CRC is the seed of the payload's, and the local header gets the sum when the payload is
-// written: until the file has its name, nobody reads it.
+// As in numpy.savez, members are stored as "<name>.npy" in the given order and dated 1980. Unlike in numpy.savez, each
+// member is padded so that its data starts at a multiple of 64, which keeps mapped tensors aligned, and zip64 is used
+// only where a size or an offset needs it. The CRC-32 of a member covers its head and its elements. The head comes
+// first, so its CRC is the seed of the payload's; the local header receives the sum after the payload is written,
+// before the file gets its final name.
 #include <fmt/format.h>
 
 #include <string>
@@ -30,7 +31,7 @@ namespace {
 constexpr std::uint64_t alignment = 64;
 constexpr std::string_view suffix = ".npy";
 constexpr std::size_t max_rank = 32;  // NPY_MAXDIMS of NumPy 1
-// The first local header must show its name among the bytes that formats are told apart by.
+// The name in the first local header must lie within the bytes that matches() receives.
 constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.size();
 
 std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
@@ -51,8 +52,8 @@ void require_representable(const TensorSpec& tensor) {
                 {.tensor = tensor.name});
 }
 
-// Names that readers take for one: some ignore the case of a zip's names, and numpy looks for "x.npy" among members
-// before it looks among arrays.
+// Refuses names that some reader cannot tell apart: some ignore the case of names in a zip, and numpy looks for "x.npy"
+// among members before it looks among arrays.
 void require_distinct(std::span<const TensorSpec> tensors) {
   std::vector<std::string> members;
   for (const TensorSpec& tensor : tensors) {
