@@ -86,7 +86,8 @@ void InflateStream::restart() {
 
 std::uint64_t InflateStream::position() const noexcept { return state_->position; }
 
-// Moves to the nearest point before `offset`, or to the start if it is a step back without a point.
+// Resumes at the last point before `offset` for a step back, or if it is ahead of the position. A step back without a
+// point starts the member again.
 void InflateStream::go_near(std::uint64_t offset) {
   const auto point = member_.points ? member_.points->before(offset) : nullptr;
   const bool back = offset < state_->position;

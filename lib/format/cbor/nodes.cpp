@@ -36,7 +36,7 @@ class NodeMaker {
         {.kind = value > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer, .unsigned_integer = value});
   }
 
-  // CBOR's reach below the integers of 64 bits.
+  // CBOR's negative integers reach -2^64, below those of 64 bits.
   std::uint32_t negative(const CborItem& item) {
     if (item.number <= INT64_MAX) return catalog_.add_integer(-1 - static_cast<std::int64_t>(item.number));
     throw Error(ErrorCode::unsupported, fmt::format("expected integers of 64 bits, found -1 - {}", item.number),

@@ -1,4 +1,4 @@
-// format/cbor/nodes.hpp: CBOR items as nodes of a Catalog.
+// format/cbor/nodes.hpp: conversion of CBOR items to nodes of a Catalog.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,10 @@
 
 namespace heft::format {
 
-/// Makes `item`, which `reader` gave last, and all that is inside it nodes of `catalog`, and returns the item's index.
-/// Texts and bytes point into what the reader was given. Recursion is bounded by Limits::metadata_depth. Throws what
-/// the reader throws, Error{limit_exceeded}, and Error{unsupported} for a map whose keys are no texts.
+/// Adds `item`, the last one that `reader` returned, and all items inside it to `catalog` as nodes, and returns the
+/// index of its node. Texts and bytes point into the reader's bytes. Recursion is bounded by Limits::metadata_depth.
+/// Throws the errors of the reader, Error{limit_exceeded}, and Error{unsupported} for a map with a key that is not a
+/// text.
 std::uint32_t add_nodes(CborReader& reader, const CborItem& item, Catalog& catalog, const Limits& limits);
 
 }  // namespace heft::format

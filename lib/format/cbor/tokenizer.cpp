@@ -15,7 +15,7 @@
 namespace heft::format {
 namespace {
 
-/// What one call of the decoder found.
+/// The result of one call of the decoder.
 struct Found {
   CborItem item;
   std::string_view unsupported = {};
@@ -104,7 +104,7 @@ CborItem CborReader::next(std::string_view what) {
                 fmt::format("expected {}, found CBOR's {}, which heft does not read", what, found.unsupported),
                 {.offset = offset()});
   at_ += result.read;
-  // Every item takes a byte at least.
+  // Every item has at least one byte.
   if (const std::uint64_t inside = items_inside(found.item); inside > remaining())
     throw Error(ErrorCode::corrupt,
                 fmt::format("{}: {} items are declared, {} bytes remain", what, inside, remaining()),

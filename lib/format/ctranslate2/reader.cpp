@@ -1,4 +1,4 @@
-// format/ctranslate2/reader.cpp: CTranslate2's model.bin, versions 1 to 6.
+// format/ctranslate2/reader.cpp: reader of CTranslate2's model.bin, versions 1 to 6.
 //
 //   u32 version | string spec, u32 revision (from version 2 on) | u32 variables
 //   variables x { string name | u8 rank | u32 dim[rank] | u8 type, u32 bytes (to version 3: u8 bytes of an item, u32 items) | data }
@@ -6,7 +6,8 @@
 //
 //   string: u16 length, bytes, a NUL that the length counts
 //
-// There is no magic and no alignment: what matches() looks for is a small version and a name that ends where its length says.
+// There is no magic and no alignment: matches() requires a small version and a name whose NUL is where its length puts
+// it.
 #include <algorithm>
 #include <string>
 
@@ -27,18 +28,18 @@ namespace ctranslate2 {
 namespace {
 
 constexpr std::uint32_t newest_version = 6;
-constexpr std::uint64_t head_chunk_bytes = 512;  // of a variable: the data are skipped
+constexpr std::uint64_t head_chunk_bytes = 512;  // read for the head of a variable; the data are skipped
 constexpr std::uint64_t min_variable_bytes = 9;
 constexpr std::uint64_t min_alias_bytes = 6;
 
-// By type number, from version 4 on.
+// The dtypes by type number, in version 4 and later.
 constexpr DType types[] = {DType::f32, DType::i8, DType::i16, DType::i32, DType::f16, DType::bf16};
 
 bool is_name(std::string_view text) noexcept {
   return std::ranges::all_of(text, [](char letter) { return letter > ' ' && letter <= '~'; });
 }
 
-/// A string at `at` of the head: printable, of at least one letter, with its NUL.
+/// Returns true for a string at `at` of the head: printable, not empty, with its NUL.
 bool looks_like_string(std::span<const std::byte> head, std::size_t at) noexcept {
   if (head.size() < at + 2) return false;
   const std::size_t size = core::load_le<std::uint16_t>(head.data() + at);
@@ -50,7 +51,7 @@ bool looks_like_string(std::span<const std::byte> head, std::size_t at) noexcept
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   if (head.size() < 8) return false;
   const auto version = core::load_le<std::uint32_t>(head.data());
-  if (version < 1 || version > 64) return false;  // newer ones are named in the refusal
+  if (version < 1 || version > 64) return false;  // read() refuses versions over 6 by their number
   return looks_like_string(head, version == 1 ? 8 : 4);
 }
 
@@ -135,7 +136,8 @@ void Reader::read_dims(TensorEntry& variable) {
   catalog_.set_dims(variable, dims);
 }
 
-/// The variable's dtype and bytes. Until version 3 a type is no more than the size of an item: two bytes are i16, for f16 came later.
+/// Reads the variable's dtype and returns its bytes. Up to version 3 the type is only the size of an element: two bytes
+/// are i16, because f16 came later.
 std::uint64_t Reader::read_type(TensorEntry& variable) {
   const auto type = cursor_.u8("a variable's type");
   const auto count = cursor_.little<std::uint32_t>("a variable's size");
@@ -153,7 +155,7 @@ std::uint64_t Reader::read_type(TensorEntry& variable) {
   return count;
 }
 
-// An alias is a second name of a variable's bytes.
+// Reads aliases; each is a second name of a variable's bytes.
 void Reader::read_aliases() {
   const std::uint64_t count = read_count(min_alias_bytes, "aliases");
   if (count == 0) return;

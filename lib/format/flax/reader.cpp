@@ -1,15 +1,15 @@
-// format/flax/reader.cpp: Flax's MessagePack files (flax_model.msgpack, checkpoint_N): flax.serialization.to_bytes of a state
-// dict.
+// format/flax/reader.cpp: reader of Flax's MessagePack files (flax_model.msgpack, checkpoint_N), which
+// flax.serialization.to_bytes makes of a state dict.
 //
-//   map of texts, nested; leaves are
+//   nested maps with texts as keys; leaves are
 //   ext 1: an array: [shape: [unsigned..], dtype: text, bytes], row-major; the dtype by its NumPy or ml_dtypes name
 //   ext 2: a complex number: [real, imaginary]
 //   ext 3: a NumPy scalar: as ext 1, of rank 0
 //   {"__msgpack_chunked_array__": true, "shape": {"0": dim, ..}, "chunks": {"0": ext 1 of rank 1, ..}}:
-//       an array over 1 GiB, in runs of its flattened elements
-//   and MessagePack's own numbers, texts, booleans and nil
+//       an array over 1 GiB, in chunks of its flattened elements
+//   and MessagePack's numbers, texts, booleans and nil
 //
-// Arrays lie where the writer happened to be: nothing is aligned.
+// Arrays are not aligned.
 #include <algorithm>
 #include <array>
 #include <string>
@@ -28,12 +28,12 @@ namespace heft::format {
 namespace flax {
 namespace {
 
-constexpr std::size_t max_chunks = 4096;  // of 1 GiB each, but for the last
+constexpr std::size_t max_chunks = 4096;  // of 1 GiB each, except for the last
 
 enum Extension : std::int8_t { array = 1, complex_number = 2, scalar = 3 };
 
-/// A map that is not empty, and a text of at least one letter as its first key. Other programs' maps are refused when
-/// they hold no array.
+/// Returns true for a map whose first key is a text that is not empty. read() refuses maps of other programs, which
+/// have no array.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   const auto byte = [&](std::size_t at) { return at < head.size() ? std::to_integer<unsigned>(head[at]) : 0u; };
   std::size_t at = 1;
@@ -103,7 +103,7 @@ void FlaxTree::set_dtype(TensorEntry& tensor, const PackItem& name) {
   catalog_.type_names.push_back(keep(text));
 }
 
-// What an extension holds must fill it.
+// Requires that the contents of an extension end where it ends.
 void FlaxTree::require_end(const PackItem& head) {
   if (reader_.offset() != head.payload + head.number)
     throw Error(ErrorCode::corrupt,
@@ -160,7 +160,7 @@ bool FlaxTree::join_tensors(std::span<const Child> children, std::size_t first_t
   return true;
 }
 
-/// {"0": dim, "1": dim}: a tuple as Flax writes it.
+/// Returns the dims of {"0": dim, "1": dim}, which is how Flax writes a tuple.
 std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
   const Node& map = catalog_.nodes[shape];
   if (map.kind != NodeKind::map) fail_join("expected the shape of a chunked array to be a map");

@@ -11,10 +11,10 @@
 namespace heft::format {
 namespace {
 
-// Of every list's first element: that of the largest type.
+// Alignment of the first element of every list, that of the largest type.
 constexpr std::uint64_t alignment = 8;
 
-// The offset of a number, where the steps say it at once.
+// Returns true if the steps contain the offset of that number.
 bool has_place(const NumberList& list, std::uint64_t number) noexcept {
   return list.steps.stride != 0 || number % NumberSteps::mark_step == 0 || number == list.steps.count;
 }

@@ -36,7 +36,7 @@ constinit const std::array<NumberHead, 256> heads = make_heads();
 
 // ---- runs of heads ----
 
-// Sixteen bytes that are compared at once: a vector of the processor, where it has one.
+// Sixteen bytes that are compared at once, in a vector register if the processor has one.
 using Block = std::uint64_t __attribute__((vector_size(16)));
 constexpr std::size_t block_heads = 16;
 
@@ -46,7 +46,7 @@ Block load(const std::byte* from) noexcept {
   return block;
 }
 
-// Heads lie `stride` bytes apart, so sixteen of them in `stride` blocks: these are their bytes.
+// Returns a mask of the bytes that are heads in `stride` blocks, where sixteen heads lie `stride` bytes apart.
 template <std::size_t stride>
 constexpr std::array<std::byte, stride * sizeof(Block)> head_places() {
   std::array<std::byte, stride * sizeof(Block)> places{};
@@ -97,7 +97,7 @@ std::uint64_t value_bits(const std::byte* at, std::size_t width) noexcept {
   }
 }
 
-// Two's complement of that many bytes.
+// Returns the value of `width` bytes in two's complement.
 std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
   const unsigned unused = 64 - 8 * static_cast<unsigned>(width);
   return static_cast<std::int64_t>(bits << unused) >> unused;
@@ -105,7 +105,7 @@ std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
 
 bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::unsigned_integer || kind == NumberKind::integer; }
 
-// A head that came twice in a row comes again, more often than not, also after numbers of another one.
+// Finds the head that occurred twice in a row last: it usually occurs again, also after numbers with another head.
 class Runs {
  public:
   void meet(std::byte head) noexcept {
@@ -122,7 +122,7 @@ class Runs {
 
 // ---- gathering ----
 
-// An element that is exactly the value's bytes: nothing to check but the head.
+// Returns true if the element is exactly the value's bytes, so that only the head is checked.
 bool is_direct(NumberHead head, DType dtype) noexcept {
   switch (dtype) {
     case DType::f32: return head.kind == NumberKind::real32;
@@ -164,7 +164,7 @@ bool is_of(NumberKind kind, DType dtype) noexcept {
               {.offset = offset});
 }
 
-// Elements are in the host's order.
+// Stores an element in the host's byte order.
 template <class T>
 void put(std::byte* to, T value) noexcept {
   std::memcpy(to, &value, sizeof value);
@@ -183,7 +183,7 @@ bool store_integer(std::byte* to, std::int64_t value) noexcept {
   return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
 }
 
-// One number to one element; false when it does not fit.
+// Converts one number to one element. Returns false if it does not fit.
 template <class T>
 bool store(NumberHead head, const std::byte* at, std::byte* to) noexcept {
   if (head.width == 0) return store_integer<T>(to, head.value);
@@ -192,7 +192,7 @@ bool store(NumberHead head, const std::byte* at, std::byte* to) noexcept {
   return store_unsigned_integer<T>(to, bits);
 }
 
-// Integers of any width, one by one, and whatever comes in runs of elements, by the run.
+// Gathers runs of equal heads together, and other numbers one by one.
 template <class T>
 Gathered gather_as(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
                    std::uint64_t count, GatherRun run) {
@@ -312,7 +312,7 @@ void NumberStepper::advance(std::uint64_t numbers, std::uint32_t bytes_each) {
   at_ += numbers * bytes_each;
 }
 
-// Numbers were of one width up to here: the marks they did not need are what that width says.
+// Adds the marks of the numbers so far, which had one width and needed none.
 void NumberStepper::differ() {
   for (; next_mark_ < done_; next_mark_ += NumberSteps::mark_step)
     steps_.marks.push_back(steps_.begin + next_mark_ * steps_.stride);

@@ -6,10 +6,10 @@
 namespace heft::format {
 namespace {
 
-// Numbers between two places, few enough to be passed over each time that an element is asked for.
+// Numbers between two places, few enough to step over for each access of an element.
 constexpr std::uint64_t place_step = 64;
 
-// The element type of a list that is not declared to be one of anything else.
+// Returns the element type of a list without a declared one.
 DType dtype_of(const NumberSteps& steps) noexcept {
   switch (steps.kind) {
     case NumberKind::boolean: return DType::boolean;

@@ -1,4 +1,4 @@
-// format/msgpack/packed_numbers.hpp: a list of numbers as a value of a Catalog, as the file spells it.
+// format/msgpack/packed_numbers.hpp: a list of numbers as a value of a Catalog, in its encoded form.
 #pragma once
 
 #include <cstddef>
@@ -12,17 +12,16 @@
 
 namespace heft::format {
 
-/// The elements of a list of numbers, in a private copy of their bytes in the file: no more than those, and a place
-/// every so many numbers.
+/// The elements of a list of numbers: a private copy of their bytes in the file, and offsets at regular steps.
 class PackedNumbers final : public PackedElements {
  public:
-  /// `spelled` are the bytes that `steps` lead over.
+  /// Requires the bytes that `steps` stepped over.
   PackedNumbers(NumberSteps steps, SpelledNumbers spelled);
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept override;
 
-  /// One list, whose offsets count in spelled().
+  /// Returns the one list; its offsets are relative to spelled().
   [[nodiscard]] std::shared_ptr<const NumberLists> lists() const noexcept { return lists_; }
   [[nodiscard]] std::span<const std::byte> spelled() const noexcept { return spelled_.bytes; }
 

@@ -10,7 +10,7 @@
 #include "core/checked.hpp"
 #include "heft/error.hpp"
 
-// Last, and without the macro that this C header leaves behind.
+// Included last, because this C header defines a macro that is undefined after it.
 extern "C" {
 #include <mpack.h>
 }
@@ -19,7 +19,7 @@ extern "C" {
 namespace heft::format {
 namespace {
 
-// Heads lie among payloads, so little is read where one is looked for, and more the longer nothing is passed over.
+// Sizes of reads: small after a skipped payload, because the next head is short, and growing while nothing is skipped.
 constexpr std::uint64_t min_chunk_bytes = 4096;
 constexpr std::uint64_t max_chunk_bytes = 256u << 10;
 
@@ -27,7 +27,7 @@ std::uint64_t bits_of(const mpack_token_t& token) noexcept {
   return token.length > 4 ? std::uint64_t{token.data.value.hi} << 32 | token.data.value.lo : token.data.value.lo;
 }
 
-/// The token's number as the `length` bytes that it has, which are two's complement.
+/// Returns the token's number, whose `length` bytes are two's complement.
 std::int64_t signed_of(const mpack_token_t& token) noexcept {
   const std::uint64_t bits = bits_of(token);
   const unsigned unused = 64 - 8 * std::min<unsigned>(token.length, 8);
@@ -90,7 +90,7 @@ PackReader::PackReader(const core::Input& input, std::uint64_t begin, std::uint6
   core::require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
-// The tokenizer is fed one byte, from which it knows how long the head is, and then the rest of the head.
+// Feeds the tokenizer one byte, which determines the length of the head, and then the rest of the head.
 PackItem PackReader::next(std::string_view what) {
   PackItem item;
   item.offset = offset();
@@ -109,7 +109,7 @@ PackItem PackReader::next(std::string_view what) {
                 {.offset = item.offset});
   set_value(item, token);
   item.payload = offset();
-  // Every item takes a byte at least.
+  // Every item has at least one byte.
   if (const std::uint64_t needed = item.has_payload() ? item.number : item.items_inside(); needed > remaining())
     throw Error(ErrorCode::corrupt,
                 fmt::format("{}: {} of {} {} are declared, {} bytes remain", what, name(item.kind), needed,
@@ -166,7 +166,7 @@ std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::s
     at_ += used;
     if (stepper.met_other()) return std::nullopt;
     if (used > 0 || stepper.is_done()) continue;
-    // A number that is cut off by the end of the chunk, or by that of the bytes.
+    // The number crosses the end of the chunk, or that of the region.
     const std::size_t size = std::size_t{1} + number_head(rest[0]).width;
     core::require_inside(at_, size, end_, what);
     load(size);
@@ -182,7 +182,7 @@ std::string_view PackReader::take(std::uint64_t size, std::string_view what) {
   return {from, static_cast<std::size_t>(size)};
 }
 
-// Has the next `size` bytes, which are there, in the chunk.
+// Loads the next `size` bytes into the chunk. Requires that they lie in the region.
 void PackReader::load(std::uint64_t size) {
   if (at_ >= chunk_begin_ && core::inside(at_ - chunk_begin_, size, chunk_.size())) return;
   const bool goes_on = at_ <= chunk_begin_ + chunk_.size() && at_ > chunk_begin_;

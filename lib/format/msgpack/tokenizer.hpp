@@ -1,8 +1,8 @@
-// format/msgpack/tokenizer.hpp: MessagePack item by item, the only user of libmpack.
+// format/msgpack/tokenizer.hpp: reader of MessagePack item by item; the only user of libmpack.
 //
-// libmpack's tokenizer is fed the bytes of one head at a time. It allocates nothing and keeps nothing of a payload: of
-// a `bin` it says how long it is, and this reader passes over the bytes without reading them. So a record of gigabytes
-// is opened for what its heads weigh.
+// libmpack's tokenizer is fed the bytes of one head at a time and allocates nothing. It returns the length of a `bin`,
+// whose bytes this reader skips without reading them. So opening a record of gigabytes reads little more than its
+// heads.
 #pragma once
 
 #include <cstddef>
@@ -33,16 +33,16 @@ enum class PackKind : std::uint8_t {
   map
 };
 
-/// "a text", "a list"...
+/// Returns "a text", "a list"...
 std::string_view name(PackKind kind) noexcept;
 
-/// The head of an item. What a text, bytes or an extension holds follows at payload(), what a list or map holds are the
-/// next items.
+/// The head of an item. The bytes of a text, bytes or an extension start at `payload`; the contents of a list or map
+/// are the next items.
 struct PackItem {
   PackKind kind = PackKind::nil;
   std::int8_t extension = 0;  ///< The type of an extension.
-  std::uint64_t offset = 0;   ///< Of the first byte.
-  std::uint64_t payload = 0;  ///< Of the first byte after the head.
+  std::uint64_t offset = 0;   ///< Offset of the first byte.
+  std::uint64_t payload = 0;  ///< Offset of the first byte after the head.
   /// boolean: 0 or 1. unsigned_integer: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items.
   /// map: pairs.
   std::uint64_t number = 0;
@@ -52,35 +52,34 @@ struct PackItem {
   [[nodiscard]] bool has_payload() const noexcept {
     return kind == PackKind::text || kind == PackKind::bytes || kind == PackKind::extension;
   }
-  /// Items that follow the head and belong to it.
+  /// Returns the number of items of the container.
   [[nodiscard]] std::uint64_t items_inside() const noexcept {
     return kind == PackKind::map ? 2 * number : kind == PackKind::list ? number : 0;
   }
 };
 
-/// Reads the region [begin, end) of `input`; both it and the limits must outlive the reader.
+/// Reads the region [begin, end) of `input`. The input and the limits must outlive the reader.
 class PackReader {
  public:
   PackReader(const core::Input& input, std::uint64_t begin, std::uint64_t end, const Limits& limits);
 
-  /// The head of the next item; its payload, if it has one, is to be taken or skipped before the next call. `what`
-  /// names it in errors. Throws Error{corrupt} when the bytes end or are no MessagePack, when a payload does not fit
-  /// what remains, or when a declared count of items cannot.
+  /// Returns the head of the next item. The caller must take or skip its payload, if it has one, before the next call.
+  /// `what` names the item in errors. Throws Error{corrupt} if the bytes end or are not MessagePack, and if the
+  /// remaining bytes are too few for a payload or a declared count of items.
   PackItem next(std::string_view what);
-  /// The next item, which must be of that kind: Error{corrupt} otherwise.
+  /// Returns the head of the next item. Throws Error{corrupt} also if it is of another kind.
   PackItem next(PackKind kind, std::string_view what);
-  /// The payload of the text or bytes that next() gave last; valid until the reader is used again.
+  /// Returns the payload of the text or bytes that next() returned last; valid until the reader is used again. Throws
   /// Error{limit_exceeded} over metadata_bytes.
   std::string_view take_text(const PackItem& item, std::string_view what);
-  /// Passes over the payload of `item`, or over all that is inside it. Error{limit_exceeded} over metadata_depth.
+  /// Skips the payload of `item`, or all items inside it. Throws Error{limit_exceeded} over metadata_depth.
   void skip(const PackItem& item, std::string_view what);
-  /// Steps over the items of `list`, whose head next() gave last, as far as they are numbers. Nothing where one is not:
-  /// the reader then stands at it. Appends the bytes stepped over to `spelled`, if it is not null. Throws
-  /// Error{corrupt} when the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in
-  /// `spelled`.
+  /// Steps over the numbers of `list`, whose head next() returned last. Returns nothing if an item is not a number; the
+  /// reader is then at that item. Appends the bytes stepped over to `spelled`, if it is not null. Throws Error{corrupt}
+  /// if the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in `spelled`.
   std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what,
                                           SpelledNumbers* spelled = nullptr);
-  /// Goes back to an item's offset.
+  /// Moves to the offset of an item.
   void seek(std::uint64_t offset) noexcept { at_ = offset; }
 
   [[nodiscard]] std::uint64_t offset() const noexcept { return at_; }
@@ -95,7 +94,7 @@ class PackReader {
   const Limits& limits_;
   std::uint64_t at_;
   std::uint64_t end_;
-  std::span<const std::byte> chunk_;  // what was read last, in one of these two; nothing else is kept
+  std::span<const std::byte> chunk_;  // the last bytes read, in one of the next two
   std::vector<std::byte> room_;
   Bytes long_text_;
   std::uint64_t chunk_begin_ = 0;

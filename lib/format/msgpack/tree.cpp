@@ -47,7 +47,7 @@ void PackTree::open(const PackItem& head, std::string_view key) {
                      .first_tensor = catalog_.tensors.size()});
 }
 
-// One item of the container on top.
+// Reads one item of the top container.
 void PackTree::step() {
   Frame& frame = frames_.back();
   const std::string_view key = read_key(frame);
@@ -66,7 +66,7 @@ void PackTree::step() {
   }
 }
 
-// A list of numbers stays as the file spells it; a short one is as well off as nodes, which know no reals of 32 bits.
+// Keeps a list of numbers in its encoded form. A short one becomes nodes, in which reals of 32 bits are widened.
 bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   constexpr std::uint64_t min_numbers = 32;
   if (list.kind != PackKind::list) return false;
@@ -91,11 +91,11 @@ void PackTree::close() {
   path_.resize(frame.path_bytes);
   if (frame.head.kind == PackKind::map) {
     require_distinct_keys(frame);
-    // A joined tensor says all that the values beside its parts say.
+    // A joined tensor replaces the values beside its parts.
     if (frame.holds_tensor && join_tensors(std::span(children_).subspan(frame.first_child), frame.first_tensor))
       children_.resize(frame.first_child);
   }
-  // The values of the whole document have names of their own, tensors or not.
+  // Values at the top of the document are listed by name, whether or not it has tensors.
   const bool apart = frame.holds_tensor || frames_.empty();
   if (apart) emit_values(frame);
   const std::uint32_t node = apart ? none : make_container(frame);

@@ -1,5 +1,5 @@
-// format/msgpack/tree.hpp: from a MessagePack document to the Catalog: maps and lists become dotted names, what holds no
-// tensor becomes values.
+// format/msgpack/tree.hpp: conversion of a MessagePack document to a Catalog: maps and lists with tensors become dotted
+// names, others become values.
 #pragma once
 
 #include <cstdint>
@@ -15,20 +15,18 @@
 
 namespace heft::format {
 
-/// A walk over one item and all inside it, once, in the file's order. A format derives from it to say which items are
-/// tensors.
+/// Walks over one item and all items inside it, once, in file order. A format derives from it and recognizes tensors.
 ///
-/// No function calls itself: the way down is a vector, as deep as Limits::metadata_depth allows. A map or list in which
-/// there is no tensor is one value, a container of nodes; of one that holds tensors, each item beside them is a value
-/// under its own name. Two equal keys of a map are Error{ambiguous}; keys are texts, or integers, which are spelled
-/// out.
+/// The walk does not recurse: its stack is a vector, bounded by Limits::metadata_depth. A map or list without tensors
+/// is one value, a container of nodes. In one with tensors, each other item is a value with its own name. Throws
+/// Error{ambiguous} for two equal keys of a map. Keys are texts, or integers, which become decimal text.
 class PackTree {
  public:
   virtual ~PackTree() = default;
   PackTree(const PackTree&) = delete;
   PackTree& operator=(const PackTree&) = delete;
 
-  /// Reads the next item of the reader. One that is no map and no list goes by the name "tensor" or "value".
+  /// Reads the next item of the reader. An item other than a map or list gets the name "tensor" or "value".
   void read();
 
  protected:
@@ -40,25 +38,25 @@ class PackTree {
   PackTree(Catalog& catalog, PackReader& reader, const Limits& limits) noexcept
       : catalog_(catalog), reader_(reader), limits_(limits) {}
 
-  /// Called with the head of every value. A format that knows it as a tensor reads all of it, adds it under path() and
-  /// returns true; otherwise it leaves the reader where it found it, after the head.
+  /// Called with the head of every value. A format that recognizes it as a tensor reads all of it, adds it under path()
+  /// and returns true; otherwise it leaves the reader after the head and returns false.
   virtual bool take_tensor(const PackItem& head) = 0;
-  /// The node of an extension that is no tensor, whose payload is to be read.
+  /// Reads the payload of an extension that is not a tensor and returns its node.
   virtual std::uint32_t make_extension(const PackItem& head);
-  /// Called when all items of a map that holds tensors have been read, path() being the map's. Returns true when the
-  /// tensors that were added since `first_tensor` are parts of one, which the format has put in their place.
+  /// Called after all items of a map with tensors; path() is the map's. Returns true if the tensors from `first_tensor`
+  /// on are parts of one tensor, which the format has added in their place.
   virtual bool join_tensors(std::span<const Child> children, std::size_t first_tensor);
 
-  /// The dotted name of the item that is being read; kept in the Catalog's arena by keep().
+  /// Returns the dotted name of the current item; keep() copies it to the Catalog's arena.
   [[nodiscard]] std::string_view path() const noexcept { return path_; }
   std::string_view keep(std::string_view text);
-  /// Adds a tensor under path(). Checks name_bytes, tensors, that a tensor of a known dtype has the bytes of its shape.
+  /// Adds a tensor under path(). Checks name_bytes, tensors, and the bytes of a tensor of a known dtype.
   void add_tensor(TensorEntry entry, std::uint64_t at);
-  /// Marks what is added under path() as one of Catalog::joined.
+  /// Adds a joined tensor under path(); its parts are the tensors from `first_tensor` on.
   void add_joined(TensorEntry whole, std::size_t first_tensor);
-  /// A list of dims. Throws Error{corrupt, limit_exceeded}.
+  /// Reads a list of dims. Throws Error{corrupt, limit_exceeded}.
   std::vector<std::int64_t> read_dims();
-  /// The dims in `list`, whose head was read last.
+  /// Reads the dims in `list`, whose head was read last.
   std::vector<std::int64_t> read_dims(const PackItem& list);
 
   Catalog& catalog_;

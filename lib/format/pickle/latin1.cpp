@@ -6,7 +6,7 @@
 namespace heft::format {
 namespace {
 
-// Eight bytes of ASCII, which text of small integers is full of.
+// Returns true for eight bytes of ASCII, which are frequent in text of small integers.
 bool is_ascii(const std::byte* from) noexcept {
   std::uint64_t word;
   std::memcpy(&word, from, sizeof word);
@@ -26,8 +26,8 @@ Latin1Progress decode_latin1(std::span<const std::byte> text, std::span<std::byt
   const std::byte* const end = from + text.size();
   std::byte* to = into.data();
   std::byte* const full = to + into.size();
-  // Numbers are noise: which of the two kinds the next character is, cannot be foreseen. So both are taken as one that
-  // may be two bytes long, without a branch, as long as two bytes are there.
+  // The lengths of characters are random, so a branch on them would be mispredicted. While two bytes remain, characters
+  // of one and of two bytes are decoded by the same code without a branch.
   while (end - from > 1 && to != full) {
     if (end - from >= 8 && full - to >= 8 && is_ascii(from)) {
       std::memcpy(to, from, 8);

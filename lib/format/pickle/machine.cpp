@@ -17,10 +17,10 @@ namespace {
 constexpr std::uint64_t max_line_bytes = 1u << 20;
 constexpr std::uint32_t small_integers = 256;
 constexpr std::uint64_t max_expected_values = 1u << 22;
-// A memo slot this far past the end still goes into the vector; farther ones into a map, so that one huge index costs
-// one entry.
+// Memo slots up to this far past the end go into the vector, farther ones into a map, so that a huge index costs one
+// entry.
 constexpr std::uint64_t memo_slack = 4096;
-// What the allocator gives for a node of these maps.
+// Allocated bytes of a node of these maps.
 constexpr std::uint64_t far_memo_node_bytes = 64;
 constexpr std::uint64_t global_node_bytes = 96;
 
@@ -50,7 +50,7 @@ std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, wha
 // ---- values
 
 void PickleMachine::add_constants() {
-  // What a state dict of that many bytes makes, with some to spare; address space only, until it is used.
+  // Reserves more values than a state dict of that many bytes has. Unused ones cost address space only.
   const auto expected =
       static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 12, max_expected_values));
   pickle_.values.reserve(expected);
@@ -67,7 +67,7 @@ void PickleMachine::add_constants() {
 }
 
 std::uint32_t PickleMachine::add(PickleValue value) {
-  // Each opcode adds at most two values, so Limits::pickle_operations bounds these; the index must fit all the same.
+  // Limits::pickle_operations bounds the values, at most two for each opcode; this check is for raised limits.
   if (pickle_.values.size() >= Pickle::absent) fail(ErrorCode::limit_exceeded, "over 4294967294 values");
   pickle_.values.push_back(value);
   return static_cast<std::uint32_t>(pickle_.values.size() - 1);
@@ -150,8 +150,8 @@ std::uint32_t PickleMachine::add_call(std::uint32_t callable, std::uint32_t argu
   return add(value);
 }
 
-/// Appends to a container. Its items lie together; there is room for bit_ceil(items) of them, so growing moves each
-/// item O(1) times.
+/// Appends to a container. Its items are contiguous, with room for bit_ceil(items), so growing moves each item O(1)
+/// times.
 void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_t> added) {
   if (added.empty()) return;
   PickleValue& value = pickle_.values[container];
@@ -175,7 +175,8 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
   value.count = static_cast<std::uint32_t>(has / width);
 }
 
-/// The container of `kind` that an opcode fills: the target itself, or the items of an object that a call made (a
+/// Returns the container of `kind` that an opcode fills: the target itself, or the items of an object that a call made
+/// (a
 /// subclass of list or dict).
 std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
   const PickleValue& value = pickle_[target];

@@ -21,7 +21,7 @@
 
 namespace heft::format {
 
-/// The stack machine. Each opcode is one small function; `table` finds it.
+/// The stack machine. Each opcode is one small function in `table`.
 class PickleMachine {
  public:
   PickleMachine(core::Cursor& cursor, const Limits& limits, std::string_view what, const core::Input* left_in)
@@ -44,7 +44,7 @@ class PickleMachine {
   void require_bytes(std::uint64_t size) const;
   void stack_is_full(std::size_t size) const;
   std::string_view take(std::uint64_t size) {
-    if (size > 8) require_bytes(size);  // shorter operands are within the check that run() makes for each opcode
+    if (size > 8) require_bytes(size);  // run() has checked shorter operands together with the opcode
     return cursor_.text(size, what_);
   }
   std::string_view line();
@@ -98,7 +98,7 @@ class PickleMachine {
   void memo_get(std::uint64_t index);
   std::uint64_t decimal_index();
 
-  // Opcodes, by what they make.
+  // Opcodes.
   void op_proto();
   void op_frame();
   void op_stop() { stopped_ = true; }
@@ -181,7 +181,7 @@ class PickleMachine {
   core::Table<std::uint32_t> stack_{pickle_.budget};
   core::Table<std::size_t> marks_{pickle_.budget};
   core::Table<std::uint32_t> memo_{pickle_.budget};
-  std::map<std::uint64_t, std::uint32_t> far_memo_;  // a tree: chosen indices cannot make it slow
+  std::map<std::uint64_t, std::uint32_t> far_memo_;  // a tree, because chosen indices cannot slow it down
   core::MetadataCharge far_memo_bytes_{pickle_.budget};
   std::uint64_t memo_entries_ = 0;
   std::map<std::pair<std::string_view, std::string_view>, std::uint32_t> globals_;

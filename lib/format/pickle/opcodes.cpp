@@ -15,7 +15,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint8_t newest_protocol = 5;
-constexpr std::uint64_t min_left_bytes = 4096;  // shorter ones cost less than to come back for them
+constexpr std::uint64_t min_left_bytes = 4096;  // reading shorter ones costs less than a later read
 
 }  // namespace
 
@@ -101,7 +101,7 @@ void PickleMachine::op_unicode_line() {
   push(core::is_utf8(stored) ? add_text(stored) : add_bytes(stored, PickleBlob::decoded));
 }
 
-/// _codecs.encode, whose argument is a text that spells bytes.
+/// Returns true for _codecs.encode, whose argument is a text that spells bytes.
 bool PickleMachine::is_encoder(std::uint32_t value) const {
   if (pickle_.kind(value) != PickleKind::global) return false;
   const PickleGlobal& global = pickle_.global(pickle_[value]);
@@ -119,7 +119,7 @@ void PickleMachine::push_left(PickleKind kind, PickleBlob::Place place, std::uin
 }
 
 void PickleMachine::push_text(std::uint64_t size) {
-  // The arguments come after the function; older protocols have a MARK between them.
+  // The function precedes its arguments; older protocols have a MARK between them.
   if (left_in_ != nullptr && size >= min_left_bytes && !stack_.empty() && is_encoder(stack_.back()))
     return push_left(PickleKind::far_text, PickleBlob::Place::latin1, size);
   push(add_text(take(size)));
@@ -196,7 +196,7 @@ void PickleMachine::op_reduce() {
   const std::uint32_t callable = pop();
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("calling", "a tuple of arguments", arguments);
   const PickleKind kind = pickle_.kind(callable);
-  // What a call returned may be callable too; anything else in Python's data is not.
+  // The result of a call can be callable too; other values are not.
   if (kind != PickleKind::global && kind != PickleKind::call && kind != PickleKind::persistent)
     wrong_kind("calling", "a global", callable);
   push(add_call(callable, arguments));

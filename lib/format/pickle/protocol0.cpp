@@ -12,7 +12,7 @@
 namespace heft::format {
 namespace {
 
-constexpr std::size_t max_digits = 1024;  // converting is quadratic
+constexpr std::size_t max_digits = 1024;  // conversion takes quadratic time
 
 /// Exactly `width` hexadecimal digits at the begin of `text`.
 std::optional<std::uint32_t> hexadecimal(std::string_view text, std::size_t width) {
@@ -25,8 +25,8 @@ std::optional<std::uint32_t> hexadecimal(std::string_view text, std::size_t widt
 
 bool is_octal(char c) noexcept { return c >= '0' && c <= '7'; }
 
-/// Decodes the escape at the begin of `text` (behind its backslash) into `out`; returns the characters used, 0 when it
-/// is malformed.
+/// Decodes the escape at the start of `text` (after its backslash) into `out`. Returns the number of characters used; 0
+/// if it is malformed.
 std::size_t decode_escape(std::string_view text, std::string& out) {
   static constexpr std::string_view letters = "\\'\"abfnrtv";
   static constexpr std::string_view meanings = "\\'\"\a\b\f\n\r\t\v";
@@ -53,7 +53,7 @@ std::size_t decode_escape(std::string_view text, std::string& out) {
   return text.front() == '\n' ? 0 : (out += text.front(), 1);
 }
 
-/// |line| in base 256, little-endian; nothing unless it is digits.
+/// Returns the value of decimal digits in base 256, little-endian; nothing for other text.
 std::optional<std::string> magnitude(std::string_view digits) {
   if (digits.empty() || digits.size() > max_digits) return std::nullopt;
   std::string bytes;
@@ -84,8 +84,7 @@ struct Renamed {
   PickleGlobal python3;
 };
 
-// The renames of Python's _compat_pickle that pickles of data can meet; an empty name stands for every name of the
-// module.
+// Renames of Python's _compat_pickle that occur in pickles of data. An empty name stands for every name of the module.
 constexpr std::array<Renamed, 18> renames{{
     {{"__builtin__", "xrange"}, {"builtins", "range"}},
     {{"__builtin__", "unicode"}, {"builtins", "str"}},
@@ -178,7 +177,7 @@ PickleNumber parse_long(std::string_view bytes) {
   const bool negative = !bytes.empty() && (bytes.back() & 0x80) != 0;
   const char fill = negative ? '\xff' : '\0';
   while (!bytes.empty() && bytes.back() == fill)
-    bytes.remove_suffix(1);  // sign bytes that say nothing new, and perhaps the one that does
+    bytes.remove_suffix(1);  // redundant sign bytes, and possibly the one that is not
   std::uint64_t bits = negative ? ~std::uint64_t{0} : 0;
   for (std::size_t i = std::min<std::size_t>(bytes.size(), 8); i-- > 0;)
     bits = bits << 8 | static_cast<unsigned char>(bytes[i]);
