@@ -1,16 +1,16 @@
-// The index of a distributed checkpoint, FOLDER/.metadata, as torch.distributed.checkpoint writes it (FSDP,
-// Megatron-Core, Lightning and others through it). It is a bare pickle of one object:
+// format/torch/distributed_index.cpp: reader of the index of a distributed checkpoint, FOLDER/.metadata, which
+// torch.distributed.checkpoint writes (for FSDP, Megatron-Core, Lightning and others). It is a pickle of one object:
 //
 //   Metadata
 //     state_dict_metadata   {name: TensorStorageMetadata or BytesStorageMetadata}
 //     storage_data          {MetadataIndex(fqn, offset, index): _StorageInfo(relative_path, offset, length)}
 //
 //   TensorStorageMetadata   properties (a dtype first), size, chunks: [ChunkStorageMetadata(offsets, sizes)]
-//   BytesStorageMetadata    nothing: any object, pickled
+//   BytesStorageMetadata    no attributes: any object, pickled
 //
-// A chunk is a box of its tensor. What lies at (relative_path, offset, length) is a file of torch.save by itself, which
-// holds the chunk as a tensor, or the object; or all of relative_path is a safetensors file. Objects are known by their
-// attributes, not by their classes: subclasses of Metadata exist.
+// A chunk is a box of its tensor. The bytes at (relative_path, offset, length) are a file of torch.save that holds the
+// chunk as a tensor, or the object; or the whole of relative_path is a safetensors file. Objects are recognized by
+// their attributes, not by their classes, because subclasses of Metadata exist.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::string_view first_key = "state_dict_metadata";
-constexpr std::size_t key_reach = 512;  // PROTO, FRAME and the class stand before it
+constexpr std::size_t key_reach = 512;  // PROTO, FRAME and the class precede it
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   if (head.size() < 2 || head[0] != std::byte{0x80} || head[1] < std::byte{2} || head[1] > std::byte{5}) return false;
@@ -44,7 +44,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 /// The entry of storage_data for one chunk or object.
 struct Stored {
   std::uint32_t owner = none;    // number of its name
-  std::vector<std::int64_t> at;  // of a chunk
+  std::vector<std::int64_t> at;  // offsets of a chunk
   std::uint32_t shard = none;
   std::uint64_t begin = 0;
   std::uint64_t size = 0;
@@ -82,7 +82,7 @@ class DcpIndex {
   NameTable files_;
   std::vector<Stored> stored_;  // sorted
   std::vector<bool> is_used_;   // of each of them
-  std::string_view current_;    // the name that is read, for sentences
+  std::string_view current_;    // the current name, for errors
   Catalog catalog_{input_.budget()};
 };
 
@@ -90,7 +90,7 @@ void DcpIndex::fail(ErrorCode code, std::string sentence) const {
   throw Error(code, std::move(sentence), {.tensor = std::string(current_), .offset = pickle_->begin});
 }
 
-/// The value of an object's attribute, or Pickle::absent.
+/// Returns the value of an object's attribute, or Pickle::absent.
 std::uint32_t DcpIndex::attribute(std::uint32_t object, std::string_view name) const {
   const PickleValue& value = (*pickle_)[object];
   if (value.kind != PickleKind::call) return Pickle::absent;
@@ -135,7 +135,7 @@ std::string_view DcpIndex::text(std::uint32_t value, std::string_view what) cons
   return pickle_->text(value);
 }
 
-// ---- where things lie ----
+// ---- storage_data ----
 
 Stored DcpIndex::read_stored(std::uint32_t key, std::uint32_t value) {
   Stored stored;
@@ -174,7 +174,7 @@ void DcpIndex::read_storage(std::uint32_t dict) {
   current_ = {};
 }
 
-/// What is stored for a chunk; null when nothing is.
+/// Returns the entry of a chunk, or null.
 const Stored* DcpIndex::take(std::uint32_t owner, const std::vector<std::int64_t>& at) {
   const auto found = std::lower_bound(stored_.begin(), stored_.end(), Stored{.owner = owner, .at = at});
   if (found == stored_.end() || found->owner != owner || found->at != at) return nullptr;
@@ -211,7 +211,7 @@ void DcpIndex::add_embedded(std::uint32_t owner) {
   catalog_.embedded.push_back({current_, stored->shard, stored->begin, stored->size});
 }
 
-/// TensorProperties pickles itself as a tuple, its dtype first.
+/// Sets the dtype from TensorProperties, which is pickled as a tuple with the dtype first.
 void DcpIndex::set_dtype(TensorEntry& whole, std::uint32_t properties) {
   std::uint32_t value = attribute(properties, "dtype");
   if (const PickleValue& object = (*pickle_)[properties]; value == Pickle::absent && object.kind == PickleKind::call) {
@@ -255,7 +255,7 @@ void DcpIndex::add_tile(const Tiled& tiled, std::uint32_t owner, std::uint32_t c
     fail(ErrorCode::corrupt,
          fmt::format("expected chunks of {} dims, found one of {} at {}", tiled.whole.rank, sizes.size(), at.size()));
   const Stored* stored = take(owner, at);
-  // An empty chunk and its neighbour may have one place, and so one key of storage_data.
+  // An empty chunk and its neighbour can have the same offsets, and so the same key of storage_data.
   if (std::find(sizes.begin(), sizes.end(), 0) != sizes.end()) return;
   if (stored == nullptr)
     fail(ErrorCode::corrupt, fmt::format("no place is declared for the bytes of the chunk at {}", to_string(Dims(at))));

@@ -14,8 +14,8 @@
 namespace heft::format {
 namespace {
 
-/// A part of a file as formats see one: offsets count from its first byte. Its ends, where headers and directories lie,
-/// are read once each.
+/// A part of a file as an Input: offsets are relative to its first byte. Its two ends, which contain header and
+/// directory, are read once each.
 class PartInput final : public core::Input {
  public:
   PartInput(const core::Input& file, std::uint64_t begin, std::uint64_t size)
@@ -52,7 +52,7 @@ class PartInput final : public core::Input {
   mutable std::array<End, 2> ends_;
 };
 
-/// Calls `read` with the part; the offsets of its errors become the file's.
+/// Calls `read` with the part and converts the offsets of errors to offsets in the file.
 template <class Read>
 void in_part(const TorchEmbedded& source, const Read& read) {
   const PartInput part(source.file, source.begin, source.size);

@@ -1,4 +1,4 @@
-// format/torch/embedded.hpp: files of torch.save that lie inside another file, as distributed checkpoints keep them.
+// format/torch/embedded.hpp: reader of torch.save files inside another file, as in distributed checkpoints.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace heft::format {
 
-/// A file of torch.save, [begin, begin + size) of another one. All offsets that come out of it count in that other
-/// file.
+/// A file of torch.save in the bytes [begin, begin + size) of another one. All offsets read from it are relative to the
+/// outer file.
 struct TorchEmbedded {
   const core::Input& file;
   std::uint64_t begin = 0;
@@ -19,13 +19,13 @@ struct TorchEmbedded {
   const ReadOptions& options;
 };
 
-/// The one tensor that it holds, under `name`, which must outlive `into`; dims and dtype names go to `into`.
+/// Returns its only tensor, named `name`, which must outlive `into`; dims and dtype names go to `into`.
 ///
-/// Throws Error{corrupt} when it holds anything but one tensor, and what the format of PyTorch throws.
+/// Throws Error{corrupt} unless it holds exactly one tensor, and the errors of PyTorch's format.
 TensorEntry read_embedded_tensor(const TorchEmbedded& source, std::string_view name, Catalog& into);
 
-/// Adds what it holds to `into`: a value under `name`, or the tensors and values of a container that has tensors, under
-/// names that start with `name` and a dot. Throws what the format of PyTorch throws.
+/// Adds its contents to `into`: a value named `name`, or the tensors and values of a container with tensors, under
+/// names that start with `name` and a dot. Throws the errors of PyTorch's format.
 void read_embedded_value(const TorchEmbedded& source, std::string_view name, Catalog& into);
 
 }  // namespace heft::format

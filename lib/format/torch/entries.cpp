@@ -48,7 +48,7 @@ void TorchEntries::adopt_storage(std::uint32_t value) {
   objects_.tensors.push_back(tensor);
 }
 
-/// An array of NumPy: bytes of the pickle, where it has them as they are.
+/// Sets the place of a NumPy array, whose bytes lie in the pickle or are decoded from it.
 void TorchEntries::set_array(TensorEntry& entry, TorchTensor& tensor) {
   const PickleBlob& blob = objects_.pickle.blobs[tensor.blob];
   entry.size = blob.size;
@@ -79,7 +79,7 @@ void TorchEntries::add_spelled(std::string_view name, TorchTensor& tensor, const
   catalog_.members.push_back(member);
 }
 
-/// Short arrays are decoded when the pickle is read: all of them together are one member.
+/// Adds a short array, which was decoded when the pickle was read, to the one member of all decoded arrays.
 void TorchEntries::add_decoded(TorchTensor& tensor, const PickleBlob& blob) {
   if (decoded_member_ == none) {
     decoded_member_ = static_cast<std::uint32_t>(catalog_.members.size());
@@ -119,7 +119,7 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
   const bool packed = is_row_major(sizes, strides);
   const std::uint32_t block = info(tensor.dtype).block_elements;
   if (tensor.dtype == DType::unknown) {
-    // PyTorch stores such elements in a byte each. A view of raw bytes is one run of them.
+    // PyTorch stores such elements in a byte each. Raw bytes must be contiguous.
     if (!packed) return set_raw(entry, tensor.dtype_name);
     entry.type_name = type_name(tensor.dtype_name);
     entry.begin += entry.first;
@@ -127,7 +127,7 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
     entry.size = 1;
     for (const std::int64_t size : sizes) entry.size *= static_cast<std::uint64_t>(size);
   } else if (tensor.dtype == DType::f4_e2m1) {
-    // PyTorch's shape counts bytes of two elements; heft's counts elements, as safetensors does.
+    // PyTorch's shape counts bytes of two elements each; heft's counts elements, as that of safetensors.
     if (!packed || sizes.empty()) return set_raw(entry, "float4_e2m1fn_x2");
     std::vector<std::int64_t> doubled(sizes.begin(), sizes.end());
     doubled.back() *= 2;
@@ -142,7 +142,8 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
   catalog_.set_dims(entry, sizes, packed ? std::span<const std::int64_t>() : strides);
 }
 
-/// Elements of under a byte that no view can address: the storage's bytes, under the type's own name.
+/// Makes the entry raw bytes of its storage, with the type's name: for elements of under a byte that no view can
+/// address.
 void TorchEntries::set_raw(TensorEntry& entry, std::string_view dtype_name) {
   entry.dtype = DType::unknown;
   entry.type_name = type_name(dtype_name);

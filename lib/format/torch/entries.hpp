@@ -1,4 +1,4 @@
-// format/torch/entries.hpp: PyTorch's tensors as entries of a Catalog.
+// format/torch/entries.hpp: conversion of PyTorch's tensors to entries of a Catalog.
 #pragma once
 
 #include <cstdint>
@@ -13,19 +13,19 @@ namespace heft::format {
 
 struct TorchPlace;
 
-/// Adds entries; check_tensors() has been passed, so that arithmetic on their numbers cannot overflow.
+/// Adds entries. Requires objects that have passed check_tensors(), so that the arithmetic cannot overflow.
 class TorchEntries {
  public:
   TorchEntries(Catalog& catalog, TorchObjects& objects, const TorchPlace& place)
       : catalog_(catalog), objects_(objects), place_(place) {}
 
-  /// An entry for objects.tensors[tensor] under `name`, which must outlive the Catalog.
+  /// Adds an entry for objects.tensors[tensor] named `name`, which must outlive the Catalog.
   void add(std::string_view name, std::uint64_t tensor);
 
-  /// A storage that is no tensor's but stands in the tree by itself becomes a tensor of one dim, u8 when it is untyped.
+  /// Makes a storage that is a value of the tree itself a tensor of one dim, u8 if it is untyped.
   void adopt_storage(std::uint32_t value);
 
-  /// Last step: the Catalog gets the bytes of arrays that the pickle spells in another way.
+  /// Last step: adds the bytes of decoded arrays to the Catalog.
   void finish();
 
  private:

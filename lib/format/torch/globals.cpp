@@ -119,7 +119,7 @@ constexpr std::array rows{
 
 struct DTypeWord {
   std::string_view torch;   // torch.float32
-  std::string_view legacy;  // torch.FloatStorage, torch.FloatTensor; empty when there is none
+  std::string_view legacy;  // "Float" of torch.FloatStorage and torch.FloatTensor; can be empty
   DType dtype;
 };
 
@@ -158,7 +158,7 @@ constexpr std::array dtype_words{
     DTypeWord{"bits4x2", "", DType::bits4x2},
 };
 
-// Types of under 8 bits that PyTorch names and stores in a byte each.
+// Types of under 8 bits, which PyTorch stores in a byte each.
 constexpr std::array<std::string_view, 14> narrow_integers{"uint1", "uint2", "uint3", "uint4", "uint5",
                                                            "uint6", "uint7", "int1",  "int2",  "int3",
                                                            "int4",  "int5",  "int6",  "int7"};
@@ -171,7 +171,7 @@ bool holds(const Words& words, std::string_view wanted) noexcept {
   return std::find(words.begin(), words.end(), wanted) != words.end();
 }
 
-/// torch.FloatStorage, torch.cuda.FloatTensor and their like.
+/// Returns the kind of torch.FloatStorage, torch.cuda.FloatTensor and similar classes.
 KnownGlobal legacy_class(std::string_view name) noexcept {
   for (const auto& [suffix, kind] :
        {std::pair{std::string_view("Storage"), storage}, std::pair{std::string_view("Tensor"), tensor_class}}) {
@@ -196,13 +196,13 @@ KnownGlobal known_global(const PickleGlobal& global) noexcept {
   for (const Row& row : rows)
     if (row.name == global.name && row.module == global.module) return {row.kind};
   if (global.module == "__torch__" || global.module.starts_with("__torch__.")) return {script_class};
-  if (global.module == "ml_dtypes") return {inert};  // a class that numpy.dtype is given
+  if (global.module == "ml_dtypes") return {inert};  // an argument of numpy.dtype
   if (global.module == "torch" && holds(layouts, global.name)) return {layout};
   if (global.module == "torch") {
     if (const KnownGlobal found = torch_dtype(global.name); found.kind != unknown) return found;
   }
   if (global.module == "torch" || global.module == "torch.cuda") return legacy_class(global.name);
-  // Classes of sparse tensors are named beside the parts, never called.
+  // Classes of sparse tensors occur as arguments only; they are never called.
   if ((global.module == "torch.sparse" || global.module == "torch.cuda.sparse") &&
       legacy_class(global.name).kind == tensor_class)
     return {inert};

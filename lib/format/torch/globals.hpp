@@ -11,10 +11,10 @@
 
 namespace heft::format {
 
-/// What a global means to heft. Everything else is `unknown`: an opaque record, or refused under strict_globals.
+/// The kind of a global. An `unknown` one becomes an opaque record, or is refused under strict_globals.
 enum class GlobalKind : std::uint8_t {
   unknown,
-  inert,  ///< A class or function that is data's type and nothing more: builtins.int as a default factory.
+  inert,  ///< A class or function that only names a type of data: builtins.int as a default factory.
   // Containers and scalars of Python.
   dict,
   ordered_dict,
@@ -30,7 +30,7 @@ enum class GlobalKind : std::uint8_t {
   encode,
   name_space,
   path,
-  reconstructor,  ///< copyreg._reconstructor(class, base, state): how protocols 0 and 1 make objects.
+  reconstructor,  ///< copyreg._reconstructor(class, base, state): makes objects in protocols 0 and 1.
   // Values of PyTorch.
   size,
   dtype,
@@ -38,7 +38,7 @@ enum class GlobalKind : std::uint8_t {
   layout,
   get_layout,
   qscheme,
-  storage,       ///< A storage class: `dtype` says of what, unknown for UntypedStorage.
+  storage,       ///< A storage class of `dtype`; unknown for UntypedStorage.
   tensor_class,  ///< torch.FloatTensor: pickled directly before 0.4.
   parameter,     ///< torch.nn.parameter.Parameter, also pickled directly.
   // Functions that rebuild tensors.
@@ -54,8 +54,8 @@ enum class GlobalKind : std::uint8_t {
   rebuild_meta,
   rebuild_from_cpu,
   rebuild_from_numpy,
-  rebuild_wrapper,  ///< A subclass that wraps other tensors, which its state holds: torchao's, DTensor.
-  // How a DTensor lies on its devices.
+  rebuild_wrapper,  ///< A subclass that wraps other tensors in its state: torchao's, DTensor.
+  // Placement of a DTensor on its devices.
   device_mesh,
   placement,  ///< Shard, Replicate, Partial.
   // NumPy.
@@ -72,14 +72,14 @@ enum class GlobalKind : std::uint8_t {
 struct KnownGlobal {
   GlobalKind kind = GlobalKind::unknown;
   DType dtype = DType::unknown;      ///< dtype, storage, tensor_class.
-  std::string_view dtype_name = {};  ///< The file's own word for a dtype that heft has no row for: "uint3".
+  std::string_view dtype_name = {};  ///< The file's name of a dtype that heft does not know: "uint3".
 };
 
-/// What `global` means.
+/// Returns the kind of `global`.
 KnownGlobal known_global(const PickleGlobal& global) noexcept;
 
-/// The dtype of torch.<name>, with dtype_name set for those heft has no row for; GlobalKind::unknown when torch has no
-/// such dtype.
+/// Returns the dtype of torch.<name>, with dtype_name set for dtypes that heft does not know; GlobalKind::unknown if
+/// torch has no such dtype.
 KnownGlobal torch_dtype(std::string_view name) noexcept;
 
 }  // namespace heft::format

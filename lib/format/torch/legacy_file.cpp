@@ -1,4 +1,5 @@
-// PyTorch's files before 1.6 (and of _use_new_zipfile_serialization=False), and bare pickles.
+// format/torch/legacy_file.cpp: reader of PyTorch's files before 1.6 (and of _use_new_zipfile_serialization=False), and
+// of bare pickles.
 //
 //   pickle  0x1950a86a20f9469cfc6c
 //   pickle  1001
@@ -8,8 +9,8 @@
 //   i64     elements        \  for each key, in that order; little-endian whatever the dict says
 //   bytes   the elements    /
 //
-// There is no index: where the storages lie is known when the fifth pickle has been run. From there it can be mapped
-// like any other file.
+// There is no index: the places of the storages follow from the fifth pickle. The elements can then be mapped as in
+// other formats.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -32,9 +33,9 @@ namespace {
 constexpr std::string_view magic_bytes = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 constexpr std::string_view magic_operation = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";  // LONG1
 constexpr std::string_view magic_line = "L119547037146038801333356L\n";  // LONG, protocols 0 and 1
-constexpr std::size_t magic_reach = 32;                                  // PROTO and FRAME may stand before it
+constexpr std::size_t magic_reach = 32;                                  // PROTO and FRAME can precede it
 constexpr std::int64_t protocol = 1001;
-constexpr std::uint64_t chunk_bytes = 4096;  // they grow; between arrays that are passed over they need not
+constexpr std::uint64_t chunk_bytes = 4096;  // small at first, because arrays between pickles are skipped; chunks grow
 
 bool matches_legacy(std::span<const std::byte> head, std::uint64_t) noexcept {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), std::min(head.size(), magic_reach));
@@ -87,7 +88,7 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
   return catalog;
 }
 
-/// One pickle and nothing else: arrays of NumPy are tensors, the rest are records.
+/// Reads a file of one pickle: NumPy arrays are tensors, other values are records.
 Catalog read_bare(const core::Input& input, const ReadOptions& options) {
   core::Cursor cursor(input, 0, input.size_bytes(), chunk_bytes);
   TorchObjects objects = interpret(read_pickle(cursor, options.limits, "the pickle", &input), options, "the pickle");

@@ -13,7 +13,7 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint32_t in_progress = none - 1;
-constexpr int max_callables = 8;  // of calls that return what is called
+constexpr int max_callables = 8;  // of nested calls that return a callable
 
 NodeVariant variant_of(const PickleValue& value) noexcept {
   if (value.variant != 0) return static_cast<NodeVariant>(value.variant);
@@ -126,10 +126,10 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
       const std::uint32_t text =
           add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
       if (variant != NodeVariant::plain) return text;
-      const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that nothing was done with
+      const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that was not called
       return catalog_.add_container(NodeKind::opaque, parts);
     }
-    default: return null_;  // a persistent object of no known kind, which only tar files have
+    default: return null_;  // a persistent object of unknown kind, which only tar files have
   }
   return catalog_.add_node(node);
 }
@@ -147,7 +147,7 @@ std::uint32_t TorchNodes::class_name(std::uint32_t call) {
   return catalog_.add_text(catalog_.arena.store(fmt::format("{}.{}{}", global.module, global.name, suffix)));
 }
 
-/// [name, arguments, state]; items that were set on the object stand for its state, or beside it.
+/// Makes [name, arguments, state]. Items that were set on the object are its state, or are added to it.
 std::uint32_t TorchNodes::make_opaque(std::uint32_t value) {
   const PickleValue& call = pickle_[value];
   std::uint32_t state = made(pickle_.part(call, call_state));

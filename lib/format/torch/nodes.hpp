@@ -1,4 +1,4 @@
-// format/torch/nodes.hpp: values of a PyTorch pickle that hold no tensors, as nodes of a Catalog.
+// format/torch/nodes.hpp: conversion of values of a PyTorch pickle that hold no tensors to nodes of a Catalog.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +10,18 @@
 
 namespace heft::format {
 
-/// Makes nodes, each value once: what the pickle shares stays shared. An object that contains itself ends in a null
+/// Makes one node for each value, so that shared values stay shared. A reference of an object to itself becomes a null
 /// node.
 class TorchNodes {
  public:
   TorchNodes(Catalog& catalog, Pickle& pickle, const Limits& limits)
       : catalog_(catalog), pickle_(pickle), limits_(limits) {}
 
-  /// The node of `value`, with all that it holds. Does not call itself. Throws Error{ambiguous} for a dict with a key
-  /// twice.
+  /// Returns the node of `value`, with all values inside it. Does not recurse. Throws Error{ambiguous} for a dict with
+  /// a repeated key.
   std::uint32_t node_of(std::uint32_t value);
 
-  /// A text node of what a call calls: "module.name".
+  /// Returns a text node with the name of the function of a call: "module.name".
   std::uint32_t class_name(std::uint32_t call);
 
  private:
@@ -39,7 +39,7 @@ class TorchNodes {
   void require_unique_keys(const PickleValue& dict) const;
 
   Catalog& catalog_;
-  Pickle& pickle_;  // bytes that were left in the file are fetched
+  Pickle& pickle_;  // modified: bytes left in the file are read
   const Limits& limits_;
   core::Table<std::uint32_t> nodes_{catalog_.budget};  // of each value; `none` until made
   std::vector<std::uint32_t> scratch_;

@@ -1,5 +1,4 @@
-// NumPy's scalars, dtypes and arrays inside a PyTorch pickle. An array whose bytes lie in the file as they are is a
-// tensor like any other.
+// format/torch/numpy.cpp: NumPy's scalars, dtypes and arrays inside a PyTorch pickle. An array is a tensor.
 #include <array>
 #include <cstring>
 
@@ -10,7 +9,7 @@ namespace heft::format {
 namespace {
 
 struct NumpyType {
-  std::string_view code;  // as numpy.dtype is pickled, without its byte order
+  std::string_view code;  // of a pickled numpy.dtype, without the byte order
   DType dtype;
 };
 
@@ -33,7 +32,7 @@ constexpr std::array<NumpyType, 15> numpy_types{{{"b1", DType::boolean},
 DType numpy_dtype_of(std::string_view code) noexcept {
   for (const NumpyType& row : numpy_types)
     if (row.code == code) return row.dtype;
-  return torch_dtype(code).dtype;  // a type of ml_dtypes, by the name that PyTorch has for it as well
+  return torch_dtype(code).dtype;  // a type of ml_dtypes, whose name PyTorch shares
 }
 
 bool is_order(char c) noexcept { return c == '<' || c == '>' || c == '|' || c == '='; }
@@ -43,7 +42,7 @@ T load(const std::byte* from, bool big) noexcept {
   return big ? core::load_be<T>(from) : core::load_le<T>(from);
 }
 
-/// The scalar of `dtype` in `bytes`; nothing for the types that a record has no kind for.
+/// Returns the scalar of `dtype` at `from`; nothing for types that records lack.
 std::optional<PickleValue> scalar_of(DType dtype, const std::byte* from, bool big) {
   PickleValue value;
   value.kind = PickleKind::integer;
@@ -84,12 +83,12 @@ bool TorchResolver::rewrite_numpy(const TorchCall& call) {
   }
 }
 
-/// dtype('f4', ...) with the state (version, order, subdtype, names, fields, ...) is the text "<f4". Structured ones
-/// stay opaque.
+/// Replaces dtype('f4', ...) with the state (version, order, subdtype, names, fields, ...) by the text "<f4".
+/// Structured dtypes stay opaque.
 bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
   if (call.arguments.empty()) return false;
   std::string_view code = pickle_.text(call.arguments[0]);
-  // Types that the package ml_dtypes adds are pickled as their class.
+  // Types of the package ml_dtypes are pickled as classes.
   if (pickle_.kind(call.arguments[0]) == PickleKind::global &&
       pickle_.global(pickle_[call.arguments[0]]).module == "ml_dtypes")
     code = pickle_.global(pickle_[call.arguments[0]]).name;
@@ -115,8 +114,8 @@ bool TorchResolver::rewrite_numpy_scalar(const TorchCall& call) {
   return value.has_value();
 }
 
-/// _reconstruct(...) with the state (version, shape, dtype, is Fortran order, bytes), or _frombuffer(bytes, dtype,
-/// shape, order).
+/// Replaces _reconstruct(...) with the state (version, shape, dtype, is Fortran order, bytes), or _frombuffer(bytes,
+/// dtype, shape, order), by a tensor.
 bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   if (call.known.kind == GlobalKind::numpy_from_buffer) {
     const Arguments parts = call.arguments;
@@ -126,7 +125,7 @@ bool TorchResolver::rewrite_numpy_array(const TorchCall& call) {
   return state.size() == 5 && make_array(call.value, state[1], state[2], state[3] == Pickle::yes, state[4]);
 }
 
-/// The array stays opaque, with its bytes or items reachable.
+/// Records an array that stays opaque, with its bytes or items, and returns false.
 bool TorchResolver::leave_array(std::uint32_t value, std::uint32_t dtype) {
   objects_.arrays.push_back({value, pickle_.text(dtype)});
   return false;
@@ -152,7 +151,7 @@ bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::ui
   for (std::size_t i = 0; i < rank; ++i) {
     const std::size_t dim = fortran ? i : rank - 1 - i;
     dims[rank + dim] = step;
-    // A product that overflows is refused by check_tensors(), which sees the sizes.
+    // check_tensors() refuses sizes whose product overflows.
     if (__builtin_mul_overflow(step, std::max<std::int64_t>(dims[dim], 1), &step)) step = 0;
   }
   make_tensor(value, tensor);

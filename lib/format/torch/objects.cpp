@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t max_listed_globals = 50;
 
-/// UTF-8 of characters below 256, as Latin-1; nothing when there is another one.
+/// Converts UTF-8 of characters below 256 to Latin-1; returns nothing if there is another character.
 std::optional<std::string> to_latin1(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -52,13 +52,13 @@ void TorchResolver::corrupt(std::string sentence) const {
   throw Error(ErrorCode::corrupt, fmt::format("{}: {}", objects_.what, sentence), std::move(place));
 }
 
-/// Two passes, for an object is made before its state: calls of functions in order, so that their arguments are done
-/// before them; then objects, last first, so that their states are.
+/// Makes two passes: calls of functions in order, so that arguments come before calls; then objects in reverse order,
+/// because an object is created before its state.
 void TorchResolver::run() {
   known_.reserve(pickle_.globals.size());
   for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
   if (options_.strict_globals) refuse_unknown_globals();
-  // As a rule each mention of a storage is a tensor's of its own.
+  // Usually each mention of a storage belongs to one tensor.
   objects_.uses.reserve(pickle_.persistent_count);
   objects_.tensors.reserve(pickle_.persistent_count);
   objects_.dims.reserve(std::size_t{pickle_.persistent_count} * 4);
@@ -91,8 +91,8 @@ void TorchResolver::refuse_unknown_globals() const {
               {.offset = pickle_.begin});
 }
 
-/// ('storage', ...) is a storage; ('module', class, source file, source) is the class, as pickles of whole modules had
-/// it before 1.6.
+/// Replaces ('storage', ...) by a storage, and ('module', class, source file, source), of pickles of whole modules
+/// before 1.6, by the class.
 void TorchResolver::rewrite_persistent(std::uint32_t value) {
   const auto id = static_cast<std::uint32_t>(pickle_[value].first);
   if (pickle_.kind(id) != PickleKind::tuple) return make_tabled_tensor(value, id);
@@ -129,7 +129,7 @@ void TorchResolver::rewrite_call(std::uint32_t value) {
     rewrite_reconstructor(*call);
 }
 
-/// CVE-2026-24747 began with items set on a tensor. What the call's parts say is still in the pool.
+/// Refuses items or state set on a tensor, the start of CVE-2026-24747. The parts of the call are still in the pool.
 void TorchResolver::refuse_changes(const TorchCall& call) const {
   const bool tensor = pickle_.kind(call.value) == PickleKind::tensor;
   if (call.items != Pickle::absent)
@@ -155,7 +155,7 @@ bool TorchResolver::rewrite_container(const TorchCall& call) {
   }
 }
 
-/// A dict from what it was made of (a dict, or a list of pairs, as Python 2 pickled OrderedDict) or from the items that
+/// Makes a dict from its argument (a dict, or a list of pairs as in OrderedDict of Python 2) or from the items that
 /// were set on it.
 void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source) {
   if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict)
@@ -190,7 +190,7 @@ void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::u
   value.variant = static_cast<std::uint8_t>(variant);
 }
 
-/// list(x), tuple(x), set(x), torch.Size(x): shares the items of x.
+/// Makes list(x), tuple(x), set(x) or torch.Size(x), which share the items of x.
 bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVariant variant) {
   PickleValue made;
   made.kind = kind;
@@ -284,7 +284,7 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
     case GlobalKind::byte_array: return rewrite_byte_array(call);
     case GlobalKind::device_mesh:
       alias(call.value,
-            pickle_.part(pickle_[call.value], call_callable));  // its tensors number devices: they are no weights
+            pickle_.part(pickle_[call.value], call_callable));  // its tensors contain device numbers, not weights
       return true;
     case GlobalKind::complex:
       if (arguments.size() != 2) return false;
@@ -313,7 +313,7 @@ bool TorchResolver::rewrite_script(const TorchCall& call) {
   return true;
 }
 
-/// copyreg._reconstructor(class, base, base's value) is an object of that class; what it was made of becomes its items.
+/// Replaces copyreg._reconstructor(class, base, base's value) by an object of that class, whose items are base's value.
 bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   if (call.known.kind != GlobalKind::reconstructor || call.arguments.size() != 3) return false;
   const std::uint32_t type = call.arguments[0];
@@ -329,7 +329,7 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   return true;
 }
 
-/// Objects: what they are comes from their state.
+/// Replaces an object by the value that its state describes.
 void TorchResolver::rewrite_object(std::uint32_t value) {
   const std::optional<TorchCall> call = take_apart(value);
   if (!call || !is_object(call->known.kind)) return;
@@ -361,8 +361,8 @@ std::uint32_t TorchResolver::entry(std::uint32_t dict, std::string_view key) con
   return Pickle::absent;
 }
 
-/// An nn.Module is the state dict it stands for: its parameters, its persistent buffers, its modules; None is a place
-/// left empty.
+/// Replaces an nn.Module by its state dict: its parameters, its persistent buffers and its modules, without those that
+/// are None.
 bool TorchResolver::rewrite_module(const TorchCall& call) {
   if (!is_dict(call.state)) return false;
   const std::array<std::uint32_t, 3> parts{entry(call.state, "_parameters"), entry(call.state, "_buffers"),
@@ -397,7 +397,7 @@ std::uint32_t TorchResolver::new_text(std::string_view text) {
   PickleValue value;
   value.kind = PickleKind::text;
   value.count = static_cast<std::uint32_t>(text.size());
-  value.text = text.data();  // a literal of heft's own
+  value.text = text.data();  // a string literal, which lives as long as the process
   pickle_.values.push_back(value);
   return static_cast<std::uint32_t>(pickle_.values.size() - 1);
 }

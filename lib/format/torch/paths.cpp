@@ -1,4 +1,5 @@
-// Names of values in a pickle: keys as parts of dotted paths, and the path to a value for sentences.
+// format/torch/paths.cpp: names of values in a pickle: keys as parts of dotted paths, and the path to a value for
+// errors.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -42,7 +43,7 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
 struct Step {
   std::uint32_t value;
   std::uint32_t parent;  // index in the list of steps
-  std::string part;      // empty for what is no step in a name: the parts of a call, and its arguments
+  std::string part;      // empty for steps that are not part of a name: the parts of a call, and its arguments
   bool of_call = false;  // the tuple of a call's arguments
 };
 
@@ -60,7 +61,7 @@ std::string join(const std::vector<Step>& steps, std::uint32_t last) {
 std::string key_text(const Pickle& pickle, std::uint32_t key) { return key_text(pickle, key, 0); }
 
 std::string path_to(const Pickle& pickle, std::uint32_t value) {
-  // Breadth first, each value once: a shortest path, and no end of them for pickles that refer to themselves.
+  // Breadth first, each value once: finds a shortest path, also in pickles that refer to themselves.
   std::vector<bool> seen(pickle.values.size());
   std::vector<Step> steps{{pickle.root, 0, {}, false}};
   for (std::uint32_t at = 0; at < steps.size(); ++at) {

@@ -16,16 +16,16 @@
 
 namespace heft::format {
 
-/// A call's operands, taken apart.
+/// The parts of a call.
 struct TorchCall {
   std::uint32_t value;                       ///< The call itself.
-  KnownGlobal known;                         ///< What it calls.
+  KnownGlobal known;                         ///< The function or class.
   std::span<const std::uint32_t> arguments;  ///< Invalid after a value is added.
   std::uint32_t state;
   std::uint32_t items;
 };
 
-/// Rewrites known calls in place, so that whoever refers to one sees what it stands for.
+/// Replaces known calls in place, so that all references see the result.
 class TorchResolver {
  public:
   TorchResolver(TorchObjects& objects, const ReadOptions& options, const TensorTable* table)
@@ -108,7 +108,7 @@ class TorchResolver {
   const ReadOptions& options_;
   const TensorTable* table_;              // of a tar, or null
   std::vector<KnownGlobal> known_;        // of each global in pickle_.globals
-  std::uint32_t current_ = Pickle::null;  // the value that is being rewritten, for sentences
+  std::uint32_t current_ = Pickle::null;  // the value that is being rewritten, for errors
 };
 
 }  // namespace heft::format

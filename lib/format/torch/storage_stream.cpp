@@ -52,7 +52,7 @@ std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, st
                               TorchObjects& objects) {
   if (keys.kind(keys.root) != PickleKind::list)
     fail(ErrorCode::corrupt, "expected the storages' keys as a list", keys.begin);
-  NameTable by_key(objects.storages.size());  // each storage has a key of its own
+  NameTable by_key(objects.storages.size());  // keys are unique
   for (const TorchStorage& storage : objects.storages) by_key.add(storage.key);
   SparseReader reader(input, end);
   for (const std::uint32_t item : keys.children(keys.root)) {

@@ -1,5 +1,5 @@
-// format/torch/storage_stream.hpp: storages that follow each other in a stream, as PyTorch wrote them before 1.6: a count, then
-// the elements.
+// format/torch/storage_stream.hpp: reader of storages in a stream, as in PyTorch before 1.6: for each a count, then the
+// elements.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace heft::format {
 
-/// Reads numbers here and there in a file; those that lie close together come with one read.
+/// Reads numbers at scattered places of a file; numbers that lie close together come with one read.
 class SparseReader {
  public:
   SparseReader(const core::Input& input, std::uint64_t end) : input_(input), end_(end) {}
 
-  /// The little-endian i64 at `offset`. Throws Error{corrupt} when it does not end before `end`.
+  /// Returns the little-endian i64 at `offset`. Throws Error{corrupt} if it does not end before `end`.
   std::int64_t number(std::uint64_t offset, std::string_view what);
 
  private:
@@ -24,15 +24,15 @@ class SparseReader {
   Bytes window_;
 };
 
-/// Places `storage` at `offset`, where its count stands; returns the offset behind its elements. Throws Error{corrupt}
-/// when the count is not what `use`, the storage's first mention, says, or when the elements do not end before `end`.
+/// Places `storage` at `offset`, that of its count, and returns the offset after its elements. Throws Error{corrupt} if
+/// the count differs from that of `use`, the storage's first mention, or if the elements do not end before `end`.
 std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uint64_t end, const StorageUse& use,
                             TorchStorage& storage);
 
-/// Places the storages that the list `keys` names, in its order, from `offset` on; returns the offset behind the last.
+/// Places the storages in the list `keys`, in its order, from `offset` on, and returns the offset after the last.
 ///
-/// Throws Error{corrupt} for a list that is none, and for a key that no tensor mentions, Error{ambiguous} for a key
-/// that stands there twice.
+/// Throws Error{corrupt} if it is not a list, and for a key that no tensor mentions; Error{ambiguous} for a repeated
+/// key.
 std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, std::uint64_t end, const Pickle& keys,
                               TorchObjects& objects);
 

@@ -1,4 +1,4 @@
-// PyTorch's files before 0.1.10: a tar of four members.
+// format/torch/tar_file.cpp: reader of PyTorch's files before 0.1.10: a tar of four members.
 //
 //   sys_info   pickle {protocol_version: 1000, little_endian: ..., type_sizes: ...}
 //   storages   pickle count; for each: pickle (key, location, class), i64 elements, the elements;
@@ -6,8 +6,8 @@
 //   tensors    pickle count; for each: pickle (key, storage key, class), u32 rank, 4 bytes, i64 sizes, i64 strides, i64 offset
 //   pickle     the object; a persistent id is a tensor's key
 //
-// Files that newer programs wrote in this layout may leave `tensors` out and name storages in `pickle`, as later
-// formats do: both are read.
+// Files in this layout by newer programs can lack `tensors` and mention storages in `pickle`, as later formats do. Both
+// forms are read.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -31,7 +31,7 @@
 namespace heft::format {
 namespace {
 
-constexpr std::uint64_t chunk_bytes = 4096;  // pickles of a few bytes lie between payloads
+constexpr std::uint64_t chunk_bytes = 4096;  // small, because short pickles lie between payloads
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept { return is_tar(head); }
 bool resembles(std::span<const std::byte> head, std::uint64_t) noexcept { return resembles_tar(head); }
@@ -182,13 +182,13 @@ void TorchTar::read_tensors(const TarMember& member) {
   for (std::uint64_t left = read_count(at, "the number of tensors"); left > 0; --left) read_tensor(at);
 }
 
-/// Its members, in one of the orders that tar programs put them.
+/// Returns true for the name of a member of such a file; any of them can be the first.
 bool is_pytorch(std::string_view first_member) noexcept {
   static constexpr std::array<std::string_view, 4> names{"sys_info", "pickle", "storages", "tensors"};
   return std::ranges::find(names, first_member) != names.end();
 }
 
-/// Archives of other programs, whose headers are sound.
+/// Refuses tar archives of other programs.
 void TorchTar::refuse_others() const {
   const Bytes head = input_.read(0, std::min(tar_header_bytes, input_.size_bytes()));
   const std::string first = is_tar(head.span()) ? first_tar_member(input_) : std::string();
@@ -211,7 +211,7 @@ Catalog TorchTar::read() {
       interpret(read_pickle(at, options_.limits, "the tar's pickle"), options_, "the tar's pickle", &tensors_);
   for (TorchStorage& storage : objects.storages) {
     const auto found = storages_.find(storage.key);
-    if (found == storages_.end()) continue;  // check_tensors() says whose it is
+    if (found == storages_.end()) continue;  // check_tensors() reports the tensor
     storage.begin = found->second.begin;
     storage.size = found->second.size;
     storage.placed = true;

@@ -21,7 +21,7 @@ bool is_key_character(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
 }
 
-/// The number that `key` spells as PyTorch does, in decimal without leading zeros, when it is below `bound`.
+/// Returns the number in `key`, decimal without leading zeros as PyTorch writes it, if it is below `bound`.
 std::optional<std::size_t> key_number(std::string_view key, std::size_t bound) noexcept {
   std::size_t number = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
@@ -30,7 +30,7 @@ std::optional<std::size_t> key_number(std::string_view key, std::size_t bound) n
   return number;
 }
 
-/// A nested _rebuild_from_type_v2 has another function inside; deeper nesting than this is nobody's and stays opaque.
+/// Bound of nested _rebuild_from_type_v2 calls. No writer nests deeper; such calls stay opaque.
 constexpr int max_wrapped = 8;
 
 }  // namespace
@@ -65,8 +65,8 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   return use;
 }
 
-/// Gives every use its storage: one for each key. PyTorch numbers the keys of a zip, so that most find their storage
-/// without hashing.
+/// Sets the storage of every use: one for each key. PyTorch numbers the keys of a zip, so most are found without
+/// hashing.
 void TorchResolver::group_storages() {
   core::Table<TorchStorage>& storages = objects_.storages;
   storages.reserve(objects_.uses.size());
@@ -91,7 +91,7 @@ void TorchResolver::group_storages() {
 }
 
 std::uint32_t TorchResolver::use_of(std::uint32_t value) {
-  // Tars that newer programs made hold the id itself, not a persistent reference to it.
+  // Tars of newer programs have the id itself, not a persistent reference to it.
   const Arguments id = pickle_.children(value);
   if (table_ != nullptr && pickle_.kind(value) == PickleKind::tuple && !id.empty() &&
       pickle_.text(id[0]) == "storage") {
@@ -115,7 +115,7 @@ std::uint64_t TorchResolver::unsigned_integer(std::uint32_t value, std::string_v
   return number.unsigned_integer;
 }
 
-/// Appends the integers of a tuple to dims; how many they are.
+/// Appends the integers of a tuple to dims and returns their number.
 std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what) {
   if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
     corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
@@ -161,7 +161,7 @@ void TorchResolver::make_tensor(std::uint32_t value, TorchTensor tensor) {
   pickle_.values[value] = made;
 }
 
-/// In a tar, a bare key stands for a tensor of the table beside the pickle.
+/// Replaces a bare key, in a tar, by the tensor of the table beside the pickle.
 void TorchResolver::make_tabled_tensor(std::uint32_t value, std::uint32_t key) {
   if (table_ == nullptr)
     corrupt(
@@ -183,7 +183,7 @@ void TorchResolver::make_tabled_tensor(std::uint32_t value, std::uint32_t key) {
   make_tensor(value, tensor);
 }
 
-/// {'conj': True, 'neg': True}: what the user sees is the conjugate or the negative of the bytes.
+/// Reads {'conj': True, 'neg': True}: the value is the conjugate or the negative of the bytes.
 void TorchResolver::read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) const {
   if (pickle_.kind(metadata) == PickleKind::null) return;
   if (pickle_.kind(metadata) != PickleKind::dict) corrupt("expected a tensor's metadata as a dict");
@@ -192,8 +192,8 @@ void TorchResolver::read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) 
   if (set("neg")) tensor.flags |= negated;
 }
 
-/// _rebuild_tensor (storage, offset, size, stride), _v2 (+ requires_grad, hooks, metadata), _v3 (a dtype before the
-/// metadata).
+/// Makes a tensor from the arguments of _rebuild_tensor (storage, offset, size, stride), _v2 (+ requires_grad, hooks,
+/// metadata) or _v3 (a dtype before the metadata).
 void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, std::optional<KnownGlobal> dtype) {
   const Arguments arguments = call.arguments;
   TorchTensor tensor;
@@ -209,7 +209,7 @@ void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, st
   make_tensor(call.value, tensor);
 }
 
-/// Before 0.4: an object of class torch.FloatTensor whose state is (storage, offset, sizes, strides).
+/// Makes a tensor as before 0.4: an object of class torch.FloatTensor with the state (storage, offset, sizes, strides).
 void TorchResolver::rebuild_from_state(std::uint32_t value, const KnownGlobal& known, Arguments state) {
   if (state.size() < 4) corrupt("expected a tensor's state as (storage, offset, sizes, strides)");
   TorchTensor tensor;
@@ -230,7 +230,7 @@ void TorchResolver::rebuild_meta(const TorchCall& call) {
   make_tensor(call.value, tensor);
 }
 
-/// Scales, zero points and axis: one number of each for every index along the axis.
+/// Checks scales, zero points and axis: requires one scale and zero point for every index along the axis.
 void TorchResolver::require_channels(std::uint32_t integers, std::span<const std::uint32_t, 3> quantizer) const {
   const TorchTensor& tensor = objects_.tensors[static_cast<std::size_t>(pickle_[integers].first)];
   const std::uint64_t axis = unsigned_integer(quantizer[2], "the axis of a quantizer");
@@ -245,8 +245,8 @@ void TorchResolver::require_channels(std::uint32_t integers, std::span<const std
   }
 }
 
-/// (storage, offset, size, stride, (qscheme, scale, zero point) or (qscheme, scales, zero points, axis), ...): the
-/// integers as a tensor, the parameters beside it. Nothing is dequantized here.
+/// Makes a map of the integers, as a tensor, and the parameters from (storage, offset, size, stride, (qscheme, scale,
+/// zero point) or (qscheme, scales, zero points, axis), ...). Nothing is dequantized here.
 void TorchResolver::rebuild_quantized(const TorchCall& call) {
   const std::uint32_t quantizer = call.arguments[4];
   if (pickle_.kind(quantizer) != PickleKind::tuple) corrupt("expected a quantizer as a tuple");
@@ -269,7 +269,7 @@ void TorchResolver::rebuild_quantized(const TorchCall& call) {
   make_record(call.value, NodeVariant::quantized, entries);
 }
 
-/// (layout, (indices, values, size, ...)) or (layout, (compressed, plain, values, size)).
+/// Makes a map from (layout, (indices, values, size, ...)) or (layout, (compressed, plain, values, size)).
 bool TorchResolver::rebuild_sparse(const TorchCall& call) {
   if (call.arguments.size() != 2 || pickle_.kind(call.arguments[1]) != PickleKind::tuple)
     corrupt("expected a sparse tensor as (layout, (parts...))");
@@ -307,8 +307,8 @@ bool TorchResolver::holds_entries(std::uint32_t state) const {
                      [&](std::uint32_t part) { return is_dict(part) && pickle_[part].count != 0; });
 }
 
-/// From (function, type, arguments, state) to the call that makes the tensor, function(*arguments). The type and the
-/// state, which are attributes, are Python's. False when the function is no name.
+/// Replaces a call with (function, type, arguments, state) by the one that makes the tensor, function(*arguments),
+/// without type and state, which are the Python class and its attributes. Returns false if the function is not a name.
 bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
   for (int wrapped = 0; call.known.kind == GlobalKind::rebuild_from_type; ++wrapped) {
     require_arguments(call, 3);
@@ -318,7 +318,7 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
       return false;
     const std::uint32_t state = call.arguments.size() > 3 ? call.arguments[3] : Pickle::absent;
     call.known = known_[function.count];
-    // The state of a wrapper is what it holds.
+    // The state of a wrapper contains its tensors.
     if (call.known.kind == GlobalKind::rebuild_wrapper)
       call.state = state;
     else
@@ -331,7 +331,7 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
   return true;
 }
 
-/// What a call that rebuilds a tensor stands for; false when it stays opaque.
+/// Replaces a call that rebuilds a tensor. Returns false if it stays opaque.
 bool TorchResolver::rewrite_tensor(TorchCall call) {
   bool has_attributes = false;
   if (!unwrap(call, has_attributes) || !rewrite_plain_tensor(call)) return false;
@@ -381,13 +381,13 @@ bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
 // ---- checks
 
 std::uint64_t storage_bytes(const StorageUse& use, std::uint64_t count) {
-  // PyTorch's own unit for elements of under a byte is the byte.
+  // PyTorch counts elements of under a byte in bytes.
   return core::mul_or_throw(count, info(use.dtype).block_bytes, "the size of a storage");
 }
 
 namespace {
 
-/// Other programs count the elements of under a byte.
+/// Returns true if `size` is the size for a count of elements of under a byte, as other programs write it.
 bool counts_elements(const StorageUse& use, std::uint64_t size) {
   const DTypeInfo& row = info(use.dtype);
   const std::uint64_t blocks = use.count / row.block_elements + (use.count % row.block_elements != 0);
@@ -406,7 +406,7 @@ void check_storage(const TorchObjects& objects, const StorageUse& use) {
                 {.offset = storage.begin});
 }
 
-/// NumPy's bytes are all of the array. Text spells each in one byte or two, and is not read for the check.
+/// Requires that the bytes are exactly those of the array. Text has one or two for each byte, and is not read here.
 void check_array(const TorchTensor& tensor, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides,
                  const PickleBlob& blob) {
   if (blob.place != PickleBlob::Place::latin1)
@@ -426,7 +426,7 @@ void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const 
   require_shape(sizes, limits);
   constexpr std::uint64_t anything = std::numeric_limits<std::int64_t>::max() / 256;
   if (tensor.flags & no_data) return require_view(tensor.dtype, sizes, strides, 0, anything);
-  // torch counts elements of float4_e2m1fn_x2 in bytes.
+  // PyTorch counts elements of float4_e2m1fn_x2 in bytes.
   const DType unit = tensor.dtype == DType::f4_e2m1 ? DType::u8 : tensor.dtype;
   if (tensor.use == none) return check_array(tensor, sizes, strides, objects.pickle.blobs[tensor.blob]);
   const StorageUse& use = objects.uses[tensor.use];

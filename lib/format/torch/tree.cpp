@@ -26,7 +26,7 @@ constexpr std::size_t max_noted_tensors = 8;
 constexpr std::size_t max_named_arrays = 3;
 constexpr std::size_t max_shown_name = 80;
 
-/// An edge of the tree that names are made of: to a child, by a key's value, a position or a word.
+/// An edge of the tree of names: to a child, by a key's value, a position or a word.
 struct Edge {
   std::uint32_t child = Pickle::absent;
   std::uint32_t key = Pickle::absent;
@@ -34,7 +34,7 @@ struct Edge {
   std::string_view word = {};
 };
 
-/// Finds what leads to tensors, then lists every path that does. No function here calls itself: stacks are vectors.
+/// Marks values that lead to tensors, then lists every path to a tensor. No function recurses: stacks are vectors.
 class Walk {
  public:
   Walk(Catalog& catalog, TorchObjects& objects, const ReadOptions& options, const TorchPlace& place)
@@ -55,11 +55,11 @@ class Walk {
     std::size_t name_bytes;  // of the name above this frame's edges
   };
 
-  // A value with children, once the survey has reached it. All others are leaves, of which nothing need be remembered.
+  // A value with children that the survey has reached. Other values are leaves and need no entry.
   struct Location {
     std::uint32_t value;
     std::uint32_t height = 0;  // edges to the deepest descendant
-    std::uint64_t leaves = 0;  // names that it stands for, saturated
+    std::uint64_t leaves = 0;  // number of names below it, saturated
     bool closed = false;
     bool leads_to_tensor = false;
     bool on_path = false;
@@ -94,7 +94,7 @@ class Walk {
   TorchNodes nodes_;
   const TorchPlace& place_;
 
-  core::Table<std::uint32_t> location_of_{catalog_.budget};  // of each value; `none` for leaves and what the root does not reach
+  core::Table<std::uint32_t> location_of_{catalog_.budget};  // of each value; `none` for leaves and unreachable values
   core::Table<Location> locations_{catalog_.budget};
   core::Table<std::uint32_t> closed_{catalog_.budget};  // locations, each after its children
   std::string name_;
@@ -159,7 +159,7 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
   return {children[position], Pickle::absent, position, {}};
 }
 
-/// Each value once, children before parents.
+/// Visits each value once, children before parents.
 void Walk::survey(std::uint32_t root) {
   location_of_.assign(pickle_.values.size(), none);
   std::vector<Frame> stack;
@@ -195,7 +195,8 @@ void Walk::close(Location& location) {
   closed_.push_back(location_of_[location.value]);
 }
 
-/// From each tensor up to everything that holds it, over reversed edges; right for values that contain themselves, too.
+/// Marks all values that hold a tensor, from the tensors upwards over reversed edges. Handles values that contain
+/// themselves.
 void Walk::mark_tensor_paths() {
   core::Table<std::pair<std::uint32_t, std::uint32_t>> parents(catalog_.budget);  // (child, parent), both locations
   std::vector<std::uint32_t> todo;
@@ -227,7 +228,7 @@ void Walk::mark_tensor_paths() {
   }
 }
 
-/// How many names there will be, before any is made: a few shared lists can stand for more than memory holds.
+/// Counts the names before any is made, because a few shared lists can expand to more names than fit memory.
 void Walk::count_leaves(std::uint32_t root) {
   for (const std::uint32_t at : closed_) {
     Location& counted = locations_[at];
@@ -242,7 +243,7 @@ void Walk::count_leaves(std::uint32_t root) {
   if (!is_located(root)) return;
   const std::uint64_t leaves = location(root).leaves;
   core::require_limit(leaves, options_.limits.tensors, "names of tensors and values", "tensors");
-  // As a rule they are as many tensors, none under two names.
+  // Usually each tensor has one name.
   catalog_.tensors.reserve(catalog_.tensors.size() +
                            std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
   catalog_.dims.reserve(catalog_.dims.size() + objects_.dims.size() / 2);
@@ -263,7 +264,8 @@ void Walk::append_part(const Edge& edge, bool first) {
   core::require_limit(name_.size(), options_.limits.name_bytes, "length of a name", "name_bytes");
 }
 
-/// The name so far, where it stays. A key at the top is a name as the pickle holds it, and the pickle is kept.
+/// Returns the current name in memory that the catalog keeps. A top-level key is used in place, because the pickle is
+/// kept.
 std::string_view Walk::stored_name(const Edge& edge) {
   const std::string_view key = edge.key == Pickle::absent ? std::string_view() : pickle_.text(edge.key);
   return key.size() == name_.size() ? key : catalog_.arena.store(name_);
@@ -385,14 +387,14 @@ void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& op
   note_attributes(catalog, objects);
   note_shards(catalog, objects);
   for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
-  // The decoded strings live as long as the Catalog: an owner without bytes of its own.
+  // Keeps decoded strings as long as the Catalog, by an owner without bytes.
   catalog.kept.emplace_back(std::span<const std::byte>(),
                             std::make_shared<core::Arena>(std::move(objects.pickle.arena)));
 }
 
 namespace {
 
-/// Puts the tensors in the Catalog's order; `order` goes on numbering them.
+/// Sorts the tensors into the Catalog's order and renumbers them in `order`.
 void sort_in_order(Catalog& catalog) {
   std::vector<std::uint32_t> from(catalog.tensors.size());
   for (std::uint32_t i = 0; i < from.size(); ++i) from[i] = i;

@@ -1,4 +1,5 @@
-// format/torch/tree.hpp: from the objects of a PyTorch pickle to names: every path to a tensor is an entry of the
+// format/torch/tree.hpp: conversion of the objects of a PyTorch pickle to names: every path to a tensor is an entry of
+// the
 // Catalog.
 #pragma once
 
@@ -11,29 +12,28 @@
 
 namespace heft::format {
 
-/// Where the pickle itself lies (arrays of NumPy are views of its bytes), and how its tensors are to be read.
+/// The place of the pickle, of whose bytes NumPy arrays are views, and how to list its tensors.
 struct TorchPlace {
   std::uint64_t pickle_begin = 0;      ///< Added to offsets in the pickle's Input.
   std::uint32_t pickle_member = none;  ///< The pickle is deflated: index in Catalog::members.
   bool big_endian = false;             ///< Storages hold big-endian numbers.
-  std::string_view prefix = {};        ///< Goes before every name, with a dot: "constants".
-  bool is_named = false;  ///< `prefix` is the name of the object itself, be it a tensor, a value or a container.
+  std::string_view prefix = {};        ///< Added before every name, with a dot: "constants".
+  bool is_named = false;               ///< `prefix` is the name of the object itself.
 };
 
-/// Adds the objects' tensors and other values to the Catalog, under dotted names; the Catalog keeps what these point
-/// into.
+/// Adds the objects' tensors and other values to the Catalog, under dotted names. The Catalog keeps the memory that
+/// they point into.
 ///
-/// A key is a part of a name as it is (3 is "3"), an index of a list is its number. Containers without any tensor are
-/// one value each. A tensor that two paths lead to is listed under both; where an object contains itself, the walk does
-/// not enter it a second time. A pickle that is a tensor and nothing else gives it the name "tensor"; another value
-/// without a name is called "value". Of an object of unknown class that holds tensors, `class`, `arguments` and `state`
-/// are the parts below it.
+/// The parts of a name are keys (3 is "3") and indices of lists. A container without tensors is one value. A tensor
+/// with two paths is listed under both; an object that contains itself is not entered a second time. A pickle that is
+/// only a tensor gets the name "tensor", another single value the name "value". The parts of an object of unknown class
+/// that holds tensors are `class`, `arguments` and `state`.
 ///
 /// Throws Error{not_found} and Error{type_mismatch} for ReadOptions::top_level_key, Error{limit_exceeded} for tensors,
 /// record_depth, record_visits and name_bytes, before anything of that size is allocated.
 void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& options, const TorchPlace& place);
 
-/// Last step of every PyTorch format: the Catalog's order, and Error{ambiguous} when two entries have one name.
+/// Last step of every PyTorch format: sorts the Catalog. Throws Error{ambiguous} if two entries have the same name.
 void finish(Catalog& catalog);
 
 }  // namespace heft::format

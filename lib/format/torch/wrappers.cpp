@@ -1,5 +1,5 @@
-// Tensor subclasses that wrap other tensors (torchao's, DTensor): what is stored is the state of the Python object, and
-// the tensors in it go by the names of its fields.
+// format/torch/wrappers.cpp: tensor subclasses that wrap other tensors (torchao's, DTensor). The file has the state of
+// the Python object; the tensors in it are named by its fields.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,7 +13,7 @@
 
 namespace heft::format {
 
-/// The attributes of a Python object: a dict, or (dict or None, dict of slots).
+/// Returns the attributes of a Python object from a dict, or from (dict or None, dict of slots).
 TorchResolver::Fields TorchResolver::fields_of(std::uint32_t state) const {
   Fields fields;
   const auto add = [&](std::uint32_t dict) {
@@ -29,8 +29,8 @@ TorchResolver::Fields TorchResolver::fields_of(std::uint32_t state) const {
   return fields;
 }
 
-/// _rebuild_wrapper_subclass(class, dtype, size, stride, ...) with the state that holds the tensors. False when it has
-/// no fields: there is nothing to go by.
+/// Replaces _rebuild_wrapper_subclass(class, dtype, size, stride, ...) by the tensors in its state. Returns false if
+/// the state has no fields.
 bool TorchResolver::rebuild_wrapper(const TorchCall& call) {
   require_arguments(call, 3);
   Fields fields = fields_of(call.state);
@@ -51,8 +51,8 @@ bool TorchResolver::rebuild_wrapper(const TorchCall& call) {
   return true;
 }
 
-/// A DTensor is its local tensor where that is all of it. The name of a part shows that it is one; how the devices were
-/// arranged is no weight.
+/// Replaces a DTensor by its local tensor if that is the whole. Otherwise records it as a shard. Device meshes are left
+/// out.
 bool TorchResolver::rebuild_distributed(const TorchCall& call, std::uint32_t local, std::uint32_t spec) {
   const std::uint32_t size = call.arguments[2];
   std::uint32_t placements = Pickle::absent;
@@ -72,7 +72,7 @@ bool TorchResolver::rebuild_distributed(const TorchCall& call, std::uint32_t loc
   return true;
 }
 
-/// "Shard(0)", "Replicate()"
+/// Returns "Shard(0)", "Replicate()".
 std::string TorchResolver::placement_text(std::uint32_t value) const {
   if (pickle_.kind(value) != PickleKind::call) return "?";
   const PickleValue& callable = pickle_[pickle_.part(pickle_[value], call_callable)];
@@ -86,8 +86,8 @@ std::string TorchResolver::placement_text(std::uint32_t value) const {
                      has_dim ? fmt::to_string(pickle_[dim].integer) : "");
 }
 
-/// Every device has all of a replicated tensor, and of a sharded one whose shard is as large as it. Partial values are
-/// summands.
+/// Returns true if the local tensor is the whole: for a replicated tensor, and for a shard as large as the tensor.
+/// Partial values are summands.
 bool TorchResolver::is_whole(std::uint32_t local, std::uint32_t size,
                              const std::vector<std::string>& placements) const {
   const auto all = [&](auto test) { return std::all_of(placements.begin(), placements.end(), test); };

@@ -1,4 +1,5 @@
-// PyTorch's zip files (1.6 and newer; .pt .pth .bin .ckpt), TorchScript archives among them.
+// format/torch/zip_file.cpp: reader of PyTorch's zip files (1.6 and newer; .pt .pth .bin .ckpt) and TorchScript
+// archives.
 //
 //   <folder>/data.pkl          the object, a pickle
 //   <folder>/data/<key>        the bytes of a storage
@@ -6,9 +7,9 @@
 //   <folder>/byteorder         "little" or "big"; absent before 2.1
 //   <folder>/constants.pkl     TorchScript: a tuple of tensors, whose storages are <folder>/constants/<key>
 //
-// <folder> is the file's name when it was saved, or "archive". Records are stored, aligned to 64 bytes and so can be
-// mapped; any zip program may have packed them anew, and then storages that are deflated become members, inflated when
-// they are used. Code in TorchScript archives is not looked at.
+// <folder> is the file's name when it was saved, or "archive". PyTorch stores records aligned to 64 bytes, so that they
+// can be mapped. Another zip program can have repacked them: deflated storages become members, which are inflated when
+// they are used. Code in TorchScript archives is not read.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,14 +35,14 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint64_t newest_version = 10;
-constexpr std::uint64_t max_mark_bytes = 64;  // of version and byteorder
+constexpr std::uint64_t max_mark_bytes = 64;  // of the records version and byteorder
 
 constexpr std::uint64_t max_whole_pickle = 1u << 20;
-constexpr std::uint64_t pickle_chunk_bytes = 4096;  // they grow; between arrays that are passed over they need not
+constexpr std::uint64_t pickle_chunk_bytes = 4096;  // small at first, because arrays can be skipped; chunks grow
 
 constexpr std::string_view local_magic = "PK\x03\x04";
 constexpr std::size_t local_bytes = 30;
-constexpr std::size_t method_high_at = 9;  // no method of compression is over 255
+constexpr std::size_t method_high_at = 9;  // high byte of the compression method, always 0
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   if (head.size() < local_bytes || head[method_high_at] != std::byte{0}) return false;
@@ -51,7 +52,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   return !text.substr(local_bytes).substr(0, name_bytes).ends_with(".npy");  // an .npz
 }
 
-/// Adds up the checksum of what is read in order. Reads may go over bytes that were read before.
+/// Computes the checksum of bytes that are read in order. Reads can repeat earlier bytes.
 class SummedInput final : public core::Input {
  public:
   SummedInput(const core::Input& input, std::uint64_t begin)
@@ -66,7 +67,7 @@ class SummedInput final : public core::Input {
     next_ = offset + size;
     return bytes;
   }
-  /// Nothing when bytes were passed over.
+  /// Returns nothing if bytes were skipped.
   [[nodiscard]] std::optional<std::uint32_t> sum() const noexcept {
     return has_gap_ ? std::nullopt : std::optional(sum_);
   }
@@ -125,14 +126,14 @@ std::string TorchZip::read_mark(std::string_view record) {
   return {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size_bytes())};
 }
 
-/// A record that every archive of PyTorch has, or would if it were whole.
+/// Returns true for a record that archives of PyTorch have, also incomplete ones.
 bool is_pytorch(std::string_view record) noexcept {
   static constexpr std::array<std::string_view, 6> names{"data.pkl", "bytecode.pkl", "constants.pkl", "version", "byteorder", "archive_format"};
   const std::size_t slash = record.find('/');
   return slash == record.npos ? record == names.front() : std::ranges::find(names, record.substr(slash + 1)) != names.end();
 }
 
-/// Archives of other programs.
+/// Refuses archives of other programs.
 void TorchZip::refuse_others() const {
   std::vector<std::string_view> names;
   for (const ZipEntry& entry : zip_.entries) {
@@ -142,7 +143,7 @@ void TorchZip::refuse_others() const {
   refuse_archive("a zip archive", names);
 }
 
-/// PyTorch's own zips that are no checkpoints.
+/// Refuses zips of PyTorch that are not checkpoints.
 void TorchZip::refuse_relatives() const {
   if (find("archive_format") != none)
     throw Error(ErrorCode::unsupported, "a PT2 archive (torch.export), which heft does not read");
@@ -198,7 +199,7 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
     name.resize(stem);
     name += storage.key;
     const std::uint32_t entry = zip_.find(name, entries.empty() ? 0 : entries.back() + 1);
-    if (entry == none) continue;  // check_tensors() says which tensor lacks it
+    if (entry == none) continue;  // check_tensors() reports the tensor
     entries.push_back(entry);
   }
   locate(input_, zip_, entries);
@@ -213,7 +214,7 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
       storage.member = add_member(entry);
     else {
       storage.begin = place_.begin + entry.data;
-      // Writers may leave it out, as 0.
+      // A writer can leave it out, as 0.
       if (entry.crc32 != 0) catalog_.checksums.push_back({storage.begin, entry.full_size, entry.crc32});
     }
   }
@@ -244,7 +245,7 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
   try {
     add_pickle(run_pickle(cursor, memory, what), what, entry, storages, place);
   } catch (const Error& error) {
-    // Offsets in the pickle are shown as offsets in the file, where the file holds the pickle as it is.
+    // If the pickle is stored, converts offsets in it to offsets in the file.
     if (!error.offset() || *error.offset() >= memory.size_bytes() || !is_stored) throw;
     ErrorPlace at = error.place();
     at.offset = *at.offset + entry.data;
@@ -270,7 +271,7 @@ void TorchZip::add_pickle(Pickle pickle, const std::string& what, const ZipEntry
   add_objects(catalog_, std::move(objects), options_, place);
 }
 
-/// The checksum of a pickle with arrays that were passed over is left to verify_checksums().
+/// Checks the checksum of a long pickle. If arrays in it were skipped, leaves it to verify_checksums().
 void TorchZip::check_long_pickle(std::optional<std::uint32_t> found, const ZipEntry& entry) {
   if (!found) {
     catalog_.checksums.push_back({place_.begin + entry.data, entry.full_size, entry.crc32});

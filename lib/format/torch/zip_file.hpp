@@ -1,5 +1,5 @@
-// format/torch/zip_file.hpp: zip files of torch.save that are a part of something else. Files by themselves are read through
-// the format's descriptor.
+// format/torch/zip_file.hpp: reader of torch.save zips inside another file. Separate files are read through the
+// format's descriptor.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,17 @@
 
 namespace heft::format {
 
-/// Where a zip lies in the file that is listed, and what its object is called there.
+/// The place of a zip in the outer file, and the name of its object.
 struct TorchZipPlace {
-  std::uint64_t begin = 0;     ///< Added to all offsets that go into the Catalog.
-  std::string_view name = {};  ///< Of the object; goes before the names in it, with a dot. Empty: a file by itself.
+  std::uint64_t begin = 0;     ///< Added to all offsets in the Catalog.
+  std::string_view name = {};  ///< Name of the object, added before the names in it, with a dot. Empty: a separate file.
 };
 
-/// Cheap and sure: the first bytes are those of a zip whose first record is no array.
+/// Returns true if the first bytes are those of a zip whose first record is not a NumPy array.
 bool torch_zip_format_matches(std::span<const std::byte> head) noexcept;
 
-/// Adds what the zip holds to `into`, whose order, names and format stay the caller's. Throws as the format's read().
+/// Adds the contents of the zip to `into`. The caller sorts the catalog, checks names and sets the format. Throws as
+/// the format's read().
 void read_torch_zip(const core::Input& input, const ReadOptions& options, const TorchZipPlace& place, Catalog& into);
 
 }  // namespace heft::format
