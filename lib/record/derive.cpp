@@ -31,7 +31,7 @@ std::string_view Derivation::key(std::size_t number) const noexcept {
 }
 
 void Derivation::rename(std::size_t number, std::string_view name) {
-  // Names that stay are the original's, but those may lie in its arena: every name of the new checkpoint lies in its own.
+  // Unchanged names can lie in the arena of the original, so every name is copied to the arena of the new checkpoint.
   const std::string_view kept = arena_->store(name);
   if (number < tensor_count()) state_->names[number] = kept;
   else state_->values[number - tensor_count()].name = kept;
@@ -55,7 +55,7 @@ void Derivation::require_distinct() const {
     if (key < tensor_count() && skipped_[key]) continue;
     const std::string_view name = name_of(key);
     const std::uint32_t other = index.insert(state_->hash(name), key, [&](std::uint32_t held) { return name_of(held) == name; });
-    // A tensor and a value of one name were so in the original, and are told apart there too.
+    // A tensor and a value with the same name in the original are not a conflict.
     if (other == core::NameIndex::none || this->key(other) == this->key(key)) continue;
     throw Error(ErrorCode::ambiguous, fmt::format("two keys become this one: '{}' and '{}'", core::escaped(this->key(other)), core::escaped(this->key(key))),
                 {.path = state_->path, .tensor = std::string(name)});

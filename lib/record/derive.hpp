@@ -1,4 +1,4 @@
-// record/derive.hpp: one checkpoint made from another: the same files under other names, as other views, or fewer of them.
+// record/derive.hpp: makes a checkpoint from another one, with other names, other views, or fewer tensors.
 #pragma once
 
 #include <cstddef>
@@ -13,26 +13,26 @@
 
 namespace heft::record {
 
-/// Takes changes key by key, then makes the new checkpoint. Keys are numbered: tensors in file order, then the values that are no tensors.
+/// Collects changes by key, then makes the new checkpoint. Keys are numbered: tensors in file order, then other values.
 class Derivation {
  public:
   explicit Derivation(const Checkpoint& from);
 
   [[nodiscard]] std::size_t tensor_count() const noexcept { return from_->entries.size(); }
   [[nodiscard]] std::size_t key_count() const noexcept { return tensor_count() + from_->values.size(); }
-  /// The key's name in the original. Valid while this lives.
+  /// Returns the key's name in the original. Valid while the derivation lives.
   [[nodiscard]] std::string_view key(std::size_t number) const noexcept;
   [[nodiscard]] TensorView tensor(std::size_t number) const { return from_->view(static_cast<std::uint32_t>(number)); }
   [[nodiscard]] bool is_pytorch() const noexcept { return from_->is_pytorch(); }
 
-  /// Each at most once for a key.
+  /// Renames a key. Call at most once for each key.
   void rename(std::size_t number, std::string_view name);
   /// Shows tensor `number` as `view`, under the view's name.
   void replace(std::size_t number, const TensorView& view);
-  /// Leaves tensor `number`, which is called `name` by now, out.
+  /// Leaves out tensor `number`, whose current name is `name`.
   void skip(std::size_t number, std::string_view name);
 
-  /// Throws Error{ambiguous} naming both originals when two keys have become one.
+  /// Returns the new checkpoint. Throws Error{ambiguous} with both original names if two keys got the same name.
   Checkpoint finish() &&;
 
  private:

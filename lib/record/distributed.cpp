@@ -22,16 +22,16 @@ using format::Catalog;
 using format::TensorEntry;
 using format::Tile;
 
-/// What the index places in one file: numbers of tiles and of embedded values, each in the order of their bytes.
+/// The contents of one file by the index: numbers of tiles and of embedded values, each in the order of their bytes.
 struct Content {
   std::vector<std::uint32_t> tiles;
   std::vector<std::uint32_t> values;
 };
 
-/// Where each tile was found: an entry of the catalog of its file.
+/// The place of each tile: an entry of the catalog of its file.
 using Places = std::vector<EntryRef>;
 
-/// Entries of a file's catalog that are tensors of the checkpoint by themselves: what values hold.
+/// Entries of a file's catalog that are tensors inside values, not tiles.
 using Entries = std::vector<std::uint32_t>;
 
 Error failure(const mmap::File& file, std::string_view tensor, std::uint64_t offset, std::string sentence) {
@@ -53,7 +53,7 @@ std::string_view dtype_word(const Catalog& catalog, const TensorEntry& entry) {
   return entry.type_name == format::none ? name(entry.dtype) : catalog.type_names[entry.type_name];
 }
 
-/// Reads what the index places in one file.
+/// Reads the contents of one file.
 class PartReader {
  public:
   PartReader(const Catalog& index, std::span<const std::uint32_t> owners, const mmap::File& file, std::uint32_t number,
@@ -73,7 +73,7 @@ class PartReader {
     for (const std::uint32_t tile : content.tiles)
       places[tile] = {number_, is_safetensors ? find_tile(tile) : read_tile(tile)};
     const std::size_t chunks = catalog_.tensors.size();
-    // Empty chunks are not asked for.
+    // Empty chunks are not read.
     const auto filled = static_cast<std::size_t>(
         std::ranges::count_if(catalog_.tensors, [](const TensorEntry& tensor) { return tensor.size != 0; }));
     if (is_safetensors && filled > content.tiles.size())
@@ -82,7 +82,7 @@ class PartReader {
     for (const std::uint32_t value : content.values) read_value(index_.embedded[value]);
     for (std::size_t entry = chunks; entry < catalog_.tensors.size(); ++entry)
       others.push_back(static_cast<std::uint32_t>(entry));
-    catalog_.order.clear();  // that of its chunks means nothing
+    catalog_.order.clear();  // the order of chunks is not that of a document
     return std::move(catalog_);
   }
 
@@ -96,7 +96,7 @@ class PartReader {
                               begin, file_.size_bytes()));
   }
 
-  /// The chunk must be what the index declares.
+  /// Requires that the chunk has the dtype and shape that the index declares.
   void require_tile(std::uint32_t number, const TensorEntry& found) const {
     const TensorEntry& whole = owner(number).whole;
     const Shape expected(sizes_of(index_, index_.tiles[number], whole.rank));
@@ -124,11 +124,11 @@ class PartReader {
 
   void read_safetensors() {
     catalog_ = format::safetensors_format.read(input_, options_);
-    catalog_.metadata = format::none;  // where each chunk lies, which the index declares too
+    catalog_.metadata = format::none;  // the places of chunks, which the index declares too
     for (const TensorEntry& tensor : catalog_.tensors) names_.add(tensor.name);
   }
 
-  /// Every chunk of such a file has its tensor's name, so there is one of a tensor in a file.
+  /// Finds a chunk by the name of its tensor. A file of this kind has at most one chunk of each tensor.
   std::uint32_t find_tile(std::uint32_t number) {
     const TensorEntry& whole = owner(number).whole;
     const auto found = names_.find(whole.name);
@@ -158,7 +158,7 @@ class PartReader {
   Catalog catalog_{index_.budget};
 };
 
-/// The number of the tensor that each tile is a part of.
+/// Returns the number of the tensor of each tile.
 std::vector<std::uint32_t> owners_of(const Catalog& index) {
   std::vector<std::uint32_t> owners(index.tiles.size());
   for (std::uint32_t tensor = 0; tensor < index.tiled.size(); ++tensor) {
@@ -181,7 +181,7 @@ std::vector<Content> contents_of(const Catalog& index, std::size_t files, const 
   return contents;
 }
 
-/// Makes the table of tensors from the tiles that were found.
+/// Makes the table of tensors from the tiles.
 class Assembler {
  public:
   Assembler(State& state, const Shard& index, const Places& places, std::span<const Entries> others)
@@ -214,8 +214,8 @@ class Assembler {
     try {
       add_made(TensorView::over_pieces(std::string(tiled.whole.name), whole, std::move(pieces)));
     } catch (const Error& error) {
-      // The caller of over_pieces() has made a mistake; here the file has.
-      throw Error(ErrorCode::corrupt, fmt::format("its chunks are no whole: {}", error.sentence()),
+      // over_pieces() reports a caller's mistake; here the file is at fault.
+      throw Error(ErrorCode::corrupt, fmt::format("its chunks do not cover the tensor: {}", error.sentence()),
                   {.path = index_.file->path(), .tensor = std::string(tiled.whole.name), .offset = 0});
     }
   }
@@ -245,7 +245,7 @@ void open_distributed(State& state, const std::shared_ptr<const Shard>& index,
   in_parallel(files.size(), [&](std::size_t number) {
     PartReader reader(catalog, owners, *files[number], static_cast<std::uint32_t>(number), options);
     Catalog part = read_as_it_is(*files[number], [&] { return reader.read(contents[number], places, others[number]); });
-    // Names of its tensors are the index's.
+    // The names of its tensors lie in the catalog of the index.
     part.kept.emplace_back(std::span<const std::byte>(), index->catalog);
     state.shards[number] = make_shard(files[number], std::move(part), options);
   });

@@ -1,4 +1,4 @@
-// record/distributed.hpp: the tensors and values of a distributed checkpoint as its index declares them.
+// record/distributed.hpp: opens the tensors and values of a distributed checkpoint from its index.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@
 
 namespace heft::record {
 
-/// Fills the shards and the table of `state`: a shard for each of `files`, with the chunks that `index` (its catalog's
-/// tiled, tiles and embedded) places in it; a tensor of one chunk is that chunk, one of several is a view of pieces.
-/// `numbers` gives, for each file that the index names, its place in `files`. Chunks are read, several files at a time,
-/// as far as their heads: the cost is linear in their number.
+/// Fills the shards and the table of `state`: a shard for each of `files`, with the chunks that `index` (tiled, tiles
+/// and embedded of its catalog) places in it. A tensor of one chunk is that chunk, one of several is a view of pieces.
+/// `numbers` contains, for each file that the index names, its position in `files`. Only the heads of chunks are read,
+/// several files at a time.
 ///
-/// Throws Error{corrupt} with path, tensor and offset for a chunk that is not what the index declares, and for chunks that
-/// overlap or leave a hole.
+/// Throws Error{corrupt} with path, tensor and offset for a chunk that differs from its declaration, and for chunks
+/// that overlap or leave a gap.
 void open_distributed(State& state, const std::shared_ptr<const Shard>& index,
                       std::span<const std::shared_ptr<const mmap::File>> files,
                       const std::vector<std::uint32_t>& numbers, const OpenOptions& options);

@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::size_t max_name_bytes = 255;
 
-// Names that Hugging Face's libraries look for, in their order; after each, its index.
+// Names that Hugging Face's libraries look for, in order, each followed by its index.
 struct KnownName {
   std::string_view stem;
   std::string_view ending;
@@ -85,7 +85,7 @@ class Chooser {
     const auto refused = files([](std::string_view name) { return is_refused_weights(name) && !is_helper(name); });
     const bool is_pickle_beside = weights_.size() == 1 && is_pickle(weights_.front()) && !std::ranges::all_of(refused, is_archive);
     if (auto choice = only(); choice && !is_pickle_beside) return *choice;
-    // Opening it gives an error with what the file is, and what to do.
+    // Opening it throws an error with the format and advice.
     if (!refused.empty() && broken_.empty()) {
       const auto model = std::ranges::find_if_not(refused, is_archive);
       return one_file(model == refused.end() ? refused.front() : *model);
@@ -116,7 +116,7 @@ class Chooser {
     return {};
   }
 
-  // The index or file of a variant, where each name but the variant's is one of Hugging Face's; or any one index.
+  // Returns the index or file of a variant of Hugging Face's names, or the only index.
   [[nodiscard]] std::optional<Choice> variant() const {
     if (indexes_.size() > 1) fail_ambiguous(folder_, "indexes", indexes_);
     if (indexes_.size() == 1) return one_file(indexes_.front());
@@ -130,7 +130,7 @@ class Chooser {
     return {};
   }
 
-  // torch.distributed.checkpoint: the index, .metadata, is written last.
+  // Returns the index of torch.distributed.checkpoint, .metadata, which is written last.
   [[nodiscard]] std::optional<Choice> distributed() const {
     const auto parts = files([](std::string_view name) { return name.ends_with(".distcp"); });
     if (parts.empty()) return {};
@@ -168,7 +168,7 @@ class Chooser {
     return Choice{Choice::Kind::meta, std::move(parts)};
   }
 
-  // The only file, or the only set of numbered parts when it is complete.
+  // Returns the only file, or the only set of numbered parts if it is complete.
   [[nodiscard]] std::optional<Choice> only() const {
     if (std::ranges::any_of(weights_, is_scattered)) fail_scattered(folder_);
     const std::vector<PartSet> sets = part_sets(weights_);
@@ -189,7 +189,7 @@ class Chooser {
                               listed(set.missing(6), count)),
                   {.path = folder_.path()});
     }
-    // A GGUF part names its siblings itself, and checks them.
+    // The reader of a GGUF part finds its siblings and checks them.
     if (set.names.front().ends_with(".gguf")) return one_file(set.names.front());
     return {Choice::Kind::parts, set.names};
   }
@@ -198,7 +198,7 @@ class Chooser {
   std::vector<std::string> names_;    // sorted
   std::vector<std::string> weights_;  // sorted
   std::vector<std::string> indexes_;  // sorted
-  std::vector<std::string> broken_;   // symlinks named like either, whose targets are not there
+  std::vector<std::string> broken_;   // symlinks named like either, without a target
 };
 
 }  // namespace

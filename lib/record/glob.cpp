@@ -13,10 +13,10 @@
 namespace heft::record {
 namespace {
 
-// Bytes that are no UTF-8 come after all code points.
+// Bytes that are not UTF-8 are numbered after all code points.
 constexpr char32_t first_stray_byte = 0x110000;
 
-// Takes the character at the front of `text`, which is not empty.
+// Removes and returns the first character of `text`, which must not be empty.
 char32_t take(std::string_view& text) noexcept {
   const auto lead = static_cast<unsigned char>(text.front());
   const std::size_t size = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
@@ -92,7 +92,7 @@ class Glob::Compiler {
     brace.fork = add({.kind = State::Kind::fork});
   }
 
-  // The last alternative has no other one to fork to: it leads where it leads anyway.
+  // The last alternative needs no fork: execution falls through to it.
   void close_brace() {
     const Brace brace = std::move(braces_.back());
     braces_.pop_back();
@@ -134,10 +134,10 @@ class Glob::Compiler {
   std::size_t literals_ = 0;  // states that the prefix stands for
 };
 
-// The states that the name so far leads to.
+// The states that the matched part of the name leads to.
 class Glob::States {
  public:
-  /// `room` has three numbers for each state of the pattern, all 0.
+  /// Requires a `room` of three numbers for each state of the pattern, all 0.
   States(const Glob& glob, std::span<std::uint32_t> room) noexcept
       : glob_(glob), now_(room.first(room.size() / 3)), next_(room.subspan(now_.size(), now_.size())), seen_(room.last(now_.size())) {
     start();
@@ -171,8 +171,8 @@ class Glob::States {
     count_ = entered_;
   }
 
-  // Adds a state, and those that follow it without a character. A fork's alternatives wait at the end of the room,
-  // where no entered state is yet.
+  // Adds a state and those that follow it without a character. Pending alternatives of forks are kept in the unused end
+  // of the room.
   void enter(std::uint32_t number) noexcept {
     std::size_t waiting = 0;
     for (;;) {

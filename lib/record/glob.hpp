@@ -1,4 +1,4 @@
-// record/glob.hpp: patterns as shells write them, matched in time linear in the name.
+// record/glob.hpp: shell patterns, matched in time linear in the length of the name.
 #pragma once
 
 #include <cstddef>
@@ -9,25 +9,24 @@
 
 namespace heft::record {
 
-/// A compiled glob: `*` is any run of characters, `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives, which may
-/// nest; a backslash quotes. A character is a code point of UTF-8, or a byte that is part of none.
+/// A compiled glob: `*` matches any run of characters, `?` one, `[abc]` `[!a-z]` a class, `{a,b}` alternatives, which
+/// can nest; a backslash quotes. A character is a code point of UTF-8, or a byte that is not part of one.
 ///
-/// All states that the name so far can have led to are followed at once, so a name of n characters takes n steps for
-/// each state of the pattern at most, whatever it is. Const members may be called from several threads.
+/// The matcher follows all possible states at once, so a name of n characters takes at most n steps for each state of
+/// the pattern. Const members are thread-safe.
 class Glob {
  public:
-  /// Throws Error{out_of_range} with the reason for an unclosed class, brace or backslash, and for a range that runs
-  /// backwards.
+  /// Throws Error{out_of_range} with the reason for an unclosed class, brace or backslash, and for a reversed range.
   explicit Glob(std::string_view pattern);
 
-  /// True when the whole name matches. Throws std::bad_alloc for patterns of more than some hundred characters only.
+  /// Returns true if the whole name matches. Throws std::bad_alloc, but only for patterns of hundreds of characters.
   [[nodiscard]] bool matches(std::string_view name) const;
 
  private:
   class Compiler;
   class States;
 
-  // A state: what it takes to get from it to the next one, which is the one behind it if nothing else is said.
+  // A state and its condition for a transition. The next state is the following one, unless `target` is used.
   struct State {
     enum class Kind : std::uint8_t { character, any, set, run, fork, jump, matched };
     Kind kind = Kind::matched;
@@ -44,7 +43,7 @@ class Glob {
 
   [[nodiscard]] bool accepts(const State& state, char32_t character) const noexcept;
 
-  std::string prefix_;  // that all names which match begin with
+  std::string prefix_;  // the start of all names that match
   std::vector<State> states_;
   std::vector<Range> ranges_;
 };

@@ -17,7 +17,7 @@ constexpr std::string_view blobs_from_snapshot = "../../blobs/";
 
 std::string inside(const std::string& folder, std::string_view name) { return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", name); }
 
-// The file's text without line ends behind it.
+// Returns the file's text without trailing line ends.
 std::string short_text(const mmap::File& file) {
   std::string text(std::min<std::uint64_t>(file.size_bytes(), max_commit_bytes), '\0');
   file.read(0, std::as_writable_bytes(std::span(text)));
@@ -29,7 +29,7 @@ bool is_model_folder(const std::filesystem::path& path) {
   return (path.has_filename() ? path : path.parent_path()).filename().string().starts_with("models--");
 }
 
-// The commit that refs/main names; empty without one.
+// Returns the commit in refs/main; empty if there is none.
 std::string main_commit(const mmap::Folder& folder, State& state) {
   if (!folder.has_folder("refs")) return {};
   const auto refs = mmap::Folder::open(inside(folder.path(), "refs"));

@@ -1,4 +1,4 @@
-// record/hub_cache.hpp: the cache of huggingface_hub.
+// record/hub_cache.hpp: finds models in the cache of huggingface_hub.
 //
 //   <cache>/models--<organization>--<name>/
 //     refs/<branch>               the commit of the revision, as text
@@ -17,21 +17,22 @@
 
 namespace heft::record {
 
-/// The snapshot that a model's folder in the cache stands for: that of refs/main, without it the only one. Nothing when `folder` is no such
-/// folder. Adds to the notes of `state` which of several was taken, and refs/main to its origins.
+/// Returns the snapshot of a model's folder in the cache: that of refs/main, or else the only one. Returns nothing if
+/// `folder` is not such a folder. Adds the choice among several to the notes of `state`, and refs/main to its origins.
 ///
-/// Throws Error{not_found} when there is no snapshot, or that of refs/main is not there; Error{ambiguous} listing several;
-/// Error{refused} when refs/main leads out of the folder.
+/// Throws Error{not_found} if there is no snapshot or that of refs/main is missing; Error{ambiguous} with the list of
+/// several; Error{refused} if refs/main leads out of the folder.
 std::optional<std::string> snapshot_of(const mmap::Folder& folder, State& state);
 
-/// A snapshot's file that a copy without symlinks turned into the symlink's text, "../../blobs/<hash>": the blob that it names, with a note.
-/// Any other file as it is. Throws Error{not_found} when the blob is not there, Error{refused} when symlinks shall not be followed.
+/// Returns the blob for a file of a snapshot that contains the text of a symlink, "../../blobs/<hash>", as a copy
+/// without symlinks leaves it, and adds a note. Returns any other file unchanged. Throws Error{not_found} if the blob
+/// is missing, Error{refused} if symlinks must not be followed.
 std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> file, mmap::Symlinks symlinks, State& state);
 
-/// Where the cache keeps the model that `path` names as the hub does, "organization/name". Nothing when it names none, or the cache has not
-/// got it.
+/// Returns the folder in the cache of the model with the hub's name `path`, "organization/name"; nothing if `path` is
+/// not such a name or the cache does not have the model.
 std::optional<std::string> cached_model(const std::filesystem::path& cache, std::string_view path);
-/// True for text that may be a model's name on the hub.
+/// Returns true for text that can be a model's name on the hub.
 bool is_hub_name(std::string_view path) noexcept;
 
 }  // namespace heft::record

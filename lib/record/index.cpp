@@ -26,7 +26,7 @@ std::string base_name(const Shard& shard) {
 // "1 tensor", "2 tensors"
 std::string tensors(std::size_t count) { return fmt::format("{} tensor{}", count, count == 1 ? "" : "s"); }
 
-// What a note shows of each tensor, and how many more there are.
+// Entries of a note: the first few tensors, and the number of others.
 class NoteList {
  public:
   void add(std::string words) {
@@ -44,7 +44,7 @@ class NoteList {
   std::size_t count_ = 0;
 };
 
-// Every tensor of every shard by name. A name may be in several shards: the index says which is meant.
+// Every tensor of every shard by name. A name can be in several shards; the index determines which one is used.
 class Candidates {
  public:
   Candidates(State& state, const Shard& index) : state_(state), index_(index) {
@@ -70,7 +70,7 @@ class Candidates {
     if (shards_[position] != shard) moved_.add(fmt::format("'{}' in '{}'", core::escaped(name), core::escaped(base_name(*state_.shards[shards_[position]]))));
   }
 
-  // Those marked, in file order, become the state's table; what differs from the index becomes notes.
+  // Makes the marked tensors, in file order, the state's table, and adds notes for differences from the index.
   void keep_marked() {
     if (marked_ == 0)
       throw Error(ErrorCode::corrupt, fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.count(), absent_.text()),
@@ -110,11 +110,11 @@ class Candidates {
     if (twins_[position] == core::NameIndex::none) twinned_.push_back(twin);
   }
 
-  // The tensor of that name in that shard, else in the only one that has it.
+  // Returns the tensor of that name in that shard, else in the only shard that has it.
   [[nodiscard]] std::uint32_t look_up(std::string_view name, std::uint32_t shard) const {
     std::uint32_t first = find(name);
     if (first == core::NameIndex::none && name.find('/') != name.npos && state_.catalog(shard).format == format::flax_format.name) {
-      // Flax's indexes spell paths with slashes.
+      // Flax's indexes separate path parts by slashes.
       std::string dotted(name);
       std::ranges::replace(dotted, '/', '.');
       first = find(dotted);
@@ -154,7 +154,7 @@ class Candidates {
         state_.notes.push_back(fmt::format("{}: {} that the index does not name {} left out", core::escaped(state_.shards[shard]->file->path(), 1000), tensors(left_out[shard]), left_out[shard] == 1 ? "is" : "are"));
   }
 
-  // Tensors of a name that is taken from another shard; a note says which.
+  // Returns the tensors whose name is used from another shard, and adds a note.
   std::vector<bool> find_copies() {
     std::vector<bool> copies(refs_.size());
     NoteList names;
@@ -168,8 +168,8 @@ class Candidates {
     return copies;
   }
 
-  // An index and its shards mostly list names in the same order, or in a few interleaved runs of it (one for each dtype, as writers lay them
-  // out): then the tensor after one of those found last is the one, and no table is asked.
+  // Returns a candidate without a hash lookup: the tensor after one of the last found. An index and its shards mostly
+  // list names in the same order, or in a few interleaved runs of it (one for each dtype).
   [[nodiscard]] std::uint32_t guess(std::string_view name, std::uint32_t shard) noexcept {
     auto& recent = next_[shard];
     for (auto next = recent.begin(); next != recent.end(); ++next) {
@@ -192,9 +192,9 @@ class Candidates {
   std::vector<EntryRef> refs_;
   std::vector<std::uint32_t> shards_;  // of each of refs_
   core::NameIndex table_;              // the first of each name
-  std::vector<std::uint32_t> twins_;   // the next of the same name; empty when each is there once
-  std::vector<std::uint32_t> twinned_; // first of each name that is there more than once
-  std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after those found last
+  std::vector<std::uint32_t> twins_;   // the next of the same name; empty if all names are unique
+  std::vector<std::uint32_t> twinned_; // first of each repeated name
+  std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after the last found ones
   std::vector<bool> meant_;
   std::size_t marked_ = 0;
   NoteList moved_;
@@ -212,7 +212,7 @@ std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
   return error == std::errc() && end == node.text + node.count ? std::optional(number) : std::nullopt;
 }
 
-// metadata.total_size, which writers spell as an integer, a real or text.
+// Returns metadata.total_size, which can be an integer, a real or text.
 std::optional<std::uint64_t> declared_size(const format::Catalog& catalog) noexcept {
   if (catalog.metadata == format::none) return {};
   const format::Node& map = catalog.nodes[catalog.metadata];
@@ -224,7 +224,7 @@ std::optional<std::uint64_t> declared_size(const format::Catalog& catalog) noexc
   return {};
 }
 
-// Bytes of all tensors; those that share a storage, neighbours in file order, count once.
+// Returns the bytes of all tensors. Tensors that share a storage are neighbours in file order and count once.
 std::uint64_t tensor_bytes(const State& state) noexcept {
   std::uint64_t sum = 0;
   const format::TensorEntry* before = nullptr;

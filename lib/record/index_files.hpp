@@ -1,4 +1,4 @@
-// record/index_files.hpp: which files an index stands for, and what lies beside it.
+// record/index_files.hpp: finds the files of an index, and other weights beside it.
 #pragma once
 
 #include <string>
@@ -17,8 +17,9 @@ struct IndexFiles {
   bool is_stale = false;             ///< None of the files that the index names is there, `names` is the one complete set that is.
 };
 
-/// Throws Error{refused} for a name that leads out of the folder; Error{corrupt} for an index without tensors; Error{not_found} that counts
-/// and lists the files that are missing, unless all are and one complete set of numbered parts is there.
+/// Returns the files of `index`. Throws Error{refused} for a name that leads out of the folder; Error{corrupt} for an
+/// index without tensors; Error{not_found} with the number and names of missing files, unless all are missing and there
+/// is one complete set of numbered parts.
 IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index);
 
 }  // namespace heft::record

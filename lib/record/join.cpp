@@ -8,20 +8,20 @@
 namespace heft::record {
 namespace {
 
-// Elements in one step of each dim.
+// Returns the number of elements in one step of each dim.
 std::vector<std::int64_t> steps_of(const Shape& shape) {
   std::vector<std::int64_t> steps(shape.rank(), 1);
   for (std::size_t dim = shape.rank(); dim-- > 1;) steps[dim - 1] = steps[dim] * shape[dim];
   return steps;
 }
 
-// The largest box that begins at element `at` of the whole, is one run of elements and has no more than `left`.
+// Returns the largest box that starts at element `at` of the whole, is contiguous, and has at most `left` elements.
 Piece box_at(const TensorView& run, std::int64_t run_at, const Shape& whole, std::span<const std::int64_t> steps,
              std::int64_t at, std::int64_t left) {
   Piece piece{{}, Dims(whole.rank(), 0)};
   Shape box = whole;
   std::size_t dim = 0;
-  // A dim is passed over while the box would begin inside one of its steps, or be less than one.
+  // Skips dims in which the box would start inside a step or have less than one step.
   while (dim + 1 < whole.rank() && (at % steps[dim] != 0 || left < steps[dim])) ++dim;
   std::int64_t rest = at;
   for (std::size_t i = 0; i < whole.rank(); ++i) {

@@ -1,4 +1,4 @@
-// record/join.hpp: tensors that a file holds in runs of their elements, as views made of pieces.
+// record/join.hpp: views of tensors whose elements lie in several byte ranges of a file.
 #pragma once
 
 #include "heft/tensor_view.hpp"
@@ -6,8 +6,8 @@
 
 namespace heft::record {
 
-/// One of the shard's Catalog::joined. Each run is cut into as few boxes as it takes (at most two for each dim): a run
-/// may begin and end in the middle of a row.
+/// Returns a view of pieces for one of the shard's Catalog::joined. Each range is cut into as few boxes as possible (at
+/// most two for each dim), because it can start and end in the middle of a row.
 TensorView join_runs(const Shard& shard, const format::Joined& joined);
 
 }  // namespace heft::record

@@ -1,4 +1,4 @@
-// record/leaf_walk.hpp: the leaves under a record, one by one.
+// record/leaf_walk.hpp: iterates over the leaves under a record.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +11,24 @@
 
 namespace heft::record {
 
-/// A record without children, or an empty container, and the path that led to it.
+/// A record without children, or an empty container, and its path.
 struct Leaf {
   std::string path;
   Record record;
 };
 
-/// Walks depth first, in the order of keys. Paths are built on the way, which is cheaper than asking each leaf for its
-/// own.
+/// Walks depth first, in the order of keys. Builds paths on the way, which is cheaper than Record::path() of each leaf.
 ///
-/// Containers of a pickle may be shared, or hold themselves: the walk goes no deeper than the checkpoint's
-/// Limits::record_depth and ends after record_visits; was_cut() then says so.
+/// Containers of a pickle can be shared or contain themselves, so the walk is bounded by the checkpoint's
+/// Limits::record_depth and record_visits; was_cut() then returns true.
 class LeafWalk {
  public:
-  /// Containers for whose path `prune` says true are passed over.
+  /// Skips containers whose path `prune` returns true for.
   LeafWalk(const Record& root, std::string path, std::function<bool(const std::string&)> prune = {});
-  /// False after the last.
+  /// Reads the next leaf. Returns false after the last.
   bool next(Leaf& into);
   [[nodiscard]] bool was_cut() const noexcept { return was_cut_; }
-  /// Throws Error{limit_exceeded} when the walk was cut.
+  /// Throws Error{limit_exceeded} if the walk was cut.
   void require_whole() const;
 
  private:

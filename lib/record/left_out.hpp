@@ -1,4 +1,4 @@
-// record/left_out.hpp: what of a checkpoint is no tensor, and so is lost where only tensors are kept.
+// record/left_out.hpp: describes the values of a checkpoint that a format of tensors only cannot keep.
 #pragma once
 
 #include <optional>
@@ -9,12 +9,13 @@
 
 namespace heft::record {
 
-/// "3 values that are no tensors are left out: 'epoch', 'lr', 'optimizer'", or nothing when every leaf of the record tree is a tensor.
+/// Returns "3 values that are no tensors are left out: 'epoch', 'lr', 'optimizer'", or nothing if every leaf of the
+/// record tree is a tensor.
 std::optional<std::string> values_left_out(const Checkpoint& checkpoint);
 
-/// The same sentence for `count` values of which the first names are `names`.
+/// Returns the same sentence for `count` values, the first of which have the names `names`.
 std::string values_sentence(std::size_t count, const std::vector<std::string>& names);
-/// Names that a sentence lists.
+/// The maximum number of names in the sentence.
 inline constexpr std::size_t max_names_listed = 3;
 
 }  // namespace heft::record

@@ -1,4 +1,4 @@
-// record/list_number.hpp: which parts of a name are numbers of a list.
+// record/list_number.hpp: parses parts of a name that are indices of a list.
 #pragma once
 
 #include <charconv>
@@ -8,8 +8,8 @@
 
 namespace heft::record {
 
-/// The number that a part of a name is, leading zeros and all; nothing for what has a sign, another character, or more
-/// than 64 bits.
+/// Returns the number that a part of a name spells, leading zeros allowed; nothing if it has a sign or another
+/// character, or does not fit 64 bits.
 [[nodiscard]] inline std::optional<std::uint64_t> list_number(std::string_view part) noexcept {
   std::uint64_t number = 0;
   const char* const begin = part.data();

@@ -1,4 +1,4 @@
-// record/map_indexes.hpp: tables for finding keys in the maps that catalogs hold.
+// record/map_indexes.hpp: lookup of keys in the maps of catalogs.
 #pragma once
 
 #include <cstddef>
@@ -18,11 +18,11 @@ namespace heft::record {
 
 struct State;
 
-/// Finds keys of maps. A map of more than a few pairs gets a table when a key of it is looked up for the first time, so
-/// that looking up all of its keys takes time in proportion to their number. May be used from several threads.
+/// Finds keys of maps. The first lookup in a map of more than a few pairs makes a hash table for it, so that looking up
+/// all keys takes linear time. Thread-safe.
 class MapIndexes {
  public:
-  /// Tables are counted among those of `state`, whose hash they use.
+  /// Tables are charged to `state`, whose hash they use.
   explicit MapIndexes(const State& state) noexcept : state_(state) {}
 
   /// Position of the first pair with that key in the map `catalog.node(map)`. Out of memory for a table, or of the
@@ -33,7 +33,7 @@ class MapIndexes {
  private:
   struct Table {
     core::NameIndex positions;
-    // [n]: some key has n bytes. Prefixes of a path are tried as keys: most are of no key's size, and are not hashed.
+    // [n]: some key has n bytes. Most prefixes of a path that are tried as keys have another size, and are not hashed.
     std::vector<bool> sizes;
     core::MetadataCharge bytes;
   };

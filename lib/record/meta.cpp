@@ -1,4 +1,4 @@
-// How the parts of a tensor lie in the whole, for N parts:
+// record/meta.cpp: the places of N parts of a tensor in the whole:
 //
 //   tensor                                 whole (unknown: ?)             cut along
 //   tok_embeddings.weight                  [vocab, dim]                   1 in Llama 1 and 2, 0 since Llama 3
@@ -11,8 +11,9 @@
 //   norm.weight and *_norm.weight          [dim]                          not
 //   rope.freqs                             [?]                            not
 //
-// The dims that params.json declares decide first: the one that is whole / N in a part is the cut one. A dim that params.json does not declare
-// (vocab_size is -1 in Llama 1 and 2, the hidden size follows from a formula with rounding) is the cut one when the other is whole.
+// Dims that params.json declares are compared first: the one that is whole / N in a part is the cut one. A dim that it
+// does not declare (vocab_size is -1 in Llama 1 and 2, the hidden size follows from a formula with rounding) is the cut
+// one if the other is whole.
 #include "record/meta.hpp"
 
 #include <algorithm>
@@ -41,14 +42,14 @@ struct Params {
   std::int64_t head_dim = unknown;
 };
 
-// A positive integer of params.json, or unknown.
+// Returns a positive integer of params.json, or `unknown`.
 std::int64_t number(const format::Catalog& catalog, std::string_view wanted) noexcept {
   const format::Node& map = catalog.nodes[catalog.metadata];
   for (std::uint32_t pair = 0; pair < map.count; ++pair) {
     const format::Node& key = catalog.nodes[catalog.children[map.first + 2 * pair]];
     if (std::string_view(key.text, key.count) != wanted) continue;
     const format::Node& value = catalog.nodes[catalog.children[map.first + 2 * pair + 1]];
-    // Dims of matrices lie far below 2^31; beyond it products would have to be checked.
+    // Dims of matrices are far below 2^31, which keeps products within 64 bits.
     if (value.kind == format::NodeKind::integer && value.count == 0 && value.integer > 0 && value.integer <= INT32_MAX) return value.integer;
   }
   return unknown;
@@ -66,11 +67,11 @@ Params read_params(const format::Catalog& catalog) {
   return params;
 }
 
-// What is known of the whole of a tensor.
+// The known dims of a whole tensor.
 struct Whole {
-  std::vector<std::int64_t> shape;  // `unknown` where params.json does not say
+  std::vector<std::int64_t> shape;  // `unknown` for dims that params.json does not declare
   bool replicated = false;
-  bool heads_repeat = false;        // parts may hold the same rows of dim 0
+  bool heads_repeat = false;        // parts can have the same rows of dim 0
 };
 
 std::optional<Whole> whole_of(std::string_view name, const Params& params) {
@@ -88,10 +89,10 @@ std::optional<Whole> whole_of(std::string_view name, const Params& params) {
 
 struct Cut {
   std::size_t dim = 0;
-  std::int64_t every = 1;  // of so many neighbouring parts, which hold the same rows, one is taken
+  std::int64_t every = 1;  // number of neighbouring parts with the same rows, of which one is used
 };
 
-// How `parts` parts of that shape make the whole; nothing when they do not.
+// Returns how `parts` parts of that shape make the whole, or nothing if they do not.
 std::optional<Cut> cut_of(const Whole& whole, const Shape& part, std::int64_t parts) {
   if (part.rank() != 2) return {};
   for (std::size_t dim = 0; dim < 2; ++dim) {

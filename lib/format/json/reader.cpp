@@ -159,9 +159,9 @@ Number Value::number(std::string_view what) {
 }
 
 // Reads a number of twenty digits or more, which can be over 64 bits.
-std::uint64_t Value::long_natural(std::string_view what, const char* end) const {
+std::uint64_t Value::long_unsigned_integer(std::string_view what, const char* end) const {
   std::uint64_t number = 0;
-  if (std::from_chars(at_, end, number).ec != std::errc()) mismatch(what, natural_words);
+  if (std::from_chars(at_, end, number).ec != std::errc()) mismatch(what, unsigned_integer_words);
   return number;
 }
 

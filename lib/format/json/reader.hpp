@@ -74,8 +74,8 @@ class Value {
   void skip(std::string_view what);
 
  private:
-  static constexpr std::string_view natural_words = "an integer from 0 to 2^64 - 1";
-  [[nodiscard]] std::uint64_t long_natural(std::string_view what, const char* end) const;
+  static constexpr std::string_view unsigned_integer_words = "an integer from 0 to 2^64 - 1";
+  [[nodiscard]] std::uint64_t long_unsigned_integer(std::string_view what, const char* end) const;
   [[noreturn]] void mismatch(std::string_view what, std::string_view expected) const;
   void literal(std::string_view word, std::string_view what, std::string_view expected);
   // Steps over the opening bracket.
@@ -242,8 +242,8 @@ inline std::uint64_t Value::unsigned_integer(std::string_view what) {
   for (; at < end && *at >= '0' && *at <= '9'; ++at) number = number * 10 + static_cast<std::uint64_t>(*at - '0');
   const std::ptrdiff_t digits = at - at_;
   const bool goes_on = at < end && !ends_token(*at);
-  if (digits == 0 || goes_on || (digits > 1 && *at_ == '0')) [[unlikely]] mismatch(what, natural_words);
-  if (digits > always_fit) [[unlikely]] number = long_natural(what, at);
+  if (digits == 0 || goes_on || (digits > 1 && *at_ == '0')) [[unlikely]] mismatch(what, unsigned_integer_words);
+  if (digits > always_fit) [[unlikely]] number = long_unsigned_integer(what, at);
   document_.at_ = at;
   return number;
 }
