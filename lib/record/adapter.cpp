@@ -11,7 +11,7 @@
 namespace heft {
 namespace {
 
-// "a.b.weight" to "a.b" and "weight"; a name without a dot is all last part.
+// Splits "a.b.weight" into "a.b" and "weight"; a name without a dot has only a last part.
 std::pair<std::string_view, std::string_view> split_last(std::string_view name) noexcept {
   const std::size_t dot = name.rfind('.');
   if (dot == std::string_view::npos) return {{}, name};
@@ -27,7 +27,7 @@ bool has_gamma_and_beta(ModuleKind kind) noexcept {
   return kind == ModuleKind::batch_norm || kind == ModuleKind::layer_norm || kind == ModuleKind::group_norm || kind == ModuleKind::rms_norm;
 }
 
-// Statistics that a norm keeps over batches; nothing else has parameters of these names.
+// Returns true for the running statistics of a norm; other layers have no parameters of these names.
 bool is_running_statistic(std::string_view name) noexcept {
   const std::string_view parameter = split_last(name).second;
   return parameter == "running_mean" || parameter == "running_var";

@@ -22,7 +22,8 @@
 namespace heft {
 namespace {
 
-// Missing fields that name the nearest key: each looks at all keys of its container, and a struct may miss as many fields as there are keys.
+// The number of missing fields with a hint of the nearest key. Each hint compares all keys of a container, so hints for
+// all fields could take quadratic time.
 constexpr std::size_t max_hints = 20;
 
 std::string nearest_keys(const Record& container, std::string_view key) {
@@ -94,7 +95,7 @@ std::optional<TensorView> BindLog::tensor(const Record& record, const FieldSpec&
   }
 }
 
-// The scalar that a record is, or a tensor of one element holds.
+// The number of a scalar record, or of a tensor of one element.
 struct BindLog::Scalar : record::Scalar {};
 
 std::optional<BindLog::Scalar> BindLog::scalar(const Record& record, std::string_view expected) {
@@ -158,7 +159,7 @@ std::optional<double> BindLog::real(const Record& record, double most, bool from
   if (value->kind == RecordKind::integer && from_integer) {
     const bool is_float = most < std::numeric_limits<double>::max();
     const double near = is_float ? static_cast<float>(value->magnitude) : static_cast<double>(value->magnitude);
-    // 2^64 itself cannot come back: magnitudes near it round up to it.
+    // Excludes 2^64, to which magnitudes near it round: converting it back would overflow.
     if (near < 0x1p64 && static_cast<std::uint64_t>(near) == value->magnitude) return value->negative ? -near : near;
     fail(ErrorCode::out_of_range,
          fmt::format("expected an integer that is exact as a real, found {}", value->magnitude));
@@ -267,7 +268,7 @@ std::optional<std::size_t> BindLog::alternative(const Record& record, const Fiel
   return {};
 }
 
-// Leaves that no field asked for. An empty container holds nothing that a field could want.
+// Collects leaves that no field used. Empty containers are ignored.
 void BindLog::collect_unused() {
   const std::unordered_set<std::string_view> applied(report_.applied.begin(), report_.applied.end());
   const std::unordered_set<std::string_view> subtrees(subtrees_.begin(), subtrees_.end());

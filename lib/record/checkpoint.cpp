@@ -13,7 +13,7 @@
 namespace heft {
 namespace {
 
-// A name that is there, as something else.
+// Throws the error for a name of a value that is not a tensor.
 [[noreturn]] void fail_value(const record::State& state, const record::LeafValue& value) {
   const format::Catalog& catalog = state.catalog(value.shard);
   const format::Node node = catalog.node(value.node);

@@ -1,4 +1,5 @@
-// Checkpoint::verify_checksums(): the payload against the CRC-32 of each zip record. Everything is read, nothing is mapped.
+// record/checksums.cpp: Checkpoint::verify_checksums(), which compares the payload with the CRC-32 of each zip record.
+// Reads the files without mapping them.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -27,7 +28,8 @@ std::uint32_t checksum_of(const mmap::File& file, const format::Checksum& record
   return sum;
 }
 
-// The first tensor of the record that begins at `begin`, or of the deflated member. Tensors lie in that order.
+// Returns the name of the first tensor of the record at `begin`, or of the deflated member. Tensors are sorted in that
+// order.
 std::string tensor_at(const format::Catalog& catalog, std::uint32_t member, std::uint64_t begin) {
   const auto place = [](const format::TensorEntry& entry) { return std::pair(entry.member, entry.begin); };
   const auto found = std::ranges::lower_bound(catalog.tensors, std::pair(member, begin), {}, place);
@@ -44,7 +46,7 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
     for (const format::Checksum& record : shard->catalog->checksums)
       if (const std::uint32_t found = checksum_of(file, record, chunk); found != record.crc32)
         damage.push_back({file.path(), tensor_at(*shard->catalog, format::none, record.begin), fmt::format("expected checksum {:08x}, found {:08x}", record.crc32, found)});
-    // A deflated record is inflated to its end, none of it is kept.
+    // A deflated record is inflated to its end and not kept.
     for (std::size_t member = 0; member < shard->members.size(); ++member) {
       try {
         shard->members[member]->prove();

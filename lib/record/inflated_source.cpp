@@ -14,7 +14,7 @@
 
 namespace heft::record {
 
-/// A stream, and what it reads through.
+/// A stream and its input.
 struct InflatedPart {
   InflatedPart(const Source* source, std::shared_ptr<const Source> packed, const format::Member& member,
                std::string what)
@@ -45,13 +45,13 @@ std::unique_ptr<InflatedPart> LastInflated::take(const Source* source) noexcept 
 
 namespace {
 
-// What is proven once, by inflating to the end, stays so: a file that changes is found out by its identity.
+// Inflates while it is read. The checksum is compared once: later changes of the file are detected by its identity.
 class InflatedReader final : public SourceReader {
  public:
   InflatedReader(std::unique_ptr<InflatedPart> part, std::uint64_t size, std::shared_ptr<LastInflated> last,
                  std::atomic<bool>& proven, std::shared_ptr<const void> owner) noexcept
       : part_(std::move(part)), size_(size), last_(std::move(last)), proven_(proven), owner_(std::move(owner)) {}
-  // The next reader goes on where this one stopped, as loads of one tensor after the other do.
+  // Stores the stream, so that the next reader, of the following tensor of a load, can continue from here.
   ~InflatedReader() override {
     if (sound_ && part_->stream.position() < size_) last_->park(std::move(part_));
   }
@@ -80,14 +80,14 @@ class InflatedReader final : public SourceReader {
   std::unique_ptr<InflatedPart> part_;
   std::uint64_t size_;
   std::shared_ptr<LastInflated> last_;
-  std::atomic<bool>& proven_;          // of the source ...
-  std::shared_ptr<const void> owner_;  // ... which this keeps
+  std::atomic<bool>& proven_;          // of the source
+  std::shared_ptr<const void> owner_;  // keeps the source
   bool sound_ = true;
 };
 
-// Readers inflate as they go. Asked for bytes here and there, it is inflated on demand, exactly to the declared size, and kept while anybody
-// holds bytes of it. The last one used of a file is kept besides, so that reading element by element inflates once; so at most one record
-// that nobody uses is in memory.
+// Readers inflate in bounded memory. For random access, the whole record is inflated to its declared size and kept
+// while bytes of it are referenced. The last used record of a file is kept too, so that reading element by element
+// inflates once; at most one unreferenced record is in memory.
 class InflatedSource final : public Source, public std::enable_shared_from_this<InflatedSource> {
  public:
   InflatedSource(std::shared_ptr<const Source> packed, format::Member member,
@@ -140,7 +140,8 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
 
   [[nodiscard]] Bytes inflate() const {
     try {
-      // Read, not mapped: a file that shrinks meanwhile is an Error then and no signal, and its pages are not held.
+      // Reads the file instead of using the mapping: if the file shrinks, that is an Error, not SIGBUS, and its pages
+      // are not kept.
       const mmap::File* const file = packed_->file();
       const Bytes deflated = file != nullptr ? read_bytes(*file, member_.begin, member_.size)
                                              : packed_->bytes(member_.begin, member_.size);

@@ -19,10 +19,9 @@ namespace {
 
 constexpr std::uint64_t block_bytes = 64u << 10;  // of text
 
-// Bytes that a file spells as text, decoded where they are asked for. Where a byte lies depends on all text before it:
-// the characters of each block are counted once, as far as has been asked for, and a range is decoded from the block
-// that it begins in. So there is never a copy of all of it, and reading in order reads the text twice: to count and to
-// decode.
+// Bytes that a file spells as text, decoded on demand. The place of a byte depends on all text before it: the
+// characters of each block are counted once, up to the requested range, and a range is decoded from the block in which
+// it starts. So the whole is never copied, and reading in order reads the text twice, to count and to decode.
 class Latin1Source final : public Source, public std::enable_shared_from_this<Latin1Source> {
  public:
   Latin1Source(std::shared_ptr<const Source> text, const format::Member& member) noexcept
@@ -55,19 +54,19 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
     std::vector<std::byte> passed(std::min<std::uint64_t>(offset - at.decoded, block_bytes));
     decode(at, passed, buffer);
     decode(at, into, buffer);
-    // What was read and what was counted are of one file.
+    // The counts are valid only for an unchanged file.
     if (const mmap::File* const file = text_->file()) file->require_unchanged();
     if (at.decoded == size_ && at.text != text_bytes_) fail(at.text, "ends before the text does");
   }
 
-  /// A block to count and one to decode; text in a deflated record is inflated whole.
+  /// Returns the bytes of a block to count and one to decode; text in a deflated record is inflated whole.
   [[nodiscard]] std::uint64_t reader_bytes() const noexcept override {
     return 2 * block_bytes + (text_->file() == nullptr ? text_->size_bytes() : 0);
   }
   [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun) const override;
 
  private:
-  /// A place in the text that a character begins at, and how many stand before it.
+  /// The start of a character in the text, and the number of characters before it.
   struct Position {
     std::uint64_t text = 0;
     std::uint64_t decoded = 0;
@@ -86,15 +85,15 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
   }
 
   [[noreturn]] void fail(std::uint64_t at, std::string_view finding) const {
-    // Text that is being written does not spell anything: that is what went wrong then.
+    // If the file changed, reports that instead.
     if (const mmap::File* const file = text_->file()) file->require_unchanged();
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected {} bytes spelled as text in the pickle, the array {}", size_, finding),
                 {.path = std::string(path()), .tensor = std::string(name_), .offset = begin_ + at});
   }
 
-  /// A block of the text, in `buffer` or where it lies; a character may end one byte behind it. A file is read, never
-  /// mapped: one that shrinks meanwhile is an Error then and no signal, and its pages are not held.
+  /// Returns a block of the text, in `buffer` or in place, with one byte more for its last character. Reads files
+  /// instead of using the mapping: if the file shrinks, that is an Error, not SIGBUS, and its pages are not kept.
   [[nodiscard]] std::span<const std::byte> text(std::uint64_t at, Buffer& buffer) const {
     const std::uint64_t size = std::min(block_bytes + 1, text_bytes_ - at);
     if (text_->file() == nullptr) {
@@ -121,7 +120,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
     }
   }
 
-  /// The last block that begins at or before byte `offset`.
+  /// Returns the last block that starts at or before byte `offset`.
   [[nodiscard]] Position block_of(std::uint64_t offset, Buffer& buffer) const {
     const std::scoped_lock lock(mutex_);
     while (blocks_.back().decoded <= offset) {
@@ -130,7 +129,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
       if (left == 0) break;
       const std::span<const std::byte> block = text(last.text, buffer);
       std::uint64_t taken = std::min(block_bytes, left);
-      // A character that begins in the block belongs to it.
+      // A character that starts in the block belongs to it.
       if (taken < block.size() && (block[taken] & std::byte{0xC0}) == std::byte{0x80}) ++taken;
       blocks_.push_back({last.text + taken, last.decoded + format::count_latin1(block.first(taken))});
     }

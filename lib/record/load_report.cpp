@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t shown = 10;  // entries of each list
 
-// `line(i)` is what is shown of entry i, with nothing in it that a terminal would obey.
+// Appends a list. `line(i)` returns the text of entry i, in which control characters must be escaped.
 template <class Line>
 void append_list(std::string& out, std::string_view title, std::size_t count, Line line) {
   if (count == 0) return;

@@ -14,7 +14,7 @@
 namespace heft::record {
 namespace {
 
-constexpr std::size_t max_folders = 64;  // that are looked into
+constexpr std::size_t max_folders = 64;  // searched for weights
 
 template <class Test>
 std::vector<std::string> those(std::span<const std::string> names, const Test& test) {
@@ -30,7 +30,7 @@ bool holds_weights(const mmap::Folder& folder, const std::string& name) {
       return ((is_weights(file) || is_index(file)) && !is_helper(file)) || file.ends_with(".distcp");
     });
   } catch (const Error&) {
-    return false;  // not ours to read
+    return false;  // not readable
   }
 }
 
@@ -56,7 +56,7 @@ std::string broken_sentence(const mmap::Folder& folder, std::span<const std::str
                      broken.size() == 1 ? "" : fmt::format(", and so are {} more", broken.size() - 1));
 }
 
-// Empty where the folder is none of DeepSpeed's.
+// Returns the description of a DeepSpeed folder; empty for other folders.
 std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
   const auto steps = those(names, [&](const std::string& name) { return name.starts_with("global_step") && folder.has_folder(name); });
   const bool has_script = std::ranges::find(names, "zero_to_fp32.py") != names.end();

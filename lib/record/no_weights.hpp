@@ -1,4 +1,4 @@
-// record/no_weights.hpp: what to say of a folder that holds no weights.
+// record/no_weights.hpp: errors for a folder without weights.
 #pragma once
 
 #include <span>
@@ -8,8 +8,9 @@
 
 namespace heft::record {
 
-/// Throws Error{not_found} with what the folder holds instead and what to do: symlinks to nothing (`broken`), downloads that are not finished,
-/// a DeepSpeed checkpoint, folders that hold weights themselves, files of a trainer. `names` are all of the folder's, sorted.
+/// Throws Error{not_found} with the contents of the folder and advice: broken symlinks (`broken`), unfinished
+/// downloads, a DeepSpeed checkpoint, folders with weights, files of a trainer. `names` are all names of the folder,
+/// sorted.
 [[noreturn]] void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names, std::span<const std::string> broken);
 
 /// Throws Error{unsupported} for a folder with pieces of a DeepSpeed checkpoint.

@@ -17,7 +17,7 @@ const format::Node& key_node(const Catalog& catalog, const format::Node& map, st
   return catalog.nodes[catalog.children[map.first + 2 * position]];
 }
 
-// Keys of pickled dicts may be anything; as path parts they are text, as Python prints it.
+// Returns the key of a pickled dict, which can be any value, as text like Python's.
 std::string key_text(const format::Node& key) {
   switch (key.kind) {
     case NodeKind::text: return std::string(key.text, key.count);
@@ -46,7 +46,7 @@ std::uint32_t child_count(const format::Node& node) noexcept {
   return is_container(node.kind) ? node.count : 0;
 }
 
-// A map's child is the value of its pair, an opaque's comes after its name.
+// Children of a map are the values of its pairs; those of an opaque node follow its name.
 std::uint32_t child_node(const Catalog& catalog, const format::Node& node, std::size_t position) noexcept {
   const std::uint64_t step = node.kind == NodeKind::map      ? 2 * position + 1
                              : node.kind == NodeKind::opaque ? position + 1

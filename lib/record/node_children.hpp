@@ -1,4 +1,4 @@
-// record/node_children.hpp: the children of a catalog's node and their keys, as the record tree shows them.
+// record/node_children.hpp: the children of a catalog's node and their keys in the record tree.
 #pragma once
 
 #include <cstddef>
@@ -11,17 +11,17 @@
 
 namespace heft::record {
 
-/// True for the kinds that have children: lists, maps, opaque values.
+/// Returns true for the kinds that have children: lists, maps, opaque values.
 [[nodiscard]] bool is_container(format::NodeKind kind) noexcept;
-/// Children of a node: elements of a list, values of a map, arguments and state of an opaque value.
+/// Returns the number of children: elements of a list, values of a map, arguments and state of an opaque value.
 [[nodiscard]] std::uint32_t child_count(const format::Node& node) noexcept;
-/// The number of the node that is child `position` < child_count(node).
+/// Returns the node number of child `position` < child_count(node).
 [[nodiscard]] std::uint32_t child_node(const format::Catalog& catalog, const format::Node& node,
                                        std::size_t position) noexcept;
-/// Its key: text of a map's key as Python prints it, the position in a list, "arguments" or "state".
+/// Returns its key: a map's key as Python prints it, the position in a list, "arguments" or "state".
 [[nodiscard]] std::string child_key(const format::Catalog& catalog, const format::Node& node, std::size_t position);
-/// The key of pair `position` of a map when it is text or an integer of 64 bits, which are the keys that can be looked
-/// up; integers are written into `digits`.
+/// Returns the key of pair `position` of a map if it is text or an integer of 64 bits: these can be looked up. Integers
+/// are written into `digits`.
 struct Digits {
   char text[24];
 };

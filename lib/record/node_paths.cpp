@@ -21,7 +21,7 @@ bool is_packed_list(const format::Node& node) noexcept {
   return node.kind == format::NodeKind::list && (node.first & format::packed_list) != 0;
 }
 
-// The way from one node to another when the walk over all values came to it by another value: the same walk, from here.
+// Returns the path between two nodes if the walk over all values reached `to` through another value: walks from `from`.
 std::string search(const Catalog& catalog, std::uint32_t from, std::uint32_t to) {
   struct Step {
     std::uint32_t node;
@@ -95,7 +95,7 @@ const NodePaths::Holders& NodePaths::holders_of(std::uint32_t shard) const {
   return holders_.at(shard);
 }
 
-// In order, each node once: what holds a node is what the walk first came from.
+// Walks each node once, in order, and records the container that it was first reached from.
 void NodePaths::walk(const Catalog& catalog, std::uint32_t from, Holders& into, std::vector<bool>& entered) const {
   if (catalog.is_packed(from) || entered[from]) return;
   entered[from] = true;

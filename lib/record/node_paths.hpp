@@ -1,4 +1,4 @@
-// record/node_paths.hpp: the way from a value of a catalog to each node under it.
+// record/node_paths.hpp: paths from a value of a catalog to the nodes under it.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ namespace heft::record {
 struct State;
 struct LeafValue;
 
-/// Paths of nodes. The first one asked for walks all values of its checkpoint once and notes of every node what holds
-/// it, so that the paths of all nodes cost no more than their texts. May be used from several threads.
+/// Paths of nodes. The first call walks all values of the checkpoint once and records the container of every node, so
+/// that later paths cost no more than their text. Thread-safe.
 class NodePaths {
  public:
-  /// The values of a tree, which are complete before the first path is asked for.
+  /// `values` are those of a tree and must be complete before the first call of between().
   NodePaths(const State& state, const core::Table<LeafValue>& values) noexcept : state_(state), values_(values) {}
 
   /// ".key.key" from the value to `node`, as the first way that a walk in order finds. Throws Error{limit_exceeded} when
@@ -29,8 +29,8 @@ class NodePaths {
 
  private:
   struct Holder {
-    std::uint32_t node = format::none;  // none: a value, or reached by no walk
-    std::uint32_t position = 0;         // of the child in it
+    std::uint32_t node = format::none;  // none: a value, or not reached
+    std::uint32_t position = 0;         // of the child in `node`
   };
   struct Holders {
     std::vector<Holder> of_nodes;

@@ -15,20 +15,20 @@ namespace {
 using format::NumberList;
 using format::NumberPlace;
 
-// Packed bytes are read as many at a time as stay in the second-level cache, and no more than are wanted.
+// The maximum size of reads of packed bytes, which stay in the second-level cache.
 constexpr std::uint64_t window_bytes = 256u << 10;
 constexpr std::uint64_t max_number_bytes = 9;
 constexpr std::size_t max_element_bytes = 8;
-// Numbers that are passed over on the way from a mark are gathered and dropped.
+// Size of the buffer for numbers between a mark and the wanted ones, which are gathered and dropped.
 constexpr std::size_t dropped_numbers = 512;
 
-// The packed bytes of one reader: from a file by positional reads, else from the reader of what is inflated.
+// The packed bytes of one reader: read from a file by positional reads, else from the reader of an inflated source.
 class Packed {
  public:
   Packed(std::shared_ptr<const Source> source, std::unique_ptr<SourceReader> reader)
       : input_(source), reader_(std::move(reader)), size_(source->size_bytes()) {}
 
-  /// The bytes from `offset`: at least `size` of them, up to `wanted` where they are at hand or cheap to get.
+  /// Returns at least `size` bytes from `offset`, and up to `wanted` if they are buffered or cheap to read.
   std::span<const std::byte> get(std::uint64_t offset, std::uint64_t size, std::uint64_t wanted) {
     core::require_inside(offset, size, size_, "a list of numbers");
     if (offset < begin_ || offset > begin_ + held_) begin_ = offset, held_ = 0;
@@ -42,7 +42,7 @@ class Packed {
   }
 
  private:
-  // What is held from `offset` on moves to the front: of an ascending source no byte is read twice.
+  // Keeps buffered bytes from `offset` on, so that no byte of an ascending source is read twice.
   void refill(std::uint64_t offset, std::size_t tail, std::uint64_t wanted) {
     if (window_.size() < wanted) window_.resize(static_cast<std::size_t>(wanted));
     if (tail > 0) std::memmove(window_.data(), window_.data() + (offset - begin_), tail);
@@ -66,7 +66,7 @@ class Packed {
 
 class NumberReader final : public SourceReader {
  public:
-  /// `reader` is one of `packed`; null: read it as it is.
+  /// `reader` is a reader of `packed`; null: reads `packed` itself.
   NumberReader(std::shared_ptr<const format::NumberLists> lists, format::GatherRun run,
                std::shared_ptr<const Source> packed, std::unique_ptr<SourceReader> reader)
       : lists_(std::move(lists)), run_(run), path_(packed->path()), packed_(packed, std::move(reader)) {}
@@ -86,7 +86,7 @@ class NumberReader final : public SourceReader {
   void finish() override { packed_.finish(); }
 
  private:
-  // Bytes of one list, or of the gap before it. Returns how many.
+  // Reads bytes of one list, or of the gap before it. Returns their number.
   std::size_t read_some(std::uint64_t address, std::span<std::byte> into) {
     const std::vector<NumberList>& lists = lists_->lists();
     std::size_t number = number_;
@@ -109,7 +109,7 @@ class NumberReader final : public SourceReader {
     return static_cast<std::size_t>(count * element);
   }
 
-  // Of one element, not all bytes are wanted.
+  // Reads some bytes of one element.
   std::size_t read_part(const NumberList& list, std::size_t skipped, std::span<std::byte> into) {
     std::byte element[max_element_bytes];
     gather(list, element, 1);
@@ -128,7 +128,7 @@ class NumberReader final : public SourceReader {
     while (place_.number < at) gather(list, dropped, std::min<std::uint64_t>(dropped_numbers, at - place_.number));
   }
 
-  // `count` numbers from the place on; where steps know places, it is compared with them.
+  // Gathers `count` numbers from the place on, and compares the place with those in the steps.
   void gather(const NumberList& list, std::byte* to, std::uint64_t count) {
     const std::uint64_t end = place_.number + count;
     while (place_.number < end) {
@@ -179,7 +179,7 @@ class NumberSource final : public Source {
     return std::make_unique<NumberReader>(lists_, gather, packed_, packed_->reader(gather));
   }
 
-  // Numbers here and there: of what is inflated, the whole is kept while they are asked for.
+  // Random access: of an inflated source, the whole is kept while it is used.
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     const auto made = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(size));
     read(offset, *made);
@@ -189,7 +189,7 @@ class NumberSource final : public Source {
     try {
       NumberReader(lists_, core::gather_run, packed_, nullptr).read(offset, into);
     } catch (const Error& error) {
-      // Numbers that are not as they were stepped over may be those of a file that changed.
+      // If numbers differ from those at open, the file may have changed.
       if (error.code() == ErrorCode::corrupt && origin() != nullptr) origin()->require_unchanged();
       throw;
     }

@@ -1,4 +1,4 @@
-// Record::numbers(): a list of numbers as a view, however its format spells them.
+// record/numbers.cpp: Record::numbers(), which makes a view of a list of numbers in any encoding.
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -31,7 +31,7 @@ using format::NodeVariant;
               {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
 }
 
-// Of a number that the format gives a type; else the widest of its kind.
+// Returns the dtype that the format declares for a number, else the widest of its kind.
 DType dtype_of(const Node& node) noexcept {
   if (node.variant >= NodeVariant::u8 && node.variant <= NodeVariant::f64) {
     constexpr DType types[] = {DType::u8,  DType::i8,  DType::u16, DType::i16, DType::u32,
@@ -52,7 +52,7 @@ bool is_number(const Node& node) noexcept {
          node.kind == NodeKind::real;
 }
 
-// The nodes of a list, and where they are.
+// The nodes of a list and their catalog.
 struct Items {
   const Record& record;
   const format::Catalog& catalog;
@@ -63,7 +63,7 @@ struct Items {
   }
 };
 
-// Plain integers of 64 bits have a sign unless one of them needs the room.
+// Returns the dtype of all items: i64 for plain integers, or u64 if one of them exceeds it.
 DType common_dtype(const Items& items) {
   DType common = items.list.count == 0 ? DType::f64 : dtype_of(items[0]);
   bool negative = false;
@@ -106,7 +106,7 @@ Bytes gathered(const Items& items, DType dtype) {
   return {bytes, std::move(memory)};
 }
 
-// The elements of a list that is kept as its file spells it.
+// Returns the elements of a list in encoded form.
 std::shared_ptr<const format::PackedElements> packed_elements(const Items& items) {
   if ((items.list.first & format::packed_list) == 0 || items.list.count == 0) return nullptr;
   const std::uint32_t first = static_cast<std::uint32_t>(items.list.first);

@@ -1,4 +1,4 @@
-// open(): from a path to the files it means, from their catalogs to one table.
+// record/open.cpp: open(), which finds the files of a path, reads their catalogs and merges them into one table.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -59,7 +59,7 @@ class Opener {
   }
 
  private:
-  // The path itself, or where the cache of the hub keeps the model of that name.
+  // Returns the path itself, or the folder in the hub's cache of the model with that name.
   std::string resolve() {
     if (state_->path.empty()) throw Error(ErrorCode::not_found, "expected the path of a checkpoint, found an empty one");
     std::error_code ignored;
@@ -108,7 +108,7 @@ class Opener {
     state_->origins.push_back({folder_->path(), folder_->identity()});
   }
 
-  // A file that stands alone, an index, or a part of a split.
+  // Opens a single file, an index, or a part of a split.
   void open_file(std::shared_ptr<const Shard> shard) {
     const auto& catalog = shard->catalog;
     if (!catalog->tiled.empty() || !catalog->embedded.empty()) return open_distributed(shard);
@@ -139,7 +139,7 @@ class Opener {
     merge_index(*state_, *index, numbers);
   }
 
-  // The index of a distributed checkpoint and the files that it names beside it.
+  // Opens the index of a distributed checkpoint and its files.
   void open_distributed(const std::shared_ptr<const Shard>& index) {
     if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
     std::vector<std::uint32_t> numbers;
@@ -150,7 +150,7 @@ class Opener {
     for (const std::string& note : index->catalog->notes) state_->notes.push_back(note);
   }
 
-  // A part of a distributed checkpoint is no checkpoint: its index declares what its bytes are.
+  // Refuses a file of a distributed checkpoint, which cannot be read without the index.
   void refuse_part_of_distributed() const {
     if (!state_->path.ends_with(".distcp")) return;
     throw Error(ErrorCode::unsupported,
@@ -172,7 +172,7 @@ class Opener {
     std::erase_if(unused_, [&](const std::string& name) { return std::ranges::binary_search(files.unnamed, name); });
   }
 
-  // Weights of the folder that are no part of the model.
+  // Adds a note about other weights in the folder.
   void note_unused() {
     std::set<std::string_view> used;
     for (const std::string& name : named_) used.insert(name);
@@ -180,7 +180,8 @@ class Opener {
     if (!unused_.empty()) state_->notes.push_back(fmt::format("{}: not used: {}", core::escaped(folder_->path(), 1000), listed(unused_)));
   }
 
-  // Any part may be opened: the rest are the siblings whose names it computes. Each must agree on what it is a part of.
+  // Opens a split by any of its parts, from which the names of the others follow. All parts must declare the same
+  // split.
   void open_split(const std::shared_ptr<const Shard>& opened) {
     const format::Catalog& catalog = *opened->catalog;
     for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) {
@@ -203,21 +204,21 @@ class Opener {
     throw Error(ErrorCode::corrupt, fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found), {.path = shard.file->path()});
   }
 
-  // Opens a file beside the first and gives its number among the shards.
+  // Opens a file beside the first and returns its number among the shards.
   std::uint32_t add_sibling(const std::string& name, const std::string& declared_in) {
     require_plain_name(name, declared_in);
     named_.push_back(name);
     return add_file(sibling(name));
   }
 
-  // The same number for the same file, however it is named.
+  // Returns the number of a file; the same for all names of one file.
   std::uint32_t add_file(std::shared_ptr<const mmap::File> file) {
     const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode}, static_cast<std::uint32_t>(files_.size()));
     if (is_new) files_.push_back(std::move(file));
     return known->second;
   }
 
-  // Reads the catalogs of all files added, several at a time: each is as much work as its header is long.
+  // Reads the catalogs of all added files in parallel.
   void open_shards() {
     state_->shards.resize(files_.size());
     in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_, state_->budget); });
@@ -249,13 +250,13 @@ class Opener {
   }
 
   void add_values() {
-    // The parts of a Meta folder repeat each other's.
+    // All parts of a Meta folder have the same ones.
     const std::size_t shards = state_->params ? 1 : state_->shards.size();
     for (std::uint32_t shard = 0; shard < shards; ++shard)
       for (const format::Value& value : state_->catalog(shard).values) state_->values.push_back({value.name, shard, value.node});
   }
 
-  // An option that no file can use is a mistake of the caller's.
+  // Refuses an option that applies to none of the files.
   void require_applicable() const {
     const bool is_pytorch = state_->is_pytorch();
     if (!options_.top_level_key.empty() && !is_pytorch)

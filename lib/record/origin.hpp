@@ -1,4 +1,4 @@
-// record/origin.hpp: the paths that a checkpoint was opened from, and what lies there now.
+// record/origin.hpp: the paths that a checkpoint was opened from, and their current state.
 #pragma once
 
 #include <span>
@@ -9,20 +9,20 @@
 
 namespace heft::record {
 
-/// A path that open() looked at, and what it found: a folder, an index, a shard.
+/// A path that open() used, and the identity that it found: of a folder, an index, a shard.
 struct Origin {
   std::string path;
   mmap::Identity identity;
 };
 
-/// What lies at the path now, beside what was opened. Of a folder only which one it is counts. Throws Error{io}.
+/// Compares the file now at the path with the opened one. Of a folder, only the identity is compared. Throws Error{io}.
 [[nodiscard]] Freshness freshness_of(const Origin& origin);
 
-/// The worst of all.
+/// Returns the worst result of all origins.
 [[nodiscard]] Freshness freshness_of(std::span<const Origin> origins);
 
-/// Throws Error{changed_on_disk} where one of several files is another one by now: what was opened may be a part of the
-/// old model and a part of the new one. A file that stands alone is whole, whatever its path leads to.
+/// Throws Error{changed_on_disk} if one of several files has been replaced: the opened ones can be parts of the old
+/// model and of the new one. A single file is consistent even if its path now leads to another.
 void require_one_model(std::span<const Origin> origins);
 
 }  // namespace heft::record

@@ -12,7 +12,7 @@ namespace heft::record {
 namespace {
 
 constexpr std::size_t max_threads = 8;
-constexpr std::size_t steps_per_thread = 8;  // fewer are not worth starting a thread for
+constexpr std::size_t steps_per_thread = 8;  // starting a thread costs more than fewer steps
 
 class Steps {
  public:
@@ -58,7 +58,7 @@ void in_parallel(std::size_t count, const std::function<void(std::size_t)>& step
     try {
       while (helpers.size() + 1 < threads) helpers.emplace_back([&steps] { steps.work(); });
     } catch (const std::system_error&) {
-      // No more threads are to be had: those there are do the work.
+      // No more threads can be started: the existing ones do the work.
     }
     steps.work();
   }

@@ -1,4 +1,4 @@
-// record/parallel.hpp: independent steps of open(), several at a time.
+// record/parallel.hpp: runs independent steps of open() in parallel.
 #pragma once
 
 #include <cstddef>
@@ -6,9 +6,9 @@
 
 namespace heft::record {
 
-/// Calls step(0) to step(count - 1), each once, from up to eight threads, this one among them; with few steps from this one alone. Returns when
-/// all are done. When steps throw, the rest are still called, and then the exception of the lowest number is rethrown: which error a caller
-/// sees does not depend on timing.
+/// Calls step(0) to step(count - 1), each once, from up to eight threads including the caller's; few steps run on the
+/// caller's thread only. Returns when all are done. If steps throw, the others are still called, and then the exception
+/// of the lowest number is rethrown, so that the error does not depend on timing.
 void in_parallel(std::size_t count, const std::function<void(std::size_t)>& step);
 
 }  // namespace heft::record

@@ -1,6 +1,7 @@
-// record/pattern.hpp: which names a caller means: globs and regular expressions, both matched in time linear in the name.
+// record/pattern.hpp: globs and regular expressions for names, both matched in time linear in the length of the name.
 //
-// Regular expressions are RE2's, and RE2 ends the process, or worse, when the system has no memory left: globs go without it.
+// Regular expressions are RE2's. RE2 aborts the process, or worse, if the system has no memory left, so globs do not
+// use it.
 #pragma once
 
 #include <memory>
@@ -15,25 +16,25 @@ class RE2;
 
 namespace heft::record {
 
-/// A compiled pattern. Const members may be called from several threads.
+/// A compiled pattern. Const members are thread-safe.
 class Pattern {
  public:
-  /// A glob (`*`, `?`, `[abc]`, `[!a-z]`, `{a,b}`, backslash quotes), or "re:" and a regular expression. Throws Error{out_of_range} with the
-  /// reason when it does not compile.
+  /// Compiles a glob (`*`, `?`, `[abc]`, `[!a-z]`, `{a,b}`, backslash quotes), or "re:" and a regular expression.
+  /// Throws Error{out_of_range} with the reason if it does not compile.
   explicit Pattern(std::string_view pattern);
   ~Pattern();
   Pattern(Pattern&&) noexcept;
   Pattern& operator=(Pattern&&) noexcept;
 
-  /// True when the whole name matches. Throws std::bad_alloc.
+  /// Returns true if the whole name matches. Throws std::bad_alloc.
   [[nodiscard]] bool matches(std::string_view name) const;
 
  private:
   std::optional<Glob> glob_;
-  std::unique_ptr<re2::RE2> expression_;  // where there is no glob
+  std::unique_ptr<re2::RE2> expression_;  // null for a glob
 };
 
-/// A regular expression that has compiled, or Error{out_of_range} with RE2's reason.
+/// Returns a compiled regular expression. Throws Error{out_of_range} with RE2's reason.
 std::unique_ptr<re2::RE2> compile(std::string_view expression);
 
 }  // namespace heft::record

@@ -29,7 +29,7 @@ bool overlap(const Piece& a, const Piece& b) noexcept {
   return true;
 }
 
-// A part that itself is in pieces gives those, moved to where it lies.
+// Replaces parts that are in pieces themselves by their pieces, moved to the place of the part.
 std::vector<Piece> flattened(std::vector<Piece> pieces) {
   std::vector<Piece> flat;
   for (Piece& piece : pieces) {
@@ -74,7 +74,7 @@ void require_placed(const std::string& name, const Shape& shape, const Piece& pi
     fail(ErrorCode::out_of_range, name, fmt::format("expected parts of whole blocks of {} elements, found one at {}", block, to_string(piece.at)));
 }
 
-// The dim along which parts begin at the most places: sorted by it, few parts lie side by side.
+// Returns the dim along which parts start at the most places: if sorted by it, few parts lie side by side.
 std::size_t widest_dim(const std::vector<Piece>& pieces, std::size_t rank) {
   std::size_t best = 0;
   std::size_t most = 0;
@@ -92,7 +92,7 @@ std::size_t widest_dim(const std::vector<Piece>& pieces, std::size_t rank) {
   return best;
 }
 
-// Names two parts that overlap, if a search of bounded length finds some.
+// Throws an error that names two overlapping parts, if a search of bounded length finds them.
 void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
   constexpr std::size_t max_compared = 1u << 20;
   const std::size_t dim = shape.rank() == 0 ? 0 : widest_dim(pieces, shape.rank());
@@ -179,7 +179,7 @@ TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vec
   for (const Piece& piece : pieces) view.size_ += piece.part.storage_bytes();
   view.strides_ = Strides::contiguous(shape);
   view.shape_ = std::move(shape);
-  // Whatever owned the name goes on owning it: for a whole made at open that is its first list of pieces.
+  // The owner of the name keeps it: for a whole made at open, that is its first list of pieces.
   if (!view.name_owner_) view.name_owner_ = like.pieces_;
   const bool none = pieces.empty();
   view.pieces_ = none ? nullptr : std::make_shared<const std::vector<Piece>>(std::move(pieces));
@@ -194,7 +194,7 @@ TensorView TensorView::over_pieces(std::string name, Shape shape, std::vector<Pi
   TensorView like;
   like.dtype_ = sample.dtype();
   like.flags_ = sample.flags_;
-  // Even a single part of the same shape goes by the new name.
+  // A single part of the same shape gets the new name too.
   return ViewAccess::make_pieces(like, std::move(shape), std::move(pieces)).renamed(std::move(name));
 }
 

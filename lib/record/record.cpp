@@ -23,7 +23,7 @@ using format::NodeKind;
 
 std::string where(const std::string& path) { return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path)); }
 
-// The file or folder that was opened.
+// Returns the path of the opened file or folder.
 std::string file_of(const Record& record) {
   const record::State* state = record::RecordAccess::state(record);
   return state == nullptr ? std::string() : state->path;
@@ -141,7 +141,7 @@ double Record::real() const {
   if (kind() != RecordKind::integer) fail_kind(*this, "a real");
   const auto whole = record::integer_of(*node);
   const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
-  // 2^64 itself cannot come back: a magnitude near it rounds up to a double that no longer fits.
+  // Excludes 2^64, to which magnitudes near it round: converting it back would overflow.
   if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude) fail_range(*this, "an integer that is exact as a real");
   return whole->negative ? -value : value;
 }
@@ -155,7 +155,7 @@ std::string_view Record::text() const& {
 Bytes Record::bytes() const {
   if (kind() != RecordKind::bytes && kind() != RecordKind::integer) fail_kind(*this, "bytes");
   const format::Node node = *tree_->value(node_);
-  // An integer of 64 bits lies in its node; a longer one is a run of bytes of the file, which is all that can be said of it here.
+  // An integer of 64 bits is in its node and has no bytes; a longer one is a byte range of the file.
   if (kind() == RecordKind::integer && node.count == 0) fail_kind(*this, "bytes");
   return {std::as_bytes(std::span(node.text, node.count)), tree_};
 }

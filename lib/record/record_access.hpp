@@ -1,4 +1,4 @@
-// record/record_access.hpp: how this room sees what a Record stands on.
+// record/record_access.hpp: access of this room to the private members of Record.
 #pragma once
 
 #include "heft/record.hpp"
@@ -7,19 +7,19 @@
 
 namespace heft::record {
 
-/// The key to Record's private members.
+/// Access to Record's private members.
 struct RecordAccess {
-  /// Null for a record that belongs to no checkpoint.
+  /// Returns the state of the checkpoint; null for a record without one.
   static const State* state(const Record& record) noexcept { return record.tree_ ? &record.tree_->state() : nullptr; }
-  /// The node of a catalog that the record stands for; nothing for containers made of names and for tensors.
+  /// Returns the record's node in a catalog; nothing for containers made of names and for tensors.
   static std::optional<format::Node> node(const Record& record) noexcept {
     return record.tree_ ? record.tree_->value(record.node_) : std::nullopt;
   }
-  /// Where that node is.
+  /// Returns the place of that node.
   static std::optional<Tree::Place> place(const Record& record) {
     return record.tree_ ? record.tree_->place(record.node_) : std::nullopt;
   }
-  /// Root of the metadata of the checkpoint that the record belongs to.
+  /// Returns the root of the metadata of the record's checkpoint.
   static Record metadata(const Record& record) {
     if (!record.tree_) return {};
     return Tree::root_of({record.tree_, &record.tree_->state().metadata()});

@@ -21,7 +21,7 @@ namespace {
 
 bool is_name(char c) noexcept { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
 
-// Rust spells named groups (?<name>...) as well; RE2 knows that only since 2023.
+// Converts named groups in Rust's syntax (?<name>...), which RE2 supports only since 2023.
 std::string with_re2_groups(std::string_view pattern) {
   std::string out;
   bool in_class = false;
@@ -35,7 +35,8 @@ std::string with_re2_groups(std::string_view pattern) {
   return out;
 }
 
-// Bytes of the UTF-8 character that begins with `lead`, so that an empty match is stepped over as a whole character.
+// Returns the bytes of the UTF-8 character that starts with `lead`, to step over a whole character after an empty
+// match.
 std::size_t character_bytes(char lead) noexcept {
   const auto byte = static_cast<unsigned char>(lead);
   return byte < 0xC0 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
@@ -43,7 +44,7 @@ std::size_t character_bytes(char lead) noexcept {
 
 }  // namespace
 
-// A compiled pattern and its replacement, taken apart.
+// A compiled pattern and the parts of its replacement.
 struct [[gnu::visibility("hidden")]] Remapping::Rule {
   struct Part {
     std::string literal;
@@ -52,7 +53,7 @@ struct [[gnu::visibility("hidden")]] Remapping::Rule {
 
   std::unique_ptr<re2::RE2> pattern;
   std::vector<Part> replacement;
-  int groups = 1;  // of a match that the replacement needs, the whole match among them
+  int groups = 1;  // groups of a match that the replacement uses, including the whole match
 
   Rule(std::string_view expression, std::string_view text) : pattern(record::compile(with_re2_groups(expression))) {
     replacement.emplace_back();
@@ -67,7 +68,7 @@ struct [[gnu::visibility("hidden")]] Remapping::Rule {
   void append_to(std::string& out, const std::vector<re2::StringPiece>& matched) const;
 };
 
-// Takes what begins at `at` in the replacement and gives the place after it.
+// Parses the part at `at` of the replacement and returns the position after it.
 std::size_t Remapping::Rule::take(std::string_view text, std::size_t at) {
   std::string& literal = replacement.back().literal;
   if (text[at] != '$') return literal += text[at], at + 1;
@@ -82,7 +83,7 @@ std::size_t Remapping::Rule::take(std::string_view text, std::size_t at) {
   return add_group(text.substr(at + 1, end - at - 1)), end;
 }
 
-// A group that the pattern does not have is empty: nothing is added.
+// Adds a group. One that the pattern does not have is empty, so nothing is added.
 void Remapping::Rule::add_group(std::string_view name) {
   int group = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), group);
@@ -110,7 +111,7 @@ std::string Remapping::Rule::apply(std::string name) const {
   std::string out;
   std::size_t copied = 0;
   std::size_t at = 0;
-  bool touches = false;  // the last match ended at `at`: an empty one there would be part of it
+  bool touches = false;  // the last match ended at `at`, where an empty match does not count
   while (at <= name.size() && pattern->Match(text, at, name.size(), re2::RE2::UNANCHORED, matched.data(), groups)) {
     const auto begin = static_cast<std::size_t>(matched[0].data() - name.data());
     const bool empty = matched[0].empty();
@@ -150,7 +151,7 @@ std::vector<Renamed> Remapping::trace(const Checkpoint& checkpoint) const {
 
 namespace {
 
-// Calls each(prefix, part) for every numeric part of a name that is not its first.
+// Calls each(prefix, part) for every numeric part of a name except the first part.
 template <class Each>
 void for_each_number(std::string_view name, const Each& each) {
   for (std::size_t dot = name.find('.'); dot != std::string_view::npos;) {
@@ -161,7 +162,7 @@ void for_each_number(std::string_view name, const Each& each) {
   }
 }
 
-// The lists of a checkpoint: for each prefix the numbers seen after it, and what they become.
+// The lists of a checkpoint: for each prefix, the numbers after it and their new values.
 class Renumbering {
  public:
   Renumbering(const std::vector<std::string>& names, const std::vector<std::string>& exempt) {
@@ -183,7 +184,7 @@ class Renumbering {
     std::size_t copied = 0;
     for_each_number(name, [&](std::string_view prefix, std::string_view part, std::uint64_t number) {
       const auto list = lists_.find(prefix);
-      if (list == lists_.end()) return;  // exempt: its numbers stay as they are spelled
+      if (list == lists_.end()) return;  // exempt: its numbers are not changed
       const auto begin = static_cast<std::size_t>(part.data() - name.data());
       out.append(name, copied, begin - copied);
       out += fmt::to_string(list->second.at(number));
@@ -193,7 +194,7 @@ class Renumbering {
   }
 
  private:
-  std::unordered_map<std::string_view, std::map<std::uint64_t, std::uint64_t>> lists_;  // prefixes are parts of the names given
+  std::unordered_map<std::string_view, std::map<std::uint64_t, std::uint64_t>> lists_;  // prefixes point into names
 };
 
 }  // namespace

@@ -18,7 +18,7 @@ Scalar of_integer(std::int64_t value) noexcept {
 Scalar of_unsigned_integer(std::uint64_t value) noexcept { return {.kind = RecordKind::integer, .magnitude = value}; }
 Scalar of_real(double value) noexcept { return {.kind = RecordKind::real, .real = value}; }
 
-// `size` bytes of little-endian two's complement, or nothing when the number is over 64 bits.
+// Converts `size` bytes of little-endian two's complement; returns nothing if the number does not fit 64 bits.
 std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept {
   const bool negative = (static_cast<unsigned char>(bytes[size - 1]) & 0x80) != 0;
   std::uint64_t low = 0;
@@ -29,11 +29,11 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
   }
   if (!negative) return of_unsigned_integer(low);
   if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
-  if (low == 0) return {};  // -2^64: one more than a magnitude can say
+  if (low == 0) return {};  // -2^64: its magnitude does not fit
   return Scalar{.kind = RecordKind::integer, .negative = true, .magnitude = ~low + 1};
 }
 
-// A view of one element, without its dims.
+// Returns a view of one element without its dims.
 TensorView without_dims(TensorView view) {
   if (view.pieces().size() == 1) return view.pieces().front().part.reshape(Shape{});
   return view.reshape(Shape{});

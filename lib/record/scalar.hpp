@@ -1,4 +1,4 @@
-// record/scalar.hpp: the one number that a record, or a tensor of one element, holds.
+// record/scalar.hpp: the number in a record or in a tensor of one element.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace heft::record {
 
-/// A boolean, an integer or a real. Kind says which members count.
+/// A boolean, an integer or a real; `kind` determines the members that are used.
 struct Scalar {
   RecordKind kind = RecordKind::null;
   bool negative = false;        ///< integer
@@ -18,14 +18,14 @@ struct Scalar {
   double real = 0;              ///< real
 };
 
-/// The integer that a node of a catalog is; nothing when it is over 64 bits.
+/// Returns the integer of a catalog's node; nothing if it does not fit 64 bits.
 std::optional<Scalar> integer_of(const format::Node& node) noexcept;
 
-/// Nothing for a record that is neither a scalar nor a tensor of one element of a kind that has a Scalar. Throws Error{out_of_range} for an integer
-/// over 64 bits, and what reading the element throws.
+/// Returns the number of a scalar, or of a tensor of one element with a dtype that has a Scalar; nothing for other
+/// records. Throws Error{out_of_range} for an integer over 64 bits, and the errors of reading the element.
 std::optional<Scalar> scalar_of(const Record& record);
 
-/// What the record is, for sentences: "a map", "a f32 tensor of shape [2, 3]".
+/// Returns a description of the record for errors: "a map", "a f32 tensor of shape [2, 3]".
 std::string describe(const Record& record);
 
 }  // namespace heft::record

@@ -7,13 +7,13 @@
 namespace heft::record {
 namespace {
 
-// What follows the weight's whole name: weight -> weight_scale.
+// Suffixes of the weight's whole name: weight -> weight_scale.
 constexpr auto endings = std::to_array<std::string_view>({"_scale", "_scale_inv", "_scales", "_2", ".scale", "._scale", ".scales", ".absmax"});
 
-// What stands in place of the weight's last part.
+// Replacements of the weight's last part.
 constexpr auto siblings = std::to_array<std::string_view>({"scale", "scales", "scale_inv", "scale_weight", "SCB", "_scale"});
 
-// Another ending of the last part: weight_packed -> weight_scale.
+// Replacements of an ending of the last part: weight_packed -> weight_scale.
 struct Ending {
   std::string_view weight;
   std::string_view scale;
@@ -25,7 +25,7 @@ bool is_small(DType dtype) noexcept {
   return type.block_bytes == 1 && (type.category == DTypeCategory::real || type.category == DTypeCategory::integer || type.block_elements > 1);
 }
 
-// Scales are stored in narrow floats as well, and have none themselves but for a second one.
+// Returns true for a scale. Scales can be narrow floats too, but have no scales except for a second one.
 bool is_scale(std::string_view last) noexcept { return last.find("scale") != last.npos; }
 
 }  // namespace

@@ -28,7 +28,7 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
   format::refuse_unknown({head.data(), size}, file.size_bytes());
 }
 
-// A reader whose file is not what it must be looks at the name, which may explain it.
+// Adds an explanation to an error if the file's name suggests one.
 Error explained(const Error& error, const mmap::File& file) {
   const bool is_broken = error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unrecognized;
   if (!is_broken || !is_unfinished(base_name(file.path()))) return error.with_path(file.path());
@@ -52,7 +52,7 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
                                         .big_endian_default = options.big_endian_default});
 }
 
-// A member that lies in another comes after it.
+// Returns the source of a member. A member inside another one comes after it.
 std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member, const std::shared_ptr<LastInflated>& last) {
   const auto& packed = member.inside == format::none ? shard.source : shard.members[member.inside];
   if (member.lists) return number_source(packed, member.lists);
@@ -61,8 +61,8 @@ std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member
   return inflated_source(shard.source, member, last);
 }
 
-// All of the file; or nothing, and a note, where the system does not map it: some file systems (FUSE) and sandboxes do not, nor does a process
-// that may have no more address space.
+// Returns the mapped file; or nothing, with a note, if mmap fails: on some file systems (FUSE), in some sandboxes, and
+// in a process at its limit of address space.
 Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector<std::string>& notes) {
   try {
     return mmap::map(file);
@@ -106,7 +106,7 @@ format::Catalog read_as_it_is(const mmap::File& file, const std::function<format
     file.require_unchanged();
     return catalog;
   } catch (const Error& error) {
-    // A format stumbles over a file that is being written: that is what went wrong then.
+    // If the file changed meanwhile, reports that instead of the format's error.
     if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
     throw explained(error, file);
   }
@@ -115,7 +115,7 @@ format::Catalog read_as_it_is(const mmap::File& file, const std::function<format
 std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, format::Catalog catalog,
                                         const OpenOptions& options) {
   auto shard = std::make_shared<Shard>();
-  // Tables stay as long as the checkpoint; what they grew by is given back.
+  // Tables live as long as the checkpoint, so unused capacity is freed.
   catalog.tensors.shrink_to_fit();
   catalog.dims.shrink_to_fit();
   catalog.nodes.shrink_to_fit();

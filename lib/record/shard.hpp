@@ -1,4 +1,4 @@
-// record/shard.hpp: one opened file of a checkpoint: recognised, its catalog read, its payload within reach.
+// record/shard.hpp: one opened file of a checkpoint: its format, its catalog, and the sources of its payload.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,15 @@ struct Shard {
   std::shared_ptr<const Source> source;
   std::vector<std::shared_ptr<const Source>> members;  ///< Parallel to Catalog::members.
 
-  /// A view of one of the catalog's tensors; no allocation up to rank 6.
+  /// Returns a view of one of the catalog's tensors. Does not allocate up to rank 6.
   [[nodiscard]] TensorView view(const format::TensorEntry& entry) const;
 };
 
-/// A file as formats see it. Everything is read with pread into private copies: a writer that changes the file meanwhile cannot change what was
-/// checked.
+/// A file as an Input for formats. Reads by pread into private copies, so that a concurrent writer cannot change bytes
+/// that were checked.
 class FileInput final : public core::Input {
  public:
-  /// `file` must outlive the input. What is read is metadata, and raises the limit of `budget`.
+  /// `file` must outlive the input. Bytes read are metadata and raise the limit of `budget`.
   FileInput(const mmap::File& file, std::shared_ptr<core::MetadataBudget> budget) noexcept
       : Input(std::move(budget)), file_(file) {}
 
@@ -46,20 +46,20 @@ class FileInput final : public core::Input {
   const mmap::File& file_;
 };
 
-/// What kind of file it is, by its first bytes; null when no format knows it. Throws Error{io}.
+/// Returns the format of the file by its first bytes; null if it is unknown. Throws Error{io}.
 const format::Format* recognize(const mmap::File& file);
 
-/// Calls `read`, which reads the headers of `file`. Its errors get the file's path; Error{changed_on_disk} where the
-/// file changed before the last header was read.
+/// Calls `read`, which reads the headers of `file`, and adds the file's path to its errors. Throws
+/// Error{changed_on_disk} if the file changed before the last header was read.
 format::Catalog read_as_it_is(const mmap::File& file, const std::function<format::Catalog()>& read);
 
-/// A shard of a file whose catalog has been read; mapped if asked.
+/// Makes the shard of a file from its catalog, and maps the file if the options say so.
 std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, format::Catalog catalog,
                                         const OpenOptions& options);
 
-/// Reads the file's headers, each byte into a private copy, and maps it if asked: nothing of the payload is touched. Throws what formats
-/// throw, with the path; Error{unrecognized}; Error{changed_on_disk} where the file changed before the last header was read.
-/// What the catalog holds is counted in `budget`, which all files of a checkpoint share.
+/// Reads the file's headers into private copies, and maps the file if the options say so; payload is not read. Charges
+/// the catalog to `budget`, which all files of a checkpoint share. Throws the errors of formats, with the path;
+/// Error{unrecognized}; Error{changed_on_disk} if the file changed before the last header was read.
 std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
                                         const std::shared_ptr<core::MetadataBudget>& budget);
 

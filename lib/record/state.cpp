@@ -63,7 +63,7 @@ std::uint32_t State::find(std::string_view wanted) const noexcept {
   });
 }
 
-// Whoever looks a name up makes a view of what it finds: it is on its way while the names are compared.
+// Prefetches the entry while the names are compared, because a lookup is followed by making a view.
 void State::prefetch_entry(std::uint32_t position) const noexcept {
   const EntryRef at = entries[position];
   if (at.shard == EntryRef::made) return;
@@ -117,7 +117,7 @@ void State::describe_shards() {
     if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
     else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end()) ++infos[shard->second].tensor_count;
   }
-  // Every part of a Meta folder holds a piece of each tensor.
+  // Every part of a Meta folder has a piece of each tensor.
   for (std::uint32_t shard = 0; params && shard < shards.size(); ++shard) infos[shard].tensor_count = catalog(shard).tensors.size();
 }
 
@@ -130,7 +130,7 @@ void State::collect_notes() {
   for (std::string& note : notes) note = core::printable(std::move(note));
 }
 
-// Of the names that the tree does not split, the first.
+// Adds a note with the first name that the tree does not split.
 void State::note_long_paths() {
   std::uint64_t count = 0;
   std::string_view first;
@@ -146,7 +146,7 @@ void State::note_long_paths() {
       std::ranges::count(first, '.') + 1, limits.record_depth));
 }
 
-// A whole module whose weights are packed in objects of classes that heft has no reading of lists none of them.
+// Returns a note for a module whose weights are all in objects of unknown classes.
 std::string State::note_of_no_tensors() const {
   std::vector<std::string> objects;
   std::size_t opaque = 0;

@@ -1,4 +1,5 @@
-// record/state.hpp: what an opened checkpoint is made of: shards, the flat table of tensors in file order, the index of names, the tree.
+// record/state.hpp: the state of an opened checkpoint: shards, the table of tensors in file order, the index of names,
+// the tree.
 #pragma once
 
 #include <atomic>
@@ -21,50 +22,50 @@
 
 namespace heft::record {
 
-/// A tensor of the flat table: an entry of a shard's catalog, or (shard == made) a view that was made of several.
+/// A tensor of the table: an entry of a shard's catalog, or (shard == made) a view made of several.
 struct EntryRef {
   static constexpr std::uint32_t made = 0xFFFFFFFF;
   std::uint32_t shard = 0;
   std::uint32_t entry = 0;
 };
 
-/// Filled by open() and by what derives one checkpoint from another, then immutable but for the trees, which are built on first use.
+/// Filled by open() and by Derivation, then immutable except for the trees, which are built on first use.
 struct State : std::enable_shared_from_this<State> {
   static constexpr std::uint32_t of_params = 0xFFFFFFFE;  ///< In place of a shard's number: `params`.
 
   std::string path;
   Limits limits;
-  std::shared_ptr<core::MetadataBudget> budget;   ///< Of the files; null for what is derived from another checkpoint.
+  std::shared_ptr<core::MetadataBudget> budget;   ///< Of the files; null for a derived checkpoint.
   std::vector<std::shared_ptr<const Shard>> shards;
   std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
   std::vector<Origin> origins;                    ///< The folder, the index and every file.
   std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
   std::vector<EntryRef> entries;                  ///< All tensors in file order.
-  core::Table<LeafValue> values;                  ///< The leaves that are no tensors.
+  core::Table<LeafValue> values;                  ///< The leaves other than tensors.
   std::vector<TensorView> made;
-  std::vector<std::string_view> names;            ///< Parallel to `entries`: found at one step from a slot of the index.
-  std::shared_ptr<const core::Arena> name_arena;  ///< Keeps `names` where they are not the files' own; views hold it.
+  std::vector<std::string_view> names;            ///< Parallel to `entries`, for the index.
+  std::shared_ptr<const core::Arena> name_arena;  ///< Memory of `names` that are not in the files; views keep it.
   std::vector<std::string> notes;
-  std::vector<std::string> absent;                ///< Names that the index `absent_in` has and no shard, sorted.
+  std::vector<std::string> absent;                ///< Names in the index `absent_in` that no shard has, sorted.
   std::string absent_in;
-  std::vector<std::string> skipped;               ///< Names that a filter left out on the way to this checkpoint.
+  std::vector<std::string> skipped;               ///< Names that filters have left out.
   core::NameHash hash;
   core::NameIndex index;
 
   [[nodiscard]] std::string_view name(std::uint32_t position) const noexcept;
   [[nodiscard]] TensorView view(std::uint32_t position) const;
-  /// The position of that flat name, or core::NameIndex::none.
+  /// Returns the position of that flat name, or core::NameIndex::none.
   [[nodiscard]] std::uint32_t find(std::string_view name) const noexcept;
-  /// That of a shard, or of `params`.
+  /// Returns the catalog of a shard, or of `params`.
   [[nodiscard]] const format::Catalog& catalog(std::uint32_t shard) const noexcept {
     return shard == of_params ? *params->catalog : *shards[shard]->catalog;
   }
 
-  /// True when every shard is PyTorch's: lists with gaps are what its modules leave behind.
+  /// Returns true if every shard is PyTorch's, whose modules leave lists with gaps.
   [[nodiscard]] bool is_pytorch() const noexcept;
-  /// Fills `names` from `entries`, unless they have been given.
+  /// Fills `names` from `entries`, unless they are set.
   void list_names();
-  /// Fills `names` and `index` from `entries`. Throws Error{ambiguous} for a name that is there twice, Error{limit_exceeded} for too many.
+  /// Fills `names` and `index` from `entries`. Throws Error{ambiguous} for a repeated name, Error{limit_exceeded}.
   void index_names();
   /// Fills `infos` from `shards` and `entries`.
   void describe_shards();
@@ -74,7 +75,7 @@ struct State : std::enable_shared_from_this<State> {
   [[nodiscard]] const Tree& tree() const;
   [[nodiscard]] const Tree& metadata() const;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
-  /// Counts `bytes` of tables that a tree made after it was built among table_bytes().
+  /// Adds `bytes` of tables that a tree has made after it was built to table_bytes().
   void account(std::uint64_t bytes) const noexcept { tree_bytes_ += bytes; }
 
  private:
@@ -90,7 +91,7 @@ struct State : std::enable_shared_from_this<State> {
   mutable std::unique_ptr<const Tree> metadata_;
 };
 
-/// The key to Checkpoint's private members.
+/// Access to Checkpoint's private members.
 struct StateAccess {
   static const std::shared_ptr<const State>& state(const Checkpoint& checkpoint) noexcept { return checkpoint.state_; }
   static Checkpoint checkpoint(std::shared_ptr<const State> state) noexcept { return Checkpoint(std::move(state)); }

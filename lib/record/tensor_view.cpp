@@ -124,7 +124,7 @@ bool TensorView::shares_storage_with(const TensorView& other) const noexcept {
   if (pieces_ || other.pieces_) return pieces_ && other.pieces_ && record::pieces_share_storage(*pieces_, *other.pieces_);
   if (!source_ || !other.source_ || size_ == 0 || size_ != other.size_) return false;
   if (source_ == other.source_) return begin_ == other.begin_;
-  // Two views over the same memory of the caller have sources of their own.
+  // Two views of the same memory of the caller have different sources.
   const auto here = source_->mapped();
   const auto there = other.source_->mapped();
   return !here.empty() && !there.empty() && here.data() + begin_ == there.data() + other.begin_;

@@ -1,8 +1,8 @@
-// A box is determined by its corners, each with a sign: plus where an even number of its coordinates are upper bounds,
-// minus where an odd number are. The corners of boxes that fill a box cancel each other but for those of the box they
-// fill, and no other boxes' do: the signs are the mixed derivative of the function that counts, for each point, the
-// boxes over it, and a function that is zero far away is determined by its derivative. So corners are counted, points
-// are not, and no two boxes are compared.
+// record/tiling.cpp: a box is determined by its corners, each with a sign: plus if an even number of its coordinates
+// are upper bounds, minus if an odd number are. Boxes cover a box exactly if and only if their corners cancel out to
+// those of that box: the signs are the mixed derivative of the function that counts, for each point, the boxes over it,
+// and a function that is zero far away is determined by its derivative. So the check sums corners, and neither visits
+// points nor compares boxes in pairs.
 #include "record/tiling.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace heft::record {
 namespace {
 
-/// The corners of boxes, in the dims along which any of them is cut: the rest multiply by one.
+/// The corners of boxes, in the dims along which any of them is cut; other dims are the same for all.
 class Corners {
  public:
   explicit Corners(std::vector<std::size_t> dims) : dims_(std::move(dims)) {}

@@ -1,4 +1,4 @@
-// record/tiling.hpp: whether boxes fill a box, each element once.
+// record/tiling.hpp: checks that boxes cover a box, each element once.
 #pragma once
 
 #include <span>
@@ -7,9 +7,8 @@
 
 namespace heft::record {
 
-/// True when the pieces, which lie inside `shape`, cover each of its elements exactly once. None of them is empty.
-///
-/// n log n in the number of pieces, in any number of dims that are cut.
+/// Returns true if the pieces cover each element of `shape` exactly once. Requires pieces that lie inside `shape` and
+/// are not empty. Takes O(n log n) for n pieces, for any number of cut dims.
 bool tile_exactly(const Shape& shape, std::span<const Piece> pieces);
 
 }  // namespace heft::record

@@ -32,7 +32,7 @@ RecordKind record_kind(NodeKind kind) noexcept {
   return RecordKind::null;
 }
 
-// The number that a list's key spells, if it is below `count`.
+// Returns the index that a list's key spells, if it is below `count`.
 std::optional<std::size_t> position_of(std::string_view key, std::size_t count) noexcept {
   const auto number = list_number(key);
   return number && *number < count ? std::optional<std::size_t>(*number) : std::nullopt;
@@ -142,15 +142,15 @@ std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) cons
   return key.empty() && nodes_[id].leaf != format::none ? std::optional(own_leaf | id) : std::nullopt;
 }
 
-// Maps in catalogs have keys with dots, and so has the root: keys of metadata and names of too many parts stand there
-// whole.
+// Returns true for maps in catalogs, and for the root, whose keys of metadata and names of too many parts are not
+// split.
 bool Tree::may_have_dotted_keys(NodeId id) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) return at.get().kind == NodeKind::map;
   return id == root && has_whole_keys_;
 }
 
-// Where keys hold dots, the whole of `key` is looked for first, then its parts from the shortest on; elsewhere its
-// first part alone.
+// If keys can have dots, looks up the whole of `key` first, then its prefixes from the shortest on; otherwise only its
+// first part.
 std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const noexcept {
   while (true) {
     const bool dotted = may_have_dotted_keys(id);

@@ -22,28 +22,30 @@ namespace heft::record {
 class Source;
 struct State;
 
-/// A leaf that is no tensor: a node of a shard's catalog under a flat name.
+/// A leaf other than a tensor: a node of a shard's catalog with a flat name.
 struct LeafValue {
   std::string_view name;
   std::uint32_t shard = 0;
   std::uint32_t node = format::none;
 };
 
-/// Built once and immutable. A node of it is named by a number of three kinds, see NodeId.
+/// Built once and immutable. Nodes are identified by NodeId.
 ///
-/// 32 bytes a node plus 4 to 16 for finding it. Keys and paths are parts of the flat names in the catalogs; nothing of them is copied.
-/// Containers that catalogs hold (of pickles, of metadata) are not expanded: they are walked where they lie, shared or cyclic as they are.
+/// A node has 32 bytes, plus 4 to 16 in the index. Keys and paths are parts of the flat names in the catalogs and are
+/// not copied. Containers in catalogs (of pickles, of metadata) are not expanded: they are walked in place, and can be
+/// shared or cyclic.
 class Tree {
  public:
-  /// The tree over all names of the checkpoint, split at dots. Throws Error{limit_exceeded}.
+  /// Returns the tree over all names of the checkpoint, split at dots. Throws Error{limit_exceeded}.
   static std::unique_ptr<const Tree> of_names(const State& state);
-  /// A root with the metadata of all shards as children, keys whole; a root without children where there is none.
+  /// Returns a root with the metadata of all shards as children, whose keys are not split; without metadata, a root
+  /// without children.
   static std::unique_ptr<const Tree> of_metadata(const State& state);
 
-  /// Which node a Record stands for, in 64 bits:
+  /// The identity of a Record's node, in 64 bits:
   ///   a node of the trie        its number
   ///   a trie node's own leaf    own_leaf | its number            (the tensor "a" beside "a.b")
-  ///   a node of a catalog       in_value | value << 32 | number  (the value says whose catalog, and where it hangs in the trie)
+  ///   a node of a catalog       in_value | value << 32 | number  (the value has the catalog and the place in the trie)
   using NodeId = std::uint64_t;
   static constexpr NodeId root = 0;
 
@@ -51,22 +53,22 @@ class Tree {
   [[nodiscard]] std::string_view detail(NodeId id) const noexcept;
   [[nodiscard]] std::string path(NodeId id) const;
   [[nodiscard]] std::size_t count(NodeId id) const noexcept;
-  /// Child `position` < count(id), and its key.
+  /// Returns child `position` < count(id), and its key.
   [[nodiscard]] NodeId child(NodeId id, std::size_t position) const noexcept;
   [[nodiscard]] std::string key(NodeId id, std::size_t position) const;
-  /// By key, or by a flat name relative to the node.
+  /// Finds a node by key, or by a flat name relative to the node.
   [[nodiscard]] std::optional<NodeId> find(NodeId id, std::string_view key) const noexcept;
-  /// The view of a tensor node; the caller has looked at kind().
+  /// Returns the view of a tensor node. Requires that kind() is a tensor.
   [[nodiscard]] TensorView tensor(NodeId id) const;
-  /// The node of a catalog that the id stands for; nothing for containers of the trie and for tensors.
+  /// Returns the node of a catalog; nothing for containers of the trie and for tensors.
   [[nodiscard]] std::optional<format::Node> value(NodeId id) const noexcept;
-  /// Where a node of a catalog is; nothing for other ids.
+  /// The place of a node of a catalog; nothing for other ids.
   struct Place {
     const format::Catalog* catalog = nullptr;
-    std::shared_ptr<const Source> source;  ///< Of the catalog's file; may be null.
+    std::shared_ptr<const Source> source;  ///< Of the catalog's file; can be null.
   };
   [[nodiscard]] std::optional<Place> place(NodeId id) const;
-  /// "module.name" of an opaque node; empty when it is no text.
+  /// Returns "module.name" of an opaque node; empty if it is not text.
   [[nodiscard]] std::string_view class_name(NodeId id) const noexcept;
 
   struct Totals {
@@ -79,7 +81,7 @@ class Tree {
 
   [[nodiscard]] std::size_t size_bytes() const noexcept;
   [[nodiscard]] const State& state() const noexcept { return state_; }
-  /// A record of the root; `owner` keeps this tree.
+  /// Returns the record of the root, which keeps the tree.
   static Record root_of(std::shared_ptr<const Tree> tree) { return Record(std::move(tree), root); }
 
  private:
@@ -105,7 +107,7 @@ class Tree {
 
   explicit Tree(const State& state) noexcept;
 
-  // A trie node without children that has a leaf is that leaf.
+  // Returns the leaf of a trie node that has no children.
   [[nodiscard]] std::optional<std::uint32_t> leaf_of(NodeId id) const noexcept;
   [[nodiscard]] InValue resolve(NodeId id) const noexcept;
   [[nodiscard]] std::uint32_t find_child(std::uint32_t parent, std::string_view key) const noexcept;
@@ -113,7 +115,7 @@ class Tree {
   [[nodiscard]] std::optional<std::size_t> find_in(InValue at, std::string_view key) const noexcept;
   [[nodiscard]] bool may_have_dotted_keys(NodeId id) const noexcept;
 
-  // Totals of every node of the trie, and of every node of the catalogs (by shard) whose values hold tensors.
+  // Totals of every node of the trie, and of every node of catalogs (by shard) whose values contain tensors.
   struct Sums {
     std::vector<Totals> trie;
     std::unordered_map<std::uint32_t, std::vector<Totals>> catalogs;
@@ -130,7 +132,7 @@ class Tree {
   core::Table<LeafValue> values_;
   core::NameIndex index_;  // by (parent, key)
   core::MetadataCharge index_bytes_;
-  bool has_whole_keys_ = false;        // some keys of the root may hold dots
+  bool has_whole_keys_ = false;        // some keys of the root can have dots
   std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
   MapIndexes map_indexes_;
   NodePaths node_paths_;
@@ -139,9 +141,9 @@ class Tree {
   mutable core::MetadataCharge sums_bytes_;
 };
 
-// A node of a catalog, and the value under which it hangs.
+// A node of a catalog, and the value that contains it.
 struct Tree::InValue {
-  const format::Catalog* catalog = nullptr;  // null: the id stands for no node of a catalog
+  const format::Catalog* catalog = nullptr;  // null: not a node of a catalog
   std::uint32_t value = 0;
   std::uint32_t node = 0;
 

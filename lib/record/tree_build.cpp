@@ -1,4 +1,5 @@
-// How the tree is made: one pass over the names, then one over the nodes to lay children out side by side.
+// record/tree_build.cpp: builds the tree: one pass over the names, then one over the nodes that makes children
+// contiguous.
 #include <algorithm>
 #include <charconv>
 
@@ -10,7 +11,7 @@
 namespace heft::record {
 namespace {
 
-// The number that `key` spells, or nothing: "0", "17", but not "01", "-1" or "".
+// Returns the number that `key` spells, or nothing: "0", "17", but not "01", "-1" or "".
 std::optional<std::uint32_t> list_index(std::string_view key) noexcept {
   if (key.empty() || (key.size() > 1 && key[0] == '0')) return {};
   std::uint32_t number = 0;
@@ -29,7 +30,7 @@ class Tree::Builder {
     grow();
   }
 
-  // Enters a name split at its dots. Consecutive names share most of their parts: those are taken over without a look-up.
+  // Adds a name split at its dots. Parts that it shares with the previous name, usually most, need no lookup.
   void add_split(std::string_view name, std::uint32_t leaf) {
     if (has_too_many_parts(name, limits_.record_depth)) return add_whole(name, leaf);
     const std::size_t depth = shared_parts(name);
@@ -46,13 +47,13 @@ class Tree::Builder {
     set_leaf(node, leaf);
   }
 
-  // Enters a child of the root whose key is the whole name.
+  // Adds a child of the root whose key is the whole name.
   void add_whole(std::string_view name, std::uint32_t leaf) {
     tree_.has_whole_keys_ = true;
     set_leaf(enter(root, name, 0, name.size()), leaf);
   }
 
-  // Enters the pairs of a catalog's metadata; a key that is there already keeps the value it has.
+  // Adds the pairs of a catalog's metadata; an existing key keeps its value.
   void add_metadata(std::uint32_t shard) {
     const format::Catalog& catalog = tree_.state_.catalog(shard);
     if (catalog.metadata == format::none) return;
@@ -74,7 +75,7 @@ class Tree::Builder {
   }
 
  private:
-  // Of two leaves of one name (a tensor and a value) the tensor is shown; formats do not make both.
+  // Sets the leaf of a node. A tensor takes precedence over a value with the same name; formats do not make both.
   void set_leaf(std::uint32_t node, std::uint32_t leaf) {
     if (tree_.nodes_[node].leaf == format::none) tree_.nodes_[node].leaf = leaf;
   }
@@ -85,7 +86,7 @@ class Tree::Builder {
     std::size_t parts = 0;
     while (parts < trail_.size()) {
       const std::size_t end = tree_.nodes_[trail_[parts]].key_end;
-      // The part must end at a dot of the new name too, or be all of it.
+      // The part must also end at a dot of the new name, or be the whole of it.
       if (end > common || (end < name.size() && name[end] != '.')) break;
       ++parts;
     }
@@ -142,7 +143,7 @@ class Tree::Builder {
     }
   }
 
-  // Keys are distinct, so `count` numbers that are all below `count` are 0..count-1.
+  // Keys are unique, so `count` numbers below `count` are 0..count-1.
   void make_list_if_numbered(Node& node) {
     const std::span<std::uint32_t> children(tree_.children_.data() + node.first, node.count);
     if (children.empty() || node.leaf != format::none) return;
@@ -213,7 +214,7 @@ std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit
     keys.push_back(std::uint64_t{at.shard} << 32 | ranks[at.shard].of_tensor[at.entry]);
   std::vector<std::uint32_t> next(state.shards.size());
   for (const LeafValue& value : state.values) {
-    // What filters took away shifts the others: then values stand behind the tensors, as without an order.
+    // Filters have removed leaves, so positions do not match: values come after tensors, as without an order.
     if (value.shard >= next.size() || next[value.shard] >= ranks[value.shard].of_value.size()) return leaves;
     keys.push_back(std::uint64_t{value.shard} << 32 | ranks[value.shard].of_value[next[value.shard]++]);
   }

@@ -1,4 +1,5 @@
-// Tensors and bytes under every node of the tree, added up once, so that showing a tree costs no more than its nodes.
+// record/tree_totals.cpp: computes the tensors and bytes under every node of the tree once, so that showing a tree
+// takes linear time.
 #include <algorithm>
 #include <memory>
 #include <unordered_map>
@@ -27,8 +28,8 @@ bool has_tensors(const Catalog& catalog) noexcept {
   return std::ranges::any_of(catalog.nodes, [](const format::Node& node) { return node.kind == NodeKind::tensor; });
 }
 
-// Adds up what the nodes of one catalog hold. A node counts once for each path that leads to it, and is computed once:
-// memo bombs cost nothing. A reference to a container that is being added up, which is a cycle, counts as nothing.
+// Computes the totals of the nodes of one catalog. A node counts once for each path to it but is computed once, so that
+// memo bombs take linear time. A reference to an enclosing container, a cycle, counts as nothing.
 class Adder {
  public:
   Adder(const Shard& shard, std::vector<Tree::Totals>& sums)
@@ -118,7 +119,7 @@ void Tree::add_up_values(core::MetadataCharge& charge) const {
   }
 }
 
-// Parents come before their children.
+// Goes backwards, because parents come before their children.
 void Tree::add_up_trie() const {
   sums_.trie.assign(nodes_.size(), {});
   for (std::size_t node = nodes_.size(); node-- > 0;) {

@@ -1,4 +1,4 @@
-// record/view_access.hpp: how this room makes TensorViews, and how the rooms above see what one stands on.
+// record/view_access.hpp: makes TensorViews for this room, and gives the rooms above access to their private members.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 
 namespace heft::record {
 
-/// Bytes that `elements` take, which are whole blocks of `dtype`. The product fits: it lies inside a storage that was checked at open.
+/// Returns the bytes of `elements`, which must be whole blocks of `dtype` inside a checked storage, so that the product
+/// does not overflow.
 [[nodiscard]] inline std::uint64_t packed_bytes(DType dtype, std::uint64_t elements) noexcept {
   const DTypeInfo& type = info(dtype);
   return elements / type.block_elements * type.block_bytes;
@@ -22,26 +23,26 @@ namespace heft::record {
 
 namespace heft {
 
-/// The key to TensorView's private members. Borrowed results are valid while the view lives.
+/// Access to TensorView's private members. Borrowed results are valid while the view lives.
 struct ViewAccess {
-  /// The storage's source; null for an empty view and for a view of pieces.
+  /// Returns the storage's source; null for an empty view and for a view of pieces.
   static const std::shared_ptr<const record::Source>& source(const TensorView& view) noexcept { return view.source_; }
-  /// The storage's byte offset in the source, and its bytes.
+  /// Return the storage's byte offset in the source, and its bytes.
   static std::uint64_t begin(const TensorView& view) noexcept { return view.begin_; }
   static std::uint64_t size(const TensorView& view) noexcept { return view.size_; }
-  /// Elements from the storage's begin to element 0.
+  /// Returns the number of elements between the start of the storage and element 0.
   static std::uint64_t first(const TensorView& view) noexcept { return view.first_; }
-  /// Byte offset of element 0 in the source.
+  /// Returns the byte offset of element 0 in the source.
   static std::uint64_t first_byte(const TensorView& view) noexcept {
     return view.begin_ + record::packed_bytes(view.dtype_, view.first_);
   }
-  /// format::TensorFlag bits but for `strided`.
+  /// Returns the format::TensorFlag bits except for `strided`.
   static std::uint8_t flags(const TensorView& view) noexcept { return view.flags_; }
   static std::span<const Piece> pieces(const TensorView& view) noexcept {
     return view.pieces_ ? std::span<const Piece>(*view.pieces_) : std::span<const Piece>();
   }
 
-  /// What a stored tensor is made of.
+  /// The properties of a stored tensor.
   struct Parts {
     std::shared_ptr<const record::Source> source;
     std::string_view name;       ///< Lives as long as `source`, or as the owner given to set_name().
@@ -54,9 +55,10 @@ struct ViewAccess {
     DType dtype = DType::unknown;
     std::uint8_t flags = 0;
   };
-  /// A view of a storage. The caller vouches that it lies inside the source: formats check that at open.
+  /// Makes a view of a storage. Requires that it lies inside the source, which formats check at open.
   static TensorView make(Parts parts);
-  /// A view of pieces that tile `shape`; unchecked. One piece that is the whole shape gives a view of that piece alone.
+  /// Makes a view of pieces. Requires that they tile `shape`. A single piece of the whole shape becomes a view of that
+  /// piece.
   static TensorView make_pieces(const TensorView& like, Shape shape, std::vector<Piece> pieces);
   static void set_name(TensorView& view, std::string_view name, std::shared_ptr<const void> owner) noexcept {
     view.name_ = name;

@@ -1,4 +1,4 @@
-// Views of views: arithmetic on shape, strides and the place of element 0. No byte moves.
+// record/view_layout.cpp: views of views, by arithmetic on shape, strides and the offset of element 0. Copies no bytes.
 #include <algorithm>
 #include <utility>
 
@@ -33,7 +33,7 @@ void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::i
        fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block, core::escaped(view.dtype_name()), begin, end));
 }
 
-// A view of blocks is one when its element 0 begins a block and either all of it is one run of whole blocks, or each innermost run is.
+// Returns true if element 0 starts a block and the view, or each of its innermost runs, is contiguous whole blocks.
 bool has_whole_blocks(const TensorView& view) {
   const std::int64_t block = block_of(view);
   if (block == 1 || is_empty(view.shape())) return true;
@@ -44,8 +44,9 @@ bool has_whole_blocks(const TensorView& view) {
   return std::all_of(view.strides().begin(), view.strides().begin() + last, [&](std::int64_t stride) { return stride % block == 0; });
 }
 
-// Strides under which `to` walks the elements of `from` in the same order, or nothing when no strides can say it. Runs of dims of `from`
-// that are packed one in another form chunks; each chunk takes dims of `to` until their product is its number of elements.
+// Computes strides with which shape `to` has the elements of `from` in the same order; returns false if there are none.
+// Dims of `from` that are packed in each other form chunks; each chunk is matched with dims of `to` of the same
+// product.
 bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strides& result) {
   result = Strides(to.rank(), 0);
   std::size_t next = to.rank();
@@ -86,7 +87,7 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
   if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::slice_pieces(*pieces_, dim, begin, end));
   TensorView view = *this;
   view.shape_ = std::move(shape);
-  // An empty view has no element 0: it stays where it was, inside the storage.
+  // An empty view has no element 0: its offset stays inside the storage.
   if (begin < end) view.first_ += static_cast<std::uint64_t>(begin * strides_[dim]);
   if (!has_whole_blocks(view))
     fail(*this, ErrorCode::misaligned,
@@ -102,7 +103,7 @@ TensorView TensorView::shard(std::size_t dim, std::int64_t tp_rank, std::int64_t
   if (whole % tp_size != 0 && uneven == Uneven::refuse)
     fail(*this, ErrorCode::out_of_range, fmt::format("dim {} of shape {} does not divide by {} ranks", dim, to_string(shape_), tp_size));
   const std::int64_t part = whole / tp_size + (whole % tp_size != 0 ? 1 : 0);
-  // tp_rank * part may pass the dim, and for absurd sizes 63 bits: compare by division.
+  // tp_rank * part can exceed the dim, and 63 bits, so compare by division.
   const bool past = part == 0 || tp_rank > whole / part;
   const std::int64_t begin = past ? whole : tp_rank * part;
   return slice(dim, begin, std::min(whole - begin, part) + begin);

@@ -17,7 +17,7 @@ namespace {
 constexpr std::size_t max_digits = 9;
 constexpr std::size_t max_listed = 5;
 
-// First words of names, and endings of what stands before the first dot.
+// First words of names, and endings of the part before the first dot.
 constexpr std::array<std::string_view, 16> helper_words{
     "training_args", "optimizer", "optim",   "scheduler",   "lr_scheduler",   "rng_state",     "rng",        "random_states",
     "scaler",        "grad_scaler", "sampler", "dl_state_dict", "trainer_state", "training_state", "dataloader", "custom_checkpoint",
@@ -117,7 +117,7 @@ std::string PartSet::pattern() const {
 }
 
 std::vector<PartSet> part_sets(std::span<const std::string> names) {
-  // Parts of one set have all but the number in common, its width too: then names sort by number.
+  // Parts of one set differ only in the number, and its width is equal, so that names sort by number.
   std::map<std::tuple<std::string_view, std::string_view, std::string_view, std::size_t>, PartSet> sets;
   for (const std::string& name : names) {
     const auto part = part_name(name);
