@@ -13,12 +13,12 @@
 namespace heft::cli {
 namespace {
 
-// What every command that opens a checkpoint takes.
+// Adds the options of every command that opens a checkpoint.
 template <class C>
 void add_open_options(CLI::App& command, C& into) {
   into.open.hub_cache = hub_cache();
   command.add_flag_callback("--no-mmap", [&into] { into.open.access = Access::read; },
-                            "Read instead of mapping: a file that shrinks meanwhile is an error, never a signal");
+                            "Read files instead of mapping them: a file that shrinks is then an error, never a signal");
   command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
   command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch files and pickles only: refuse those that name a class heft does not know");
   command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")->type_name("KEY");
@@ -28,7 +28,7 @@ void add_open_options(CLI::App& command, C& into) {
           [&into](const std::vector<std::string>& names) {
             for (const std::string& name : names) into.open.numpy.raw_items.push_back(dtype_from(name));
           },
-          "NumPy: the dtype of raw items ('<V2', '|V1'), such as bf16 or f8_e4m3; may be repeated")
+          "NumPy: the dtype of raw elements ('<V2', '|V1'), such as bf16 or f8_e4m3; can be repeated")
       ->type_name("T")
       ->allow_extra_args(false);
 }
@@ -44,7 +44,8 @@ void add_json(CLI::App& command, C& into) {
   command.add_flag("--json", into.json, "Print JSON");
 }
 
-/// For commands whose JSON is a line for each tensor or has the file's own names at the top, where notes would be one.
+/// Adds --notes to commands whose JSON has a line for each tensor, or the file's names at the top, so that notes cannot
+/// be a member.
 template <class C>
 void add_notes(CLI::App& command, C& into) {
   command.add_flag("--notes", into.notes, "With --json: print a last line {\"notes\":[...]}")->needs("--json");
@@ -52,16 +53,16 @@ void add_notes(CLI::App& command, C& into) {
 
 template <class C>
 void add_io(CLI::App& command, C& into) {
-  command.add_option("--io", into.io, "How bytes are fetched: automatic, map, direct or read")->type_name("PATH");
+  command.add_option("--io", into.io, "How bytes are read: automatic, map, direct or read")->type_name("PATH");
 }
 
 template <class C>
 void add_select(CLI::App& command, C& into) {
   command
-      .add_option("--select", into.select.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; may be repeated")
+      .add_option("--select", into.select.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; can be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
-  command.add_option("--exclude", into.select.exclude, "Leave out tensors whose name matches, as --select; may be repeated")
+  command.add_option("--exclude", into.select.exclude, "Leave out tensors whose name matches, as --select; can be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
 }
@@ -77,7 +78,7 @@ void declare(CLI::App& app, ListCommand& c) {
 void declare(CLI::App& app, TreeCommand& c) {
   CLI::App& command = *app.add_subcommand("tree", "Show the record tree with the size of every subtree");
   add_path(command, c);
-  command.add_option("--depth", c.depth, "Show no more than N levels")->type_name("N");
+  command.add_option("--depth", c.depth, "Show at most N levels")->type_name("N");
   command.add_flag("--metadata", c.metadata,
                    "Show the metadata instead: GGUF's keys and values, safetensors' __metadata__");
   add_json(command, c);
@@ -88,7 +89,7 @@ void declare(CLI::App& app, ShowCommand& c) {
   CLI::App& command = *app.add_subcommand("show", "Show values of a tensor, and min, max, mean, NaN and infinity counts");
   add_path(command, c);
   command.add_option("NAME", c.name, "The tensor's full name")->required()->type_name("");
-  command.add_option("--slice", c.slice, "One range a dim, as NumPy writes it: \"0:2,:\" or \"3,-4:\"")->type_name("RANGES");
+  command.add_option("--slice", c.slice, "One range per dim, as in NumPy: \"0:2,:\" or \"3,-4:\"")->type_name("RANGES");
   command.add_option("--head", c.head, "Print the first N values only (default: 64; with --json: all)")->type_name("N");
   add_json(command, c);
 }
@@ -101,16 +102,16 @@ void declare(CLI::App& app, HashCommand& c) {
 }
 
 void declare(CLI::App& app, DiffCommand& c) {
-  CLI::App& command = *app.add_subcommand("diff", "Compare two checkpoints: names, dtypes, shapes, values; status 1 when they differ");
+  CLI::App& command = *app.add_subcommand("diff", "Compare two checkpoints: names, dtypes, shapes, values; status 1 if they differ");
   command.add_option("A", c.a, "A checkpoint")->required()->type_name("");
-  command.add_option("B", c.b, "Another")->required()->type_name("");
+  command.add_option("B", c.b, "Another checkpoint")->required()->type_name("");
   add_open_options(command, c);
 }
 
 void declare(CLI::App& app, VerifyCommand& c) {
   CLI::App& command = *app.add_subcommand("verify", "Check structure and payload; status 1 on damage");
   add_path(command, c);
-  command.add_flag("--allow-non-finite", c.allow_non_finite, "Count NaN and infinity, but do not call them damage");
+  command.add_flag("--allow-non-finite", c.allow_non_finite, "Count NaN and infinity without reporting them as damage");
   add_io(command, c);
   add_json(command, c);
 }
@@ -122,32 +123,32 @@ void declare(CLI::App& app, LoadCommand& c) {
   command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype while loading, complex numbers to a complex one")->type_name("T");
   command.add_option("--shard", c.shard, "Only the part of tensor-parallel rank R of W")->type_name("R/W");
   command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole, with a note")->type_name("D");
-  command.add_option("--threads", c.threads, "Worker threads (default: one a core)")->type_name("N");
+  command.add_option("--threads", c.threads, "Worker threads (default: one per core)")->type_name("N");
   add_io(command, c);
-  command.add_flag("--drop-cache", c.drop_cache, "Give up pages that the load brought into the page cache");
+  command.add_flag("--drop-cache", c.drop_cache, "Evict pages that the load added to the page cache");
   add_json(command, c);
 }
 
 void declare(CLI::App& app, ConvertCommand& c) {
   CLI::App& command = *app.add_subcommand(
-      "convert", "Write a checkpoint anew, as safetensors, npz or GGUF: other dtype, names, shards");
+      "convert", "Convert a checkpoint to safetensors, npz or GGUF, with another dtype, other names or shards");
   command.add_option("SRC", c.source, "A checkpoint: a file, a folder or an index")->required()->type_name("");
   command
       .add_option("DST", c.destination,
-                  "What to write or replace, and as what: NAME.safetensors, NAME.npz, NAME.gguf, a folder or "
-                  "NAME.safetensors.index.json; may be SRC")
+                  "The destination, which is replaced if it exists: NAME.safetensors, NAME.npz, NAME.gguf, a folder or "
+                  "NAME.safetensors.index.json; can be SRC")
       ->required()
       ->type_name("");
   add_open_options(command, c);
   add_select(command, c);
   command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype, complex numbers to a complex one")->type_name("T");
-  command.add_option("--remap", c.remap, "Rename: a regular expression and what replaces its matches, $1 for its groups; may be repeated")
+  command.add_option("--remap", c.remap, "Rename: a regular expression and the replacement of its matches, $1 for its groups; can be repeated")
       ->type_name("'PATTERN=>REPLACEMENT'")
       ->allow_extra_args(false);
   command
       .add_option(
           "--shard-size", c.shard_size,
-          "Most bytes of tensors in a file, such as 5GB; more are written as shards with an index (safetensors only)")
+          "Maximum bytes of tensors in a file, such as 5GB; more are written as shards with an index (safetensors only)")
       ->type_name("SIZE");
   add_io(command, c);
   add_json(command, c);
@@ -161,7 +162,7 @@ void declare(CLI::App& app, FormatsCommand& c) {
 }  // namespace
 
 Command parse(int argc, const char* const* argv) {
-  CLI::App app("heft: see and load model weights", "heft");
+  CLI::App app("heft: inspect, load and convert model weights", "heft");
   app.set_version_flag("--version", "heft " + std::string(version()));
   app.require_subcommand(1);
   app.footer("Exit status: 0 success, 1 differences or damage found, 2 error, 128 + N ended by signal N.");

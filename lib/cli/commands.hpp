@@ -1,5 +1,5 @@
-// cli/commands.hpp: what the command line asks for, as values, and a function for each command. Every function gives an ExitStatus or
-// throws Error.
+// cli/commands.hpp: the commands and their options as values, and a function for each command. Every function returns
+// an ExitStatus or throws Error.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 
 namespace heft::cli {
 
-/// Patterns of tensors' names.
+/// Patterns of names of tensors.
 struct Selection {
   std::vector<std::string> select;   ///< Empty: all.
-  std::vector<std::string> exclude;  ///< Of those selected, the ones to leave out.
+  std::vector<std::string> exclude;  ///< Selected tensors to leave out.
 };
 
 struct ListCommand {
@@ -26,17 +26,17 @@ struct ListCommand {
   bool notes = false;                ///< With `json`: a last line {"notes":[...]}.
   OpenOptions open = {};
 };
-/// What a tree is written out to. Shared subtrees of pickles unfold to any size on paper, and Limits::record_depth may
-/// be raised: the tree ends here, closed, with a note.
+/// Bounds of the output of a tree. Shared subtrees of pickles can expand to any size, and Limits::record_depth can be
+/// raised: at these bounds the tree is closed, with a note.
 struct TreeBounds {
   std::uint64_t nodes = 4'000'000;
-  std::uint64_t bytes = 256'000'000;  ///< The node that passes them is still written.
+  std::uint64_t bytes = 256'000'000;  ///< The node that exceeds them is still written.
   std::size_t levels = 2000;
 };
 struct TreeCommand {
   std::string path;
   std::optional<std::size_t> depth;
-  bool metadata = false;  ///< Of the metadata instead of the tensors.
+  bool metadata = false;  ///< Show the metadata instead of the tensors.
   bool json = false;
   bool notes = false;     ///< As of ls.
   TreeBounds bounds = {};
@@ -46,7 +46,7 @@ struct ShowCommand {
   std::string path;
   std::string name;
   std::string slice;                 ///< "0:2,:"; empty: all.
-  std::optional<std::uint64_t> head; ///< Values printed; without it 64 as text, all as JSON.
+  std::optional<std::uint64_t> head; ///< Number of values to print; default: 64 as text, all as JSON.
   bool json = false;
   OpenOptions open = {};
 };
@@ -63,7 +63,7 @@ struct DiffCommand {
 };
 struct VerifyCommand {
   std::string path;
-  bool allow_non_finite = false;     ///< NaN and infinity are counted but are no damage.
+  bool allow_non_finite = false;     ///< NaN and infinity are counted but are not damage.
   std::string io = "automatic";      ///< A Path by name.
   bool json = false;
   OpenOptions open = {};
@@ -73,7 +73,7 @@ struct LoadCommand {
   std::string dtype;
   Selection select;
   std::string shard;                 ///< "3/8"
-  std::optional<std::size_t> dim;    ///< Of `shard`; 0 without it.
+  std::optional<std::size_t> dim;    ///< The dim that `shard` cuts; default: 0.
   unsigned threads = 0;
   std::string io = "automatic";      ///< A Path by name.
   bool drop_cache = false;
@@ -84,7 +84,7 @@ struct ConvertCommand {
   std::string source;
   std::string destination;
   std::string dtype;
-  Selection select;                  ///< Of the new names.
+  Selection select;                  ///< Matches the new names.
   std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
   std::string shard_size;            ///< "5GB"; empty: one file.
   std::string io = "automatic";      ///< A Path by name.
@@ -112,7 +112,8 @@ int run(const LoadCommand& command, Terminal& terminal);
 int run(const ConvertCommand& command, Terminal& terminal);
 int run(const FormatsCommand& command, Terminal& terminal);
 
-/// Parses the arguments and runs the command. Errors become one line on the error stream, `heft: ` + the Error's text, and status 2.
+/// Parses the arguments and runs the command. Writes an error as one line to the error stream, `heft: ` + the Error's
+/// text, and returns status 2.
 int run(int argc, const char* const* argv, Terminal& terminal);
 
 }  // namespace heft::cli

@@ -37,7 +37,7 @@ Remapping remapping_from(const std::vector<std::string>& rules) {
   return remapping;
 }
 
-// Adds a note for each rule that changes no key, given the names that the rules before it have made.
+// Adds a note for each rule that changes no key after the rules before it.
 void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& rules, std::vector<std::string>& notes) {
   std::vector<std::string> names;
   for (Renamed& key : Remapping().trace(source)) names.push_back(std::move(key.was));
@@ -54,7 +54,7 @@ void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& 
   }
 }
 
-// Under its new names. Lists keep their numbers: what is written is what was there.
+// Returns the checkpoint with new names. Lists keep their numbers.
 Checkpoint remapped(const Checkpoint& source, const ConvertCommand& command) {
   if (command.remap.empty()) return source;
   return remap(source, remapping_from(command.remap), Indices::keep);
@@ -67,7 +67,7 @@ std::vector<SaveItem> items_of(std::span<const Conversion> conversions) {
   return items;
 }
 
-// What a conversion leaves out or does otherwise than the options ask.
+// Returns notes about tensors and values that the conversion leaves out or does not convert.
 std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conversion> conversions, const ConvertCommand& command) {
   std::vector<std::string> notes;
   if (auto note = record::values_left_out(source)) notes.push_back(std::move(*note));
@@ -76,7 +76,7 @@ std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conv
 
 double gigabytes_per_second(const SaveReport& report) { return static_cast<double>(report.tensor_bytes) / report.seconds / 1e9; }
 
-// The name as a pattern that matches it alone.
+// Returns a pattern that matches only that name.
 std::string pattern_of(std::string_view name) {
   std::string pattern;
   for (const char c : name) {
@@ -86,7 +86,7 @@ std::string pattern_of(std::string_view name) {
   return pattern;
 }
 
-// Throws Error{unsupported} when the destination's format lacks a dtype, with the options that help.
+// Throws Error{unsupported} if the destination's format lacks a dtype, with options that help.
 void require_writable(std::span<const SaveItem> items, const ConvertCommand& command) {
   const SaveFormat format = engine::target_of(command.destination, {}).format;
   const auto found = engine::unwritable(items, format);
@@ -131,7 +131,7 @@ void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& term
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
 }
 
-// Then its source is not what it was, and that is no news.
+// Returns true if the destination replaced the source: notes about the changed source are then omitted.
 bool replaces_its_source(const SaveReport& report, const Checkpoint& source) {
   const auto place = [](const std::string& path) {
     std::error_code unknown;

@@ -19,7 +19,8 @@ struct Tally {
 
 std::string shape_of(const TensorView& view) { return fmt::format("{} {}", core::escaped(view.dtype_name()), to_string(view.shape())); }
 
-// Empty when the tensors are equal, else a line that says how they differ. Bytes are compared first: equal bytes need no numbers.
+// Returns a description of the difference, or an empty text if the tensors are equal. Compares bytes first, because
+// equal bytes are equal values.
 std::string values_apart(const TensorView& a, const TensorView& b) {
   if (!a.has_data() || !b.has_data()) return a.has_data() == b.has_data() ? "" : "only one of them has data";
   {
@@ -29,7 +30,7 @@ std::string values_apart(const TensorView& a, const TensorView& b) {
   }
   if (!readable_as(a.dtype())) return "bytes differ";
   const Difference difference = difference_of(readable(a), readable(b));
-  if (difference.count == 0) return {};  // NaN of other payloads, zeros of the other sign
+  if (difference.count == 0) return {};  // only NaN with other payloads, or zeros with the other sign
   return fmt::format("{} of {} values differ, by at most {} (relative {})", difference.count, a.element_count(), difference.absolute, difference.relative);
 }
 

@@ -1,4 +1,4 @@
-// cli/freshness.hpp: a word about files that are not those that were opened any more.
+// cli/freshness.hpp: notes about files that were changed or replaced while a command ran.
 #pragma once
 
 #include "cli/terminal.hpp"
@@ -6,8 +6,8 @@
 
 namespace heft::cli {
 
-/// After the last read of a command: notes on stderr that the path leads to something else by now, or that it cannot be
-/// examined. What was read is the file as it was opened.
+/// Writes notes to stderr if a path now leads to another file or cannot be examined. The command has read the file as
+/// it was opened. Call after the last read of a command.
 void note_freshness(const Checkpoint& checkpoint, Terminal& terminal);
 
 }  // namespace heft::cli

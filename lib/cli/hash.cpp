@@ -44,7 +44,7 @@ int run(const HashCommand& command, Terminal& terminal) {
     ProgressBar bar(terminal, "hashing");
     std::uint64_t done = 0;
     const std::uint64_t total = pieces.bytes_written();
-    std::map<std::size_t, Sha256> begun;  // tensors of which a piece was there, by number
+    std::map<std::size_t, Sha256> begun;  // tensors with some pieces hashed, by number
     load_notes = pieces.for_each({.path = path_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
       const auto hash = begun.try_emplace(piece.number).first;
       hash->second.add(piece.values.bytes());

@@ -5,7 +5,7 @@
 namespace heft::cli {
 namespace {
 
-// Empty where the variable is not set.
+// Returns the variable's value; empty if it is not set.
 std::filesystem::path variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? std::filesystem::path() : std::filesystem::path(value);

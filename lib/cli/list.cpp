@@ -28,7 +28,7 @@ std::string json_line(const TensorView& view) {
   return line + "}\n";
 }
 
-// "swapped", "transposed", ...: what a reader of the list should know beyond dtype and shape.
+// Returns remarks beyond dtype and shape: "swapped", "transposed", ...
 std::string remarks(const Checkpoint& checkpoint, const TensorView& view) {
   std::string text;
   const auto say = [&text](bool applies, std::string_view word) {

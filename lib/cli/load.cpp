@@ -16,7 +16,7 @@
 namespace heft::cli {
 namespace {
 
-// What a load leaves out or does otherwise than the options ask.
+// The planned load, with notes about tensors that it leaves out or does not convert.
 struct Planned {
   LoadPlan plan;
   std::vector<std::string> notes;
@@ -24,7 +24,8 @@ struct Planned {
 
 std::string quoted(const TensorView& view) { return fmt::format("'{}'", core::escaped(view.name())); }
 
-// Cuts the views. A bias has no dim 1 and norms are replicated in tensor parallelism: what lacks the dim is loaded whole.
+// Cuts the views. A tensor without the dim is loaded whole: in tensor parallelism, a bias has no dim 1 and norms are
+// replicated.
 void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector<std::string>& notes) {
   if (command.shard.empty()) {
     if (command.dim) throw Error(ErrorCode::out_of_range, "--dim is the dim that --shard cuts: expected --shard too");
@@ -59,7 +60,7 @@ Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
   return planned;
 }
 
-// Seconds from the first look at the path to the last byte in its place, and those of them that opening took.
+// Seconds from the start of opening to the last loaded byte, and those of opening.
 struct Times {
   double open = 0;
   double load = 0;

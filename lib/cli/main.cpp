@@ -1,4 +1,4 @@
-// The program: arguments in, exit status out.
+// cli/main.cpp: the program heft.
 #include <ios>
 
 #include "cli/commands.hpp"

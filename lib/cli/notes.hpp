@@ -1,4 +1,4 @@
-// cli/notes.hpp: what a command leaves out, or takes for something else, in words for its user.
+// cli/notes.hpp: notes for the user about tensors that a command leaves out or does not convert.
 #pragma once
 
 #include <span>
@@ -10,23 +10,23 @@
 
 namespace heft::cli {
 
-/// Opens a checkpoint and writes its notes. Every command opens through it.
+/// Opens a checkpoint and writes its notes. Every command uses it.
 Checkpoint open_noted(const std::string& path, const OpenOptions& options, Terminal& terminal);
 
-/// Writes `note: ...` to the error stream, a line each.
+/// Writes a line `note: ...` for each note to the error stream.
 void print_notes(std::span<const std::string> notes, Terminal& terminal);
 /// {"notes":[...]} on the output stream.
 void print_notes_line(std::span<const std::string> notes, Terminal& terminal);
 
-/// A number of tensors and the names of the first few, for a note.
+/// The number of some tensors and the names of the first few, for a note.
 class NamedCount {
  public:
-  /// `name` is escaped.
+  /// Requires an escaped `name`.
   void add(std::string name);
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
-  /// "1 tensor is", "12 tensors are"
+  /// Returns "1 tensor is", "12 tensors are".
   [[nodiscard]] std::string tensors() const;
-  /// "'a', 'b', 'c' and 9 more"
+  /// Returns "'a', 'b', 'c' and 9 more".
   [[nodiscard]] std::string names() const;
 
  private:
@@ -34,20 +34,21 @@ class NamedCount {
   std::size_t count_ = 0;
 };
 
-/// First these notes, then those.
+/// Returns the notes of both lists.
 std::vector<std::string> joined(std::span<const std::string> first, std::span<const std::string> second);
 
-/// A tensor and the dtype it is loaded or written as.
+/// A tensor and the dtype in which it is loaded or written.
 struct Conversion {
   TensorView view;
   DType dtype;
 };
 
-/// What `--dtype` makes of each view: see dtype_for(); its own dtype when `dtype` is empty. Throws Error{out_of_range}.
+/// Returns each view with the dtype that `--dtype` results in, see dtype_for(); its own dtype if `dtype` is empty.
+/// Throws Error{out_of_range}.
 std::vector<Conversion> conversions_of(std::vector<TensorView> views, const std::string& dtype);
 
-/// Notes about the effects of `--dtype asked`: the tensors that keep their dtype because they hold no elements of asked's kind, and the
-/// weights that are converted without the scale that lies beside them in the checkpoint. None when all are converted whole.
+/// Returns notes about the effects of `--dtype asked`: tensors that keep their dtype because their elements are of
+/// another kind, and weights that are converted without the scale beside them in the checkpoint.
 std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::span<const Conversion> conversions, DType asked);
 
 }  // namespace heft::cli

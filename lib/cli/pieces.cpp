@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint64_t piece_bytes = 16u << 20;
 
-// Elements of a piece; 0 for a tensor that is not cut. Blocks of both dtypes stay whole.
+// Returns the elements of a piece, whole blocks of both dtypes; 0 for a tensor that is not cut.
 std::int64_t elements_of_piece(const TensorView& view, DType dtype) {
   if (!view.pieces().empty() || !view.is_contiguous() || view.dtype() == DType::unknown || view.rank() == 0) return 0;
   const std::uint64_t large = std::max(view.size_bytes(), dtype == DType::unknown ? 0 : bytes_for(dtype, view.shape()));
@@ -25,7 +25,7 @@ std::int64_t elements_of_piece(const TensorView& view, DType dtype) {
 
 }  // namespace
 
-// The plan knows tensors by number; people know them by name.
+// Replaces the number of a tensor, its name in the plan, by its name in errors.
 template <class Call>
 void Pieces::with_names(const Call& call) const {
   try {

@@ -1,4 +1,4 @@
-// cli/pieces.hpp: the values of tensors as they are stored, in pieces that fit little memory: for hash and verify.
+// cli/pieces.hpp: loads stored values of tensors in small pieces, for hash and verify.
 #pragma once
 
 #include <cstdint>
@@ -14,26 +14,27 @@
 
 namespace heft::cli {
 
-/// A load of tensors one after the other. One that lies together in its file comes in pieces of 16 MiB, in order; others come whole.
+/// A load of tensors. A contiguous tensor is loaded in pieces of 16 MiB, in order; others are loaded whole.
 class Pieces {
  public:
-  /// Limits::repeated_bytes holds for all tensors together.
+  /// Limits::repeated_bytes applies to all tensors together.
   explicit Pieces(const Limits& limits) : plan_(limits) {}
 
-  /// Throws as LoadPlan::add(), with the tensor's name.
+  /// Adds a tensor. Throws as LoadPlan::add(), with the tensor's name.
   void add(const TensorView& view, DType dtype);
 
   [[nodiscard]] std::uint64_t bytes_written() const { return plan_.bytes_written(); }
 
-  /// A piece on its way: `name` is the tensor's, `is_last` holds for its last piece.
+  /// A loaded piece: `name` is that of the tensor, `is_last` is true for its last piece.
   struct Piece {
     std::string_view name;
-    std::size_t number = 0;  ///< Of the tensor, in the order of add().
+    std::size_t number = 0;  ///< Number of the tensor, in the order of add().
     const Tensor& values;
     bool is_last = false;
   };
-  /// Loads everything and calls `visit` for each piece; those of one tensor come in the order of its elements, others may come between
-  /// them. Throws what the load throws, with the tensor's name. Returns LoadStats::notes.
+  /// Loads all tensors and calls `visit` for each piece. Pieces of one tensor arrive in the order of its elements,
+  /// possibly interleaved with those of others. Returns LoadStats::notes. Throws the errors of the load, with the
+  /// tensor's name.
   std::vector<std::string> for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit);
 
  private:
@@ -45,7 +46,7 @@ class Pieces {
   template <class Call>
   void with_names(const Call& call) const;
 
-  LoadPlan plan_;  // entries are named by their number in places_
+  LoadPlan plan_;  // the name of an entry is its number in places_
   std::vector<Place> places_;
   std::vector<std::string> names_;
 };

@@ -11,7 +11,7 @@ namespace {
 
 bool is_plain(char c) noexcept { return (c >= ' ' && c <= '~') || c == '\n'; }
 
-// True for the start of a sequence that more bytes may make whole.
+// Returns true for the start of a sequence that more bytes can complete.
 bool may_continue(std::string_view text) noexcept {
   const auto lead = static_cast<std::uint8_t>(text[0]);
   const std::size_t wanted = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;

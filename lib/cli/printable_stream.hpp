@@ -1,4 +1,4 @@
-// cli/printable_stream.hpp: the last gate between a command and a terminal or a log.
+// cli/printable_stream.hpp: escapes the output of commands for a terminal or a log.
 #pragma once
 
 #include <ostream>
@@ -8,8 +8,9 @@
 
 namespace heft::cli {
 
-/// Passes printable text and line feeds on. Every other code point, and every byte that is no UTF-8, is written as core::escaped() writes
-/// it: whatever a command prints, nothing acts on the terminal. A command escapes names itself, because a line feed in one passes here.
+/// Writes printable text and line feeds unchanged, and other code points and bytes that are not UTF-8 as
+/// core::escaped() does, so that no output controls the terminal. Commands must escape names themselves, because line
+/// feeds in them are not escaped here.
 class PrintableBuffer final : public std::streambuf {
  public:
   /// `to` must outlive the buffer.
@@ -21,7 +22,7 @@ class PrintableBuffer final : public std::streambuf {
  protected:
   int_type overflow(int_type c) override;
   std::streamsize xsputn(const char* text, std::streamsize size) override;
-  /// Writes out a sequence that was left unfinished, too, and flushes the stream.
+  /// Writes an incomplete sequence too, and flushes the stream.
   int sync() override;
 
  private:
@@ -29,7 +30,7 @@ class PrintableBuffer final : public std::streambuf {
   void finish();
 
   std::ostream& to_;
-  std::string pending_;  // the start of a UTF-8 sequence whose end has not come yet
+  std::string pending_;  // the start of an incomplete UTF-8 sequence
 };
 
 /// A stream over a PrintableBuffer.

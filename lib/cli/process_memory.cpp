@@ -11,7 +11,7 @@
 namespace heft::cli {
 namespace {
 
-// A line of /proc/self/status: "RssAnon:     1234 kB".
+// Returns the value of a line of /proc/self/status: "RssAnon:     1234 kB".
 std::uint64_t status_bytes(std::string_view key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
@@ -31,7 +31,7 @@ PeakMemorySampler::PeakMemorySampler() {
       }
     });
   } catch (const std::system_error&) {
-    // The system gives no thread: what is in use at both ends has to do.
+    // No thread can be started: only the start and the end are sampled.
   }
 }
 
@@ -46,7 +46,7 @@ void PeakMemorySampler::sample() noexcept {
   try {
     anonymous_.store(std::max(anonymous_.load(), status_bytes("RssAnon")));
   } catch (...) {
-    // A sample that could not be taken is one sample less.
+    // A failed sample is skipped.
   }
 }
 

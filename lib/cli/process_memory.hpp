@@ -1,4 +1,4 @@
-// cli/process_memory.hpp: how much memory this process takes at most while something runs.
+// cli/process_memory.hpp: measures the peak memory of this process.
 #pragma once
 
 #include <atomic>
@@ -7,13 +7,13 @@
 
 namespace heft::cli {
 
-/// Bytes. 0 where the system does not say (no /proc).
+/// In bytes; 0 if the system does not report it (no /proc).
 struct PeakMemory {
-  std::uint64_t resident = 0;   ///< VmHWM: the kernel's own maximum over the whole life of the process.
-  std::uint64_t anonymous = 0;  ///< Largest RssAnon seen: memory that no file backs.
+  std::uint64_t resident = 0;   ///< VmHWM: the kernel's maximum since the start of the process.
+  std::uint64_t anonymous = 0;  ///< Largest sampled RssAnon: memory without a file.
 };
 
-/// Looks at the process 200 times a second on a thread of its own, from its making until stop().
+/// Samples the process 200 times a second on a separate thread, from construction until stop().
 class PeakMemorySampler {
  public:
   PeakMemorySampler();

@@ -31,7 +31,7 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// A bound of a range: absent is the default, negative counts from the end.
+// Parses a bound of a range. An empty one is `absent`; a negative one counts from the end.
 std::int64_t bound(std::string_view text, std::int64_t absent, std::int64_t size, std::string_view whole) {
   text = trimmed(text);
   if (text.empty()) return absent;

@@ -8,15 +8,16 @@
 
 namespace heft::cli {
 
-/// Lower-case hexadecimal digest, 64 characters. Throws Error{unsupported} when libcrypto has no SHA-256 (a FIPS build gone wrong).
+/// Returns the digest in lower-case hexadecimal, 64 characters. Throws Error{unsupported} if libcrypto has no SHA-256
+/// (a misconfigured FIPS build).
 std::string sha256(std::span<const std::byte> bytes);
 
-/// The same of bytes that come in parts.
+/// The same for bytes in parts.
 class Sha256 {
  public:
   Sha256();
   void add(std::span<const std::byte> bytes);
-  /// Once, after the last part.
+  /// Returns the digest. Call once, after the last part.
   [[nodiscard]] std::string digest();
 
  private:

@@ -16,7 +16,7 @@
 namespace heft::cli {
 namespace {
 
-// The first `most` values, one after the other, each as JSON writes it.
+// Writes the first `most` values as JSON.
 template <class Write>
 void each_value(const Tensor& tensor, std::uint64_t most, Write write) {
   visit_elements(tensor, [&](const auto elements) {
@@ -37,7 +37,7 @@ void print_json(const TensorView& view, const Tensor& tensor, const Statistics& 
                               notes.empty() ? "" : fmt::format(",\"notes\":{}", json_texts(notes)));
 }
 
-// Values in rows of the innermost dim, as far as a line reaches.
+// Writes values in rows of the innermost dim, cut at the width of a line.
 void print_values(const Tensor& tensor, std::uint64_t head, Terminal& terminal) {
   const std::size_t rank = tensor.shape().rank();
   const auto row = static_cast<std::size_t>(rank == 0 ? 1 : std::max<std::int64_t>(tensor.shape()[rank - 1], 1));

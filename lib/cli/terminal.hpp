@@ -1,4 +1,4 @@
-// cli/terminal.hpp: where a command writes, and what it may do there: colours and progress bars only on a terminal.
+// cli/terminal.hpp: the output streams of a command, with colours and progress bars only on a terminal.
 #pragma once
 
 #include <chrono>
@@ -9,45 +9,45 @@
 
 namespace heft::cli {
 
-/// Exit status of every command; 128 + N after signal N, as a shell reports it, when the command ended in good order.
+/// Exit status of every command; 128 + N if the command stopped after signal N, as a shell reports it.
 enum ExitStatus : int {
   ok = 0,           ///< Success: done, equal, undamaged.
   differences = 1,  ///< `diff` found differences, `verify` found damage.
   error = 2,        ///< An error, reported in one line on the error stream.
 };
 
-/// The streams of a run. Tests give it string streams; main() gives it the process's own.
+/// The streams of a run. Tests use string streams; main() uses those of the process.
 struct Terminal {
   std::ostream& out;
   std::ostream& err;
-  unsigned width = 0;         ///< Columns of `out` when it is a terminal, 0 otherwise: then lines are not cut.
-  bool colour = false;        ///< `out` may carry colours.
+  unsigned width = 0;         ///< Columns of `out` if it is a terminal; 0: lines are not cut.
+  bool colour = false;        ///< `out` shows colours.
   bool progress = false;      ///< `err` is a terminal: progress bars go there.
   std::ostream* bar = nullptr;  ///< `err` without the escaping of run(): progress bars move the cursor. Null: `err`.
 };
 
-/// The process's own streams, asked once. NO_COLOR (no-color.org) switches colours off.
+/// Returns the streams of the process. NO_COLOR (no-color.org) disables colours.
 Terminal standard_terminal();
 
-/// Number of the signal that asked the process to end, once interrupts are watched; 0: none has. The work then ends with Error{cancelled} and
-/// leaves nothing half done.
+/// Returns the number of the signal that requested the end of the process after watch_interrupts(), or 0. Commands then
+/// throw Error{cancelled} and leave no partial output.
 int interrupted() noexcept;
-/// From now on SIGINT (Ctrl-C), SIGTERM and SIGHUP set interrupted(); a second one ends the process as usual. Those that the process was started
-/// to ignore (nohup) stay ignored.
+/// Makes SIGINT (Ctrl-C), SIGTERM and SIGHUP set interrupted(); a second one ends the process as usual. Signals that
+/// are ignored at the start (nohup) stay ignored.
 void watch_interrupts() noexcept;
-/// A file that grows beyond RLIMIT_FSIZE is a failed write from now on, not a signal that kills.
+/// Ignores SIGXFSZ, so that a write beyond RLIMIT_FSIZE fails instead of ending the process.
 void ignore_file_size_signal() noexcept;
 
-/// A line on the error stream that says how far a long work is: drawn ten times a second at most, and wiped when it ends.
+/// A progress line on the error stream, drawn at most ten times a second and erased at the end.
 class ProgressBar {
  public:
-  /// `what` is a verb: "loading". Draws nothing when the terminal wants no progress.
+  /// `what` is a verb: "loading". Draws nothing if Terminal::progress is false.
   ProgressBar(Terminal& terminal, std::string_view what);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  /// Bytes done and in all. Throws Error{cancelled} after an interrupt.
+  /// Shows the bytes done and the total. Throws Error{cancelled} after an interrupt.
   void show(std::uint64_t done, std::uint64_t total);
 
  private:

@@ -27,12 +27,13 @@ constexpr std::array<Unit, 10> units = {{
     {"KIB", 1ull << 10}, {"MIB", 1ull << 20}, {"GIB", 1ull << 30}, {"TIB", 1ull << 40},
 }};
 
-// Characters, counted by UTF-8 lead bytes: names are escaped before they come here, so nothing is wider than a cell or two.
+// Returns the number of characters, by UTF-8 lead bytes. Names are escaped before, so no character is wider than two
+// cells.
 std::size_t cells(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-// The begin and the end of a name tell more than its middle.
+// Cuts the middle of a name, which is less distinctive than its start and end.
 std::string shortened(std::string_view text, std::size_t room) {
   if (cells(text) <= room || room < 5) return std::string(text);
   const std::size_t tail = (room - 2) / 2;

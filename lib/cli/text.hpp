@@ -1,4 +1,4 @@
-// cli/text.hpp: numbers and names as people and JSON read them.
+// cli/text.hpp: formats numbers and names as text and JSON.
 #pragma once
 
 #include <cstdint>
@@ -11,38 +11,38 @@
 
 namespace heft::cli {
 
-/// "0 B", "1.5 KB", "2.47 GB": powers of 1000, three digits.
+/// Returns "0 B", "1.5 KB", "2.47 GB": powers of 1000, three digits.
 std::string human_bytes(std::uint64_t bytes);
-/// "5GB", "512 MiB", "1000000" in bytes. KB, MB, GB, TB are powers of 1000; KiB, ... of 1024. Throws Error{out_of_range}.
+/// Parses "5GB", "512 MiB", "1000000". KB, MB, GB, TB are powers of 1000; KiB, ... of 1024. Throws Error{out_of_range}.
 std::uint64_t bytes_from(std::string_view text);
 
-/// `text` as a JSON string with its quotes, printable: see format::JsonEscapes::printable.
+/// Returns `text` as a JSON string with its quotes, see format::JsonEscapes::printable.
 std::string json_text(std::string_view text);
-/// ["a","b"]
+/// Returns ["a","b"].
 std::string json_texts(std::span<const std::string> texts);
-/// A JSON number; "nan", "inf" and "-inf" (as strings) for what JSON has no numbers for.
+/// Returns a JSON number; "nan", "inf" and "-inf" as strings, because JSON has no such numbers.
 std::string json_number(double value);
 std::string json_number(float value);
-/// "[1,2,3]"
+/// Returns "[1,2,3]".
 std::string json_dims(const Dims& dims);
-/// {"$bytes":"hex"}
+/// Returns {"$bytes":"hex"}.
 std::string json_bytes(std::span<const std::byte> bytes);
-/// A little-endian two's complement number of any length in decimal; quadratic in its length.
+/// Returns a little-endian two's complement number of any length in decimal. Takes quadratic time.
 std::string decimal(std::span<const std::byte> number);
-/// Lower-case hexadecimal.
+/// Returns lower-case hexadecimal.
 std::string hexadecimal(std::span<const std::byte> bytes);
 
-/// Rows in columns that line up; the first column is cut in its middle until a row fits `width` (0: never cut). Columns flagged `right`
-/// line up at their right.
+/// A column of an aligned table. Cells of the first column are cut in the middle until rows fit `width` (0: never cut).
+/// Columns flagged `right` are right-aligned.
 struct Column {
   bool right = false;
 };
-/// Lines of a table whose rows are made twice and never held: first each is measured, then the widths are fitted, then each is written.
+/// The layout of a table whose rows are not stored: measure() each row, then fit() the widths, then write each line().
 class TableLayout {
  public:
   explicit TableLayout(std::span<const Column> columns) : columns_(columns), widths_(columns.size(), 0) {}
   void measure(std::span<const std::string> row);
-  /// Shortens the first column to what `width` leaves; 0: does not.
+  /// Shortens the first column so that rows fit `width`; 0: does nothing.
   void fit(unsigned width);
   [[nodiscard]] std::string line(std::span<const std::string> row) const;
 

@@ -12,16 +12,15 @@
 namespace heft::cli {
 namespace {
 
-// Deeper levels are not indented any further, but numbered: a name of a thousand parts would be a triangle of a million
-// spaces.
+// Deeper levels are numbered instead of indented: a name of a thousand parts would need a million spaces.
 constexpr std::size_t max_indented_level = 40;
-constexpr std::size_t max_scalars = 16;  // children of a container without tensors, in text; the root shows all
+constexpr std::size_t max_scalars = 16;  // shown children of a container without tensors, except the root
 
 bool is_container(const Record& record) {
   return record.kind() == RecordKind::list || record.kind() == RecordKind::map || record.kind() == RecordKind::opaque;
 }
 
-// The output of a tree, and how much more it may hold.
+// The output of a tree and its bounds.
 class Sheet {
  public:
   Sheet(std::ostream& out, const TreeBounds& bounds) noexcept : out_(out), bounds_(bounds) {}
@@ -33,14 +32,14 @@ class Sheet {
   void count_node() noexcept { ++nodes_; }
   [[nodiscard]] bool is_full() const noexcept { return nodes_ >= bounds_.nodes || bytes_ >= bounds_.bytes; }
 
-  // True when the bounds, and not the user, end the tree at that level.
+  // Returns true if the bounds, not the user's option, end the tree at that level.
   [[nodiscard]] bool is_last_level(std::size_t level) const noexcept { return level == bounds_.levels; }
-  // Children of one container that are not written.
+  // Counts children of one container that are not written.
   void leave_out(std::size_t children) noexcept {
     left_out_ += children;
     ++containers_;
   }
-  // What was left out; empty when nothing was.
+  // Returns notes about children that were left out.
   [[nodiscard]] std::vector<std::string> notes() const {
     if (containers_ == 0) return {};
     return {fmt::format(
@@ -57,14 +56,14 @@ class Sheet {
   std::uint64_t containers_ = 0;
 };
 
-// A walk in order, without recursion: nesting in a file can be as deep as its limit allows.
+// A frame of the walk, which does not recurse because a file can be nested deeply.
 struct Frame {
   Record record;
   std::size_t next = 0;
   std::size_t shown = 0;  // children to visit
 };
 
-// Python's integers have no bounds, nor have JSON's. Past this many bytes one is shown as bytes: its digits would take long.
+// Integers of more bytes are shown as bytes, because converting them to decimal takes quadratic time.
 constexpr std::uint64_t max_decimal_bytes = 1024;
 
 std::string json_integer(const Record& record) {
@@ -100,14 +99,14 @@ std::string json_scalar(const Record& record) {
   }
 }
 
-// An opaque record's children are its arguments and state; its own name goes first.
+// Returns the start of a container. An opaque record has its name first, then its arguments and state as children.
 std::string json_opening(const Record& record) {
   if (record.kind() == RecordKind::list) return "[";
   if (record.kind() == RecordKind::map) return "{";
   return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.count() > 0 ? "," : "");
 }
 
-// Ends a container in front of its next child: what follows is counted and its place marked.
+// Ends a container before its next child, counts the remaining children and marks their place.
 void cut_json(Frame& frame, Sheet& sheet) {
   const std::size_t more = frame.shown - frame.next;
   const std::string_view comma = frame.next == 0 ? "" : ",";

@@ -24,7 +24,7 @@ double real_of(T value) {
 template <class T>
 inline constexpr bool is_complex = std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
 
-// Sums in blocks: a running double over 10^9 values would lose the small ones.
+// Sums in blocks, because one running double over 10^9 values would lose small ones.
 class Accumulator {
  public:
   void add(double value) {
@@ -77,7 +77,7 @@ void widen_into(Difference& difference, T a, T b) {
   }
   if constexpr (std::is_integral_v<T>) {
     if (a == b) return;
-    apart = std::max(apart, 1.0);  // 64-bit integers that double cannot tell apart
+    apart = std::max(apart, 1.0);  // different 64-bit integers that are equal as double
   }
   if (std::isnan(apart)) apart = std::numeric_limits<double>::infinity();
   difference.absolute = std::max(difference.absolute, apart);
@@ -90,7 +90,7 @@ void widen_into(Difference& difference, T a, T b) {
 
 namespace {
 
-// PyTorch's quantized integers, without what they stand for.
+// Returns the dtype of the integers of PyTorch's quantized dtypes.
 DType integers_of(DType dtype) noexcept {
   switch (dtype) {
     case DType::qi8: return DType::i8;

@@ -1,4 +1,4 @@
-// cli/values.hpp: elements as numbers, and what can be said of many of them.
+// cli/values.hpp: reads elements as numbers, and computes statistics of them.
 #pragma once
 
 #include <complex>
@@ -12,15 +12,16 @@
 
 namespace heft::cli {
 
-/// The dtype in which the elements of `dtype` can be looked at: itself for what C++ has numbers for, f32 for small floats and ggml blocks,
-/// c64 for c32; nothing for raw and quantized types, which have only bytes.
+/// Returns the dtype in which elements of `dtype` can be read: itself for C++ number types, f32 for small floats and
+/// ggml blocks, c64 for c32; nothing for raw and quantized types, which have only bytes.
 std::optional<DType> readable_as(DType dtype) noexcept;
 
-/// The tensor of the view in memory, in readable_as() of its dtype; quantized types as their integers. Throws
-/// Error{unsupported} where that is nothing.
+/// Loads the view in readable_as() of its dtype, quantized types as their integers. Throws Error{unsupported} if there
+/// is no such dtype.
 Tensor readable(const TensorView& view, const MaterializeOptions& options = {});
 
-/// Counts and extremes. `min`, `max` and `mean` are over the finite values; nothing when there is none, or for complex numbers.
+/// Counts and extremes. `min`, `max` and `mean` are those of finite values; nothing if there are none, and for complex
+/// numbers.
 struct Statistics {
   std::uint64_t count = 0;
   std::uint64_t nan = 0;
@@ -31,8 +32,8 @@ struct Statistics {
 };
 Statistics statistics_of(const Tensor& tensor);
 
-/// Largest differences of two tensors of one shape: |a - b|, and |a - b| / max(|a|, |b|). Two NaN are equal; a NaN beside a number
-/// differs by infinity.
+/// The largest differences of two tensors of one shape: |a - b|, and |a - b| / max(|a|, |b|). Two NaN are equal; the
+/// difference of NaN and a number is infinity.
 struct Difference {
   double absolute = 0;
   double relative = 0;
@@ -40,7 +41,7 @@ struct Difference {
 };
 Difference difference_of(const Tensor& a, const Tensor& b);
 
-/// Calls `visit` with the tensor's elements as a typed span; the tensor came from readable(). False for other dtypes.
+/// Calls `visit` with the elements of a tensor from readable() as a typed span. Returns false for other dtypes.
 template <class Visit>
 bool visit_elements(const Tensor& tensor, Visit&& visit) {
   switch (tensor.dtype()) {
@@ -63,7 +64,7 @@ bool visit_elements(const Tensor& tensor, Visit&& visit) {
   }
 }
 
-/// One element as JSON: a number, true or false, [real, imaginary], or the string that json_number gives.
+/// Returns an element as JSON: a number, true or false, [real, imaginary], or a string of json_number().
 std::string json_value(boolean value);
 std::string json_value(f16 value);
 std::string json_value(bf16 value);

@@ -21,8 +21,8 @@ namespace {
 
 struct Findings {
   std::uint64_t tensors = 0;
-  std::uint64_t checksums = 0;   // records whose checksum says otherwise
-  std::uint64_t unread = 0;      // tensors of dtypes without values
+  std::uint64_t checksums = 0;   // records with a wrong checksum
+  std::uint64_t unread = 0;      // tensors of dtypes without readable values
   std::uint64_t non_finite = 0;  // tensors with NaN or infinity
   std::uint64_t nan = 0;
   std::uint64_t inf = 0;
@@ -33,7 +33,7 @@ bool can_be_non_finite(DType dtype) noexcept {
   return category == DTypeCategory::real || category == DTypeCategory::complex || category == DTypeCategory::block;
 }
 
-// Damage is what makes the file worth fetching again; the rest of the codes are troubles of this run.
+// Returns true for errors of the file, which another download can fix; other errors are those of this run.
 bool is_damage(ErrorCode code) noexcept {
   return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk || code == ErrorCode::unrecognized;
 }
@@ -45,7 +45,8 @@ void report(std::string_view tensor, const Statistics& statistics, const VerifyC
     terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor), statistics.nan, statistics.inf, statistics.count);
 }
 
-// Every payload byte is read once, also where it has no values to judge: an unreadable sector is damage too.
+// Adds all tensors. Every payload byte is read once, also without values to check, because an unreadable sector is
+// damage.
 Pieces pieces_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
   Pieces pieces(limits);
   for (const TensorView& view : checkpoint.tensors()) {
@@ -77,7 +78,7 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   ProgressBar bar(terminal, "verifying");
   std::uint64_t done = 0;
   const std::uint64_t total = pieces.bytes_written();
-  std::map<std::size_t, Statistics> begun;  // of tensors of which a piece was there, by number
+  std::map<std::size_t, Statistics> begun;  // of tensors with some pieces read, by number
   const std::vector<std::string> notes = pieces.for_each({.path = path_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
     bar.show(done += piece.values.size_bytes(), total);
     if (!can_be_non_finite(piece.values.dtype())) return;

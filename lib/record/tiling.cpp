@@ -71,7 +71,7 @@ std::vector<std::size_t> cut_dims(const Shape& shape, std::span<const Piece> pie
 bool tile_exactly(const Shape& shape, std::span<const Piece> pieces) {
   if (shape.element_count() == 0) return pieces.empty();
   std::vector<std::size_t> dims = cut_dims(shape, pieces);
-  // Each cut dim doubles the corners. Tensors that are cut along more than a few do not exist.
+  // Each cut dim doubles the corners. Real tensors are cut along few dims.
   constexpr std::uint64_t max_corners = 1u << 28;
   core::require_format_bound(dims.size(), 16, "the number of dims along which a tensor is cut");
   core::require_format_bound((pieces.size() + 1) << dims.size(), max_corners, "the number of corners of all parts");
