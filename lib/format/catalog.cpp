@@ -39,6 +39,12 @@ void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, 
   dims.insert(dims.end(), strides.begin(), strides.end());
 }
 
+void Catalog::set_unknown_dtype(TensorEntry& entry, std::string_view type_name) {
+  entry.dtype = DType::unknown;
+  entry.type_name = next_index(type_names.size(), "the number of names of dtypes");
+  type_names.push_back(type_name);
+}
+
 std::span<const std::int64_t> Catalog::sizes(const TensorEntry& entry) const noexcept {
   return std::span(dims).subspan(entry.dims, entry.rank);
 }

@@ -210,6 +210,8 @@ struct Catalog {
 
   /// Appends sizes (and strides) to `dims` and sets the entry's dims, rank and `strided` flag.
   void set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides = {});
+  /// Sets the entry's dtype to unknown, with the file's name of it, which must live as long as the Catalog.
+  void set_unknown_dtype(TensorEntry& entry, std::string_view type_name);
   [[nodiscard]] std::span<const std::int64_t> sizes(const TensorEntry& entry) const noexcept;
   [[nodiscard]] std::span<const std::int64_t> strides(const TensorEntry& entry) const noexcept;  ///< Empty when packed.
 

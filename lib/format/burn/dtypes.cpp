@@ -1,5 +1,7 @@
 #include "format/burn/dtypes.hpp"
 
+#include <string>
+
 #include <fmt/format.h>
 
 namespace heft::format {
@@ -30,9 +32,8 @@ void set_burn_dtype(Catalog& catalog, TensorEntry& entry, std::string_view name,
     entry.dtype = row.dtype;
     return;
   }
-  entry.type_name = static_cast<std::uint32_t>(catalog.type_names.size());
-  catalog.type_names.push_back(
-      catalog.arena.store(parameter.empty() ? std::string(name) : fmt::format("{}({})", name, parameter)));
+  const std::string type = parameter.empty() ? std::string(name) : fmt::format("{}({})", name, parameter);
+  catalog.set_unknown_dtype(entry, catalog.arena.store(type));
 }
 
 }  // namespace heft::format

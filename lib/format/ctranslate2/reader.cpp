@@ -149,8 +149,7 @@ std::uint64_t Reader::read_type(TensorEntry& variable) {
   if (type < std::size(types)) {
     variable.dtype = types[type];
   } else {
-    variable.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
-    catalog_.type_names.push_back(catalog_.arena.store(fmt::format("ctranslate2 type {}", type)));
+    catalog_.set_unknown_dtype(variable, catalog_.arena.store(fmt::format("ctranslate2 type {}", type)));
   }
   return count;
 }

@@ -99,8 +99,7 @@ void FlaxTree::set_dtype(TensorEntry& tensor, const PackItem& name) {
     tensor.dtype = *dtype;
     return;
   }
-  tensor.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
-  catalog_.type_names.push_back(keep(text));
+  catalog_.set_unknown_dtype(tensor, keep(text));
 }
 
 // Requires that the contents of an extension end where it ends.

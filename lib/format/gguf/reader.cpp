@@ -144,8 +144,7 @@ void TensorReader::read_type(TensorEntry& entry) {
     }
     return;
   }
-  entry.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
-  catalog_.type_names.push_back(type ? type->name : catalog_.arena.store(fmt::format("ggml type {}", id)));
+  catalog_.set_unknown_dtype(entry, type ? type->name : catalog_.arena.store(fmt::format("ggml type {}", id)));
 }
 
 std::uint64_t TensorReader::packed_bytes(const TensorEntry& entry) const {

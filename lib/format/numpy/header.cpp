@@ -397,10 +397,7 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
   catalog.set_dims(entry, header.shape,
                    by_columns && !is_raw ? fortran_strides(header.shape) : std::vector<std::int64_t>());
   if (header.type.big_endian && info(entry.dtype).swap_bytes > 1) entry.flags |= swapped;
-  if (entry.dtype == DType::unknown) {
-    entry.type_name = static_cast<std::uint32_t>(catalog.type_names.size());
-    catalog.type_names.push_back(catalog.arena.store(header.type.text));
-  }
+  if (is_raw) catalog.set_unknown_dtype(entry, catalog.arena.store(header.type.text));
   return entry;
 }
 

@@ -224,9 +224,7 @@ void DcpIndex::set_dtype(TensorEntry& whole, std::uint32_t properties) {
   const KnownGlobal known = known_global(pickle_->global((*pickle_)[value]));
   if (known.kind != GlobalKind::dtype) fail(ErrorCode::corrupt, "expected a dtype of PyTorch");
   whole.dtype = known.dtype;
-  if (known.dtype != DType::unknown) return;
-  whole.type_name = static_cast<std::uint32_t>(catalog_.type_names.size());
-  catalog_.type_names.push_back(known.dtype_name);
+  if (known.dtype == DType::unknown) catalog_.set_unknown_dtype(whole, known.dtype_name);
 }
 
 void DcpIndex::read_tensor(std::uint32_t owner, std::uint32_t object, std::uint32_t chunks) {

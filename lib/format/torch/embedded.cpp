@@ -85,10 +85,7 @@ TensorEntry read_embedded_tensor(const TorchEmbedded& source, std::string_view n
     throw Error(ErrorCode::unsupported, "expected a stored chunk, found a deflated one",
                 {.tensor = std::string(name), .offset = source.begin});
   entry.name = name;
-  if (entry.type_name != none) {
-    into.type_names.push_back(into.arena.store(part.type_names[entry.type_name]));
-    entry.type_name = static_cast<std::uint32_t>(into.type_names.size() - 1);
-  }
+  if (entry.type_name != none) into.set_unknown_dtype(entry, into.arena.store(part.type_names[entry.type_name]));
   entry.flags = static_cast<std::uint8_t>(entry.flags & ~TensorFlag::strided);
   into.set_dims(entry, part.sizes(part.tensors.front()), part.strides(part.tensors.front()));
   into.checksums.insert(into.checksums.end(), part.checksums.begin(), part.checksums.end());
