@@ -66,6 +66,16 @@ std::uint32_t Catalog::child(const Node& container, std::uint64_t position) cons
   return children[container.first + position];
 }
 
+const Node* Catalog::find_key(std::uint32_t map, std::string_view key) const noexcept {
+  if (map == none || nodes[map].kind != NodeKind::map) return nullptr;
+  for (std::uint64_t pair = 0; pair < nodes[map].count; ++pair) {
+    const std::uint64_t at = nodes[map].first + 2 * pair;
+    const Node& name = nodes[children[at]];
+    if (name.kind == NodeKind::text && std::string_view(name.text, name.count) == key) return &nodes[children[at + 1]];
+  }
+  return nullptr;
+}
+
 Node Catalog::add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count) {
   const std::uint32_t first = packed.empty() ? first_packed : packed.back().first + packed.back().count;
   core::require_format_bound(count, none - first, "the number of elements of packed lists");

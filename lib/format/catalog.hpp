@@ -219,6 +219,9 @@ struct Catalog {
   [[nodiscard]] Node node(std::uint32_t number) const noexcept;
   /// Returns the number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
   [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
+  /// Returns the value of the first pair of map node `map` whose key is the text `key`; null if there is none, or if `map`
+  /// is `none` or not a map. Takes linear time.
+  [[nodiscard]] const Node* find_key(std::uint32_t map, std::string_view key) const noexcept;
   [[nodiscard]] bool is_packed(std::uint32_t number) const noexcept {
     return !packed.empty() && number >= first_packed;
   }

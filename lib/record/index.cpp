@@ -214,14 +214,8 @@ std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
 
 // Returns metadata.total_size, which can be an integer, a real or text.
 std::optional<std::uint64_t> declared_size(const format::Catalog& catalog) noexcept {
-  if (catalog.metadata == format::none) return {};
-  const format::Node& map = catalog.nodes[catalog.metadata];
-  for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
-    const format::Node& key = catalog.nodes[catalog.children[map.first + 2 * pair]];
-    if (key.kind == format::NodeKind::text && std::string_view(key.text, key.count) == "total_size")
-      return number_of(catalog.nodes[catalog.children[map.first + 2 * pair + 1]]);
-  }
-  return {};
+  const format::Node* const value = catalog.find_key(catalog.metadata, "total_size");
+  return value == nullptr ? std::nullopt : number_of(*value);
 }
 
 // Returns the bytes of all tensors. Tensors that share a storage are neighbours in file order and count once.

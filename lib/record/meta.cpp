@@ -44,15 +44,10 @@ struct Params {
 
 // Returns a positive integer of params.json, or `unknown`.
 std::int64_t number(const format::Catalog& catalog, std::string_view wanted) noexcept {
-  const format::Node& map = catalog.nodes[catalog.metadata];
-  for (std::uint32_t pair = 0; pair < map.count; ++pair) {
-    const format::Node& key = catalog.nodes[catalog.children[map.first + 2 * pair]];
-    if (std::string_view(key.text, key.count) != wanted) continue;
-    const format::Node& value = catalog.nodes[catalog.children[map.first + 2 * pair + 1]];
-    // Dims of matrices are far below 2^31, which keeps products within 64 bits.
-    if (value.kind == format::NodeKind::integer && value.count == 0 && value.integer > 0 && value.integer <= INT32_MAX) return value.integer;
-  }
-  return unknown;
+  const format::Node* const value = catalog.find_key(catalog.metadata, wanted);
+  if (value == nullptr || value->kind != format::NodeKind::integer || value->count != 0) return unknown;
+  // Dims of matrices are far below 2^31, which keeps products within 64 bits.
+  return value->integer > 0 && value->integer <= INT32_MAX ? value->integer : unknown;
 }
 
 Params read_params(const format::Catalog& catalog) {

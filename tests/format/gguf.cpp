@@ -35,7 +35,7 @@ const TensorEntry& tensor_of(const Catalog& catalog, std::string_view name) {
 }
 
 const Node& value_of(const Catalog& catalog, std::string_view key) {
-  const Node* node = gguf::find_value(catalog, key);
+  const Node* node = catalog.find_key(catalog.metadata, key);
   if (node == nullptr) throw std::out_of_range(std::string(key));
   return *node;
 }
@@ -182,7 +182,7 @@ TEST_CASE("gguf: names that end in NULs lose them, as files of 2023 need") {
   file.text(std::string("key\0\0", 5), "v").tensor(std::string("a\0", 2), {1}, f32, "aaaa");
   const Catalog catalog = read_bytes(gguf_format, file.build());
   CHECK(catalog.tensors[0].name == "a");
-  CHECK(gguf::find_value(catalog, "key") != nullptr);
+  CHECK(catalog.find_key(catalog.metadata, "key") != nullptr);
 }
 
 TEST_CASE("gguf: a tensor of rank 0 is one element, a file without tensors needs no data") {

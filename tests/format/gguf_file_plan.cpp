@@ -106,7 +106,7 @@ TEST_CASE("gguf file plan: metadata and no tensor is a file, as vocabularies are
   const FilePlan file = gguf_file_plan({}, std::vector<GgufPair>{text("general.architecture", "llama")});
   const format::Catalog catalog = test::read(format::gguf_format, file);
   CHECK(catalog.tensors.empty());
-  const format::Node* value = format::gguf::find_value(catalog, "general.architecture");
+  const format::Node* value = catalog.find_key(catalog.metadata, "general.architecture");
   REQUIRE(value != nullptr);
   CHECK(std::string_view(value->text, value->count) == "llama");
 }

@@ -385,14 +385,4 @@ void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits
   MetadataReader(reader, limits, catalog).read(pairs);
 }
 
-const Node* find_value(const Catalog& catalog, std::string_view key) noexcept {
-  if (catalog.metadata == none) return nullptr;
-  const Node& map = catalog.nodes[catalog.metadata];
-  for (std::uint64_t i = 0; i < map.count; ++i) {
-    const Node& name = catalog.nodes[catalog.children[map.first + 2 * i]];
-    if (std::string_view(name.text, name.count) == key) return &catalog.nodes[catalog.children[map.first + 2 * i + 1]];
-  }
-  return nullptr;
-}
-
 }  // namespace heft::format::gguf

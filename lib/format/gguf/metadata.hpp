@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
 #include "format/catalog.hpp"
 #include "format/gguf/byte_reader.hpp"
@@ -16,8 +15,5 @@ enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean,
 /// Reads `pairs` key-value pairs into Catalog::metadata. Texts and array elements stay in the cursor's chunks, which
 /// the caller must keep with the catalog.
 void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits, Catalog& catalog);
-
-/// Returns the value of `key` in Catalog::metadata, or null.
-const Node* find_value(const Catalog& catalog, std::string_view key) noexcept;
 
 }  // namespace heft::format::gguf

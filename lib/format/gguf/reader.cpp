@@ -57,7 +57,7 @@ Dialect read_dialect(core::Cursor& cursor) {
 }
 
 std::uint64_t read_alignment(const Catalog& catalog) {
-  const Node* value = find_value(catalog, "general.alignment");
+  const Node* value = catalog.find_key(catalog.metadata, "general.alignment");
   if (value == nullptr) return default_alignment;
   const auto alignment = static_cast<std::uint64_t>(value->integer);
   if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
@@ -199,7 +199,7 @@ void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_siz
 // ---- splits ----
 
 std::optional<std::uint64_t> find_count(const Catalog& catalog, std::string_view key) {
-  const Node* value = find_value(catalog, key);
+  const Node* value = catalog.find_key(catalog.metadata, key);
   if (value == nullptr) return std::nullopt;
   if (value->kind != NodeKind::integer || value->integer < 0)
     throw Error(ErrorCode::corrupt, fmt::format("{} is expected to be an integer of at least 0", key));
