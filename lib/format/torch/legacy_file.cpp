@@ -79,13 +79,7 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
   if (end != input.size_bytes())
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the last storage", input.size_bytes() - end),
                 {.offset = end});
-  check_tensors(objects, options.limits);
-  Catalog catalog(input.budget());
-  catalog.format = torch_legacy_format.name;
-  catalog.detail = "PyTorch stream, before 1.6";
-  add_objects(catalog, std::move(objects), options, {});
-  finish(catalog);
-  return catalog;
+  return catalog_of(input, torch_legacy_format.name, "PyTorch stream, before 1.6", std::move(objects), options);
 }
 
 /// Reads a file of one pickle: NumPy arrays are tensors, other values are records.
@@ -95,13 +89,7 @@ Catalog read_bare(const core::Input& input, const ReadOptions& options) {
   if (cursor.remaining() != 0)
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the pickle's STOP", cursor.remaining()),
                 {.offset = cursor.offset()});
-  check_tensors(objects, options.limits);
-  Catalog catalog(input.budget());
-  catalog.format = pickle_format.name;
-  catalog.detail = "bare pickle";
-  add_objects(catalog, std::move(objects), options, {});
-  finish(catalog);
-  return catalog;
+  return catalog_of(input, pickle_format.name, "bare pickle", std::move(objects), options);
 }
 
 }  // namespace

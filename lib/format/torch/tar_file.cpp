@@ -216,13 +216,7 @@ Catalog TorchTar::read() {
     storage.size = found->second.size;
     storage.placed = true;
   }
-  check_tensors(objects, options_.limits);
-  Catalog catalog(input_.budget());
-  catalog.format = torch_tar_format.name;
-  catalog.detail = "PyTorch tar, before 0.1.10";
-  add_objects(catalog, std::move(objects), options_, {});
-  finish(catalog);
-  return catalog;
+  return catalog_of(input_, torch_tar_format.name, "PyTorch tar, before 0.1.10", std::move(objects), options_);
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) { return TorchTar(input, options).read(); }

@@ -428,4 +428,15 @@ void finish(Catalog& catalog) {
   sort_in_order(catalog);
 }
 
+Catalog catalog_of(const core::Input& input, std::string_view format, std::string_view detail, TorchObjects&& objects,
+                   const ReadOptions& options) {
+  check_tensors(objects, options.limits);
+  Catalog catalog(input.budget());
+  catalog.format = format;
+  catalog.detail = detail;
+  add_objects(catalog, std::move(objects), options, {});
+  finish(catalog);
+  return catalog;
+}
+
 }  // namespace heft::format

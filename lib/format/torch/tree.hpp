@@ -33,6 +33,11 @@ struct TorchPlace {
 /// record_depth, record_visits and name_bytes, before anything of that size is allocated.
 void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& options, const TorchPlace& place);
 
+/// Returns the catalog of a file of `format` that consists of `objects` only. Throws the errors of check_tensors(),
+/// add_objects() and finish().
+Catalog catalog_of(const core::Input& input, std::string_view format, std::string_view detail, TorchObjects&& objects,
+                   const ReadOptions& options);
+
 /// Last step of every PyTorch format: sorts the Catalog. Throws Error{ambiguous} if two entries have the same name.
 void finish(Catalog& catalog);
 
