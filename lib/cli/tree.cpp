@@ -8,6 +8,7 @@
 #include "cli/text.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
+#include "record/leaf_walk.hpp"
 
 namespace heft::cli {
 namespace {
@@ -16,9 +17,7 @@ namespace {
 constexpr std::size_t max_indented_level = 40;
 constexpr std::size_t max_scalars = 16;  // shown children of a container without tensors, except the root
 
-bool is_container(const Record& record) {
-  return record.kind() == RecordKind::list || record.kind() == RecordKind::map || record.kind() == RecordKind::opaque;
-}
+using record::is_container;
 
 // The output of a tree and its bounds.
 class Sheet {
