@@ -6,8 +6,7 @@
 // legal, and destruction does not recurse.
 //
 // Protocols 0 to 5. Refused: EXT1/2/4 and out-of-band buffers, which refer to things outside the file, and PERSID,
-// which
-// no writer uses.
+// which no writer uses.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
 // format/torch/objects.hpp: interpretation of the calls in a PyTorch pickle as dicts, sizes, dtypes, storages and
-// tensors.
-// Nothing is called.
+// tensors. Nothing is called.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,5 @@
 // format/torch/tree.hpp: conversion of the objects of a PyTorch pickle to names: every path to a tensor is an entry of
-// the
-// Catalog.
+// the Catalog.
 #pragma once
 
 #include <cstdint>
