@@ -32,32 +32,19 @@
 #include "format/formats.hpp"
 #include "format/json/reader.hpp"
 #include "format/name_table.hpp"
+#include "format/safetensors/layout.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
 namespace {
 
-constexpr std::uint64_t length_bytes = 8;
 constexpr std::uint64_t min_header_bytes = 2;  // "{}"
 constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model; for reserving tables
-constexpr std::uint64_t reference_header_bytes = 100'000'000;  // MAX_HEADER_SIZE, also the default in Limits
 
-struct TypeRow {
-  std::string_view name;
-  DType dtype;
-};
-
-// All dtypes of the format, F8_E4M3 is PyTorch's float8_e4m3fn.
-constexpr TypeRow types[] = {
-    {"BF16", DType::bf16},       {"F32", DType::f32},         {"F8_E4M3", DType::f8_e4m3},
-    {"F16", DType::f16},         {"I64", DType::i64},         {"U8", DType::u8},
-    {"I8", DType::i8},           {"I32", DType::i32},         {"U32", DType::u32},
-    {"BOOL", DType::boolean},    {"F4", DType::f4_e2m1},      {"F8_E8M0", DType::f8_e8m0},
-    {"F8_E5M2", DType::f8_e5m2}, {"F64", DType::f64},         {"I16", DType::i16},
-    {"U16", DType::u16},         {"U64", DType::u64},         {"C64", DType::c64},
-    {"F6_E2M3", DType::f6_e2m3}, {"F6_E3M2", DType::f6_e3m2}, {"F8_E4M3FNUZ", DType::f8_e4m3fnuz},
-    {"F8_E5M2FNUZ", DType::f8_e5m2fnuz},
-};
+using safetensors::length_bytes;
+using safetensors::reference_header_bytes;
+using safetensors::TypeRow;
+using safetensors::types;
 
 // Returns the header's length. Checks 1 to 3.
 std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
@@ -114,7 +101,7 @@ class HeaderReader {
   TensorEntry entry_;  // the current tensor
   Extent extent_;
   unsigned parts_ = 0;
-  const TypeRow* type_ = types;  // the row of the previous tensor
+  const TypeRow* type_ = types.data();  // the row of the previous tensor
 };
 
 HeaderReader::HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
@@ -194,8 +181,8 @@ void HeaderReader::dtype(json::Value& value) {
   const std::string_view name = value.text("dtype");
   // Neighbours mostly share a dtype.
   if (name != type_->name) type_ = std::ranges::find(types, name, &TypeRow::name);
-  if (type_ == std::end(types))
-    document_.fail(ErrorCode::unsupported, fmt::format("expected one of the format's {} dtypes, found '{}'", std::size(types), core::escaped(name)), value.at());
+  if (type_ == types.end())
+    document_.fail(ErrorCode::unsupported, fmt::format("expected one of the format's {} dtypes, found '{}'", types.size(), core::escaped(name)), value.at());
   entry_.dtype = type_->dtype;
 }
 
