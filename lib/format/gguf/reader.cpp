@@ -23,6 +23,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
+#include "format/gguf/layout.hpp"
 #include "format/gguf/metadata.hpp"
 #include "format/gguf/tensor_types.hpp"
 #include "format/gguf/byte_reader.hpp"
@@ -34,12 +35,6 @@
 namespace heft::format {
 namespace gguf {
 namespace {
-
-constexpr std::string_view magic = "GGUF";
-constexpr std::uint32_t newest_version = 3;
-constexpr std::uint32_t max_rank = 4;
-constexpr std::uint64_t default_alignment = 32;
-constexpr std::size_t ggml_name_bytes = 63;  // GGML_MAX_NAME without the NUL
 
 // ---- the head ----
 
@@ -57,7 +52,7 @@ Dialect read_dialect(core::Cursor& cursor) {
 }
 
 std::uint64_t read_alignment(const Catalog& catalog) {
-  const Node* value = catalog.find_key(catalog.metadata, "general.alignment");
+  const Node* value = catalog.find_key(catalog.metadata, alignment_key);
   if (value == nullptr) return default_alignment;
   const auto alignment = static_cast<std::uint64_t>(value->integer);
   if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
@@ -106,7 +101,7 @@ TensorEntry TensorReader::read_description() {
   const std::uint64_t at = reader_.offset();
   entry.name = reader_.name("a tensor's name");
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
-  if (entry.name.size() > ggml_name_bytes) ++long_names_;
+  if (entry.name.size() > max_ggml_name_bytes) ++long_names_;
   read_dims(entry);
   read_type(entry);
   entry.begin = reader_.number<std::uint64_t>("a tensor's offset");
@@ -193,7 +188,7 @@ void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_siz
   if (end != 0 && file_size > core::align_up(end, alignment))
     catalog_.notes.push_back(fmt::format("{} bytes after the last tensor", file_size - end));
   if (long_names_ > 0)
-    catalog_.notes.push_back(fmt::format("{} names of tensors are longer than the {} bytes that ggml reads", long_names_, ggml_name_bytes));
+    catalog_.notes.push_back(fmt::format("{} names of tensors are longer than the {} bytes that ggml reads", long_names_, max_ggml_name_bytes));
 }
 
 // ---- splits ----

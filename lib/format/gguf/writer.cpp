@@ -13,6 +13,7 @@
 #include "core/endian.hpp"
 #include "core/text.hpp"
 #include "format/file_plan.hpp"
+#include "format/gguf/layout.hpp"
 #include "format/gguf/tensor_types.hpp"
 #include "format/gguf/byte_reader.hpp"
 #include "format/range_checks.hpp"
@@ -24,25 +25,20 @@ namespace {
 
 using core::append_le;
 using gguf::append_string;
+using gguf::max_rank;
 
-constexpr std::string_view magic = "GGUF";
-constexpr std::string_view alignment_key = "general.alignment";
-constexpr std::uint32_t version = 3;
-constexpr std::uint64_t default_alignment = 32;
-constexpr std::size_t max_rank = 4;         // GGML_MAX_DIMS
-constexpr std::size_t max_name_bytes = 63;  // GGML_MAX_NAME without the NUL
 constexpr std::size_t max_key_bytes = 65535;
 
 std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
   for (const GgufPair& pair : metadata) {
-    if (pair.key != alignment_key) continue;
+    if (pair.key != gguf::alignment_key) continue;
     if (pair.type == gguf::ValueType::u32)
       if (const auto value = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(pair.value.data()));
           std::has_single_bit(value))
         return value;
     throw Error(ErrorCode::unsupported, "general.alignment is expected to be a u32 and a power of two");
   }
-  return default_alignment;
+  return gguf::default_alignment;
 }
 
 // ---- checks ----
@@ -53,9 +49,9 @@ void require_representable(const TensorSpec& tensor) {
   };
   if (!gguf::type_id(tensor.dtype))
     refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
-  if (tensor.name.size() > max_name_bytes)
+  if (tensor.name.size() > gguf::max_ggml_name_bytes)
     refuse(fmt::format("expected a name of at most {} bytes, which ggml reads, found {}; rename the tensor",
-                       max_name_bytes, tensor.name.size()));
+                       gguf::max_ggml_name_bytes, tensor.name.size()));
   if (!core::is_utf8(tensor.name) || tensor.name.find('\0') != tensor.name.npos)
     refuse("expected a name in UTF-8 without NULs, as GGUF demands; rename the tensor");
   if (tensor.shape.rank() > max_rank)
@@ -117,8 +113,8 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   core::require_limit(tensors.size(), Limits{}.tensors, "the number of tensors", "tensors");
   const std::uint64_t alignment = alignment_of(metadata);
 
-  std::string head(magic);
-  append_le(head, version);
+  std::string head(gguf::magic);
+  append_le(head, gguf::newest_version);
   append_le(head, static_cast<std::uint64_t>(tensors.size()));
   append_le(head, static_cast<std::uint64_t>(metadata.size()));
   for (const GgufPair& pair : metadata) append_pair(head, pair);
