@@ -4,7 +4,10 @@
 #include <array>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/checked.hpp"
+#include "format/archive/inflate.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -86,6 +89,17 @@ Node Catalog::add_packed(std::shared_ptr<const PackedElements> elements, std::ui
   // An empty list has no node of its own.
   if (count > 0) packed.push_back({first, list.count, std::move(elements)});
   return list;
+}
+
+std::uint32_t Catalog::add_deflated(Member member, std::uint64_t at) {
+  if (member.full_size / deflate_max_ratio > member.size)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(member.name), member.size,
+                            member.full_size),
+                {.offset = at});
+  const std::uint32_t index = next_index(members.size(), "the number of members");
+  members.push_back(std::move(member));
+  return index;
 }
 
 std::uint32_t Catalog::add_node(Node node) {

@@ -226,6 +226,9 @@ struct Catalog {
     return !packed.empty() && number >= first_packed;
   }
 
+  /// Adds a deflated member, whose memory of the name must live as long as the Catalog, and returns its index. Throws
+  /// Error{corrupt} with `at` if the declared size is over the maximum ratio of deflate.
+  std::uint32_t add_deflated(Member member, std::uint64_t at);
   std::uint32_t add_node(Node node);
   /// Registers `elements` as packed and returns a list node over them. The node itself is not added to `nodes`.
   [[nodiscard]] Node add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count);

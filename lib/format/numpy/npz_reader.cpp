@@ -150,10 +150,12 @@ Bytes Reader::first_bytes(const ZipEntry& entry) const {
 }
 
 std::uint32_t Reader::add_member(const ZipEntry& entry) {
-  if (entry.full_size / deflate_max_ratio > entry.size)
-    throw Error(ErrorCode::corrupt, fmt::format("{} bytes cannot inflate to {}", entry.size, entry.full_size), {.offset = entry.data});
-  catalog_.members.push_back({.begin = entry.data, .size = entry.size, .full_size = entry.full_size, .crc32 = entry.crc32, .name = entry.name});
-  return static_cast<std::uint32_t>(catalog_.members.size() - 1);
+  const Member member{.begin = entry.data,
+                      .size = entry.size,
+                      .full_size = entry.full_size,
+                      .crc32 = entry.crc32,
+                      .name = entry.name};
+  return catalog_.add_deflated(member, entry.data);
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options).read(); }

@@ -180,14 +180,12 @@ bool TorchZip::read_byte_order() {
 }
 
 std::uint32_t TorchZip::add_member(const ZipEntry& entry) {
-  if (entry.full_size / deflate_max_ratio > entry.size)
-    throw Error(ErrorCode::corrupt,
-                fmt::format("zip record '{}': {} bytes cannot inflate to {}", core::escaped(entry.name), entry.size,
-                            entry.full_size),
-                {.offset = entry.header});
-  catalog_.members.push_back(
-      {place_.begin + entry.data, entry.size, entry.full_size, entry.crc32, catalog_.arena.store(entry.name)});
-  return static_cast<std::uint32_t>(catalog_.members.size() - 1);
+  const Member member{.begin = place_.begin + entry.data,
+                      .size = entry.size,
+                      .full_size = entry.full_size,
+                      .crc32 = entry.crc32,
+                      .name = catalog_.arena.store(entry.name)};
+  return catalog_.add_deflated(member, entry.header);
 }
 
 void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) {
