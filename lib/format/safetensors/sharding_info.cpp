@@ -30,7 +30,7 @@ std::optional<std::string_view> text_of(const Catalog& catalog) {
 
 std::int64_t offset_from(json::Document& document, json::Value& value) {
   const char* const at = value.at();
-  const std::uint64_t offset = value.natural("saved_offsets");
+  const std::uint64_t offset = value.unsigned_integer("saved_offsets");
   if (offset > max_offset) document.fail(ErrorCode::corrupt, fmt::format("saved_offsets: {} is no place in a tensor", offset), at);
   return static_cast<std::int64_t>(offset);
 }
