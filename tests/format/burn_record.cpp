@@ -163,7 +163,7 @@ TEST_CASE("burn record: NaNs of a value list keep their bits") {
         std::vector<std::uint32_t>{0x7FC12345, 0x7F812345});
 }
 
-TEST_CASE("burn record: maps that only begin like a tensor are records") {
+TEST_CASE("burn record: maps that only start like a tensor are records") {
   const Catalog catalog =
       read_bytes(burn_record_format, record(map({
                                          text("a"),
@@ -267,7 +267,7 @@ TEST_CASE("burn record: hostile files are refused, each with its reason") {
   test::check_refusals(burn_record_format, table);
 }
 
-TEST_CASE("burn record: limits are limits") {
+TEST_CASE("burn record: applies limits") {
   const auto code = [](Limits limits) {
     ReadOptions options;
     options.limits = limits;
@@ -288,7 +288,7 @@ TEST_CASE("burn record: limits are limits") {
   CHECK(code(limits) == ErrorCode::limit_exceeded);
 }
 
-TEST_CASE("burn record: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("burn record: refuses every prefix, and no flipped bit reads outside the file") {
   for (const std::string& file : {sample(), gzip(sample())}) {
     CHECK(test::readable_prefixes(burn_record_format, file) == 0);
     test::flip_every_bit(burn_record_format, file, file.size());

@@ -67,7 +67,7 @@ TEST_CASE("burnpack: tensors, ids, scalars and metadata are read") {
   CHECK(catalog.notes.empty());
 }
 
-TEST_CASE("burnpack: every dtype, with both ways to say bool, and others under their own name") {
+TEST_CASE("burnpack: reads every dtype, both forms of bool, and keeps the names of others") {
   const std::pair<const char*, DType> plain[] = {
       {"F64", DType::f64}, {"F32", DType::f32}, {"Flex32", DType::f32}, {"F16", DType::f16},     {"BF16", DType::bf16},
       {"I64", DType::i64}, {"I32", DType::i32}, {"I16", DType::i16},    {"I8", DType::i8},       {"U64", DType::u64},
@@ -87,7 +87,7 @@ TEST_CASE("burnpack: every dtype, with both ways to say bool, and others under t
   CHECK(catalog.type_names.at(named(catalog, "q").type_name) == "QFloat(..)");
 }
 
-TEST_CASE("burnpack: the layout of Burn 0.19 is told apart by where the file ends") {
+TEST_CASE("burnpack: detects the layout of Burn 0.19 by the end of the file") {
   const std::string tensors =
       metadata({text("a"), tensor(text("U8"), {3}, 0, 3), text("b"), tensor(text("F32"), {2}, 3, 11)});
   const std::string plain = file(tensors, "abcdefghijk", false);
@@ -103,7 +103,7 @@ TEST_CASE("burnpack: the layout of Burn 0.19 is told apart by where the file end
   CHECK(read_bytes(burnpack_format, file(one, "abcdef")).notes.size() == 1);
 }
 
-TEST_CASE("burnpack: an empty tensor lies beside the neighbour that begins where it does, in both layouts") {
+TEST_CASE("burnpack: an empty tensor shares its offset with the next one, in both layouts") {
   // By name the empty ones stand on either side of their neighbours.
   const std::string tensors =
       metadata({text("a"), tensor(text("U8"), {3}, 0, 3), text("b"), tensor(text("I8"), {0}, 0, 0), text("z"),
@@ -203,7 +203,7 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
   test::check_refusals(burnpack_format, table);
 }
 
-TEST_CASE("burnpack: limits are limits") {
+TEST_CASE("burnpack: applies limits") {
   ReadOptions options;
   options.limits.burnpack_metadata_bytes = 10;
   CHECK(test::refusal(burnpack_format, sample(), options)->code() == ErrorCode::limit_exceeded);
@@ -215,7 +215,7 @@ TEST_CASE("burnpack: limits are limits") {
   CHECK(test::refusal(burnpack_format, sample(), options)->code() == ErrorCode::limit_exceeded);
 }
 
-TEST_CASE("burnpack: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("burnpack: refuses every prefix, and no flipped bit reads outside the file") {
   const std::string bytes = sample();
   CHECK(test::readable_prefixes(burnpack_format, bytes) == 0);
   test::flip_every_bit(burnpack_format, bytes, bytes.size() - 259);

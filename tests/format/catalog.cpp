@@ -12,7 +12,7 @@ using format::Node;
 using format::NodeKind;
 using format::TensorEntry;
 
-TEST_CASE("catalog: sizes and strides of each tensor come back, and a packed tensor has no strides") {
+TEST_CASE("catalog: returns sizes and strides of each tensor, and no strides of a packed one") {
   Catalog catalog(nullptr);
   TensorEntry packed;
   TensorEntry strided;
@@ -30,7 +30,7 @@ TEST_CASE("catalog: sizes and strides of each tensor come back, and a packed ten
   CHECK(catalog.sizes(scalar).empty());
 }
 
-TEST_CASE("catalog: a rank that no byte holds is refused, and so are strides for another rank") {
+TEST_CASE("catalog: refuses a rank over a byte, and strides for another rank") {
   Catalog catalog(nullptr);
   TensorEntry entry;
   CHECK_THROWS_AS(catalog.set_dims(entry, std::vector<std::int64_t>(256, 1)), Error);
@@ -52,7 +52,7 @@ TEST_CASE("catalog: nodes nest by index, and a map counts pairs") {
   CHECK(std::string_view(text.text, text.count) == "key");
 }
 
-TEST_CASE("catalog: its tables are as small as they are said to be") {
+TEST_CASE("catalog: entries of tables have the documented sizes") {
   CHECK(sizeof(TensorEntry) == 56);
   CHECK(sizeof(Node) == 16);
 }

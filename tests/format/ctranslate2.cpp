@@ -65,7 +65,7 @@ const TensorEntry& tensor_of(const Catalog& catalog, std::string_view name) {
 
 }  // namespace
 
-TEST_CASE("ctranslate2: every version is recognised and gives its variables") {
+TEST_CASE("ctranslate2: recognizes every version and reads its variables") {
   for (int version = 1; version <= 6; ++version) {
     CAPTURE(version);
     const std::string file = sample(version);
@@ -134,7 +134,7 @@ TEST_CASE("ctranslate2: hostile files are refused, each with its reason") {
   }
 }
 
-TEST_CASE("ctranslate2: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("ctranslate2: refuses every prefix, and no flipped bit reads outside the file") {
   for (const int version : {2, 3, 6}) {
     const std::string file = sample(version);
     CHECK(test::readable_prefixes(ctranslate2_format, file) == 0);
@@ -142,7 +142,7 @@ TEST_CASE("ctranslate2: no prefix of a file is read, and no flipped bit leads ou
   }
 }
 
-TEST_CASE("ctranslate2: what is no model is not taken for one") {
+TEST_CASE("ctranslate2: does not match files that are not models") {
   CHECK_FALSE(matches(""));
   CHECK_FALSE(matches(std::string(64, '\0')));
   CHECK_FALSE(matches("\x06" + std::string(63, '\0')));

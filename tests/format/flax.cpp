@@ -76,7 +76,7 @@ TEST_CASE("flax: an array in chunks is one tensor of its parts") {
   CHECK(file.substr(catalog.parts[1].begin, catalog.parts[1].size) == "dddd");
 }
 
-TEST_CASE("flax: dtypes that heft has no row for keep their name") {
+TEST_CASE("flax: unknown dtypes keep their name") {
   const Catalog catalog =
       read_bytes(flax_format, map({text("a"), array({2}, "int4", "xy"), text("b"), array({1}, "float8_e4m3fn", "x")}));
   CHECK(catalog.type_names.at(named(catalog, "a").type_name) == "int4");
@@ -128,13 +128,13 @@ TEST_CASE("flax: hostile files are refused, each with its reason") {
   test::check_refusals(flax_format, table);
 }
 
-TEST_CASE("flax: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("flax: refuses every prefix, and no flipped bit reads outside the file") {
   const std::string file = sample();
   CHECK(test::readable_prefixes(flax_format, file) == 0);
   test::flip_every_bit(flax_format, file, file.size());
 }
 
-TEST_CASE("flax: what is no map with a text as its key is not taken for one") {
+TEST_CASE("flax: matches only maps with a text as their first key") {
   const auto matches = [](std::string_view file) {
     return flax_format.matches(std::as_bytes(std::span(file)), file.size());
   };

@@ -16,7 +16,7 @@ const format::Format* recognized(std::string_view file) {
   return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size());
 }
 
-TEST_CASE("formats: each has a name of its own, a test and a reader") {
+TEST_CASE("formats: each has a unique name, a test and a reader") {
   std::set<std::string_view> names;
   for (const format::Format* format : format::formats()) {
     CAPTURE(std::string(format->name));
@@ -49,7 +49,7 @@ TEST_CASE("formats: no file of one byte repeated makes any of them overstep") {
     }
 }
 
-TEST_CASE("formats: fixtures of other programs are recognized as what they are") {
+TEST_CASE("formats: recognizes fixtures of other programs") {
   const auto folder = test::fixtures("");
   if (!folder) return;
   struct Row {

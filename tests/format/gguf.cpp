@@ -65,7 +65,7 @@ std::string sample(std::uint32_t version, bool big_endian) {
 
 }  // namespace
 
-TEST_CASE("gguf: every version and byte order gives the same catalog") {
+TEST_CASE("gguf: every version and byte order has the same catalog") {
   for (const std::uint32_t version : {1u, 2u, 3u})
     for (const bool big_endian : {false, true}) {
       CAPTURE(version);
@@ -125,7 +125,7 @@ TEST_CASE("gguf: scalars keep their value and their type") {
   CHECK(value_of(catalog, "u16").variant == NodeVariant::u16);
 }
 
-TEST_CASE("gguf: all 35 live types are read, and their numbers lead back") {
+TEST_CASE("gguf: reads all 35 current types, and maps them back to their numbers") {
   std::size_t live = 0;
   for (std::uint32_t id = 0; id < 64; ++id) {
     const auto type = gguf::tensor_type(id);
@@ -160,7 +160,7 @@ TEST_CASE("gguf: a removed or unknown type is named, and the rest of the file is
   CHECK(bytes.substr(tensor_of(catalog, "a").begin, 16) == std::string(16, 'a'));
 }
 
-TEST_CASE("gguf: what ggml would refuse without need is read, and noted") {
+TEST_CASE("gguf: reads what only ggml refuses, with a note") {
   GgufBuilder gap;
   gap.tensor("a", {1}, f32, "aaaa", 0).tensor("b", {1}, f32, std::string(64, 'b'), 64);
   CHECK(read_bytes(gguf_format, gap.build()).notes.size() == 1);
@@ -177,7 +177,7 @@ TEST_CASE("gguf: what ggml would refuse without need is read, and noted") {
   CHECK(read_bytes(gguf_format, name.build()).notes.size() == 1);
 }
 
-TEST_CASE("gguf: names that end in NULs lose them, as files of 2023 need") {
+TEST_CASE("gguf: removes trailing NULs of names, for files of 2023") {
   GgufBuilder file;
   file.text(std::string("key\0\0", 5), "v").tensor(std::string("a\0", 2), {1}, f32, "aaaa");
   const Catalog catalog = read_bytes(gguf_format, file.build());
@@ -315,7 +315,7 @@ TEST_CASE("gguf: hostile files are refused, each with its reason") {
   }
 }
 
-TEST_CASE("gguf: limits are the caller's") {
+TEST_CASE("gguf: applies the caller's limits") {
   ReadOptions options;
   options.limits.tensors = 1;
   CHECK_FALSE(is_read(gguf_format, sample(3, false), options));
@@ -330,7 +330,7 @@ TEST_CASE("gguf: limits are the caller's") {
   CHECK(is_read(gguf_format, one_pair("k", GgufValue::array, nested(100'000)).build(), options));
 }
 
-TEST_CASE("gguf: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("gguf: refuses every prefix, and no flipped bit reads outside the file") {
   for (const std::uint32_t version : {1u, 3u}) {
     const std::string bytes = sample(version, version == 1);
     CHECK(test::readable_prefixes(gguf_format, bytes) == 0);
@@ -388,7 +388,7 @@ float f32_at(const std::string& bytes, const TensorEntry& tensor, std::size_t in
 
 }  // namespace
 
-TEST_CASE("gguf: the crafted fixtures have ggml's verdict, or a stated reason for another") {
+TEST_CASE("gguf: accepts and refuses crafted fixtures as ggml does, or has a stated reason") {
   const auto folder = test::fixtures("gguf-synthetic");
   if (!folder) return;
   // What ggml refuses and heft reads: version 1, big-endian, gaps, and names of 64 bytes.

@@ -68,7 +68,7 @@ TEST_CASE("gguf file plan: heft reads back every dtype that ggml has, blocks too
   CHECK(file.size_bytes % 32 == 0);  // the last tensor is filled up as well
 }
 
-TEST_CASE("gguf file plan: dims go innermost first, and a scalar has none") {
+TEST_CASE("gguf file plan: lists dims innermost first, and none for a scalar") {
   const std::vector<TensorSpec> tensors = {
       {"t", DType::f32, Shape{2, 3, 5}}, {"s", DType::f32, Shape{}}, {"e", DType::f16, Shape{0, 4}}};
   const std::string file = test::PlannedFile(gguf_file_plan(tensors, {})).whole();
@@ -81,7 +81,7 @@ TEST_CASE("gguf file plan: dims go innermost first, and a scalar has none") {
   CHECK(Shape(catalog.sizes(catalog.tensors[0])) == Shape{2, 3, 5});
 }
 
-TEST_CASE("gguf file plan: general.alignment places the data") {
+TEST_CASE("gguf file plan: aligns the data to general.alignment") {
   const std::vector<TensorSpec> tensors = {{"a", DType::i8, Shape{3}}, {"b", DType::f32, Shape{2}}};
   for (const std::uint32_t alignment : {1u, 8u, 64u, 4096u}) {
     CAPTURE(alignment);
@@ -102,7 +102,7 @@ TEST_CASE("gguf file plan: general.alignment places the data") {
   CHECK(refused(text("general.alignment", "64")) == ErrorCode::unsupported);
 }
 
-TEST_CASE("gguf file plan: metadata and no tensor is a file, as vocabularies are") {
+TEST_CASE("gguf file plan: allows metadata without tensors, as in vocabularies") {
   const FilePlan file = gguf_file_plan({}, std::vector<GgufPair>{text("general.architecture", "llama")});
   const format::Catalog catalog = test::read(format::gguf_format, file);
   CHECK(catalog.tensors.empty());
@@ -111,7 +111,7 @@ TEST_CASE("gguf file plan: metadata and no tensor is a file, as vocabularies are
   CHECK(std::string_view(value->text, value->count) == "llama");
 }
 
-TEST_CASE("gguf file plan: refuses what ggml cannot say, by name") {
+TEST_CASE("gguf file plan: refuses what ggml cannot represent, by name") {
   const auto refused = [](TensorSpec tensor) {
     const std::string name = tensor.name;
     const Error error = test::thrown_by([&] { return gguf_file_plan(std::vector<TensorSpec>{tensor}, {}); });

@@ -159,7 +159,7 @@ std::vector<Valid> hardest() {
 
 }  // namespace
 
-TEST_CASE("heads: a safetensors header of any length up to 8,192 is one, blanks before or behind") {
+TEST_CASE("heads: recognizes safetensors headers of any length up to 8,192, with blanks before or after") {
   for (std::uint64_t length = 2; length <= 8192; ++length) {
     const bool blanks_before = length % 2 == 0;
     const std::string file = length < min_header ? little(length, 8) + "{" + std::string(length - 2, ' ') + "}" : safetensors_of(length, blanks_before);
@@ -169,7 +169,7 @@ TEST_CASE("heads: a safetensors header of any length up to 8,192 is one, blanks 
   }
 }
 
-TEST_CASE("heads: a safetensors length that is spelt like another format's head makes no other of it") {
+TEST_CASE("heads: recognizes safetensors whose length has the bytes of another format's head") {
   std::vector<std::uint64_t> lengths = {67'324'752};  // PK\3\4
   for (const std::uint64_t low : {640, 896, 1152, 1408, 35'615})  // 80 02 to 80 05, 1f 8b
     for (const std::uint64_t more : {0, 1, 8, 0x58, 0x8A, 1000}) lengths.push_back(low + more * 65'536);
@@ -201,7 +201,7 @@ TEST_CASE("heads: a name of a safetensors tensor that puts a magic where another
   CHECK(name_of(recognized(imitating(data))) == "safetensors");
 }
 
-TEST_CASE("heads: a valid file of each format is that format's, whatever its names and payload imitate") {
+TEST_CASE("heads: recognizes a valid file of each format, whatever its names and payload imitate") {
   for (const Valid& valid : hardest()) {
     INFO(valid.format->name, ": ", valid.what);
     const std::string file = valid.format == &format::index_json_format ? valid.file : imitating(valid.file);
@@ -211,7 +211,7 @@ TEST_CASE("heads: a valid file of each format is that format's, whatever its nam
   }
 }
 
-TEST_CASE("heads: a tar is one by its checksum, and by its mark alone where nothing else fits") {
+TEST_CASE("heads: recognizes a tar by its checksum, or by its magic if no other format matches") {
   std::string tar = tar_header("sys_info");
   CHECK(recognized(tar) == &format::torch_tar_format);
   CHECK_FALSE(format::torch_tar_format.matches(std::as_bytes(std::span(tar)), tar.size()));
@@ -220,7 +220,7 @@ TEST_CASE("heads: a tar is one by its checksum, and by its mark alone where noth
   CHECK_FALSE(format::torch_tar_format.matches(std::as_bytes(std::span(tar)).first(511), 511));
 }
 
-TEST_CASE("heads: a header of safetensors beyond the reference's bound is one where the file holds it") {
+TEST_CASE("heads: recognizes a safetensors header over the reference's bound if it fits the file") {
   const std::string head = little(100'000'001, 8) + R"({"a":)";
   const auto bytes = std::as_bytes(std::span(head));
   CHECK(format::recognize(bytes, 200'000'000) == &format::safetensors_format);
@@ -230,7 +230,7 @@ TEST_CASE("heads: a header of safetensors beyond the reference's bound is one wh
   CHECK(format::recognize(std::as_bytes(std::span(gguf)), std::uint64_t{20} << 30) == &format::gguf_format);
 }
 
-TEST_CASE("heads: endings find a format's files, in capitals too, and whole names only those") {
+TEST_CASE("heads: endings match in upper case too, and whole names only as a whole") {
   CHECK(format::has_suffix(format::safetensors_format, "A.SafeTensors"));
   CHECK(format::has_suffix(format::burn_record_format, "model.mpk.gz"));
   CHECK(format::has_suffix(format::burn_record_format, "MODEL.MPK"));

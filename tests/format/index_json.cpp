@@ -42,7 +42,7 @@ TEST_CASE("index.json: tensors are located in shards, in the file's order, each 
   CHECK(catalog.located[3].shard == 2);
 }
 
-TEST_CASE("index.json: metadata is kept as it is, whatever the type of total_size") {
+TEST_CASE("index.json: keeps metadata unchanged, with any type of total_size") {
   const Catalog integer = read(R"({"metadata":{"total_size":688586727753,"more":[true,null,{"a":-1}],"big":18446744073709551615},"weight_map":{}})");
   CHECK(metadata(integer, "total_size").kind == NodeKind::integer);
   CHECK(metadata(integer, "total_size").integer == 688586727753);
@@ -61,7 +61,7 @@ TEST_CASE("index.json: metadata is kept as it is, whatever the type of total_siz
   CHECK(read(R"({"weight_map":{}})").metadata == format::none);
 }
 
-TEST_CASE("index.json: hostile files are refused in words") {
+TEST_CASE("index.json: refuses hostile files, each with its reason") {
   constexpr auto corrupt = ErrorCode::corrupt;
   const test::Hostile rows[] = {
       {"an empty file", "", corrupt, "expected a JSON object, found the end"},
@@ -91,7 +91,7 @@ TEST_CASE("index.json: an error names the tensor and the place") {
   CHECK(file.substr(*error->offset()) == "2}}");
 }
 
-TEST_CASE("index.json: limits are the caller's") {
+TEST_CASE("index.json: applies the caller's limits") {
   const auto code = [](std::string_view file, const Limits& limits) {
     format::ReadOptions options;
     options.limits = limits;
@@ -121,7 +121,7 @@ TEST_CASE("index.json: every prefix is refused, every flipped bit refused or rea
   test::check_flipped_bits(index_json_format, file, file.size());
 }
 
-TEST_CASE("index.json: the fixtures' indexes are read, their file names not yet judged") {
+TEST_CASE("index.json: reads the indexes of fixtures without checking their file names") {
   const auto folder = test::fixtures("safetensors-synthetic/sharded");
   if (!folder) return;
   const auto index = [&](const char* name) { return test::content_of(*folder / name / "model.safetensors.index.json"); };

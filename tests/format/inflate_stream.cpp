@@ -55,7 +55,7 @@ Error refusal(const Packed& packed) {
 
 }  // namespace
 
-TEST_CASE("inflate stream: bytes come in parts of any size, and the end proves them") {
+TEST_CASE("inflate stream: reads parts of any size, and checks them at the end") {
   const std::string whole = content(300'000);
   const Packed packed(whole);
   for (const std::size_t part : {std::size_t{1000}, std::size_t{4096}, std::size_t{65'537}, std::size_t{300'000}}) {
@@ -71,7 +71,7 @@ TEST_CASE("inflate stream: bytes come in parts of any size, and the end proves t
   for (std::size_t i = 0; i < 2000; ++i) CHECK(read(stream, i, 1)[0] == whole[i]);
 }
 
-TEST_CASE("inflate stream: a step back starts again, a step on passes over") {
+TEST_CASE("inflate stream: a step back starts again, a step forward skips bytes") {
   const std::string whole = content(200'000);
   const Packed packed(whole);
   InflateStream stream(packed.input, packed.member, "it");
@@ -83,7 +83,7 @@ TEST_CASE("inflate stream: a step back starts again, a step on passes over") {
   CHECK(test::thrown_by([&] { read(stream, 199'999, 2); }).code() == ErrorCode::corrupt);
 }
 
-TEST_CASE("inflate stream: points spare the way from the start, for every stream that shares them") {
+TEST_CASE("inflate stream: resumes at points, in every stream that shares them") {
   const std::string whole = content(40'000'000);
   Packed packed(whole);
   packed.member.points = std::make_shared<InflatePoints>(packed.member.full_size);
@@ -101,7 +101,7 @@ TEST_CASE("inflate stream: points spare the way from the start, for every stream
   CHECK(packed.member.points->table_bytes() == bytes);
 }
 
-TEST_CASE("inflate stream: what is not as it was declared is damage") {
+TEST_CASE("inflate stream: a size or checksum other than declared is corrupt") {
   const std::string whole = content(100'000);
   const std::string deflated = test::deflated(whole);
   const auto words = [](const Packed& packed) {

@@ -94,7 +94,7 @@ TEST_CASE("json: numbers keep the best type that holds them") {
   }
 }
 
-TEST_CASE("json: what the grammar allows is read") {
+TEST_CASE("json: reads everything that the grammar allows") {
   for (const char* text : {"{}", " { } ", "\t\r\n{\"a\":1}\n", "{\"a\":[],\"b\":{},\"c\":[{}],\"d\":[[1,2],[3]]}", "{\"a\":true,\"b\":false,\"c\":null}",
                            "{\"a\" : 1 , \"b\" : [ 1 , 2 ] }", "{\"\":\"\"}", "{\"a\":1,\"a\":2}"}) {
     CAPTURE(std::string(text));
@@ -102,7 +102,7 @@ TEST_CASE("json: what the grammar allows is read") {
   }
 }
 
-TEST_CASE("json: what the grammar does not allow is refused with its place") {
+TEST_CASE("json: refuses everything else, with its offset") {
   struct Row {
     const char* text;
     std::size_t offset;

@@ -7,7 +7,7 @@
 namespace heft {
 namespace {
 
-TEST_CASE("name table: names are numbered in the order in which they are met") {
+TEST_CASE("name table: numbers names in the order of insertion") {
   format::NameTable table;
   CHECK(table.add("a").fresh);
   CHECK(table.add("").fresh);
@@ -18,7 +18,7 @@ TEST_CASE("name table: names are numbered in the order in which they are met") {
   CHECK_FALSE(table.find("b"));
 }
 
-TEST_CASE("name table: names of every length, one byte apart, are told apart") {
+TEST_CASE("name table: distinguishes names of every length that differ in one byte") {
   std::vector<std::string> names;
   for (std::size_t length = 0; length < 70; ++length)
     for (std::size_t at = 0; at < length; ++at) {

@@ -66,7 +66,7 @@ TEST_CASE("npy: every plain type has its dtype and its byte order") {
   }
 }
 
-TEST_CASE("npy: types without values keep their name and their size") {
+TEST_CASE("npy: types without a dtype keep their name and size") {
   struct Case {
     const char* descr;
     const char* name;
@@ -94,7 +94,7 @@ TEST_CASE("npy: types without values keep their name and their size") {
   }
 }
 
-TEST_CASE("npy: Fortran order is strides, but not where there is nothing to order") {
+TEST_CASE("npy: Fortran order becomes strides, except with fewer than two dims") {
   const Catalog matrix = read_bytes(npy_format, npy_file(header("'<f4'", "(2, 3, 4)", true), zeros(96)));
   CHECK(list(matrix.strides(matrix.tensors[0])) == std::vector<std::int64_t>{1, 2, 6});
   const Catalog row = read_bytes(npy_format, npy_file(header("'<f4'", "(3,)", true), zeros(12)));
@@ -122,7 +122,7 @@ TEST_CASE("npy: headers are read as literals, whatever their spacing, order, quo
   CHECK(read_bytes(npy_format, npy_file(header("'<f4'", "()"), zeros(14))).notes.size() == 1);
 }
 
-TEST_CASE("npy: hostile headers are refused, each with its reason") {
+TEST_CASE("npy: refuses hostile headers, each with its reason") {
   using enum ErrorCode;
   struct Hostile {
     const char* what;
@@ -177,7 +177,7 @@ TEST_CASE("npy: hostile headers are refused, each with its reason") {
   }
 }
 
-TEST_CASE("npy: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("npy: refuses every prefix, and no flipped bit reads outside the file") {
   const std::string bytes = npy_file(header("[('a', '<i4'), (('t', 'b'), '<f8', (2,))]", "(2, 3)", true), zeros(120));
   CHECK(is_read(npy_format, bytes));
   CHECK(test::readable_prefixes(npy_format, bytes) == 0);

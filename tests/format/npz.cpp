@@ -52,7 +52,7 @@ bool matches(const std::string& file) {
 
 }  // namespace
 
-TEST_CASE("npz: stored arrays are mapped where they lie, deflated ones name their member") {
+TEST_CASE("npz: maps stored arrays in place, and makes deflated ones members") {
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
     const std::string file = zip_of({{.name = "x.npy", .content = npy("<f4", 2, "abcdefgh"), .deflate = deflate, .descriptor = false},
@@ -72,7 +72,7 @@ TEST_CASE("npz: stored arrays are mapped where they lie, deflated ones name thei
   }
 }
 
-TEST_CASE("npz: the head of a large deflated array is had from its first bytes, compressible or not") {
+TEST_CASE("npz: reads the head of a large deflated array from its first bytes, compressible or not") {
   for (const bool noise : {false, true}) {
     CAPTURE(noise);
     const std::string data = noise ? test::pattern(1u << 20) : std::string(1u << 20, 'x');
@@ -83,13 +83,13 @@ TEST_CASE("npz: the head of a large deflated array is had from its first bytes, 
   }
 }
 
-TEST_CASE("npz: other zips are other formats'") {
+TEST_CASE("npz: does not match other zips") {
   CHECK_FALSE(matches(zip_of({{.name = "archive/data.pkl", .content = "x"}})));
   CHECK_FALSE(matches(zip_of({})));
   CHECK_FALSE(matches("PK\x03\x04"));
 }
 
-TEST_CASE("npz: hostile archives are refused, each with its reason") {
+TEST_CASE("npz: refuses hostile archives, each with its reason") {
   using enum ErrorCode;
   struct Hostile {
     const char* what;
@@ -160,7 +160,7 @@ TEST_CASE("npz: raw items take the dtype of their size that the caller names, an
   CHECK(code_for({DType::f32}) == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("npz: no prefix of a file is read, and no flipped bit leads outside") {
+TEST_CASE("npz: refuses every prefix, and no flipped bit reads outside the file") {
   const std::string file = zip_of({{.name = "x.npy", .content = npy("<f4", 2, "abcdefgh"), .descriptor = false},
                                    {.name = "y.npy", .content = npy("<i2", 3, "123456"), .deflate = true}});
   CHECK(test::readable_prefixes(npz_format, file) == 0);

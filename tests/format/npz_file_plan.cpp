@@ -94,7 +94,7 @@ TEST_CASE("npz file plan: members and offsets over 4 GiB, and more than 65535 of
   CHECK(tail.substr(tail.size() - 22 + 8, 4) == "\xff\xff\xff\xff");
 }
 
-TEST_CASE("npz file plan: refuses what numpy or a zip cannot say, by name") {
+TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name") {
   const auto refused = [](std::vector<TensorSpec> tensors) {
     return test::thrown_by([&] { return npz_file_plan(tensors); });
   };
@@ -126,7 +126,7 @@ TEST_CASE("npz file plan: refuses what numpy or a zip cannot say, by name") {
   CHECK(refused({}).code() == ErrorCode::unsupported);
 }
 
-TEST_CASE("npz file plan: the longest name and odd ones come back") {
+TEST_CASE("npz file plan: reads back the longest name and unusual ones") {
   const std::vector<TensorSpec> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
                                             {"", DType::u8, Shape{1}},
                                             {"a/b", DType::u8, Shape{1}},
@@ -139,7 +139,7 @@ TEST_CASE("npz file plan: the longest name and odd ones come back") {
   for (std::size_t i = 0; i < tensors.size(); ++i) CHECK(catalog.tensors[i].name == tensors[i].name);
 }
 
-TEST_CASE("npz file plan: names that readers take for one are ambiguous") {
+TEST_CASE("npz file plan: refuses names that some readers cannot distinguish") {
   const auto twin = [](std::string a, std::string b) {
     return test::thrown_by([&] {
       return npz_file_plan(std::vector<TensorSpec>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}});

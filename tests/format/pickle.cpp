@@ -56,7 +56,7 @@ std::string operator""_s(const char* text, std::size_t size) { return {text, siz
 
 }  // namespace
 
-TEST_CASE("pickle: integers of every spelling are read exactly") {
+TEST_CASE("pickle: reads integers in every encoding exactly") {
   CHECK(integer_of("K\xff.") == 255);
   CHECK(integer_of("M\xff\xff.") == 65535);
   CHECK(integer_of("J\xff\xff\xff\xff.") == -1);
@@ -83,7 +83,7 @@ TEST_CASE("pickle: integers over 64 bits keep every bit") {
   CHECK(std::string_view(decimal[decimal.root].text, 10) == "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
 }
 
-TEST_CASE("pickle: texts of every spelling are read, and what is no text is bytes") {
+TEST_CASE("pickle: reads texts in every encoding, and others as bytes") {
   CHECK(text_of("X\x03\x00\x00\x00"
                 "abc."_s) == "abc");
   CHECK(text_of("\x8c\x03h\xc3\xa9.") == "h\xc3\xa9");
@@ -188,7 +188,7 @@ const std::vector<Broken> broken = {
 
 }  // namespace
 
-TEST_CASE("pickle: every opcode says what it cannot take, and where") {
+TEST_CASE("pickle: every opcode reports a wrong operand with its offset") {
   for (const Broken& row : broken) {
     INFO(std::string(row.what));
     const Error error = thrown_by([&] { return run(row.program); });
@@ -207,7 +207,7 @@ TEST_CASE("pickle: a huge memo index costs one entry") {
   CHECK(pickle.children(pickle.root)[0] == pickle.root);
 }
 
-TEST_CASE("pickle: every limit is named when it is reached") {
+TEST_CASE("pickle: errors name the limit that was reached") {
   const auto refused = [](std::string_view program, const std::function<void(Limits&)>& set) {
     Limits limits;
     set(limits);
@@ -242,7 +242,7 @@ void on_small_stack(std::size_t bytes, std::function<void()> work) {
 
 }  // namespace
 
-TEST_CASE("pickle: a million levels are read and let go on a stack of 256 KiB") {
+TEST_CASE("pickle: reads and destroys a million levels on a stack of 256 KiB") {
   const std::string tuples = "N" + repeated("\x85", 1'000'000) + ".";
   const std::string lists = repeated("]", 1'000'000) + repeated("a", 999'999) + ".";
   const std::string file = pickle::torch_file("N" + repeated("\x85", 1'000'000));
@@ -262,7 +262,7 @@ TEST_CASE("pickle: a million levels are read and let go on a stack of 256 KiB") 
   CHECK(sentence.find("record_depth") != std::string::npos);
 }
 
-TEST_CASE("pickle: no prefix is read, and no flipped bit does more than be refused or read") {
+TEST_CASE("pickle: refuses every prefix, and refuses or reads a flipped bit") {
   using namespace heft::test::pickle;
   const std::string program =
       proto(4) +

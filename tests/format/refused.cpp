@@ -33,7 +33,7 @@ std::string zip_of(std::string_view name) {
 
 }  // namespace
 
-TEST_CASE("refused: files of known formats are refused by name, with what to do") {
+TEST_CASE("refused: refuses files of known formats by name, with advice") {
   const std::string zeros(64, '\0');
   const Refused table[] = {
       {"ggml", "lmgg" + zeros, "ggml", "convert_llama_ggml_to_gguf.py"},
@@ -80,7 +80,7 @@ TEST_CASE("refused: files of known formats are refused by name, with what to do"
   }
 }
 
-TEST_CASE("refused: what only begins alike is not refused") {
+TEST_CASE("refused: accepts files that only start alike") {
   const std::string files[] = {
       "",
       "lmg",

@@ -63,7 +63,7 @@ std::string of_rank(std::size_t rank) {
   return one(fmt::format(R"("dtype":"F32","shape":[{}],"data_offsets":[0,8])", shape));
 }
 
-TEST_CASE("safetensors: tensors come with absolute offsets, sizes and dims") {
+TEST_CASE("safetensors: lists tensors with absolute offsets, sizes and dims") {
   const std::string file = test::SafetensorsBuilder()
                                .add("a", "F32", {2, 3}, std::string(24, 'a'))
                                .add("b.c", "BF16", {}, std::string(2, 'b'))
@@ -129,7 +129,7 @@ TEST_CASE("safetensors: tensors are listed in the order of their data, empty one
   CHECK(sizes(catalog, 2) == std::vector<std::int64_t>{0, 7});
 }
 
-TEST_CASE("safetensors: what the format allows is read") {
+TEST_CASE("safetensors: reads everything that the format allows") {
   struct Row {
     const char* what;
     std::string file;
@@ -165,7 +165,7 @@ TEST_CASE("safetensors: names are data, whatever they hold") {
   CHECK(catalog.tensors[2].name == "\xF0\x9F\x98\x80\xC3\xA9");
 }
 
-TEST_CASE("safetensors: hostile files are refused in words") {
+TEST_CASE("safetensors: refuses hostile files, each with its reason") {
   constexpr auto corrupt = ErrorCode::corrupt;
   constexpr auto ambiguous = ErrorCode::ambiguous;
   constexpr auto limit = ErrorCode::limit_exceeded;
@@ -263,7 +263,7 @@ TEST_CASE("safetensors: hostile files are refused in words") {
   test::check_refusals(safetensors_format, rows);
 }
 
-TEST_CASE("safetensors: an error names the tensor and the place in the file where the number stands") {
+TEST_CASE("safetensors: an error contains the tensor and the offset of the number") {
   const std::string file = x_and(R"("y\n":{"dtype":"U8","shape":[4],"data_offsets":[8,9]})", 9);
   const auto error = test::refusal(safetensors_format, file);
   REQUIRE(error);
@@ -280,7 +280,7 @@ TEST_CASE("safetensors: an error names the tensor and the place in the file wher
   CHECK(shape.substr(*bad_dim->offset(), 2) == "x]");
 }
 
-TEST_CASE("safetensors: limits are the caller's") {
+TEST_CASE("safetensors: applies the caller's limits") {
   format::ReadOptions options;
   options.limits.tensors = 1;
   const std::string two = test::SafetensorsBuilder().add("a", "U8", {}, "a").add("b", "U8", {}, "b").build();
@@ -355,7 +355,7 @@ TEST_CASE("safetensors: a header of many tensors is read in time linear in its s
   CHECK(catalog.tensors.front().name == fmt::format("{:x}", count - 1));
 }
 
-TEST_CASE("safetensors: the first bytes tell") {
+TEST_CASE("safetensors: is recognized by its first bytes") {
   const auto matches = [](std::string_view file) {
     return safetensors_format.matches(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size());
   };

@@ -64,7 +64,7 @@ TEST_CASE("safetensors file plan: heft reads back names, dtypes, shapes and meta
   }
 }
 
-TEST_CASE("safetensors file plan: a file of no tensors is a file") {
+TEST_CASE("safetensors file plan: allows a file without tensors") {
   const FilePlan file = safetensors_file_plan({}, {});
   CHECK(file.size_bytes % 64 == 0);
   CHECK(test::read(format::safetensors_format, file).tensors.empty());
@@ -78,7 +78,7 @@ TEST_CASE("safetensors file plan: names are data, whatever they hold") {
   CHECK(catalog.tensors[2].name == std::string_view("nul\0nul", 7));
 }
 
-TEST_CASE("safetensors file plan: refuses what the format cannot say") {
+TEST_CASE("safetensors file plan: refuses what the format cannot represent") {
   const auto refused = [](std::vector<TensorSpec> tensors, const format::TextMetadata& metadata = {}) {
     return test::thrown_by([&] { return safetensors_file_plan(tensors, metadata); });
   };

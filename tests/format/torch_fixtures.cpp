@@ -185,7 +185,7 @@ void Comparison::node(const JsonTree& expected, const format::Node& node) {
 
 }  // namespace
 
-TEST_CASE("torch fixtures: files of PyTorch 1.13.1 hold what PyTorch itself found in them") {
+TEST_CASE("torch fixtures: files of PyTorch 1.13.1 have the values that PyTorch read") {
   const auto folder = fixtures("torch-1.13.1-output");
   if (!folder) return;
   const JsonTree expected = read_json(*folder / "EXPECTED.json");
@@ -266,7 +266,7 @@ void check_burn_tensor(const format::Catalog& catalog, const std::string& file, 
 
 }  // namespace
 
-TEST_CASE("torch fixtures: Burn's files hold what an independent decoder found in them") {
+TEST_CASE("torch fixtures: Burn's files have the values that an independent decoder read") {
   const auto folder = fixtures("burn");
   if (!folder) return;
   const JsonTree expected = read_json(*folder / "expected.json");
@@ -284,7 +284,7 @@ TEST_CASE("torch fixtures: Burn's files hold what an independent decoder found i
   CHECK(files > 20);
 }
 
-TEST_CASE("torch fixtures: a top-level key strips its prefix, and is refused in words where it leads nowhere") {
+TEST_CASE("torch fixtures: a top-level key strips its prefix, and a missing one is refused with a reason") {
   const auto folder = fixtures("burn");
   if (!folder) return;
   const std::string file = read_file(*folder / "crates/burn-store/pytorch-tests/tests/top_level_key/top_level_key.pt");

@@ -116,7 +116,7 @@ ErrorCode outcome_of(const std::string& file, const format::ReadOptions& options
 
 }  // namespace
 
-TEST_CASE("torch fixtures: every synthetic file opens, or is refused in the words that say why") {
+TEST_CASE("torch fixtures: every synthetic file opens, or is refused with its reason") {
   const auto folder = fixtures("torch-synthetic");
   if (!folder) return;
   std::set<std::string> known;
@@ -133,7 +133,7 @@ TEST_CASE("torch fixtures: every synthetic file opens, or is refused in the word
     CHECK_MESSAGE(known.contains(row.at(0)), "no verdict for " << row.at(0));
 }
 
-TEST_CASE("torch fixtures: synthetic files hold the numbers that their index says") {
+TEST_CASE("torch fixtures: synthetic files have the numbers in their index") {
   const auto folder = fixtures("torch-synthetic");
   if (!folder) return;
   const auto numbers = [&](const char* file, const char* tensor) {

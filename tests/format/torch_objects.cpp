@@ -48,7 +48,7 @@ std::string by_channel(int scales, int zero_points, int axis) {
 
 }  // namespace
 
-TEST_CASE("torch objects: an object of unknown class keeps its tensors in reach, and is called by its name") {
+TEST_CASE("torch objects: an object of unknown class keeps its tensors and its name") {
   const std::string net =
       dict({text("net"), object("my.models", "Net", dict({text("w"), vector_of(4), text("depth"), integer(3)}))});
   const std::string file = file_of(net);
@@ -61,7 +61,7 @@ TEST_CASE("torch objects: an object of unknown class keeps its tensors in reach,
   CHECK(error.sentence().find("my.models.Net") != std::string::npos);
 }
 
-TEST_CASE("torch objects: strict_globals lists every unknown name once, and knows PyTorch's own") {
+TEST_CASE("torch objects: strict_globals lists every unknown name once, and accepts PyTorch's") {
   const std::string evil = list(
       {call("os", "system", {text("x")}), call("os", "system", {text("y")}), call("builtins", "eval", {text("z")})});
   const std::string sentence =
@@ -92,7 +92,7 @@ TEST_CASE("torch objects: a list that holds itself and a tensor is walked once")
   CHECK(catalog.tensors[0].name == "1");
 }
 
-TEST_CASE("torch objects: a few lists that stand for more tensors than memory holds reach a limit, at once") {
+TEST_CASE("torch objects: a few lists that expand to more tensors than memory holds reach a limit at once") {
   std::string bomb = list({vector_of(4), vector_of(4)});
   for (int level = 0; level < 60; ++level)
     bomb +=
@@ -168,7 +168,7 @@ TEST_CASE("torch objects: sparse, nested and meta tensors are their parts") {
   CHECK(tensor_of(catalog, "m").size == 0);
 }
 
-TEST_CASE("torch objects: nothing is set on what is complete") {
+TEST_CASE("torch objects: refuses items and state on complete values") {
   struct Row {
     const char* what;
     std::string object;
@@ -206,7 +206,7 @@ TEST_CASE("torch objects: a faulty tensor deep in a pickle is named by its path"
   CHECK(error.tensor() == "model.layers.1");
 }
 
-TEST_CASE("torch objects: names that would be one are refused, dotted keys and nested ones alike") {
+TEST_CASE("torch objects: refuses equal names from dotted and nested keys") {
   CHECK(thrown_by([&] {
           return open_bytes(file_of(dict({text("a.b"), vector_of(4), text("a"), dict({text("b"), vector_of(4)})})));
         }).code() == ErrorCode::ambiguous);
@@ -218,7 +218,7 @@ TEST_CASE("torch objects: names that would be one are refused, dotted keys and n
         }).code() == ErrorCode::ambiguous);
 }
 
-TEST_CASE("torch objects: bytes of every spelling keep their kind") {
+TEST_CASE("torch objects: bytes in every encoding keep their kind") {
   const format::Catalog catalog = open_bytes(
       torch_file(dict({text("array"), std::string("\x96\x03\0\0\0\0\0\0\0abc", 12), text("bytes"), bytes("xyz"),
                        text("old"), call("_codecs", "encode", {text("h\xc3\xa9"), text("latin1")})})));
@@ -231,7 +231,7 @@ TEST_CASE("torch objects: bytes of every spelling keep their kind") {
             .find("hashable") != std::string::npos);
 }
 
-TEST_CASE("torch objects: top_level_key works in a bare pickle, too, and what it cannot mean is said") {
+TEST_CASE("torch objects: top_level_key works in a bare pickle too, and its errors list the keys") {
   const std::string pickle =
       proto(4) + dict({text("state"), dict({text("epoch"), integer(1)}), text("n"), integer(2)}) + ".";
   const format::Catalog inner = open_bytes(pickle, {.top_level_key = "state"});

@@ -77,7 +77,7 @@ TEST_CASE("torch tar: tensors of the table, and views of storages, are found by 
   CHECK(tensor_of(catalog, "whole").begin == tensor_of(catalog, "part").begin);
 }
 
-TEST_CASE("torch tar: headers of times and owners are passed over") {
+TEST_CASE("torch tar: ignores headers of times and owners") {
   for (const char* line : {"mtime=1476000000.25", "uid=12345678", "uname=somebody"}) {
     INFO(std::string(line));
     CHECK(is_read(format::torch_tar_format, with(pax(line))));
@@ -85,7 +85,7 @@ TEST_CASE("torch tar: headers of times and owners are passed over") {
   CHECK(is_read(format::torch_tar_format, with(pax("charset=BINARY", 'g'))));
 }
 
-TEST_CASE("torch tar: hostile archives are refused in words") {
+TEST_CASE("torch tar: refuses hostile archives, each with its reason") {
   const std::vector<Hostile> rows = {
       {"no pickle", without("pickle"), ErrorCode::corrupt, "'pickle'"},
       {"no storages", without("storages"), ErrorCode::corrupt, "'storages'"},

@@ -89,7 +89,7 @@ std::string payload(const Catalog& catalog, const TensorEntry& entry, const std:
 
 }  // namespace
 
-TEST_CASE("wrappers: the tensors of a subclass go by the names of its fields, however deep") {
+TEST_CASE("wrappers: names the tensors of a subclass by its fields, at any depth") {
   const std::string type = global("mylib.quant", "Two");
   const std::string inner =
       wrapper(type, {2}, dict({text("q"), tensor("0", 4, 0, {2}, {1}), text("s"), tensor("0", 4, 2, {1}, {1})}));
@@ -103,7 +103,7 @@ TEST_CASE("wrappers: the tensors of a subclass go by the names of its fields, ho
   CHECK(catalog.notes.empty());
 }
 
-TEST_CASE("wrappers: a DTensor that is whole goes by its own name, and its mesh is no weight") {
+TEST_CASE("wrappers: a whole DTensor keeps its name, and its mesh is not a weight") {
   const std::string local = tensor("0", 4, 0, {2, 2}, {2, 1});
   for (const auto& placements :
        {std::vector{replicate()}, std::vector{shard(0)}, std::vector{replicate(), replicate()}}) {
@@ -114,7 +114,7 @@ TEST_CASE("wrappers: a DTensor that is whole goes by its own name, and its mesh 
   }
 }
 
-TEST_CASE("wrappers: a DTensor that is a part of one is named so, with a note") {
+TEST_CASE("wrappers: a part of a DTensor is named as one, with a note") {
   const std::string local = tensor("0", 4, 0, {2, 2}, {2, 1});
   for (const auto& [size, placements] : {std::pair{std::vector{4, 2}, std::vector{shard(0)}},
                                          {std::vector{2, 2}, std::vector{partial()}},
@@ -126,7 +126,7 @@ TEST_CASE("wrappers: a DTensor that is a part of one is named so, with a note") 
   }
 }
 
-TEST_CASE("wrappers: the mesh by itself holds no weights") {
+TEST_CASE("wrappers: a mesh alone has no weights") {
   const Catalog catalog = read_with_mesh(dict({text("mesh"),
                                                object("torch.distributed.device_mesh", "DeviceMesh",
                                                       dict({text("mesh"), tensor("9", 2, 0, {2}, {1}, "LongStorage")})),
@@ -197,7 +197,7 @@ TEST_CASE("numpy in pickles: arrays without numbers are records, with one note t
   CHECK(read_bytes(torch_zip_format, nested, {.top_level_key = "model"}).notes.empty());
 }
 
-TEST_CASE("pickles: a file of joblib is refused by name, be it of one array or of several") {
+TEST_CASE("pickles: refuses joblib's files by name, with one array or several") {
   const auto joblib_array = [](std::string_view type) {
     return object("joblib.numpy_pickle", type, dict({text("shape"), integers({2}), text("order"), text("C")}));
   };
@@ -237,7 +237,7 @@ TEST_CASE("numpy in pickles: an array that two names share is one member") {
   CHECK(catalog.members.size() == 1);
 }
 
-TEST_CASE("pickles: long bytes that are no array are values all the same") {
+TEST_CASE("pickles: long bytes that are not arrays are values") {
   const std::string bytes(9'000, '\xC3');
   const Catalog catalog = read_bytes(
       torch_zip_format, torch_file(dict({text("raw"), spelled(bytes), text("plain"), test::pickle::bytes(bytes)})));
@@ -264,7 +264,7 @@ TEST_CASE("pickles: long bytes do not count as metadata") {
         ErrorCode::limit_exceeded);
 }
 
-TEST_CASE("pickles: the checksum of a long one is compared at open, unless arrays of it were passed over") {
+TEST_CASE("pickles: compares the checksum of a long pickle at open, unless arrays in it were skipped") {
   std::string texts;
   for (int i = 0; i < 60'000; ++i) texts += text("a text of twenty-odd bytes");
   const std::string long_list = proto() + "](" + texts + "e.";
@@ -302,7 +302,7 @@ TEST_CASE("pickles: the leaves keep the order of their dicts") {
   for (std::size_t i = 0; i < 4; ++i) CHECK(name_of(catalog.order[i]) == expected[i]);
 }
 
-TEST_CASE("latin1: every byte is decoded, in pieces of any size, and what is no byte stops it") {
+TEST_CASE("latin1: decodes every byte, in pieces of any size, and stops at other characters") {
   std::string all, utf8;
   for (int i = 0; i < 512; ++i) all += static_cast<char>(i * 3);
   for (const char c : all) {

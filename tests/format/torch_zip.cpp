@@ -142,7 +142,7 @@ format::Catalog read(const std::string& file, const format::ReadOptions& options
 
 }  // namespace
 
-TEST_CASE("torch zip: what PyTorch and zip programs write is the same state dict") {
+TEST_CASE("torch zip: files of PyTorch and of zip programs have the same state dict") {
   for (const Row& row : legal) {
     INFO(std::string(row.what));
     const std::string file = archive(row.change);
@@ -156,7 +156,7 @@ TEST_CASE("torch zip: what PyTorch and zip programs write is the same state dict
   }
 }
 
-TEST_CASE("torch zip: hostile archives are refused in words") {
+TEST_CASE("torch zip: refuses hostile archives, each with its reason") {
   for (const Hostile& row : hostile) {
     INFO(std::string(row.what));
     const std::string file = archive(row.change);
@@ -167,14 +167,14 @@ TEST_CASE("torch zip: hostile archives are refused in words") {
   }
 }
 
-TEST_CASE("torch zip: a fault in the pickle is told by its offset in the file") {
+TEST_CASE("torch zip: an error in the pickle has the offset in the file") {
   const std::string file = archive([](Records& r) { record(r, "m/data.pkl").content = "\x80\x02K\x01K\x02\x93."; });
   const Error error = thrown_by([&] { return read(file); });
   REQUIRE(error.offset());
   CHECK(file.at(*error.offset()) == '\x93');
 }
 
-TEST_CASE("torch zip: big-endian storages say so, and a file without byteorder is what the caller says") {
+TEST_CASE("torch zip: marks big-endian storages, and uses the caller's byte order without a record of it") {
   const auto flags = [](const char* order, bool big_by_default) {
     const std::string file = archive([&](Records& r) {
       if (order == nullptr)
@@ -216,7 +216,7 @@ TEST_CASE("torch zip: many storages are found in whatever order the archive has 
   }
 }
 
-TEST_CASE("torch zip: storage keys that look like one number are not one storage") {
+TEST_CASE("torch zip: distinguishes storage keys that spell the same number") {
   using namespace heft::test::pickle;
   const std::string file = archive([](Records& r) {
     record(r, "m/data.pkl").content = proto() +
@@ -231,7 +231,7 @@ TEST_CASE("torch zip: storage keys that look like one number are not one storage
   CHECK(elements_of(catalog, tensor_of(catalog, "c"), file) == packed<float>({3, 4}));
 }
 
-TEST_CASE("torch zip: no prefix of a file is a file, and a flipped bit is refused or harmless") {
+TEST_CASE("torch zip: refuses every prefix, and a flipped bit is refused or harmless") {
   for (const bool deflate : {false, true}) {
     const std::string file = archive([&](Records& r) {
       record(r, "m/data.pkl").deflate = deflate;

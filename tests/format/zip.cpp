@@ -55,7 +55,7 @@ TEST_CASE("zip: records stored, deflated and empty are read") {
   CHECK(read == std::vector<std::string>{"the first record", std::string(300, 'x'), ""});
 }
 
-TEST_CASE("zip: names are found exactly, and only exactly") {
+TEST_CASE("zip: finds exact names only") {
   const format::ZipDirectory zip = format::read_zip(input_of(two_records().build()), {});
   CHECK(zip.find("archive/data/0") == 1);
   CHECK(zip.find("archive/DATA/0") == format::none);
@@ -240,7 +240,7 @@ const std::vector<Hostile> hostile = {
 
 }  // namespace
 
-TEST_CASE("zip: hostile archives are refused in words") {
+TEST_CASE("zip: refuses hostile archives, each with its reason") {
   for (const Hostile& row : hostile) {
     INFO(std::string(row.what));
     try {
@@ -254,7 +254,7 @@ TEST_CASE("zip: hostile archives are refused in words") {
   }
 }
 
-TEST_CASE("zip: a CRC of 0 is one that nobody recorded") {
+TEST_CASE("zip: a CRC of 0 is not recorded") {
   CHECK(contents(with({.name = "a/x", .content = "unsigned", .crc32 = 0}))[1] == "unsigned");
 }
 
@@ -271,7 +271,7 @@ TEST_CASE("zip: a record without a folder, or in another one, has no common fold
                     doctest::Contains("empty"));
 }
 
-TEST_CASE("zip: every limit is named when it is reached") {
+TEST_CASE("zip: errors name the limit that was reached") {
   const std::string file = two_records().build();
   Limits limits;
   limits.zip_entries = 2;
@@ -290,7 +290,7 @@ TEST_CASE("zip: every limit is named when it is reached") {
   CHECK_THROWS_WITH(contents(file, limits), doctest::Contains("inflate_ratio"));
 }
 
-TEST_CASE("zip: no prefix of an archive is an archive") {
+TEST_CASE("zip: refuses every prefix") {
   const std::string file = two_records().build();
   for (std::size_t size = 0; size < file.size(); ++size) {
     CAPTURE(size);
@@ -298,7 +298,7 @@ TEST_CASE("zip: no prefix of an archive is an archive") {
   }
 }
 
-TEST_CASE("zip: no flipped bit makes an archive crash, or say another content") {
+TEST_CASE("zip: a flipped bit is refused or does not change the content") {
   const std::string file = two_records().build();
   const auto right = contents(file);
   for (std::size_t bit = 0; bit < file.size() * 8; ++bit) {
