@@ -123,7 +123,7 @@ struct Said {
 
 }  // namespace
 
-TEST_CASE("cases: what is refused, or taken for something else, is said in one sentence that helps") {
+TEST_CASE("cases: a refusal or a fallback is one sentence with advice") {
   const auto folder = test::cases("bugreports-2");
   if (!folder) return;
   const Said table[] = {

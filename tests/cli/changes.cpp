@@ -105,7 +105,7 @@ std::uint64_t calls_of_opening(const std::string& content) {
 
 }  // namespace
 
-TEST_CASE("changes: hash gives the digests of one model or none, and notes what was replaced") {
+TEST_CASE("changes: hash prints the digests of one model or none, with a note about a replaced file") {
   sweep([](const Scene& scene) {
     CliRun run = test::heft_command({"hash", scene.path.string()});
     std::string out = run.out;
@@ -113,7 +113,7 @@ TEST_CASE("changes: hash gives the digests of one model or none, and notes what 
   });
 }
 
-TEST_CASE("changes: convert writes one model or none, and notes what was replaced") {
+TEST_CASE("changes: convert writes one model or none, with a note about a replaced file") {
   sweep([](const Scene& scene) {
     const fs::path to = scene.folder.path() / "converted.npz";
     CliRun run = test::heft_command({"convert", scene.path.string(), to.string()});

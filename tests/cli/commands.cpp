@@ -36,7 +36,7 @@ std::string damaged_model(const TempFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("ls: one JSON object a line, in file order, offsets absolute in the shard") {
+TEST_CASE("ls: prints one JSON object per line, in file order, with offsets absolute in the shard") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   const CliRun run = heft_command({"ls", path, "--json"});
@@ -55,7 +55,7 @@ TEST_CASE("ls: one JSON object a line, in file order, offsets absolute in the sh
   CHECK(run.out.find(R"("dtype":"bool","shape":[3])") != std::string::npos);
 }
 
-TEST_CASE("ls: text has a line a tensor and totals by dtype, and fits a terminal") {
+TEST_CASE("ls: text has a line per tensor and totals by dtype, and fits a terminal") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   const CliRun wide = heft_command({"ls", path});
@@ -101,7 +101,7 @@ TEST_CASE("show: values in row-major order with their statistics") {
   CHECK(heft_command({"show", path, "half", "--json"}).out.find(R"("values":[1.0,-2.0])") != std::string::npos);
 }
 
-TEST_CASE("show: what JSON has no numbers for is a string, and counts are beside") {
+TEST_CASE("show: prints NaN and infinity in JSON as strings, with counts") {
   const TempFolder folder;
   const CliRun run = heft_command({"show", damaged_model(folder), "w", "--json"});
   CHECK(run.out.find(R"("values":[1.0,"nan","inf",2.0],"min":1.0,"max":2.0,"mean":1.5,"nan":1,"inf":1)") != std::string::npos);
@@ -136,7 +136,7 @@ TEST_CASE("hash: SHA-256 of the packed bytes, sorted by name") {
   CHECK(heft_command({"hash", path, "nothing"}).status == 2);
 }
 
-TEST_CASE("diff: equal files are equal, every kind of difference is said, status 1") {
+TEST_CASE("diff: reports equal files, and every kind of difference with status 1") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   const CliRun same = heft_command({"diff", path, small_model(folder, "twin.safetensors")});
@@ -182,7 +182,7 @@ TEST_CASE("verify: a record of a zip archive whose checksum is wrong is damage, 
   CHECK(run.out.find("1 records with a wrong checksum") != std::string::npos);
 }
 
-TEST_CASE("load: says what was read, written and how much memory it took") {
+TEST_CASE("load: reports bytes read and written, and peak memory") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   const CliRun run = heft_command({"load", path, "--json"});
@@ -196,7 +196,7 @@ TEST_CASE("load: says what was read, written and how much memory it took") {
   for (const std::string io : {"automatic", "map", "direct", "read"}) CHECK(heft_command({"load", path, "--io", io}).status == 0);
 }
 
-TEST_CASE("load: what cannot be done is refused with a sentence") {
+TEST_CASE("load: refuses impossible options with one sentence") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   CHECK(heft_command({"load", path, "--dtype", "f99"}).status == 2);
@@ -207,7 +207,7 @@ TEST_CASE("load: what cannot be done is refused with a sentence") {
   CHECK(heft_command({"load", path, "--select", "nothing*"}).err.find("no tensor matches") != std::string::npos);
 }
 
-TEST_CASE("every command refuses a missing, an empty and an alien file the same way") {
+TEST_CASE("every command refuses a missing, an empty and an unknown file in the same way") {
   const TempFolder folder;
   const std::string absent = (folder.path() / "absent.safetensors").string();
   const std::string empty = folder.write("empty.safetensors", std::string_view{});

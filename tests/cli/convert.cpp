@@ -30,7 +30,7 @@ std::string small_model(const TempFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("convert: writes what diff calls equal, and keeps metadata") {
+TEST_CASE("convert: writes checkpoints that are equal for diff, and keeps metadata") {
   const TempFolder folder;
   const std::string source = small_model(folder);
   const std::string copy = (folder.path() / "copy.safetensors").string();
@@ -42,7 +42,7 @@ TEST_CASE("convert: writes what diff calls equal, and keeps metadata") {
   CHECK(heft::open(copy).metadata()["format"].text() == "pt");
 }
 
-TEST_CASE("convert: --dtype changes floats, --select and --remap choose and rename") {
+TEST_CASE("convert: --dtype converts floats, --select chooses and --remap renames") {
   const TempFolder folder;
   const std::string source = small_model(folder);
   const std::string path = (folder.path() / "new.safetensors").string();
@@ -57,7 +57,7 @@ TEST_CASE("convert: --dtype changes floats, --select and --remap choose and rena
   CHECK(made.tensor("count").dtype() == heft::DType::i64);
 }
 
-TEST_CASE("convert: --shard-size makes shards that open as one, and may replace its own source") {
+TEST_CASE("convert: --shard-size makes shards that open as one, and can replace the source") {
   const TempFolder folder;
   const std::string source = small_model(folder);
   const std::string before = heft_command({"hash", source}).out;
@@ -69,7 +69,7 @@ TEST_CASE("convert: --shard-size makes shards that open as one, and may replace 
   CHECK(heft_command({"hash", folder.path().string()}).out == before);
 }
 
-TEST_CASE("convert: what cannot be is one line on the error stream and leaves no file") {
+TEST_CASE("convert: an impossible conversion is one line on the error stream and leaves no file") {
   const TempFolder folder;
   const std::string source = small_model(folder);
   const std::string path = (folder.path() / "new.safetensors").string();
@@ -96,7 +96,7 @@ TEST_CASE("convert: what cannot be is one line on the error stream and leaves no
   for (const auto& entry : fs::directory_iterator(folder.path())) CHECK(entry.path() == source);
 }
 
-TEST_CASE("convert: the destination's ending says the format, and a folder or an index means safetensors") {
+TEST_CASE("convert: the destination's ending selects the format; a folder or an index selects safetensors") {
   const TempFolder folder;
   const std::string source = small_model(folder);
   for (const char* name : {"copy.npz", "copy.gguf", "copy.safetensors.index.json"}) {
@@ -114,7 +114,7 @@ TEST_CASE("convert: the destination's ending says the format, and a folder or an
   CHECK(fs::exists(other.path() / "model.safetensors"));
 }
 
-TEST_CASE("formats: what is written is listed") {
+TEST_CASE("formats: lists the formats that are written") {
   const std::string out = heft_command({"formats"}).out;
   for (const char* words :
        {"stored members, npy version 1.0", "version 3: plain types converted", "one file or shards with an index"})

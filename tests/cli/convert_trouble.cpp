@@ -52,7 +52,7 @@ class SmallDisk {
 
 }  // namespace
 
-TEST_CASE("convert: a full disk is one error that says so, and nothing is left on it") {
+TEST_CASE("convert: a full disk is an error that says so, and leaves no file") {
   const SmallDisk disk;
   if (!disk.is_mounted())
     return heft::test::skip("no small file system can be mounted here: " + std::string(std::strerror(errno)));

@@ -67,7 +67,7 @@ std::string training_checkpoint(const TempFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("notes: values that are no tensors are left out by convert, and counted by name") {
+TEST_CASE("notes: convert leaves out values other than tensors, and counts them by name") {
   const TempFolder folder;
   const std::string out = (folder.path() / "out.safetensors").string();
   const CliRun run = heft_command({"convert", training_checkpoint(folder), out});
@@ -78,7 +78,7 @@ TEST_CASE("notes: values that are no tensors are left out by convert, and counte
   CHECK(has(json.err, "note: 4 values"));
 }
 
-TEST_CASE("notes: a save of a whole checkpoint counts the values that it leaves out") {
+TEST_CASE("notes: saving a whole checkpoint counts the values that are left out") {
   const TempFolder folder;
   const Checkpoint checkpoint = open(training_checkpoint(folder));
   const std::vector<std::string> notes = save(checkpoint, folder.path() / "out.safetensors").notes;
@@ -86,7 +86,7 @@ TEST_CASE("notes: a save of a whole checkpoint counts the values that it leaves 
   CHECK(notes[0].starts_with("4 values that are no tensors"));
 }
 
-TEST_CASE("notes: what --dtype passes over is counted by name, in load and convert") {
+TEST_CASE("notes: load and convert count tensors that --dtype does not convert, by name") {
   const TempFolder folder;
   const std::string path = with_integers(folder);
   const std::string_view note = "3 tensors are not converted to bf16, which is for floats only: 'ids' (i64), 'mask' (bool), 'table' (c64)";
@@ -100,7 +100,7 @@ TEST_CASE("notes: what --dtype passes over is counted by name, in load and conve
   CHECK(!has(heft_command({"load", path}).err, "note"));
 }
 
-TEST_CASE("notes: a weight that is converted without the scale beside it is named, whatever the scale is called") {
+TEST_CASE("notes: a weight converted without the scale beside it is reported, for every name of scales") {
   const TempFolder folder;
   struct Names {
     const char* weight;
@@ -147,7 +147,7 @@ TEST_CASE("notes: a shard along a dim that some tensors lack loads those whole, 
   CHECK(heft_command({"load", path, "--shard", "1/2"}).err.empty());
 }
 
-TEST_CASE("notes: options that cannot be obeyed are errors") {
+TEST_CASE("notes: options that have no effect are errors") {
   const TempFolder folder;
   const std::string path = floats_only(folder);
   const auto refused = [](std::initializer_list<std::string> words, std::string_view why) {
@@ -202,7 +202,7 @@ TEST_CASE("notes: an option that a file or command cannot use is an error, in ev
   CHECK(heft_command({"ls", torch, "--strict-globals"}).status == 0);
 }
 
-TEST_CASE("notes: options that contradict each other, or what they belong to, are errors") {
+TEST_CASE("notes: options that contradict each other or the command are errors") {
   const TempFolder folder;
   const std::string path = floats_only(folder);
   const std::string out = (folder.path() / "out").string();
@@ -233,7 +233,7 @@ TEST_CASE("notes: options that contradict each other, or what they belong to, ar
   CHECK(heft_command({"load", path, "--io", "read", "--no-mmap"}).status == 0);
 }
 
-TEST_CASE("notes: JSON has them where the top is an object, else as a last line that --notes asks for") {
+TEST_CASE("notes: JSON contains them if it is one object, else in a last line on --notes") {
   const TempFolder folder;
   const std::string clean = floats_only(folder);
   const std::string object = test::pickle::object("my.module", "Packed", test::pickle::dict({}));
@@ -254,7 +254,7 @@ TEST_CASE("notes: JSON has them where the top is an object, else as a last line 
   }
 }
 
-TEST_CASE("notes: a rule of --remap that renames nothing is noted, one that works on what another made is not") {
+TEST_CASE("notes: a rule of --remap that renames nothing is noted, unless it renames the result of another") {
   const TempFolder folder;
   const std::string out = (folder.path() / "out.safetensors").string();
   const CliRun run = heft_command({"convert", floats_only(folder), out, "--remap", "^w$=>x", "--remap", "^x$=>y", "--remap", "^w$=>z"});
@@ -272,7 +272,7 @@ TEST_CASE("notes: a top-level key that a PyTorch file has is no error") {
   CHECK(heft_command({"ls", path, "--top-level-key", "model"}).status == 0);
 }
 
-TEST_CASE("notes: a module whose weights are packed in objects lists no tensors, and says what it has instead") {
+TEST_CASE("notes: a module with weights in opaque objects lists no tensors, and a note says so") {
   const TempFolder folder;
   const std::string packed_module = test::pickle::object("torch.ao.nn.quantized", "PackedParams", test::pickle::dict({test::pickle::text("bits"), test::pickle::integer(8)}));
   const std::string path = folder.write("m.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("fc"), packed_module}))).string();
@@ -321,7 +321,7 @@ TEST_CASE("convert: --dtype c128 converts complex numbers and leaves floats") {
   CHECK(open(out).tensor("table").dtype() == DType::c128);
 }
 
-TEST_CASE("convert: advice names what heft can do, and following it works") {
+TEST_CASE("convert: advice in errors works when followed") {
   const TempFolder folder;
   SafetensorsBuilder builder;
   builder.add("w", "F32", {2}, packed<float>({1, 2}));
@@ -365,7 +365,7 @@ TEST_CASE("save: a dtype that a format lacks is refused with the dtypes that hef
   CHECK(npz.sentence() == "npz has no dtype for bf16; convert it to f32, f16 or f64");
 }
 
-TEST_CASE("notes: reported situations of silent loss and of advice that could not work") {
+TEST_CASE("notes: reported cases of silent loss and of wrong advice") {
   const auto folder = test::cases("bugreports-2");
   if (!folder) return;
   const TempFolder scratch;

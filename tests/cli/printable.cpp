@@ -118,7 +118,7 @@ std::vector<std::string> hostile_files(std::string_view word) {
 
 }  // namespace
 
-TEST_CASE("printable: hostile names, keys, values and words of every family pass through no command") {
+TEST_CASE("printable: every command escapes hostile names, keys, values and words") {
   const TempFolder folder;
   for (const std::string_view word : words)
     for (const std::string& bytes : hostile_files(word)) check_every_command(folder.write("model.bin", bytes).string(), folder.path());
@@ -152,7 +152,7 @@ TEST_CASE("printable: a JSON string has the name's value, escaped or not") {
   CHECK(heft_command({"ls", "--json", path}).out.find(R"("csi\u009b2J \u202e\u007f\u001b )" "\xC3\xA9\"") != std::string::npos);
 }
 
-TEST_CASE("printable: the gate of the streams escapes what a command forgot, also across writes") {
+TEST_CASE("printable: the streams escape what a command did not, also across writes") {
   std::ostringstream to;
   {
     cli::PrintableStream out(to);
@@ -162,7 +162,7 @@ TEST_CASE("printable: the gate of the streams escapes what a command forgot, als
   CHECK(to.str() == "a\\x1b[31m\n\\u009b\\u202e\xC3\xA9\\xff\\xf0\\x9dx12\\xe2");
 }
 
-TEST_CASE("printable: a gate reports that its stream is broken") {
+TEST_CASE("printable: an escaping stream reports that its target is broken") {
   std::ostringstream to;
   cli::PrintableStream out(to);
   out << "fine";
@@ -172,7 +172,7 @@ TEST_CASE("printable: a gate reports that its stream is broken") {
   CHECK(!out.flush().good());
 }
 
-TEST_CASE("printable: files that were made to act on a terminal") {
+TEST_CASE("printable: escapes files that were made to control a terminal") {
   const auto folder = test::cases("attack-terminal");
   if (!folder) return;
   const TempFolder scratch;

@@ -9,7 +9,7 @@
 
 using namespace heft::cli;
 
-TEST_CASE("text: bytes as people write them, both ways") {
+TEST_CASE("text: formats and parses sizes in bytes") {
   CHECK(human_bytes(0) == "0 B");
   CHECK(human_bytes(999) == "999 B");
   CHECK(human_bytes(1000) == "1.00 KB");
@@ -29,14 +29,14 @@ TEST_CASE("text: JSON strings are valid JSON whatever the bytes") {
   CHECK(json_text("\xC2\x9B" "2J\xE2\x80\xAE\xD8\x9C") == R"("\u009b2J\u202e\u061c")");
 }
 
-TEST_CASE("text: JSON numbers keep their value and say that they are reals") {
+TEST_CASE("text: JSON numbers keep their value and are spelled as reals") {
   CHECK(json_number(1.0) == "1.0");
   CHECK(json_number(0.1F) == "0.1");
   CHECK(json_number(1e300) == "1e+300");
   CHECK(json_number(-std::numeric_limits<double>::infinity()) == "\"-inf\"");
 }
 
-TEST_CASE("text: a table lines up and gives way in its first column") {
+TEST_CASE("text: a table is aligned and shortens its first column") {
   const std::vector<std::vector<std::string>> rows = {{"a.very.long.name.of.a.tensor", "f32", "12"}, {"b", "bf16", "3"}};
   constexpr std::array<Column, 3> columns = {{{}, {}, {true}}};
   CHECK(table(columns, rows, 0) == "a.very.long.name.of.a.tensor  f32   12\nb                             bf16   3\n");

@@ -70,7 +70,7 @@ std::string repeated(std::string_view text, std::size_t times) {
 
 }  // namespace
 
-TEST_CASE("tree: what is over the bounds is left out with a note, and JSON stays JSON") {
+TEST_CASE("tree: leaves out nodes over the bounds with a note, and JSON stays valid") {
   const test::TempFolder folder;
   const std::string path = thousand_zeros(folder);
   CHECK(tree_within({}, path, true).err == no_tensors);
@@ -112,7 +112,7 @@ TEST_CASE("tree: text over the bounds ends with the number of children that foll
                             "note: 27 children of 3 containers are left out: a tree is written out to 4 nodes"));
 }
 
-TEST_CASE("tree: lists in lists, as deep as a file may nest them, are written whole") {
+TEST_CASE("tree: writes nested lists to the maximum depth") {
   const test::TempFolder folder;
   const std::string nested = repeated("](", 900) + std::string(900, 'e');
   const std::string path = folder.write("m.pt", p::torch_file(p::dict({p::text("c"), nested})));
@@ -136,7 +136,7 @@ TEST_CASE("tree: levels past the fortieth are numbered instead of indented") {
   CHECK(run.out.size() < 1000 * 120);
 }
 
-TEST_CASE("names of every odd kind go through every command, in every format that can spell them") {
+TEST_CASE("names of every unusual kind pass through every command, in every format that can represent them") {
   const test::TempFolder folder;
   const std::vector<std::string> odd = {
       repeated("d.", 1500) + "w", std::string(10'000, '.'), "..", "a.", ".a", "c..d", std::string(65'000, 'n'), "b"};
@@ -162,7 +162,7 @@ TEST_CASE("names of every odd kind go through every command, in every format tha
   }
 }
 
-TEST_CASE("cases: a name of 1,501 parts leaves diff, tree and the other tensors as they are") {
+TEST_CASE("cases: a name of 1,501 parts does not affect diff, tree and other tensors") {
   const auto folder = test::cases("bugreports-2/deep-name");
   if (!folder) return;
   const std::string path = *folder / "model.safetensors";

@@ -36,7 +36,7 @@ test::CliRun load(const fs::path& path, const std::string& io) {
 
 std::uint64_t calls_of_a_load(const fs::path& path, const std::string& io) {
   const FaultPlan none({});
-  REQUIRE(load(path, io).status == heft::cli::yes);
+  REQUIRE(load(path, io).status == heft::cli::ok);
   return none.calls(Call::any);
 }
 
@@ -55,13 +55,13 @@ void cut_at(std::uint64_t n, std::uint64_t content_bytes, const std::string& io,
   const FaultPlan plan({{.call = Call::any, .skip = n, .times = 1, .before = [&] { bystander.act(); }}});
   const test::CliRun run = load(path, io);
   INFO(io << ", cut to " << content_bytes / 2 << " before call " << n << ": status " << run.status << ", " << run.err);
-  CHECK((run.status == heft::cli::trouble || run.status == heft::cli::yes));
+  CHECK((run.status == heft::cli::error || run.status == heft::cli::ok));
   if (!bystander.has_acted()) {
-    CHECK(run.status == heft::cli::yes);
+    CHECK(run.status == heft::cli::ok);
     ++tally.unreached;
   } else if (bystander.was_held_up()) {
     ++tally.held_up;
-  } else if (run.status == heft::cli::trouble) {
+  } else if (run.status == heft::cli::error) {
     ++tally.refused;
   } else {
     CHECK(run.err.find("was written to after it was read") != std::string::npos);

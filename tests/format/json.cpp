@@ -38,7 +38,7 @@ std::string text_of(std::string_view text) {
   return value_of(text, [](json::Value& value) { return std::string(value.text("x")); });
 }
 
-TEST_CASE("json: strings lose their escapes and nothing else, wherever they lie in a word of eight") {
+TEST_CASE("json: decodes escapes of strings at any place in a word of eight") {
   for (std::size_t lead = 0; lead < 20; ++lead) {
     CAPTURE(lead);
     const std::string a(lead, 'a');
@@ -80,7 +80,7 @@ TEST_CASE("json: integers are exact to 64 bits, whatever their number of digits"
   }
 }
 
-TEST_CASE("json: numbers keep the best type that holds them") {
+TEST_CASE("json: numbers have the most exact type") {
   const auto number = [](std::string_view text) { return value_of(text, [](json::Value& value) { return value.number("x"); }); };
   CHECK(number("-9223372036854775808") == json::Number(std::int64_t{INT64_MIN}));
   CHECK(number("9223372036854775808") == json::Number(std::uint64_t{1} << 63));
@@ -121,7 +121,7 @@ TEST_CASE("json: refuses everything else, with its offset") {
   }
 }
 
-TEST_CASE("json: nesting counts lists and objects, and stops at the limit before the stack does") {
+TEST_CASE("json: bounds the nesting of lists and objects before the stack overflows") {
   const auto nested = [](std::size_t depth) {
     return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
   };
@@ -143,7 +143,7 @@ bool judge(const std::string& text) {
   return parser.parse(text).get(root) == simdjson::SUCCESS && root.is_object();
 }
 
-TEST_CASE("json: on mangled texts the verdict is that of another parser") {
+TEST_CASE("json: accepts and refuses mangled texts as another parser does") {
   const std::string seeds[] = {
       R"({"__metadata__":{"format":"pt"},"a.b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}})",
       R"({ "a" : [ true , false , null , -1.5e3 , "x\"\\\u00e9" , { } , [ ] ] , "b" : "\/\b\f" })",

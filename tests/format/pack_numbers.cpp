@@ -68,7 +68,7 @@ std::string random_halves(std::size_t count, std::vector<std::uint16_t>& values,
 
 }  // namespace
 
-TEST_CASE("pack numbers: a list of one width needs no marks, however it is cut into parts") {
+TEST_CASE("pack numbers: a list of one width needs no marks, in any parts") {
   for (const std::size_t part : {std::size_t{1}, std::size_t{7}, std::size_t{64}, std::size_t{1} << 20}) {
     std::string file = "xyz";
     for (int i = 0; i < 20'000; ++i) file += test::pack::real32(static_cast<float>(i));
@@ -102,7 +102,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("pack numbers: what is no number, and numbers of another kind, are met at their byte") {
+TEST_CASE("pack numbers: finds other items, and numbers of another kind, at their byte") {
   const std::string reals = test::pack::real32(1) + test::pack::real32(2);
   CHECK(step(reals + test::pack::text("x"), 0, 3, 1 << 20).met_other);
   CHECK(step(reals + test::pack::text("x"), 0, 3, 1 << 20).used == reals.size());
@@ -114,7 +114,7 @@ TEST_CASE("pack numbers: what is no number, and numbers of another kind, are met
   CHECK(step(reals.substr(0, 9), 0, 2, 1 << 20).used == 5);
 }
 
-TEST_CASE("pack numbers: halves are told by their values, however they are spelled") {
+TEST_CASE("pack numbers: detects halves by their values, in any encoding") {
   const auto fits = [](const std::string& file, std::uint64_t count) {
     return step(file, 0, count, 1 << 20).steps.fits_u16;
   };
@@ -166,7 +166,7 @@ TEST_CASE("pack numbers: numbers of every width are gathered into every type tha
   }
 }
 
-TEST_CASE("pack numbers: an integer that does not fit is damage, another kind is a changed file, each at its byte") {
+TEST_CASE("pack numbers: an integer that does not fit is corrupt, another kind is a changed file, each at its byte") {
   std::uint64_t room[4];
   const auto gather = [&](DType dtype, const std::string& file, std::uint64_t count) {
     return gather_numbers(dtype, bytes_of(file), 1000, reinterpret_cast<std::byte*>(room), count, core::gather_run);

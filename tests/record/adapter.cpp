@@ -69,7 +69,7 @@ TEST_CASE("adapter: linear weights are transposed and norms renamed, as views") 
   CHECK(now.shards()[0].tensor_count == 8);
 }
 
-TEST_CASE("adapter: half precision is a wish that only loading fulfils, and spares batch norms") {
+TEST_CASE("adapter: half precision applies when loading, except to batch norms") {
   const Checkpoint half = adapt(net(), half_precision({.to = DType::f16, .patterns = {}, .modules = kinds()}));
   CHECK(half.tensor("fc.weight").dtype() == DType::f32);
   CHECK(half.tensor("fc.weight").read<float>(0, 1) == 1);
@@ -89,7 +89,7 @@ TEST_CASE("adapter: half precision is a wish that only loading fulfils, and spar
   CHECK(thrown_by([] { return half_precision({.to = DType::bf16, .patterns = {}, .modules = {}}); }).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("adapter: cast_floats leaves integers alone, and slices keep the wish") {
+TEST_CASE("adapter: cast_floats does not change integers, and slices keep the request") {
   const Checkpoint now = adapt(net(), cast_floats(DType::bf16));
   CHECK(wanted(now).at("fc.weight") == DType::bf16);
   CHECK(wanted(now).at("norm.num_batches_tracked") == DType::i64);

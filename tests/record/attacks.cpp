@@ -37,7 +37,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("attacks: bfloat16 that NumPy saved without its name has its values when it is named") {
+TEST_CASE("attacks: bfloat16 that NumPy saved without its name is read with --as") {
   const auto folder = test::cases("bugreports-2");
   if (!folder) return;
   const auto path = *folder / "npz-bf16" / "model.npz";
@@ -50,7 +50,7 @@ TEST_CASE("attacks: bfloat16 that NumPy saved without its name has its values wh
   CHECK(error.code() == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("attacks: an array of objects is an error only when it is asked for as a tensor") {
+TEST_CASE("attacks: an array of objects is an error only when it is read as a tensor") {
   const auto folder = test::cases("bugreports-2");
   if (!folder) return;
   const Checkpoint opened = open(*folder / "npz-object-member" / "model.npz");

@@ -163,7 +163,7 @@ TEST_CASE("bind: a struct of structs is filled with views, and outlives the chec
   CHECK(model.steps == -1);
 }
 
-TEST_CASE("bind: a missing key names its full path and the nearest keys, and nothing is changed") {
+TEST_CASE("bind: a missing key is reported with its full path and the nearest keys, and nothing is changed") {
   const Checkpoint checkpoint = opened(SafetensorsBuilder().add("layers.0.norm.weight", "F32", {1}, "abcd").add("layers.0.upp.weight", "F32", {1}, "abcd").add("layers.0.down.weight", "F32", {1}, "abcd"));
   Model model;
   model.layers.resize(7);
@@ -180,7 +180,7 @@ TEST_CASE("bind: a missing key names its full path and the nearest keys, and not
   CHECK(report.to_string().find("1 errors:\n  layers.0.up: missing (did you mean 'upp'?)") != std::string::npos);
 }
 
-TEST_CASE("bind: a report says how many there are, and the first ten of each list") {
+TEST_CASE("bind: a report contains the number and the first ten entries of each list") {
   std::vector<std::string> names;
   for (int i = 10; i < 25; ++i) names.push_back("k" + std::to_string(i));
   One<TensorView> one;
@@ -190,7 +190,7 @@ TEST_CASE("bind: a report says how many there are, and the first ten of each lis
   CHECK(report.to_string().find("k20") == std::string::npos);
 }
 
-TEST_CASE("bind: a report shows beside a missing name the unused one that it may have been meant to be") {
+TEST_CASE("bind: a report shows a similar unused name for a missing one") {
   Settings settings;
   const LoadReport report =
       try_bind(checkpoint_of({"layerz", "other"}).root(), settings, {.missing = Missing::use_default});
@@ -217,7 +217,7 @@ TEST_CASE("bind: two fields that read one storage get views of the same bytes") 
   CHECK(head.data() == embedding.data());
 }
 
-TEST_CASE("bind: a null is an empty optional, as PyTorch writes a parameter that is not there, and no tensor") {
+TEST_CASE("bind: a null, as PyTorch writes an absent parameter, is an empty optional and not a tensor") {
   const TempFolder folder;
   const test::TorchBuilder builder =
       test::TorchBuilder().tensor("x.weight", "FloatStorage", {1}, "abcd").value("x.bias", "N");
@@ -229,7 +229,7 @@ TEST_CASE("bind: a null is an empty optional, as PyTorch writes a parameter that
         ErrorCode::type_mismatch);
 }
 
-TEST_CASE("bind: a record whose lists are shared a million times over is taken, and the walk over it ends") {
+TEST_CASE("bind: binds a record with lists shared a million times, and bounds the walk over it") {
   // x = [a, a], a = [b, b], ... 20 deep: few objects, a million paths
   std::string pickle = test::pickled_int(1);
   for (int depth = 0; depth < 20; ++depth)
@@ -247,7 +247,7 @@ TEST_CASE("bind: a record whose lists are shared a million times over is taken, 
   CHECK_FALSE(try_bind(bomb.root(), other).ok());
 }
 
-TEST_CASE("bind: keys that no field wants are reported, and refused when strict") {
+TEST_CASE("bind: unused keys are reported, and refused in strict mode") {
   const Checkpoint checkpoint = checkpoint_of({"x", "y", "z.a", "z.b"});
   const auto [report, x] = bind_one<TensorView>(checkpoint);
   CHECK(report.ok());
@@ -258,7 +258,7 @@ TEST_CASE("bind: keys that no field wants are reported, and refused when strict"
   CHECK(thrown_by([&] { return bind(checkpoint, one, {.strict = Strict::yes}); }).sentence() == "no field wants this key (and 2 more)");
 }
 
-TEST_CASE("bind: a key under an alias counts as used; two names at once are ambiguous") {
+TEST_CASE("bind: a key under an alias is used; two names at once are ambiguous") {
   One<Norm> norm;
   const Checkpoint scale = opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd"));
   CHECK(bind(scale, norm).unused.empty());
@@ -267,7 +267,7 @@ TEST_CASE("bind: a key under an alias counts as used; two names at once are ambi
   CHECK(code_of<Norm>(both) == ErrorCode::ambiguous);
 }
 
-TEST_CASE("bind: a typed slice demands its dtype, an untyped view takes any") {
+TEST_CASE("bind: a typed slice requires its dtype, an untyped view accepts any") {
   const Checkpoint checkpoint = checkpoint_of({"x"});
   CHECK(bind_one<TensorView>(checkpoint).first.ok());
   CHECK(bind_one<Slice<std::uint8_t>>(checkpoint).second.count() == 1);
@@ -298,7 +298,7 @@ TEST_CASE("bind: numbers come from tensors of one element, of the same kind and 
   CHECK(code_of<float>(scalar("C64", test::packed<float>({1, 2}))) == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("bind: a failed bind leaves the value it had") {
+TEST_CASE("bind: a failed bind does not change the value") {
   const auto [report, value] = bind_one<std::uint8_t>(scalar("I64", test::packed<std::int64_t>({300})), {}, std::uint8_t{7});
   CHECK(!report.ok());
   CHECK(value == 7);
@@ -318,7 +318,7 @@ struct Demanding {
 
 }  // namespace
 
-TEST_CASE("bind: shape and dtype are demanded after the field's adapter, exactly") {
+TEST_CASE("bind: shape and dtype are checked after the field's adapter") {
   Demanding demanding;
   const auto try_shape = [&](std::vector<std::int64_t> shape, std::string_view dtype = "F32") {
     return try_bind(opened(SafetensorsBuilder().add("x", dtype, shape, std::string(24, 'x'))).root(), demanding);
@@ -334,7 +334,7 @@ TEST_CASE("bind: shape and dtype are demanded after the field's adapter, exactly
   CHECK(try_shape({6}).errors[0].code == ErrorCode::out_of_range);
 }
 
-TEST_CASE("bind: a real takes an integer only when asked and exact") {
+TEST_CASE("bind: a real accepts an integer only on request and if exact") {
   Demanding demanding;
   const auto builder = [](std::int64_t rate) {
     return SafetensorsBuilder().add("x", "F32", {3, 2}, std::string(24, 'x')).add("rate", "I64", {}, test::packed<std::int64_t>({rate}));
@@ -348,7 +348,7 @@ TEST_CASE("bind: a real takes an integer only when asked and exact") {
   CHECK(demanding.rate == -0x1p63);
 }
 
-TEST_CASE("bind: what a float takes from an integer is exact in a float") {
+TEST_CASE("bind: a float accepts an integer only if it is exact in a float") {
   Single single;
   CHECK(try_bind(scalar("I64", test::packed<std::int64_t>({1 << 25})).root(), single).ok());
   CHECK(single.x == 0x1p25f);
@@ -356,7 +356,7 @@ TEST_CASE("bind: what a float takes from an integer is exact in a float") {
   CHECK(!try_bind(scalar("U64", test::packed<std::uint64_t>({UINT64_MAX})).root(), single).ok());
 }
 
-TEST_CASE("bind: arrays want their length, vectors any, and gaps only where they are closed") {
+TEST_CASE("bind: arrays require their length, vectors accept any, and gaps are accepted if they are closed") {
   const Checkpoint three = checkpoint_of({"x.0", "x.1", "x.2"});
   CHECK(bind_one<std::array<TensorView, 3>>(three).first.ok());
   CHECK(code_of<std::array<TensorView, 2>>(three) == ErrorCode::out_of_range);
@@ -379,7 +379,7 @@ TEST_CASE("bind: maps take all children by their keys") {
   CHECK(map.at("b").name() == "x.b");
 }
 
-TEST_CASE("bind: missing containers and numbers are empty only when asked; tensors and structs never") {
+TEST_CASE("bind: missing containers and numbers are empty on request; tensors and structs never") {
   const Checkpoint checkpoint = checkpoint_of({"y"});
   const BindOptions lenient{.missing = Missing::use_default};
   CHECK(code_of<std::vector<TensorView>>(checkpoint) == ErrorCode::not_found);
@@ -395,7 +395,7 @@ TEST_CASE("bind: missing containers and numbers are empty only when asked; tenso
   CHECK(!bind_one<std::optional<TensorView>>(checkpoint, {}, TensorView()).second);
 }
 
-TEST_CASE("bind: a record field takes the subtree as it is") {
+TEST_CASE("bind: a record field is the subtree") {
   const auto [report, record] = bind_one<Record>(checkpoint_of({"x.a.b", "x.c"}));
   CHECK(report.ok());
   CHECK(report.unused.empty());
@@ -432,7 +432,7 @@ struct Tagged {
 
 }  // namespace
 
-TEST_CASE("bind: first_that_fits takes the first alternative, and forgets those that did not") {
+TEST_CASE("bind: first_that_fits uses the first matching alternative, and drops errors of the others") {
   Fitting fitting;
   const LoadReport glu = bind(checkpoint_of({"x.a", "x.b"}), fitting);
   CHECK(fitting.x.index() == 0);
@@ -444,7 +444,7 @@ TEST_CASE("bind: first_that_fits takes the first alternative, and forgets those 
   CHECK(try_bind(checkpoint_of({"x.c"}).root(), fitting).errors.size() == 1);
 }
 
-TEST_CASE("bind: a tag names the alternative, from the metadata where the tree has no text") {
+TEST_CASE("bind: a tag selects the alternative, from the metadata if the tree has no text") {
   Tagged tagged;
   const auto with_kind = [](std::string_view kind) {
     return opened(SafetensorsBuilder().metadata("x.kind", kind).add("x.a", "U8", {1}, "x"));
@@ -457,7 +457,7 @@ TEST_CASE("bind: a tag names the alternative, from the metadata where the tree h
   CHECK(code_of<std::variant<Glu, Gelu>>(checkpoint_of({"x.a"})) == ErrorCode::out_of_range);
 }
 
-TEST_CASE("bind: texts come from metadata where the tree has none") {
+TEST_CASE("bind: texts come from metadata if the tree has none") {
   const Checkpoint checkpoint = opened(SafetensorsBuilder().metadata("x", "hello").add("y", "U8", {1}, "x"));
   CHECK(bind_one<std::string>(checkpoint).second == "hello");
 }
@@ -497,7 +497,7 @@ TEST_CASE("bind: remapped and adapted checkpoints fill the same struct") {
   CHECK(report.unused.empty());
 }
 
-TEST_CASE("fields_of: a struct gives its tensors under its own names, and binds from them again") {
+TEST_CASE("fields_of: returns a struct's tensors under its names, from which it binds again") {
   Model model;
   bind(opened(model_builder(2)).root()["model"], model);
   model.steps = 42;

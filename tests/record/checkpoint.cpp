@@ -40,7 +40,7 @@ std::vector<std::string> names_of(const TensorRange& range) {
 
 }  // namespace
 
-TEST_CASE("checkpoint: tensors come in file order, with path and absolute offsets") {
+TEST_CASE("checkpoint: lists tensors in file order, with path and absolute offsets") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", small());
   const Checkpoint checkpoint = open(path);
@@ -67,7 +67,7 @@ TEST_CASE("checkpoint: its tables are those of names, entries and index, and of 
   CHECK(checkpoint.table_bytes() < before + (64 << 10));
 }
 
-TEST_CASE("checkpoint: a range knows its count and its bounds") {
+TEST_CASE("checkpoint: a range has a size and checks its bounds") {
   const TempFolder folder;
   const TensorRange range = open(folder.write("m.safetensors", small())).tensors();
   CHECK(range.count() == 3);
@@ -84,7 +84,7 @@ TEST_CASE("checkpoint: names are selected by glob or expression, in file order")
   CHECK(thrown_by([&] { return checkpoint.tensors("[").count(); }).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("checkpoint: find() gives nothing for a name that is not there, tensor() names the nearest") {
+TEST_CASE("checkpoint: find() returns nothing for an unknown name, tensor() reports the nearest one") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", small());
   const Checkpoint checkpoint = open(path);
@@ -98,7 +98,7 @@ TEST_CASE("checkpoint: find() gives nothing for a name that is not there, tensor
   CHECK(error.sentence().find("did you mean 'a.weight'") != std::string::npos);
 }
 
-TEST_CASE("checkpoint: shards say path, format, size and how many tensors they hold") {
+TEST_CASE("checkpoint: shards have path, format, size and number of tensors") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", small());
   const Checkpoint checkpoint = open(path);
@@ -110,7 +110,7 @@ TEST_CASE("checkpoint: shards say path, format, size and how many tensors they h
   CHECK(shard.tensor_count == 3);
 }
 
-TEST_CASE("checkpoint: metadata is a map, or null where there is none") {
+TEST_CASE("checkpoint: metadata is a map, or null if there is none") {
   const TempFolder folder;
   const Record metadata = open(folder.write("m.safetensors", small())).metadata();
   CHECK(metadata.kind() == RecordKind::map);
@@ -119,7 +119,7 @@ TEST_CASE("checkpoint: metadata is a map, or null where there is none") {
   CHECK(open(folder.write("bare.safetensors", bare)).metadata().kind() == RecordKind::null);
 }
 
-TEST_CASE("checkpoint: under Access::read nothing is mapped, and a truncated file is an Error") {
+TEST_CASE("checkpoint: Access::read maps nothing, and a truncated file is an Error") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", small());
   const Checkpoint checkpoint = open(path, {.access = Access::read});
@@ -148,7 +148,7 @@ TEST_CASE("checkpoint: copies share what was opened; ranges and records outlive 
   CHECK(root["a"]["bias"].tensor().as<std::uint8_t>()[0] == 'c');
 }
 
-TEST_CASE("checkpoint: threads may look things up and build the tree at once") {
+TEST_CASE("checkpoint: threads can look up names and build the tree concurrently") {
   const TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("m.safetensors", small()));
   std::atomic<int> wrong = 0;

@@ -117,7 +117,7 @@ TEST_CASE("distributed: an index that is missing is an error that names it") {
   CHECK(std::string(error.what()).find(".metadata") != std::string::npos);
 }
 
-TEST_CASE("distributed: what Megatron-Core and Lightning keep beside the index is noted, and never the model") {
+TEST_CASE("distributed: files of Megatron-Core and Lightning beside the index are noted, and never the model") {
   for (const std::string name : {"common.pt", "meta.pt"}) {
     const TempFolder folder;
     DcpBuilder().tensor("model.v", {3}).chunk({0}, {3}, ramp(3)).write(folder, "iter_0000005");
@@ -211,7 +211,7 @@ TEST_CASE("distributed: an index that does not fit its files is refused, with th
   }
 }
 
-TEST_CASE("distributed: no index is read beyond its end, and no bit of it leads outside") {
+TEST_CASE("distributed: refuses every prefix of an index, and no flipped bit reads outside") {
   DcpBuilder made;
   made.tensor("w", {2}).chunk({0}, {1}, ramp(1)).chunk({1}, {1}, ramp(1, 1));
   const TempFolder folder;

@@ -45,7 +45,7 @@ std::string gzip_of(const std::string& content) {
 
 }  // namespace
 
-TEST_CASE("downloads: text in the place of weights is called what it is, and its first line quoted") {
+TEST_CASE("downloads: text in the place of weights is described, and its first line quoted") {
   constexpr auto unrecognized = ErrorCode::unrecognized;
   check_strangers({
       {"model.safetensors", "<!DOCTYPE html>\n<html><head><title>Sign in to continue</title></head></html>\n", unrecognized, {"HTML page", "'Sign in to continue'", "download"}},
@@ -73,7 +73,7 @@ TEST_CASE("downloads: an index that is cut short, or other JSON, is not called w
   check_words(error_of(folder.write("model.safetensors.index.json", R"({"weight_map":{"a)")).what(), {"not closed"});
 }
 
-TEST_CASE("downloads: files that are cut short say so, and that they must be downloaded again") {
+TEST_CASE("downloads: truncated files are errors that advise to download again") {
   const std::string torch = test::TorchBuilder().tensor("w", "FloatStorage", {64}, std::string(256, 'x')).build();
   test::ZipBuilder npz;
   npz.add("w.npy", std::string("\x93NUMPY\x01\0", 8));
@@ -94,7 +94,7 @@ TEST_CASE("downloads: files that are cut short say so, and that they must be dow
   });
 }
 
-TEST_CASE("downloads: archives of models are named with what they hold, and what to do") {
+TEST_CASE("downloads: archives of models are refused with their contents and advice") {
   test::ZipBuilder one;
   one.add("model.safetensors", model_of({"w"}));
   test::ZipBuilder many;

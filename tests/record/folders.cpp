@@ -24,7 +24,7 @@ std::string opened_name(const TempFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("folder: a single file is the model by the ending of any format, in capitals too") {
+TEST_CASE("folder: a single file with the ending of any format is the model, in upper case too") {
   for (const std::string name : {"x.safetensors", "X.SAFETENSORS", "x.sft", "x.bpk", "x.mpk", "x.mpk.gz", "x.msgpack", "x.npz", "X.NPZ", "x.npy", "model.bin", "Model.BIN", "x.gguf", "x.pt", "x.pth",
                                  "x.ckpt", "x.pkl", "x.tar", "x.ot", "flax_model.msgpack", "adapter_model.safetensors", "model.fp16.safetensors", "model-00001-of-00001.safetensors"}) {
     CAPTURE(name);
@@ -38,7 +38,7 @@ TEST_CASE("folder: a single file is the model by the ending of any format, in ca
   }
 }
 
-TEST_CASE("folder: what a trainer keeps beside the model is never the model") {
+TEST_CASE("folder: files of a trainer are never the model") {
   for (const std::string helper :
        {"training_args.bin", "optimizer.pt", "optimizer.bin", "optimizer_0.pt", "optimizer-00001-of-00001.safetensors", "scheduler.pt", "lr_scheduler.bin", "rng_state.pth", "rng_state_0.pth",
         "random_states_0.pkl", "scaler.pt", "grad_scaler.pt", "common.pt", "meta.pt", "sampler.bin", "custom_checkpoint_0.pkl", "trainer_state.pt", "optim.pt"}) {
@@ -56,7 +56,7 @@ TEST_CASE("folder: what a trainer keeps beside the model is never the model") {
   }
 }
 
-TEST_CASE("folder: names that only begin like a helper's are models") {
+TEST_CASE("folder: names that only start like those of a trainer's files are models") {
   for (const std::string name : {"optimus.pt", "schedulerless.bin", "rngs.pth", "metal.pt", "scalers.npz", "commons.pt"}) {
     const TempFolder folder;
     folder.write(name, model_of({"w"}));
@@ -64,7 +64,7 @@ TEST_CASE("folder: names that only begin like a helper's are models") {
   }
 }
 
-TEST_CASE("folder: Hugging Face's order decides, and what is not used is a note") {
+TEST_CASE("folder: chooses in Hugging Face's order, with a note about unused files") {
   const TempFolder folder;
   const std::vector<std::string> order = {"flax_model.msgpack", "adapter_model.bin", "pytorch_model.bin", "adapter_model.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors"};
   std::vector<std::string> before;
@@ -80,7 +80,7 @@ TEST_CASE("folder: Hugging Face's order decides, and what is not used is a note"
   CHECK_FALSE(has_note(open(folder.path()), {"optimizer"}));
 }
 
-TEST_CASE("folder: model.safetensors goes before the index beside it, which a note names") {
+TEST_CASE("folder: chooses model.safetensors before its index, with a note") {
   const TempFolder folder;
   folder.write("model.safetensors", model_of({"single"}));
   folder.write("model-00001-of-00001.safetensors", model_of({"sharded"}));
@@ -90,7 +90,7 @@ TEST_CASE("folder: model.safetensors goes before the index beside it, which a no
   CHECK(has_note(checkpoint, {"not used", "model.safetensors.index.json", "model-00001-of-00001.safetensors"}));
 }
 
-TEST_CASE("folder: several candidates of no known order are an error that lists them") {
+TEST_CASE("folder: several candidates without an order are an error that lists them") {
   for (const auto& [one, other] : {std::pair{"a.safetensors", "b.safetensors"}, {"a.safetensors", "b.gguf"}, {"a.pt", "b.pt"}, {"model.fp16.safetensors", "model.fp32.safetensors"}, {"x.npz", "x.npy"}}) {
     const TempFolder folder;
     folder.write(one, model_of({"w"}));
@@ -106,7 +106,7 @@ TEST_CASE("folder: several candidates of no known order are an error that lists 
   CHECK(std::string(error.what()).size() < 400);
 }
 
-TEST_CASE("folder: numbered parts without an index are one model when all are there, beside helpers too") {
+TEST_CASE("folder: complete numbered parts without an index are one model, beside a trainer's files too") {
   const TempFolder folder;
   for (const std::string number : {"00001", "00002"}) folder.write("pytorch_model-" + number + "-of-000002.bin", model_of({"w" + number}));
   folder.write("training_args.bin", "x");
@@ -117,7 +117,7 @@ TEST_CASE("folder: numbered parts without an index are one model when all are th
   check_words(error_of(folder.path()).what(), {"pytorch_model-0000N-of-000002.bin", "other.safetensors"});
 }
 
-TEST_CASE("folder: parts that are missing are counted and listed") {
+TEST_CASE("folder: counts and lists missing parts") {
   const TempFolder folder;
   for (const std::string number : {"1", "3", "4"}) folder.write("model-0000" + number + "-of-00006.safetensors", model_of({"w" + number}));
   const Error error = error_of(folder.path());
@@ -133,7 +133,7 @@ TEST_CASE("folder: parts that are missing are counted and listed") {
   CHECK(open(from_zero.path()).tensors().count() == 2);
 }
 
-TEST_CASE("folder: one that holds only what heft refuses says so as the file does") {
+TEST_CASE("folder: reports a folder with only refused files as the file itself") {
   const std::string hdf5 = "\x89HDF\r\n\x1A\n" + std::string(64, '\0');
   for (const auto& [name, content, words] : {std::tuple<std::string, std::string, const char*>{"tf_model.h5", hdf5, "HDF5"},
                                              {"MODEL.H5", hdf5, "HDF5"},
@@ -155,7 +155,7 @@ TEST_CASE("folder: one that holds only what heft refuses says so as the file doe
   }
 }
 
-TEST_CASE("folder: of what heft refuses a model is named before an archive") {
+TEST_CASE("folder: of refused files, reports a model before an archive") {
   const TempFolder folder;
   folder.write("data.zip", std::string("PK\x05\x06") + std::string(18, '\0'));
   check_words(error_of(folder.path()).what(), {"data.zip", "zip"});
@@ -171,7 +171,7 @@ TEST_CASE("folder: a pickle beside a model that heft refuses is not the model") 
   check_words(error_of(folder.path()).what(), {"tf_model.h5", "HDF5"});
 }
 
-TEST_CASE("folder: one without weights names what there is") {
+TEST_CASE("folder: reports the contents of a folder without weights") {
   const TempFolder folder;
   check_words(error_of(folder.path()).what(), {"found no file that is named like model weights"});
   folder.write("config.json", "{}");
@@ -182,14 +182,14 @@ TEST_CASE("folder: one without weights names what there is") {
   check_words(error_of("").what(), {"found an empty one"});
 }
 
-TEST_CASE("folder: the ranks of Megatron-LM are refused with what to do") {
+TEST_CASE("folder: refuses the ranks of Megatron-LM with advice") {
   const TempFolder folder;
   folder.write("mp_rank_00/model_optim_rng.pt", model_of({"w"}));
   folder.write("mp_rank_01/model_optim_rng.pt", model_of({"w"}));
   check_words(error_of(folder.path()).what(), {"Megatron-LM", "'mp_rank_00' and 'mp_rank_01'", "convert.py"});
 }
 
-TEST_CASE("folder: a symlink to nothing is an interrupted download, which a note names where another file is used") {
+TEST_CASE("folder: reports a broken symlink as an interrupted download, in a note if another file is used") {
   const TempFolder folder;
   std::filesystem::create_symlink("../../blobs/0123", folder.path() / "model.safetensors");
   for (const auto& path : {folder.path(), folder.path() / "model.safetensors"}) {
@@ -203,7 +203,7 @@ TEST_CASE("folder: a symlink to nothing is an interrupted download, which a note
   CHECK(has_note(open(folder.path()), {"not used", "model.safetensors", "symlink"}));
 }
 
-TEST_CASE("folder: a checkpoint of DeepSpeed is refused with what to do, in it and above it") {
+TEST_CASE("folder: refuses a DeepSpeed checkpoint with advice, in its folder and above it") {
   const TempFolder folder;
   folder.write("training_args.bin", "x");
   folder.write("latest", "global_step5");
@@ -219,7 +219,7 @@ TEST_CASE("folder: a checkpoint of DeepSpeed is refused with what to do, in it a
   CHECK(open(folder.path()).tensors().count() == 1);
 }
 
-TEST_CASE("folder: where only folders in it hold weights they are named") {
+TEST_CASE("folder: reports subfolders with weights if it has none itself") {
   const TempFolder folder;
   folder.write("model_index.json", "{}");
   folder.write("scheduler/scheduler_config.json", "{}");
@@ -229,7 +229,7 @@ TEST_CASE("folder: where only folders in it hold weights they are named") {
   check_words(error_of(folder.path()).what(), {"'unet' and 'vae'", "open one of them"});
 }
 
-TEST_CASE("folder: a download that is not finished is called so") {
+TEST_CASE("folder: reports an unfinished download") {
   const TempFolder folder;
   folder.write("model.safetensors.incomplete", model_of({"w"}).substr(0, 20));
   check_words(error_of(folder.path()).what(), {"model.safetensors.incomplete", "not finished"});

@@ -43,7 +43,7 @@ void move_over(const TempFolder& folder, const fs::path& path, std::string_view 
 
 }  // namespace
 
-TEST_CASE("freshness: a file that was written to, cut, or given its time back is modified") {
+TEST_CASE("freshness: a file that was written, truncated, or has its old time restored is modified") {
   const TempFolder folder;
   const fs::path path = folder.write("m.safetensors", shard("a", 'x'));
   const Checkpoint checkpoint = open(path);
@@ -60,7 +60,7 @@ TEST_CASE("freshness: a file that was written to, cut, or given its time back is
   CHECK(Checkpoint(checkpoint).freshness() == Freshness::modified);
 }
 
-TEST_CASE("freshness: another file at the path is a replacement, and what was opened stays whole") {
+TEST_CASE("freshness: another file at the path is a replacement, and the opened one stays readable") {
   const TempFolder folder;
   const fs::path path = folder.write("m.safetensors", shard("a", 'x'));
   const Checkpoint checkpoint = open(path);
@@ -69,7 +69,7 @@ TEST_CASE("freshness: another file at the path is a replacement, and what was op
   CHECK(checkpoint.tensor("a").as<std::uint8_t>()[0] == 'x');
 }
 
-TEST_CASE("freshness: a link or a mode changes nothing") {
+TEST_CASE("freshness: a new link or mode is not a change") {
   const TempFolder folder;
   const fs::path path = folder.write("m.safetensors", shard("a", 'x'));
   const Checkpoint checkpoint = open(path);
@@ -79,7 +79,7 @@ TEST_CASE("freshness: a link or a mode changes nothing") {
   CHECK(checkpoint.freshness() == Freshness::same);
 }
 
-TEST_CASE("freshness: what was removed, or leads to nothing, is gone") {
+TEST_CASE("freshness: a removed file or broken symlink is gone") {
   const TempFolder folder;
   const fs::path path = folder.write("m.safetensors", shard("a", 'x'));
   const fs::path link = folder.path() / "link.safetensors";
@@ -92,7 +92,7 @@ TEST_CASE("freshness: what was removed, or leads to nothing, is gone") {
   CHECK(checkpoint.tensor("a").as<std::uint8_t>()[0] == 'x');
 }
 
-TEST_CASE("freshness: a symlink that was turned to another file or folder is a replacement") {
+TEST_CASE("freshness: a symlink with a new target is a replacement") {
   const TempFolder folder;
   write_model(folder, "one", 'x');
   write_model(folder, "two", 'x');
@@ -104,7 +104,7 @@ TEST_CASE("freshness: a symlink that was turned to another file or folder is a r
   CHECK(checkpoint.freshness() == Freshness::replaced);
 }
 
-TEST_CASE("freshness: of several files the worst counts, the index and the folder too") {
+TEST_CASE("freshness: reports the worst of several files, index and folder included") {
   const TempFolder folder;
   const fs::path model = write_model(folder, "model", 'x');
   const Checkpoint checkpoints[] = {open(model), open(model / "model.safetensors.index.json"),

@@ -27,7 +27,7 @@ std::string first_name(const Checkpoint& checkpoint) { return test::name_of(chec
 
 }  // namespace
 
-TEST_CASE("hub cache: a model's folder stands for the snapshot of refs/main") {
+TEST_CASE("hub cache: opens the snapshot of refs/main for a model's folder") {
   const TempFolder cache;
   add_snapshot(cache, "aaaa", "old");
   add_snapshot(cache, "bbbb", "new");
@@ -39,7 +39,7 @@ TEST_CASE("hub cache: a model's folder stands for the snapshot of refs/main") {
   CHECK(first_name(open(cache.path() / "models--acme--tiny")) == "old");
 }
 
-TEST_CASE("hub cache: without refs/main the only snapshot is meant, of several none") {
+TEST_CASE("hub cache: without refs/main opens the only snapshot, and refuses several") {
   const TempFolder cache;
   add_snapshot(cache, "aaaa", "a");
   const fs::path model = cache.path() / "models--acme--tiny";
@@ -85,7 +85,7 @@ TEST_CASE("hub cache: a snapshot that was copied without symlinks holds their te
   CHECK(error_of(cache.path() / "elsewhere").code() == ErrorCode::unrecognized);
 }
 
-TEST_CASE("hub cache: a name of the hub is looked up where no such path is") {
+TEST_CASE("hub cache: looks up a name of the hub if no such path exists") {
   const TempFolder cache;
   add_snapshot(cache, "aaaa", "a");
   const Checkpoint checkpoint = open("acme/tiny", {.hub_cache = cache.path()});

@@ -39,7 +39,7 @@ TEST_CASE("index: missing shards are counted and listed in one sentence") {
   check_words(error_of(folder.path()).what(), {"4 of the 6 shards", "model-00001-of-00006"});
 }
 
-TEST_CASE("index: many missing shards make no long sentence") {
+TEST_CASE("index: many missing shards are listed in a short sentence") {
   const TempFolder folder;
   std::vector<std::pair<std::string, std::string>> map;
   for (int i = 0; i < 1000; ++i) map.push_back({"w" + std::to_string(i), "part" + std::to_string(i) + ".safetensors"});
@@ -50,7 +50,7 @@ TEST_CASE("index: many missing shards make no long sentence") {
   CHECK(error.sentence().size() < 400);
 }
 
-TEST_CASE("index: a stale one beside one complete set of parts is not used, and a note says so") {
+TEST_CASE("index: ignores a stale index beside one complete set of parts, with a note") {
   const TempFolder folder;
   folder.write(index_name, index_of({{"a", "model-00001-of-00013.safetensors"}, {"b", "model-00013-of-00013.safetensors"}}));
   const Error alone = error_of(folder.path());
@@ -69,7 +69,7 @@ TEST_CASE("index: a stale one beside one complete set of parts is not used, and 
   CHECK(error_of(folder.path()).code() == ErrorCode::not_found);  // two sets
 }
 
-TEST_CASE("index: a tensor in another shard than the map says is taken from there, with a note") {
+TEST_CASE("index: takes a tensor from another shard than the declared one, with a note") {
   const TempFolder folder;
   folder.write(first, model_of({"a"}, '1'));
   folder.write(second, model_of({"b", "c"}, '2'));
@@ -81,7 +81,7 @@ TEST_CASE("index: a tensor in another shard than the map says is taken from ther
   CHECK(has_note(checkpoint, {"another shard", "'c' in 'model-00002-of-00002.safetensors'"}));
 }
 
-TEST_CASE("index: a tensor in no shard is a note, and not found when it is asked for") {
+TEST_CASE("index: a tensor in no shard is a note, and an error when it is read") {
   const TempFolder folder;
   folder.write(first, model_of({"a"}));
   folder.write(index_name, index_of({{"a", first}, {"gone", first}}));
@@ -99,7 +99,7 @@ TEST_CASE("index: a tensor in no shard is a note, and not found when it is asked
   check_words(none.what(), {"none of the 2 tensors", "x", "y"});
 }
 
-TEST_CASE("index: of a tensor in two shards the map decides, with a note; where it names neither, nothing does") {
+TEST_CASE("index: uses the declared one of two shards with a tensor, with a note, and refuses if it is neither") {
   const TempFolder folder;
   folder.write("one.safetensors", model_of({"a", "p"}, '1'));
   folder.write("two.safetensors", model_of({"a", "q"}, '2'));
@@ -117,7 +117,7 @@ TEST_CASE("index: of a tensor in two shards the map decides, with a note; where 
   check_words(error.what(), {"one.safetensors", "two.safetensors", "three.safetensors"});
 }
 
-TEST_CASE("index: shard files of the same kind that it does not name are a note") {
+TEST_CASE("index: unused shard files of the same kind are a note") {
   const TempFolder folder;
   folder.write(first, model_of({"a"}));
   folder.write("model-mtp-of-00002.safetensors", model_of({"mtp"}));
@@ -131,7 +131,7 @@ TEST_CASE("index: shard files of the same kind that it does not name are a note"
   }
 }
 
-TEST_CASE("index: one that names no tensor is an error that says what lies beside it") {
+TEST_CASE("index: an index without tensors is an error that lists the files beside it") {
   const TempFolder folder;
   folder.write(index_name, index_of({}));
   check_words(error_of(folder.path()).what(), {index_name, "names no tensor"});
@@ -141,7 +141,7 @@ TEST_CASE("index: one that names no tensor is an error that says what lies besid
   check_words(error.what(), {"names no tensor", first});
 }
 
-TEST_CASE("index: Flax's spells paths with slashes") {
+TEST_CASE("index: Flax's index has paths with slashes") {
   namespace pack = test::pack;
   const std::string array = pack::list({pack::shape({1}), pack::text("uint8"), pack::bytes("x")});
   const auto shard = [&](const std::string& name) { return pack::map({pack::text("dense"), pack::map({pack::text(name), pack::extension(1, array)})}); };

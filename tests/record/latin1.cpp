@@ -46,7 +46,7 @@ std::string zip_of(const std::string& object, bool deflate) {
 
 }  // namespace
 
-TEST_CASE("latin1: any part of an array that is spelled as text has its bytes, in any order of asking") {
+TEST_CASE("latin1: reads any part of an array spelled as text, in any order") {
   const std::string expected = noise();
   const TempFolder folder;
   const std::string files[] = {zip_of(pickle_of(latin1_text(expected)), false), zip_of(pickle_of(latin1_text(expected)), true),
@@ -89,7 +89,7 @@ TEST_CASE("latin1: text that does not spell the array's bytes is corrupt when th
   }
 }
 
-TEST_CASE("latin1: opening reads nothing of the text, however long it is") {
+TEST_CASE("latin1: opening does not read the text") {
   const TempFolder folder;
   // The array declares 300,000 bytes, and they are there; what stands in them is no text at all, and is not read.
   std::string utf8 = latin1_text(std::string(array_bytes, 'x'));

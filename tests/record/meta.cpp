@@ -195,7 +195,7 @@ TEST_CASE("meta: parts that contradict each other or params.json are corrupt") {
   CHECK(lacking.tensor() == "norm.weight");
 }
 
-TEST_CASE("meta: a tensor that no rule knows is listed for each part, and noted") {
+TEST_CASE("meta: a tensor without a rule is listed for each part, with a note") {
   Model model = llama(4, Embeddings::by_row);
   model.add("vision.gate", {4}, 0);
   const TempFolder folder;

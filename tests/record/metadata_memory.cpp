@@ -113,7 +113,7 @@ TEST_CASE("metadata memory: names that a kilobyte of pickle multiplies are refus
   CHECK(open(folder.write("few.pt", doubled(10))).tensors().count() == 1u << 10);
 }
 
-TEST_CASE("metadata memory: a pickle that inflates, or whose values take more than its bytes, is refused before it is there") {
+TEST_CASE("metadata memory: refuses a pickle that inflates too much or has too many values, before it allocates") {
   const test::TempFolder folder;
   using namespace test::pickle;
   const std::string pickle = proto() + tuples(4'000'000) + ".";
@@ -135,7 +135,7 @@ TEST_CASE("metadata memory: a pickle that inflates, or whose values take more th
   check_limit(test::thrown_by([&] { return open(folder.write("stored.pt", file(false)), exact); }));
 }
 
-TEST_CASE("metadata memory: each format counts what it makes") {
+TEST_CASE("metadata memory: each format counts its tables") {
   const test::TempFolder folder;
   const std::string name(3000, 'n');
   test::GgufBuilder gguf;
@@ -169,7 +169,7 @@ TEST_CASE("metadata memory: each format counts what it makes") {
   }
 }
 
-TEST_CASE("metadata memory: the tree is counted when it is built, and names stay within reach without it") {
+TEST_CASE("metadata memory: the tree is counted when it is built, and names can be looked up without it") {
   const test::TempFolder folder;
   std::string parts;
   for (int part = 0; part < 900; ++part) parts += ".a";

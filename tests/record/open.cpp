@@ -38,7 +38,7 @@ ErrorCode code_of(const std::filesystem::path& path, const OpenOptions& options 
 
 }  // namespace
 
-TEST_CASE("open: what is not there, is empty or is of no known format says so with its path") {
+TEST_CASE("open: reports a missing, an empty and an unknown file with its path") {
   const TempFolder folder;
   CHECK(code_of(folder.path() / "none") == ErrorCode::not_found);
   CHECK(code_of(folder.write("empty", "")) == ErrorCode::unrecognized);
@@ -48,7 +48,7 @@ TEST_CASE("open: what is not there, is empty or is of no known format says so wi
   CHECK(error.sentence().find("this is text, 'no weights at all'") != std::string::npos);
 }
 
-TEST_CASE("open: files that are known and not read are called by their names") {
+TEST_CASE("open: refuses unsupported formats by name") {
   const TempFolder folder;
   for (const auto& [head, words] : {std::pair<std::string, const char*>{"PYTORCH1", "preview release"}, {"PK\x05\x06" + std::string(18, '\0'), "empty zip"},
                                     {"\x89HDF\r\n\x1a\n", "HDF5"}, {"tjgg\x03", "ggjt"}}) {
@@ -58,7 +58,7 @@ TEST_CASE("open: files that are known and not read are called by their names") {
   }
 }
 
-TEST_CASE("open: errors of a format carry the path of its file") {
+TEST_CASE("open: errors of a format contain the path of the file") {
   const TempFolder folder;
   const auto path = folder.write("m.safetensors", test::safetensors_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", "x"));
   const Error error = thrown_by([&] { return open(path); });
@@ -85,7 +85,7 @@ TEST_CASE("open: an index loads exactly what it names, shards in its order") {
   }
 }
 
-TEST_CASE("open: the map decides between shards that both have a tensor") {
+TEST_CASE("open: the index decides between shards that both have a tensor") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a"}, '1'));
   folder.write("two.safetensors", file_of({"a"}, '2'));
@@ -119,7 +119,7 @@ TEST_CASE("open: names that leave the folder are refused before anything is open
   }
 }
 
-TEST_CASE("open: a cache of symlinks works, and is refused when asked") {
+TEST_CASE("open: follows symlinks of a cache, and refuses them on request") {
   const TempFolder folder;
   folder.write("blobs/1111", file_of({"a"}, '1'));
   folder.write("blobs/2222", index_of({{"a", "model-00001-of-00001.safetensors"}}));
@@ -144,7 +144,7 @@ TEST_CASE("open: one file under two names is opened once") {
   CHECK(linked.shards().size() == 1);
 }
 
-TEST_CASE("open: a total_size that is not so is a note, however it is written") {
+TEST_CASE("open: a wrong total_size in any form is a note") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a", "b"}));
   const auto notes = [&](const std::string& metadata) {
@@ -175,7 +175,7 @@ TEST_CASE("open: a folder is tried in Hugging Face's order") {
   CHECK(first() == "single");
 }
 
-TEST_CASE("open: a folder of numbered parts without an index is all of them, if all are there") {
+TEST_CASE("open: opens all numbered parts of a folder without an index, if they are complete") {
   const TempFolder folder;
   folder.write("model-00002-of-00002.safetensors", file_of({"b"}));
   folder.write("model-00001-of-00002.safetensors", file_of({"a"}));
@@ -206,7 +206,7 @@ TEST_CASE("open: a folder with several checkpoints is ambiguous and names some")
   CHECK(code_of(variants.path()) == ErrorCode::ambiguous);
 }
 
-TEST_CASE("open: limits on tensors and shards hold for the whole checkpoint") {
+TEST_CASE("open: limits on tensors and shards apply to the whole checkpoint") {
   const TempFolder folder;
   folder.write("model-00001-of-00002.safetensors", file_of({"a", "b"}));
   folder.write("model-00002-of-00002.safetensors", file_of({"c", "d"}));
@@ -242,7 +242,7 @@ TEST_CASE("open: any part of a GGUF split opens all of it") {
   }
 }
 
-TEST_CASE("open: parts of a GGUF split must agree on what they are") {
+TEST_CASE("open: parts of a GGUF split must declare the same split") {
   const TempFolder folder;
   const auto one = folder.write("m-00001-of-00002.gguf", split_part(0, 2, 3, {"a", "b"}));
   CHECK(code_of(one) == ErrorCode::not_found);

@@ -102,7 +102,7 @@ TEST_CASE("packs: a view of a value list outlives the checkpoint") {
   CHECK(test::thrown_by([&] { return bias.as<float>(); }).code() == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("packs: bytes that lie unaligned are told so, and read all the same") {
+TEST_CASE("packs: reports and reads unaligned bytes") {
   const TempFolder folder;
   const TensorView weight = open(folder.write("m.mpk", burn_record())).tensor("fc.weight");
   CHECK(weight.read<float>(0, 1) == 1.0F);
@@ -186,7 +186,7 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
   }
 }
 
-TEST_CASE("packs: what is no list of numbers of one kind is no view") {
+TEST_CASE("packs: only a list of numbers of one kind is a view") {
   const TempFolder folder;
   const Checkpoint burn = open(folder.write(
       "m.mpk", plain_record(map({text("mixed"), list({natural(1), real64(2)}), text("texts"), list({text("a")}),
@@ -202,7 +202,7 @@ TEST_CASE("packs: what is no list of numbers of one kind is no view") {
   CHECK(error.tensor() == "fc.impossible");
 }
 
-TEST_CASE("packs: what a burnpack file holds beside its own keys is metadata, lists of numbers among it") {
+TEST_CASE("packs: unknown keys of a burnpack file are metadata, also lists of numbers") {
   namespace cbor = test::cbor;
   const TempFolder folder;
   const std::string metadata = cbor::map(
@@ -220,7 +220,7 @@ TEST_CASE("packs: what a burnpack file holds beside its own keys is metadata, li
   CHECK(test::thrown_by([&] { return later["rates"].numbers().as<double>(); }).code() == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("packs: numbers that stay as the file spells them count in the memory of the metadata") {
+TEST_CASE("packs: numbers in encoded form are charged to the metadata budget") {
   const TempFolder folder;
   const std::string zeros(2'000'000, '\0');
   const std::string record = plain_record(map({text("zeros"), sized("\xDD", zeros.size(), 4) + zeros}));

@@ -76,7 +76,7 @@ TEST_CASE("pattern: globs match whole names") {
   }
 }
 
-TEST_CASE("pattern: what does not compile says why") {
+TEST_CASE("pattern: reports why a pattern does not compile") {
   for (const std::string_view pattern : {"[abc", "{a,b", "{a,{b}", "[]", "[!]", "[z-a]", "a\\", "re:(", "re:(?=x)", "re:(a)\\1"}) {
     INFO(pattern);
     const Error error = thrown_by([&] { Pattern compiled(pattern); });

@@ -68,7 +68,7 @@ TEST_CASE("rank files: the pieces of all ranks are one checkpoint") {
   CHECK(checkpoint.notes().empty());
 }
 
-TEST_CASE("rank files: one that is opened by itself has a note, one that is whole has none") {
+TEST_CASE("rank files: a single file has a note, a whole one has none") {
   const TempFolder folder;
   const std::string later = rank_file({{"w", {2}, "[2]", {2, 3}}, {"v", {1}, "[0]", {4}}});
   for (const std::string& name : {name_of_rank(2), std::string("renamed.safetensors")}) {
@@ -84,7 +84,7 @@ TEST_CASE("rank files: one that is opened by itself has a note, one that is whol
   CHECK(consolidated.notes().empty());
 }
 
-TEST_CASE("rank files: pieces that are no whole are refused, with the tensor") {
+TEST_CASE("rank files: refuses incomplete pieces, with the tensor") {
   const Part first{"w", {2}, "[0]", {0, 1}};
   const std::pair<Part, std::string_view> table[] = {
       {{"w", {2}, "[1]", {1, 2}}, "overlap"},
