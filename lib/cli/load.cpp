@@ -40,7 +40,7 @@ void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector
   }
   if (!views.empty() && whole.count() == views.size())
     throw Error(ErrorCode::out_of_range, fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()), {.path = command.path});
-  if (whole.count() > 0) notes.push_back(fmt::format("{} loaded whole, for want of a dim {}: {}", whole.tensors(), dim, whole.names()));
+  if (whole.count() > 0) notes.push_back(fmt::format("{} loaded whole, without a dim {}: {}", whole.tensors(), dim, whole.names()));
 }
 
 Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {

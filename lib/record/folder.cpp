@@ -162,7 +162,7 @@ class Chooser {
     if (parts.empty()) return {};
     if (parts.size() == 1 || !has("params.json")) {
       if (parts.size() > 1)
-        throw Error(ErrorCode::not_found, fmt::format("expected params.json beside {} consolidated files: it says how they are split", parts.size()), {.path = folder_.path()});
+        throw Error(ErrorCode::not_found, fmt::format("expected params.json beside {} consolidated files, which describes how they are split", parts.size()), {.path = folder_.path()});
       return Choice{Choice::Kind::file, std::move(parts)};
     }
     return Choice{Choice::Kind::meta, std::move(parts)};

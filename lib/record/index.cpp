@@ -124,7 +124,7 @@ class Candidates {
       if (shards_[twin] == shard) return twin;
     if (twins_[first] == core::NameIndex::none) return first;
     throw Error(ErrorCode::ambiguous,
-                fmt::format("the index says it is in {}, which does not have it, and {} and {} do", core::escaped(base_name(*state_.shards[shard])),
+                fmt::format("the index declares it in {}, which does not have it, and {} and {} do", core::escaped(base_name(*state_.shards[shard])),
                             core::escaped(base_name(*state_.shards[shards_[first]])), core::escaped(base_name(*state_.shards[shards_[twins_[first]]]))),
                 {.path = index_.file->path(), .tensor = std::string(name)});
   }
@@ -142,7 +142,7 @@ class Candidates {
   void note(std::string sentence) { state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), sentence)); }
 
   void note_differences() {
-    if (moved_.count() != 0) note(fmt::format("{} found in another shard than the index says, and taken from there: {}", tensors(moved_.count()), moved_.text()));
+    if (moved_.count() != 0) note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.count()), moved_.text()));
     if (absent_.count() != 0) note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.count()), absent_.text()));
     if (marked_ == refs_.size()) return;
     const std::vector<bool> copies = find_copies();
@@ -164,7 +164,7 @@ class Candidates {
       for (std::uint32_t twin = first; is_taken && twin != core::NameIndex::none; twin = twins_[twin]) copies[twin] = true;
       if (is_taken) names.add_name(name(first));
     }
-    if (names.count() != 0) note(fmt::format("{} found in several shards, and taken from the one that the index says: {}", tensors(names.count()), names.text()));
+    if (names.count() != 0) note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.count()), names.text()));
     return copies;
   }
 

@@ -113,7 +113,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
       const format::Latin1Progress done = format::decode_latin1(block, into);
       const bool is_cut = done.read + 1 == block.size() && at.text + block.size() < text_bytes_;
       if (done.written < into.size() && done.read < block.size() && (!is_cut || done.read == 0))
-        fail(at.text + done.read, "holds a character that is no byte");
+        fail(at.text + done.read, "has a character that is not a byte");
       at.text += done.read;
       at.decoded += done.written;
       into = into.subspan(done.written);

@@ -183,7 +183,7 @@ class Merger {
   }
 
   void add_apart(std::vector<TensorView> parts) {
-    state_.notes.push_back(fmt::format("tensor '{}': no rule says how its {} parts make a whole, each is listed", core::escaped(parts.front().name()), parts.size()));
+    state_.notes.push_back(fmt::format("tensor '{}': no rule combines its {} parts, each is listed", core::escaped(parts.front().name()), parts.size()));
     for (std::size_t part = 0; part < parts.size(); ++part)
       add_made(parts[part].renamed(fmt::format("consolidated.{:02}.{}", part, parts[part].name())));
   }

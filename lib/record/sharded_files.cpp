@@ -47,7 +47,7 @@ class Assembler {
     try {
       auto info = format::ShardingInfo::of(*shard.catalog, state_.limits);
       if (!info)
-        throw Error(ErrorCode::corrupt, "expected the metadata DCP_SHARDING_INFO, which says where its tensors lie in larger ones", {.offset = 0});
+        throw Error(ErrorCode::corrupt, "expected the metadata DCP_SHARDING_INFO with the places of its tensors in larger ones", {.offset = 0});
       infos_.push_back(std::move(*info));
       for (std::uint32_t entry = 0; entry < shard.catalog->tensors.size(); ++entry) {
         const format::TensorEntry& tensor = shard.catalog->tensors[entry];
@@ -81,7 +81,7 @@ class Assembler {
   }
 
   [[noreturn]] void fail(const std::string& name, std::span<const Place> places, std::string_view finding) const {
-    throw Error(ErrorCode::corrupt, fmt::format("its pieces in {} files are no whole: {}; one may be missing", places.size(), finding),
+    throw Error(ErrorCode::corrupt, fmt::format("its pieces in {} files do not cover it: {}; one may be missing", places.size(), finding),
                 {.path = state_.shards[places.front().entry.shard]->file->path(), .tensor = name, .offset = 0});
   }
 

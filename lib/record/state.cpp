@@ -100,7 +100,7 @@ void State::index_names() {
     if (other == core::NameIndex::none) continue;
     const TensorView first = view(other);
     const TensorView second = view(position);
-    throw Error(ErrorCode::ambiguous, fmt::format("the name is there twice: in {} and in {}", core::escaped(first.shard_path(), 1000), core::escaped(second.shard_path(), 1000)),
+    throw Error(ErrorCode::ambiguous, fmt::format("the name occurs twice: in {} and in {}", core::escaped(first.shard_path(), 1000), core::escaped(second.shard_path(), 1000)),
                 {.path = path, .tensor = std::string(name)});
   }
 }

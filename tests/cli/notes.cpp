@@ -143,7 +143,7 @@ TEST_CASE("notes: a shard along a dim that some tensors lack loads those whole, 
   const std::string path = folder.write("m.safetensors", builder.build()).string();
   const CliRun run = heft_command({"load", path, "--shard", "1/2", "--dim", "1"});
   CHECK(run.status == 0);
-  CHECK(run.err == "note: 1 tensor is loaded whole, for want of a dim 1: 'b'\n");
+  CHECK(run.err == "note: 1 tensor is loaded whole, without a dim 1: 'b'\n");
   CHECK(heft_command({"load", path, "--shard", "1/2"}).err.empty());
 }
 

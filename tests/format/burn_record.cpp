@@ -226,7 +226,7 @@ TEST_CASE("burn record: hostile files are refused, each with its reason") {
       {"a key of the metadata twice",
        map({text("metadata"), map({text("int"), text("i32"), text("int"), text("i64")})}), ambiguous, "'int'"},
       {"bytes after the record", record(map({})) + natural(1), corrupt, "nothing after"},
-      {"a byte that is no MessagePack", with("\xC1"), corrupt, "no MessagePack"},
+      {"a byte that is no MessagePack", with("\xC1"), corrupt, "not MessagePack"},
       {"a map of 2^32 pairs", head + text("item") + "\xDF\xFF\xFF\xFF\xFF", corrupt, "remain"},
       {"a list of 2^32 items", head + text("item") + "\xDD\xFF\xFF\xFF\xFF", corrupt, "remain"},
       {"a text of 2^32 bytes", head + text("item") + "\xDB\xFF\xFF\xFF\xFF", corrupt, "remain"},

@@ -149,7 +149,7 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
       {"a text of 2^60 bytes", file(head(5, 1) + head(3, std::uint64_t{1} << 60), ""), corrupt, "end"},
       {"a map of indefinite length", file(std::string("\xBF\xFF"), ""), unsupported, "indefinite"},
       {"a tag", file("\xC1" + metadata({}), ""), unsupported, "a tag"},
-      {"a reserved byte", file("\x1F", ""), corrupt, "no CBOR"},
+      {"a reserved byte", file("\x1F", ""), corrupt, "not CBOR"},
       {"a text that is no UTF-8", file(map({text("\xFF\xFE"), natural(1)}), ""), corrupt, "UTF-8"},
       {"100 lists in each other", file(metadata({}, text("later") + deep, 1), ""), limit_exceeded, "metadata_depth"},
       {"100,000 lists opened", file(metadata({}, text("later") + nested, 1), ""), limit_exceeded, "metadata_depth"},

@@ -260,7 +260,7 @@ std::vector<Hostile> hostile_files() {
       {"key of 2^64-1 bytes", "GGUF" + n.number(3u) + n.length(0) + n.length(1) + n.length(huge) + std::string(40, 'k'),
        corrupt, "metadata key"},
       {"empty key", one_pair("", GgufValue::u8, "x").build(), corrupt, "empty"},
-      {"key twice", twice.build(), ambiguous, "'k' is there twice"},
+      {"key twice", twice.build(), ambiguous, "'k' occurs twice"},
       {"unknown value type", one_pair("k", GgufValue{13}, "x").build(), corrupt, "type 13"},
       {"boolean of 2", one_pair("k", GgufValue::boolean, "\x02").build(), corrupt, "boolean is 2"},
       {"array of 2^64-1 bytes", one_pair("k", GgufValue::array, n.array_head(GgufValue::u8, huge)).build(), corrupt,

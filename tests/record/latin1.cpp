@@ -75,7 +75,7 @@ TEST_CASE("latin1: text that does not spell the array's bytes is corrupt when th
   std::string strange = good;
   const std::size_t at = good.find(std::string(100, '\x07')) + 50;
   strange.replace(at, 3, "\xE2\x82\xAC");  // a character that is no byte, where three were
-  const std::pair<std::string, const char*> wrong[] = {{strange, "no byte"},
+  const std::pair<std::string, const char*> wrong[] = {{strange, "not a byte"},
                                                        {good + "x", "before the text"},
                                                        {good.substr(0, at) + good.substr(at + 1), "after the text"}};
   for (const auto& [utf8, words] : wrong) {

@@ -80,7 +80,7 @@ TEST_CASE("open: an index loads exactly what it names, shards in its order") {
     CHECK(checkpoint.shards()[0].tensor_count == 1);
     CHECK(checkpoint.shards()[1].tensor_count == 2);
     REQUIRE(checkpoint.notes().size() == 2);
-    CHECK(checkpoint.notes()[0].find("1 tensor found in several shards, and taken from the one that the index says: 'a'") != std::string::npos);
+    CHECK(checkpoint.notes()[0].find("1 tensor found in several shards, and read from the one in the index: 'a'") != std::string::npos);
     CHECK(checkpoint.notes()[1].find("two.safetensors: 1 tensor that the index does not name is left out") != std::string::npos);
   }
 }

@@ -33,7 +33,7 @@ std::string holding(std::span<const std::string_view> members) {
 }  // namespace
 
 void refuse_archive(std::string_view kind, std::span<const std::string_view> members) {
-  throw Error(ErrorCode::unsupported, fmt::format("this is {}{}, which heft does not read: unpack it and open what it holds", kind, holding(members)), {.offset = 0});
+  throw Error(ErrorCode::unsupported, fmt::format("this is {}{}, which heft does not read: unpack it and open its contents", kind, holding(members)), {.offset = 0});
 }
 
 void refuse_gzip(const Bytes& inflated_head) {

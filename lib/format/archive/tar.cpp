@@ -125,9 +125,9 @@ void require_plain(std::string_view name, char type, std::uint64_t offset) {
     fail(ErrorCode::unsupported, fmt::format("tar member '{}' is an extension of type '{}'", core::escaped(name), type),
          offset);
   if (type != '0' && type != '\0')
-    fail(ErrorCode::refused, fmt::format("tar member '{}' is no plain file", core::escaped(name)), offset);
+    fail(ErrorCode::refused, fmt::format("tar member '{}' is not a plain file", core::escaped(name)), offset);
   if (name.empty() || name.find('/') != name.npos || name == "..")
-    fail(ErrorCode::refused, fmt::format("tar member '{}' is no plain name", core::escaped(name)), offset);
+    fail(ErrorCode::refused, fmt::format("tar member '{}' is not a plain name", core::escaped(name)), offset);
 }
 
 std::string member_name(std::string_view header) {

@@ -254,7 +254,7 @@ void check_local_field(const ZipEntry& entry, std::uint32_t local, std::uint64_t
   const bool elsewhere = local == saturated32 || (local == 0 && (entry.flags & flag_descriptor));
   if (!elsewhere && local != central)
     fail(ErrorCode::ambiguous, entry,
-         fmt::format("the directory says {} {}, the local header {}", what, central, local));
+         fmt::format("the directory has {} {}, the local header {}", what, central, local));
 }
 
 /// Checks the local header in `bytes` (header and name) against the directory's entry and sets `data`.
@@ -269,7 +269,7 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
   const auto method = core::load_le<std::uint16_t>(from + 8);
   if (method != entry.method)
     fail(ErrorCode::ambiguous, entry,
-         fmt::format("the directory says compression method {}, the local header {}", entry.method, method));
+         fmt::format("the directory has compression method {}, the local header {}", entry.method, method));
   if (core::load_le<std::uint16_t>(from + 6) != entry.flags)
     fail(ErrorCode::ambiguous, entry, "the local header has other flags");
   check_local_field(entry, core::load_le<std::uint32_t>(from + 14), entry.crc32, "CRC-32");
@@ -281,7 +281,7 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
   const std::uint64_t data = core::add_or_throw(entry.header, local_bytes + name_bytes + extra_bytes, "zip record");
   if (!core::inside(data, core::add_or_throw(entry.size, descriptor, "zip record"), entry.bound))
     fail(ErrorCode::ambiguous, entry,
-         fmt::format("{} bytes of data at byte {} reach past byte {}, where the next record begins", entry.size, data,
+         fmt::format("{} bytes of data at byte {} reach past byte {}, where the next record starts", entry.size, data,
                      entry.bound));
   entry.data = data;
 }

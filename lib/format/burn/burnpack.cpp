@@ -117,7 +117,7 @@ Bytes Reader::read_metadata() {
 // Adds `key` to the keys of a map. Throws Error{ambiguous} for a repeated key. Unknown keys are allowed, as in Burn.
 void require_new(std::vector<std::string_view>& keys, const CborItem& key) {
   if (std::ranges::find(keys, key.text) != keys.end())
-    fail(ErrorCode::ambiguous, {}, key.offset, fmt::format("the key '{}' is there twice", core::escaped(key.text)));
+    fail(ErrorCode::ambiguous, {}, key.offset, fmt::format("the key '{}' occurs twice", core::escaped(key.text)));
   keys.push_back(key.text);
 }
 

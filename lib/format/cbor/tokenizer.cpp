@@ -97,7 +97,7 @@ CborItem CborReader::next(std::string_view what) {
   if (result.status != CBOR_DECODER_FINISHED)
     throw Error(
         ErrorCode::corrupt,
-        fmt::format("expected {}, found a byte that is no CBOR: {:02x}", what, std::to_integer<unsigned>(rest[0])),
+        fmt::format("expected {}, found a byte that is not CBOR: {:02x}", what, std::to_integer<unsigned>(rest[0])),
         {.offset = offset()});
   if (!found.unsupported.empty())
     throw Error(ErrorCode::unsupported,

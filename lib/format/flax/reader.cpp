@@ -106,7 +106,7 @@ void FlaxTree::set_dtype(TensorEntry& tensor, const PackItem& name) {
 void FlaxTree::require_end(const PackItem& head) {
   if (reader_.offset() != head.payload + head.number)
     throw Error(ErrorCode::corrupt,
-                fmt::format("expected an extension of {} bytes, what it holds has {}", head.number,
+                fmt::format("expected an extension of {} bytes, found contents of {}", head.number,
                             reader_.offset() - head.payload),
                 {.tensor = std::string(path()), .offset = head.offset});
 }

@@ -152,7 +152,7 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
     if (entry.begin % alignment != 0)
       fail(entry, data, fmt::format("offset {} is expected to be a multiple of the alignment {}", entry.begin, alignment));
     if (!core::inside(data, entry.begin, file_size) || !core::inside(data + entry.begin, entry.size, file_size))
-      fail(entry, data, fmt::format("{} bytes at offset {} of the data, which begin at {}, end past the file's {} bytes: the download is incomplete",
+      fail(entry, data, fmt::format("{} bytes at offset {} of the data, which start at {}, end past the file's {} bytes: the download is incomplete",
                                     entry.size, entry.begin, data, file_size));
     entry.begin += data;
   }

@@ -41,7 +41,7 @@ class NodeMaker {
     NameTable keys;
     value.members(what_, [&](const json::Key& key, json::Value& member) {
       if (!keys.add(key.text).fresh)
-        document_.fail(ErrorCode::ambiguous, fmt::format("{}: the key '{}' is there twice", what_, core::escaped(key.text)), key.at);
+        document_.fail(ErrorCode::ambiguous, fmt::format("{}: the key '{}' occurs twice", what_, core::escaped(key.text)), key.at);
       pairs.push_back(text(key.text));
       pairs.push_back(make(member));
     });
@@ -82,7 +82,7 @@ Catalog read_json_object(const core::Input& input, std::string_view format, cons
   NameTable keys;
   document.members([&](const json::Key& key, json::Value& value) {
     if (!keys.add(key.text).fresh)
-      document.fail(ErrorCode::ambiguous, fmt::format("the key '{}' is there twice", core::escaped(key.text)), key.at);
+      document.fail(ErrorCode::ambiguous, fmt::format("the key '{}' occurs twice", core::escaped(key.text)), key.at);
     pairs.push_back(catalog.add_text(catalog.arena.store(key.text)));
     pairs.push_back(add_nodes(document, value, key.text, catalog));
   });

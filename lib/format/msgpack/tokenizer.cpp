@@ -105,7 +105,7 @@ PackItem PackReader::next(std::string_view what) {
     status = mpack_read(&state, &from, &left, &token);
   }
   if (status != MPACK_OK)
-    throw Error(ErrorCode::corrupt, fmt::format("expected {}, found a byte that is no MessagePack: c1", what),
+    throw Error(ErrorCode::corrupt, fmt::format("expected {}, found a byte that is not MessagePack: c1", what),
                 {.offset = item.offset});
   set_value(item, token);
   item.payload = offset();

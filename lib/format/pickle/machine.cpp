@@ -276,7 +276,7 @@ const PickleBlob& Pickle::fetch(const PickleValue& value, const Limits& limits) 
   if (blob.place == PickleBlob::Place::latin1) {
     const Latin1Progress done = decode_latin1(read.span(), std::as_writable_bytes(std::span(decoded)));
     if (done.read < blob.size)
-      throw Error(ErrorCode::corrupt, "expected text that spells bytes, found a character that is none",
+      throw Error(ErrorCode::corrupt, "expected text that spells bytes, found a character that is not a byte",
                   {.offset = blob.offset + done.read});
     decoded.resize(done.written);
     blob.offset = PickleBlob::decoded;

@@ -55,7 +55,7 @@ class MapReader {
   void locate(const json::Key& key, json::Value& file) {
     const std::string_view name = kept(key.text);
     const auto name_of = [this](std::uint32_t number) { return catalog_.located[number].name; };
-    if (names_.add(name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "weight_map: the name is there twice", key.at);
+    if (names_.add(name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "weight_map: the name occurs twice", key.at);
     catalog_.located.push_back({name, shard(file)});
   }
 

@@ -131,7 +131,7 @@ void HeaderReader::metadata(const json::Key& key, json::Value& value) {
   else
     value.members("__metadata__", [&](const json::Key& name, json::Value& text) {
       if (!keys.add(name.text).fresh)
-        document_.fail(ErrorCode::ambiguous, fmt::format("__metadata__: the key '{}' is there twice", core::escaped(name.text)), name.at);
+        document_.fail(ErrorCode::ambiguous, fmt::format("__metadata__: the key '{}' occurs twice", core::escaped(name.text)), name.at);
       pairs.push_back(catalog_.add_text(catalog_.arena.store(name.text)));
       pairs.push_back(catalog_.add_text(catalog_.arena.store(text.text("__metadata__"))));
     });
@@ -173,7 +173,7 @@ void HeaderReader::part(const json::Key& key, json::Value& value) {
 }
 
 void HeaderReader::once(Part part, const json::Key& key) {
-  if ((parts_ & part) != 0) document_.fail(ErrorCode::ambiguous, fmt::format("the member '{}' is there twice", key.text), key.at);
+  if ((parts_ & part) != 0) document_.fail(ErrorCode::ambiguous, fmt::format("the member '{}' occurs twice", key.text), key.at);
   parts_ |= part;
 }
 
@@ -252,7 +252,7 @@ void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& exte
     throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
   };
   if (extent.begin != previous_end)
-    fail(fmt::format("expected data_offsets to begin at {}, where the tensor before ends, found {}", previous_end, extent.begin));
+    fail(fmt::format("expected data_offsets to start at {}, where the previous tensor ends, found {}", previous_end, extent.begin));
   if (extent.end < extent.begin) fail(fmt::format("expected data_offsets in ascending order, found [{}, {}]", extent.begin, extent.end));
   entry.size = expected_bytes(catalog, entry, extent);
   if (extent.end - extent.begin != entry.size)

@@ -53,7 +53,7 @@ void ShardingInfo::read(std::string_view text, const Limits& limits) {
   json::Document document(Bytes(std::as_bytes(std::span(text)), nullptr), 0, limits);
   document.members([&](const json::Key& name, json::Value& tensor) {
     core::require_limit(ends_.size() + 1, limits.tensors, "the number of tensors", "tensors");
-    if (!names_.add(arena_.store(name.text)).fresh) document.fail(ErrorCode::ambiguous, "the name is there twice", name.at);
+    if (!names_.add(arena_.store(name.text)).fresh) document.fail(ErrorCode::ambiguous, "the name occurs twice", name.at);
     tensor.members("a tensor", [&](const json::Key& member, json::Value& value) {
       if (!member.is("saved_offsets")) return value.skip("an unknown member");
       value.elements("saved_offsets", [&](json::Value& offset) { offsets_.push_back(offset_from(document, offset)); });

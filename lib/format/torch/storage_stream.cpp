@@ -38,7 +38,7 @@ std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uin
   if (count < 0 || static_cast<std::uint64_t>(count) != use.count)
     fail(
         ErrorCode::corrupt,
-        fmt::format("storage '{}': expected {} elements, the stream says {}", core::escaped(use.key), use.count, count),
+        fmt::format("storage '{}': expected {} elements, found {}", core::escaped(use.key), use.count, count),
         offset);
   storage.begin = offset + sizeof(std::int64_t);
   storage.size = storage_bytes(use, use.count);
@@ -61,7 +61,7 @@ std::uint64_t place_in_stream(const core::Input& input, std::uint64_t offset, st
     const std::string_view key = keys.text(item);
     const std::optional<std::uint32_t> found = by_key.find(key);
     if (!found)
-      fail(ErrorCode::corrupt, fmt::format("storage '{}' is nobody's", core::escaped(key)), offset);
+      fail(ErrorCode::corrupt, fmt::format("storage '{}' is not referenced by any tensor", core::escaped(key)), offset);
     TorchStorage& storage = objects.storages[*found];
     if (storage.placed)
       fail(ErrorCode::ambiguous, fmt::format("storage '{}' is listed twice", core::escaped(key)), offset);

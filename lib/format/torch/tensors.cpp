@@ -51,7 +51,7 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   use.key = pickle_.text(id[2]);
   if (use.key.empty() || !std::all_of(use.key.begin(), use.key.end(), is_key_character) ||
       use.key.find("..") != use.key.npos)
-    corrupt(fmt::format("'{}' is no plain storage key", core::escaped(use.key)));
+    corrupt(fmt::format("'{}' is not a plain storage key", core::escaped(use.key)));
   use.count = unsigned_integer(id[4], "the number of elements of a storage");
   if (id.size() < 6 || pickle_.kind(id[5]) == PickleKind::null) return use;
   const Arguments view = pickle_.children(id[5]);

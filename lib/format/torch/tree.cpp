@@ -339,7 +339,7 @@ void Walk::run() {
 void Walk::note_arrays() const {
   std::vector<TorchArray> reached;
   std::ranges::copy_if(objects_.arrays, std::back_inserter(reached),
-                       [this](const TorchArray& array) { return is_spot(array.value); });
+                       [this](const TorchArray& array) { return is_located(array.value); });
   std::ranges::sort(reached, {}, &TorchArray::value);
   const std::size_t count = reached.size();
   std::string names;
@@ -363,7 +363,7 @@ void note_attributes(Catalog& catalog, const TorchObjects& objects) {
       catalog.notes.push_back(fmt::format("and those of {} more tensors", objects.with_attributes.size() - i));
       return;
     }
-    catalog.notes.push_back(fmt::format("tensor '{}': the attributes that its Python object had are left out",
+    catalog.notes.push_back(fmt::format("tensor '{}': the attributes of its Python object are left out",
                                         core::escaped(path_to(objects.pickle, objects.with_attributes[i]))));
   }
 }
@@ -375,7 +375,7 @@ void note_shards(Catalog& catalog, const TorchObjects& objects) {
       return;
     }
     const std::string name = core::escaped(path_to(objects.pickle, objects.shards[i].value));
-    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): what the file has of it is '{}._local_tensor'",
+    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): the file has only '{}._local_tensor'",
                                         name, objects.shards[i].what, name));
   }
 }
