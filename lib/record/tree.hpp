@@ -75,7 +75,7 @@ class Tree {
     std::uint64_t tensors = 0;
     std::uint64_t bytes = 0;
   };
-  /// Of all tensors under the node. The first call adds them up for all nodes. Throws Error{limit_exceeded} when the
+  /// Returns the totals of all tensors under the node. The first call computes them for all nodes. Throws Error{limit_exceeded} when the
   /// budget does not have the sums.
   [[nodiscard]] Totals totals(NodeId id) const;
 

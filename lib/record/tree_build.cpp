@@ -193,8 +193,8 @@ struct Ranks {
   }
 };
 
-// Numbers of tensors, then value | number of values; sorted by document where the shards have an order and the table is
-// theirs.
+// Returns the numbers of tensors, then value | number of values; in document order if the shards have one and the table
+// has all of their leaves.
 std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit, core::MetadataCharge& charge) {
   // The numbers, what they are sorted by, the ranks, and a buffer to sort in.
   constexpr std::uint64_t bytes_a_leaf = 3 * sizeof(std::uint32_t) + sizeof(std::uint64_t);

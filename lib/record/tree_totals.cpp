@@ -102,7 +102,7 @@ const Tree::Sums& Tree::sums() const {
   return sums_;
 }
 
-// Catalogs without tensors among their nodes (metadata of every other format than pickles) need no sums.
+// Skips catalogs without tensors among their nodes, which only pickles have.
 void Tree::add_up_values(core::MetadataCharge& charge) const {
   sums_.catalogs.clear();
   std::unordered_map<std::uint32_t, std::unique_ptr<Adder>> adders;

@@ -135,7 +135,7 @@ TEST_CASE("changes: diff compares one model or none, whichever side it is on, an
           std::string out = run.out;
           return std::pair(std::move(run), std::move(out));
         },
-        heft::cli::no, before_identity + (changes_first ? 0 : calls_of_opening(model(2001))));
+        heft::cli::differences, before_identity + (changes_first ? 0 : calls_of_opening(model(2001))));
   }
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("metadata memory: arrays of arrays in GGUF are counted as they are rea
       const Checkpoint checkpoint = open(path);
       const Record all = checkpoint.metadata()["arrays"];
       CHECK(all.count() == arrays);
-      CHECK(all[arrays - 1][0].natural() == 7);
+      CHECK(all[arrays - 1][0].unsigned_integer() == 7);
       CHECK(all.child(1).path() == "arrays.1");
     } catch (const Error& error) {
       check_limit(error);
