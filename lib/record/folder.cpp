@@ -46,10 +46,10 @@ bool is_variant(std::string_view name, const KnownName& known, std::string_view 
               {.path = folder.path()});
 }
 
-// Of any values, which may be those of a model.
+// Returns true for the endings of pickles, which can hold a model or other values.
 bool is_pickle(std::string_view name) noexcept { return name.ends_with(".pkl") || name.ends_with(".pickle"); }
 
-// Megatron-Core's and Lightning's.
+// Returns true for files of Megatron-Core and Lightning beside a distributed checkpoint.
 bool is_beside_distributed(std::string_view name) noexcept { return name == "common.pt" || name == "meta.pt"; }
 
 bool is_digits(std::string_view text) noexcept {

@@ -24,7 +24,7 @@ constexpr std::string_view ending = ".safetensors";
 
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-/// A tensor's entry and where it lies in the whole.
+/// A tensor's entry and its place in the whole.
 struct Place {
   EntryRef entry;
   std::span<const std::int64_t> at;
@@ -64,7 +64,7 @@ class Assembler {
     return state_.shards[at.shard]->view(state_.catalog(at.shard).tensors[at.entry]);
   }
 
-  // As large as the pieces reach.
+  // Returns the extent of the pieces.
   [[nodiscard]] Shape whole_of(const std::string& name, std::span<const Place> places) const {
     std::vector<std::int64_t> sizes;
     for (const Place& place : places) {

@@ -25,7 +25,7 @@ constexpr const char* folder_of_parameters = "zero";
 constexpr const char* weight_file = "fp32.pt";
 constexpr const char* latest_file = "latest_universal";
 constexpr std::string_view weight_key = ".param";
-constexpr std::size_t max_looked_into = 64;  // to find out what a folder is
+constexpr std::size_t max_looked_into = 64;  // names examined to recognize a folder
 
 std::string inside(const mmap::Folder& folder, std::string_view name) {
   return fmt::format("{}{}{}", folder.path(), folder.path().ends_with('/') ? "" : "/", name);
@@ -45,7 +45,7 @@ bool holds_parameters(const mmap::Folder& folder) {
   return std::ranges::any_of(looked_into, [&](const std::string& name) { return folder.has_file(weight_of(name)); });
 }
 
-/// The weight that the file of `parameter` holds, under that name, and nothing else of it.
+/// Reads the weight of a parameter's file, under the name `parameter`, without its other values.
 format::Catalog read_parameter(const mmap::File& file, const std::string& parameter, const OpenOptions& options,
                                const std::shared_ptr<core::MetadataBudget>& budget) {
   const FileInput input(file, budget);
@@ -66,7 +66,7 @@ format::Catalog read_parameter(const mmap::File& file, const std::string& parame
   return catalog;
 }
 
-/// Throws where parameters lack their weights: those are trained states without a model.
+/// Throws Error{not_found} if parameters lack their weights.
 void require_weights(const mmap::Folder& parameters, const std::vector<std::string>& names) {
   std::vector<std::string> missing;
   std::ranges::copy_if(names, std::back_inserter(missing), [&](const std::string& name) { return !parameters.has_file(weight_of(name)); });
@@ -75,7 +75,7 @@ void require_weights(const mmap::Folder& parameters, const std::vector<std::stri
               {.path = parameters.path()});
 }
 
-/// Names of what is there and not read.
+/// Returns the names of files that are not read.
 std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder& parameters, const std::vector<std::string>& names) {
   std::set<std::string> found;
   for (const std::string& name : names)

@@ -1,4 +1,4 @@
-// record/universal.hpp: the universal checkpoint of DeepSpeed, a folder for each parameter:
+// record/universal.hpp: opens universal checkpoints of DeepSpeed, which have a folder for each parameter:
 //
 //   FOLDER/zero/NAME/fp32.pt          {"param": the weight, "cat_dim": ..., ...}
 //   FOLDER/zero/NAME/exp_avg.pt, ...  states of the optimizer
@@ -18,17 +18,19 @@
 
 namespace heft::record {
 
-/// The folder that `latest_universal` in `folder` names, with a note; nothing without that file, and where `folder` is a
-/// checkpoint itself. Throws Error{not_found} where what it names is not there, Error{refused} for a name that is none.
+/// Returns the folder in the file `latest_universal` of `folder`, and adds a note; nothing without that file, and if
+/// `folder` is a checkpoint itself. Throws Error{not_found} if that folder does not exist, Error{refused} for an
+/// invalid name.
 std::optional<std::string> latest_universal(const mmap::Folder& folder, State& state);
 
-/// The folder of the parameters, where `folder` is such a checkpoint or that folder itself.
+/// Returns the folder of the parameters if `folder` is such a checkpoint or that folder itself.
 std::shared_ptr<const mmap::Folder> universal_parameters(const mmap::Folder& folder);
 
-/// Fills the shards and the table of `state`: of each parameter its weight, under its name. What else is there is counted
-/// in a note.
+/// Fills the shards and the table of `state` with the weight of each parameter, under its name. A note counts the other
+/// files.
 ///
-/// Throws Error{not_found} counting the parameters without fp32.pt, Error{corrupt} for a file that is no parameter's.
+/// Throws Error{not_found} with the number of parameters without fp32.pt, Error{corrupt} for a file that is not a
+/// parameter's.
 void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters, const OpenOptions& options,
                     const std::shared_ptr<mmap::DescriptorPool>& descriptors);
 

@@ -190,7 +190,7 @@ class Strings final : public PackedElements {
 
   Dialect dialect_;
   core::Table<Mark> marks_;
-  const char* next_ = nullptr;  // where the string after the last one begins
+  const char* next_ = nullptr;  // the start of the string after the last one
 };
 
 /// The arrays of one file. A file of arrays of one byte has an array for each 13 bytes: they lie side by side and have one

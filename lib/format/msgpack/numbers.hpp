@@ -103,7 +103,7 @@ class NumberStepper {
 /// to `to`, packed. Returns how many were gathered: `count`, or those before the first of another head.
 using GatherRun = std::size_t (*)(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept;
 
-/// What gather_numbers() did.
+/// The result of gather_numbers().
 struct Gathered {
   std::size_t used = 0;  ///< Bytes of `from`.
   std::uint64_t numbers = 0;

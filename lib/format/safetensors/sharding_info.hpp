@@ -1,5 +1,5 @@
-// format/safetensors/sharding_info.hpp: where the tensors of one safetensors file lie in larger ones, as the HuggingFaceStorageWriter of
-// torch.distributed.checkpoint writes it into the file's metadata:
+// format/safetensors/sharding_info.hpp: the places of a file's tensors in larger ones, from the metadata that the
+// HuggingFaceStorageWriter of torch.distributed.checkpoint writes:
 //
 //   "__metadata__": {"DCP_SHARDING_INFO": "{\"NAME\": {\"saved_offsets\": [4, 0]}, ...}", ...}
 #pragma once
@@ -19,14 +19,14 @@ namespace heft::format {
 
 class ShardingInfo {
  public:
-  /// Nothing where the file's metadata has none. Throws Error{corrupt} for other JSON, Error{ambiguous} for a name that is
-  /// there twice, Error{limit_exceeded}.
+  /// Returns the places; nothing if the file's metadata has none. Throws Error{corrupt} for other JSON,
+  /// Error{ambiguous} for a repeated name, Error{limit_exceeded}.
   static std::optional<ShardingInfo> of(const Catalog& catalog, const Limits& limits);
 
-  /// The place of the tensor's first element in the whole. Throws Error{corrupt} where it is not declared, or not of `rank`
-  /// dims.
+  /// Returns the place of the tensor's first element in the whole. Throws Error{corrupt} if it is not declared, or does
+  /// not have `rank` dims.
   [[nodiscard]] std::span<const std::int64_t> offsets(std::string_view tensor, std::size_t rank) const;
-  /// True when every tensor begins where its whole does.
+  /// Returns true if every tensor starts where its whole does.
   [[nodiscard]] bool begins_at_zero() const noexcept;
 
  private:
@@ -36,7 +36,7 @@ class ShardingInfo {
   core::Arena arena_;
   NameTable names_;
   std::vector<std::int64_t> offsets_;
-  std::vector<std::size_t> ends_;  // in `offsets_`, of each name
+  std::vector<std::size_t> ends_;  // for each name, its end in `offsets_`
 };
 
 }  // namespace heft::format
