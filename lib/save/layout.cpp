@@ -48,19 +48,19 @@ SaveLayout npz_layout(const SaveOptions& options, std::vector<std::string>& note
                 fmt::format("npz has no metadata to hold '{}'", core::escaped(options.metadata.front().first)));
   if (const std::size_t count = options.keep_metadata.count(); count != 0)
     notes.push_back(fmt::format("{} metadata values are not kept: npz has none", count));
-  return format::npz_blueprint;
+  return format::npz_file_plan;
 }
 
 SaveLayout gguf_layout(std::span<const SaveItem> items, const SaveOptions& options, std::vector<std::string>& notes) {
   const bool converted =
       std::ranges::any_of(items, [](const SaveItem& item) { return item.dtype != item.view.dtype(); });
   return [pairs = gguf_metadata(options.keep_metadata, options.metadata, converted, notes)](
-             std::span<const format::Declaration> tensors) { return format::gguf_blueprint(tensors, pairs); };
+             std::span<const format::TensorSpec> tensors) { return format::gguf_file_plan(tensors, pairs); };
 }
 
 SaveLayout safetensors_layout(const SaveOptions& options, std::vector<std::string>& notes) {
   return [metadata = text_metadata(options.keep_metadata, options.metadata, notes)](
-             std::span<const format::Declaration> tensors) { return format::safetensors_blueprint(tensors, metadata); };
+             std::span<const format::TensorSpec> tensors) { return format::safetensors_file_plan(tensors, metadata); };
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ struct SaveTarget {
 SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& options);
 
 /// Plans a file of the declared tensors, with metadata chosen by layout_of().
-using SaveLayout = std::function<format::Blueprint(std::span<const format::Declaration>)>;
+using SaveLayout = std::function<format::FilePlan(std::span<const format::TensorSpec>)>;
 
 /// Returns the layout of files in `format`. Adds a note for values of SaveOptions::keep_metadata that the format cannot
 /// hold. Throws Error{unsupported} for pairs of SaveOptions::metadata that it cannot hold.
