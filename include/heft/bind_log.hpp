@@ -85,7 +85,7 @@ class HEFT_API BindLog {
   /// Each fails with type_mismatch for another kind, out_of_range for a number outside the bounds.
   [[nodiscard]] std::optional<bool> boolean(const Record& record);
   [[nodiscard]] std::optional<std::int64_t> integer(const Record& record, std::int64_t least, std::int64_t most);
-  [[nodiscard]] std::optional<std::uint64_t> natural(const Record& record, std::uint64_t most);
+  [[nodiscard]] std::optional<std::uint64_t> unsigned_integer(const Record& record, std::uint64_t most);
   /// `most` is the largest finite value of float or of double; infinities and NaN pass. An integer is accepted only
   /// with `from_integer`, and only if it is exact in that type.
   [[nodiscard]] std::optional<double> real(const Record& record, double most, bool from_integer);

@@ -80,9 +80,9 @@ class HEFT_API Record {
   /// kind.
   [[nodiscard]] TensorView tensor() const;
   [[nodiscard]] bool boolean() const;
-  /// Also Error{out_of_range} for an integer that does not fit the type; for natural() a negative one too.
+  /// Also Error{out_of_range} for an integer that does not fit the type; for unsigned_integer() a negative one too.
   [[nodiscard]] std::int64_t integer() const;
-  [[nodiscard]] std::uint64_t natural() const;
+  [[nodiscard]] std::uint64_t unsigned_integer() const;
   /// A real, or an integer that is exact as a double; Error{out_of_range} for one that is not.
   [[nodiscard]] double real() const;
   /// A text, as the file spells it: escape it before it reaches a terminal. Borrowed: valid while a Record of this
@@ -90,7 +90,7 @@ class HEFT_API Record {
   /// last.
   [[nodiscard]] std::string_view text() const&;
   [[nodiscard]] std::string text() const&& { return std::string(text()); }
-  /// Bytes; also an integer that fits neither integer() nor natural(), in little-endian two's complement.
+  /// Bytes; also an integer that fits neither integer() nor unsigned_integer(), in little-endian two's complement.
   [[nodiscard]] Bytes bytes() const;
   /// Returns the elements of a list of numbers as a view of shape [count()]. Its dtype is the one that the format
   /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled

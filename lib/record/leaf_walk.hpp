@@ -48,7 +48,7 @@ class LeafWalk {
 /// path is its container's.
 [[nodiscard]] std::string join_path(const std::string& path, std::string_view key);
 
-/// True for what has children: lists, maps, opaque records.
+/// Returns true for lists, maps and opaque records.
 [[nodiscard]] bool is_container(const Record& record) noexcept;
 
 }  // namespace heft::record

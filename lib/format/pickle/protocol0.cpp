@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t max_digits = 1024;  // conversion takes quadratic time
 
-/// Exactly `width` hexadecimal digits at the begin of `text`.
+/// Parses exactly `width` hexadecimal digits at the start of `text`.
 std::optional<std::uint32_t> hexadecimal(std::string_view text, std::size_t width) {
   if (text.size() < width) return std::nullopt;
   std::uint32_t value = 0;
