@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "cli_run.hpp"
+#include "heft/version.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -226,7 +227,7 @@ TEST_CASE("help and version go to the output stream with status 0") {
   const CliRun help = heft_command({"--help"});
   CHECK(help.status == 0);
   for (const char* word : {"ls", "tree", "show", "hash", "diff", "verify", "load", "formats"}) CHECK(help.out.find(word) != std::string::npos);
-  CHECK(heft_command({"--version"}).out == "heft " + std::string(version()) + "\n");
+  CHECK(heft_command({"--version"}).out == "heft " + std::string(heft::version()) + "\n");
   CHECK(heft_command({"show", "--help"}).out.find("--slice") != std::string::npos);
   CHECK(heft_command({"formats", "--json"}).out.find(R"("format":"safetensors")") != std::string::npos);
 }
