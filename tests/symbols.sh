@@ -7,7 +7,7 @@ exported=$(nm -DC --defined-only "$1" | cut -d' ' -f3-) || exit 1
 
 # A function made from a template is listed with its return type.
 strange=$(grep -vE '^([a-z0-9_: ]+ )?heft::' <<<"$exported")
-private=$(grep -E '^([a-z0-9_: ]+ )?heft::(core|mmap|format|record|engine|cli)::' <<<"$exported")
+private=$(grep -E '^([a-z0-9_: ]+ )?heft::(core|mmap|format|record|kernels|engine|writer|cli)::' <<<"$exported")
 [ -z "$strange" ] || printf 'exported, but not in namespace heft: %s\n' "$strange"
 [ -z "$private" ] || printf 'exported, but private: %s\n' "$private"
 [ -z "$strange$private" ]

@@ -21,7 +21,7 @@
 #include "kernels/narrow-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -100,7 +100,7 @@ HWY_INLINE void each(DType dtype, const std::byte* blocks, std::size_t count, Co
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #endif

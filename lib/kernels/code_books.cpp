@@ -18,7 +18,7 @@
 #include "kernels/code_books.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -184,11 +184,11 @@ void DecodeCodeBooks(DType from, DType to, const std::byte* blocks, std::size_t 
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heft::engine {
+namespace heft::kernels {
 
 HWY_EXPORT(DecodeCodeBooks);
 
@@ -210,5 +210,5 @@ void decode_code_books(DType from, DType to, const std::byte* blocks, std::size_
   HWY_DYNAMIC_DISPATCH(DecodeCodeBooks)(from, to, blocks, block_count, out);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels
 #endif

@@ -12,7 +12,7 @@
 #include "kernels/dequant.hpp"
 #include "kernels/dequant_simd.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 namespace {
 
 // Runs with intermediate results are converted in tiles that fit the first-level cache.
@@ -265,4 +265,4 @@ void Conversion::convert(const std::byte* from, std::byte* to, std::size_t count
   }
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

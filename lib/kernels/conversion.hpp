@@ -10,7 +10,7 @@
 #include "heft/dtype.hpp"
 #include "kernels/kernels.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 
 /// Converts elements of one dtype to another. The unit of conversion is an element, or a block of a block type.
 ///
@@ -70,4 +70,4 @@ inline bool operator==(const Conversion::Traits& a, const Conversion::Traits& b)
   return a.swapped == b.swapped && a.conjugated == b.conjugated && a.negated == b.negated;
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

@@ -7,7 +7,7 @@
 #include "kernels/dequant_scalar.hpp"
 #include "kernels/dequant_simd.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 namespace {
 
 /// `count` consecutive numbers of `width` bytes at `offset` in a block, as declared in ggml's structs.
@@ -85,4 +85,4 @@ void swap_block_fields(DType dtype, std::byte* blocks, std::size_t block_count) 
         std::reverse(number, number + field.width);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

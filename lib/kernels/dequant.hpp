@@ -7,7 +7,7 @@
 
 #include "heft/dtype.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 
 /// Returns true for the block types: those whose DTypeInfo::category is `block`.
 [[nodiscard]] bool can_dequantize(DType dtype) noexcept;
@@ -26,4 +26,4 @@ void dequantize_scalar(DType dtype, const std::byte* blocks, std::size_t block_c
 /// of packed quants. Requires can_dequantize(dtype).
 void swap_block_fields(DType dtype, std::byte* blocks, std::size_t block_count) noexcept;
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

@@ -11,7 +11,7 @@
 #include "kernels/dequant_scalar.hpp"
 #include "kernels/dequant_tables.hpp"
 
-namespace heft::engine::scalar {
+namespace heft::kernels::scalar {
 namespace {
 
 /// Decodes `count` elements of a vector of unsigned bytes, each with a sign bit.
@@ -110,4 +110,4 @@ void iq1_m(Block block, float* y) noexcept {
   }
 }
 
-}  // namespace heft::engine::scalar
+}  // namespace heft::kernels::scalar

@@ -15,7 +15,7 @@
 
 #include "kernels/dequant_scalar.hpp"
 
-namespace heft::engine::scalar {
+namespace heft::kernels::scalar {
 
 // In each half of 128 elements, 32 bytes hold four quants each: the lowest two bits of all 32 bytes are the first 32
 // elements, the next two bits the following 32, and so on.
@@ -134,4 +134,4 @@ void tq2_0(Block block, float* y) noexcept {
       *y++ = static_cast<float>(((block[32 * (group / 4) + l] >> (2 * (group % 4))) & 3) - 1) * d;
 }
 
-}  // namespace heft::engine::scalar
+}  // namespace heft::kernels::scalar

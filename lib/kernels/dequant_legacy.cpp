@@ -13,7 +13,7 @@
 
 #include "kernels/dequant_scalar.hpp"
 
-namespace heft::engine::scalar {
+namespace heft::kernels::scalar {
 namespace {
 
 /// Returns bit 4 of a five-bit quant, shifted to its place.
@@ -107,4 +107,4 @@ float ue4m3_half(std::uint8_t code) noexcept {
   return std::bit_cast<float>((exponent + 127 - 8) << 23 | mantissa << 20);
 }
 
-}  // namespace heft::engine::scalar
+}  // namespace heft::kernels::scalar

@@ -6,7 +6,7 @@
 
 #include "heft/element.hpp"
 
-namespace heft::engine::scalar {
+namespace heft::kernels::scalar {
 
 using Block = const std::uint8_t*;
 
@@ -111,4 +111,4 @@ inline float iq1_m_d(Block block) noexcept {
   return f16_at(bytes);
 }
 
-}  // namespace heft::engine::scalar
+}  // namespace heft::kernels::scalar

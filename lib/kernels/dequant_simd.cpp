@@ -15,7 +15,7 @@
 #include "kernels/dequant_simd.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -315,11 +315,11 @@ void Decode(DType from, DType to, const std::byte* blocks, std::size_t count, st
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heft::engine {
+namespace heft::kernels {
 
 HWY_EXPORT(Decode);
 
@@ -353,5 +353,5 @@ void decode_blocks(DType from, DType to, const std::byte* blocks, std::size_t bl
   HWY_DYNAMIC_DISPATCH(Decode)(from, to, blocks, block_count, out);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels
 #endif

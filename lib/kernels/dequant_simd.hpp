@@ -5,7 +5,7 @@
 
 #include "heft/dtype.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 
 /// Returns true for pairs that decode_blocks() supports: Q1_0, Q2_0, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K,
 /// IQ4_NL, IQ4_XS, TQ2_0, MXFP4, NVFP4, and the types of code_books.hpp, to f32, f16 and bf16.
@@ -16,4 +16,4 @@ namespace heft::engine {
 /// Requires has_block_kernel(from, to).
 void decode_blocks(DType from, DType to, const std::byte* blocks, std::size_t block_count, std::byte* out) noexcept;
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

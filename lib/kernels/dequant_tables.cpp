@@ -17,7 +17,7 @@
 //   THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 #include "kernels/dequant_tables.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 
 // clang-format off
 const std::array<std::uint64_t, 256> iq2xxs_grid{
@@ -760,4 +760,4 @@ const std::array<std::uint64_t, 2048> iq1s_grid{
 
 // clang-format on
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-namespace heft::engine {
+namespace heft::kernels {
 
 // A vector is one number; its element j is byte j, the least significant first. Elements are magnitudes; those of
 // iq1s_grid are -1, 0 and 1 as i8.
@@ -15,4 +15,4 @@ extern const std::array<std::uint32_t, 256> iq3xxs_grid;
 extern const std::array<std::uint32_t, 512> iq3s_grid;
 extern const std::array<std::uint64_t, 2048> iq1s_grid;
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

@@ -12,7 +12,7 @@
 #include "kernels/narrow-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -281,11 +281,11 @@ void Narrow(DType type, const std::byte* from, std::byte* to, std::size_t count,
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heft::engine {
+namespace heft::kernels {
 
 HWY_EXPORT(Widen);
 HWY_EXPORT(Narrow);
@@ -321,5 +321,5 @@ void narrow_run(DType to_type, const std::byte* from, std::byte* to, std::size_t
   HWY_DYNAMIC_DISPATCH(Narrow)(to_type, from, to, count, store == Store::streaming);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels
 #endif

@@ -12,7 +12,7 @@
 #include "kernels/gather.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -106,11 +106,11 @@ std::size_t GatherVectors(std::size_t width, const std::byte* from, std::byte* t
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heft::engine {
+namespace heft::kernels {
 
 HWY_EXPORT(GatherVectors);
 
@@ -121,5 +121,5 @@ std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, 
   return done + core::gather_run(width, from + done * (width + 1), to + done * width, count - done);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels
 #endif

@@ -10,7 +10,7 @@
 
 #include "heft/dtype.hpp"
 
-namespace heft::engine {
+namespace heft::kernels {
 
 /// How a kernel writes. `streaming` stores bypass the caches and save the read of the line that they replace. They are
 /// faster for large results in memory that was touched before, and slower for fresh pages, which are in the cache
@@ -53,4 +53,4 @@ void swap_run(std::size_t width, const std::byte* from, std::byte* to, std::size
 void transpose_block(std::size_t width, const std::byte* from, std::size_t from_pitch, std::byte* to,
                      std::size_t to_pitch, std::size_t rows, std::size_t columns, Store store) noexcept;
 
-}  // namespace heft::engine
+}  // namespace heft::kernels

@@ -11,7 +11,7 @@
 #include "kernels/kernels.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace heft::engine {
+namespace heft::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -237,11 +237,11 @@ void Transpose(std::size_t width, const std::byte* from, std::size_t from_pitch,
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
-}  // namespace heft::engine
+}  // namespace heft::kernels
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace heft::engine {
+namespace heft::kernels {
 
 HWY_EXPORT(CopyStreaming);
 HWY_EXPORT(CopyRows);
@@ -275,5 +275,5 @@ void transpose_block(std::size_t width, const std::byte* from, std::size_t from_
   HWY_DYNAMIC_DISPATCH(Transpose)(width, from, from_pitch, to, to_pitch, rows, columns, store == Store::streaming);
 }
 
-}  // namespace heft::engine
+}  // namespace heft::kernels
 #endif

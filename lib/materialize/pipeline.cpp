@@ -127,7 +127,7 @@ void Load::check_stop() const {
 }
 
 void Load::advance(std::uint64_t written) {
-  finish_stores(Store::streaming);
+  kernels::finish_stores(Store::streaming);
   const std::uint64_t before = written_.fetch_add(written, std::memory_order_relaxed);
   if (!options_.progress) return;
   if (before / report_bytes != (before + written) / report_bytes || is_report_due()) report(false);

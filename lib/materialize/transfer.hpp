@@ -20,6 +20,9 @@
 
 namespace heft::engine {
 
+using kernels::Conversion;
+using kernels::Store;
+
 /// One dim of a transfer: how many units, and how many bytes lie between neighbours on either side.
 struct Axis {
   std::int64_t count = 1;

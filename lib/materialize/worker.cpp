@@ -129,7 +129,7 @@ class Worker {
   }
 
   record::SourceReader& reader_of(std::uint32_t source) {
-    if (!reader_ || reader_source_ != source) reader_ = layout_.sources[source]->reader(engine::gather_run);
+    if (!reader_ || reader_source_ != source) reader_ = layout_.sources[source]->reader(kernels::gather_run);
     reader_source_ = source;
     return *reader_;
   }

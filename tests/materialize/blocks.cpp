@@ -74,7 +74,7 @@ std::string file_of_blocks(bool big_endian, std::uint64_t rows) {
   for (const DType type : block_types()) {
     const DTypeInfo& row = info(type);
     std::string blocks = test::pattern(4 * rows * row.block_bytes);
-    if (big_endian) engine::swap_block_fields(type, reinterpret_cast<std::byte*>(blocks.data()), 4 * rows);
+    if (big_endian) kernels::swap_block_fields(type, reinterpret_cast<std::byte*>(blocks.data()), 4 * rows);
     file.tensor(row.name, {4 * std::uint64_t{row.block_elements}, rows}, *format::gguf::type_id(type), blocks);
   }
   return file.build();
@@ -114,7 +114,7 @@ TEST_CASE("blocks: every type in either byte order, on every path, decodes as th
         INFO(name(type), ", path ", name(path), big_endian ? ", big-endian" : "");
         const std::string blocks = test::pattern(4 * rows * info(type).block_bytes);
         std::vector<float> expected(4 * rows * info(type).block_elements);
-        engine::dequantize_scalar(type, reinterpret_cast<const std::byte*>(blocks.data()), 4 * rows, expected.data());
+        kernels::dequantize_scalar(type, reinterpret_cast<const std::byte*>(blocks.data()), 4 * rows, expected.data());
         CHECK(differences(values_of<float>(weights, info(type).name), expected) == 0);
       }
     }

@@ -15,8 +15,8 @@
 namespace {
 
 using namespace heft;
-using engine::Conversion;
-using engine::Store;
+using kernels::Conversion;
+using kernels::Store;
 
 template <class To, class From>
 std::vector<To> converted(DType from, DType to, const std::vector<From>& values, Conversion::Traits traits = {}) {

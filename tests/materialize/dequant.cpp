@@ -74,7 +74,7 @@ std::vector<float> npy_floats(const std::filesystem::path& path, std::size_t cou
 TEST_CASE("dequant: every block type can be decoded, and no other") {
   for (const DTypeInfo& row : dtypes()) {
     CAPTURE(row.name);
-    CHECK(engine::can_dequantize(row.dtype) == (row.category == DTypeCategory::block));
+    CHECK(kernels::can_dequantize(row.dtype) == (row.category == DTypeCategory::block));
   }
 }
 
@@ -86,12 +86,12 @@ TEST_CASE("dequant: every tensor of ggml's file has ggml's values, bit for bit")
   std::size_t compared = 0;
   for (const format::TensorEntry& tensor : catalog.tensors) {
     const auto expected = *folder / "expected" / (std::string(tensor.name) + ".npy");
-    if (!engine::can_dequantize(tensor.dtype) || !std::filesystem::exists(expected)) continue;
+    if (!kernels::can_dequantize(tensor.dtype) || !std::filesystem::exists(expected)) continue;
     CAPTURE(tensor.name);
     const std::string_view blocks = std::string_view(bytes).substr(tensor.begin, tensor.size);
-    const std::vector<float> scalar = decoded(engine::dequantize_scalar, tensor.dtype, blocks);
+    const std::vector<float> scalar = decoded(kernels::dequantize_scalar, tensor.dtype, blocks);
     check_equal(scalar, npy_floats(expected, scalar.size()));
-    check_equal(decoded(engine::dequantize, tensor.dtype, blocks), scalar);
+    check_equal(decoded(kernels::dequantize, tensor.dtype, blocks), scalar);
     ++compared;
   }
   CHECK(compared == 25);
@@ -131,20 +131,20 @@ TEST_CASE("dequant: blocks of any bytes have the values that the PyPI package gg
   for (const Expected& expected : table) {
     CAPTURE(name(expected.dtype));
     const std::string blocks = test::pattern(8 * info(expected.dtype).block_bytes);
-    CHECK(digest(decoded(engine::dequantize_scalar, expected.dtype, blocks)) == expected.digest);
+    CHECK(digest(decoded(kernels::dequantize_scalar, expected.dtype, blocks)) == expected.digest);
   }
 }
 
 TEST_CASE("dequant: the types that gguf does not decode have the values of their definition") {
   const std::string two = {'\x00', '\x40'};  // f16 2.0
   std::string q8_1 = two + "zz" + std::string(32, '\xFD');
-  CHECK(decoded(engine::dequantize_scalar, DType::q8_1, q8_1) == std::vector<float>(32, -6.0f));
+  CHECK(decoded(kernels::dequantize_scalar, DType::q8_1, q8_1) == std::vector<float>(32, -6.0f));
   std::string q8_k = {'\0', '\0', '\0', '\x3F'};  // f32 0.5
   q8_k += std::string(256, '\x05') + std::string(32, 'z');
-  CHECK(decoded(engine::dequantize_scalar, DType::q8_k, q8_k) == std::vector<float>(256, 2.5f));
-  const std::vector<float> bits = decoded(engine::dequantize_scalar, DType::q1_0, two + "\x05" + std::string(15, '\0'));
+  CHECK(decoded(kernels::dequantize_scalar, DType::q8_k, q8_k) == std::vector<float>(256, 2.5f));
+  const std::vector<float> bits = decoded(kernels::dequantize_scalar, DType::q1_0, two + "\x05" + std::string(15, '\0'));
   CHECK(std::vector<float>(bits.begin(), bits.begin() + 4) == std::vector<float>{2, -2, 2, -2});
-  const std::vector<float> pairs = decoded(engine::dequantize_scalar, DType::q2_0, two + "\xE4" + std::string(15, '\0'));
+  const std::vector<float> pairs = decoded(kernels::dequantize_scalar, DType::q2_0, two + "\xE4" + std::string(15, '\0'));
   CHECK(std::vector<float>(pairs.begin(), pairs.begin() + 5) == std::vector<float>{-2, 0, 2, 4, -2});
 }
 
@@ -154,20 +154,20 @@ TEST_CASE("dequant: swapping the fields of a block twice gives the block, once t
     const std::string blocks = test::pattern(3 * info(dtype).block_bytes);
     std::string swapped = blocks;
     auto* bytes = reinterpret_cast<std::byte*>(swapped.data());
-    engine::swap_block_fields(dtype, bytes, 3);
+    kernels::swap_block_fields(dtype, bytes, 3);
     CHECK((swapped != blocks) == (dtype != DType::mxfp4 && dtype != DType::nvfp4));
-    engine::swap_block_fields(dtype, bytes, 3);
+    kernels::swap_block_fields(dtype, bytes, 3);
     CHECK(swapped == blocks);
   }
   std::string q4_1 = "\x3C\x01\x40\x02" + std::string(16, '\x21');
-  engine::swap_block_fields(DType::q4_1, reinterpret_cast<std::byte*>(q4_1.data()), 1);
+  kernels::swap_block_fields(DType::q4_1, reinterpret_cast<std::byte*>(q4_1.data()), 1);
   CHECK(q4_1 == "\x01\x3C\x02\x40" + std::string(16, '\x21'));
 }
 
 TEST_CASE("dequant: a scale is widened as f16_to_f32 widens it, whatever its bits") {
   for (std::uint32_t code = 0; code < 65536; ++code) {
     const std::uint8_t bytes[] = {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(code >> 8)};
-    if (comparable(engine::scalar::f16_at(bytes)) != comparable(f16_to_f32(static_cast<std::uint16_t>(code)))) FAIL(code);
+    if (comparable(kernels::scalar::f16_at(bytes)) != comparable(f16_to_f32(static_cast<std::uint16_t>(code)))) FAIL(code);
   }
 }
 
@@ -179,7 +179,7 @@ std::vector<Value> decoded_by_kernel(DType dtype, std::string_view blocks) {
   const std::size_t count = blocks.size() / row.block_bytes;
   std::vector<Value> out(count * row.block_elements + 1, Value(12345.0f));  // one more, that must stay as it is
   const Value untouched = out.back();
-  engine::decode_blocks(dtype, dtype_of<Value>, reinterpret_cast<const std::byte*>(blocks.data()), count,
+  kernels::decode_blocks(dtype, dtype_of<Value>, reinterpret_cast<const std::byte*>(blocks.data()), count,
                         reinterpret_cast<std::byte*>(out.data()));
   CHECK(std::memcmp(&out.back(), &untouched, sizeof untouched) == 0);
   out.pop_back();
@@ -202,7 +202,7 @@ std::vector<float> rounded(const std::vector<float>& values) {
 }
 
 void check_kernels(DType dtype, std::string_view blocks) {
-  const std::vector<float> expected = decoded(engine::dequantize_scalar, dtype, blocks);
+  const std::vector<float> expected = decoded(kernels::dequantize_scalar, dtype, blocks);
   const std::vector<float> as_f16 = rounded<f16>(expected);
   const std::vector<float> as_bf16 = rounded<bf16>(expected);
   test::on_every_target([&] {
@@ -217,7 +217,7 @@ void check_kernels(DType dtype, std::string_view blocks) {
 TEST_CASE("dequant: the kernels of every target give the scalar code's bits, rounded once, for blocks of any bytes") {
   std::size_t kernels = 0;
   for (const DType dtype : block_types()) {
-    if (!engine::has_block_kernel(dtype, DType::bf16)) continue;
+    if (!kernels::has_block_kernel(dtype, DType::bf16)) continue;
     ++kernels;
     CAPTURE(name(dtype));
     for (const std::size_t count : {0, 1, 2, 33}) {
@@ -229,6 +229,6 @@ TEST_CASE("dequant: the kernels of every target give the scalar code's bits, rou
     }
   }
   CHECK(kernels == 24);  // all but Q8_1, Q8_K and TQ1_0
-  CHECK_FALSE(engine::has_block_kernel(DType::q4_k, DType::f64));
-  CHECK_FALSE(engine::has_block_kernel(DType::f32, DType::bf16));
+  CHECK_FALSE(kernels::has_block_kernel(DType::q4_k, DType::f64));
+  CHECK_FALSE(kernels::has_block_kernel(DType::f32, DType::bf16));
 }

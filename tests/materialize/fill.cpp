@@ -15,8 +15,8 @@ namespace {
 
 using namespace heft;
 using engine::Axis;
-using engine::Conversion;
-using engine::Store;
+using kernels::Conversion;
+using kernels::Store;
 
 constexpr std::byte untouched{0x5A};
 
@@ -72,7 +72,7 @@ void check(const Conversion& conversion, const std::vector<Axis>& axes, std::siz
   for (const Store store : {Store::cached, Store::streaming}) {
     std::fill(target.begin(), target.end(), untouched);
     engine::fill_part(conversion, axes, axes[0].count, source.data() + from_shift, target.data() + first, store);
-    engine::finish_stores(store);
+    kernels::finish_stores(store);
     REQUIRE(std::memcmp(target.data(), expected.data(), target.size()) == 0);
   }
 }

@@ -16,7 +16,7 @@
 namespace {
 
 using namespace heft;
-using engine::Store;
+using kernels::Store;
 
 constexpr DType narrow_types[] = {DType::f16,         DType::bf16,        DType::f8_e4m3, DType::f8_e5m2,
                                   DType::f8_e4m3fnuz, DType::f8_e5m2fnuz, DType::f8_e8m0};
@@ -90,7 +90,7 @@ TEST_CASE("kernels: every code of every narrow type widens to the value that ele
       const std::size_t count = codes.size() / info(type).block_bytes;
       for (const Store store : {Store::cached, Store::streaming}) {
         std::vector<float> floats(count);
-        engine::widen_run(type, codes.data(), reinterpret_cast<std::byte*>(floats.data()), count, store);
+        kernels::widen_run(type, codes.data(), reinterpret_cast<std::byte*>(floats.data()), count, store);
         std::size_t wrong = 0;
         for (std::uint32_t code = 0; code < count; ++code) wrong += !same_value(floats[code], widened(type, code));
         INFO(name(type));
@@ -108,7 +108,7 @@ TEST_CASE("kernels: values, middles between values and random floats narrow to t
     test::on_every_target([&] {
       for (const Store store : {Store::cached, Store::streaming}) {
         std::vector<std::byte> codes(values.size() * info(type).block_bytes);
-        engine::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size(), store);
+        kernels::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size(), store);
         INFO(name(type));
         for (std::size_t i = 0; i < values.size(); ++i) {
           const std::uint32_t code = code_at(type, codes, i);
@@ -131,7 +131,7 @@ TEST_CASE("kernels: every code of every narrow type becomes the f16 and the bf16
       test::on_every_target([&] {
         for (const Store store : {Store::cached, Store::streaming}) {
           std::vector<std::byte> recoded(count * 2);
-          engine::recode_run(from, to, codes.data(), recoded.data(), count, store);
+          kernels::recode_run(from, to, codes.data(), recoded.data(), count, store);
           std::size_t wrong = 0;
           for (std::uint32_t code = 0; code < count; ++code) {
             const float expected = widened(to, narrowed(to, widened(from, code)));
@@ -147,7 +147,7 @@ TEST_CASE("kernels: recoded runs of any length at any alignment write what they 
   const std::vector<std::byte> codes = all_codes(DType::f8_e4m3);
   const auto check = [&](DType to, Store store, std::size_t lead, std::size_t count) {
     std::vector<std::byte> target(2 * count + lead + 64, std::byte{0x5A});
-    engine::recode_run(DType::f8_e4m3, to, codes.data() + 1, target.data() + lead, count, store);
+    kernels::recode_run(DType::f8_e4m3, to, codes.data() + 1, target.data() + lead, count, store);
     for (std::size_t i = 0; i < count; ++i) {
       std::uint16_t code;
       std::memcpy(&code, target.data() + lead + 2 * i, 2);
@@ -176,7 +176,7 @@ TEST_CASE("kernels: runs of any length at any alignment write what they should a
         for (const Store store : {Store::cached, Store::streaming}) {
           std::vector<std::byte> target(2048, std::byte{0x5A});
           std::byte* at = target.data() + 128 + shift;
-          engine::widen_run(DType::bf16, source.data() + 1, at, count, store);
+          kernels::widen_run(DType::bf16, source.data() + 1, at, count, store);
           for (std::size_t i = 0; i < count; ++i) {
             std::uint16_t code;
             float value;
@@ -201,7 +201,7 @@ TEST_CASE("kernels: copies of any length and alignment are exact, streaming or n
       for (const std::size_t shift : {0, 1, 31, 63})
         for (const Store store : {Store::cached, Store::streaming}) {
           std::vector<std::byte> target(size + 200, std::byte{0x5A});
-          engine::copy_run(source.data() + shift, target.data() + 64 - shift, size, store);
+          kernels::copy_run(source.data() + shift, target.data() + 64 - shift, size, store);
           CHECK(std::memcmp(target.data() + 64 - shift, source.data() + shift, size) == 0);
           CHECK(target[64 - shift + size] == std::byte{0x5A});
           CHECK(target[63 - shift] == std::byte{0x5A});
@@ -216,7 +216,7 @@ TEST_CASE("kernels: a byte swap reverses the bytes of each element") {
     for (const std::size_t width : {1, 2, 4, 8})
       for (const std::size_t count : {0, 1, 5, 16, 99}) {
         std::vector<std::byte> target(width * count);
-        engine::swap_run(width, source.data(), target.data(), count);
+        kernels::swap_run(width, source.data(), target.data(), count);
         std::vector<std::byte> expected(source.begin(), source.begin() + static_cast<std::ptrdiff_t>(width * count));
         for (std::size_t i = 0; i < count; ++i)
           std::reverse(expected.begin() + static_cast<std::ptrdiff_t>(i * width),
@@ -232,12 +232,12 @@ TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges,
   std::vector<std::byte> source(130 * pitch);
   for (std::size_t i = 0; i < source.size(); ++i) source[i] = std::byte(i * 31 >> 3);
   const auto check = [&](std::size_t width, std::size_t rows, std::size_t columns, std::size_t to_pitch,
-                         engine::Store store) {
+                         kernels::Store store) {
     std::vector<std::byte> memory(columns * to_pitch + line, std::byte{0x5A});
     const std::size_t into_line = reinterpret_cast<std::uintptr_t>(memory.data()) % line;
     const std::span<std::byte> target = std::span(memory).subspan((line - into_line) % line, columns * to_pitch);
-    engine::transpose_block(width, source.data() + 1, pitch, target.data(), to_pitch, rows, columns, store);
-    engine::finish_stores(store);
+    kernels::transpose_block(width, source.data() + 1, pitch, target.data(), to_pitch, rows, columns, store);
+    kernels::finish_stores(store);
     std::vector<std::byte> expected(columns * to_pitch, std::byte{0x5A});
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t c = 0; c < columns; ++c)
@@ -248,7 +248,7 @@ TEST_CASE("kernels: a transposed block has rows for columns, whatever its edges,
     for (const std::size_t width : {1, 2, 4, 8})
       for (const std::size_t rows : {1, 4, 16, 37, 64, 129})
         for (const std::size_t columns : {1, 8, 17, 64, 97})
-          for (const engine::Store store : {engine::Store::cached, engine::Store::streaming}) {
+          for (const kernels::Store store : {kernels::Store::cached, kernels::Store::streaming}) {
             check(width, rows, columns, rows * width + 3, store);
             check(width, rows, columns, (rows * width + line - 1) / line * line, store);
           }

@@ -123,7 +123,7 @@ TEST_CASE("made: the gathering kernel is the scalar one, on every target, wherev
           std::vector<std::byte> expected(count * width), found(count * width + 1, std::byte{0x5A});
           const std::size_t run = count == 0 ? 0 : core::gather_run(width, from.data(), expected.data(), count);
           CHECK(run == std::min(count, broken));
-          CHECK(engine::gather_run(width, from.data(), found.data(), count) == run);
+          CHECK(kernels::gather_run(width, from.data(), found.data(), count) == run);
           CHECK(std::equal(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(run * width), expected.begin()));
           CHECK(found.back() == std::byte{0x5A});
         }

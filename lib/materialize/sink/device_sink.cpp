@@ -139,7 +139,7 @@ std::uint64_t Handover::hand_over(const Load& load, const Chunk& chunk, Range ra
     const Target target = load.target(piece.part);
     const std::byte* const from = bytes + (piece.range.begin - range.begin);
     written += piece.range.size();
-    if (target.base != nullptr) return copy_run(from, target.base + piece.to(), piece.range.size(), target.store);
+    if (target.base != nullptr) return kernels::copy_run(from, target.base + piece.to(), piece.range.size(), target.store);
     outbox.add(offset_of(load, piece.part) + static_cast<std::uint64_t>(piece.to()), from, piece.range.size());
   });
   outbox.send();
@@ -162,13 +162,13 @@ void Handover::land_plain(Load& load, const Chunk& chunk, Range range, const std
     const std::byte* from = bytes + (piece.range.begin - range.begin);
     std::uint64_t left = piece.range.size();
     if (target.base != nullptr) {
-      copy_run(from, target.base + piece.to(), left, target.store);
+      kernels::copy_run(from, target.base + piece.to(), left, target.store);
       return landed.add(left);
     }
     for (std::uint64_t to = offset_of(load, piece.part) + static_cast<std::uint64_t>(piece.to()); left > 0;) {
       const std::span<std::byte> room = outbox.room(1);
       const std::uint64_t now = std::min<std::uint64_t>(left, room.size());
-      copy_run(from, room.data(), now, Store::cached);
+      kernels::copy_run(from, room.data(), now, Store::cached);
       outbox.add(to, room.data(), now);
       landed.add(now);
       from += now, to += now, left -= now;

@@ -17,7 +17,7 @@ void land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* by
     const std::uint64_t begin = std::max(part->from, range.begin);
     const std::uint64_t end = std::min(part->from_end, range.end);
     const Target target = load.target(*part);
-    copy_run(bytes + (begin - range.begin), target.base + part->to + (begin - part->from), end - begin, target.store);
+    kernels::copy_run(bytes + (begin - range.begin), target.base + part->to + (begin - part->from), end - begin, target.store);
     landed.add(end - begin);
   }
   landed.report();

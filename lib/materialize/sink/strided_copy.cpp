@@ -127,12 +127,12 @@ class Turn {
 
   void turn_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
     const auto step = static_cast<std::size_t>(columns_.to_step);
-    if (goes_straight(to)) return transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
+    if (goes_straight(to)) return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
     const std::size_t run = rows * width_;
-    transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns, Store::cached);
-    if (columns_.to_step >= 0) return copy_rows(turned_, run, to, step, columns, run, store_);
+    kernels::transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns, Store::cached);
+    if (columns_.to_step >= 0) return kernels::copy_rows(turned_, run, to, step, columns, run, store_);
     for (std::size_t i = 0; i < columns; ++i)
-      copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
+      kernels::copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
   }
 
   const Conversion& conversion_;
