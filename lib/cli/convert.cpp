@@ -88,11 +88,11 @@ std::string pattern_of(std::string_view name) {
 
 // Throws Error{unsupported} if the destination's format lacks a dtype, with options that help.
 void require_writable(std::span<const SaveItem> items, const ConvertCommand& command) {
-  const SaveFormat format = engine::target_of(command.destination, {}).format;
-  const auto found = engine::unwritable(items, format);
+  const SaveFormat format = writer::target_of(command.destination, {}).format;
+  const auto found = writer::unwritable(items, format);
   if (!found) return;
   const TensorView& view = items[found->first].view;
-  std::vector<DType> dtypes = engine::writable_as(view, format);
+  std::vector<DType> dtypes = writer::writable_as(view, format);
   std::erase_if(dtypes, [&](DType dtype) { return dtype_for(view, dtype) != dtype; });
   if (view.dtype() == DType::unknown)
     throw Error(ErrorCode::unsupported,
@@ -100,7 +100,7 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
                             "leave it out with --exclude '{}'", found->sentence, pattern_of(view.name())),
                 {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
   const std::string advice = dtypes.empty() ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
-                                            : fmt::format("convert it with --dtype {}, or leave it out with", engine::dtype_list(dtypes));
+                                            : fmt::format("convert it with --dtype {}, or leave it out with", writer::dtype_list(dtypes));
   throw Error(ErrorCode::unsupported, fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }

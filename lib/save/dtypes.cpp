@@ -10,7 +10,7 @@
 #include "heft/error.hpp"
 #include "heft/plan.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 namespace {
 
 struct Writer {
@@ -82,4 +82,4 @@ void require_dtypes(std::span<const SaveItem> items, SaveFormat format) {
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
-}  // namespace heft::engine
+}  // namespace heft::writer

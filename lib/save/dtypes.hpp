@@ -9,7 +9,7 @@
 
 #include "heft/save.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 
 /// The items of one dtype that the format lacks.
 struct Unwritable {
@@ -31,4 +31,4 @@ void require_dtypes(std::span<const SaveItem> items, SaveFormat format);
 /// Returns the first few as a list: "f32, bf16 or f16".
 std::string dtype_list(std::span<const DType> dtypes);
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -11,7 +11,7 @@
 #include "heft/error.hpp"
 #include "save/metadata.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 namespace {
 
 constexpr std::string_view index_suffix = ".safetensors.index.json";
@@ -97,4 +97,4 @@ SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const S
   }
 }
 
-}  // namespace heft::engine
+}  // namespace heft::writer

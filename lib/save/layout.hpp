@@ -10,7 +10,7 @@
 #include "format/file_plan.hpp"
 #include "heft/save.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 
 /// The target that a path and SaveOptions select.
 struct SaveTarget {
@@ -30,4 +30,4 @@ using SaveLayout = std::function<format::FilePlan(std::span<const format::Tensor
 SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const SaveOptions& options,
                      std::vector<std::string>& notes);
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -15,7 +15,7 @@
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 namespace {
 
 using format::GgufPair;
@@ -225,4 +225,4 @@ std::vector<GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool c
   return metadata;
 }
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -9,7 +9,7 @@
 #include "format/file_plan.hpp"
 #include "heft/record.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 
 /// Pairs of text that a caller adds. They replace kept pairs of the same key.
 using AddedPairs = std::span<const std::pair<std::string, std::string>>;
@@ -26,4 +26,4 @@ format::TextMetadata text_metadata(const Record& kept, AddedPairs added, std::ve
 std::vector<format::GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool converted,
                                             std::vector<std::string>& notes);
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -19,7 +19,7 @@
 #include "heft/plan.hpp"
 #include "materialize/memory/memory_left.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 namespace {
 
 // Large enough to amortize the start of threads and device requests, small enough that three of them (two buffers and a
@@ -60,7 +60,7 @@ class Batch {
     const std::uint64_t at = follows ? end_ : (end_ + alignment - 1) / alignment * alignment + chunk.offset % alignment;
     if (at + chunk.size > batch_bytes_) {
       if (!empty()) return false;
-      if (at + chunk.size >= worth_asking) require_memory(at + chunk.size, mmap::memory_available(), {.path = std::string(chunk.view.shard_path()), .tensor = std::string(chunk.view.name())});
+      if (at + chunk.size >= engine::worth_asking) engine::require_memory(at + chunk.size, mmap::memory_available(), {.path = std::string(chunk.view.shard_path()), .tensor = std::string(chunk.view.name())});
       large_.reset(new std::byte[at + chunk.size]);
     }
     if (!follows) runs_.push_back({.offset = chunk.offset, .at = at, .size = 0});
@@ -108,8 +108,8 @@ class Batch {
 // Returns the size of each of two buffers and a ring, reduced when little memory is available. Small files skip the
 // query.
 std::uint64_t batch_bytes_for(const format::FilePlan& file) {
-  if (file.size_bytes < worth_asking) return usual_batch_bytes;
-  return modest_bytes(usual_batch_bytes, mmap::memory_available().bytes);
+  if (file.size_bytes < engine::worth_asking) return usual_batch_bytes;
+  return engine::modest_bytes(usual_batch_bytes, mmap::memory_available().bytes);
 }
 
 // Fills batches from chunks, and keeps a chunk that did not fit for the next batch.
@@ -242,4 +242,4 @@ void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span
   for (const format::ByteSegment& segment : file.finish(checksums)) into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
 }
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -9,7 +9,7 @@
 #include "heft/save.hpp"
 #include "mmap/scratch_file.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 
 /// A part of a tensor that is contiguous in the file.
 struct SaveChunk {
@@ -54,4 +54,4 @@ using Written = std::function<void(std::uint64_t bytes)>;
 /// Error{cancelled}, and as materialize() and ScratchFile.
 void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written);
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -30,7 +30,7 @@
 #include "record/left_out.hpp"
 
 namespace heft {
-namespace engine {
+namespace writer {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -54,7 +54,7 @@ class Save {
     const auto begin = Clock::now();
     require_dtypes(items_, target_.format);
     require_convertible(items_);
-    RepeatedBytes repeated(options_.limits.repeated_bytes);
+    engine::RepeatedBytes repeated(options_.limits.repeated_bytes);
     for (const SaveItem& item : items_) repeated.add(item.view);
     plan();
     report_.tied = tied_items(items_);
@@ -172,7 +172,7 @@ class Save {
   Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
     if (options_.sync) file.sync();
     file.finish();
-    for (const std::string& note : file.notes()) add_note(report_.notes, note);
+    for (const std::string& note : file.notes()) engine::add_note(report_.notes, note);
     SavedFile report{.path = file.path(), .size_bytes = size, .tensors = tensors};
     return {std::move(file), std::move(report)};
   }
@@ -184,7 +184,7 @@ class Save {
 
   void settle() {
     if (!options_.sync) return;
-    if (std::string note = mmap::sync_folder(*folder_); !note.empty()) add_note(report_.notes, std::move(note));
+    if (std::string note = mmap::sync_folder(*folder_); !note.empty()) engine::add_note(report_.notes, std::move(note));
   }
 
   // Removes a file that no index names. A failure is a note, because the file occupies space but affects no reader.
@@ -193,7 +193,7 @@ class Save {
       remove(name);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::io) throw;
-      add_note(report_.notes, fmt::format("{}: no index names the file any more, and it stays", error.what()));
+      engine::add_note(report_.notes, fmt::format("{}: no index names the file any more, and it stays", error.what()));
     }
   }
 
@@ -239,11 +239,11 @@ Found tensors_under(const Record& root) {
 }
 
 }  // namespace
-}  // namespace engine
+}  // namespace writer
 
 SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options) {
   try {
-    return engine::Save(items, engine::target_of(path, options), options).run();
+    return writer::Save(items, writer::target_of(path, options), options).run();
   } catch (const Error& error) {
     throw error.with_path(path.string());
   }
@@ -262,7 +262,7 @@ SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path,
 SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options) {
   if (record.kind() != RecordKind::map && record.kind() != RecordKind::list)
     throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}", core::escaped(record.path()), name(record.kind())));
-  const engine::Found found = engine::tensors_under(record);
+  const writer::Found found = writer::tensors_under(record);
   SaveReport report = save(found.items, path, options);
   if (found.others != 0) report.notes.push_back(record::values_sentence(found.others, found.names));
   return report;

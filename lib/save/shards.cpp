@@ -13,7 +13,7 @@
 #include "mmap/unique_number.hpp"
 #include "record/view_access.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 namespace {
 
 std::uint64_t written_bytes(const SaveItem& item) { return bytes_for(item.dtype, item.view.shape()); }
@@ -128,4 +128,4 @@ void require_convertible(std::span<const SaveItem> items) {
   }
 }
 
-}  // namespace heft::engine
+}  // namespace heft::writer

@@ -10,7 +10,7 @@
 #include "heft/save.hpp"
 #include "mmap/file.hpp"
 
-namespace heft::engine {
+namespace heft::writer {
 
 /// Returns consecutive items in groups of at most `max_bytes` as written (0: one group). A larger item is a group
 /// alone. Returns at least one group.
@@ -42,4 +42,4 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
 /// Throws as LoadPlan::add() for an item that cannot be materialized as its dtype.
 void require_convertible(std::span<const SaveItem> items);
 
-}  // namespace heft::engine
+}  // namespace heft::writer

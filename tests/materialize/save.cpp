@@ -109,9 +109,9 @@ TEST_CASE("save: chunks follow each other in the file and in the tensor, whateve
   const format::FilePlan file = format::safetensors_file_plan(declared, {});
   for (const std::uint64_t most : {1u, 8u, 20u, 28u, 64u, 1000u}) {
     CAPTURE(most);
-    engine::SaveChunks chunks(file, items, most);
+    writer::SaveChunks chunks(file, items, most);
     std::map<std::string, std::string> found;
-    engine::SaveChunk chunk;
+    writer::SaveChunk chunk;
     std::uint64_t end = file.payloads.front().offset;
     while (chunks.next(chunk)) {
       CHECK(chunk.offset == end);
