@@ -89,7 +89,7 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
     if (view.has_data()) plan.add(view);
   const Memory before = memory_of(getpid());
   reset_peak(getpid());
-  Progress bar("   loading", plan.bytes_written());
+  Progress bar("   loading", plan.estimate().bytes_written);
   const heft::MaterializeOptions options = {.threads = threads,
                                             .progress = [&bar](const heft::Progress& p) { bar.at(p.bytes_done); }};
   const heft::Weights weights = heft::materialize(plan, options);
@@ -106,7 +106,7 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
       "load, whose plan stated a peak of {:.1f} MB\n",
       megabytes(peak), megabytes(file_bytes(checkpoint)),
       static_cast<double>(peak) / static_cast<double>(file_bytes(checkpoint)), megabytes(before.resident),
-      megabytes(plan.peak_bytes(options)));
+      megabytes(plan.estimate(options).host_bytes));
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ Work prepare_materialize(const Job& job) {
     state->weights = heft::materialize(state->plan, options);
     return {state->weights.stats().bytes_written, {}, [state, options] {
               return fmt::format("{} peak {:.1f} MB planned", describe(state->weights.stats()),
-                                 static_cast<double>(state->plan.peak_bytes(options)) / 1e6);
+                                 static_cast<double>(state->plan.estimate(options).host_bytes) / 1e6);
             }};
   };
 }

@@ -66,9 +66,9 @@ struct PathUse {
 
 /// What a load did. A value. Seconds are wall time unless they say `worker`.
 struct LoadStats {
-  /// Source bytes fetched: equals LoadPlan::bytes_read().
+  /// Source bytes fetched: equals LoadEstimate::bytes_read.
   std::uint64_t bytes_read = 0;
-  /// Destination bytes filled: equals LoadPlan::bytes_written().
+  /// Destination bytes filled: equals LoadEstimate::bytes_written.
   std::uint64_t bytes_written = 0;
   /// Sums to bytes_read. Each (path, reason) once.
   std::vector<PathUse> paths;

@@ -18,7 +18,7 @@ namespace heft {
 /// How far a load has come.
 struct Progress {
   std::uint64_t bytes_done = 0;   ///< Destination bytes filled; never goes back.
-  std::uint64_t bytes_total = 0;  ///< LoadPlan::bytes_written().
+  std::uint64_t bytes_total = 0;  ///< LoadEstimate::bytes_written.
 };
 
 /// What materialize() and stream() can be asked. The defaults suit a laptop and a server.
@@ -36,7 +36,7 @@ struct MaterializeOptions {
   /// Forces one path for every range that can take it. LoadStats::paths says which did not and why.
   Path path = Path::automatic;
   /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to far memory
-  /// (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::peak_bytes() counts
+  /// (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::estimate() counts
   /// what it comes to. It also bounds what a device is asked for at once when bytes cannot go straight to where they
   /// belong: devices far away may want more, and what fits the last-level cache is copied faster.
   std::uint64_t ring_bytes = 16u << 20;

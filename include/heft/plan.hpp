@@ -21,6 +21,21 @@ struct PlanEntry;
 struct PlanAccess;
 }
 
+/// What a load takes, known before it starts.
+struct LoadEstimate {
+  /// Source bytes that the load will fetch, exactly: what several entries read is counted once, gaps small enough to be
+  /// read over are counted, alignment that O_DIRECT adds is not. Equals LoadStats::bytes_read of a completed load.
+  std::uint64_t bytes_read = 0;
+  /// Destination bytes that the load will fill, exactly. Equals LoadStats::bytes_written.
+  std::uint64_t bytes_written = 0;
+  /// Host memory that the load holds at most at once: tensors, unless MaterializeOptions::destination or the caller
+  /// gives their memory; staging and windows of the threads that a load of this size uses; its own tables. The page
+  /// cache is not counted. The load's resident memory stays under it.
+  std::uint64_t host_bytes = 0;
+  /// Bytes that MaterializeOptions::destination is asked for; 0 without one.
+  std::uint64_t device_bytes = 0;
+};
+
 /// What a load will do: a list of named tensors to be, each from one view or from several, each with its dtype and place.
 ///
 /// Every refusal is made here, before a byte moves: a conversion that heft does not do is Error{unsupported} from add(), not from the load.
@@ -73,15 +88,11 @@ class HEFT_API LoadPlan {
   const Shape& shape(std::size_t position) const&& = delete;
   [[nodiscard]] DType dtype(std::size_t position) const;
 
-  /// Source bytes that the load will fetch, exactly: what several entries read is counted once, gaps small enough to be read over are counted,
-  /// alignment that O_DIRECT adds is not. Equals LoadStats::bytes_read of a completed load.
-  [[nodiscard]] std::uint64_t bytes_read() const;
-  /// Destination bytes that the load will fill, exactly. Equals LoadStats::bytes_written.
-  [[nodiscard]] std::uint64_t bytes_written() const;
-  /// Most memory that the load will hold at once: the destination that it allocates, windows or ring, and its own tables. The caller's buffers and
-  /// the page cache are not counted. The load's resident memory stays under it.
-  [[nodiscard]] std::uint64_t peak_bytes() const;
-  [[nodiscard]] std::uint64_t peak_bytes(const MaterializeOptions& options) const;
+  /// What a load of this plan with these options takes. The plan is compiled on the first call; further ones, and the
+  /// load itself, use what the first one made, until something is added. Throws Error{out_of_range} for options that
+  /// make no sense, Error{out_of_memory} for a plan that no machine can hold.
+  [[nodiscard]] LoadEstimate estimate() const;
+  [[nodiscard]] LoadEstimate estimate(const MaterializeOptions& options) const;
 
  private:
   friend struct engine::PlanAccess;

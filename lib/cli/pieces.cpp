@@ -57,6 +57,7 @@ void Pieces::add_piece(TensorView view, DType dtype, bool is_last) {
   const std::string number = std::to_string(places_.size());
   places_.push_back({static_cast<std::uint32_t>(names_.size() - 1), is_last});
   with_names([&] { plan_.add(view.renamed(number), dtype); });
+  bytes_written_ += dtype == DType::unknown ? view.size_bytes() : bytes_for(dtype, view.shape());
 }
 
 std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit) {

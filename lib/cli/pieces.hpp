@@ -23,7 +23,8 @@ class Pieces {
   /// Adds a tensor. Throws as LoadPlan::add(), with the tensor's name.
   void add(const TensorView& view, DType dtype);
 
-  [[nodiscard]] std::uint64_t bytes_written() const { return plan_.bytes_written(); }
+  /// Bytes of all pieces.
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept { return bytes_written_; }
 
   /// A loaded piece: `name` is that of the tensor, `is_last` is true for its last piece.
   struct Piece {
@@ -47,6 +48,7 @@ class Pieces {
   void with_names(const Call& call) const;
 
   LoadPlan plan_;  // the name of an entry is its number in places_
+  std::uint64_t bytes_written_ = 0;
   std::vector<Place> places_;
   std::vector<std::string> names_;
 };

@@ -75,7 +75,7 @@ std::vector<Target> targets_of(const PlanEntries& entries, const Budget& budget,
     if (entries[i].has_buffer)
       targets.push_back({entries[i].into.data(), large});
     else
-      targets.push_back({arena == nullptr ? nullptr : arena + budget.offsets[i], fresh ? Store::cached : large});
+      targets.push_back({arena == nullptr ? nullptr : arena + budget.arena->offsets[i], fresh ? Store::cached : large});
   }
   return targets;
 }
@@ -95,11 +95,11 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget,
     if (entry.has_buffer)
       tensors.push_back(tensor_of(entry, Bytes(entry.into, nullptr), {}));
     else if (placed.is_far())
-      tensors.push_back(tensor_of(entry, Bytes({}, owner), budget.offsets[i]));
+      tensors.push_back(tensor_of(entry, Bytes({}, owner), budget.arena->offsets[i]));
     else
       tensors.push_back(tensor_of(entry,
                                   Bytes(size == 0 ? std::span<const std::byte>()
-                                                  : std::span<const std::byte>(placed.data() + budget.offsets[i], size),
+                                                  : std::span<const std::byte>(placed.data() + budget.arena->offsets[i], size),
                                         owner),
                                   {}));
   }
@@ -115,17 +115,17 @@ std::string_view path_of(const LoadPlan& plan) noexcept {
 Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
-  const Layout layout = cut_plan(plan);
-  const Budget budget = affordable_budget(plan, layout, options);
+  const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
+  const Budget budget = affordable_budget(plan, options);
   HostDestination host;
-  Placed placed(options.destination ? *options.destination : host, budget.arena_bytes, options.alignment);
-  Load load(plan, layout, targets_of(entries, budget, placed.data(), !options.destination, layout.bytes_written),
+  Placed placed(options.destination ? *options.destination : host, budget.arena->size_bytes, options.alignment);
+  Load load(plan, *schedule, targets_of(entries, budget, placed.data(), !options.destination, schedule->sizes.written),
             budget, options, placed.is_far() ? options.destination.get() : nullptr, shared);
   const double plan_seconds = seconds_since(begin);
   load.run();
   const std::shared_ptr<const void> owner = placed.finish();
   LoadStats stats = load.stats();
-  stats.arena_bytes = budget.arena_bytes;
+  stats.arena_bytes = budget.arena->size_bytes;
   stats.plan_seconds = plan_seconds;
   std::vector<Tensor> tensors = tensors_of(entries, budget, placed, owner);
   stats.seconds = seconds_since(begin);

@@ -4,11 +4,11 @@
 
 namespace heft::engine {
 
-Origins::Origins(const Layout& layout) {
+Origins::Origins(const Schedule& schedule) {
   std::unordered_set<const mmap::File*> seen{nullptr};
   const record::Source* last = nullptr;
-  for (const Chunk& chunk : layout.chunks) {
-    const record::Source* const source = layout.sources[chunk.source].get();
+  for (const Chunk& chunk : schedule.chunks) {
+    const record::Source* const source = &schedule.source(chunk.source);
     if (source == last) continue;
     last = source;
     if (const mmap::File* const file = source->origin(); seen.insert(file).second) files_.push_back(file);

@@ -3,17 +3,17 @@
 
 #include <vector>
 
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 #include "mmap/file.hpp"
 
 namespace heft::engine {
 
-/// The files that the bytes of a layout come from, each once, whatever way the bytes take: mapped, read, inflated, or
+/// The files that the bytes of a schedule come from, each once, whatever way the bytes take: mapped, read, inflated, or
 /// in memory since the file was opened. Immutable once made; const members may be called from several threads.
 class Origins {
  public:
-  /// Of what the chunks of `layout` read. The layout outlives this.
-  explicit Origins(const Layout& layout);
+  /// Of what the chunks of `schedule` read. The schedule outlives this.
+  explicit Origins(const Schedule& schedule);
 
   /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was
   /// when it was opened, Error{io} where it cannot be examined.

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "materialize/transfer.hpp"
+
 namespace heft::engine {
 
 /// A descriptor of some kind (a lease, a direct file) for each source: open while it is in use, and the last few
@@ -17,7 +19,7 @@ class PerSource {
  public:
   /// What is open for `source`; else what `open()` returns, which is not asked again once it has returned null.
   template <class Open>
-  std::shared_ptr<const T> get(std::uint32_t source, const Open& open) {
+  std::shared_ptr<const T> get(SourceIndex source, const Open& open) {
     const std::lock_guard lock(mutex_);
     Slot& slot = slots_[source];
     if (slot.refused) return nullptr;
@@ -30,7 +32,7 @@ class PerSource {
   }
 
   /// Null from now on.
-  void refuse(std::uint32_t source) {
+  void refuse(SourceIndex source) {
     const std::lock_guard lock(mutex_);
     Slot& slot = slots_[source];
     slot.refused = true;
@@ -51,7 +53,7 @@ class PerSource {
   }
 
   std::mutex mutex_;
-  std::unordered_map<std::uint32_t, Slot> slots_;
+  std::unordered_map<SourceIndex, Slot> slots_;
   std::deque<std::shared_ptr<const T>> kept_;  // oldest first
 };
 

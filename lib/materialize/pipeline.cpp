@@ -34,13 +34,13 @@ void add_note(std::vector<std::string>& notes, std::string sentence) {
   if (std::find(notes.begin(), notes.end(), sentence) == notes.end()) notes.push_back(std::move(sentence));
 }
 
-Load::Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
+Load::Load(const LoadPlan& plan, const Schedule& schedule, std::vector<Target> targets, const Budget& budget,
            const MaterializeOptions& options, Destination* far, const Shared& shared)
-    : plan_(plan), layout_(layout), budget_(budget), options_(options), targets_(std::move(targets)), shared_(shared), origins_(layout) {
-  if (far != nullptr) handover_.emplace(*far, budget.offsets, Slots::make(budget.slot_bytes, budget.slots));
+    : plan_(plan), schedule_(schedule), budget_(budget), options_(options), targets_(std::move(targets)), shared_(shared), origins_(schedule) {
+  if (far != nullptr) handover_.emplace(*far, budget.arena->offsets, Slots::make(budget.staging_buffer_bytes, budget.staging_buffers));
   if (!options.drop_page_cache) return;
-  if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(layout);
-  trail_.emplace(layout, shared.before == nullptr ? own_before_ : *shared.before);
+  if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(schedule);
+  trail_.emplace(schedule, shared.before == nullptr ? own_before_ : *shared.before);
 }
 
 void Load::run() {
@@ -53,7 +53,7 @@ void Load::run() {
   require_success();
   report(true);
   stats_.bytes_written = written_.load(std::memory_order_relaxed);
-  stats_.ranges = layout_.chunks.size();
+  stats_.ranges = schedule_.chunks.size();
   if (handover_) stats_.peak_ring_bytes += handover_->slots().peak_bytes();
   stats_.load_seconds = seconds_since(begin);
 }
@@ -88,13 +88,13 @@ void Load::work_all() {
 }
 
 std::shared_ptr<Arena> Load::take_ring() const {
-  const std::uint64_t size = handover_ ? budget_.far_ring_bytes : budget_.ring_bytes;
+  const std::uint64_t size = handover_ ? budget_.device_ring_bytes : budget_.ring_bytes;
   return shared_.rings == nullptr ? Arena::allocate(size, Arena::huge_page)
                                   : shared_.rings->take(size, Arena::huge_page);
 }
 
 Run Load::straight_run(const Chunk& chunk, std::uint64_t at) const {
-  const std::span<const Part> parts = layout_.parts_of(chunk);
+  const std::span<const Part> parts = schedule_.parts_of(chunk);
   auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= at; });
   if (part->from > at) return {};
   std::byte* const base = target(*part).base;
@@ -108,22 +108,22 @@ Run Load::straight_run(const Chunk& chunk, std::uint64_t at) const {
 }
 
 std::string_view Load::tensor_of(const Chunk& chunk, std::uint64_t at) const {
-  const std::span<const Part> parts = layout_.parts_of(chunk);
+  const std::span<const Part> parts = schedule_.parts_of(chunk);
   const auto holding =
       std::find_if(parts.begin(), parts.end(), [&](const Part& part) { return part.from <= at && at < part.from_end; });
-  return plan_.name(layout_.transfer(holding == parts.end() ? parts.front() : *holding).entry);
+  return plan_.name(position(schedule_.transfer(holding == parts.end() ? parts.front() : *holding).entry));
 }
 
 const Batch* Load::next_batch() noexcept {
   if (failure_.happened()) return nullptr;
   const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
-  return number < layout_.batches.size() ? &layout_.batches[number] : nullptr;
+  return number < schedule_.batches.size() ? &schedule_.batches[number] : nullptr;
 }
 
 void Load::check_stop() const {
   if (options_.stop.stop_requested())
     throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes",
-                                                  written_.load(std::memory_order_relaxed), layout_.bytes_written));
+                                                  written_.load(std::memory_order_relaxed), schedule_.sizes.written));
 }
 
 void Load::advance(std::uint64_t written) {
@@ -147,25 +147,25 @@ void Load::report(bool last) {
   else if (!lock.try_lock())
     return;
   const std::uint64_t done = written_.load(std::memory_order_relaxed);
-  if (!last && (done <= reported_ || done == layout_.bytes_written)) return;
+  if (!last && (done <= reported_ || done == schedule_.sizes.written)) return;
   reported_ = done;
   reported_at_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
-  options_.progress({.bytes_done = done, .bytes_total = layout_.bytes_written});
+  options_.progress({.bytes_done = done, .bytes_total = schedule_.sizes.written});
 }
 
-std::shared_ptr<const mmap::DirectFile> Load::direct_file(std::uint32_t number) {
+std::shared_ptr<const mmap::DirectFile> Load::direct_file(SourceIndex number) {
   return direct_.get(number, [&]() -> std::shared_ptr<const mmap::DirectFile> {
-    const auto& source = layout_.sources[number];
+    const auto& source = schedule_.transfers->sources[position(number)];
     mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
     if (!opening.file) note("no direct reads: " + opening.reason);
-    return opening.file && opening.file->offset_alignment() <= largest_direct_alignment ? opening.file : nullptr;
+    return opening.file && opening.file->offset_alignment() <= max_direct_alignment ? opening.file : nullptr;
   });
 }
 
-std::shared_ptr<const mmap::Lease> Load::lease(std::uint32_t number) {
+std::shared_ptr<const mmap::Lease> Load::lease(SourceIndex number) {
   auto lease = leases_.get(number, [&]() -> std::shared_ptr<const mmap::Lease> {
     int os_error = 0;
-    auto taken = mmap::Lease::take(*layout_.sources[number]->file(), os_error);
+    auto taken = mmap::Lease::take(*schedule_.source(number).file(), os_error);
     if (os_error != 0) note("fcntl(F_SETLEASE)", os_error);
     return taken;
   });

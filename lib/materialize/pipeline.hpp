@@ -21,7 +21,7 @@
 #include "materialize/origins.hpp"
 #include "materialize/per_source.hpp"
 #include "materialize/io/page_cache_cleanup.hpp"
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 #include "materialize/thread_pool.hpp"
 #include "mmap/direct.hpp"
 #include "mmap/file.hpp"
@@ -63,9 +63,9 @@ struct Shared {
 /// Threads: all members may be called from any worker.
 class Load {
  public:
-  /// `targets` has one for each entry of `plan`; `layout` is the plan's, cut. `far` is the destination when it gives
+  /// `targets` has one for each entry of `plan`; `schedule` is the plan's, cut. `far` is the destination when it gives
   /// no memory, else null.
-  Load(const LoadPlan& plan, const Layout& layout, std::vector<Target> targets, const Budget& budget,
+  Load(const LoadPlan& plan, const Schedule& schedule, std::vector<Target> targets, const Budget& budget,
        const MaterializeOptions& options, Destination* far, const Shared& shared);
 
   /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended;
@@ -75,11 +75,11 @@ class Load {
   /// What was done. After run().
   [[nodiscard]] LoadStats stats() const { return stats_; }
 
-  [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const Schedule& schedule() const noexcept { return schedule_; }
   [[nodiscard]] const Budget& budget() const noexcept { return budget_; }
   [[nodiscard]] const MaterializeOptions& options() const noexcept { return options_; }
-  [[nodiscard]] Target target(const Part& part) const noexcept { return targets_[layout_.transfer(part).entry]; }
-  /// The run that begins with a plain chunk's byte `at`; of size 0 when `at` lies in a gap.
+  [[nodiscard]] Target target(const Part& part) const noexcept { return targets_[position(schedule_.transfer(part).entry)]; }
+  /// The run that begins with a contiguous chunk's byte `at`; of size 0 when `at` lies in a gap.
   [[nodiscard]] Run straight_run(const Chunk& chunk, std::uint64_t at) const;
   /// The way to far memory; null when the destination's memory can be written to.
   [[nodiscard]] Handover* handover() noexcept { return handover_ ? &*handover_ : nullptr; }
@@ -97,11 +97,11 @@ class Load {
   /// `written` more bytes of the destination are there.
   void advance(std::uint64_t written);
   /// Direct access to a source's file, opened on first use; null where it is not to be had.
-  [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(std::uint32_t source);
+  [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(SourceIndex source);
   /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for
   /// no longer than it takes to copy a batch, the mapping may be touched. Null where it is not to be had, and from
   /// when somebody wants to write to the file.
-  [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(std::uint32_t source);
+  [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(SourceIndex source);
   /// Adds a sentence to LoadStats::notes, unless it is there.
   void note(std::string sentence);
   /// The same, of a call that the system refused.
@@ -116,7 +116,7 @@ class Load {
   void require_success() const;
 
   const LoadPlan& plan_;
-  const Layout& layout_;
+  const Schedule& schedule_;
   const Budget& budget_;
   const MaterializeOptions& options_;
   std::vector<Target> targets_;

@@ -109,18 +109,18 @@ LoadPlan::~LoadPlan() = default;
 
 namespace {
 
-// Adds an entry and its transfers, or nothing. `transfers` adds them, given the entry's number and its strides. `views`
-// are what the entry is made of, where the load allocates it.
+// Adds an entry and its transfers, or nothing. `add_to` adds them to the table, given the entry's index and its strides.
+// `views` are what the entry is made of, where the load allocates it.
 template <class State, class AddTransfers>
-void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views, const AddTransfers& transfers) {
-  engine::Layout& layout = state.layout;
-  const std::size_t transfer_count = layout.transfers.size();
-  const std::size_t axis_count = layout.axes.size();
-  const auto number = static_cast<std::uint32_t>(state.entries.size());
+void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views, const AddTransfers& add_to) {
+  engine::Transfers& table = state.changed_transfers();
+  const std::size_t transfer_count = table.transfers.size();
+  const std::size_t axis_count = table.axes.size();
+  const std::size_t number = state.entries.size();
   const Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
   std::size_t counted = 0;
   try {
-    transfers(number, strides);
+    add_to(table, static_cast<engine::EntryIndex>(number), strides);
     for (; counted < views.size(); ++counted) state.repeated.add(views[counted]);
     state.entries.push_back(std::move(entry));
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
@@ -129,8 +129,8 @@ void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views,
     state.bytes_written += state.entries.back().size_bytes;
   } catch (...) {
     while (counted > 0) state.repeated.take_back(views[--counted]);
-    layout.transfers.resize(transfer_count);
-    layout.axes.resize(axis_count);
+    table.transfers.resize(transfer_count);
+    table.axes.resize(axis_count);
     state.entries.resize(number);
     throw;
   }
@@ -146,8 +146,8 @@ void LoadPlan::add(TensorView view) {
 void LoadPlan::add(TensorView view, DType dtype) {
   about(view, [&] {
     PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
-    add_entry(*state_, std::move(entry), {&view, 1}, [&](std::uint32_t number, const Strides& strides) {
-      engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+    add_entry(*state_, std::move(entry), {&view, 1}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+      table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
     });
   });
 }
@@ -157,8 +157,8 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into) {
   if (into.size() < size)
     throw refusal(ErrorCode::out_of_range, view.name(), fmt::format("expected a buffer of {} bytes, found {}", size, into.size()));
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = size, .into = into.first(size), .has_buffer = true};
-  add_entry(*state_, std::move(entry), {}, [&](std::uint32_t number, const Strides& strides) {
-    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = strides.span()});
+  add_entry(*state_, std::move(entry), {}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+    table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
   });
 }
 
@@ -170,8 +170,8 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, cons
   PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = std::make_shared<const Strides>(strides),
                   .size_bytes = packed_size(view, dtype), .into = into, .has_buffer = true};
   if (entry.size_bytes != 0) require_layout(entry, strides);
-  add_entry(*state_, std::move(entry), {}, [&](std::uint32_t number, const Strides& to) {
-    engine::add_transfers(state_->layout, number, view, dtype, {.first = 0, .strides = to.span()});
+  add_entry(*state_, std::move(entry), {}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& to) {
+    table.add(entry_index, view, dtype, {.first = 0, .strides = to.span()});
   });
 }
 
@@ -190,10 +190,10 @@ void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::
     shape[dim] = sum_of_dims(name, shape[dim], view.shape()[dim]);
   }
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views, [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), views, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
     std::int64_t first = 0;
     for (const TensorView& view : views) {
-      engine::add_transfers(state_->layout, number, view, dtype, {.first = first, .strides = strides.span()});
+      table.add(entry_index, view, dtype, {.first = first, .strides = strides.span()});
       first += view.shape()[dim] * strides[dim];
     }
   });
@@ -213,11 +213,11 @@ void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::s
   dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
   const Shape shape{std::span<const std::int64_t>(dims)};
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views, [&](std::uint32_t number, const Strides& strides) {
+  add_entry(*state_, std::move(entry), views, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
     std::vector<std::int64_t> inner(strides.begin(), strides.end());
     inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
     for (std::size_t i = 0; i < views.size(); ++i)
-      engine::add_transfers(state_->layout, number, views[i], dtype, {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
+      table.add(entry_index, views[i], dtype, {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
   });
 }
 
@@ -237,21 +237,21 @@ std::string_view LoadPlan::name(std::size_t position) const& { return entry_at(s
 const Shape& LoadPlan::shape(std::size_t position) const& { return entry_at(state_->entries, position).shape; }
 DType LoadPlan::dtype(std::size_t position) const { return entry_at(state_->entries, position).dtype; }
 
-std::uint64_t LoadPlan::bytes_read() const { return engine::cut_plan(*this).bytes_read; }
+LoadEstimate LoadPlan::estimate() const { return estimate(MaterializeOptions{}); }
 
-std::uint64_t LoadPlan::bytes_written() const { return state_->bytes_written; }
-
-std::uint64_t LoadPlan::peak_bytes() const { return peak_bytes(MaterializeOptions{}); }
-
-std::uint64_t LoadPlan::peak_bytes(const MaterializeOptions& options) const {
-  const engine::Layout layout = engine::cut_plan(*this);
-  return engine::budget_for(*this, layout, options).peak_bytes;
+LoadEstimate LoadPlan::estimate(const MaterializeOptions& options) const {
+  const engine::Budget budget = engine::budget_for(*this, options);
+  const engine::ScheduleSizes& sizes = engine::PlanAccess::schedule(*this)->sizes;
+  return {.bytes_read = sizes.read,
+          .bytes_written = sizes.written,
+          .host_bytes = budget.host_bytes,
+          .device_bytes = options.destination ? budget.arena->size_bytes : 0};
 }
 
 namespace {
 
 // Copies the transfers of one entry from plan to plan, and the sources that they read, each once.
-void copy_transfers(const engine::Layout& from, std::uint32_t entry, engine::Layout& to, std::uint32_t new_entry) {
+void copy_transfers(const engine::Transfers& from, engine::EntryIndex entry, engine::Transfers& to, engine::EntryIndex new_entry) {
   // Transfers lie in the order of their entries.
   const auto [first, last] =
       std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
@@ -259,10 +259,10 @@ void copy_transfers(const engine::Layout& from, std::uint32_t entry, engine::Lay
   for (auto transfer = first; transfer != last; ++transfer) {
     engine::Transfer copy = *transfer;
     copy.entry = new_entry;
-    copy.source = engine::source_index(to, from.sources[transfer->source]);
+    copy.source = to.index_of(from.sources[engine::position(transfer->source)]);
     copy.axes = static_cast<std::uint32_t>(to.axes.size());
-    const auto axes = from.axes.begin() + transfer->axes;
-    to.axes.insert(to.axes.end(), axes, axes + transfer->rank);
+    const std::span<const engine::Axis> axes = from.axes_of(*transfer);
+    to.axes.insert(to.axes.end(), axes.begin(), axes.end());
     to.transfers.push_back(copy);
   }
 }
@@ -274,10 +274,10 @@ LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::u
   const LoadPlan::State& all = *plan.state_;
   LoadPlan chosen;
   LoadPlan::State& state = *chosen.state_;
-  state.layout.conversions = all.layout.conversions;
+  state.transfers->conversions = all.transfers->conversions;
   const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
   for (const std::uint32_t number : entries) {
-    copy_transfers(all.layout, number, state.layout, static_cast<std::uint32_t>(state.entries.size()));
+    copy_transfers(*all.transfers, engine::EntryIndex{number}, *state.transfers, static_cast<engine::EntryIndex>(state.entries.size()));
     state.entries.push_back(all.entries[number]);
     state.names.add(state.entries.back().name, name_of);
     state.bytes_written += state.entries.back().size_bytes;
@@ -288,7 +288,17 @@ LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::u
 LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) { return PlanAccess::select(plan, entries); }
 
 const engine::PlanEntries& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
-const engine::Layout& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return plan.state_->layout; }
+const engine::Transfers& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return *plan.state_->transfers; }
 const core::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
+
+std::uint64_t engine::PlanAccess::bytes_written(const LoadPlan& plan) noexcept { return plan.state_->bytes_written; }
+
+std::shared_ptr<const engine::Schedule> engine::PlanAccess::schedule(const LoadPlan& plan) {
+  return plan.state_->compiled.schedule([&] { return compile(plan.state_->transfers); });
+}
+
+std::shared_ptr<const engine::ArenaLayout> engine::PlanAccess::arena_layout(const LoadPlan& plan, std::uint64_t alignment) {
+  return plan.state_->compiled.layout(alignment, [&] { return ArenaLayout::of(plan, alignment); });
+}
 
 }  // namespace heft

@@ -5,15 +5,18 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "heft/plan.hpp"
 #include "core/name_table.hpp"
+#include "heft/plan.hpp"
+#include "materialize/arena_layout.hpp"
 #include "materialize/repeated_bytes.hpp"
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 
@@ -31,12 +34,54 @@ struct PlanEntry {
 /// Not in one run: a plan grows by many, and what a run outgrows is memory that is touched twice.
 using PlanEntries = std::deque<PlanEntry>;
 
+/// What a plan has been compiled to, kept for the next load and the next estimate. Copies share it. All members but
+/// reset() may be called from several threads.
+class CompiledPlan {
+ public:
+  CompiledPlan() = default;
+  CompiledPlan(const CompiledPlan& other) {
+    const std::lock_guard lock(other.mutex_);
+    schedule_ = other.schedule_;
+    layout_ = other.layout_;
+  }
+  CompiledPlan& operator=(const CompiledPlan&) = delete;
+
+  /// The schedule, which `make()` returns when there is none yet.
+  template <class Make>
+  std::shared_ptr<const Schedule> schedule(const Make& make) {
+    const std::lock_guard lock(mutex_);
+    if (!schedule_) schedule_ = make();
+    return schedule_;
+  }
+  /// The layout of that alignment, which `make()` returns when the last one had another.
+  template <class Make>
+  std::shared_ptr<const ArenaLayout> layout(std::uint64_t alignment, const Make& make) {
+    const std::lock_guard lock(mutex_);
+    if (!layout_ || layout_->alignment != alignment) layout_ = std::make_shared<const ArenaLayout>(make());
+    return layout_;
+  }
+  /// Nothing is compiled any more: the plan has changed.
+  void reset() noexcept {
+    schedule_.reset();
+    layout_.reset();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Schedule> schedule_;
+  std::shared_ptr<const ArenaLayout> layout_;
+};
+
 /// The key to a LoadPlan's state.
 struct PlanAccess {
   static const PlanEntries& entries(const LoadPlan& plan) noexcept;
-  /// Transfers only: not cut yet.
-  static const Layout& transfers(const LoadPlan& plan) noexcept;
+  static const Transfers& transfers(const LoadPlan& plan) noexcept;
   static const core::NameTable& names(const LoadPlan& plan) noexcept;
+  /// Destination bytes of all entries.
+  static std::uint64_t bytes_written(const LoadPlan& plan) noexcept;
+  /// Compiled on the first call, and again after the plan has changed.
+  static std::shared_ptr<const Schedule> schedule(const LoadPlan& plan);
+  static std::shared_ptr<const ArenaLayout> arena_layout(const LoadPlan& plan, std::uint64_t alignment);
   static LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);
 };
 
@@ -45,11 +90,30 @@ struct PlanAccess {
 namespace heft {
 
 struct [[gnu::visibility("hidden")]] LoadPlan::State {
+  State() = default;
+  /// A deep copy, which shares what the plan was compiled to.
+  State(const State& other)
+      : entries(other.entries),
+        transfers(std::make_shared<engine::Transfers>(*other.transfers)),
+        names(other.names),
+        bytes_written(other.bytes_written),
+        repeated(other.repeated),
+        compiled(other.compiled) {}
+  State& operator=(const State&) = delete;
+
+  /// The transfers, to be changed: a schedule that somebody still holds keeps those it was compiled of.
+  engine::Transfers& changed_transfers() {
+    compiled.reset();
+    if (transfers.use_count() > 1) transfers = std::make_shared<engine::Transfers>(*transfers);
+    return *transfers;
+  }
+
   engine::PlanEntries entries;
-  engine::Layout layout;
+  std::shared_ptr<engine::Transfers> transfers = std::make_shared<engine::Transfers>();
   core::NameTable names;
   std::uint64_t bytes_written = 0;  // of all entries
   engine::RepeatedBytes repeated{Limits{}.repeated_bytes};  ///< Of entries that the load allocates.
+  engine::CompiledPlan compiled;
 };
 
 }  // namespace heft

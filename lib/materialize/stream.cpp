@@ -30,12 +30,15 @@ constexpr std::size_t most_rings = 64;
 // Entries in the order of their first byte: sources as the plan came to them, then offsets. Those without bytes come
 // first.
 std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
-  using Place = std::pair<std::uint32_t, std::uint64_t>;
-  constexpr Place nowhere{0xFFFFFFFF, 0};
+  using Place = std::pair<engine::SourceIndex, std::uint64_t>;
+  constexpr Place nowhere{engine::SourceIndex{0xFFFFFFFF}, 0};
   std::vector<Place> first(plan.count(), nowhere);
   for (const engine::Transfer& transfer : engine::PlanAccess::transfers(plan).transfers)
-    first[transfer.entry] = std::min(first[transfer.entry], Place{transfer.source, transfer.from});
-  std::replace(first.begin(), first.end(), nowhere, Place{0, 0});
+    {
+    Place& place = first[engine::position(transfer.entry)];
+    place = std::min(place, Place{transfer.source, transfer.from});
+  }
+  std::replace(first.begin(), first.end(), nowhere, Place{});
   std::vector<std::uint32_t> order(plan.count());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return first[a] < first[b]; });
@@ -150,7 +153,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
     if (how.progress)
-      options.progress = [this, report = how.progress, total = plan.bytes_written()](const Progress& group) {
+      options.progress = [this, report = how.progress, total = engine::PlanAccess::bytes_written(plan)](const Progress& group) {
         report({.bytes_done = loaded + group.bytes_done, .bytes_total = total});
       };
     if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
@@ -171,7 +174,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     try {
       while (next < order.size()) {
         const LoadPlan group = next_group();
-        if (!belt.await_room(group.bytes_written())) break;
+        if (!belt.await_room(engine::PlanAccess::bytes_written(group))) break;
         load_group(group);
       }
       return nullptr;
@@ -183,7 +186,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait for
   // its next use while others are filled, so that a quarter of it is in flight.
   static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options, std::uint64_t in_flight_bytes) {
-    const std::uint64_t usual = std::min(in_flight_bytes, plan.bytes_written()) + options.ring_bytes;
+    const std::uint64_t usual = std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.ring_bytes;
     if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
     const std::uint64_t left = mmap::memory_available().bytes;
     if (usual <= left / 2) return in_flight_bytes;
@@ -193,9 +196,9 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   // A tensor that is larger than all that is in flight is alone: its memory is compared with what is left.
   void require_room(const LoadPlan& group) const {
-    if (!options.check_memory || group.bytes_written() <= bound || group.bytes_written() < engine::worth_asking) return;
+    if (!options.check_memory || engine::PlanAccess::bytes_written(group) <= bound || engine::PlanAccess::bytes_written(group) < engine::worth_asking) return;
     pool->clear();
-    engine::require_memory(group.bytes_written(), mmap::memory_available(), engine::place_of(group));
+    engine::require_memory(engine::PlanAccess::bytes_written(group), mmap::memory_available(), engine::place_of(group));
   }
 
   // Where the system gives no thread: the next group, on the consumer's, when no tensor is left of the last one.
@@ -204,7 +207,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     try {
       if (next == order.size()) return belt.end(nullptr);
       const LoadPlan group = next_group();
-      belt.take_room(group.bytes_written());
+      belt.take_room(engine::PlanAccess::bytes_written(group));
       load_group(group);
     } catch (...) {
       belt.end(std::current_exception());
@@ -221,8 +224,8 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   void load_group(const LoadPlan& group) {
     require_room(group);
     options.destination = std::make_shared<engine::PooledDestination>(pool);
-    belt.put(engine::execute(group, options, {rings.get(), &before}), group.bytes_written());
-    loaded += group.bytes_written();
+    belt.put(engine::execute(group, options, {rings.get(), &before}), engine::PlanAccess::bytes_written(group));
+    loaded += engine::PlanAccess::bytes_written(group);
   }
 
   [[nodiscard]] std::size_t count_of_group(std::size_t begin) const {

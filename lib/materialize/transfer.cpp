@@ -1,6 +1,7 @@
 #include "materialize/transfer.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include <fmt/format.h>
@@ -112,25 +113,33 @@ std::uint64_t span_of(std::span<const Axis> axes, const Conversion& conversion) 
   return span;
 }
 
+// True when some rows of the source become columns: neighbours in it lie farther apart than those of another axis do.
+bool transposes_rows(std::span<const Axis> axes) noexcept {
+  const std::int64_t last = std::abs(axes.back().to_step);
+  return std::any_of(axes.begin(), axes.end() - 1,
+                     [&](const Axis& axis) { return axis.to_step != 0 && std::abs(axis.to_step) < last; });
+}
+
 // Adds the transfer, whose axes these are, once it is known to lie in its source.
-void put(Layout& layout, Transfer transfer, const TensorView& view, std::span<const Axis> axes,
+void put(Transfers& transfers, Transfer transfer, const TensorView& view, std::span<const Axis> axes,
          const Conversion& conversion) {
   const auto& source = ViewAccess::source(view);
   if (!source || !core::inside(transfer.from, span_of(axes, conversion), source->size_bytes()))
     throw refusal(ErrorCode::corrupt, view,
                   fmt::format("expected a view inside its {} bytes of storage", source ? source->size_bytes() : 0));
-  transfer.plain = axes.size() == 1 && conversion.is_copy() && axes[0].from_step == conversion.from_bytes() &&
-                   axes[0].to_step == conversion.to_bytes();
-  transfer.source = source_index(layout, source);
+  transfer.contiguous = axes.size() == 1 && conversion.is_copy() && axes[0].from_step == conversion.from_bytes() &&
+                        axes[0].to_step == conversion.to_bytes();
+  transfer.transposed = !transfer.contiguous && transposes_rows(axes);
+  transfer.source = transfers.index_of(source);
   transfer.conversion = index_of(
-      layout.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
-  transfer.axes = static_cast<std::uint32_t>(layout.axes.size());
+      transfers.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
+  transfer.axes = static_cast<std::uint32_t>(transfers.axes.size());
   transfer.rank = static_cast<std::uint32_t>(axes.size());
-  layout.axes.insert(layout.axes.end(), axes.begin(), axes.end());
-  layout.transfers.push_back(transfer);
+  transfers.axes.insert(transfers.axes.end(), axes.begin(), axes.end());
+  transfers.transfers.push_back(transfer);
 }
 
-void add_stored(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type,
+void add_stored(Transfers& transfers, EntryIndex entry, const TensorView& view, DType to_type,
                 const Placement& placement) {
   const Conversion conversion = conversion_of(view, to_type);
   const std::int64_t to_unit = conversion.from() == conversion.to() ? conversion.unit_elements() : 1;
@@ -141,43 +150,29 @@ void add_stored(Layout& layout, std::uint32_t entry, const TensorView& view, DTy
   // Most tensors by far are of this kind: no list of axes is made for them.
   if (view.is_contiguous() && (is_packed(view.shape(), placement.strides) || view.dtype() == DType::unknown)) {
     const Axis axis = flat_axis(view, conversion);
-    return put(layout, transfer, view, {&axis, 1}, conversion);
+    return put(transfers, transfer, view, {&axis, 1}, conversion);
   }
   std::vector<Axis> axes = axes_by_dim(view, conversion, placement);
   normalize(axes, transfer);
   if (axes.empty())
     axes.push_back({.count = 1, .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()});
-  if (axes.size() > most_axes)
+  if (axes.size() > max_axes)
     throw refusal(ErrorCode::unsupported, view,
-                  fmt::format("expected at most {} dims with strides of their own, found {}", most_axes, axes.size()));
-  put(layout, transfer, view, axes, conversion);
+                  fmt::format("expected at most {} dims with strides of their own, found {}", max_axes, axes.size()));
+  put(transfers, transfer, view, axes, conversion);
 }
 
 }  // namespace
 
-std::uint32_t source_index(Layout& layout, const std::shared_ptr<const record::Source>& source) {
-  if (!layout.sources.empty() && layout.sources.back() == source)
-    return static_cast<std::uint32_t>(layout.sources.size() - 1);
-  const auto [at, is_new] =
-      layout.source_numbers.try_emplace(source.get(), static_cast<std::uint32_t>(layout.sources.size()));
-  if (is_new) layout.sources.push_back(source);
+SourceIndex Transfers::index_of(const std::shared_ptr<const record::Source>& source) {
+  const auto next = static_cast<SourceIndex>(sources.size());
+  if (!sources.empty() && sources.back() == source) return static_cast<SourceIndex>(sources.size() - 1);
+  const auto [at, is_new] = source_indices.try_emplace(source.get(), next);
+  if (is_new) sources.push_back(source);
   return at->second;
 }
 
-std::uint64_t Layout::written_by(const Part& part) const noexcept {
-  std::uint64_t units = static_cast<std::uint64_t>(part.count);
-  for (const Axis& axis : axes_of(part).subspan(1)) units *= static_cast<std::uint64_t>(axis.count);
-  return units * conversion(part).to_bytes();
-}
-
-std::uint64_t Layout::written_by(const Chunk& chunk) const noexcept {
-  std::uint64_t bytes = 0;
-  for (const Part& part : parts_of(chunk)) bytes += written_by(part);
-  return bytes;
-}
-
-void add_transfers(Layout& layout, std::uint32_t entry, const TensorView& view, DType to_type,
-                   const Placement& placement) {
+void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, const Placement& placement) {
   if (!view.has_data())
     throw refusal(ErrorCode::unsupported, view, "expected bytes to load, this is a meta tensor and has none");
   // Items of no bytes are legal in NumPy: of a type that heft has no row for, elements need not mean bytes.
@@ -185,11 +180,11 @@ void add_transfers(Layout& layout, std::uint32_t entry, const TensorView& view, 
     (void)conversion_of(view, to_type);
     return;
   }
-  if (view.pieces().empty()) return add_stored(layout, entry, view, to_type, placement);
+  if (view.pieces().empty()) return add_stored(*this, entry, view, to_type, placement);
   for (const heft::Piece& piece : view.pieces()) {
     Placement inside = placement;
     for (std::size_t dim = 0; dim < view.rank(); ++dim) inside.first += piece.at[dim] * placement.strides[dim];
-    add_transfers(layout, entry, piece.part, to_type, inside);
+    add(entry, piece.part, to_type, inside);
   }
 }
 

@@ -15,8 +15,6 @@
 namespace heft::engine {
 namespace {
 
-// Parts of a plain chunk shorter than this come through a buffer, many to a read.
-constexpr std::uint64_t worth_a_read = 16u << 10;
 // What passes through a buffer stays in the second-level cache.
 constexpr std::uint64_t buffer_window = 128u << 10;
 
@@ -44,7 +42,7 @@ class Window {
 
 class Worker {
  public:
-  explicit Worker(Load& load) noexcept : load_(load), layout_(load.layout()), router_(load, share_) {}
+  explicit Worker(Load& load) noexcept : load_(load), schedule_(load.schedule()), router_(load, share_) {}
 
   void run() {
     while (const Batch* batch = load_.next_batch()) take(*batch);
@@ -54,21 +52,22 @@ class Worker {
 
  private:
   void take(const Batch& batch) {
-    std::uint32_t number = batch.first;
+    const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
+    std::size_t number = 0;
     Route route;
     try {
       route = router_.choose(batch);
       if (pump_ && route.path != Path::direct) pump_->flush();
-      while (number < batch.last) {
+      while (number < chunks.size()) {
         load_.check_stop();
-        number += fetch(batch, layout_.chunks[number], route);
+        number += fetch(batch, chunks[number], route);
       }
-      number = batch.last - 1;
+      number = chunks.size() - 1;
       finish_reader();
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
-      const Chunk& chunk = layout_.chunks[number];
-      throw error.with_path(layout_.sources[chunk.source]->path())
+      const Chunk& chunk = chunks[number];
+      throw error.with_path(schedule_.source(chunk.source).path())
           .with_tensor(load_.tensor_of(chunk, error.offset().value_or(chunk.range.begin)));
     }
     leave(batch, route);
@@ -77,19 +76,19 @@ class Worker {
   // What the batch brought into memory goes: out of this process's mapping, and out of the page cache if that was
   // asked for.
   void leave(const Batch& batch, const Route& route) {
-    const std::uint32_t source = layout_.chunks[batch.first].source;
+    const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
+    const SourceIndex source = chunks.front().source;
     window_.give_up();
     router_.leave();
     if (load_.trail() == nullptr || route.path == Path::direct) return;
-    share_.dropped_bytes += load_.trail()->give_up(
-        source, {layout_.chunks[batch.first].range.begin, layout_.chunks[batch.last - 1].range.end});
+    share_.dropped_bytes += load_.trail()->give_up(source, range_of(chunks));
   }
 
   // Fetches a chunk, and those of the batch that come with it: how many that was.
-  std::uint32_t fetch(const Batch& batch, const Chunk& chunk, const Route& of_batch) {
-    const record::Source& source = *layout_.sources[chunk.source];
+  std::size_t fetch(const Batch& batch, const Chunk& chunk, const Route& of_batch) {
+    const record::Source& source = schedule_.source(chunk.source);
     const Route route = router_.of_chunk(chunk, of_batch);
-    if (chunk.again && route.path != Path::direct) share_.over_read += chunk.range.size();
+    if (chunk.repeats && route.path != Path::direct) share_.over_read += chunk.range.size();
     if (source.is_made() && !batch.steps_back)
       take_made(chunk, route);
     else if (source.file() == nullptr)
@@ -101,6 +100,11 @@ class Worker {
     else
       take_read(chunk, *source.file(), route);
     return 1;
+  }
+
+  [[nodiscard]] const Chunk* past_last(const Batch& batch) const noexcept {
+    const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
+    return chunks.data() + chunks.size();
   }
 
   void count(const Route& route, std::uint64_t bytes) {
@@ -115,28 +119,28 @@ class Worker {
     deliver(load_, chunk, chunk.range, bytes.span().data());
     share_.worker_fetch_seconds += std::chrono::duration<double>(fetched - begin).count();
     share_.worker_copy_seconds += seconds_since(fetched);
-    count({Path::map, PathReason::in_memory}, needed_bytes(layout_, chunk));
+    count({Path::map, PathReason::in_memory}, needed_bytes(schedule_, chunk));
   }
 
   // Inflated, or gathered from numbers: straight to where it belongs, as far as nothing else is to be done.
   void take_made(const Chunk& chunk, const Route& route) {
     record::SourceReader& reader = reader_of(chunk.source);
-    if (!chunk.plain)
+    if (!chunk.contiguous)
       make_staged(chunk, reader);
     else
-      for (const Part& part : layout_.parts_of(chunk)) make_plain(chunk, part, reader);
-    count(route, needed_bytes(layout_, chunk));
+      for (const Part& part : schedule_.parts_of(chunk)) make_plain(chunk, part, reader);
+    count(route, needed_bytes(schedule_, chunk));
   }
 
-  record::SourceReader& reader_of(std::uint32_t source) {
-    if (!reader_ || reader_source_ != source) reader_ = layout_.sources[source]->reader(kernels::gather_run);
+  record::SourceReader& reader_of(SourceIndex source) {
+    if (!reader_ || reader_source_ != source) reader_ = schedule_.source(source).reader(kernels::gather_run);
     reader_source_ = source;
     return *reader_;
   }
 
   // The end of an ascending source proves what was read of it: nothing of the load is handed out before.
   void finish_reader() {
-    if (!reader_ || layout_.sources[reader_source_]->order() != record::Source::Order::ascending) return;
+    if (!reader_ || schedule_.source(reader_source_).order() != record::Source::Order::ascending) return;
     const auto begin = std::chrono::steady_clock::now();
     reader_->finish();
     reader_.reset();
@@ -166,7 +170,7 @@ class Worker {
   void make_staged(const Chunk& chunk, record::SourceReader& reader) {
     const std::span<std::byte> buffer = staging();
     const std::vector<Range> ranges =
-        chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{chunk.range};
+        chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{chunk.range};
     for (const Range& range : ranges) make(reader, range, buffer.data() + (range.begin - chunk.range.begin));
     land_timed(chunk, chunk.range, buffer.data());
   }
@@ -181,7 +185,7 @@ class Worker {
       share_.worker_fetch_seconds += seconds_since(begin);
     }
     land_timed(chunk, chunk.range, source.mapped().data() + chunk.range.begin);
-    count(route, needed_bytes(layout_, chunk));
+    count(route, needed_bytes(schedule_, chunk));
   }
 
   // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
@@ -189,15 +193,15 @@ class Worker {
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source, const Route& route) {
     window_.give_up();
     Range window = chunk.range;
-    for (const Chunk* next = &chunk + 1; !chunk.sparse && next != layout_.chunks.data() + batch.last; ++next) {
+    for (const Chunk* next = &chunk + 1; !chunk.sparse && next != past_last(batch); ++next) {
       if (next->sparse || router_.of_chunk(*next, route).path != Path::map ||
-          next->range.begin > window.end + Grain{}.gap ||
+          next->range.begin > window.end + ChunkSizes{}.gap ||
           next->range.end > window.begin + load_.budget().window_bytes)
         break;
       window.end = std::max(window.end, next->range.end);
     }
     window_.set(source.mapped(), window);
-    const std::vector<Range> ranges = chunk.sparse ? needed_ranges(layout_, chunk, Grain{}.gap) : std::vector{window};
+    const std::vector<Range> ranges = chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{window};
     const auto enter = [&](const Range& range) {
       return mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file());
     };
@@ -206,11 +210,11 @@ class Worker {
     return entered;
   }
 
-  std::uint32_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
+  std::size_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
     if (!pump_) pump_.emplace(load_, share_);
-    const DirectPump::Fed fed = pump_->feed({&chunk, layout_.chunks.data() + batch.last}, router_.direct_file());
+    const DirectPump::Fed fed = pump_->feed({&chunk, past_last(batch)}, router_.direct_file());
     count({Path::direct, reason}, fed.bytes);
-    return static_cast<std::uint32_t>(fed.chunks);
+    return fed.chunks;
   }
 
   void read(const mmap::File& file, Range range, std::byte* into) {
@@ -220,11 +224,11 @@ class Worker {
   }
 
   void take_read(const Chunk& chunk, const mmap::File& file, const Route& route) {
-    if (chunk.plain)
+    if (chunk.contiguous)
       read_plain(chunk, file);
     else
       read_staged(chunk, file);
-    count(route, needed_bytes(layout_, chunk));
+    count(route, needed_bytes(schedule_, chunk));
   }
 
   void read_staged(const Chunk& chunk, const mmap::File& file) {
@@ -232,7 +236,7 @@ class Worker {
     if (!chunk.sparse)
       read(file, chunk.range, buffer.data());
     else
-      for (const Range& range : needed_ranges(layout_, chunk, Grain{}.gap))
+      for (const Range& range : needed_ranges(schedule_, chunk, ChunkSizes{}.gap))
         read(file, range, buffer.data() + (range.begin - chunk.range.begin));
     land_timed(chunk, chunk.range, buffer.data());
   }
@@ -245,7 +249,7 @@ class Worker {
       const bool far = load_.handover() != nullptr && run.to == nullptr;
       if (far)
         at = read_far(chunk, file, at);
-      else if (run.size >= worth_a_read)
+      else if (run.size >= min_read_bytes)
         at = read_straight(chunk, file, at, run);
       else
         at = read_window(chunk, file, at);
@@ -260,7 +264,7 @@ class Worker {
   }
 
   std::uint64_t read_window(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
-    const Range range{at, std::min(chunk.range.end, at + buffer_window)};
+    const Range range{at, std::min(chunk.range.end, at + std::min<std::uint64_t>(buffer_window, staging().size()))};
     read(file, range, staging().data());
     land_timed(chunk, range, staging().data());
     return range.end;
@@ -269,7 +273,7 @@ class Worker {
   // Into a slot, which is what far memory is given.
   std::uint64_t read_far(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
     const Slots::Slot slot = load_.handover()->take_slot();
-    const Range range{at, std::min(chunk.range.end, at + load_.budget().slot_bytes)};
+    const Range range{at, std::min(chunk.range.end, at + load_.budget().staging_buffer_bytes)};
     read(file, range, slot.get());
     load_.advance(load_.handover()->hand_over(load_, chunk, range, slot.get(), slot));
     return range.end;
@@ -282,17 +286,17 @@ class Worker {
   }
 
   [[nodiscard]] std::span<std::byte> staging() {
-    if (!staging_) staging_ = Arena::allocate(load_.budget().staging_bytes, 4096);
+    if (!staging_) staging_ = Arena::allocate(std::max<std::uint64_t>(load_.budget().buffer_bytes, 4096), 4096);
     return staging_->span();
   }
 
   Load& load_;
-  const Layout& layout_;
+  const Schedule& schedule_;
   LoadStats share_;
   std::shared_ptr<Arena> staging_;
   std::optional<DirectPump> pump_;
   std::unique_ptr<record::SourceReader> reader_;  // of what was made last
-  std::uint32_t reader_source_ = 0;
+  SourceIndex reader_source_ = {};
   Router router_;
   Window window_;
 };

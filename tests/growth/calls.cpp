@@ -87,10 +87,10 @@ void plan_all(const std::string& path) {
   LoadPlan plan;
   for (const TensorView& view : open(path).tensors()) plan.add(view);
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < plan.count(); ++i) sum += plan.bytes_written();
-  CHECK(sum / plan.count() == plan.bytes_written());
-  CHECK(plan.bytes_read() > 0);
-  CHECK(plan.peak_bytes() > plan.bytes_written());
+  for (std::size_t i = 0; i < plan.count(); ++i) sum += plan.estimate().bytes_written;
+  CHECK(sum / plan.count() == plan.estimate().bytes_written);
+  CHECK(plan.estimate().bytes_read > 0);
+  CHECK(plan.estimate().host_bytes > plan.estimate().bytes_written);
 }
 
 std::vector<TensorView> views_of(const std::string& path) {

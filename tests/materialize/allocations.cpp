@@ -509,7 +509,7 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
     plan.stack("stack", both, 1, DType::f32);
     plan.add(joined());
     const LoadPlan copy = plan;
-    static_cast<void>(copy.peak_bytes({.threads = 2}) + copy.bytes_read());
+    static_cast<void>(copy.estimate({.threads = 2}).host_bytes + copy.estimate().bytes_read);
     static_cast<void>(materialize(copy));
   });
   tally.add("pieces", [&] {
@@ -620,7 +620,7 @@ TEST_CASE("allocations: records, names, metadata, views and plans") {
   tally.add("paths", [&] { static_cast<void>(small.root()["model"]["layers"][0]["norm"].path()); });
   tally.add("plan", [&] {
     const LoadPlan plan = plan_of(small);
-    static_cast<void>(plan.peak_bytes());
+    static_cast<void>(plan.estimate().host_bytes);
   });
   const Record root = remap(small, {}, Indices::contiguous).root()["model"];
   tally.add("bind", [&] {

@@ -13,7 +13,8 @@
 #include "heft/materialize.hpp"
 #include "heft/save.hpp"
 #include "heft/stream.hpp"
-#include "materialize/budget.hpp"
+#include "materialize/plan_state.hpp"
+#include "materialize/schedule.hpp"
 #include "materialize/memory/memory_left.hpp"
 #include "mmap/memory_available.hpp"
 #include "record/view_access.hpp"
@@ -171,14 +172,14 @@ TEST_CASE("bounds: staging shrinks to the memory that is left, to a MiB at least
 TEST_CASE("bounds: many tensors over one storage report progress on the way, and stop at any report") {
   const TensorView storage = bytes_named("storage", 256u << 10);
   const LoadPlan plan = repeated_plan(storage, 512);
-  const std::uint64_t total = plan.bytes_written();
+  const std::uint64_t total = plan.estimate().bytes_written;
   std::vector<std::uint64_t> reports;
   const Weights weights = materialize(plan, {.threads = 1, .progress = [&](const Progress& progress) { reports.push_back(progress.bytes_done); }});
   CHECK(reports.size() >= 8);
   CHECK(reports.back() == total);
   CHECK(std::ranges::is_sorted(reports));
-  CHECK(weights.stats().bytes_read == plan.bytes_read());
-  CHECK(plan.bytes_read() == storage.size_bytes());
+  CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
+  CHECK(plan.estimate().bytes_read == storage.size_bytes());
   CHECK(weights["511"].as<std::uint8_t>()[1000] == 7);
   for (const std::size_t last : {1u, 2u, 5u}) {
     std::stop_source stop;
@@ -194,13 +195,14 @@ TEST_CASE("bounds: many tensors over one storage report progress on the way, and
   }
 }
 
-TEST_CASE("bounds: no part writes more than its grain, and no chunk much more, though the source is a few bytes") {
+TEST_CASE("bounds: no part writes more than parts shall, and no chunk much more, though the source is a few bytes") {
   const TensorView storage = bytes_named("storage", 4096);
-  const auto layout_of = [](const TensorView& view) {
+  const auto schedule_of = [](const TensorView& view) {
     LoadPlan plan;
     plan.add(view);
-    return engine::cut_plan(plan);
+    return engine::PlanAccess::schedule(plan);
   };
+  const engine::ChunkSizes sizes;
   const std::int64_t many = 200'000'000;
   const std::vector<TensorView> views{restrided(storage, "flat", {many}, {0}), restrided(storage, "rows", {many / 1000, 1000}, {0, 1}),
                                       restrided(storage, "columns", {1000, many / 1000}, {1, 0}),
@@ -208,17 +210,19 @@ TEST_CASE("bounds: no part writes more than its grain, and no chunk much more, t
   for (const TensorView& view : views) {
     const std::string name(view.name());
     INFO(name);
-    const engine::Layout layout = layout_of(view);
+    const std::shared_ptr<const engine::Schedule> compiled = schedule_of(view);
+    const engine::Schedule& schedule = *compiled;
     std::uint64_t written = 0;
-    for (const engine::Part& part : layout.parts) {
-      CHECK(layout.written_by(part) <= (layout.transfer(part).turned ? engine::Grain{}.turned_part : engine::Grain{}.part));
-      written += layout.written_by(part);
+    for (const engine::Part& part : schedule.parts) {
+      CHECK(schedule.written_by(part) <= (schedule.transfer(part).transposed ? sizes.transposed_part : sizes.part));
+      written += schedule.written_by(part);
     }
     CHECK(written == view.size_bytes());
-    CHECK(layout.bytes_written == view.size_bytes());
-    CHECK(layout.bytes_read <= storage.size_bytes());
-    for (const engine::Chunk& chunk : layout.chunks) CHECK(layout.written_by(chunk) <= engine::Grain{}.written + engine::Grain{}.turned_part);
-    CHECK(layout.batches.size() >= 4);  // several workers share it
+    CHECK(schedule.sizes.written == view.size_bytes());
+    CHECK(schedule.sizes.read <= storage.size_bytes());
+    for (const engine::Chunk& chunk : schedule.chunks)
+      CHECK(engine::written_by(schedule, chunk) <= sizes.written + sizes.transposed_part);
+    CHECK(schedule.batches.size() >= 4);  // several workers share it
   }
 }
 
@@ -248,8 +252,8 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
       for (std::size_t i = 0; i < 3000; ++i)
         for (std::size_t j = 0; j < 2000; ++j) wrong += windows[i * 2000 + j] != at(i + j);
       CHECK(wrong == 0);
-      CHECK(weights.stats().bytes_read == plan.bytes_read());
-      CHECK(weights.stats().bytes_written == plan.bytes_written());
+      CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
+      CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);
     }
 }
 

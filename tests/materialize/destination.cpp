@@ -72,7 +72,7 @@ void check_same(const LoadPlan& plan, const FarDestination& destination, const W
     REQUIRE(tensor.far_offset().has_value());
     CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.far_offset(), tensor.size_bytes()), expected.bytes()));
   }
-  CHECK(destination.bytes_written() == plan.bytes_written());
+  CHECK(destination.bytes_written() == plan.estimate().bytes_written);
 }
 
 }  // namespace
@@ -90,8 +90,8 @@ TEST_CASE("destination: far memory gets each byte of a tensor once, on every pat
         CHECK(destination->allocated == 1);
         CHECK(destination->finished == 1);
         CHECK(destination->abandoned == 0);
-        CHECK(weights.stats().bytes_read == plan.bytes_read());
-        CHECK(weights.stats().bytes_written == plan.bytes_written());
+        CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
+        CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);
       }
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("destination: tensors with a buffer of the caller's land there beside 
     CHECK(weights["large.1"].bytes().data() == packed.data());
     CHECK_FALSE(weights["large.1"].far_offset().has_value());
     CHECK(std::ranges::equal(destination->bytes_written_once(*weights["far"].far_offset(), wide.size()), wide));
-    CHECK(destination->bytes_written() == plan.bytes_written() - packed.size() - wide.size());
+    CHECK(destination->bytes_written() == plan.estimate().bytes_written - packed.size() - wide.size());
   }
 }
 
@@ -155,7 +155,7 @@ TEST_CASE("destination: one that is slow to let go holds the load back and nothi
       const MaterializeOptions options{.threads = 2, .path = path, .ring_bytes = 1u << 20, .destination = destination};
       const Weights weights = materialize(plan, options);
       check_same(plan, *destination, weights);
-      CHECK(weights.stats().peak_ring_bytes <= plan.peak_bytes(options));
+      CHECK(weights.stats().peak_ring_bytes <= plan.estimate(options).host_bytes);
     }
 }
 
@@ -208,7 +208,7 @@ TEST_CASE("destination: a stop request ends a load that waits for slots") {
     const MaterializeOptions options{
         .threads = 2, .stop = stop.get_token(), .path = path, .ring_bytes = 1u << 20, .destination = destination};
     // The destination keeps every slot: once it has them all, no worker goes on until it is stopped.
-    const int slots = static_cast<int>(engine::budget_for(plan, engine::cut_plan(plan), options).slots);
+    const int slots = static_cast<int>(engine::budget_for(plan, options).staging_buffers);
     std::counting_semaphore all_taken(0);
     destination->on_write = [&] {
       if (destination->written == slots) all_taken.release();

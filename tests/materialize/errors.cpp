@@ -66,7 +66,7 @@ void load_all(const Checkpoint& checkpoint, const fs::path& path, const fs::path
   for (const TensorView& view : checkpoint.tensors()) {
     std::uint64_t size = 0;
     if (!runs(path, tally, [&] { size = view.size_bytes(); })) continue;
-    if (size > max_loaded_bytes || plan.bytes_written() > max_loaded_bytes) continue;
+    if (size > max_loaded_bytes || plan.estimate().bytes_written > max_loaded_bytes) continue;
     runs(path, tally, [&] { static_cast<void>(view.bytes()); });
     runs(path, tally, [&] { static_cast<void>(view.as<float>()); });
     runs(path, tally, [&] { static_cast<void>(view.slice(0, 0, 1)); });
@@ -74,7 +74,7 @@ void load_all(const Checkpoint& checkpoint, const fs::path& path, const fs::path
   }
   runs(path, tally, [&] { static_cast<void>(materialize(plan)); });
   for (const char* name : {"o.safetensors", "o.npz", "o.gguf"})
-    if (plan.bytes_written() <= max_loaded_bytes) runs(path, tally, [&] { static_cast<void>(save(checkpoint, scratch / name)); });
+    if (plan.estimate().bytes_written <= max_loaded_bytes) runs(path, tally, [&] { static_cast<void>(save(checkpoint, scratch / name)); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.root()["no such key"]); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.tensor("no such tensor")); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.verify_checksums()); });

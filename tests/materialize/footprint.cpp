@@ -104,16 +104,16 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
           const MaterializeOptions options{.threads = 2, .path = way};
           LoadStats stats;
           std::uint64_t peak = 0;
-          for (int again = 0; again < tries && peak + (1u << 20) < plan.bytes_written(); ++again)
+          for (int again = 0; again < tries && peak + (1u << 20) < plan.estimate().bytes_written; ++again)
             peak = std::max(peak, peak_of([&] {
               const Weights weights = materialize(plan, options);
               stats = weights.stats();
             }));
-          CHECK(peak <= plan.peak_bytes(options));
-          CHECK(peak <= plan.bytes_written() + options.ring_bytes + slack);
-          CHECK(plan.peak_bytes(options) <= plan.bytes_written() + options.ring_bytes + slack);
-          CHECK(peak + (1u << 20) >= plan.bytes_written());
-          CHECK(stats.arena_bytes >= plan.bytes_written());
+          CHECK(peak <= plan.estimate(options).host_bytes);
+          CHECK(peak <= plan.estimate().bytes_written + options.ring_bytes + slack);
+          CHECK(plan.estimate(options).host_bytes <= plan.estimate().bytes_written + options.ring_bytes + slack);
+          CHECK(peak + (1u << 20) >= plan.estimate().bytes_written);
+          CHECK(stats.arena_bytes >= plan.estimate().bytes_written);
           CHECK(stats.peak_ring_bytes <= options.ring_bytes);
         }
 }
@@ -130,8 +130,8 @@ TEST_CASE("footprint: a load into the caller's memory takes its ring and little 
     INFO("path ", name(way));
     const MaterializeOptions options{.threads = 2, .path = way};
     const std::uint64_t peak = peak_of([&] { (void)materialize(plan, options); });
-    CHECK(peak <= plan.peak_bytes(options));
-    CHECK(plan.peak_bytes(options) <= options.ring_bytes + slack);
+    CHECK(peak <= plan.estimate(options).host_bytes);
+    CHECK(plan.estimate(options).host_bytes <= options.ring_bytes + slack);
   }
 }
 

@@ -34,7 +34,7 @@ Range aligned_to(Range range, std::uint64_t alignment) noexcept {
 DirectPump::DirectPump(Load& load, LoadStats& share)
     : load_(load),
       share_(share),
-      slice_bytes_(load.handover() == nullptr ? direct_slice : far_slice),
+      slice_bytes_(load.handover() == nullptr ? direct_slice : device_slice),
       ring_(load.take_ring()) {
   mmap::DirectSetup setup{.buffers = {ring_->span()}, .depth = queue_depth};
   if (load.handover() != nullptr) setup.buffers.push_back(load.handover()->slots().memory());
@@ -48,14 +48,14 @@ DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks, const std::share
   const Chunk& first = chunks.front();
   await_descriptors(first.source);
   file_ = file;
-  if (first.plain) {
+  if (first.contiguous) {
     feed_plain(first);
     return {1, first.range.size()};
   }
   std::vector<Range> requests = requests_for(first);
-  Fed fed{1, needed_bytes(load_.layout(), first)};
+  Fed fed{1, needed_bytes(load_.schedule(), first)};
   for (; fed.chunks < chunks.size() && join(requests, chunks[fed.chunks]); ++fed.chunks)
-    fed.bytes += needed_bytes(load_.layout(), chunks[fed.chunks]);
+    fed.bytes += needed_bytes(load_.schedule(), chunks[fed.chunks]);
   send({.chunks = chunks.first(fed.chunks),
         .range = {first.range.begin, requests.back().end},
         .aligned = {requests.front().begin, requests.back().end},
@@ -66,7 +66,7 @@ DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks, const std::share
 
 // Adds the requests of a chunk to those of the ones before it, or nothing if they are too far or would be too many.
 bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
-  if (chunk.plain) return false;
+  if (chunk.contiguous) return false;
   const std::vector<Range> more = requests_for(chunk);
   const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_->span().size() / 4);
   const bool is_far = more.front().begin > requests.back().end + direct_gap;
@@ -81,7 +81,7 @@ bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
 void DirectPump::feed_plain(const Chunk& chunk) {
   std::uint64_t fed = chunk.range.begin;
   std::uint64_t seen = fed;
-  for (const Part& part : load_.layout().parts_of(chunk)) {
+  for (const Part& part : load_.schedule().parts_of(chunk)) {
     if (part.from < seen) continue;
     const Run run = load_.straight_run(chunk, part.from);
     seen = part.from + run.size;
@@ -131,7 +131,7 @@ std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
   const std::uint64_t alignment = file_->offset_alignment();
   if (!chunk.sparse) return {aligned_to(chunk.range, alignment)};
   std::vector<Range> requests;
-  for (const Range& needed : needed_ranges(load_.layout(), chunk, direct_gap))
+  for (const Range& needed : needed_ranges(load_.schedule(), chunk, direct_gap))
     add_request(requests, aligned_to(needed, alignment), 0);
   return requests;
 }
@@ -157,8 +157,8 @@ void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
 // at its begin when the end is too near.
 void DirectPump::place(Flight& flight) {
   const Budget& budget = load_.budget();
-  if (load_.handover() != nullptr && flight.chunks.front().plain) {
-    while (slots_held_ == budget.slots_a_worker) land_oldest();
+  if (load_.handover() != nullptr && flight.chunks.front().contiguous) {
+    while (slots_held_ == budget.buffers_a_worker) land_oldest();
     flush();  // the device is to have work while a slot is waited for
     flight.slot = load_.handover()->take_slot();
     flight.memory = flight.slot.get();
@@ -180,10 +180,10 @@ void DirectPump::place(Flight& flight) {
 }
 
 // Each file that something is read from is open as long.
-void DirectPump::await_descriptors(std::uint32_t source) {
+void DirectPump::await_descriptors(SourceIndex source) {
   const auto count = [&] {
     std::size_t files = 0;
-    std::uint32_t last = source;
+    SourceIndex last = source;
     for (auto flight = flights_.rbegin(); flight != flights_.rend(); ++flight)
       if (std::exchange(last, flight->chunks.front().source) != flight->chunks.front().source) ++files;
     return files;
@@ -200,7 +200,7 @@ Error DirectPump::about(const Error& error, const Flight& flight, std::uint64_t 
   const auto reaches = [&](const Chunk& chunk) { return at < chunk.range.end; };
   const auto found = std::find_if(flight.chunks.begin(), flight.chunks.end(), reaches);
   const Chunk& chunk = found == flight.chunks.end() ? flight.chunks.back() : *found;
-  return error.with_path(load_.layout().sources[chunk.source]->path()).with_tensor(load_.tensor_of(chunk, at));
+  return error.with_path(load_.schedule().source(chunk.source).path()).with_tensor(load_.tensor_of(chunk, at));
 }
 
 // The request that failed need not be the oldest one's.
@@ -212,7 +212,7 @@ void DirectPump::await_request() {
     const std::uint64_t at = error.offset().value_or(0);
     for (const Flight& flight : flights_) {
       const bool holds = flight.aligned.begin <= at && at < flight.aligned.end;
-      if (holds && load_.layout().sources[flight.chunks.front().source]->path() == error.path())
+      if (holds && load_.schedule().source(flight.chunks.front().source).path() == error.path())
         throw about(error, flight, at);
     }
     throw;
@@ -245,7 +245,7 @@ void DirectPump::land(const Flight& flight) {
   const Chunk& first = flight.chunks.front();
   if (flight.slot)
     load_.advance(load_.handover()->hand_over(load_, first, flight.range, fetched(flight.range), flight.slot));
-  else if (first.plain)
+  else if (first.contiguous)
     deliver(load_, first, flight.range, fetched(flight.range));
   else
     for (const Chunk& chunk : flight.chunks) deliver(load_, chunk, chunk.range, fetched(chunk.range));

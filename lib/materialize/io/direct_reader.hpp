@@ -64,7 +64,7 @@ class DirectPump {
   void land_oldest();
   void land(const Flight& flight);
   void await_request();
-  void await_descriptors(std::uint32_t source);
+  void await_descriptors(SourceIndex source);
   [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
   bool join(std::vector<Range>& requests, const Chunk& chunk) const;
   [[nodiscard]] Error about(const Error& error, const Flight& flight, std::uint64_t at) const;

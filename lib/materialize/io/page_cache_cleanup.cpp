@@ -58,11 +58,11 @@ std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::
 }
 
 // Failing to tidy up is no reason to fail a load.
-std::uint64_t Trail::give_up(std::uint32_t source, Range range) const noexcept {
-  const mmap::File* const file = layout_.sources[source]->file();
+std::uint64_t Trail::give_up(SourceIndex source, Range range) const noexcept {
+  const mmap::File* const file = schedule_.source(source).file();
   if (file == nullptr || range.size() == 0) return 0;
   try {
-    return drop_new(*layout_.sources[source], before_.of(*layout_.sources[source]), range);
+    return drop_new(schedule_.source(source), before_.of(schedule_.source(source)), range);
   } catch (const std::exception&) {
     return 0;
   }
@@ -71,13 +71,13 @@ std::uint64_t Trail::give_up(std::uint32_t source, Range range) const noexcept {
 std::uint64_t Trail::give_up_all() const noexcept {
   std::uint64_t dropped = 0;
   Range near;
-  for (std::size_t i = 0; i < layout_.chunks.size(); ++i) {
-    const Chunk& chunk = layout_.chunks[i];
-    near = near.size() == 0 ? reach_of(layout_, chunk)
-                            : Range{near.begin, std::max(near.end, reach_of(layout_, chunk).end)};
-    const Chunk* const next = i + 1 < layout_.chunks.size() ? &chunk + 1 : nullptr;
-    if (next != nullptr && next->source == chunk.source && reach_of(layout_, *next).begin <= near.end) continue;
-    unmap(*layout_.sources[chunk.source], near);
+  for (std::size_t i = 0; i < schedule_.chunks.size(); ++i) {
+    const Chunk& chunk = schedule_.chunks[i];
+    near = near.size() == 0 ? reach_of(schedule_, chunk)
+                            : Range{near.begin, std::max(near.end, reach_of(schedule_, chunk).end)};
+    const Chunk* const next = i + 1 < schedule_.chunks.size() ? &chunk + 1 : nullptr;
+    if (next != nullptr && next->source == chunk.source && reach_of(schedule_, *next).begin <= near.end) continue;
+    unmap(schedule_.source(chunk.source), near);
     dropped += give_up(chunk.source, near);
     near = {};
   }
@@ -85,13 +85,13 @@ std::uint64_t Trail::give_up_all() const noexcept {
 }
 
 void Trail::set_read_ahead(bool wanted) const noexcept {
-  for (const auto& source : layout_.sources)
+  for (const auto& source : schedule_.transfers->sources)
     if (!before_.of(*source).resident.empty()) mmap::read_ahead(*source->file(), wanted);
 }
 
-std::uint64_t Trail::table_bytes(const Layout& layout) noexcept {
+std::uint64_t Trail::table_bytes(const Transfers& transfers) noexcept {
   std::uint64_t bytes = 0;
-  for (const auto& source : layout.sources)
+  for (const auto& source : transfers.sources)
     if (source->file() != nullptr)
       bytes += source->size_bytes() / mmap::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
   return bytes;

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "materialize/io/page_snapshot.hpp"
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 
@@ -15,25 +15,25 @@ namespace heft::engine {
 /// known to be new may be old.
 class Trail {
  public:
-  /// `before` was made before anything of the layout was read. Both outlive this.
-  Trail(const Layout& layout, const PageSnapshot& before) noexcept : layout_(layout), before_(before) {}
+  /// `before` was made before anything of the schedule was read. Both outlive this.
+  Trail(const Schedule& schedule, const PageSnapshot& before) noexcept : schedule_(schedule), before_(before) {}
 
   /// Gives up pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
   /// and were not before. Pages that somebody has mapped, or that are dirty, stay. Returns the bytes given up.
-  std::uint64_t give_up(std::uint32_t source, Range range) const noexcept;
-  /// The same for all that the layout reads and what the kernel reads ahead of it: after the last read.
+  std::uint64_t give_up(SourceIndex source, Range range) const noexcept;
+  /// The same for all that the schedule reads and what the kernel reads ahead of it: after the last read.
   std::uint64_t give_up_all() const noexcept;
 
   /// Turns the kernel's reading ahead off and on again, for the files that give_up() knows about.
   void set_read_ahead(bool wanted) const noexcept;
 
-  /// Memory that the snapshot of `layout` takes.
-  static std::uint64_t table_bytes(const Layout& layout) noexcept;
+  /// Memory that the snapshot of all that `transfers` read takes.
+  static std::uint64_t table_bytes(const Transfers& transfers) noexcept;
 
  private:
   [[nodiscard]] std::uint64_t drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const;
 
-  const Layout& layout_;
+  const Schedule& schedule_;
   const PageSnapshot& before_;
 };
 

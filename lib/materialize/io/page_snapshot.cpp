@@ -11,11 +11,11 @@ namespace heft::engine {
 namespace {
 
 // Of each source, all that its chunks reach.
-std::vector<Range> reaches(const Layout& layout) {
-  std::vector<Range> ranges(layout.sources.size());
-  for (const Chunk& chunk : layout.chunks) {
-    Range& range = ranges[chunk.source];
-    const Range more = reach_of(layout, chunk);
+std::vector<Range> reaches(const Schedule& schedule) {
+  std::vector<Range> ranges(schedule.transfers->sources.size());
+  for (const Chunk& chunk : schedule.chunks) {
+    Range& range = ranges[position(chunk.source)];
+    const Range more = reach_of(schedule, chunk);
     range = range.size() == 0 ? more : Range{std::min(range.begin, more.begin), std::max(range.end, more.end)};
   }
   return ranges;
@@ -23,22 +23,22 @@ std::vector<Range> reaches(const Layout& layout) {
 
 }  // namespace
 
-Range reach_of(const Layout& layout, const Chunk& chunk) noexcept {
-  const mmap::File* const file = layout.sources[chunk.source]->file();
+Range reach_of(const Schedule& schedule, const Chunk& chunk) noexcept {
+  const mmap::File* const file = schedule.source(chunk.source).file();
   if (file == nullptr) return {};
   return {chunk.range.begin - std::min(chunk.range.begin, read_ahead),
           std::min(file->size_bytes(), chunk.range.end + read_ahead)};
 }
 
-PageSnapshot PageSnapshot::of_chunks(const Layout& layout) {
+PageSnapshot PageSnapshot::of_chunks(const Schedule& schedule) {
   PageSnapshot snapshot;
-  for (std::size_t source = 0; const Range& range : reaches(layout)) snapshot.look(*layout.sources[source++], range);
+  for (std::uint32_t source = 0; const Range& range : reaches(schedule)) snapshot.look(schedule.source(SourceIndex{source++}), range);
   return snapshot;
 }
 
-PageSnapshot PageSnapshot::of_files(const Layout& layout) {
+PageSnapshot PageSnapshot::of_files(const Transfers& transfers) {
   PageSnapshot snapshot;
-  for (const auto& source : layout.sources)
+  for (const auto& source : transfers.sources)
     if (source->file() != nullptr) snapshot.look(*source, {0, source->file()->size_bytes()});
   return snapshot;
 }

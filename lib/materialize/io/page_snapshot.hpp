@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 
@@ -14,9 +14,9 @@ namespace heft::engine {
 inline constexpr std::uint64_t read_ahead = 32u << 20;
 
 /// A chunk, and what may be read ahead around it; nothing for a source that is no file.
-[[nodiscard]] Range reach_of(const Layout& layout, const Chunk& chunk) noexcept;
+[[nodiscard]] Range reach_of(const Schedule& schedule, const Chunk& chunk) noexcept;
 
-/// What was in the page cache of a layout's files. Immutable once made; const members may be called from several threads.
+/// What was in the page cache of a plan's files. Immutable once made; const members may be called from several threads.
 class PageSnapshot {
  public:
   /// Pages of one source, from a multiple of the page size on. Empty: unknown, or nothing to read.
@@ -26,10 +26,10 @@ class PageSnapshot {
   };
 
   PageSnapshot() = default;
-  /// Looks now at all that the chunks of `layout` reach.
-  static PageSnapshot of_chunks(const Layout& layout);
-  /// Looks now at all of every file of `layout`, cut or not.
-  static PageSnapshot of_files(const Layout& layout);
+  /// Looks now at all that the chunks of `schedule` reach.
+  static PageSnapshot of_chunks(const Schedule& schedule);
+  /// Looks now at all of every file that `transfers` read.
+  static PageSnapshot of_files(const Transfers& transfers);
 
   /// Of a source; none for one that was not looked at.
   [[nodiscard]] const Pages& of(const record::Source& source) const noexcept;

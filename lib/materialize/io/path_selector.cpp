@@ -19,16 +19,12 @@ constexpr double mostly = 0.9;
 // How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a
 // part of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread
 // copies 10 to 20 GB/s, so what is entered no faster than this is better read.
-constexpr std::uint64_t trial_bytes = 1u << 20;
+constexpr std::uint64_t trial_bytes = min_mapped_batch;
 constexpr double cheap_bytes_a_second = 25e9;
 // A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found
 // out stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
 constexpr unsigned trust_in_cheap = 8;
 constexpr unsigned most_trust_in_dear = 16;
-
-Range range_of(const Layout& layout, const Batch& batch) noexcept {
-  return {layout.chunks[batch.first].range.begin, layout.chunks[batch.last - 1].range.end};
-}
 
 // What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about it.
 bool probe_by_reading(const mmap::File& file, Range range) {
@@ -44,17 +40,17 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 }  // namespace
 
 Route Router::choose(const Batch& batch) {
-  const std::uint32_t source = load_.layout().chunks[batch.first].source;
-  const record::Source& from = *load_.layout().sources[source];
+  const SourceIndex source = load_.schedule().chunks_of(batch).front().source;
+  const record::Source& from = load_.schedule().source(source);
   if (from.is_made() && !batch.steps_back) return {Path::read, PathReason::made};
   if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
   if (load_.options().path != Path::automatic) return as_asked(source);
-  if (looks_resident(from, range_of(load_.layout(), batch))) return resident(batch, source);
+  if (looks_resident(from, range_of(load_.schedule().chunks_of(batch)))) return resident(batch, source);
   return can_direct(source) ? Route{Path::direct, PathReason::not_resident} : Route{Path::read, PathReason::no_direct};
 }
 
-Route Router::as_asked(std::uint32_t source) {
-  const bool is_mapped = !load_.layout().sources[source]->mapped().empty();
+Route Router::as_asked(SourceIndex source) {
+  const bool is_mapped = !load_.schedule().source(source).mapped().empty();
   switch (load_.options().path) {
     case Path::map:
       if (!is_mapped) return fallback(PathReason::access_read);
@@ -66,11 +62,11 @@ Route Router::as_asked(std::uint32_t source) {
   }
 }
 
-Route Router::resident(const Batch& batch, std::uint32_t source) {
-  const Layout& layout = load_.layout();
-  const auto chunks = std::span(layout.chunks).subspan(batch.first, batch.last - batch.first);
+Route Router::resident(const Batch& batch, SourceIndex source) {
+  const Schedule& schedule = load_.schedule();
+  const std::span<const Chunk> chunks = schedule.chunks_of(batch);
   const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
-  const bool maps = gains && can_map(source) && is_cheap_to_enter(*layout.sources[source], range_of(layout, batch));
+  const bool maps = gains && can_map(source) && is_cheap_to_enter(schedule.source(source), range_of(chunks));
   if (!maps) lease_.reset();
   return {maps ? Path::map : Path::read, PathReason::resident};
 }
@@ -85,13 +81,13 @@ Route Router::fallback(PathReason reason) noexcept {
   return {Path::read, reason};
 }
 
-bool Router::can_direct(std::uint32_t source) {
+bool Router::can_direct(SourceIndex source) {
   direct_ = load_.direct_file(source);
   return direct_ != nullptr;
 }
 
-bool Router::can_map(std::uint32_t source) {
-  if (load_.layout().sources[source]->mapped().empty() || load_.handover() != nullptr) return false;
+bool Router::can_map(SourceIndex source) {
+  if (load_.schedule().source(source).mapped().empty() || load_.handover() != nullptr) return false;
   lease_ = load_.lease(source);
   return lease_ != nullptr;
 }
@@ -112,8 +108,8 @@ bool Router::looks_resident(const record::Source& source, Range range) const {
 // cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie apart, are
 // better picked out of a buffer near by.
 bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
-  if (chunk.sparse || chunk.turned) return false;
-  return !chunk.plain || load_.target(load_.layout().parts[chunk.first]).store == Store::streaming;
+  if (chunk.sparse || chunk.transposed) return false;
+  return !chunk.contiguous || load_.target(load_.schedule().parts_of(chunk).front()).store == Store::streaming;
 }
 
 bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& file) {

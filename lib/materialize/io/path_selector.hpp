@@ -8,7 +8,7 @@
 
 #include "heft/load_stats.hpp"
 #include "materialize/pipeline.hpp"
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 #include "mmap/direct.hpp"
 #include "mmap/lease.hpp"
 
@@ -46,10 +46,10 @@ class Router {
   Route fallback(PathReason reason) noexcept;
 
  private:
-  Route as_asked(std::uint32_t source);
-  Route resident(const Batch& batch, std::uint32_t source);
-  bool can_direct(std::uint32_t source);
-  bool can_map(std::uint32_t source);
+  Route as_asked(SourceIndex source);
+  Route resident(const Batch& batch, SourceIndex source);
+  bool can_direct(SourceIndex source);
+  bool can_map(SourceIndex source);
   [[nodiscard]] bool looks_resident(const record::Source& source, Range range) const;
   [[nodiscard]] bool gains_by_mapping(const Chunk& chunk) const noexcept;
   bool enters_cheaply(std::span<const std::byte> trial, const mmap::File& file);

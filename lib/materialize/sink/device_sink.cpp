@@ -64,8 +64,8 @@ struct Piece {
 };
 
 template <class Visit>
-void for_each_piece(const Layout& layout, const Chunk& chunk, Range range, const Visit& visit) {
-  const std::span<const Part> parts = layout.parts_of(chunk);
+void for_each_piece(const Schedule& schedule, const Chunk& chunk, Range range, const Visit& visit) {
+  const std::span<const Part> parts = schedule.parts_of(chunk);
   auto part =
       std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= range.begin; });
   for (; part != parts.end() && part->from < range.end; ++part)
@@ -77,9 +77,9 @@ std::uint64_t distance(std::int64_t step) noexcept { return static_cast<std::uin
 // A part's axes, and where its units go when they are packed in the order in which they lie in the destination.
 struct Packing {
   std::size_t rank = 0;
-  Axis axes[most_axes];            // the part's own, with packed steps
-  std::uint32_t order[most_axes];  // axes by their step in the destination, the smallest first
-  std::uint64_t steps[most_axes];  // that step, in the same order
+  Axis axes[max_axes];            // the part's own, with packed steps
+  std::uint32_t order[max_axes];  // axes by their step in the destination, the smallest first
+  std::uint64_t steps[max_axes];  // that step, in the same order
   std::uint64_t size_bytes = 0;    // of all units
   std::uint64_t first = 0;         // of the part's first unit among the packed ones: not 0 where an axis runs backwards
   std::uint64_t before = 0;        // bytes of the destination from its lowest unit to that first one
@@ -135,7 +135,7 @@ std::uint64_t Handover::hand_over(const Load& load, const Chunk& chunk, Range ra
                                   const Slots::Slot& slot) {
   Outbox outbox(*this, slot);
   std::uint64_t written = 0;
-  for_each_piece(load.layout(), chunk, range, [&](const Piece& piece) {
+  for_each_piece(load.schedule(), chunk, range, [&](const Piece& piece) {
     const Target target = load.target(piece.part);
     const std::byte* const from = bytes + (piece.range.begin - range.begin);
     written += piece.range.size();
@@ -148,7 +148,7 @@ std::uint64_t Handover::hand_over(const Load& load, const Chunk& chunk, Range ra
 
 void Handover::land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
   Outbox outbox(*this);
-  if (chunk.plain)
+  if (chunk.contiguous)
     land_plain(load, chunk, range, bytes, outbox);
   else
     land_staged(load, chunk, range, bytes, outbox);
@@ -157,7 +157,7 @@ void Handover::land(Load& load, const Chunk& chunk, Range range, const std::byte
 
 void Handover::land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
   Landed landed(load);
-  for_each_piece(load.layout(), chunk, range, [&](const Piece& piece) {
+  for_each_piece(load.schedule(), chunk, range, [&](const Piece& piece) {
     const Target target = load.target(piece.part);
     const std::byte* from = bytes + (piece.range.begin - range.begin);
     std::uint64_t left = piece.range.size();
@@ -178,18 +178,18 @@ void Handover::land_plain(Load& load, const Chunk& chunk, Range range, const std
 }
 
 void Handover::land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
-  const Layout& layout = load.layout();
+  const Schedule& schedule = load.schedule();
   Landed landed(load);
-  for (const Part& part : layout.parts_of(chunk)) {
+  for (const Part& part : schedule.parts_of(chunk)) {
     const Target target = load.target(part);
-    const Conversion& conversion = layout.conversion(part);
+    const Conversion& conversion = schedule.conversion(part);
     const std::byte* const from = bytes + (part.from - range.begin);
     if (target.base != nullptr) {
-      fill_part(conversion, layout.axes_of(part), part.count, from, target.base + part.to, target.store);
-      landed.add(layout.written_by(part));
+      fill_part(conversion, schedule.axes_of(part), part.count, from, target.base + part.to, target.store);
+      landed.add(schedule.written_by(part));
       continue;
     }
-    const Packing packing = pack(layout.axes_of(part), part.count, conversion.to_bytes());
+    const Packing packing = pack(schedule.axes_of(part), part.count, conversion.to_bytes());
     std::byte* const packed = outbox.room(packing.size_bytes).data();
     fill_part(conversion, {packing.axes, packing.rank}, part.count, from, packed + packing.first, Store::cached);
     const std::uint64_t lowest = offset_of(load, part) + static_cast<std::uint64_t>(part.to) - packing.before;
@@ -201,7 +201,7 @@ void Handover::land_staged(Load& load, const Chunk& chunk, Range range, const st
 }
 
 std::uint64_t Handover::offset_of(const Load& load, const Part& part) const noexcept {
-  return offsets_[load.layout().transfer(part).entry];
+  return offsets_[position(load.schedule().transfer(part).entry)];
 }
 
 }  // namespace heft::engine

@@ -9,7 +9,7 @@
 
 #include "heft/destination.hpp"
 #include "materialize/memory/staging_pool.hpp"
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 

@@ -7,9 +7,6 @@
 
 namespace heft::engine {
 
-/// Bytes of the source that a chunk's parts need: gaps that Grain reads over are counted, those that the chunk before fetched too are not.
-[[nodiscard]] std::uint64_t needed_bytes(const Layout& layout, const Chunk& chunk);
-
 /// Puts what `bytes` hold, which are `range` of the chunk's source, where it belongs, and reports progress. `range` may be a part of a plain chunk;
 /// of any other it holds all.
 void land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes);

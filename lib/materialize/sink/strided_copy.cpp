@@ -154,7 +154,7 @@ bool can_turn(std::size_t width) noexcept { return width == 1 || width == 2 || w
 
 void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::int64_t count, const std::byte* from,
                std::byte* to, Store store) noexcept {
-  Axis own[most_axes];  // the part's own: the first counts `count`
+  Axis own[max_axes];  // the part's own: the first counts `count`
   std::size_t rank = std::copy(axes.begin(), axes.end(), own) - own;
   own[0].count = count;
   const Axis inner = own[rank - 1];

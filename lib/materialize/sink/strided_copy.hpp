@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "materialize/transfer.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 

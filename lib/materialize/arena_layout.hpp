@@ -1,0 +1,22 @@
+// materialize/arena_layout.hpp: where the entries of a plan lie in the memory that a load allocates for them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "heft/plan.hpp"
+
+namespace heft::engine {
+
+/// Offsets of the entries of a plan in one run of memory. Immutable once made.
+struct ArenaLayout {
+  std::uint64_t alignment = 1;
+  std::vector<std::uint64_t> offsets;  ///< Of each entry; of those with the caller's buffer: unused.
+  std::uint64_t size_bytes = 0;        ///< Of all that heft allocates.
+
+  /// Each entry begins on a multiple of `alignment`. Throws Error{out_of_range} when that is no power of two,
+  /// Error{out_of_memory} when the sum does not fit 62 bits.
+  static ArenaLayout of(const LoadPlan& plan, std::uint64_t alignment);
+};
+
+}  // namespace heft::engine
