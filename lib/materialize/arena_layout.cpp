@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "materialize/plan_state.hpp"
 
 namespace heft::engine {
 namespace {
@@ -33,11 +32,9 @@ std::optional<std::uint64_t> wanted_phase(const Transfers& all, const Transfer& 
 
 }  // namespace
 
-ArenaLayout ArenaLayout::of(const LoadPlan& plan, std::uint64_t alignment) {
+ArenaLayout ArenaLayout::of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment) {
   if (!std::has_single_bit(alignment))
     throw Error(ErrorCode::out_of_range, fmt::format("expected an alignment that is a power of two, found {}", alignment));
-  const PlanEntries& entries = PlanAccess::entries(plan);
-  const Transfers& all = PlanAccess::transfers(plan);
   ArenaLayout layout{.alignment = alignment, .offsets = {}};
   layout.offsets.reserve(entries.size());
   auto transfer = all.transfers.begin();  // they lie in the order of their entries

@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "heft/plan.hpp"
+#include "materialize/plan_entry.hpp"
+#include "materialize/transfer.hpp"
 
 namespace heft::engine {
 
@@ -14,9 +15,9 @@ struct ArenaLayout {
   std::vector<std::uint64_t> offsets;  ///< Of each entry; of those with the caller's buffer: unused.
   std::uint64_t size_bytes = 0;        ///< Of all that heft allocates.
 
-  /// Each entry begins on a multiple of `alignment`. Throws Error{out_of_range} when that is no power of two,
+  /// For entries, and for the transfers into them. Each entry begins on a multiple of `alignment`. Throws Error{out_of_range} when that is no power of two,
   /// Error{out_of_memory} when the sum does not fit 62 bits.
-  static ArenaLayout of(const LoadPlan& plan, std::uint64_t alignment);
+  static ArenaLayout of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment);
 };
 
 }  // namespace heft::engine

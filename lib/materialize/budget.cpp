@@ -128,7 +128,7 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOp
   budget.taken_bytes = budget.threads * Arena::footprint(budget.buffer_bytes) + overhead + readers +
                        staging_footprint(schedule, options, budget) + table_bytes(plan, schedule);
   if (!options.destination) budget.taken_bytes += Arena::footprint(budget.arena->size_bytes);
-  if (options.drop_page_cache) budget.taken_bytes += Trail::table_bytes(*schedule.transfers);
+  if (options.drop_page_cache) budget.taken_bytes += PageCacheCleanup::table_bytes(*schedule.transfers);
   budget.host_bytes = budget.taken_bytes + budget.threads * window;
   return budget;
 }

@@ -13,6 +13,8 @@
 #include "materialize/execute.hpp"
 #include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
+#include "materialize/sink/device_sink.hpp"
+#include "materialize/sink/host_sink.hpp"
 #include "materialize/weights_state.hpp"
 
 namespace heft {
@@ -23,12 +25,13 @@ namespace {
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
 // A destination's memory: given up unless the load came to its end.
-class Placed {
+class AllocatedDestination {
  public:
-  Placed(Destination& destination, std::uint64_t size_bytes, std::uint64_t alignment) : destination_(destination) {
+  AllocatedDestination(Destination& destination, std::uint64_t size_bytes, std::uint64_t alignment)
+      : destination_(destination) {
     if (size_bytes != 0) memory_ = destination.allocate(size_bytes, alignment);
-    is_far_ = size_bytes != 0 && memory_.empty();
-    if (is_far_ || size_bytes == 0) return;
+    is_device_ = size_bytes != 0 && memory_.empty();
+    if (is_device_ || size_bytes == 0) return;
     try {
       require_room(size_bytes, alignment);
     } catch (...) {
@@ -36,15 +39,15 @@ class Placed {
       throw;
     }
   }
-  ~Placed() {
+  ~AllocatedDestination() {
     if (!finished_) destination_.abandon();
   }
-  Placed(const Placed&) = delete;
-  Placed& operator=(const Placed&) = delete;
+  AllocatedDestination(const AllocatedDestination&) = delete;
+  AllocatedDestination& operator=(const AllocatedDestination&) = delete;
 
-  /// Null for far memory, and when nothing was allocated.
+  /// Null for device memory, and when nothing was allocated.
   [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
-  [[nodiscard]] bool is_far() const noexcept { return is_far_; }
+  [[nodiscard]] bool is_device() const noexcept { return is_device_; }
   std::shared_ptr<const void> finish() {
     finished_ = true;  // one of the two is called, even if this one throws
     return destination_.finish();
@@ -62,30 +65,31 @@ class Placed {
 
   Destination& destination_;
   std::span<std::byte> memory_;
-  bool is_far_ = false;
+  bool is_device_ = false;
   bool finished_ = false;
 };
 
-std::vector<Target> targets_of(const PlanEntries& entries, const Budget& budget, std::byte* arena,
-                               bool fresh, std::uint64_t written) {
+// `is_fresh` memory has not been touched.
+std::vector<EntryMemory> entry_memory(const PlanEntries& entries, const ArenaLayout& layout, std::byte* arena,
+                                      bool is_fresh, std::uint64_t written) {
   const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
-  std::vector<Target> targets;
-  reserve_huge(targets, entries.size());
+  std::vector<EntryMemory> memory;
+  reserve_huge(memory, entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (entries[i].has_buffer)
-      targets.push_back({entries[i].into.data(), large});
+      memory.push_back({entries[i].into.data(), large});
     else
-      targets.push_back({arena == nullptr ? nullptr : arena + budget.arena->offsets[i], fresh ? Store::cached : large});
+      memory.push_back({arena == nullptr ? nullptr : arena + layout.offsets[i], is_fresh ? Store::cached : large});
   }
-  return targets;
+  return memory;
 }
 
-Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_t> far_offset) {
+Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_t> device_offset) {
   Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
-  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), far_offset);
+  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), device_offset);
 }
 
-std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget, const Placed& placed,
+std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& layout, const AllocatedDestination& destination,
                                const std::shared_ptr<const void>& owner) {
   std::vector<Tensor> tensors;
   reserve_huge(tensors, entries.size());
@@ -94,12 +98,12 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const Budget& budget,
     const auto size = static_cast<std::size_t>(entry.size_bytes);
     if (entry.has_buffer)
       tensors.push_back(tensor_of(entry, Bytes(entry.into, nullptr), {}));
-    else if (placed.is_far())
-      tensors.push_back(tensor_of(entry, Bytes({}, owner), budget.arena->offsets[i]));
+    else if (destination.is_device())
+      tensors.push_back(tensor_of(entry, Bytes({}, owner), layout.offsets[i]));
     else
       tensors.push_back(tensor_of(entry,
                                   Bytes(size == 0 ? std::span<const std::byte>()
-                                                  : std::span<const std::byte>(placed.data() + budget.arena->offsets[i], size),
+                                                  : std::span<const std::byte>(destination.data() + layout.offsets[i], size),
                                         owner),
                                   {}));
   }
@@ -112,22 +116,34 @@ std::string_view path_of(const LoadPlan& plan) noexcept {
   return sources.empty() ? std::string_view() : sources.front()->path();
 }
 
+std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& budget, LoadMonitor& monitor,
+                                     std::vector<EntryMemory> memory, Destination* device) {
+  if (device == nullptr) return std::make_unique<HostSink>(schedule, monitor, std::move(memory));
+  auto staging = StagingPool::make(budget.staging_buffer_bytes, budget.staging_buffers);
+  return std::make_unique<DeviceSink>(schedule, monitor, std::move(memory),
+                                      DeviceSink::Device{*device, budget.arena, std::move(staging)});
+}
+
 Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
   const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
   const Budget budget = affordable_budget(plan, options);
   HostDestination host;
-  Placed placed(options.destination ? *options.destination : host, budget.arena->size_bytes, options.alignment);
-  Load load(plan, *schedule, targets_of(entries, budget, placed.data(), !options.destination, schedule->sizes.written),
-            budget, options, placed.is_far() ? options.destination.get() : nullptr, shared);
+  AllocatedDestination destination(options.destination ? *options.destination : host, budget.arena->size_bytes,
+                                   options.alignment);
+  LoadMonitor monitor(options, schedule->sizes.written);
+  const std::unique_ptr<ChunkSink> sink =
+      make_sink(*schedule, budget, monitor,
+                entry_memory(entries, *budget.arena, destination.data(), !options.destination, schedule->sizes.written),
+                destination.is_device() ? options.destination.get() : nullptr);
+  Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor}, shared);
   const double plan_seconds = seconds_since(begin);
-  load.run();
-  const std::shared_ptr<const void> owner = placed.finish();
-  LoadStats stats = load.stats();
+  LoadStats stats = pipeline.run();
+  const std::shared_ptr<const void> owner = destination.finish();
   stats.arena_bytes = budget.arena->size_bytes;
   stats.plan_seconds = plan_seconds;
-  std::vector<Tensor> tensors = tensors_of(entries, budget, placed, owner);
+  std::vector<Tensor> tensors = tensors_of(entries, *budget.arena, destination, owner);
   stats.seconds = seconds_since(begin);
   return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
 }

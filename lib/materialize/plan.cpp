@@ -298,7 +298,7 @@ std::shared_ptr<const engine::Schedule> engine::PlanAccess::schedule(const LoadP
 }
 
 std::shared_ptr<const engine::ArenaLayout> engine::PlanAccess::arena_layout(const LoadPlan& plan, std::uint64_t alignment) {
-  return plan.state_->compiled.layout(alignment, [&] { return ArenaLayout::of(plan, alignment); });
+  return plan.state_->compiled.layout(alignment, [&] { return ArenaLayout::of(plan.state_->entries, *plan.state_->transfers, alignment); });
 }
 
 }  // namespace heft

@@ -3,36 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "core/name_table.hpp"
 #include "heft/plan.hpp"
 #include "materialize/arena_layout.hpp"
+#include "materialize/plan_entry.hpp"
 #include "materialize/repeated_bytes.hpp"
 #include "materialize/schedule.hpp"
 
 namespace heft::engine {
-
-/// A tensor to be.
-struct PlanEntry {
-  std::string name = {};
-  DType dtype = DType::unknown;
-  Shape shape = {};
-  std::shared_ptr<const Strides> strides = {};  ///< Of the caller's buffer, when they are not the packed ones; else null.
-  std::uint64_t size_bytes = 0;      ///< Packed.
-  std::span<std::byte> into = {};    ///< The caller's buffer; no data: the load allocates.
-  bool has_buffer = false;
-};
-
-/// Not in one run: a plan grows by many, and what a run outgrows is memory that is touched twice.
-using PlanEntries = std::deque<PlanEntry>;
 
 /// What a plan has been compiled to, kept for the next load and the next estimate. Copies share it. All members but
 /// reset() may be called from several threads.

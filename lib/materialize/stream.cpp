@@ -14,6 +14,7 @@
 #include "heft/error.hpp"
 #include "materialize/memory/arena_pool.hpp"
 #include "materialize/execute.hpp"
+#include "materialize/load_monitor.hpp"
 #include "materialize/pipeline.hpp"
 #include "materialize/memory/memory_left.hpp"
 #include "materialize/plan_state.hpp"
@@ -25,7 +26,7 @@ namespace {
 // A group of tensors is loaded as one: large enough to keep the workers busy, small enough that several fit the bound.
 constexpr std::uint64_t groups_in_flight = 4;
 // Rings of direct reads kept from one group to the next: one of each worker.
-constexpr std::size_t most_rings = 64;
+constexpr std::size_t max_rings = 64;
 
 // Entries in the order of their first byte: sources as the plan came to them, then offsets. Those without bytes come
 // first.
@@ -46,9 +47,9 @@ std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
 }
 
 // Finished tensors on their way to the consumer, and the room there is for more.
-class Belt {
+class BoundedQueue {
  public:
-  explicit Belt(std::uint64_t bound) : bound_(bound) {}
+  explicit BoundedQueue(std::uint64_t bound) : bound_(bound) {}
 
   // Waits until `bytes` more fit. False: there is no need for more.
   bool await_room(std::uint64_t bytes) {
@@ -149,7 +150,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
         bound(affordable_bound(plan, options, in_flight_bytes)),
         group_bytes(bound / groups_in_flight),
         pool(std::make_shared<engine::ArenaPool>(groups_in_flight, bound)),
-        belt(bound),
+        queue(bound),
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
     if (how.progress)
@@ -158,23 +159,23 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
       };
     if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
     loader = engine::start_thread([this] { load(); });
-    if (!loader) belt.note("no thread to load ahead: the system gives none");
+    if (!loader) queue.note("no thread to load ahead: the system gives none");
   }
 
   ~State() {
     stop.request_stop();
-    belt.stop();
+    queue.stop();
   }
 
   // The loader has let go of a failure before the consumer can have it: one thread at a time holds an exception.
-  void load() noexcept { belt.end(load_groups()); }
+  void load() noexcept { queue.end(load_groups()); }
 
   // What went wrong, or null.
   std::exception_ptr load_groups() noexcept {
     try {
       while (next < order.size()) {
         const LoadPlan group = next_group();
-        if (!belt.await_room(engine::PlanAccess::bytes_written(group))) break;
+        if (!queue.await_room(engine::PlanAccess::bytes_written(group))) break;
         load_group(group);
       }
       return nullptr;
@@ -203,14 +204,14 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   // Where the system gives no thread: the next group, on the consumer's, when no tensor is left of the last one.
   void load_here() {
-    if (belt.can_take()) return;
+    if (queue.can_take()) return;
     try {
-      if (next == order.size()) return belt.end(nullptr);
+      if (next == order.size()) return queue.end(nullptr);
       const LoadPlan group = next_group();
-      belt.take_room(engine::PlanAccess::bytes_written(group));
+      queue.take_room(engine::PlanAccess::bytes_written(group));
       load_group(group);
     } catch (...) {
-      belt.end(std::current_exception());
+      queue.end(std::current_exception());
     }
   }
 
@@ -224,7 +225,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   void load_group(const LoadPlan& group) {
     require_room(group);
     options.destination = std::make_shared<engine::PooledDestination>(pool);
-    belt.put(engine::execute(group, options, {rings.get(), &before}), engine::PlanAccess::bytes_written(group));
+    queue.put(engine::execute(group, options, {rings.get(), &before}), engine::PlanAccess::bytes_written(group));
     loaded += engine::PlanAccess::bytes_written(group);
   }
 
@@ -242,11 +243,11 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   std::uint64_t bound;
   std::uint64_t group_bytes;
   std::shared_ptr<engine::ArenaPool> pool;
-  std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(most_rings, std::uint64_t{1} << 30);
+  std::shared_ptr<engine::ArenaPool> rings = std::make_shared<engine::ArenaPool>(max_rings, std::uint64_t{1} << 30);
   engine::PageSnapshot before;  // of the stream: what one group read ahead is new to the next one too
   std::size_t next = 0;         // the first of `order` that no group has had
   std::uint64_t loaded = 0;     // bytes of finished groups
-  Belt belt;
+  BoundedQueue queue;
   std::stop_source stop;
   std::stop_callback<std::function<void()>> caller_stop;
   std::shared_ptr<void> loader;  // last, so that it has ended before anything else goes
@@ -259,10 +260,10 @@ TensorStream::~TensorStream() = default;
 
 std::optional<Tensor> TensorStream::next() {
   if (!state_->loader) state_->load_here();
-  return state_->belt.take();
+  return state_->queue.take();
 }
 
-LoadStats TensorStream::stats() const { return state_->belt.stats(); }
+LoadStats TensorStream::stats() const { return state_->queue.stats(); }
 
 TensorStream stream(LoadPlan plan, const MaterializeOptions& options, std::uint64_t in_flight_bytes) {
   if (options.destination)

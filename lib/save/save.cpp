@@ -19,7 +19,7 @@
 #include "core/text.hpp"
 #include "format/file_plan.hpp"
 #include "heft/error.hpp"
-#include "materialize/pipeline.hpp"
+#include "materialize/load_monitor.hpp"
 #include "materialize/repeated_bytes.hpp"
 #include "save/dtypes.hpp"
 #include "save/layout.hpp"

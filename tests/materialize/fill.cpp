@@ -71,7 +71,7 @@ void check(const Conversion& conversion, const std::vector<Axis>& axes, std::siz
   fill_slowly(conversion, axes, source.data() + from_shift, expected.data() + first);
   for (const Store store : {Store::cached, Store::streaming}) {
     std::fill(target.begin(), target.end(), untouched);
-    engine::fill_part(conversion, axes, axes[0].count, source.data() + from_shift, target.data() + first, store);
+    engine::copy_part(conversion, axes, axes[0].count, source.data() + from_shift, target.data() + first, store);
     kernels::finish_stores(store);
     REQUIRE(std::memcmp(target.data(), expected.data(), target.size()) == 0);
   }
@@ -148,6 +148,6 @@ TEST_CASE("fill: a part fills its first rows and no more") {
   std::vector<Axis> cut = axes;
   cut[0].count = 37;
   fill_slowly(conversion, cut, source.data(), expected.data());
-  engine::fill_part(conversion, axes, 37, source.data(), target.data(), Store::streaming);
+  engine::copy_part(conversion, axes, 37, source.data(), target.data(), Store::streaming);
   CHECK(target == expected);
 }

@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "heft/error.hpp"
-#include "materialize/sink/host_sink.hpp"
+#include "materialize/budget.hpp"
 
 namespace heft::engine {
 namespace {
 
 constexpr unsigned queue_depth = 64;
-// Files of requests under way, beside the one that is fed.
+// Files of requests under way, beside the one that is submitted to.
 constexpr std::size_t max_files = 3;
 // A device reads this many bytes sooner than it starts another request.
 constexpr std::uint64_t direct_gap = 32u << 10;
@@ -31,41 +31,45 @@ Range aligned_to(Range range, std::uint64_t alignment) noexcept {
 
 }  // namespace
 
-DirectPump::DirectPump(Load& load, LoadStats& share)
-    : load_(load),
+DirectReader::DirectReader(Setup setup, LoadStats& share)
+    : schedule_(setup.schedule),
+      sink_(setup.sink),
+      monitor_(setup.monitor),
+      errors_(setup.errors),
       share_(share),
-      slice_bytes_(load.handover() == nullptr ? direct_slice : device_slice),
-      ring_(load.take_ring()) {
-  mmap::DirectSetup setup{.buffers = {ring_->span()}, .depth = queue_depth};
-  if (load.handover() != nullptr) setup.buffers.push_back(load.handover()->slots().memory());
-  queue_ = mmap::DirectQueue::open(std::move(setup));
+      slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : device_slice),
+      max_staging_buffers_(setup.max_staging_buffers),
+      ring_(std::move(setup.ring)) {
+  mmap::DirectSetup queue{.buffers = {ring_->span()}, .depth = queue_depth};
+  if (const StagingPool* staging = sink_.staging()) queue.buffers.push_back(staging->memory());
+  queue_ = mmap::DirectQueue::open(std::move(queue));
 }
 
-// Nobody may take a slot, or the destination's memory, for his own while the device still writes to it.
-DirectPump::~DirectPump() { queue_.reset(); }
+// No staging buffer, and no memory of the destination, is used for anything else while the device still writes to it.
+DirectReader::~DirectReader() { queue_.reset(); }
 
-DirectPump::Fed DirectPump::feed(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file) {
+DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file) {
   const Chunk& first = chunks.front();
   await_descriptors(first.source);
   file_ = file;
   if (first.contiguous) {
-    feed_plain(first);
+    submit_contiguous(first);
     return {1, first.range.size()};
   }
   std::vector<Range> requests = requests_for(first);
-  Fed fed{1, needed_bytes(load_.schedule(), first)};
-  for (; fed.chunks < chunks.size() && join(requests, chunks[fed.chunks]); ++fed.chunks)
-    fed.bytes += needed_bytes(load_.schedule(), chunks[fed.chunks]);
-  send({.chunks = chunks.first(fed.chunks),
+  Submitted submitted{1, needed_bytes(schedule_, first)};
+  for (; submitted.chunks < chunks.size() && join(requests, chunks[submitted.chunks]); ++submitted.chunks)
+    submitted.bytes += needed_bytes(schedule_, chunks[submitted.chunks]);
+  send({.chunks = chunks.first(submitted.chunks),
         .range = {first.range.begin, requests.back().end},
         .aligned = {requests.front().begin, requests.back().end},
-        .needed = fed.bytes},
+        .needed = submitted.bytes},
        requests);
-  return fed;
+  return submitted;
 }
 
 // Adds the requests of a chunk to those of the ones before it, or nothing if they are too far or would be too many.
-bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
+bool DirectReader::join(std::vector<Range>& requests, const Chunk& chunk) const {
   if (chunk.contiguous) return false;
   const std::vector<Range> more = requests_for(chunk);
   const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_->span().size() / 4);
@@ -78,24 +82,24 @@ bool DirectPump::join(std::vector<Range>& requests, const Chunk& chunk) const {
 
 // Long runs go straight to where they belong, but for a head and a tail of less than a block; what lies between does
 // not.
-void DirectPump::feed_plain(const Chunk& chunk) {
-  std::uint64_t fed = chunk.range.begin;
-  std::uint64_t seen = fed;
-  for (const Part& part : load_.schedule().parts_of(chunk)) {
+void DirectReader::submit_contiguous(const Chunk& chunk) {
+  std::uint64_t sent = chunk.range.begin;
+  std::uint64_t seen = sent;
+  for (const Part& part : schedule_.parts_of(chunk)) {
     if (part.from < seen) continue;
-    const Run run = load_.straight_run(chunk, part.from);
+    const InPlaceRun run = sink_.in_place_run(chunk, part.from);
     seen = part.from + run.size;
-    const Range straight = straight_part(part.from, run);
-    if (straight.size() == 0) continue;
-    feed_aligned(chunk, {fed, straight.begin});
-    feed_straight(chunk, straight, run.to + (straight.begin - part.from));
-    fed = straight.end;
+    const Range in_place = in_place_part(part.from, run);
+    if (in_place.size() == 0) continue;
+    submit_aligned(chunk, {sent, in_place.begin});
+    submit_in_place(chunk, in_place, run.to + (in_place.begin - part.from));
+    sent = in_place.end;
   }
-  feed_aligned(chunk, {fed, chunk.range.end});
+  submit_aligned(chunk, {sent, chunk.range.end});
 }
 
 // The whole blocks of a run, if their places are such that the device can write there.
-Range DirectPump::straight_part(std::uint64_t at, const Run& run) const {
+Range DirectReader::in_place_part(std::uint64_t at, const InPlaceRun& run) const {
   if (run.to == nullptr || run.size < worth_a_request) return {};
   const std::uint64_t block = file_->offset_alignment();
   const Range inside{(at + block - 1) / block * block, (at + run.size) / block * block};
@@ -103,7 +107,7 @@ Range DirectPump::straight_part(std::uint64_t at, const Run& run) const {
   return address % file_->memory_alignment() == 0 ? inside : Range{};
 }
 
-void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
+void DirectReader::submit_in_place(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
     send({.chunks = {&chunk, 1},
@@ -111,13 +115,13 @@ void DirectPump::feed_straight(const Chunk& chunk, Range range, std::byte* to) {
           .aligned = slice,
           .needed = slice.size(),
           .memory = to + (begin - range.begin),
-          .straight = true},
+          .in_place = true},
          {slice});
     begin = slice.end;
   }
 }
 
-void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
+void DirectReader::submit_aligned(const Chunk& chunk, Range range) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
     // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
     const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
@@ -127,25 +131,25 @@ void DirectPump::feed_aligned(const Chunk& chunk, Range range) {
   }
 }
 
-std::vector<Range> DirectPump::requests_for(const Chunk& chunk) const {
+std::vector<Range> DirectReader::requests_for(const Chunk& chunk) const {
   const std::uint64_t alignment = file_->offset_alignment();
   if (!chunk.sparse) return {aligned_to(chunk.range, alignment)};
   std::vector<Range> requests;
-  for (const Range& needed : needed_ranges(load_.schedule(), chunk, direct_gap))
+  for (const Range& needed : needed_ranges(schedule_, chunk, direct_gap))
     add_request(requests, aligned_to(needed, alignment), 0);
   return requests;
 }
 
-void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
+void DirectReader::send(InFlightRead read, const std::vector<Range>& requests) {
   await_room(std::min<std::size_t>(requests.size(), queue_depth));
-  if (flight.memory == nullptr) place(flight);
-  const std::uint64_t needed = flight.needed;
-  flights_.push_back(std::move(flight));
-  const std::uint64_t token = first_token_ + flights_.size() - 1;
+  if (read.memory == nullptr) place(read);
+  const std::uint64_t needed = read.needed;
+  reads_.push_back(std::move(read));
+  const std::uint64_t token = first_token_ + reads_.size() - 1;
   std::uint64_t asked = 0;
   for (const Range& request : requests) {
     while (queue_->in_flight() == queue_depth) await_request();
-    Flight& sent = flights_.back();
+    InFlightRead& sent = reads_.back();
     queue_->submit(file_, request.begin, {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
     ++sent.outstanding;
     asked += request.size();
@@ -153,109 +157,107 @@ void DirectPump::send(Flight flight, const std::vector<Range>& requests) {
   share_.over_read += asked - needed;
 }
 
-// Memory to read into: a slot for what goes on to far memory as it is; else a piece of the ring behind the newest, or
-// at its begin when the end is too near.
-void DirectPump::place(Flight& flight) {
-  const Budget& budget = load_.budget();
-  if (load_.handover() != nullptr && flight.chunks.front().contiguous) {
-    while (slots_held_ == budget.buffers_a_worker) land_oldest();
-    flush();  // the device is to have work while a slot is waited for
-    flight.slot = load_.handover()->take_slot();
-    flight.memory = flight.slot.get();
-    ++slots_held_;
+// Memory to read into: a staging buffer for what goes on to device memory as it is; else a piece of the ring behind the
+// newest, or at its begin when the end is too near.
+void DirectReader::place(InFlightRead& read) {
+  if (sink_.staging() != nullptr && read.chunks.front().contiguous) {
+    while (staging_held_ == max_staging_buffers_) write_oldest();
+    flush();  // the device is to have work while the worker waits for a buffer
+    read.staging = sink_.staging()->take();
+    read.memory = read.staging.get();
+    ++staging_held_;
     return;
   }
   const std::uint64_t capacity = ring_->span().size();
-  const std::uint64_t size = flight.aligned.size();
-  for (;; land_oldest()) {
+  const std::uint64_t size = read.aligned.size();
+  for (;; write_oldest()) {
     if (head_ == tail_) head_ = tail_ = 0;
     const std::uint64_t at = head_ % capacity;
     const std::uint64_t begin = at + size > capacity ? head_ + capacity - at : head_;
     if (begin + size - tail_ > capacity) continue;
-    flight.memory = ring_->span().data() + begin % capacity;
-    head_ = flight.ring_end = begin + size;
+    read.memory = ring_->span().data() + begin % capacity;
+    head_ = read.ring_end = begin + size;
     share_.peak_ring_bytes = std::max(share_.peak_ring_bytes, head_ - tail_);
     return;
   }
 }
 
 // Each file that something is read from is open as long.
-void DirectPump::await_descriptors(SourceIndex source) {
+void DirectReader::await_descriptors(SourceIndex source) {
   const auto count = [&] {
     std::size_t files = 0;
     SourceIndex last = source;
-    for (auto flight = flights_.rbegin(); flight != flights_.rend(); ++flight)
-      if (std::exchange(last, flight->chunks.front().source) != flight->chunks.front().source) ++files;
+    for (auto read = reads_.rbegin(); read != reads_.rend(); ++read)
+      if (std::exchange(last, read->chunks.front().source) != read->chunks.front().source) ++files;
     return files;
   };
-  while (!flights_.empty() && flights_.back().chunks.front().source != source && count() >= max_files) land_oldest();
+  while (!reads_.empty() && reads_.back().chunks.front().source != source && count() >= max_files) write_oldest();
 }
 
-void DirectPump::await_room(std::size_t requests) {
-  while (queue_->in_flight() + requests > queue_depth) land_oldest();
+void DirectReader::await_room(std::size_t requests) {
+  while (queue_->in_flight() + requests > queue_depth) write_oldest();
 }
 
-// What went wrong with byte `at` of a flight, with the file and the tensor that it is of.
-Error DirectPump::about(const Error& error, const Flight& flight, std::uint64_t at) const {
+// What went wrong with byte `at` of a read, with the file and the tensor that it is of.
+Error DirectReader::about(const Error& error, const InFlightRead& read, std::uint64_t at) const {
   const auto reaches = [&](const Chunk& chunk) { return at < chunk.range.end; };
-  const auto found = std::find_if(flight.chunks.begin(), flight.chunks.end(), reaches);
-  const Chunk& chunk = found == flight.chunks.end() ? flight.chunks.back() : *found;
-  return error.with_path(load_.schedule().source(chunk.source).path()).with_tensor(load_.tensor_of(chunk, at));
+  const auto found = std::find_if(read.chunks.begin(), read.chunks.end(), reaches);
+  return errors_.about(error, found == read.chunks.end() ? read.chunks.back() : *found, at);
 }
 
 // The request that failed need not be the oldest one's.
-void DirectPump::await_request() {
+void DirectReader::await_request() {
   try {
     const mmap::DirectCompletion done = queue_->wait();
-    --flights_[done.token - first_token_].outstanding;
+    --reads_[done.token - first_token_].outstanding;
   } catch (const Error& error) {
     const std::uint64_t at = error.offset().value_or(0);
-    for (const Flight& flight : flights_) {
-      const bool holds = flight.aligned.begin <= at && at < flight.aligned.end;
-      if (holds && load_.schedule().source(flight.chunks.front().source).path() == error.path())
-        throw about(error, flight, at);
+    for (const InFlightRead& read : reads_) {
+      const bool holds = read.aligned.begin <= at && at < read.aligned.end;
+      if (holds && schedule_.source(read.chunks.front().source).path() == error.path())
+        throw about(error, read, at);
     }
     throw;
   }
 }
 
-void DirectPump::land_oldest() {
-  const Flight& oldest = flights_.front();
+void DirectReader::write_oldest() {
+  const InFlightRead& oldest = reads_.front();
   try {
     const auto begin = std::chrono::steady_clock::now();
     while (oldest.outstanding > 0) await_request();
     share_.worker_fetch_seconds += seconds_since(begin);
-    load_.check_stop();
+    monitor_.check_stop();
     const auto fetched = std::chrono::steady_clock::now();
-    land(oldest);
+    write(oldest);
     share_.worker_copy_seconds += seconds_since(fetched);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::cancelled) throw;
     throw about(error, oldest, error.offset().value_or(oldest.range.begin));
   }
-  if (oldest.slot) --slots_held_;
+  if (oldest.staging) --staging_held_;
   if (oldest.ring_end != 0) tail_ = oldest.ring_end;
-  flights_.pop_front();
+  reads_.pop_front();
   ++first_token_;
 }
 
-void DirectPump::land(const Flight& flight) {
-  if (flight.straight) return load_.advance(flight.range.size());
-  const auto fetched = [&](const Range& range) { return flight.memory + (range.begin - flight.aligned.begin); };
-  const Chunk& first = flight.chunks.front();
-  if (flight.slot)
-    load_.advance(load_.handover()->hand_over(load_, first, flight.range, fetched(flight.range), flight.slot));
+void DirectReader::write(const InFlightRead& read) {
+  if (read.in_place) return monitor_.advance(read.range.size());
+  const auto fetched = [&](const Range& range) { return read.memory + (range.begin - read.aligned.begin); };
+  const Chunk& first = read.chunks.front();
+  if (read.staging)
+    sink_.forward(first, read.range, fetched(read.range), read.staging);
   else if (first.contiguous)
-    deliver(load_, first, flight.range, fetched(flight.range));
+    sink_.write(first, read.range, fetched(read.range));
   else
-    for (const Chunk& chunk : flight.chunks) deliver(load_, chunk, chunk.range, fetched(chunk.range));
+    for (const Chunk& chunk : read.chunks) sink_.write(chunk, chunk.range, fetched(chunk.range));
 }
 
-void DirectPump::flush() { queue_->flush(); }
+void DirectReader::flush() { queue_->flush(); }
 
-void DirectPump::drain() {
-  while (!flights_.empty()) land_oldest();
-  if (!queue_->reason().empty()) load_.note(queue_->reason());
+void DirectReader::drain() {
+  while (!reads_.empty()) write_oldest();
+  if (!queue_->reason().empty()) monitor_.note(queue_->reason());
 }
 
 }  // namespace heft::engine

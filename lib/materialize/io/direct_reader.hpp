@@ -1,7 +1,8 @@
-// materialize/io/direct_reader.hpp: direct reads, many in flight: straight to where bytes belong, where alignment allows, else
+// materialize/io/direct_reader.hpp: direct reads, many in flight: to where bytes belong, where alignment allows, else
 // through a ring of memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -9,79 +10,95 @@
 #include <vector>
 
 #include "heft/error.hpp"
+#include "materialize/chunk_errors.hpp"
+#include "materialize/load_monitor.hpp"
 #include "materialize/memory/arena.hpp"
-#include "materialize/pipeline.hpp"
+#include "materialize/schedule.hpp"
+#include "materialize/sink/chunk_sink.hpp"
 #include "mmap/direct.hpp"
 
 namespace heft::engine {
 
-/// One worker's direct reads. Chunks are fed in, their ranges are read while earlier ones are landed, and leave in
+/// One worker's direct reads. Chunks are submitted, their ranges are read while earlier ones are written, and leave in
 /// the order in which they came.
-class DirectPump {
+class DirectReader {
  public:
-  /// `share` is the worker's, and outlives the pump.
-  DirectPump(Load& load, LoadStats& share);
-  ~DirectPump();
-  DirectPump(const DirectPump&) = delete;
-  DirectPump& operator=(const DirectPump&) = delete;
+  /// What a reader works with. What is referred to outlives it.
+  struct Setup {
+    const Schedule& schedule;
+    ChunkSink& sink;
+    LoadMonitor& monitor;
+    const ChunkErrors& errors;
+    std::shared_ptr<Arena> ring;           ///< What is read into, unless it is read to where it belongs, or to a staging buffer.
+    std::size_t max_staging_buffers = 0;  ///< That reads under way may hold.
+  };
+  /// `share` is the worker's, and outlives the reader.
+  DirectReader(Setup setup, LoadStats& share);
+  ~DirectReader();
+  DirectReader(const DirectReader&) = delete;
+  DirectReader& operator=(const DirectReader&) = delete;
 
-  /// Chunks that were fed, and the bytes that they need.
-  struct Fed {
+  /// Chunks that were submitted, and the bytes that they need.
+  struct Submitted {
     std::size_t chunks = 0;
     std::uint64_t bytes = 0;
   };
 
-  /// Reads the first of `chunks`, neighbours in `file`, and as many of the others as go into the same requests. Lands
-  /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and landing throw,
+  /// Reads the first of `chunks`, neighbours in `file`, and as many of the others as go into the same requests. Writes
+  /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and writing throw,
   /// with the path and the tensor of the chunk that failed.
-  Fed feed(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file);
-  /// Sends what was fed, without waiting: before a pause in which the worker does other things.
+  Submitted submit(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file);
+  /// Sends what was submitted, without waiting: before a pause in which the worker does other things.
   void flush();
-  /// Lands everything that was fed.
+  /// Writes everything that was submitted.
   void drain();
 
  private:
   // Bytes under way: what is being read, and where to.
-  struct Flight {
-    std::span<const Chunk> chunks;  // one, or several that are converted or gathered, which land one after the other
-    Range range;                    // of the source: what lands
+  struct InFlightRead {
+    std::span<const Chunk> chunks;  // one, or several that are converted or gathered, which are written one after the other
+    Range range;                    // of the source: what is written
     Range aligned;                  // of the source: what `memory` has room for
-    std::uint64_t needed = 0;       // bytes that land, of those that are read
+    std::uint64_t needed = 0;       // bytes that are written, of those that are read
     std::byte* memory = nullptr;
-    bool straight = false;       // `memory` is where the bytes belong
-    Slots::Slot slot = {};       // holds `memory`, on its way to far memory
-    std::uint64_t ring_end = 0;  // in the ring, when `memory` is a piece of it; else 0
-    unsigned outstanding = 0;    // requests not finished
+    bool in_place = false;        // `memory` is where the bytes belong
+    StagingBuffer staging = {};   // holds `memory`, on its way to device memory
+    std::uint64_t ring_end = 0;   // in the ring, when `memory` is a piece of it; else 0
+    unsigned outstanding = 0;     // requests not finished
   };
 
-  [[nodiscard]] Range straight_part(std::uint64_t at, const Run& run) const;
-  void feed_plain(const Chunk& chunk);
-  void feed_straight(const Chunk& chunk, Range range, std::byte* to);
-  void feed_aligned(const Chunk& chunk, Range range);
-  void send(Flight flight, const std::vector<Range>& requests);
-  void place(Flight& flight);
+  [[nodiscard]] Range in_place_part(std::uint64_t at, const InPlaceRun& run) const;
+  void submit_contiguous(const Chunk& chunk);
+  void submit_in_place(const Chunk& chunk, Range range, std::byte* to);
+  void submit_aligned(const Chunk& chunk, Range range);
+  void send(InFlightRead read, const std::vector<Range>& requests);
+  void place(InFlightRead& read);
   void await_room(std::size_t requests);
-  void land_oldest();
-  void land(const Flight& flight);
+  void write_oldest();
+  void write(const InFlightRead& read);
   void await_request();
   void await_descriptors(SourceIndex source);
   [[nodiscard]] std::vector<Range> requests_for(const Chunk& chunk) const;
   bool join(std::vector<Range>& requests, const Chunk& chunk) const;
-  [[nodiscard]] Error about(const Error& error, const Flight& flight, std::uint64_t at) const;
+  [[nodiscard]] Error about(const Error& error, const InFlightRead& read, std::uint64_t at) const;
 
-  Load& load_;
+  const Schedule& schedule_;
+  ChunkSink& sink_;
+  LoadMonitor& monitor_;
+  const ChunkErrors& errors_;
   LoadStats& share_;
   const std::uint64_t slice_bytes_;
+  const std::size_t max_staging_buffers_;
   std::shared_ptr<Arena> ring_;
-  std::shared_ptr<const mmap::DirectFile> file_;  // of what is being fed
+  std::shared_ptr<const mmap::DirectFile> file_;  // of what is being submitted
   std::unique_ptr<mmap::DirectQueue> queue_;
-  std::deque<Flight> flights_;     // oldest first
-  std::uint64_t first_token_ = 0;  // of flights_.front()
+  std::deque<InFlightRead> reads_;  // oldest first
+  std::uint64_t first_token_ = 0;  // of reads_.front()
   // Bytes of the ring count on and on: byte n lies at n % size. Between tail and head they are in use, what a wrap
   // left out included.
   std::uint64_t head_ = 0;
   std::uint64_t tail_ = 0;
-  std::size_t slots_held_ = 0;  // by flights
+  std::size_t staging_held_ = 0;  // by reads_
 };
 
 }  // namespace heft::engine

@@ -33,7 +33,7 @@ std::uint64_t resident_bytes(const record::Source& source, Range range, std::uin
 
 }  // namespace
 
-std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
+std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
   const std::uint64_t page = mmap::page_size();
   range = whole_pages(range, page);
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
@@ -58,7 +58,7 @@ std::uint64_t Trail::drop_new(const record::Source& source, const PageSnapshot::
 }
 
 // Failing to tidy up is no reason to fail a load.
-std::uint64_t Trail::give_up(SourceIndex source, Range range) const noexcept {
+std::uint64_t PageCacheCleanup::evict(SourceIndex source, Range range) const noexcept {
   const mmap::File* const file = schedule_.source(source).file();
   if (file == nullptr || range.size() == 0) return 0;
   try {
@@ -68,7 +68,7 @@ std::uint64_t Trail::give_up(SourceIndex source, Range range) const noexcept {
   }
 }
 
-std::uint64_t Trail::give_up_all() const noexcept {
+std::uint64_t PageCacheCleanup::evict_all() const noexcept {
   std::uint64_t dropped = 0;
   Range near;
   for (std::size_t i = 0; i < schedule_.chunks.size(); ++i) {
@@ -78,18 +78,18 @@ std::uint64_t Trail::give_up_all() const noexcept {
     const Chunk* const next = i + 1 < schedule_.chunks.size() ? &chunk + 1 : nullptr;
     if (next != nullptr && next->source == chunk.source && reach_of(schedule_, *next).begin <= near.end) continue;
     unmap(schedule_.source(chunk.source), near);
-    dropped += give_up(chunk.source, near);
+    dropped += evict(chunk.source, near);
     near = {};
   }
   return dropped;
 }
 
-void Trail::set_read_ahead(bool wanted) const noexcept {
+void PageCacheCleanup::set_read_ahead(bool wanted) const noexcept {
   for (const auto& source : schedule_.transfers->sources)
     if (!before_.of(*source).resident.empty()) mmap::read_ahead(*source->file(), wanted);
 }
 
-std::uint64_t Trail::table_bytes(const Transfers& transfers) noexcept {
+std::uint64_t PageCacheCleanup::table_bytes(const Transfers& transfers) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : transfers.sources)
     if (source->file() != nullptr)

@@ -11,20 +11,20 @@ namespace heft::engine {
 /// Takes away what a load left in the page cache, and nothing that was there before. Immutable once made; const members may
 /// be called from several threads.
 ///
-/// Where the kernel does not tell (to who neither owns nor may write the file), nothing is given up: what is not
+/// Where the kernel does not tell (to who neither owns nor may write the file), nothing is evicted: what is not
 /// known to be new may be old.
-class Trail {
+class PageCacheCleanup {
  public:
   /// `before` was made before anything of the schedule was read. Both outlive this.
-  Trail(const Schedule& schedule, const PageSnapshot& before) noexcept : schedule_(schedule), before_(before) {}
+  PageCacheCleanup(const Schedule& schedule, const PageSnapshot& before) noexcept : schedule_(schedule), before_(before) {}
 
-  /// Gives up pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
-  /// and were not before. Pages that somebody has mapped, or that are dirty, stay. Returns the bytes given up.
-  std::uint64_t give_up(SourceIndex source, Range range) const noexcept;
+  /// Evicts pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
+  /// and were not before. Pages that somebody has mapped, or that are dirty, stay. Returns the bytes evicted.
+  std::uint64_t evict(SourceIndex source, Range range) const noexcept;
   /// The same for all that the schedule reads and what the kernel reads ahead of it: after the last read.
-  std::uint64_t give_up_all() const noexcept;
+  std::uint64_t evict_all() const noexcept;
 
-  /// Turns the kernel's reading ahead off and on again, for the files that give_up() knows about.
+  /// Turns the kernel's reading ahead off and on again, for the files that evict() knows about.
   void set_read_ahead(bool wanted) const noexcept;
 
   /// Memory that the snapshot of all that `transfers` read takes.
@@ -42,17 +42,17 @@ class Trail {
 class NoReadAhead {
  public:
   /// Null: pages may stay, so nothing changes.
-  explicit NoReadAhead(const Trail* trail) noexcept : trail_(trail) {
-    if (trail_ != nullptr) trail_->set_read_ahead(false);
+  explicit NoReadAhead(const PageCacheCleanup* cleanup) noexcept : cleanup_(cleanup) {
+    if (cleanup_ != nullptr) cleanup_->set_read_ahead(false);
   }
   ~NoReadAhead() {
-    if (trail_ != nullptr) trail_->set_read_ahead(true);
+    if (cleanup_ != nullptr) cleanup_->set_read_ahead(true);
   }
   NoReadAhead(const NoReadAhead&) = delete;
   NoReadAhead& operator=(const NoReadAhead&) = delete;
 
  private:
-  const Trail* trail_;
+  const PageCacheCleanup* cleanup_;
 };
 
 }  // namespace heft::engine

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <span>
 
+#include "materialize/budget.hpp"
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 #include "mmap/residency.hpp"
@@ -22,9 +23,9 @@ constexpr double mostly = 0.9;
 constexpr std::uint64_t trial_bytes = min_mapped_batch;
 constexpr double cheap_bytes_a_second = 25e9;
 // A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found
-// out stands for so many batches of a worker. What is found dear again and again is tried ever more seldom.
+// out stands for so many batches of a worker. What is found slow again and again is tried ever more seldom.
 constexpr unsigned trust_in_cheap = 8;
-constexpr unsigned most_trust_in_dear = 16;
+constexpr unsigned max_distrust = 16;
 
 // What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about it.
 bool probe_by_reading(const mmap::File& file, Range range) {
@@ -39,65 +40,65 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 
 }  // namespace
 
-Route Router::choose(const Batch& batch) {
-  const SourceIndex source = load_.schedule().chunks_of(batch).front().source;
-  const record::Source& from = load_.schedule().source(source);
+Selected PathSelector::choose(const Batch& batch) {
+  const SourceIndex source = setup_.schedule.chunks_of(batch).front().source;
+  const record::Source& from = setup_.schedule.source(source);
   if (from.is_made() && !batch.steps_back) return {Path::read, PathReason::made};
   if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
-  if (load_.options().path != Path::automatic) return as_asked(source);
-  if (looks_resident(from, range_of(load_.schedule().chunks_of(batch)))) return resident(batch, source);
-  return can_direct(source) ? Route{Path::direct, PathReason::not_resident} : Route{Path::read, PathReason::no_direct};
+  if (asked_ != Path::automatic) return as_asked(source);
+  if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
+  return can_direct(source) ? Selected{Path::direct, PathReason::not_resident} : Selected{Path::read, PathReason::no_direct};
 }
 
-Route Router::as_asked(SourceIndex source) {
-  const bool is_mapped = !load_.schedule().source(source).mapped().empty();
-  switch (load_.options().path) {
+Selected PathSelector::as_asked(SourceIndex source) {
+  const bool is_mapped = !setup_.schedule.source(source).mapped().empty();
+  switch (asked_) {
     case Path::map:
       if (!is_mapped) return fallback(PathReason::access_read);
-      if (load_.handover() != nullptr) return fallback(PathReason::far_destination);
-      return can_map(source) ? Route{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
+      if (setup_.sink.staging() != nullptr) return fallback(PathReason::far_destination);
+      return can_map(source) ? Selected{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
     case Path::direct:
-      return can_direct(source) ? Route{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
+      return can_direct(source) ? Selected{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
     default: return {Path::read, PathReason::asked};
   }
 }
 
-Route Router::resident(const Batch& batch, SourceIndex source) {
-  const Schedule& schedule = load_.schedule();
+Selected PathSelector::resident(const Batch& batch, SourceIndex source) {
+  const Schedule& schedule = setup_.schedule;
   const std::span<const Chunk> chunks = schedule.chunks_of(batch);
   const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
-  const bool maps = gains && can_map(source) && is_cheap_to_enter(schedule.source(source), range_of(chunks));
+  const bool maps = gains && can_map(source) && is_cheap_to_map(schedule.source(source), range_of(chunks));
   if (!maps) lease_.reset();
   return {maps ? Path::map : Path::read, PathReason::resident};
 }
 
-Route Router::of_chunk(const Chunk& chunk, const Route& of_batch) const noexcept {
+Selected PathSelector::of_chunk(const Chunk& chunk, const Selected& of_batch) const noexcept {
   const bool chosen = of_batch.path == Path::map && of_batch.reason == PathReason::resident;
-  return chosen && !gains_by_mapping(chunk) ? Route{Path::read, PathReason::resident} : of_batch;
+  return chosen && !gains_by_mapping(chunk) ? Selected{Path::read, PathReason::resident} : of_batch;
 }
 
-Route Router::fallback(PathReason reason) noexcept {
+Selected PathSelector::fallback(PathReason reason) noexcept {
   ++share_.fallbacks;
   return {Path::read, reason};
 }
 
-bool Router::can_direct(SourceIndex source) {
-  direct_ = load_.direct_file(source);
+bool PathSelector::can_direct(SourceIndex source) {
+  direct_ = setup_.sources.direct_file(source);
   return direct_ != nullptr;
 }
 
-bool Router::can_map(SourceIndex source) {
-  if (load_.schedule().source(source).mapped().empty() || load_.handover() != nullptr) return false;
-  lease_ = load_.lease(source);
+bool PathSelector::can_map(SourceIndex source) {
+  if (setup_.schedule.source(source).mapped().empty() || setup_.sink.staging() != nullptr) return false;
+  lease_ = setup_.sources.lease(source);
   return lease_ != nullptr;
 }
 
-bool Router::looks_resident(const record::Source& source, Range range) const {
+bool PathSelector::looks_resident(const record::Source& source, Range range) const {
   const mmap::File& file = *source.file();
   mmap::Residency found{.known = false};
   if (!source.mapped().empty()) {
     found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
-    if (found.os_error != 0) load_.note("mincore", found.os_error);
+    if (found.os_error != 0) setup_.monitor.note("mincore", found.os_error);
   }
   // Nothing is mapped for this: with Access::read no byte of a file ever is.
   if (!found.known) found = mmap::cached_residency(file, range.begin, range.size());
@@ -107,35 +108,35 @@ bool Router::looks_resident(const record::Source& source, Range range) const {
 // The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in the
 // cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie apart, are
 // better picked out of a buffer near by.
-bool Router::gains_by_mapping(const Chunk& chunk) const noexcept {
+bool PathSelector::gains_by_mapping(const Chunk& chunk) const noexcept {
   if (chunk.sparse || chunk.transposed) return false;
-  return !chunk.contiguous || load_.target(load_.schedule().parts_of(chunk).front()).store == Store::streaming;
+  return !chunk.contiguous || setup_.sink.store_of(setup_.schedule.parts_of(chunk).front()) == Store::streaming;
 }
 
-bool Router::enters_cheaply(std::span<const std::byte> trial, const mmap::File& file) {
+bool PathSelector::maps_cheaply(std::span<const std::byte> trial, const mmap::File& file) {
   const auto begin = std::chrono::steady_clock::now();
   const bool entered = mmap::populate(trial, file);
   const double seconds = seconds_since(begin);
   share_.worker_fetch_seconds += seconds;
   if (entered) mmap::drop(trial);
-  else load_.note("madvise(MADV_POPULATE_READ): refused");
+  else setup_.monitor.note("madvise(MADV_POPULATE_READ): refused");
   return entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
 }
 
-bool Router::is_cheap_to_enter(const record::Source& source, Range range) {
+bool PathSelector::is_cheap_to_map(const record::Source& source, Range range) {
   // Of less, the call itself takes longer than the pages.
-  if (range.size() < trial_bytes) return cheap_to_enter_;
+  if (range.size() < trial_bytes) return cheap_to_map_;
   if (trusted_batches_ > 0) {
     --trusted_batches_;
-    return cheap_to_enter_;
+    return cheap_to_map_;
   }
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::page_size());
-  // What was not known to be dear is tried twice: whatever else the machine does meanwhile makes one time look long.
-  cheap_to_enter_ =
-      enters_cheaply(trial, *source.file()) || (trust_in_dear_ == 0 && enters_cheaply(trial, *source.file()));
-  trust_in_dear_ = cheap_to_enter_ ? 0 : std::min(2 * trust_in_dear_ + 1, most_trust_in_dear);
-  trusted_batches_ = cheap_to_enter_ ? trust_in_cheap : trust_in_dear_;
-  return cheap_to_enter_;
+  // What was not known to be slow is tried twice: whatever else the machine does meanwhile makes one time look long.
+  cheap_to_map_ =
+      maps_cheaply(trial, *source.file()) || (distrusted_ == 0 && maps_cheaply(trial, *source.file()));
+  distrusted_ = cheap_to_map_ ? 0 : std::min(2 * distrusted_ + 1, max_distrust);
+  trusted_batches_ = cheap_to_map_ ? trust_in_cheap : distrusted_;
+  return cheap_to_map_;
 }
 
 }  // namespace heft::engine

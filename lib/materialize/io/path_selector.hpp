@@ -7,15 +7,17 @@
 #include <span>
 
 #include "heft/load_stats.hpp"
-#include "materialize/pipeline.hpp"
+#include "materialize/io/source_handles.hpp"
+#include "materialize/load_monitor.hpp"
 #include "materialize/schedule.hpp"
+#include "materialize/sink/chunk_sink.hpp"
 #include "mmap/direct.hpp"
 #include "mmap/lease.hpp"
 
 namespace heft::engine {
 
 /// A path, and why it is taken.
-struct Route {
+struct Selected {
   Path path = Path::read;
   PathReason reason = PathReason::asked;
 };
@@ -24,44 +26,61 @@ struct Route {
 /// there. Asked about each batch: what is found out about one says nothing about the next, which a load that was broken
 /// off, or another rank's, may have left out.
 ///
+///   asked for | source        | page cache     | entering the mapping     | path
+///   --------- | ------------- | -------------- | ------------------------ | ------
+///   a path    | a file        |                |                          | that one, else `read`, counted as a fallback
+///   automatic | made          |                |                          | `read`: inflated or gathered in place
+///   automatic | memory        |                |                          | `map`: copied
+///   automatic | a file        | not resident   |                          | `direct`, else `read`
+///   automatic | a file        | resident       | gains nothing, or slow   | `read`
+///   automatic | a file        | resident       | fast, under a lease      | `map`
+///
 /// Threads: one.
-class Router {
+class PathSelector {
  public:
-  /// Counts fallbacks in `share`, which outlives it, as `load` does.
-  Router(Load& load, LoadStats& share) noexcept : load_(load), share_(share) {}
+  /// What paths are chosen by. All of it outlives the selector.
+  struct Setup {
+    const Schedule& schedule;
+    SourceHandles& sources;
+    ChunkSink& sink;
+    LoadMonitor& monitor;
+  };
+  /// `asked` is MaterializeOptions::path. Counts fallbacks in `share`, which outlives this.
+  PathSelector(const Setup& setup, Path asked, LoadStats& share) noexcept : setup_(setup), asked_(asked), share_(share) {}
 
-  /// The path of a batch. Until leave() the file is under a lease where it is `map`, and open for direct reads where it is
-  /// `direct`. Throws as mmap::populate() and mmap::residency() do.
-  Route choose(const Batch& batch);
+  /// The path of a batch. Until release() the file is under a lease where it is `map`, and open for direct reads where it
+  /// is `direct`. Throws as mmap::populate() and mmap::residency() do.
+  Selected choose(const Batch& batch);
   /// The path of one of its chunks: where heft chose to map, those that gain nothing by that are read.
-  [[nodiscard]] Route of_chunk(const Chunk& chunk, const Route& of_batch) const noexcept;
+  [[nodiscard]] Selected of_chunk(const Chunk& chunk, const Selected& of_batch) const noexcept;
   /// The batch's file, where its path is `direct`.
   [[nodiscard]] const std::shared_ptr<const mmap::DirectFile>& direct_file() const noexcept { return direct_; }
-  /// The batch's mapping will not be touched any more, and nothing of it asked for.
-  void leave() noexcept {
+  /// The batch's mapping will not be touched any more, and no more of it is read.
+  void release() noexcept {
     lease_.reset();
     direct_.reset();
   }
   /// Buffered reads, for want of a better path.
-  Route fallback(PathReason reason) noexcept;
+  Selected fallback(PathReason reason) noexcept;
 
  private:
-  Route as_asked(SourceIndex source);
-  Route resident(const Batch& batch, SourceIndex source);
+  Selected as_asked(SourceIndex source);
+  Selected resident(const Batch& batch, SourceIndex source);
   bool can_direct(SourceIndex source);
   bool can_map(SourceIndex source);
   [[nodiscard]] bool looks_resident(const record::Source& source, Range range) const;
   [[nodiscard]] bool gains_by_mapping(const Chunk& chunk) const noexcept;
-  bool enters_cheaply(std::span<const std::byte> trial, const mmap::File& file);
-  bool is_cheap_to_enter(const record::Source& source, Range range);
+  bool maps_cheaply(std::span<const std::byte> trial, const mmap::File& file);
+  bool is_cheap_to_map(const record::Source& source, Range range);
 
-  Load& load_;
+  const Setup setup_;
+  const Path asked_;
   LoadStats& share_;
   std::shared_ptr<const mmap::Lease> lease_;
   std::shared_ptr<const mmap::DirectFile> direct_;
-  bool cheap_to_enter_ = false;   // as the last trial found
+  bool cheap_to_map_ = false;     // as the last trial found
   unsigned trusted_batches_ = 0;  // that still go by it
-  unsigned trust_in_dear_ = 0;    // how many did, if it found entering dear
+  unsigned distrusted_ = 0;       // how many did, if it found entering slow
 };
 
 }  // namespace heft::engine

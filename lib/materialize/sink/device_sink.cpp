@@ -3,74 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
-#include <utility>
+#include <span>
 
-#include "heft/error.hpp"
 #include "materialize/sink/strided_copy.hpp"
-#include "materialize/pipeline.hpp"
 
 namespace heft::engine {
-
-// Bytes in a slot that continue each other in the destination: written when the next ones do not.
-class Handover::Outbox {
- public:
-  explicit Outbox(Handover& handover, Slots::Slot slot = nullptr) noexcept
-      : handover_(handover), slot_(std::move(slot)) {}
-
-  /// Room in a slot for at least `wanted` bytes; no slot holds fewer.
-  std::span<std::byte> room(std::uint64_t wanted) {
-    if (!slot_ || handover_.slots_->slot_bytes() - used_ < wanted) {
-      send();
-      slot_.reset();  // whoever waits for a slot holds none
-      slot_ = handover_.take_slot();
-      used_ = 0;
-    }
-    return {slot_.get() + used_, handover_.slots_->slot_bytes() - used_};
-  }
-
-  /// The `size` bytes at `bytes`, inside the slot, belong at `offset` of the destination.
-  void add(std::uint64_t offset, const std::byte* bytes, std::uint64_t size) {
-    if (run_.data() + run_.size() != bytes || offset_ + run_.size() != offset) {
-      send();
-      offset_ = offset;
-      run_ = {bytes, 0};
-    }
-    run_ = {run_.data(), run_.size() + size};
-    used_ += size;
-  }
-
-  void send() {
-    if (run_.empty()) return;
-    handover_.destination_.write(offset_, Bytes(std::exchange(run_, {}), slot_));
-  }
-
- private:
-  Handover& handover_;
-  Slots::Slot slot_;
-  std::uint64_t used_ = 0;
-  std::uint64_t offset_ = 0;
-  std::span<const std::byte> run_;
-};
-
 namespace {
-
-// What of a plain part lies in a range of the source.
-struct Piece {
-  const Part& part;
-  Range range;
-  [[nodiscard]] std::int64_t to() const noexcept {
-    return part.to + static_cast<std::int64_t>(range.begin - part.from);
-  }
-};
-
-template <class Visit>
-void for_each_piece(const Schedule& schedule, const Chunk& chunk, Range range, const Visit& visit) {
-  const std::span<const Part> parts = schedule.parts_of(chunk);
-  auto part =
-      std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= range.begin; });
-  for (; part != parts.end() && part->from < range.end; ++part)
-    visit(Piece{*part, {std::max(part->from, range.begin), std::min(part->from_end, range.end)}});
-}
 
 std::uint64_t distance(std::int64_t step) noexcept { return static_cast<std::uint64_t>(std::abs(step)); }
 
@@ -125,83 +63,99 @@ void for_each_run(const Packing& packing, std::size_t level, std::uint64_t to, s
 
 }  // namespace
 
-Slots::Slot Handover::take_slot() {
-  Slots::Slot slot = slots_->take();
-  if (!slot) throw Error(ErrorCode::cancelled, "stopped while waiting for the destination to take bytes");
-  return slot;
-}
+// Bytes in a staging buffer that continue each other in the destination: written when the next ones do not.
+class DeviceSink::WriteCoalescer {
+ public:
+  explicit WriteCoalescer(const Device& device, StagingBuffer buffer = nullptr) noexcept
+      : device_(device), buffer_(std::move(buffer)) {}
 
-std::uint64_t Handover::hand_over(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes,
-                                  const Slots::Slot& slot) {
-  Outbox outbox(*this, slot);
-  std::uint64_t written = 0;
-  for_each_piece(load.schedule(), chunk, range, [&](const Piece& piece) {
-    const Target target = load.target(piece.part);
-    const std::byte* const from = bytes + (piece.range.begin - range.begin);
-    written += piece.range.size();
-    if (target.base != nullptr) return kernels::copy_run(from, target.base + piece.to(), piece.range.size(), target.store);
-    outbox.add(offset_of(load, piece.part) + static_cast<std::uint64_t>(piece.to()), from, piece.range.size());
-  });
-  outbox.send();
-  return written;
-}
-
-void Handover::land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
-  Outbox outbox(*this);
-  if (chunk.contiguous)
-    land_plain(load, chunk, range, bytes, outbox);
-  else
-    land_staged(load, chunk, range, bytes, outbox);
-  outbox.send();
-}
-
-void Handover::land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
-  Landed landed(load);
-  for_each_piece(load.schedule(), chunk, range, [&](const Piece& piece) {
-    const Target target = load.target(piece.part);
-    const std::byte* from = bytes + (piece.range.begin - range.begin);
-    std::uint64_t left = piece.range.size();
-    if (target.base != nullptr) {
-      kernels::copy_run(from, target.base + piece.to(), left, target.store);
-      return landed.add(left);
+  /// Room in a buffer for at least `wanted` bytes; no buffer holds fewer.
+  std::span<std::byte> room(std::uint64_t wanted) {
+    if (!buffer_ || device_.staging->buffer_bytes() - used_ < wanted) {
+      send();
+      buffer_.reset();  // a worker that waits for a buffer holds none
+      buffer_ = device_.staging->take();
+      used_ = 0;
     }
-    for (std::uint64_t to = offset_of(load, piece.part) + static_cast<std::uint64_t>(piece.to()); left > 0;) {
-      const std::span<std::byte> room = outbox.room(1);
-      const std::uint64_t now = std::min<std::uint64_t>(left, room.size());
-      kernels::copy_run(from, room.data(), now, Store::cached);
-      outbox.add(to, room.data(), now);
-      landed.add(now);
-      from += now, to += now, left -= now;
-    }
-  });
-  landed.report();
-}
-
-void Handover::land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox) {
-  const Schedule& schedule = load.schedule();
-  Landed landed(load);
-  for (const Part& part : schedule.parts_of(chunk)) {
-    const Target target = load.target(part);
-    const Conversion& conversion = schedule.conversion(part);
-    const std::byte* const from = bytes + (part.from - range.begin);
-    if (target.base != nullptr) {
-      fill_part(conversion, schedule.axes_of(part), part.count, from, target.base + part.to, target.store);
-      landed.add(schedule.written_by(part));
-      continue;
-    }
-    const Packing packing = pack(schedule.axes_of(part), part.count, conversion.to_bytes());
-    std::byte* const packed = outbox.room(packing.size_bytes).data();
-    fill_part(conversion, {packing.axes, packing.rank}, part.count, from, packed + packing.first, Store::cached);
-    const std::uint64_t lowest = offset_of(load, part) + static_cast<std::uint64_t>(part.to) - packing.before;
-    for_each_run(packing, packing.rank, lowest, 0,
-                 [&](std::uint64_t to, std::uint64_t at, std::uint64_t size) { outbox.add(to, packed + at, size); });
-    landed.add(packing.size_bytes);
+    return {buffer_.get() + used_, device_.staging->buffer_bytes() - used_};
   }
-  landed.report();
+
+  /// The `size` bytes at `bytes`, inside the buffer, belong at `offset` of the destination.
+  void add(std::uint64_t offset, const std::byte* bytes, std::uint64_t size) {
+    if (run_.data() + run_.size() != bytes || offset_ + run_.size() != offset) {
+      send();
+      offset_ = offset;
+      run_ = {bytes, 0};
+    }
+    run_ = {run_.data(), run_.size() + size};
+    used_ += size;
+  }
+
+  void send() {
+    if (run_.empty()) return;
+    device_.destination.write(offset_, Bytes(std::exchange(run_, {}), buffer_));
+  }
+
+ private:
+  const Device& device_;
+  StagingBuffer buffer_;
+  std::uint64_t used_ = 0;
+  std::uint64_t offset_ = 0;
+  std::span<const std::byte> run_;
+};
+
+// The memory of one write: a device's, or the host's for entries with a buffer of the caller's.
+class DeviceSink::DeviceMemory final : public MemoryTarget {
+ public:
+  explicit DeviceMemory(DeviceSink& sink) noexcept : sink_(sink), writes_(sink.device_) {}
+
+  void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) override {
+    if (sink_.host_.of(part).base != nullptr) return sink_.host_.copy(part, to, from, size, progress);
+    for (std::uint64_t offset = sink_.offset_of(part, to); size > 0;) {
+      const std::span<std::byte> room = writes_.room(1);
+      const std::uint64_t now = std::min<std::uint64_t>(size, room.size());
+      kernels::copy_run(from, room.data(), now, Store::cached);
+      writes_.add(offset, room.data(), now);
+      progress.add(now);
+      from += now, offset += now, size -= now;
+    }
+  }
+
+  void convert(const Part& part, const std::byte* from) override {
+    if (sink_.host_.of(part).base != nullptr) return sink_.host_.convert(part, from);
+    const Conversion& conversion = sink_.schedule_.conversion(part);
+    const Packing packing = pack(sink_.schedule_.axes_of(part), part.count, conversion.to_bytes());
+    std::byte* const packed = writes_.room(packing.size_bytes).data();
+    copy_part(conversion, {packing.axes, packing.rank}, part.count, from, packed + packing.first, Store::cached);
+    const std::uint64_t lowest = sink_.offset_of(part, part.to) - packing.before;
+    for_each_run(packing, packing.rank, lowest, 0,
+                 [&](std::uint64_t to, std::uint64_t at, std::uint64_t size) { writes_.add(to, packed + at, size); });
+  }
+
+  void send() { writes_.send(); }
+
+ private:
+  DeviceSink& sink_;
+  WriteCoalescer writes_;
+};
+
+void DeviceSink::write(const Chunk& chunk, Range range, const std::byte* bytes) {
+  DeviceMemory memory(*this);
+  write_chunk(schedule_, monitor_, chunk, range, bytes, memory);
+  memory.send();
 }
 
-std::uint64_t Handover::offset_of(const Load& load, const Part& part) const noexcept {
-  return offsets_[position(load.schedule().transfer(part).entry)];
+void DeviceSink::forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) {
+  WriteCoalescer writes(device_, buffer);
+  WriteProgress progress(monitor_);
+  for_each_piece(schedule_, chunk, range, [&](const Piece& piece) {
+    const std::byte* const from = bytes + (piece.range.begin - range.begin);
+    if (host_.of(piece.part).base != nullptr) return host_.copy(piece.part, piece.to(), from, piece.range.size(), progress);
+    writes.add(offset_of(piece.part, piece.to()), from, piece.range.size());
+    progress.add(piece.range.size());
+  });
+  writes.send();
+  progress.report();
 }
 
 }  // namespace heft::engine

@@ -1,4 +1,4 @@
-// materialize/sink/device_sink.hpp: finished bytes on their way to a destination whose memory the engine cannot write to.
+// materialize/sink/device_sink.hpp: chunks on their way to a destination whose memory the workers cannot write to.
 #pragma once
 
 #include <cstddef>
@@ -8,45 +8,48 @@
 #include <vector>
 
 #include "heft/destination.hpp"
+#include "materialize/arena_layout.hpp"
 #include "materialize/memory/staging_pool.hpp"
-#include "materialize/schedule.hpp"
+#include "materialize/sink/host_sink.hpp"
 
 namespace heft::engine {
 
-class Load;
-
-/// Far memory's side of a load: bytes land in slots, and the slots go to Destination::write(). Parts of the plan with
-/// a buffer of the caller's land there as ever.
-///
-/// Threads: all members may be called from any worker.
-class Handover {
+/// Writes chunks into staging buffers, and these through Destination::write(). Entries with a buffer of the caller's
+/// are host memory as ever.
+class DeviceSink final : public ChunkSink {
  public:
-  /// `offsets` has the place of each entry of the plan in the destination's memory. Both outlive this.
-  Handover(Destination& destination, const std::vector<std::uint64_t>& offsets, std::shared_ptr<Slots> slots) noexcept
-      : destination_(destination), offsets_(offsets), slots_(std::move(slots)) {}
+  /// What a device's chunks are written through.
+  struct Device {
+    Destination& destination;
+    std::shared_ptr<const ArenaLayout> layout;  ///< Where the entries lie in the destination's memory.
+    std::shared_ptr<StagingPool> staging;
+  };
 
-  /// Puts what `bytes` hold, which are `range` of the chunk's source, into slots, and hands those over. Waits while
-  /// all are out. `range` may be a part of a plain chunk; of any other it holds all. Reports progress.
-  /// Throws what the destination throws, and Error{cancelled} after a stop request and once the slots are closed.
-  void land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes);
-  /// The same for a plain chunk's bytes that lie in a slot already: nothing is copied. Returns the bytes written, and
-  /// reports nothing.
-  std::uint64_t hand_over(const Load& load, const Chunk& chunk, Range range, const std::byte* bytes,
-                          const Slots::Slot& slot);
+  /// `entries` has the memory of those with the caller's buffer. The schedule, the monitor and the destination outlive
+  /// this.
+  DeviceSink(const Schedule& schedule, LoadMonitor& monitor, std::vector<EntryMemory> entries, Device device) noexcept
+      : schedule_(schedule), monitor_(monitor), host_(schedule, std::move(entries)), device_(std::move(device)) {}
 
-  /// A slot to read into. Throws Error{cancelled} once the slots are closed.
-  [[nodiscard]] Slots::Slot take_slot();
-  [[nodiscard]] Slots& slots() const noexcept { return *slots_; }
+  /// Waits while all buffers are on loan.
+  void write(const Chunk& chunk, Range range, const std::byte* bytes) override;
+  [[nodiscard]] InPlaceRun in_place_run(const Chunk& chunk, std::uint64_t at) const override {
+    return host_.in_place_run(chunk, at);
+  }
+  [[nodiscard]] Store store_of(const Part& part) const noexcept override { return host_.of(part).store; }
+  [[nodiscard]] StagingPool* staging() noexcept override { return device_.staging.get(); }
+  void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) override;
 
  private:
-  class Outbox;
-  void land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
-  void land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes, Outbox& outbox);
-  [[nodiscard]] std::uint64_t offset_of(const Load& load, const Part& part) const noexcept;
+  class WriteCoalescer;
+  class DeviceMemory;
+  [[nodiscard]] std::uint64_t offset_of(const Part& part, std::int64_t to) const noexcept {
+    return device_.layout->offsets[position(schedule_.transfer(part).entry)] + static_cast<std::uint64_t>(to);
+  }
 
-  Destination& destination_;
-  const std::vector<std::uint64_t>& offsets_;
-  std::shared_ptr<Slots> slots_;
+  const Schedule& schedule_;
+  LoadMonitor& monitor_;
+  HostMemory host_;
+  const Device device_;
 };
 
 }  // namespace heft::engine

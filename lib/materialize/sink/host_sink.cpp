@@ -1,43 +1,35 @@
 #include "materialize/sink/host_sink.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "materialize/sink/strided_copy.hpp"
 
 namespace heft::engine {
-namespace {
 
-// Plain parts lie in the destination as in the source, and do not overlap.
-void land_plain(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
-  const std::span<const Part> parts = load.schedule().parts_of(chunk);
-  auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= range.begin; });
-  Landed landed(load);
-  for (; part != parts.end() && part->from < range.end; ++part) {
-    const std::uint64_t begin = std::max(part->from, range.begin);
-    const std::uint64_t end = std::min(part->from_end, range.end);
-    const Target target = load.target(*part);
-    kernels::copy_run(bytes + (begin - range.begin), target.base + part->to + (begin - part->from), end - begin, target.store);
-    landed.add(end - begin);
-  }
-  landed.report();
+void HostMemory::copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) {
+  const EntryMemory& memory = of(part);
+  kernels::copy_run(from, memory.base + to, size, memory.store);
+  progress.add(size);
 }
 
-void land_staged(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
-  const Schedule& schedule = load.schedule();
-  Landed landed(load);
-  for (const Part& part : schedule.parts_of(chunk)) {
-    const Target target = load.target(part);
-    fill_part(schedule.conversion(part), schedule.axes_of(part), part.count, bytes + (part.from - range.begin), target.base + part.to, target.store);
-    landed.add(schedule.written_by(part));
-  }
-  landed.report();
+void HostMemory::convert(const Part& part, const std::byte* from) {
+  const EntryMemory& memory = of(part);
+  copy_part(schedule_.conversion(part), schedule_.axes_of(part), part.count, from, memory.base + part.to, memory.store);
 }
 
-}  // namespace
-
-void land(Load& load, const Chunk& chunk, Range range, const std::byte* bytes) {
-  if (chunk.contiguous) land_plain(load, chunk, range, bytes);
-  else land_staged(load, chunk, range, bytes);
+InPlaceRun HostMemory::in_place_run(const Chunk& chunk, std::uint64_t at) const {
+  const std::span<const Part> parts = schedule_.parts_of(chunk);
+  auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= at; });
+  if (part->from > at) return {};
+  std::byte* const base = of(*part).base;
+  InPlaceRun run{.to = base == nullptr ? nullptr : base + part->to + (at - part->from), .size = part->from_end - at};
+  for (++part; run.to != nullptr && part != parts.end() && part->from == at + run.size; ++part) {
+    std::byte* const next = of(*part).base;
+    if (next == nullptr || next + part->to != run.to + run.size) break;
+    run.size += part->from_end - part->from;
+  }
+  return run;
 }
 
 }  // namespace heft::engine

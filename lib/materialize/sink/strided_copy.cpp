@@ -9,12 +9,12 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// As many rows are turned at once as make a run to write of two lines or more. Where they are converted first, a block
+// As many rows are transposed at once as make a run to write of two lines or more. Where they are converted first, a block
 // of them lies packed in the first-level cache, a line further apart than they are long: at powers of two they would
 // share few places of it.
 constexpr std::size_t line = 64;
-constexpr std::size_t turned_rows = 128;
-constexpr std::size_t turned_bytes = 32u << 10;
+constexpr std::size_t transposed_rows = 128;
+constexpr std::size_t transposed_bytes = 32u << 10;
 
 // Visits every index of the outer axes and gives `row` the places that the indices lead to.
 template <class Row>
@@ -51,18 +51,18 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
 }
 
 // Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a
-// time is turned in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not
+// time is transposed in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not
 // just copied, from a packed copy of the block that was converted row by row.
-class Turn {
+class Transpose {
  public:
-  Turn(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
+  Transpose(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
       : conversion_(conversion),
         rows_(rows),
         columns_(columns),
         store_(store),
         width_(conversion.to_bytes()),
-        block_rows_(width_ == 1 ? turned_rows : turned_rows / 2),
-        block_columns_(turned_bytes / block_rows_ / std::max<std::size_t>(width_, conversion.from_bytes())),
+        block_rows_(width_ == 1 ? transposed_rows : transposed_rows / 2),
+        block_columns_(transposed_bytes / block_rows_ / std::max<std::size_t>(width_, conversion.from_bytes())),
         pitch_(block_columns_ * width_ + line) {}
 
   void run(const std::byte* from, std::byte* to) noexcept {
@@ -83,12 +83,12 @@ class Turn {
     return static_cast<std::int64_t>(r) * rows_.from_step + static_cast<std::int64_t>(c) * columns_.from_step;
   }
 
-  [[nodiscard]] bool turns_in_place() const noexcept { return conversion_.is_copy() && rows_.from_step >= 0; }
+  [[nodiscard]] bool reads_in_place() const noexcept { return conversion_.is_copy() && rows_.from_step >= 0; }
   // How far into a line the first column lies; 0 where it does not matter, or rows differ in it.
   [[nodiscard]] std::size_t columns_into_line(const std::byte* from) const noexcept {
     const std::size_t bytes = reinterpret_cast<std::uintptr_t>(from) % line;
     const bool same_in_all = static_cast<std::size_t>(rows_.from_step) % line == 0 && bytes % width_ == 0;
-    return turns_in_place() && same_in_all ? bytes / width_ : 0;
+    return reads_in_place() && same_in_all ? bytes / width_ : 0;
   }
 
   // A block of elements as they shall be, and how far apart its rows are.
@@ -98,7 +98,7 @@ class Turn {
   };
 
   [[nodiscard]] Block convert(const std::byte* from, std::size_t rows, std::size_t columns) noexcept {
-    if (turns_in_place()) return {from, static_cast<std::size_t>(rows_.from_step)};
+    if (reads_in_place()) return {from, static_cast<std::size_t>(rows_.from_step)};
     for (std::size_t i = 0; i < rows; ++i)
       conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns,
                       Store::cached);
@@ -110,29 +110,29 @@ class Turn {
     const std::size_t columns = columns_from(c);
     const Block block = convert(from + from_offset(r, c), rows, columns);
     for (std::size_t at = 0; at < columns;) {
-      std::byte* const turned =
+      std::byte* const transposed =
           to + static_cast<std::int64_t>(r) * rows_.to_step + static_cast<std::int64_t>(c + at) * columns_.to_step;
       const std::size_t step = std::min(in_line() - (c + at + into_line_) % in_line(), columns - at);
-      turn_line({block.rows + at * width_, block.pitch}, turned, rows, step);
+      transpose_line({block.rows + at * width_, block.pitch}, transposed, rows, step);
       at += step;
     }
   }
 
-  // Straight to where it belongs, unless what is streamed would not be whole lines.
-  [[nodiscard]] bool goes_straight(const std::byte* to) const noexcept {
+  // Written to where it belongs, unless what is streamed would not be whole lines.
+  [[nodiscard]] bool writes_in_place(const std::byte* to) const noexcept {
     const bool in_lines =
         reinterpret_cast<std::uintptr_t>(to) % line == 0 && columns_.to_step % std::int64_t{line} == 0;
     return columns_.to_step >= 0 && (store_ == Store::cached || in_lines);
   }
 
-  void turn_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
+  void transpose_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
     const auto step = static_cast<std::size_t>(columns_.to_step);
-    if (goes_straight(to)) return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
+    if (writes_in_place(to)) return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
     const std::size_t run = rows * width_;
-    kernels::transpose_block(width_, block.rows, block.pitch, turned_, run, rows, columns, Store::cached);
-    if (columns_.to_step >= 0) return kernels::copy_rows(turned_, run, to, step, columns, run, store_);
+    kernels::transpose_block(width_, block.rows, block.pitch, transposed_, run, rows, columns, Store::cached);
+    if (columns_.to_step >= 0) return kernels::copy_rows(transposed_, run, to, step, columns, run, store_);
     for (std::size_t i = 0; i < columns; ++i)
-      kernels::copy_run(turned_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
+      kernels::copy_run(transposed_ + i * run, to + static_cast<std::int64_t>(i) * columns_.to_step, run, store_);
   }
 
   const Conversion& conversion_;
@@ -144,15 +144,15 @@ class Turn {
   const std::size_t block_columns_;
   const std::size_t pitch_;
   std::size_t into_line_ = 0;
-  alignas(line) std::byte packed_[turned_bytes + turned_rows * line];
-  alignas(line) std::byte turned_[turned_rows * line];
+  alignas(line) std::byte packed_[transposed_bytes + transposed_rows * line];
+  alignas(line) std::byte transposed_[transposed_rows * line];
 };
 
-bool can_turn(std::size_t width) noexcept { return width == 1 || width == 2 || width == 4 || width == 8; }
+bool can_transpose(std::size_t width) noexcept { return width == 1 || width == 2 || width == 4 || width == 8; }
 
 }  // namespace
 
-void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::int64_t count, const std::byte* from,
+void copy_part(const Conversion& conversion, std::span<const Axis> axes, std::int64_t count, const std::byte* from,
                std::byte* to, Store store) noexcept {
   Axis own[max_axes];  // the part's own: the first counts `count`
   std::size_t rank = std::copy(axes.begin(), axes.end(), own) - own;
@@ -167,13 +167,13 @@ void fill_part(const Conversion& conversion, std::span<const Axis> axes, std::in
     });
   Axis* const packed_rows =
       std::find_if(own, own + rank - 1, [&](const Axis& axis) { return axis.to_step == conversion.to_bytes(); });
-  if (from_packed && packed_rows != own + rank - 1 && can_turn(conversion.to_bytes())) {
+  if (from_packed && packed_rows != own + rank - 1 && can_transpose(conversion.to_bytes())) {
     const Axis rows = *packed_rows;
     std::copy(packed_rows + 1, own + rank, packed_rows);
     --rank;
-    Turn turn(conversion, rows, inner, store);
+    Transpose transpose(conversion, rows, inner, store);
     return for_each_row(outer(), from, to,
-                        [&](const std::byte* row_from, std::byte* row_to) { turn.run(row_from, row_to); });
+                        [&](const std::byte* row_from, std::byte* row_to) { transpose.run(row_from, row_to); });
   }
   for_each_row(outer(), from, to,
                [&](const std::byte* row_from, std::byte* row_to) { run_strided(conversion, inner, row_from, row_to); });

@@ -1,0 +1,29 @@
+#include "materialize/io/source_handles.hpp"
+
+#include "materialize/budget.hpp"
+
+namespace heft::engine {
+
+std::shared_ptr<const mmap::DirectFile> SourceHandles::direct_file(SourceIndex index) {
+  return direct_.get(index, [&]() -> std::shared_ptr<const mmap::DirectFile> {
+    const auto& source = schedule_.transfers->sources[position(index)];
+    mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
+    if (!opening.file) monitor_.note("no direct reads: " + opening.reason);
+    return opening.file && opening.file->offset_alignment() <= max_direct_alignment ? opening.file : nullptr;
+  });
+}
+
+std::shared_ptr<const mmap::Lease> SourceHandles::lease(SourceIndex index) {
+  auto lease = leases_.get(index, [&]() -> std::shared_ptr<const mmap::Lease> {
+    int os_error = 0;
+    auto taken = mmap::Lease::take(*schedule_.source(index).file(), os_error);
+    if (os_error != 0) monitor_.note("fcntl(F_SETLEASE)", os_error);
+    return taken;
+  });
+  if (!lease || !lease->is_broken()) return lease;
+  // The writer that waits for the file goes on as soon as the last worker that still copies from it has let go.
+  leases_.refuse(index);
+  return nullptr;
+}
+
+}  // namespace heft::engine

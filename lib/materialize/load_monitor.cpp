@@ -1,0 +1,95 @@
+#include "materialize/load_monitor.hpp"
+
+#include <algorithm>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "heft/error.hpp"
+#include "kernels/kernels.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Between two reports of progress, whichever comes first: often enough to move a bar, seldom enough to cost nothing.
+constexpr std::uint64_t report_bytes = 16u << 20;
+constexpr std::chrono::milliseconds report_time(5);
+
+}  // namespace
+
+void add_use(std::vector<PathUse>& uses, const PathUse& use) {
+  const auto same = std::find_if(uses.begin(), uses.end(), [&](const PathUse& other) {
+    return other.path == use.path && other.reason == use.reason;
+  });
+  if (same != uses.end())
+    same->bytes += use.bytes;
+  else
+    uses.push_back(use);
+}
+
+void add_note(std::vector<std::string>& notes, std::string sentence) {
+  if (std::find(notes.begin(), notes.end(), sentence) == notes.end()) notes.push_back(std::move(sentence));
+}
+
+void LoadMonitor::check_stop() const {
+  if (options_.stop.stop_requested())
+    throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes",
+                                                  written_.load(std::memory_order_relaxed), bytes_total_));
+}
+
+void LoadMonitor::advance(std::uint64_t written) {
+  kernels::finish_stores(kernels::Store::streaming);
+  const std::uint64_t before = written_.fetch_add(written, std::memory_order_relaxed);
+  if (!options_.progress) return;
+  if (before / report_bytes != (before + written) / report_bytes || is_report_due()) report(false);
+}
+
+bool LoadMonitor::is_report_due() const noexcept {
+  const auto reported_at = std::chrono::steady_clock::duration(reported_at_.load(std::memory_order_relaxed));
+  return std::chrono::steady_clock::now().time_since_epoch() - reported_at >= report_time;
+}
+
+// A worker that finds another one reporting goes on with its work.
+void LoadMonitor::report(bool last) {
+  if (!options_.progress) return;
+  std::unique_lock lock(progress_mutex_, std::defer_lock);
+  if (last)
+    lock.lock();
+  else if (!lock.try_lock())
+    return;
+  const std::uint64_t done = written_.load(std::memory_order_relaxed);
+  if (!last && (done <= reported_ || done == bytes_total_)) return;
+  reported_ = done;
+  reported_at_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
+  options_.progress({.bytes_done = done, .bytes_total = bytes_total_});
+}
+
+void LoadMonitor::note(std::string sentence) {
+  const std::lock_guard lock(stats_mutex_);
+  add_note(stats_.notes, std::move(sentence));
+}
+
+void LoadMonitor::note(std::string_view call, int os_error) {
+  note(fmt::format("{}: {}", call, std::generic_category().message(os_error)));
+}
+
+void LoadMonitor::add_stats(const LoadStats& share) {
+  const std::lock_guard lock(stats_mutex_);
+  stats_.bytes_read += share.bytes_read;
+  stats_.fallbacks += share.fallbacks;
+  stats_.over_read += share.over_read;
+  stats_.dropped_bytes += share.dropped_bytes;
+  stats_.peak_ring_bytes += share.peak_ring_bytes;
+  stats_.worker_fetch_seconds += share.worker_fetch_seconds;
+  stats_.worker_copy_seconds += share.worker_copy_seconds;
+  for (const PathUse& use : share.paths) add_use(stats_.paths, use);
+}
+
+LoadStats LoadMonitor::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  LoadStats stats = stats_;
+  stats.bytes_written = written_.load(std::memory_order_relaxed);
+  return stats;
+}
+
+}  // namespace heft::engine

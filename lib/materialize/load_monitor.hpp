@@ -1,0 +1,101 @@
+// materialize/load_monitor.hpp: how far a load has come, what it did, and what ended it early.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "heft/materialize.hpp"
+#include "materialize/thread_pool.hpp"
+
+namespace heft::engine {
+
+/// Seconds between now and `since`.
+[[nodiscard]] inline double seconds_since(std::chrono::steady_clock::time_point since) noexcept {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+}
+
+/// Adds a sentence, unless it is there.
+void add_note(std::vector<std::string>& notes, std::string sentence);
+
+/// Adds to the entry of the same path and reason.
+void add_use(std::vector<PathUse>& uses, const PathUse& use);
+
+/// Progress, cancellation, statistics and the first failure of one load.
+///
+/// Threads: all members may be called from any worker.
+class LoadMonitor {
+ public:
+  /// `options` outlive this. `bytes_total` are those that the load writes.
+  LoadMonitor(const MaterializeOptions& options, std::uint64_t bytes_total) noexcept
+      : options_(options), bytes_total_(bytes_total) {}
+
+  /// Throws Error{cancelled} after a stop request.
+  void check_stop() const;
+  /// Counts `written` more bytes of the destination, and reports them to the caller now and then. Throws what
+  /// MaterializeOptions::progress throws.
+  void advance(std::uint64_t written);
+  /// Reports the end.
+  void finish() { report(true); }
+
+  /// Adds a sentence to LoadStats::notes, unless it is there.
+  void note(std::string sentence);
+  /// The same, of a call that the system refused.
+  void note(std::string_view call, int os_error);
+  /// Adds a worker's share to the statistics.
+  void add_stats(const LoadStats& share);
+  /// The sum of what was added, with the bytes written and the notes.
+  [[nodiscard]] LoadStats stats() const;
+
+  /// Keeps the exception being handled, unless there is one already: the load is to end.
+  void fail() noexcept { failure_.capture(); }
+  [[nodiscard]] bool has_failed() const noexcept { return failure_.happened(); }
+  /// Throws the first failure, if there was one. Requires that all workers have ended.
+  void rethrow() const { failure_.rethrow(); }
+
+ private:
+  [[nodiscard]] bool is_report_due() const noexcept;
+  void report(bool last);
+
+  const MaterializeOptions& options_;
+  const std::uint64_t bytes_total_;
+  FirstFailure failure_;
+  std::atomic<std::uint64_t> written_ = 0;
+  std::mutex progress_mutex_;
+  std::uint64_t reported_ = 0;
+  std::atomic<std::chrono::steady_clock::rep> reported_at_ = 0;
+  mutable std::mutex stats_mutex_;
+  LoadStats stats_;
+};
+
+/// Reports what one chunk writes, in steps small enough for progress and stop: a chunk may write far more than it reads.
+class WriteProgress {
+ public:
+  explicit WriteProgress(LoadMonitor& monitor) noexcept : monitor_(monitor) {}
+  /// Counts `bytes` more. At times reports them, and throws Error{cancelled} after a stop request.
+  void add(std::uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ < step_bytes && ++parts_ < step_parts) return;
+    report();
+    monitor_.check_stop();
+  }
+  /// Reports what add() has not yet.
+  void report() {
+    monitor_.advance(std::exchange(bytes_, 0));
+    parts_ = 0;
+  }
+
+ private:
+  static constexpr std::uint64_t step_bytes = 1u << 20;
+  static constexpr unsigned step_parts = 4096;
+  LoadMonitor& monitor_;
+  std::uint64_t bytes_ = 0;
+  unsigned parts_ = 0;
+};
+
+}  // namespace heft::engine

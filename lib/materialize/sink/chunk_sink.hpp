@@ -1,0 +1,50 @@
+// materialize/sink/chunk_sink.hpp: the end of the pipeline: where fetched bytes become elements of tensors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "materialize/memory/staging_pool.hpp"
+#include "materialize/schedule.hpp"
+
+namespace heft::engine {
+
+/// Bytes of a source on their way to bytes of host memory, unchanged and without a gap.
+struct InPlaceRun {
+  std::byte* to = nullptr;  ///< Null: they go to device memory, or belong nowhere.
+  std::uint64_t size = 0;
+};
+
+/// Where the chunks of one load go. Reports to the load's monitor what has been written.
+///
+/// Threads: all members may be called from any worker.
+class ChunkSink {
+ public:
+  virtual ~ChunkSink() = default;
+
+  /// Writes what `bytes` hold, which are `range` of the chunk's source, to where it belongs, converting on the way.
+  /// `range` may be a part of a contiguous chunk; of any other it holds all. Throws Error{cancelled} after a stop
+  /// request, and what the destination throws.
+  virtual void write(const Chunk& chunk, Range range, const std::byte* bytes) = 0;
+
+  /// The run that begins with a contiguous chunk's byte `at`, for reading it to where it belongs; of size 0 when `at`
+  /// lies in a gap.
+  [[nodiscard]] virtual InPlaceRun in_place_run(const Chunk& chunk, std::uint64_t at) const = 0;
+
+  /// How a part is written to host memory.
+  [[nodiscard]] virtual Store store_of(const Part& part) const noexcept = 0;
+
+  /// Buffers for bytes on their way to device memory; null when the destination's memory is host_writable.
+  [[nodiscard]] virtual StagingPool* staging() noexcept = 0;
+
+  /// Writes bytes of a contiguous chunk as write() does, from `buffer` of staging(), which contains them: nothing is
+  /// copied on the way to the device. Requires that staging() is not null.
+  virtual void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) = 0;
+
+ protected:
+  ChunkSink() = default;
+  ChunkSink(const ChunkSink&) = default;
+  ChunkSink& operator=(const ChunkSink&) = default;
+};
+
+}  // namespace heft::engine
