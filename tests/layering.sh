@@ -1,5 +1,6 @@
 #!/bin/bash
-# usage: layering.sh ROOT. Fails on an include of a higher room, and on a library that is included outside its wrapper:
+# usage: layering.sh ROOT. Fails on an include of a higher room, on includes that go in a circle, and on a library that is
+# included outside its wrapper:
 #
 #   core <- mmap, format, kernels <- record <- materialize <- save <- cli       (the folder is the layer; record does
 #   not use kernels)
@@ -111,9 +112,41 @@ check_wrapping() {
   done
 }
 
+# Rooms in which a header and the source of its name count as one unit: what the source includes, the unit needs.
+units='core kernels materialize save cli'
+
+# Prints a line "file included-file" for each include of a header of ours; units go without their suffix.
+include_pairs() {
+  local file included from
+  for file in $(sources lib include); do
+    unit_of "$file"
+    from=$unit
+    while read -r included; do
+      case $included in heft/*) included=include/$included ;; *) included=lib/$included ;; esac
+      [ -e "$included" ] || continue
+      unit_of "$included"
+      [ "$from" == "$unit" ] || printf '%s %s\n' "$from" "$unit"
+    done < <(includes "$file")
+  done
+}
+
+unit_of() {  # sets $unit
+  local room=${1#lib/}
+  unit=$1
+  [[ " $units " != *" ${room%%/*} "* ]] || unit=${1%.*}
+}
+
+# tsort names the members of each circle that it finds.
+check_circles() {
+  local circles
+  circles=$(include_pairs | tsort 2>&1 >/dev/null) ||
+    complain "includes go in a circle: $(sed 's/^tsort: *//' <<<"$circles" | grep -v 'contains a loop' | tr '\n' ' ')"
+}
+
 [ -n "$(sources include)" ] || complain "no public headers in $PWD/include"
 for room in "${!below[@]}"; do check_room "$room"; done
 check_public_headers
 check_wrapping
+check_circles
 [ "$failures" -eq 0 ] || echo "$failures includes are out of place"
 [ "$failures" -eq 0 ]

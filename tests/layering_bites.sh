@@ -43,6 +43,18 @@ breaks include/heft/error.hpp 'boost::asio::thread_pool pool();'
 breaks lib/record/tree.cpp '#include <simdjson.h>'
 breaks lib/mmap/file.cpp '#include <boost/interprocess/mapped_region.hpp>'
 breaks lib/format/archive/zip_directory.hpp '#include <fmt/core.h>'
+# A circle inside a room, of headers alone, or by way of the source that belongs to one of them.
+plant
+echo '#include "core/b.hpp"' >"$tree/lib/core/a.hpp"
+echo '#include "core/a.hpp"' >"$tree/lib/core/b.hpp"
+expect 1 'two headers that include each other'
+plant
+echo '#include "materialize/sink.hpp"' >"$tree/lib/materialize/load.hpp"
+touch "$tree/lib/materialize/sink.hpp"
+expect 0 'a header that includes another'
+echo '#include "materialize/load.hpp"' >"$tree/lib/materialize/sink.cpp"
+expect 1 'a source that includes the header that includes its own'
+breaks include/heft/error.hpp '#include "heft/plan.hpp"'
 rm -rf "$tree/include"/*
 expect 1 'a tree without public headers'
 [ "$failures" -eq 0 ]
