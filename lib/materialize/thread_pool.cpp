@@ -50,10 +50,10 @@ bool posted(Joined& to, Work&& work) noexcept {
 
 }  // namespace
 
-unsigned usable_threads(unsigned most) noexcept {
+unsigned usable_threads(unsigned max) noexcept {
   ::cpu_set_t allowed;
   const bool known = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-  return std::clamp(known ? static_cast<unsigned>(CPU_COUNT(&allowed)) : std::thread::hardware_concurrency(), 1u, most);
+  return std::clamp(known ? static_cast<unsigned>(CPU_COUNT(&allowed)) : std::thread::hardware_concurrency(), 1u, max);
 }
 
 ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : threads_(wanted) {

@@ -9,8 +9,8 @@
 
 namespace heft::engine {
 
-/// Processors that this process may run on, by its affinity; at most `most`.
-unsigned usable_threads(unsigned most) noexcept;
+/// Processors that this process may run on, by its affinity; at most `max`.
+unsigned usable_threads(unsigned max) noexcept;
 
 /// Some of the processors, for the workers of one load, until this dies.
 ///

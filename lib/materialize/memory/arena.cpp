@@ -16,7 +16,7 @@ namespace heft::engine {
 namespace {
 
 // Below this the heap is faster than a mapping of one's own, and wastes less.
-constexpr std::uint64_t smallest_mapping = 256u << 10;
+constexpr std::uint64_t min_mapping = 256u << 10;
 constexpr std::size_t heap_alignment = 64;
 
 Error no_memory(std::uint64_t size_bytes, int os_error) {
@@ -35,7 +35,7 @@ std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t a
 }
 
 void Arena::take(std::size_t size, std::size_t alignment) {
-  if (size < smallest_mapping && alignment <= heap_alignment) {
+  if (size < min_mapping && alignment <= heap_alignment) {
     mapping_ = ::operator new(size, std::align_val_t{heap_alignment}, std::nothrow);
     if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
     span_ = {static_cast<std::byte*>(mapping_), size};
@@ -55,7 +55,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 }
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
-  const std::uint64_t page = size_bytes < smallest_mapping ? heap_alignment : size_bytes < huge_page ? mmap::page_size() : huge_page;
+  const std::uint64_t page = size_bytes < min_mapping ? heap_alignment : size_bytes < huge_page ? mmap::page_size() : huge_page;
   return (size_bytes + page - 1) / page * page;
 }
 

@@ -14,8 +14,8 @@ bool fits(const Arena& arena, std::uint64_t size_bytes, std::uint64_t alignment)
 
 }  // namespace
 
-ArenaPool::ArenaPool(std::size_t most_free, std::uint64_t most_bytes) : most_free_(most_free), most_bytes_(most_bytes) {
-  free_.reserve(most_free);
+ArenaPool::ArenaPool(std::size_t max_free, std::uint64_t max_bytes) : max_free_(max_free), max_bytes_(max_bytes) {
+  free_.reserve(max_free);
 }
 
 std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t alignment) {
@@ -47,7 +47,7 @@ void ArenaPool::give_back(std::shared_ptr<Arena> arena) noexcept {
   const std::lock_guard lock(mutex_);
   std::uint64_t bytes = arena->span().size();
   for (const auto& each : free_) bytes += each->span().size();
-  if (free_.size() < most_free_ && bytes <= most_bytes_) free_.push_back(std::move(arena));
+  if (free_.size() < max_free_ && bytes <= max_bytes_) free_.push_back(std::move(arena));
 }
 
 std::span<std::byte> PooledDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {

@@ -16,8 +16,8 @@ namespace heft::engine {
 /// thread.
 class ArenaPool : public std::enable_shared_from_this<ArenaPool> {
  public:
-  /// Keeps at most `most_free` that nobody uses, of at most `most_bytes` together.
-  ArenaPool(std::size_t most_free, std::uint64_t most_bytes);
+  /// Keeps at most `max_free` that nobody uses, of at most `max_bytes` together.
+  ArenaPool(std::size_t max_free, std::uint64_t max_bytes);
   /// Memory of at least `size_bytes`: one that was let go, when one is large enough and not much too large; else a
   /// fresh one, and one that was let go is freed for it. It comes back when its last owner goes.
   std::shared_ptr<Arena> take(std::uint64_t size_bytes, std::uint64_t alignment);
@@ -27,8 +27,8 @@ class ArenaPool : public std::enable_shared_from_this<ArenaPool> {
  private:
   void give_back(std::shared_ptr<Arena> arena) noexcept;
 
-  const std::size_t most_free_;
-  const std::uint64_t most_bytes_;
+  const std::size_t max_free_;
+  const std::uint64_t max_bytes_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Arena>> free_;
 };
