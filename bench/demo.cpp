@@ -98,8 +98,8 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
   fmt::print("\n3. All tensors, copied into memory: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n",
              weights.count(), megabytes(stats.bytes_written), stats.seconds,
              megabytes(stats.bytes_written) / 1e3 / stats.seconds, stats.threads);
-  for (const heft::PathUse& use : stats.paths)
-    fmt::print("   {:.1f} MB by path {} ({})\n", megabytes(use.bytes), heft::name(use.path), heft::name(use.reason));
+  for (const heft::IoUse& use : stats.io_uses)
+    fmt::print("   {:.1f} MB by path {} ({})\n", megabytes(use.bytes), heft::name(use.method), heft::name(use.reason));
   const std::uint64_t peak = peak_resident_of(getpid());
   fmt::print(
       "\n4. Memory: peak {:.1f} MB resident; the files have {:.1f} MB ({:.3f} x); {:.1f} MB were resident before the "

@@ -24,7 +24,7 @@ struct Settings {
   std::vector<CacheState> states = {CacheState::warm, CacheState::cold, CacheState::half};
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
   std::vector<bool> destinations = {false, true};  ///< True: reused memory.
-  bool forced_paths = true;                        ///< Also run with MaterializeOptions::path.
+  bool forced_paths = true;                        ///< Also run with MaterializeOptions::io_method.
   std::string before;                              ///< Path of another build's heft-bench, whose rows `lists` adds.
   std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names of set_cut().
 };

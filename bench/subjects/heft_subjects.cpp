@@ -60,17 +60,17 @@ Work prepare_view(const Job& job) {
   };
 }
 
-heft::Path path_from_name(std::string_view name) {
-  for (const heft::Path path : {heft::Path::automatic, heft::Path::map, heft::Path::direct, heft::Path::read})
+heft::IoMethod io_method_from_name(std::string_view name) {
+  for (const heft::IoMethod path : {heft::IoMethod::automatic, heft::IoMethod::map, heft::IoMethod::direct, heft::IoMethod::read})
     if (heft::name(path) == name) return path;
   throw std::runtime_error(fmt::format("expected automatic, map, direct or read as a path, found '{}'", name));
 }
 
 std::string describe(const heft::LoadStats& stats) {
   std::string text =
-      fmt::format("{} threads, ring {:.1f} MB;", stats.threads, static_cast<double>(stats.peak_ring_bytes) / 1e6);
-  for (const heft::PathUse& use : stats.paths)
-    fmt::format_to(std::back_inserter(text), " {} ({}) {:.1f} MB;", heft::name(use.path), heft::name(use.reason),
+      fmt::format("{} threads, ring {:.1f} MB;", stats.threads, static_cast<double>(stats.peak_staging_bytes) / 1e6);
+  for (const heft::IoUse& use : stats.io_uses)
+    fmt::format_to(std::back_inserter(text), " {} ({}) {:.1f} MB;", heft::name(use.method), heft::name(use.reason),
                    static_cast<double>(use.bytes) / 1e6);
   return text;
 }
@@ -88,7 +88,7 @@ Work prepare_materialize(const Job& job) {
   };
   auto state = std::make_shared<State>();
   state->buffer = reused_buffer(job);
-  const heft::MaterializeOptions options = {.threads = job.threads, .path = path_from_name(job.via)};
+  const heft::MaterializeOptions options = {.threads = job.threads, .io_method = io_method_from_name(job.via)};
   const auto plan = [state, job] { state->plan = plan_for(heft::open(job.path), job, state->buffer.span()); };
   if (job.planned) plan();
   return [state, job, options, plan]() -> Outcome {

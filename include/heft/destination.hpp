@@ -17,9 +17,9 @@ namespace heft {
 /// called. After abandon(), or after one of those two threw, nothing refers to the memory.
 ///
 /// Two kinds. *Host-addressable* memory (heft's arena, a shared segment, pinned pages): allocate() gives the span,
-/// the workers write into it, each page first touched by the worker that fills it. *Far* memory (a device):
-/// allocate() gives an empty span, and write() gets finished bytes as they land. Tensors of a load into far memory
-/// say where they lie there (Tensor::far_offset()).
+/// the workers write into it, each page first touched by the worker that fills it. *Device* memory (a device):
+/// allocate() gives an empty span, and write() gets finished bytes as they land. Tensors of a load into device memory
+/// say where they lie there (Tensor::device_offset()).
 ///
 /// An exception that a member throws fails the load with that exception, after all workers have stopped. Error gets
 /// the path and the tensor that were being loaded, where it has none.
@@ -33,13 +33,13 @@ class HEFT_API Destination {
   /// `alignment` Error{misaligned}; both abandon() what was given.
   virtual std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t alignment) = 0;
 
-  /// Far memory only: bytes for [offset, offset + staged.size_bytes()), in any order, each byte of a tensor exactly
+  /// Device memory only: bytes for [offset, offset + staged.size_bytes()), in any order, each byte of a tensor exactly
   /// once; called from several workers at once. May return before the bytes have been taken: keep `staged` until
-  /// then. That is the back-pressure: a slot of the ring is used again when the last copy of its Bytes goes, and the
-  /// engine waits when all slots are out: MaterializeOptions::ring_bytes of them, two a thread at least. A stop
+  /// then. That is the back-pressure: a staging buffer is used again when the last copy of its Bytes goes, and the
+  /// workers wait when all buffers are on loan: MaterializeOptions::staging_bytes of them, two a thread at least. A stop
   /// request, or a failure elsewhere, ends the waiting.
   ///
-  /// Bytes that follow each other in the destination come together, up to a slot's size: 1 MiB and a little, or what
+  /// Bytes that follow each other in the destination come together, up to a staging buffer's size: 1 MiB and a little, or what
   /// the largest single part comes to. A tensor whose rows are turned or interleaved on the way (a transpose, a
   /// concat along an inner dim) comes in as many calls as it has runs: where that is too many, transpose on the
   /// device.

@@ -11,8 +11,8 @@
 namespace heft {
 
 /// A way for bytes to get from a file into memory.
-enum class Path : std::uint8_t {
-  /// Chosen per byte range by what is in the page cache, and by how it lies there. Never the value of a PathUse.
+enum class IoMethod : std::uint8_t {
+  /// Chosen per byte range by what is in the page cache, and by how it lies there. Never the value of an IoUse.
   automatic,
   /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the
   /// file from shrinking. Best for what is resident on huge pages and is converted in order, or copied into memory that
@@ -21,17 +21,17 @@ enum class Path : std::uint8_t {
   /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
   direct,
   /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for
-  /// whatever else is resident: copied into fresh memory, in small pages, gathered or transposed, or going to far
+  /// whatever else is resident: copied into fresh memory, in small pages, gathered or transposed, or going to device
   /// memory. And where mappings, leases or O_DIRECT are not to be had.
   read,
 };
 
 /// "automatic", "map", "direct", "read".
-HEFT_API std::string_view name(Path path) noexcept;
+HEFT_API std::string_view name(IoMethod method) noexcept;
 
 /// Why a range took its path.
-enum class PathReason : std::uint8_t {
-  /// MaterializeOptions::path said so.
+enum class IoReason : std::uint8_t {
+  /// MaterializeOptions::io_method said so.
   asked,
   /// The page cache holds it: read, or mapped where that is faster.
   resident,
@@ -47,20 +47,20 @@ enum class PathReason : std::uint8_t {
   no_populate,
   /// The file system or the sandbox refuses O_DIRECT.
   no_direct,
-  /// The bytes go to far memory, which may keep a copy out of a mapping waiting for longer than a file's size can be held.
-  far_destination,
+  /// The bytes go to device memory, which may keep a copy out of a mapping waiting for longer than a file's size can be held.
+  device_destination,
   /// Made while it is read: inflated, or gathered from numbers that the file spells one by one. Counted as `read`, in
   /// bytes as they are made.
   made,
 };
 
 /// The reason's name as it is spelt in the source.
-HEFT_API std::string_view name(PathReason reason) noexcept;
+HEFT_API std::string_view name(IoReason reason) noexcept;
 
 /// Bytes that took one path for one reason.
-struct PathUse {
-  Path path = Path::map;
-  PathReason reason = PathReason::asked;
+struct IoUse {
+  IoMethod method = IoMethod::map;
+  IoReason reason = IoReason::asked;
   std::uint64_t bytes = 0;
 };
 
@@ -71,7 +71,7 @@ struct LoadStats {
   /// Destination bytes filled: equals LoadEstimate::bytes_written.
   std::uint64_t bytes_written = 0;
   /// Sums to bytes_read. Each (path, reason) once.
-  std::vector<PathUse> paths;
+  std::vector<IoUse> io_uses;
   /// Ranges that could not take the path chosen for them and took `read` instead.
   std::uint64_t fallbacks = 0;
   /// What the system refused and the load did without, each once, for people: "io_uring_setup: Operation not permitted".
@@ -86,7 +86,7 @@ struct LoadStats {
   /// Threads that worked, the calling one included.
   unsigned threads = 0;
   /// Most staging memory in use at once.
-  std::uint64_t peak_ring_bytes = 0;
+  std::uint64_t peak_staging_bytes = 0;
   /// Destination memory that heft allocated.
   std::uint64_t arena_bytes = 0;
 

@@ -33,13 +33,13 @@ struct MaterializeOptions {
   std::function<void(const Progress&)> progress = {};
   /// A stop request ends the load soon, with Error{cancelled}.
   std::stop_token stop = {};
-  /// Forces one path for every range that can take it. LoadStats::paths says which did not and why.
-  Path path = Path::automatic;
-  /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to far memory
+  /// Forces one path for every range that can take it. LoadStats::io_uses says which did not and why.
+  IoMethod io_method = IoMethod::automatic;
+  /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to device memory
   /// (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::estimate() counts
   /// what it comes to. It also bounds what a device is asked for at once when bytes cannot go straight to where they
   /// belong: devices far away may want more, and what fits the last-level cache is copied faster.
-  std::uint64_t ring_bytes = 16u << 20;
+  std::uint64_t staging_bytes = 16u << 20;
   /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
   std::uint64_t alignment = 64;
   /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that are

@@ -65,8 +65,8 @@ struct SaveOptions {
   Limits limits = {};
   /// Threads that read and convert, as MaterializeOptions::threads. One more writes.
   unsigned threads = 0;
-  /// How bytes are fetched, as MaterializeOptions::path.
-  Path path = Path::automatic;
+  /// How bytes are fetched, as MaterializeOptions::io_method.
+  IoMethod io_method = IoMethod::automatic;
   /// Called on the calling thread as bytes of tensors are written, and a last time with bytes_done == bytes_total. What
   /// it throws ends the save and comes out of save().
   std::function<void(const Progress&)> progress = {};

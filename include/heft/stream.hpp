@@ -84,7 +84,7 @@ class HEFT_API TensorStream {
 /// Starts loading the plan's tensors in file order (by shard and offset of their first byte). Options as for
 /// materialize(); `destination` must be null: Error{unsupported}. An entry with the caller's buffer is filled there
 /// and its Tensor says so. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream or the
-/// caller's, not rings and windows: LoadPlan::estimate() returns what a load takes beside them.
+/// caller's, not staging and windows: LoadPlan::estimate() returns what a load takes beside them.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {}, std::uint64_t in_flight_bytes = 256u << 20);
 
 }  // namespace heft

@@ -29,8 +29,8 @@ class HEFT_API Tensor {
   /// No name, DType::unknown, rank 0, no memory.
   Tensor() noexcept = default;
   /// `bytes` holds the elements at `strides`. The library makes Tensors; programs have no need to.
-  /// For far memory `bytes` has no span but the owner.
-  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> far_offset = {}) noexcept;
+  /// For device memory `bytes` has no span but the owner.
+  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> device_offset = {}) noexcept;
 
   /// Its name in the plan. Borrowed, as what follows: valid while this Tensor lives.
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }
@@ -49,10 +49,10 @@ class HEFT_API Tensor {
   [[nodiscard]] std::uint64_t size_bytes() const;
   /// True when the elements lie in one run, row-major: dims of 1 may have any stride.
   [[nodiscard]] bool is_contiguous() const noexcept;
-  /// Where the tensor begins, in bytes, in the memory of a far Destination; nothing for tensors in memory that this
-  /// process reads. A far tensor has no bytes(), and as(), slice() and view() throw Error{unsupported}; the owner of
+  /// Where the tensor begins, in bytes, in the memory of a device's Destination; nothing for tensors in memory that this
+  /// process reads. A tensor in device memory has no bytes(), and as(), slice() and view() throw Error{unsupported}; the owner of
   /// owned_bytes() is what Destination::finish() gave.
-  [[nodiscard]] std::optional<std::uint64_t> far_offset() const noexcept { return far_offset_; }
+  [[nodiscard]] std::optional<std::uint64_t> device_offset() const noexcept { return device_offset_; }
 
   /// The memory: packed bytes, or the caller's whole buffer when it has strides of its own. Borrowed: valid while
   /// this Tensor (or a copy) lives.
@@ -62,7 +62,7 @@ class HEFT_API Tensor {
   [[nodiscard]] const Bytes& owned_bytes() const& noexcept { return bytes_; }
 
   /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous;
-  /// Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a far tensor.
+  /// Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a tensor in device memory.
   template <Element T>
   [[nodiscard]] std::span<const T> as() const& {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
@@ -78,7 +78,7 @@ class HEFT_API Tensor {
   }
 
   /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner.
-  /// Throws Error{type_mismatch} unless contiguous, Error{unsupported} for a far tensor.
+  /// Throws Error{type_mismatch} unless contiguous, Error{unsupported} for a tensor in device memory.
   [[nodiscard]] TensorView view() const;
 
  private:
@@ -89,7 +89,7 @@ class HEFT_API Tensor {
   Shape shape_;
   Strides strides_;
   Bytes bytes_;
-  std::optional<std::uint64_t> far_offset_;
+  std::optional<std::uint64_t> device_offset_;
   DType dtype_ = DType::unknown;
 };
 

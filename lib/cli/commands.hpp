@@ -53,7 +53,7 @@ struct ShowCommand {
 struct HashCommand {
   std::string path;
   std::vector<std::string> names;
-  std::string io = "automatic";      ///< A Path by name.
+  std::string io = "automatic";      ///< An IoMethod by name.
   OpenOptions open = {};
 };
 struct DiffCommand {
@@ -64,7 +64,7 @@ struct DiffCommand {
 struct VerifyCommand {
   std::string path;
   bool allow_non_finite = false;     ///< NaN and infinity are counted but are not damage.
-  std::string io = "automatic";      ///< A Path by name.
+  std::string io = "automatic";      ///< An IoMethod by name.
   bool json = false;
   OpenOptions open = {};
 };
@@ -75,7 +75,7 @@ struct LoadCommand {
   std::string shard;                 ///< "3/8"
   std::optional<std::size_t> dim;    ///< The dim that `shard` cuts; default: 0.
   unsigned threads = 0;
-  std::string io = "automatic";      ///< A Path by name.
+  std::string io = "automatic";      ///< An IoMethod by name.
   bool drop_cache = false;
   bool json = false;
   OpenOptions open = {};
@@ -87,7 +87,7 @@ struct ConvertCommand {
   Selection select;                  ///< Matches the new names.
   std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
   std::string shard_size;            ///< "5GB"; empty: one file.
-  std::string io = "automatic";      ///< A Path by name.
+  std::string io = "automatic";      ///< An IoMethod by name.
   bool json = false;
   OpenOptions open = {};
 };

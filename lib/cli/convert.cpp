@@ -160,7 +160,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     options.keep_metadata = source.metadata();
     options.limits = command.open.limits;
     if (!command.shard_size.empty()) options.shard_bytes = bytes_from(command.shard_size);
-    options.path = path_from(command.io, command.open.access);
+    options.io_method = io_method_from(command.io, command.open.access);
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     report = save(items, command.destination, options);
   }

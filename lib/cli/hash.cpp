@@ -45,7 +45,7 @@ int run(const HashCommand& command, Terminal& terminal) {
     std::uint64_t done = 0;
     const std::uint64_t total = pieces.bytes_written();
     std::map<std::size_t, Sha256> begun;  // tensors with some pieces hashed, by number
-    load_notes = pieces.for_each({.path = path_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
+    load_notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
       const auto hash = begun.try_emplace(piece.number).first;
       hash->second.add(piece.values.bytes());
       bar.show(done += piece.values.size_bytes(), total);

@@ -77,8 +77,8 @@ void print_json(const LoadStats& stats, std::size_t tensors, const Times& times,
   terminal.out << fmt::format("\"seconds\":{:.6f},\"open_seconds\":{:.6f},\"load_seconds\":{:.6f},\"gb_per_s\":{:.3f},", times.all(), times.open,
                               times.load, gb_per_second(stats, times));
   terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident, peak.anonymous, stats.threads);
-  for (std::size_t i = 0; i < stats.paths.size(); ++i)
-    terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.paths[i].path), name(stats.paths[i].reason), stats.paths[i].bytes);
+  for (std::size_t i = 0; i < stats.io_uses.size(); ++i)
+    terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.io_uses[i].method), name(stats.io_uses[i].reason), stats.io_uses[i].bytes);
   terminal.out << "},\"notes\":" << json_texts(notes) << "}\n";
 }
 
@@ -87,7 +87,7 @@ void print_text(const LoadStats& stats, std::size_t tensors, const Times& times,
   terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {} threads\n", times.all(), times.open, times.load,
                               gb_per_second(stats, times), stats.threads);
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
-  for (const PathUse& use : stats.paths) terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.path), name(use.reason));
+  for (const IoUse& use : stats.io_uses) terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.method), name(use.reason));
 }
 
 }  // namespace
@@ -105,7 +105,7 @@ int run(const LoadCommand& command, Terminal& terminal) {
     ProgressBar bar(terminal, "loading");
     MaterializeOptions options;
     options.threads = command.threads;
-    options.path = path_from(command.io, command.open.access);
+    options.io_method = io_method_from(command.io, command.open.access);
     options.drop_page_cache = command.drop_cache;
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     weights = materialize(planned.plan, options);

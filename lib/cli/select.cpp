@@ -78,10 +78,10 @@ DType dtype_from(const std::string& text) {
   throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
 }
 
-Path path_from(const std::string& text, Access access) {
-  if (text == name(Path::map) && access == Access::read)
+IoMethod io_method_from(const std::string& text, Access access) {
+  if (text == name(IoMethod::map) && access == Access::read)
     throw Error(ErrorCode::out_of_range, "--io map contradicts --no-mmap: expected one of them");
-  for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
+  for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read})
     if (name(path) == text) return path;
   throw Error(ErrorCode::out_of_range, fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
 }

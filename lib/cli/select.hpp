@@ -15,9 +15,9 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& 
 
 /// Returns the dtype of that name. Throws Error{out_of_range}.
 DType dtype_from(const std::string& text);
-/// Returns the path of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}, also for "map" with
+/// Returns the method of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}, also for "map" with
 /// Access::read, which never maps.
-Path path_from(const std::string& text, Access access);
+IoMethod io_method_from(const std::string& text, Access access);
 /// Returns the dtype of a view under --dtype `asked`: that one for floats and blocks of quantized floats (for complex
 /// numbers if `asked` is complex), its own dtype for integers, booleans and all others.
 DType dtype_for(const TensorView& view, DType asked) noexcept;

@@ -79,7 +79,7 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   std::uint64_t done = 0;
   const std::uint64_t total = pieces.bytes_written();
   std::map<std::size_t, Statistics> begun;  // of tensors with some pieces read, by number
-  const std::vector<std::string> notes = pieces.for_each({.path = path_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
+  const std::vector<std::string> notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
     bar.show(done += piece.values.size_bytes(), total);
     if (!can_be_non_finite(piece.values.dtype())) return;
     const Statistics found = statistics_of(piece.values);

@@ -70,7 +70,7 @@ void size_rings(const Schedule& schedule, const MaterializeOptions& options, Bud
   budget.buffer_bytes = std::max(sizes.max_converted, std::min(sizes.max_buffered, ChunkSizes{}.converted));
   // On small pages, what is in flight takes the device more pieces.
   const std::uint64_t least = aligned(sizes.max_converted + direct_margin, Arena::huge_page);
-  const std::uint64_t share = options.ring_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
   const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
   budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));
 }
@@ -81,7 +81,7 @@ void size_staging(const Schedule& schedule, const MaterializeOptions& options, B
                                       spanned_bytes(schedule));
   const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
   budget.staging_buffer_bytes = aligned(std::max(slice, sizes.max_filled), page);
-  const std::uint64_t bound = std::min(options.ring_bytes, max_ring / 2) * (device_slice / direct_slice);
+  const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
   const std::size_t least = 2 * std::size_t{budget.threads};
   // No more than all chunks fill, if each is begun in a buffer of its own.
   const std::size_t most = least + schedule.chunks.size() + sizes.written / budget.staging_buffer_bytes;
@@ -91,14 +91,14 @@ void size_staging(const Schedule& schedule, const MaterializeOptions& options, B
 
 // Rings are for files alone, and for paths that may be direct.
 bool may_read_directly(const Schedule& schedule, const MaterializeOptions& options) noexcept {
-  if (options.path != Path::automatic && options.path != Path::direct) return false;
+  if (options.io_method != IoMethod::automatic && options.io_method != IoMethod::direct) return false;
   const auto& sources = schedule.transfers->sources;
   return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source->file() != nullptr; });
 }
 
 bool may_map(const Schedule& schedule, const MaterializeOptions& options) noexcept {
-  if (options.path != Path::automatic && options.path != Path::map) return false;
-  if (options.path == Path::automatic && schedule.sizes.max_batch < min_mapped_batch) return false;
+  if (options.io_method != IoMethod::automatic && options.io_method != IoMethod::map) return false;
+  if (options.io_method == IoMethod::automatic && schedule.sizes.max_batch < min_mapped_batch) return false;
   const auto& sources = schedule.transfers->sources;
   return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return !source->mapped().empty(); });
 }
@@ -154,9 +154,9 @@ Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options
   const mmap::MemoryAvailable left = mmap::memory_available();
   MaterializeOptions modest = options;
   // Rings first, which only hold what is under way; then threads, each of which has a buffer of its own.
-  while (budget.taken_bytes > left.bytes && modest.ring_bytes > 0) {
-    modest.ring_bytes = modest.ring_bytes < Arena::huge_page ? 0 : modest.ring_bytes / 2;
-    if (modest.ring_bytes == 0) modest.threads = 1;
+  while (budget.taken_bytes > left.bytes && modest.staging_bytes > 0) {
+    modest.staging_bytes = modest.staging_bytes < Arena::huge_page ? 0 : modest.staging_bytes / 2;
+    if (modest.staging_bytes == 0) modest.threads = 1;
     budget = sized(plan, *schedule, modest);
   }
   require_memory(budget.taken_bytes, left, place_of(plan));

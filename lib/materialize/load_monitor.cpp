@@ -17,9 +17,9 @@ constexpr std::chrono::milliseconds report_time(5);
 
 }  // namespace
 
-void add_use(std::vector<PathUse>& uses, const PathUse& use) {
-  const auto same = std::find_if(uses.begin(), uses.end(), [&](const PathUse& other) {
-    return other.path == use.path && other.reason == use.reason;
+void add_use(std::vector<IoUse>& uses, const IoUse& use) {
+  const auto same = std::find_if(uses.begin(), uses.end(), [&](const IoUse& other) {
+    return other.method == use.method && other.reason == use.reason;
   });
   if (same != uses.end())
     same->bytes += use.bytes;
@@ -79,10 +79,10 @@ void LoadMonitor::add_stats(const LoadStats& share) {
   stats_.fallbacks += share.fallbacks;
   stats_.over_read += share.over_read;
   stats_.dropped_bytes += share.dropped_bytes;
-  stats_.peak_ring_bytes += share.peak_ring_bytes;
+  stats_.peak_staging_bytes += share.peak_staging_bytes;
   stats_.worker_fetch_seconds += share.worker_fetch_seconds;
   stats_.worker_copy_seconds += share.worker_copy_seconds;
-  for (const PathUse& use : share.paths) add_use(stats_.paths, use);
+  for (const IoUse& use : share.io_uses) add_use(stats_.io_uses, use);
 }
 
 LoadStats LoadMonitor::stats() const {

@@ -24,7 +24,7 @@ namespace heft::engine {
 void add_note(std::vector<std::string>& notes, std::string sentence);
 
 /// Adds to the entry of the same path and reason.
-void add_use(std::vector<PathUse>& uses, const PathUse& use);
+void add_use(std::vector<IoUse>& uses, const IoUse& use);
 
 /// Progress, cancellation, statistics and the first failure of one load.
 ///

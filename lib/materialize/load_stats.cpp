@@ -2,30 +2,30 @@
 
 namespace heft {
 
-std::string_view name(Path path) noexcept {
-  switch (path) {
-    case Path::map: return "map";
-    case Path::direct: return "direct";
-    case Path::read: return "read";
-    case Path::automatic: break;
+std::string_view name(IoMethod method) noexcept {
+  switch (method) {
+    case IoMethod::map: return "map";
+    case IoMethod::direct: return "direct";
+    case IoMethod::read: return "read";
+    case IoMethod::automatic: break;
   }
   return "automatic";
 }
 
-std::string_view name(PathReason reason) noexcept {
+std::string_view name(IoReason reason) noexcept {
   switch (reason) {
-    case PathReason::asked: return "asked";
-    case PathReason::resident: return "resident";
-    case PathReason::not_resident: return "not_resident";
-    case PathReason::in_memory: return "in_memory";
-    case PathReason::access_read: return "access_read";
-    case PathReason::no_lease: return "no_lease";
-    case PathReason::no_populate: return "no_populate";
-    case PathReason::no_direct: return "no_direct";
-    case PathReason::made: return "made";
-    case PathReason::far_destination: break;
+    case IoReason::asked: return "asked";
+    case IoReason::resident: return "resident";
+    case IoReason::not_resident: return "not_resident";
+    case IoReason::in_memory: return "in_memory";
+    case IoReason::access_read: return "access_read";
+    case IoReason::no_lease: return "no_lease";
+    case IoReason::no_populate: return "no_populate";
+    case IoReason::no_direct: return "no_direct";
+    case IoReason::made: return "made";
+    case IoReason::device_destination: break;
   }
-  return "far_destination";
+  return "device_destination";
 }
 
 }  // namespace heft

@@ -161,14 +161,14 @@ Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const S
 void add_stats(LoadStats& sum, const LoadStats& load) {
   sum.bytes_read += load.bytes_read;
   sum.bytes_written += load.bytes_written;
-  for (const PathUse& use : load.paths) add_use(sum.paths, use);
+  for (const IoUse& use : load.io_uses) add_use(sum.io_uses, use);
   sum.fallbacks += load.fallbacks;
   for (const std::string& note : load.notes) add_note(sum.notes, note);
   sum.over_read += load.over_read;
   sum.dropped_bytes += load.dropped_bytes;
   sum.ranges += load.ranges;
   sum.threads = std::max(sum.threads, load.threads);
-  sum.peak_ring_bytes = std::max(sum.peak_ring_bytes, load.peak_ring_bytes);
+  sum.peak_staging_bytes = std::max(sum.peak_staging_bytes, load.peak_staging_bytes);
   sum.arena_bytes = std::max(sum.arena_bytes, load.arena_bytes);
   sum.seconds += load.seconds;
   sum.plan_seconds += load.plan_seconds;

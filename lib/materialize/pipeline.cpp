@@ -31,7 +31,7 @@ LoadStats Pipeline::run() {
   stats.threads = threads;
   stats.dropped_bytes += dropped;
   stats.ranges = load_.schedule.chunks.size();
-  if (const StagingPool* staging = load_.sink.staging()) stats.peak_ring_bytes += staging->peak_bytes();
+  if (const StagingPool* staging = load_.sink.staging()) stats.peak_staging_bytes += staging->peak_bytes();
   stats.load_seconds = seconds_since(begin);
   return stats;
 }
@@ -56,7 +56,7 @@ unsigned Pipeline::run_workers_to_end() {
   BatchQueue batches(load_.schedule, load_.monitor);
   const WorkerSetup setup{.schedule = load_.schedule,
                           .budget = load_.budget,
-                          .path = load_.options.path,
+                          .io_method = load_.options.io_method,
                           .errors = errors_,
                           .sources = sources_,
                           .sink = load_.sink,

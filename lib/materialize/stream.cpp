@@ -187,11 +187,11 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait for
   // its next use while others are filled, so that a quarter of it is in flight.
   static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options, std::uint64_t in_flight_bytes) {
-    const std::uint64_t usual = std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.ring_bytes;
+    const std::uint64_t usual = std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
     if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
     const std::uint64_t left = mmap::memory_available().bytes;
     if (usual <= left / 2) return in_flight_bytes;
-    options.ring_bytes = engine::modest_bytes(options.ring_bytes, left);
+    options.staging_bytes = engine::modest_bytes(options.staging_bytes, left);
     return std::min(in_flight_bytes, left / 4);
   }
 

@@ -9,13 +9,13 @@
 
 namespace heft {
 
-Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> far_offset) noexcept
-    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), far_offset_(far_offset), dtype_(dtype) {}
+Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> device_offset) noexcept
+    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), device_offset_(device_offset), dtype_(dtype) {}
 
 std::uint64_t Tensor::size_bytes() const { return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_); }
 
 void Tensor::require_near() const {
-  if (far_offset_)
+  if (device_offset_)
     throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination", {.path = {}, .tensor = name_});
 }
 

@@ -49,7 +49,7 @@ class Worker {
         schedule_(setup.schedule),
         sink_(setup.sink),
         monitor_(setup.monitor),
-        selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.path, share_) {}
+        selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.io_method, share_) {}
 
   void run(BatchQueue& batches) {
     while (const Batch* batch = batches.next()) take(*batch);
@@ -64,7 +64,7 @@ class Worker {
     Selected selected;
     try {
       selected = selector_.choose(batch);
-      if (direct_reader_ && selected.path != Path::direct) direct_reader_->flush();
+      if (direct_reader_ && selected.method != IoMethod::direct) direct_reader_->flush();
       while (number < chunks.size()) {
         monitor_.check_stop();
         number += fetch(batch, chunks[number], selected);
@@ -85,7 +85,7 @@ class Worker {
     const SourceIndex source = chunks.front().source;
     window_.drop();
     selector_.release();
-    if (setup_.cleanup == nullptr || selected.path == Path::direct) return;
+    if (setup_.cleanup == nullptr || selected.method == IoMethod::direct) return;
     share_.dropped_bytes += setup_.cleanup->evict(source, range_of(chunks));
   }
 
@@ -93,14 +93,14 @@ class Worker {
   std::size_t fetch(const Batch& batch, const Chunk& chunk, const Selected& of_batch) {
     const record::Source& source = schedule_.source(chunk.source);
     const Selected selected = selector_.of_chunk(chunk, of_batch);
-    if (chunk.repeats && selected.path != Path::direct) share_.over_read += chunk.range.size();
+    if (chunk.repeats && selected.method != IoMethod::direct) share_.over_read += chunk.range.size();
     if (source.is_made() && !batch.steps_back)
       take_made(chunk, selected);
     else if (source.file() == nullptr)
       take_memory(chunk, source);
-    else if (selected.path == Path::map)
+    else if (selected.method == IoMethod::map)
       take_mapped(batch, chunk, source, selected);
-    else if (selected.path == Path::direct)
+    else if (selected.method == IoMethod::direct)
       return take_direct(batch, chunk, selected.reason);
     else
       take_read(chunk, *source.file(), selected);
@@ -114,7 +114,7 @@ class Worker {
 
   void count(const Selected& selected, std::uint64_t bytes) {
     share_.bytes_read += bytes;
-    add_use(share_.paths, {.path = selected.path, .reason = selected.reason, .bytes = bytes});
+    add_use(share_.io_uses, {.method = selected.method, .reason = selected.reason, .bytes = bytes});
   }
 
   void take_memory(const Chunk& chunk, const record::Source& source) {
@@ -124,7 +124,7 @@ class Worker {
     sink_.write(chunk, chunk.range, bytes.span().data());
     share_.worker_fetch_seconds += std::chrono::duration<double>(fetched - begin).count();
     share_.worker_copy_seconds += seconds_since(fetched);
-    count({Path::map, PathReason::in_memory}, needed_bytes(schedule_, chunk));
+    count({IoMethod::map, IoReason::in_memory}, needed_bytes(schedule_, chunk));
   }
 
   // Inflated, or gathered from numbers: straight to where it belongs, as far as nothing else is to be done.
@@ -185,7 +185,7 @@ class Worker {
       const auto begin = std::chrono::steady_clock::now();
       if (!populate(batch, chunk, source, selected)) {
         monitor_.note("madvise(MADV_POPULATE_READ): refused");
-        return take_read(chunk, *source.file(), selector_.fallback(PathReason::no_populate));
+        return take_read(chunk, *source.file(), selector_.fallback(IoReason::no_populate));
       }
       share_.worker_fetch_seconds += seconds_since(begin);
     }
@@ -199,7 +199,7 @@ class Worker {
     window_.drop();
     Range window = chunk.range;
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != past_last(batch); ++next) {
-      if (next->sparse || selector_.of_chunk(*next, selected).path != Path::map ||
+      if (next->sparse || selector_.of_chunk(*next, selected).method != IoMethod::map ||
           next->range.begin > window.end + ChunkSizes{}.gap ||
           next->range.end > window.begin + setup_.budget.window_bytes)
         break;
@@ -215,13 +215,13 @@ class Worker {
     return entered;
   }
 
-  std::size_t take_direct(const Batch& batch, const Chunk& chunk, PathReason reason) {
+  std::size_t take_direct(const Batch& batch, const Chunk& chunk, IoReason reason) {
     if (!direct_reader_)
       direct_reader_.emplace(
           DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, ring(), setup_.budget.buffers_a_worker}, share_);
     const DirectReader::Submitted submitted =
         direct_reader_->submit({&chunk, past_last(batch)}, selector_.direct_file());
-    count({Path::direct, reason}, submitted.bytes);
+    count({IoMethod::direct, reason}, submitted.bytes);
     return submitted.chunks;
   }
 

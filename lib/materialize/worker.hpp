@@ -39,7 +39,7 @@ class BatchQueue {
 struct WorkerSetup {
   const Schedule& schedule;
   const Budget& budget;
-  Path path = Path::automatic;  ///< MaterializeOptions::path.
+  IoMethod io_method = IoMethod::automatic;  ///< MaterializeOptions::io_method.
   const ChunkErrors& errors;
   SourceHandles& sources;
   ChunkSink& sink;

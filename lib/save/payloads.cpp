@@ -75,7 +75,7 @@ class Batch {
   void load(const SaveOptions& options) {
     LoadPlan plan;
     for (std::size_t i = 0; i < chunks_.size(); ++i) plan.add(chunks_[i].view, chunks_[i].dtype, bytes(i));
-    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .path = options.path, .ring_bytes = batch_bytes_};
+    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .io_method = options.io_method, .staging_bytes = batch_bytes_};
     static_cast<void>(materialize(plan, load));
   }
 

@@ -205,7 +205,7 @@ LoadPlan plan_of(const Checkpoint& checkpoint) {
   return plan;
 }
 
-// Far memory that keeps nothing.
+// Device memory that keeps nothing.
 class Sink final : public Destination {
  public:
   std::span<std::byte> allocate(std::uint64_t, std::uint64_t) override { return {}; }
@@ -635,12 +635,12 @@ TEST_CASE("allocations: materialize on every path, into every kind of memory, wi
   const Checkpoint unmapped = open(folder.path() / "large.safetensors", {.access = Access::read});
   Tally tally("materialize");
   for (const unsigned threads : {1u, 3u}) {
-    for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read}) {
+    for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read}) {
       const std::string what = std::string(name(path)) + ", " + std::to_string(threads) + " threads";
-      tally.add(what, [&] { static_cast<void>(materialize(plan_of(large), {.threads = threads, .path = path, .drop_page_cache = threads == 1})); });
-      if (path == Path::map) continue;
+      tally.add(what, [&] { static_cast<void>(materialize(plan_of(large), {.threads = threads, .io_method = path, .drop_page_cache = threads == 1})); });
+      if (path == IoMethod::map) continue;
       tally.add(what + ", far", [&] {
-        static_cast<void>(materialize(plan_of(large), {.threads = threads, .path = path, .destination = std::make_shared<Sink>()}));
+        static_cast<void>(materialize(plan_of(large), {.threads = threads, .io_method = path, .destination = std::make_shared<Sink>()}));
       });
     }
     tally.add("unmapped", [&] { static_cast<void>(materialize(plan_of(unmapped), {.threads = threads})); });

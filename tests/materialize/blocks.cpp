@@ -25,7 +25,7 @@ using test::GgufBuilder;
 using test::GgufValue;
 
 constexpr std::uint32_t f32_type = 0;
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 std::vector<DType> block_types() {
   std::vector<DType> types;
@@ -108,8 +108,8 @@ TEST_CASE("blocks: every type in either byte order, on every path, decodes as th
         open(folder.write(big_endian ? "big.gguf" : "little.gguf", file_of_blocks(big_endian, rows)));
     LoadPlan plan;
     for (const TensorView& view : checkpoint.tensors()) plan.add(view, DType::f32);
-    for (const Path path : every_path) {
-      const Weights weights = materialize(plan, {.threads = 3, .path = path});
+    for (const IoMethod path : every_path) {
+      const Weights weights = materialize(plan, {.threads = 3, .io_method = path});
       for (const DType type : block_types()) {
         INFO(name(type), ", path ", name(path), big_endian ? ", big-endian" : "");
         const std::string blocks = test::pattern(4 * rows * info(type).block_bytes);

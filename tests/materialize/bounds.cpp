@@ -239,9 +239,9 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
   const Checkpoint checkpoint = open(folder.write("m.pt", torch_file(object, {payload})));
   LoadPlan plan;
   for (const TensorView& view : checkpoint.tensors()) plan.add(view);
-  for (const Path path : {Path::automatic, Path::map, Path::read, Path::direct})
+  for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::read, IoMethod::direct})
     for (const unsigned threads : {1u, 3u}) {
-      const Weights weights = materialize(plan, {.threads = threads, .path = path});
+      const Weights weights = materialize(plan, {.threads = threads, .io_method = path});
       const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(payload[i]); };
       const std::uint8_t* const rows = weights["rows"].as<std::uint8_t>().data();
       const std::uint8_t* const columns = weights["columns"].as<std::uint8_t>().data();

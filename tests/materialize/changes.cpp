@@ -30,7 +30,7 @@ using test::Call;
 using test::Doing;
 using test::FaultPlan;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 // The same header for every seed, other bytes throughout. Payload that begins on a page is read directly.
 std::string safetensors(std::uint32_t seed, int large) {
@@ -206,11 +206,11 @@ bool saves_old(const Checkpoint& checkpoint, const std::string& expected) {
 TEST_CASE("changes: a file that changes before any call of a load is an Error, or the load is whole, on every path") {
   for (const Access access : {Access::map, Access::read}) {
     const Scene scene(plain(access));
-    for (const Path path : every_path) {
-      if (access == Access::read && path != Path::automatic) continue;
+    for (const IoMethod path : every_path) {
+      if (access == Access::read && path != IoMethod::automatic) continue;
       INFO("path ", name(path), ", access ", access == Access::map ? "map" : "read");
       sweep(scene,
-            [&](const Checkpoint& checkpoint) { return materialized(checkpoint, {.path = path}) == scene.old(); });
+            [&](const Checkpoint& checkpoint) { return materialized(checkpoint, {.io_method = path}) == scene.old(); });
     }
   }
 }
@@ -222,8 +222,8 @@ TEST_CASE("changes: records that are inflated are whole or an Error, never corru
 
 TEST_CASE("changes: every tensor that a stream hands out is whole") {
   const Scene scene(plain());
-  for (const Path path : {Path::automatic, Path::direct})
-    sweep(scene, [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.path = path}); });
+  for (const IoMethod path : {IoMethod::automatic, IoMethod::direct})
+    sweep(scene, [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.io_method = path}); });
 }
 
 TEST_CASE("changes: what is saved is one model, or nothing is") {
@@ -339,12 +339,12 @@ TEST_CASE("changes: loads of files that change at any moment are never mixtures"
   for (unsigned load = 0; load < loads; ++load) {
     const Scene& scene = scenes[random() % 5 == 0 ? 1 : 0];
     const auto doing = static_cast<Doing>(random() % static_cast<unsigned>(Doing::count_));
-    const MaterializeOptions options{.threads = static_cast<unsigned>(random() % 4), .path = every_path[random() % 4]};
+    const MaterializeOptions options{.threads = static_cast<unsigned>(random() % 4), .io_method = every_path[random() % 4]};
     const auto pause = std::chrono::microseconds(random() % 6000);
     const bool by_clock = asked != nullptr && load % 2 == 1;
     const std::uint64_t call = random() % 60;
     const bool streamed = random() % 4 == 0;
-    INFO("load ", load, ": ", name(doing), ", path ", name(options.path), ", threads ", options.threads, ", streamed ",
+    INFO("load ", load, ": ", name(doing), ", path ", name(options.io_method), ", threads ", options.threads, ", streamed ",
          streamed);
     scene.reset();
     Bystander bystander = scene.bystander(doing);

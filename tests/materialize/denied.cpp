@@ -124,10 +124,10 @@ struct Work {
     std::set<std::string> notes;
     const Checkpoint checkpoint = open(model, {.access = access});
     for (const std::string& note : checkpoint.notes()) notes.insert("open: " + note);
-    for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read})
+    for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read})
       for (const bool cached : {true, false}) {
         if (!cached && evicts) evict();
-        for (const unsigned threads : {1u, 2u}) add(materialize(plan(checkpoint), {.threads = threads, .path = path, .drop_page_cache = !cached}), digest, notes);
+        for (const unsigned threads : {1u, 2u}) add(materialize(plan(checkpoint), {.threads = threads, .io_method = path, .drop_page_cache = !cached}), digest, notes);
       }
     std::vector<std::byte> there(12u << 20);
     LoadPlan into;

@@ -21,10 +21,10 @@
 namespace {
 
 using namespace heft;
-using test::FarDestination;
+using test::DeviceDestination;
 using test::NearDestination;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 // 13 MB: large tensors, small ones, odd sizes.
 std::string model() {
@@ -60,7 +60,7 @@ LoadPlan shaped_plan(const Checkpoint& checkpoint) {
 }
 
 // The same tensors as a load into heft's own memory gives.
-void check_same(const LoadPlan& plan, const FarDestination& destination, const Weights& far) {
+void check_same(const LoadPlan& plan, const DeviceDestination& destination, const Weights& far) {
   const Weights near = materialize(plan);
   REQUIRE(far.count() == near.count());
   for (const Tensor& tensor : far) {
@@ -69,23 +69,23 @@ void check_same(const LoadPlan& plan, const FarDestination& destination, const W
     CHECK(tensor.bytes().empty());
     CHECK(tensor.size_bytes() == expected.size_bytes());
     CHECK(tensor.shape() == expected.shape());
-    REQUIRE(tensor.far_offset().has_value());
-    CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.far_offset(), tensor.size_bytes()), expected.bytes()));
+    REQUIRE(tensor.device_offset().has_value());
+    CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.device_offset(), tensor.size_bytes()), expected.bytes()));
   }
   CHECK(destination.bytes_written() == plan.estimate().bytes_written);
 }
 
 }  // namespace
 
-TEST_CASE("destination: far memory gets each byte of a tensor once, on every path, whatever happens to it on the way") {
+TEST_CASE("destination: device memory gets each byte of a tensor once, on every path, whatever happens to it on the way") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   for (const LoadPlan& plan : {plan_of(checkpoint), shaped_plan(checkpoint)})
-    for (const Path path : every_path)
+    for (const IoMethod path : every_path)
       for (const unsigned threads : {1u, 3u}) {
         INFO("path ", name(path), " threads ", threads);
-        const auto destination = std::make_shared<FarDestination>();
-        const Weights weights = materialize(plan, {.threads = threads, .path = path, .destination = destination});
+        const auto destination = std::make_shared<DeviceDestination>();
+        const Weights weights = materialize(plan, {.threads = threads, .io_method = path, .destination = destination});
         check_same(plan, *destination, weights);
         CHECK(destination->allocated == 1);
         CHECK(destination->finished == 1);
@@ -99,10 +99,10 @@ TEST_CASE("destination: nothing is copied from a mapping while a slot is waited 
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  const Weights weights = materialize(plan, {.path = Path::map, .destination = std::make_shared<FarDestination>()});
-  REQUIRE(weights.stats().paths.size() == 1);
-  CHECK(weights.stats().paths[0].path == Path::read);
-  CHECK(weights.stats().paths[0].reason == PathReason::far_destination);
+  const Weights weights = materialize(plan, {.io_method = IoMethod::map, .destination = std::make_shared<DeviceDestination>()});
+  REQUIRE(weights.stats().io_uses.size() == 1);
+  CHECK(weights.stats().io_uses[0].method == IoMethod::read);
+  CHECK(weights.stats().io_uses[0].reason == IoReason::device_destination);
   CHECK(weights.stats().fallbacks > 0);
 }
 
@@ -111,20 +111,20 @@ TEST_CASE("destination: bytes that follow each other come together") {
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   LoadPlan plan;
   for (int i = 0; i < 3; ++i) plan.add(checkpoint.tensor("large." + std::to_string(i)));
-  for (const Path path : every_path) {
+  for (const IoMethod path : every_path) {
     INFO("path ", name(path));
-    const auto destination = std::make_shared<FarDestination>();
-    (void)materialize(plan, {.threads = 1, .path = path, .destination = destination});
+    const auto destination = std::make_shared<DeviceDestination>();
+    (void)materialize(plan, {.threads = 1, .io_method = path, .destination = destination});
     CHECK(destination->max_write_bytes() >= 1u << 20);
     CHECK(destination->written <= 3 * 8);
   }
 }
 
-TEST_CASE("destination: tensors with a buffer of the caller's land there beside far ones") {
+TEST_CASE("destination: tensors with a buffer of the caller's land there beside those in device memory") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const TensorView mine = checkpoint.tensor("large.1");
-  for (const Path path : every_path) {
+  for (const IoMethod path : every_path) {
     std::vector<std::byte> packed(mine.size_bytes());
     std::vector<std::byte> wide(2 * mine.size_bytes());
     LoadPlan plan;
@@ -133,13 +133,13 @@ TEST_CASE("destination: tensors with a buffer of the caller's land there beside 
     plan.add(mine.renamed("wide"), DType::f32, wide);
     plan.add(mine.renamed("far"), DType::f32);
     plan.add(checkpoint.tensor("small.3"));
-    const auto destination = std::make_shared<FarDestination>();
-    const Weights weights = materialize(plan, {.threads = 2, .path = path, .destination = destination});
+    const auto destination = std::make_shared<DeviceDestination>();
+    const Weights weights = materialize(plan, {.threads = 2, .io_method = path, .destination = destination});
     const Bytes stored = mine.bytes();
     CHECK(std::ranges::equal(packed, stored.span()));
     CHECK(weights["large.1"].bytes().data() == packed.data());
-    CHECK_FALSE(weights["large.1"].far_offset().has_value());
-    CHECK(std::ranges::equal(destination->bytes_written_once(*weights["far"].far_offset(), wide.size()), wide));
+    CHECK_FALSE(weights["large.1"].device_offset().has_value());
+    CHECK(std::ranges::equal(destination->bytes_written_once(*weights["far"].device_offset(), wide.size()), wide));
     CHECK(destination->bytes_written() == plan.estimate().bytes_written - packed.size() - wide.size());
   }
 }
@@ -148,14 +148,14 @@ TEST_CASE("destination: one that is slow to let go holds the load back and nothi
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   for (const LoadPlan& plan : {plan_of(checkpoint), shaped_plan(checkpoint)})
-    for (const Path path : every_path) {
+    for (const IoMethod path : every_path) {
       INFO("path ", name(path));
       // Two threads have four slots at least.
-      const auto destination = std::make_shared<FarDestination>(3);
-      const MaterializeOptions options{.threads = 2, .path = path, .ring_bytes = 1u << 20, .destination = destination};
+      const auto destination = std::make_shared<DeviceDestination>(3);
+      const MaterializeOptions options{.threads = 2, .io_method = path, .staging_bytes = 1u << 20, .destination = destination};
       const Weights weights = materialize(plan, options);
       check_same(plan, *destination, weights);
-      CHECK(weights.stats().peak_ring_bytes <= plan.estimate(options).host_bytes);
+      CHECK(weights.stats().peak_staging_bytes <= plan.estimate(options).host_bytes);
     }
 }
 
@@ -164,15 +164,15 @@ TEST_CASE("destination: what it throws, whenever it throws, fails the load, and 
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
   const auto fail = [](const char* why) { return [why] { throw std::runtime_error(why); }; };
-  const auto load_into = [&](const std::shared_ptr<Destination>& destination, Path path) {
-    CHECK_THROWS_AS((void)materialize(plan, {.threads = 3, .path = path, .destination = destination}),
+  const auto load_into = [&](const std::shared_ptr<Destination>& destination, IoMethod path) {
+    CHECK_THROWS_AS((void)materialize(plan, {.threads = 3, .io_method = path, .destination = destination}),
                     std::runtime_error);
   };
-  for (const Path path : every_path)
+  for (const IoMethod path : every_path)
     for (const bool far : {false, true}) {
       INFO("path ", name(path), " far ", far);
       const auto make = [&]() -> std::shared_ptr<test::WatchedDestination> {
-        if (far) return std::make_shared<FarDestination>();
+        if (far) return std::make_shared<DeviceDestination>();
         return std::make_shared<NearDestination>();
       };
       const auto early = make();
@@ -201,12 +201,12 @@ TEST_CASE("destination: a stop request ends a load that waits for slots") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  for (const Path path : every_path) {
+  for (const IoMethod path : every_path) {
     INFO("path ", name(path));
-    const auto destination = std::make_shared<FarDestination>(1000);
+    const auto destination = std::make_shared<DeviceDestination>(1000);
     std::stop_source stop;
     const MaterializeOptions options{
-        .threads = 2, .stop = stop.get_token(), .path = path, .ring_bytes = 1u << 20, .destination = destination};
+        .threads = 2, .stop = stop.get_token(), .io_method = path, .staging_bytes = 1u << 20, .destination = destination};
     // The destination keeps every slot: once it has them all, no worker goes on until it is stopped.
     const int slots = static_cast<int>(engine::budget_for(plan, options).staging_buffers);
     std::counting_semaphore all_taken(0);
@@ -229,11 +229,11 @@ TEST_CASE("destination: one that throws does not leave others waiting for slots"
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  const auto destination = std::make_shared<FarDestination>(1000);
+  const auto destination = std::make_shared<DeviceDestination>(1000);
   destination->on_write = [calls = 0]() mutable {
     if (++calls == 4) throw std::runtime_error("full");
   };
-  CHECK_THROWS_WITH_AS((void)materialize(plan, {.threads = 3, .ring_bytes = 1u << 20, .destination = destination}),
+  CHECK_THROWS_WITH_AS((void)materialize(plan, {.threads = 3, .staging_bytes = 1u << 20, .destination = destination}),
                        "full", std::runtime_error);
   CHECK(destination->abandoned == 1);
 }
@@ -281,13 +281,13 @@ TEST_CASE("destination: one that neither gives memory nor takes bytes is refused
         ErrorCode::unsupported);
 }
 
-TEST_CASE("destination: a far tensor cannot be read here, and says so") {
+TEST_CASE("destination: a tensor in device memory cannot be read here, and says so") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   LoadPlan plan;
   plan.add(checkpoint.tensor("large.0"));
   plan.add(checkpoint.tensor("none"));
-  const auto destination = std::make_shared<FarDestination>();
+  const auto destination = std::make_shared<DeviceDestination>();
   const Weights weights = materialize(plan, {.destination = destination});
   const Tensor& far = weights["large.0"];
   CHECK(far.owned_bytes().owner() == destination->memory);
@@ -301,7 +301,7 @@ TEST_CASE("destination: a plan of no bytes is finished without being allocated")
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   LoadPlan plan;
   plan.add(checkpoint.tensor("none"));
-  const auto destination = std::make_shared<FarDestination>();
+  const auto destination = std::make_shared<DeviceDestination>();
   const Weights weights = materialize(plan, {.destination = destination});
   CHECK(weights["none"].as<float>().empty());
   CHECK(destination->allocated == 0);

@@ -32,7 +32,7 @@ using test::Call;
 using test::Fault;
 using test::FaultPlan;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 // 24 MB: some large tensors, of which half are converted, and many small ones of odd sizes. Where the payload begins
 // on a page, direct reads of what is not converted go straight to where it belongs.
@@ -64,13 +64,13 @@ void check_whole(const Checkpoint& checkpoint, const Weights& weights) {
 }
 
 std::shared_ptr<test::WatchedDestination> destination_of(bool far) {
-  if (far) return std::make_shared<test::FarDestination>();
+  if (far) return std::make_shared<test::DeviceDestination>();
   return std::make_shared<test::NearDestination>();
 }
 
 struct Case {
   const char* what;
-  Path path;
+  IoMethod path;
   Fault fault;
   ErrorCode code;
 };
@@ -82,22 +82,22 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);
   const Case cases[] = {
-      {"read: EIO", Path::read, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
-      {"read: the file ends", Path::read, {.call = Call::pread, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
-      {"map: EIO", Path::map, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
+      {"read: EIO", IoMethod::read, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
+      {"read: the file ends", IoMethod::read, {.call = Call::pread, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
+      {"map: EIO", IoMethod::map, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
       {"map: ENOMEM",
-       Path::map,
+       IoMethod::map,
        {.call = Call::madvise, .os_error = ENOMEM, .advice = MADV_POPULATE_READ},
        ErrorCode::out_of_memory},
-      {"direct: EIO without io_uring", Path::direct, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
-      {"direct: the ring takes no more", Path::direct, {.call = Call::ring_submit, .os_error = EBADF}, ErrorCode::io},
-      {"direct: EIO", Path::direct, {.call = Call::ring_read, .os_error = EIO}, ErrorCode::io},
+      {"direct: EIO without io_uring", IoMethod::direct, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
+      {"direct: the ring takes no more", IoMethod::direct, {.call = Call::ring_submit, .os_error = EBADF}, ErrorCode::io},
+      {"direct: EIO", IoMethod::direct, {.call = Call::ring_read, .os_error = EIO}, ErrorCode::io},
       {"direct: the file ends",
-       Path::direct,
+       IoMethod::direct,
        {.call = Call::ring_read, .ends_at = 9'000'000},
        ErrorCode::changed_on_disk},
       {"automatic: EIO in the mapping",
-       Path::automatic,
+       IoMethod::automatic,
        {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ},
        ErrorCode::io},
   };
@@ -105,16 +105,16 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
     for (const std::uint64_t skip : {0, 1, 3})
       for (const unsigned threads : {1u, 3u})
         for (const bool far : {false, true}) {
-          if (far && each.fault.call == Call::madvise) continue;  // far memory is not filled from mappings
+          if (far && each.fault.call == Call::madvise) continue;  // device memory is not filled from mappings
           INFO(each.what, ", after ", skip, ", threads ", threads, ", far ", far);
           std::vector<Fault> faults(1, each.fault);
           faults[0].skip = faults[0].ends_at ? 0 : skip;
-          if (each.path == Path::direct && each.fault.call == Call::pread)
+          if (each.path == IoMethod::direct && each.fault.call == Call::pread)
             faults.push_back({.call = Call::ring_open, .os_error = EPERM});
           const auto destination = destination_of(far);
           const FaultPlan planned(faults);
           const Error error = test::thrown_by(
-              [&] { (void)materialize(plan, {.threads = threads, .path = each.path, .destination = destination}); });
+              [&] { (void)materialize(plan, {.threads = threads, .io_method = each.path, .destination = destination}); });
           CHECK(error.code() == each.code);
           CHECK(error.path() == (folder.path() / "model.safetensors").string());
           CHECK_FALSE(error.tensor().empty());
@@ -146,15 +146,15 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
       {"no O_DIRECT", {.call = Call::openat, .os_error = EINVAL}},
   };
   for (const auto& [what, fault] : harmless)
-    for (const Path path : every_path)
+    for (const IoMethod path : every_path)
       for (const Checkpoint& checkpoint : checkpoints)
         for (const bool far : {false, true}) {
           INFO(what, ", path ", name(path), ", far ", far, ", aligned ", &checkpoint == &checkpoints[1]);
           const LoadPlan plan = plan_of(checkpoint);
-          const auto destination = far ? std::make_shared<test::FarDestination>() : nullptr;
+          const auto destination = far ? std::make_shared<test::DeviceDestination>() : nullptr;
           const FaultPlan faults({fault});
           const Weights weights =
-              materialize(plan, {.threads = 2, .path = path, .drop_page_cache = true, .destination = destination});
+              materialize(plan, {.threads = 2, .io_method = path, .drop_page_cache = true, .destination = destination});
           if (far)
             CHECK(destination->bytes_written() == plan.estimate().bytes_written);
           else
@@ -170,14 +170,14 @@ TEST_CASE("faults: a load of a file that cannot be examined is no load") {
   std::uint64_t calls = 0;
   {
     const FaultPlan none({});
-    (void)materialize(plan, {.path = Path::read});
+    (void)materialize(plan, {.io_method = IoMethod::read});
     calls = none.calls(Call::fstat);
   }
   REQUIRE(calls >= 2);
   for (const std::uint64_t skip : {std::uint64_t{0}, calls - 1}) {
     const auto destination = destination_of(false);
     const FaultPlan faults({{.call = Call::fstat, .skip = skip, .os_error = EIO}});
-    const Error error = test::thrown_by([&] { (void)materialize(plan, {.path = Path::read, .destination = destination}); });
+    const Error error = test::thrown_by([&] { (void)materialize(plan, {.io_method = IoMethod::read, .destination = destination}); });
     CHECK(error.code() == ErrorCode::io);
     CHECK(error.path() == (folder.path() / "model.safetensors").string());
     CHECK(destination->abandoned == 1);
@@ -188,30 +188,30 @@ TEST_CASE("faults: what took another path than asked says so") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  const auto only_use = [&](Path path) {
-    const Weights weights = materialize(plan, {.path = path});
-    REQUIRE(weights.stats().paths.size() == 1);
+  const auto only_use = [&](IoMethod path) {
+    const Weights weights = materialize(plan, {.io_method = path});
+    REQUIRE(weights.stats().io_uses.size() == 1);
     CHECK(weights.stats().fallbacks > 0);
-    return weights.stats().paths[0];
+    return weights.stats().io_uses[0];
   };
   {
     const FaultPlan faults({{.call = Call::lease, .os_error = EAGAIN}});
-    CHECK(only_use(Path::map).reason == PathReason::no_lease);
+    CHECK(only_use(IoMethod::map).reason == IoReason::no_lease);
   }
   {
     const FaultPlan faults({{.call = Call::madvise, .os_error = EINVAL, .advice = MADV_POPULATE_READ}});
-    CHECK(only_use(Path::map).reason == PathReason::no_populate);
+    CHECK(only_use(IoMethod::map).reason == IoReason::no_populate);
   }
   {
     const FaultPlan faults({{.call = Call::openat, .os_error = EINVAL}});
-    CHECK(only_use(Path::direct).reason == PathReason::no_direct);
+    CHECK(only_use(IoMethod::direct).reason == IoReason::no_direct);
   }
 }
 
 TEST_CASE("faults: a file truncated by another process in the middle of a load is an Error, or the load came first") {
   const test::TempFolder folder;
   const std::string bytes = model();
-  for (const Path path : every_path)
+  for (const IoMethod path : every_path)
     for (int round = 0; round < 4; ++round) {
       const auto file = folder.write("model.safetensors", bytes);
       const Checkpoint checkpoint = open(file);
@@ -222,7 +222,7 @@ TEST_CASE("faults: a file truncated by another process in the middle of a load i
         if (!begun.exchange(true)) truncating = std::thread([&] { std::filesystem::resize_file(file, 4096); });
       };
       try {
-        (void)materialize(plan, {.threads = 2, .progress = begin, .path = path});
+        (void)materialize(plan, {.threads = 2, .progress = begin, .io_method = path});
       } catch (const Error& error) {
         CHECK(error.code() == ErrorCode::changed_on_disk);
       }
@@ -234,20 +234,20 @@ TEST_CASE("faults: progress that throws, or asks to stop, ends the load on every
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);
-  for (const Path path : every_path)
+  for (const IoMethod path : every_path)
     for (const bool far : {false, true}) {
       INFO("path ", name(path), ", far ", far);
       const auto thrown = destination_of(far);
       const auto fail = [](const Progress&) { throw std::runtime_error("enough"); };
       CHECK_THROWS_WITH_AS(
-          (void)materialize(plan, {.threads = 2, .progress = fail, .path = path, .destination = thrown}), "enough",
+          (void)materialize(plan, {.threads = 2, .progress = fail, .io_method = path, .destination = thrown}), "enough",
           std::runtime_error);
       CHECK(thrown->abandoned == 1);
       std::stop_source stop;
       const auto stopped = destination_of(far);
       const auto ask = [&](const Progress&) { stop.request_stop(); };
       const MaterializeOptions options{
-          .threads = 2, .progress = ask, .stop = stop.get_token(), .path = path, .destination = stopped};
+          .threads = 2, .progress = ask, .stop = stop.get_token(), .io_method = path, .destination = stopped};
       CHECK(test::thrown_by([&] { (void)materialize(plan, options); }).code() == ErrorCode::cancelled);
       CHECK(stopped->abandoned == 1);
     }
@@ -258,7 +258,7 @@ TEST_CASE("faults: page cache that nobody may ask about is left alone") {
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
   const FaultPlan faults({{.call = Call::faccess, .os_error = EACCES}});
-  const Weights weights = materialize(plan, {.path = Path::read, .drop_page_cache = true});
+  const Weights weights = materialize(plan, {.io_method = IoMethod::read, .drop_page_cache = true});
   CHECK(weights.stats().dropped_bytes == 0);
   CHECK(faults.calls(Call::posix_fadvise) == 0);
 }
@@ -267,7 +267,7 @@ TEST_CASE("faults: a stream passes the failure on, once") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const FaultPlan faults({{.call = Call::pread, .skip = 5, .os_error = EIO}});
-  TensorStream all = stream(plan_of(checkpoint), {.path = Path::read}, 8u << 20);
+  TensorStream all = stream(plan_of(checkpoint), {.io_method = IoMethod::read}, 8u << 20);
   CHECK(test::thrown_by([&] {
           while (all.next()) {
           }

@@ -23,7 +23,7 @@ namespace {
 
 using namespace heft;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 constexpr std::uint64_t slack = 32u << 20;
 // What a kernel that reclaims idle pages takes meanwhile, from the process or the page cache, it does not take each time.
 constexpr int tries = 3;
@@ -97,11 +97,11 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
   for (const bool cold : {false, true})
     for (const DType dtype : {DType::bf16, DType::f32})
       for (const bool turned : {false, true})
-        for (const Path way : every_path) {
+        for (const IoMethod way : every_path) {
           INFO("path ", name(way), " to ", name(dtype), " turned ", turned, " cold ", cold);
           if (cold) bring(path);
           const LoadPlan plan = plan_of(checkpoint, dtype, turned);
-          const MaterializeOptions options{.threads = 2, .path = way};
+          const MaterializeOptions options{.threads = 2, .io_method = way};
           LoadStats stats;
           std::uint64_t peak = 0;
           for (int again = 0; again < tries && peak + (1u << 20) < plan.estimate().bytes_written; ++again)
@@ -110,11 +110,11 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
               stats = weights.stats();
             }));
           CHECK(peak <= plan.estimate(options).host_bytes);
-          CHECK(peak <= plan.estimate().bytes_written + options.ring_bytes + slack);
-          CHECK(plan.estimate(options).host_bytes <= plan.estimate().bytes_written + options.ring_bytes + slack);
+          CHECK(peak <= plan.estimate().bytes_written + options.staging_bytes + slack);
+          CHECK(plan.estimate(options).host_bytes <= plan.estimate().bytes_written + options.staging_bytes + slack);
           CHECK(peak + (1u << 20) >= plan.estimate().bytes_written);
           CHECK(stats.arena_bytes >= plan.estimate().bytes_written);
-          CHECK(stats.peak_ring_bytes <= options.ring_bytes);
+          CHECK(stats.peak_staging_bytes <= options.staging_bytes);
         }
 }
 
@@ -126,16 +126,16 @@ TEST_CASE("footprint: a load into the caller's memory takes its ring and little 
   LoadPlan plan;
   for (std::size_t i = 0; const TensorView& view : checkpoint.tensors())
     plan.add(view, view.dtype(), std::span(memory).subspan(8'000'000 * i++, 8'000'000));
-  for (const Path way : every_path) {
+  for (const IoMethod way : every_path) {
     INFO("path ", name(way));
-    const MaterializeOptions options{.threads = 2, .path = way};
+    const MaterializeOptions options{.threads = 2, .io_method = way};
     const std::uint64_t peak = peak_of([&] { (void)materialize(plan, options); });
     CHECK(peak <= plan.estimate(options).host_bytes);
-    CHECK(plan.estimate(options).host_bytes <= options.ring_bytes + slack);
+    CHECK(plan.estimate(options).host_bytes <= options.staging_bytes + slack);
   }
 }
 
-TEST_CASE("footprint: a load into far memory takes its slots and little more") {
+TEST_CASE("footprint: a load into device memory takes its slots and little more") {
   if (!can_measure()) return;
   class Nowhere final : public Destination {
    public:
@@ -147,12 +147,12 @@ TEST_CASE("footprint: a load into far memory takes its slots and little more") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   for (const DType dtype : {DType::bf16, DType::f32})
-    for (const Path way : every_path) {
+    for (const IoMethod way : every_path) {
       INFO("path ", name(way), " to ", name(dtype));
       const LoadPlan plan = plan_of(checkpoint, dtype, false);
-      const MaterializeOptions options{.threads = 2, .path = way, .destination = std::make_shared<Nowhere>()};
+      const MaterializeOptions options{.threads = 2, .io_method = way, .destination = std::make_shared<Nowhere>()};
       const std::uint64_t peak = peak_of([&] { (void)materialize(plan, options); });
-      CHECK(peak <= options.ring_bytes + slack);
+      CHECK(peak <= options.staging_bytes + slack);
     }
 }
 
@@ -161,16 +161,16 @@ TEST_CASE("footprint: a stream keeps to its bound") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   constexpr std::uint64_t bound = 16u << 20;
-  for (const Path way : every_path) {
+  for (const IoMethod way : every_path) {
     INFO("path ", name(way));
-    const MaterializeOptions options{.threads = 2, .path = way};
+    const MaterializeOptions options{.threads = 2, .io_method = way};
     std::uint64_t bytes = 0;
     const std::uint64_t peak = peak_of([&] {
       for (const Tensor& tensor : stream(plan_of(checkpoint, DType::bf16, false), options, bound))
         bytes += tensor.bytes().size();
     });
     CHECK(bytes == 64'000'000);
-    CHECK(peak <= bound + options.ring_bytes + slack);
+    CHECK(peak <= bound + options.staging_bytes + slack);
   }
 }
 
@@ -179,7 +179,7 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
   const std::string path = folder.write("model.safetensors", model()).string();
   if (!can_be_dropped(path)) return;
   for (const std::uint64_t stripe : {std::uint64_t{0}, std::uint64_t{1} << 20})
-    for (const Path way : every_path) {
+    for (const IoMethod way : every_path) {
       INFO("path ", name(way), " stripe ", stripe);
       const Checkpoint checkpoint = open(path);  // which reads ahead
       bool same = false;
@@ -187,11 +187,11 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
         bring(path, stripe);
         const std::vector<bool> before = resident(path);
         const Weights weights =
-            materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .path = way, .drop_page_cache = true});
+            materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .io_method = way, .drop_page_cache = true});
         same = resident(path) == before;
         const auto absent = static_cast<std::uint64_t>(std::count(before.begin(), before.end(), false));
-        if (way == Path::map || way == Path::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
-        if (way == Path::direct) CHECK(weights.stats().dropped_bytes == 0);
+        if (way == IoMethod::map || way == IoMethod::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);
+        if (way == IoMethod::direct) CHECK(weights.stats().dropped_bytes == 0);
       }
       CHECK(same);
     }
@@ -201,7 +201,7 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
   const test::TempFolder folder;
   const std::string path = folder.write("model.safetensors", model()).string();
   if (!can_be_dropped(path)) return;
-  for (const Path way : {Path::map, Path::read}) {
+  for (const IoMethod way : {IoMethod::map, IoMethod::read}) {
     INFO("path ", name(way));
     const Checkpoint checkpoint = open(path);  // which reads ahead
     bool same = false;
@@ -209,7 +209,7 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
       bring(path, 1u << 20);
       const std::vector<bool> before = resident(path);
       TensorStream all =
-          stream(plan_of(checkpoint, DType::bf16, false), {.path = way, .drop_page_cache = true}, 16u << 20);
+          stream(plan_of(checkpoint, DType::bf16, false), {.io_method = way, .drop_page_cache = true}, 16u << 20);
       while (all.next()) {
       }
       same = resident(path) == before;
@@ -224,7 +224,7 @@ TEST_CASE("footprint: without being asked a load leaves what it read in the page
   const std::string path = folder.write("model.safetensors", model()).string();
   if (!can_be_dropped(path)) return;
   const Checkpoint checkpoint = open(path);
-  const Weights weights = materialize(plan_of(checkpoint, DType::bf16, false), {.path = Path::read});
+  const Weights weights = materialize(plan_of(checkpoint, DType::bf16, false), {.io_method = IoMethod::read});
   CHECK(weights.stats().dropped_bytes == 0);
   const std::vector<bool> after = resident(path);
   CHECK(std::all_of(after.begin(), after.end(), [](bool there) { return there; }));

@@ -150,8 +150,8 @@ TEST_CASE("made: value lists are loaded whole, in parts and converted, plain and
       CHECK(values_of<std::int32_t>(weights["small"]) == std::vector<std::int32_t>{7, -2, 9});
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);
-      REQUIRE(weights.stats().paths.size() == 1);
-      CHECK(weights.stats().paths[0].reason == PathReason::made);
+      REQUIRE(weights.stats().io_uses.size() == 1);
+      CHECK(weights.stats().io_uses[0].reason == IoReason::made);
     }
 }
 
@@ -381,14 +381,14 @@ TEST_CASE("made: a load of deflated members takes little beside its destination"
   CHECK(test::peak_resident_bytes() - before < tensor.size_bytes() + (32u << 20));
 }
 
-TEST_CASE("made: far memory gets what is made too") {
+TEST_CASE("made: device memory gets what is made too") {
   const TempFolder folder;
   const Model expected = model();
   const Checkpoint burn = open(folder.write("m.mpk", expected.file));
   LoadPlan plan;
   plan.add(burn.tensor("reals"));
   plan.add(burn.tensor("halves"), DType::f32);
-  const auto far = std::make_shared<test::FarDestination>();
+  const auto far = std::make_shared<test::DeviceDestination>();
   MaterializeOptions options;
   options.destination = far;
   static_cast<void>(materialize(plan, options));

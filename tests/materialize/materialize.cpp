@@ -25,7 +25,7 @@ namespace {
 
 using namespace heft;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 std::string numbers(std::size_t count, int scale) {
   std::vector<bf16> values;
@@ -76,9 +76,9 @@ unsigned threads_of(const LoadPlan& plan, unsigned asked) {
   return weights.stats().threads;
 }
 
-std::uint64_t sum_of(const std::vector<PathUse>& paths) {
+std::uint64_t sum_of(const std::vector<IoUse>& paths) {
   return std::accumulate(paths.begin(), paths.end(), std::uint64_t{0},
-                         [](std::uint64_t sum, const PathUse& use) { return sum + use.bytes; });
+                         [](std::uint64_t sum, const IoUse& use) { return sum + use.bytes; });
 }
 
 }  // namespace
@@ -118,15 +118,15 @@ TEST_CASE("materialize: every tensor of a file arrives, on every path, with one 
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   LoadPlan plan;
   for (const TensorView& view : checkpoint.tensors()) plan.add(view);
-  for (const Path path : every_path)
+  for (const IoMethod path : every_path)
     for (const unsigned threads : {1u, 3u}) {
       INFO("path ", name(path), " threads ", threads);
-      const Weights weights = materialize(plan, {.threads = threads, .path = path});
+      const Weights weights = materialize(plan, {.threads = threads, .io_method = path});
       REQUIRE(weights.count() == checkpoint.tensors().count());
       for (const TensorView& view : checkpoint.tensors()) check_bytes(view, weights[view.name()]);
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);
-      CHECK(sum_of(weights.stats().paths) == plan.estimate().bytes_read);
+      CHECK(sum_of(weights.stats().io_uses) == plan.estimate().bytes_read);
       CHECK(weights["one"].as<float>()[0] == 2.5F);
       CHECK(weights["none"].as<float>().empty());
     }
@@ -153,10 +153,10 @@ TEST_CASE("materialize: slices, shards, transposes and steps are gathered and co
   LoadPlan widened;
   for (const TensorView& view : views) plan.add(view);
   for (const TensorView& view : views) widened.add(view, DType::f32);
-  for (const Path path : every_path) {
+  for (const IoMethod path : every_path) {
     INFO("path ", name(path));
-    const Weights same = materialize(plan, {.threads = 2, .path = path});
-    const Weights floats = materialize(widened, {.threads = 2, .path = path});
+    const Weights same = materialize(plan, {.threads = 2, .io_method = path});
+    const Weights floats = materialize(widened, {.threads = 2, .io_method = path});
     for (const TensorView& view : views) {
       INFO(view.name());
       const std::vector<float> expected = elements(view);
@@ -181,7 +181,7 @@ TEST_CASE("materialize: a narrow slice reads little more than it needs") {
   // Rows of 100 bytes, 10,000 apart: no gap is read over.
   CHECK(plan.estimate().bytes_read == 300 * 100);
   CHECK(plan.estimate().bytes_written == 300 * 100);
-  const Weights weights = materialize(plan, {.path = Path::read});
+  const Weights weights = materialize(plan, {.io_method = IoMethod::read});
   CHECK(weights.stats().bytes_read == 300 * 100);
 }
 
@@ -197,8 +197,8 @@ TEST_CASE("materialize: what several tensors of the plan read is read once") {
   twice.add(wide.slice(0, 10, 20).renamed("part"), DType::f32);
   CHECK(once.estimate().bytes_read == wide.size_bytes());
   CHECK(twice.estimate().bytes_read == once.estimate().bytes_read);
-  for (const Path path : every_path) {
-    const Weights weights = materialize(twice, {.threads = 2, .path = path});
+  for (const IoMethod path : every_path) {
+    const Weights weights = materialize(twice, {.threads = 2, .io_method = path});
     check_bytes(wide, weights["tied"]);
     check_bytes(wide, weights["wide"]);
     const std::vector<float> part = elements(wide.slice(0, 10, 20));
@@ -226,9 +226,9 @@ TEST_CASE(
       plan.add(checkpoint.tensor("norm").renamed("norm" + of_rank), DType::f32);
     }
     CHECK(plan.estimate().bytes_read == 3 * (1u << 20) + 2048);
-    for (const Path path : every_path) {
+    for (const IoMethod path : every_path) {
       INFO("dim ", dim, " path ", name(path));
-      const Weights weights = materialize(plan, {.threads = 2, .path = path});
+      const Weights weights = materialize(plan, {.threads = 2, .io_method = path});
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       const Bytes rows = qkv[2].shard(0, 5, 8).bytes();
       CHECK(std::ranges::equal(weights["qkv"].bytes().subspan((1024 + 320) * 2048, rows.size_bytes()), rows.span()));
@@ -364,14 +364,14 @@ TEST_CASE("materialize: direct reads go straight to where bytes belong, but for 
   LoadPlan all;
   for (const TensorView& view : checkpoint.tensors()) all.add(view);
   for (const unsigned threads : {1u, 2u}) {
-    const Weights whole = materialize(one, {.threads = threads, .path = Path::direct});
-    const Weights every = materialize(all, {.threads = threads, .path = Path::direct});
+    const Weights whole = materialize(one, {.threads = threads, .io_method = IoMethod::direct});
+    const Weights every = materialize(all, {.threads = threads, .io_method = IoMethod::direct});
     check_bytes(checkpoint.tensor("whole"), whole["whole"]);
     for (const TensorView& view : checkpoint.tensors()) check_bytes(view, every[view.name()]);
     if (whole.stats().fallbacks != 0) return test::skip("no O_DIRECT here");
-    CHECK(whole.stats().peak_ring_bytes == 0);
+    CHECK(whole.stats().peak_staging_bytes == 0);
     CHECK(whole.stats().over_read == 0);
-    CHECK(every.stats().peak_ring_bytes <= 4 * 65536);
+    CHECK(every.stats().peak_staging_bytes <= 4 * 65536);
     CHECK(every.stats().over_read <= 8 * 4096);
     CHECK(every.stats().bytes_read == all.estimate().bytes_read);
   }
@@ -425,15 +425,15 @@ TEST_CASE("materialize: a stop request ends the load with an Error") {
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   LoadPlan plan;
   for (int i = 0; i < 12; ++i) plan.add(checkpoint.tensor("wide").renamed(std::to_string(i)), DType::f64);
-  for (const Path path : every_path) {
+  for (const IoMethod path : every_path) {
     std::stop_source before;
     before.request_stop();
-    CHECK(test::thrown_by([&] { (void)materialize(plan, {.stop = before.get_token(), .path = path}); }).code() ==
+    CHECK(test::thrown_by([&] { (void)materialize(plan, {.stop = before.get_token(), .io_method = path}); }).code() ==
           ErrorCode::cancelled);
     std::stop_source during;
     const auto stop = [&](const Progress&) { during.request_stop(); };
     CHECK(test::thrown_by([&] {
-            (void)materialize(plan, {.threads = 2, .progress = stop, .stop = during.get_token(), .path = path});
+            (void)materialize(plan, {.threads = 2, .progress = stop, .stop = during.get_token(), .io_method = path});
           }).code() == ErrorCode::cancelled);
   }
 }

@@ -115,8 +115,8 @@ TEST_CASE("meta: 2 and 8 parts materialize to exactly the whole, whichever way t
         CHECK(merged.shards().size() == static_cast<std::size_t>(ranks));
         REQUIRE(merged.tensors().count() == cut.parts.size());
         const Weights expected = load(cut.whole);
-        for (const Path path : {Path::automatic, Path::map, Path::read}) {
-          const Weights found = load(merged, {.threads = 2, .path = path});
+        for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::read}) {
+          const Weights found = load(merged, {.threads = 2, .io_method = path});
           for (const Part& part : cut.parts) {
             INFO(part.name);
             const TensorView made = merged.tensor(part.name);

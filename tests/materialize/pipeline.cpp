@@ -187,14 +187,14 @@ TEST_CASE("pipeline: a path that was asked for is taken, and one that the source
   engine::HostSink sink(*schedule, monitor, {{host.data(), engine::Store::cached}});
   LoadStats share;
   const engine::Batch& batch = schedule->batches.front();
-  const auto selected = [&](Path asked) {
+  const auto selected = [&](IoMethod asked) {
     engine::PathSelector selector({*schedule, sources, sink, monitor}, asked, share);
     const engine::Selected chosen = selector.choose(batch);
-    return std::pair(chosen.path, chosen.reason);
+    return std::pair(chosen.method, chosen.reason);
   };
-  CHECK(selected(Path::read) == std::pair(Path::read, PathReason::asked));
+  CHECK(selected(IoMethod::read) == std::pair(IoMethod::read, IoReason::asked));
   CHECK(share.fallbacks == 0);
-  CHECK(selected(Path::map) == std::pair(Path::read, PathReason::access_read));
+  CHECK(selected(IoMethod::map) == std::pair(IoMethod::read, IoReason::access_read));
   CHECK(share.fallbacks == 1);
-  CHECK(selected(Path::automatic).first != Path::map);
+  CHECK(selected(IoMethod::automatic).first != IoMethod::map);
 }

@@ -29,11 +29,11 @@ struct Resident {
   }()));
 };
 
-std::uint64_t bytes_by(const LoadStats& stats, Path path) {
+std::uint64_t bytes_by(const LoadStats& stats, IoMethod path) {
   std::uint64_t bytes = 0;
-  for (const PathUse& use : stats.paths) {
-    CHECK(use.reason == PathReason::resident);
-    if (use.path == path) bytes += use.bytes;
+  for (const IoUse& use : stats.io_uses) {
+    CHECK(use.reason == IoReason::resident);
+    if (use.method == path) bytes += use.bytes;
   }
   return bytes;
 }
@@ -45,7 +45,7 @@ TEST_CASE("route: what is resident is read into fresh memory") {
   LoadPlan plan;
   for (const TensorView& view : model.checkpoint.tensors()) plan.add(view);
   const Weights weights = materialize(plan);
-  CHECK(bytes_by(weights.stats(), Path::read) == 5 * matrix_bytes);
+  CHECK(bytes_by(weights.stats(), IoMethod::read) == 5 * matrix_bytes);
   CHECK(weights.stats().fallbacks == 0);
   for (const Tensor& tensor : weights)
     CHECK(std::ranges::equal(tensor.bytes(), std::as_bytes(std::span(model.payload))));
@@ -56,7 +56,7 @@ TEST_CASE("route: what is resident and converted comes from the page cache into 
   LoadPlan plan;
   for (const TensorView& view : model.checkpoint.tensors()) plan.add(view, DType::f32);
   const Weights weights = materialize(plan);
-  CHECK(bytes_by(weights.stats(), Path::map) + bytes_by(weights.stats(), Path::read) == 5 * matrix_bytes);
+  CHECK(bytes_by(weights.stats(), IoMethod::map) + bytes_by(weights.stats(), IoMethod::read) == 5 * matrix_bytes);
   CHECK(weights.stats().fallbacks == 0);
 }
 
@@ -72,8 +72,8 @@ TEST_CASE("route: what is resident comes from the page cache into memory that is
     }
     const Weights weights = materialize(plan);
     const LoadStats& stats = weights.stats();
-    const std::uint64_t mapped = bytes_by(stats, Path::map);
-    CHECK(mapped + bytes_by(stats, Path::read) == 5 * matrix_bytes);
+    const std::uint64_t mapped = bytes_by(stats, IoMethod::map);
+    CHECK(mapped + bytes_by(stats, IoMethod::read) == 5 * matrix_bytes);
     if (turned) CHECK(mapped == 0);
     CHECK(stats.fallbacks == 0);
   }

@@ -119,16 +119,16 @@ TEST_CASE("schedule: a layer of 168 KiB is estimated at its size and what one th
   const Checkpoint checkpoint = one_layer(folder);
   LoadPlan plan;
   plan.add(checkpoint.tensor("layer"));
-  CHECK(plan.estimate({.path = Path::read}).host_bytes < (168 + 96) * kib);  // read to where it belongs
-  CHECK(plan.estimate({.path = Path::direct}).host_bytes < (2 * 168 + 128 + 96) * kib);  // margins of direct reads
-  CHECK(plan.estimate().host_bytes == plan.estimate({.path = Path::direct}).host_bytes);
+  CHECK(plan.estimate({.io_method = IoMethod::read}).host_bytes < (168 + 96) * kib);  // read to where it belongs
+  CHECK(plan.estimate({.io_method = IoMethod::direct}).host_bytes < (2 * 168 + 128 + 96) * kib);  // margins of direct reads
+  CHECK(plan.estimate().host_bytes == plan.estimate({.io_method = IoMethod::direct}).host_bytes);
   LoadPlan converted;
   converted.add(checkpoint.tensor("layer"), DType::f32);
-  CHECK(converted.estimate({.path = Path::read}).host_bytes < (3 * 168 + 96) * kib);  // one buffer beside the result
-  for (const Path path : {Path::automatic, Path::map, Path::direct, Path::read}) {
-    const LoadStats stats = materialize(converted, {.path = path}).stats();
+  CHECK(converted.estimate({.io_method = IoMethod::read}).host_bytes < (3 * 168 + 96) * kib);  // one buffer beside the result
+  for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read}) {
+    const LoadStats stats = materialize(converted, {.io_method = path}).stats();
     CHECK(stats.threads == 1);
-    CHECK(stats.arena_bytes + stats.peak_ring_bytes <= converted.estimate({.path = path}).host_bytes);
+    CHECK(stats.arena_bytes + stats.peak_staging_bytes <= converted.estimate({.io_method = path}).host_bytes);
     CHECK(stats.bytes_read == converted.estimate().bytes_read);
   }
 }
@@ -138,7 +138,7 @@ TEST_CASE("schedule: an estimate grows with threads and staging where the load i
   const Checkpoint checkpoint = open(folder.write("model.safetensors", ragged_model()));
   const LoadPlan plan = plan_of(checkpoint, DType::f32);
   const auto host_bytes = [&](unsigned threads, std::uint64_t staging) {
-    return plan.estimate({.threads = threads, .path = Path::direct, .ring_bytes = staging}).host_bytes;
+    return plan.estimate({.threads = threads, .io_method = IoMethod::direct, .staging_bytes = staging}).host_bytes;
   };
   CHECK(host_bytes(1, 4 * mib) < host_bytes(1, 16 * mib));
   CHECK(host_bytes(1, 4 * mib) < host_bytes(4, 4 * mib));

@@ -21,7 +21,7 @@ namespace {
 using namespace heft;
 using test::TempFolder;
 
-constexpr Path every_path[] = {Path::automatic, Path::map, Path::direct, Path::read};
+constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 
 std::string tensor_name(std::size_t shard) { return "layer." + std::to_string(shard) + ".w"; }
 
@@ -65,12 +65,12 @@ void check_loads(const std::filesystem::path& path, std::size_t count, std::size
   REQUIRE(checkpoint.tensors().count() == count);
   CHECK(checkpoint.freshness() == Freshness::same);
   const auto right = [&](const Tensor& tensor) { return is_right(tensor, size); };
-  for (const Path way : every_path)
+  for (const IoMethod way : every_path)
     for (const bool drop : {false, true}) {
       INFO("path ", name(way), ", access ", access == Access::map ? "map" : "read", ", threads ", threads, ", drop ",
            drop);
       const Weights weights =
-          materialize(plan_of(checkpoint), {.threads = threads, .path = way, .drop_page_cache = drop});
+          materialize(plan_of(checkpoint), {.threads = threads, .io_method = way, .drop_page_cache = drop});
       CHECK(weights.count() == count);
       CHECK(std::all_of(weights.begin(), weights.end(), right));
     }

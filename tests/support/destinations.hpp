@@ -88,9 +88,9 @@ class ByteCounts {
 
 /// Memory that only write() reaches. Keeps the staged bytes of the last `retained` writes, as a device does that copies
 /// them later.
-class FarDestination final : public WatchedDestination {
+class DeviceDestination final : public WatchedDestination {
  public:
-  explicit FarDestination(std::size_t retained = 0) : max_retained_(retained) {}
+  explicit DeviceDestination(std::size_t retained = 0) : max_retained_(retained) {}
 
   std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t) override {
     count_allocation();

@@ -177,7 +177,7 @@ void DirectReader::place(InFlightRead& read) {
     if (begin + size - tail_ > capacity) continue;
     read.memory = ring_->span().data() + begin % capacity;
     head_ = read.ring_end = begin + size;
-    share_.peak_ring_bytes = std::max(share_.peak_ring_bytes, head_ - tail_);
+    share_.peak_staging_bytes = std::max(share_.peak_staging_bytes, head_ - tail_);
     return;
   }
 }

@@ -43,23 +43,23 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 Selected PathSelector::choose(const Batch& batch) {
   const SourceIndex source = setup_.schedule.chunks_of(batch).front().source;
   const record::Source& from = setup_.schedule.source(source);
-  if (from.is_made() && !batch.steps_back) return {Path::read, PathReason::made};
-  if (from.file() == nullptr) return {Path::map, PathReason::in_memory};
-  if (asked_ != Path::automatic) return as_asked(source);
+  if (from.is_made() && !batch.steps_back) return {IoMethod::read, IoReason::made};
+  if (from.file() == nullptr) return {IoMethod::map, IoReason::in_memory};
+  if (asked_ != IoMethod::automatic) return as_asked(source);
   if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
-  return can_direct(source) ? Selected{Path::direct, PathReason::not_resident} : Selected{Path::read, PathReason::no_direct};
+  return can_direct(source) ? Selected{IoMethod::direct, IoReason::not_resident} : Selected{IoMethod::read, IoReason::no_direct};
 }
 
 Selected PathSelector::as_asked(SourceIndex source) {
   const bool is_mapped = !setup_.schedule.source(source).mapped().empty();
   switch (asked_) {
-    case Path::map:
-      if (!is_mapped) return fallback(PathReason::access_read);
-      if (setup_.sink.staging() != nullptr) return fallback(PathReason::far_destination);
-      return can_map(source) ? Selected{Path::map, PathReason::asked} : fallback(PathReason::no_lease);
-    case Path::direct:
-      return can_direct(source) ? Selected{Path::direct, PathReason::asked} : fallback(PathReason::no_direct);
-    default: return {Path::read, PathReason::asked};
+    case IoMethod::map:
+      if (!is_mapped) return fallback(IoReason::access_read);
+      if (setup_.sink.staging() != nullptr) return fallback(IoReason::device_destination);
+      return can_map(source) ? Selected{IoMethod::map, IoReason::asked} : fallback(IoReason::no_lease);
+    case IoMethod::direct:
+      return can_direct(source) ? Selected{IoMethod::direct, IoReason::asked} : fallback(IoReason::no_direct);
+    default: return {IoMethod::read, IoReason::asked};
   }
 }
 
@@ -69,17 +69,17 @@ Selected PathSelector::resident(const Batch& batch, SourceIndex source) {
   const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
   const bool maps = gains && can_map(source) && is_cheap_to_map(schedule.source(source), range_of(chunks));
   if (!maps) lease_.reset();
-  return {maps ? Path::map : Path::read, PathReason::resident};
+  return {maps ? IoMethod::map : IoMethod::read, IoReason::resident};
 }
 
 Selected PathSelector::of_chunk(const Chunk& chunk, const Selected& of_batch) const noexcept {
-  const bool chosen = of_batch.path == Path::map && of_batch.reason == PathReason::resident;
-  return chosen && !gains_by_mapping(chunk) ? Selected{Path::read, PathReason::resident} : of_batch;
+  const bool chosen = of_batch.method == IoMethod::map && of_batch.reason == IoReason::resident;
+  return chosen && !gains_by_mapping(chunk) ? Selected{IoMethod::read, IoReason::resident} : of_batch;
 }
 
-Selected PathSelector::fallback(PathReason reason) noexcept {
+Selected PathSelector::fallback(IoReason reason) noexcept {
   ++share_.fallbacks;
-  return {Path::read, reason};
+  return {IoMethod::read, reason};
 }
 
 bool PathSelector::can_direct(SourceIndex source) {

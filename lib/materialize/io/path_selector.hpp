@@ -18,11 +18,11 @@ namespace heft::engine {
 
 /// A path, and why it is taken.
 struct Selected {
-  Path path = Path::read;
-  PathReason reason = PathReason::asked;
+  IoMethod method = IoMethod::read;
+  IoReason reason = IoReason::asked;
 };
 
-/// One worker's choice of paths: as MaterializeOptions::path says, else by what is in the page cache and how it lies
+/// One worker's choice of paths: as MaterializeOptions::io_method says, else by what is in the page cache and how it lies
 /// there. Asked about each batch: what is found out about one says nothing about the next, which a load that was broken
 /// off, or another rank's, may have left out.
 ///
@@ -45,8 +45,8 @@ class PathSelector {
     ChunkSink& sink;
     LoadMonitor& monitor;
   };
-  /// `asked` is MaterializeOptions::path. Counts fallbacks in `share`, which outlives this.
-  PathSelector(const Setup& setup, Path asked, LoadStats& share) noexcept : setup_(setup), asked_(asked), share_(share) {}
+  /// `asked` is MaterializeOptions::io_method. Counts fallbacks in `share`, which outlives this.
+  PathSelector(const Setup& setup, IoMethod asked, LoadStats& share) noexcept : setup_(setup), asked_(asked), share_(share) {}
 
   /// The path of a batch. Until release() the file is under a lease where it is `map`, and open for direct reads where it
   /// is `direct`. Throws as mmap::populate() and mmap::residency() do.
@@ -61,7 +61,7 @@ class PathSelector {
     direct_.reset();
   }
   /// Buffered reads, for want of a better path.
-  Selected fallback(PathReason reason) noexcept;
+  Selected fallback(IoReason reason) noexcept;
 
  private:
   Selected as_asked(SourceIndex source);
@@ -74,7 +74,7 @@ class PathSelector {
   bool is_cheap_to_map(const record::Source& source, Range range);
 
   const Setup setup_;
-  const Path asked_;
+  const IoMethod asked_;
   LoadStats& share_;
   std::shared_ptr<const mmap::Lease> lease_;
   std::shared_ptr<const mmap::DirectFile> direct_;
