@@ -143,6 +143,7 @@ class BoundedQueue {
 
 // The loader's thread and what it works on. Destroying it stops the loader and waits for it.
 struct [[gnu::visibility("hidden")]] TensorStream::State {
+ public:
   State(LoadPlan whole, const MaterializeOptions& how, std::uint64_t in_flight_bytes)
       : plan(std::move(whole)),
         options(how),
@@ -167,6 +168,14 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     queue.stop();
   }
 
+  std::optional<Tensor> take() {
+    if (!loader) load_here();
+    return queue.take();
+  }
+
+  [[nodiscard]] LoadStats stats() const { return queue.stats(); }
+
+ private:
   // The loader has let go of a failure before the consumer can have it: one thread at a time holds an exception.
   void load() noexcept { queue.end(load_groups()); }
 
@@ -258,12 +267,9 @@ TensorStream::TensorStream(TensorStream&&) noexcept = default;
 TensorStream& TensorStream::operator=(TensorStream&&) noexcept = default;
 TensorStream::~TensorStream() = default;
 
-std::optional<Tensor> TensorStream::next() {
-  if (!state_->loader) state_->load_here();
-  return state_->queue.take();
-}
+std::optional<Tensor> TensorStream::next() { return state_->take(); }
 
-LoadStats TensorStream::stats() const { return state_->queue.stats(); }
+LoadStats TensorStream::stats() const { return state_->stats(); }
 
 TensorStream stream(LoadPlan plan, const MaterializeOptions& options, std::uint64_t in_flight_bytes) {
   if (options.destination)
