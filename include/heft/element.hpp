@@ -1,11 +1,11 @@
 // heft/element.hpp: the element types that C++20 has no type for. Each holds `bits` and converts explicitly.
 //
 // Narrowing rounds to nearest, ties to even. NaN stays NaN (its payload may change). Overflow:
-//   f16, bf16, f8_e5m2      to infinity, as IEEE 754 says;
-//   f8_e4m3, *fnuz          saturates to the largest finite value of that sign, because these have no infinity (OCP OFP8
-//                           section 5.2, "saturating" mode; infinity saturates as well);
-//   f8_e8m0                 a power of two, no sign, no zero: negative numbers and NaN give NaN; others round to the nearest power
-//                           (ties to the even exponent) and saturate at 2^-127 and 2^127.
+//   f16, bf16, f8_e5m2      to infinity, as in IEEE 754;
+//   f8_e4m3, *fnuz          saturates to the largest finite value of that sign, because these have no infinity (OCP
+//                           OFP8 section 5.2, "saturating" mode; infinity saturates as well);
+//   f8_e8m0                 a power of two, without sign and zero: negative numbers and NaN become NaN; others round to
+//                           the nearest power (ties to the even exponent) and saturate at 2^-127 and 2^127.
 #pragma once
 
 #include <bit>

@@ -14,10 +14,11 @@
 
 namespace heft {
 
-/// Names what the caller can do, not the place in heft that failed. The Error's sentence has the details.
+/// Names what the caller can do, not the place in heft that failed. The Error's sentence has the details. The numbers
+/// are fixed: a later version adds codes at the end. 0 is no code, so that a C function can return it for success.
 enum class ErrorCode : std::uint8_t {
   /// A system call failed; os_error() is its errno. Retry, free space on the device, or correct permissions.
-  io,
+  io = 1,
   /// No such file, tensor or record. The sentence names the nearest name that exists ("did you mean").
   not_found,
   /// The first bytes match no format that heft reads. Convert the file, or check that the download was complete.
@@ -87,9 +88,9 @@ class HEFT_API Error : public std::runtime_error {
   /// tensor and offset, which are in `place`; it is made printable.
   Error(ErrorCode code, std::string sentence, ErrorPlace place = {});
 
-  /// What the caller can do.
+  /// Kind of the failure, by what the caller can do.
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
-  /// What was expected and what was found, without the place.
+  /// Text of the failure: what was expected and what was found, without the place.
   [[nodiscard]] const std::string& sentence() const& noexcept { return sentence_; }
   [[nodiscard]] std::string sentence() const&& { return sentence_; }
   /// The file, as the caller named it; empty where none is involved.

@@ -25,8 +25,9 @@ std::string line(const std::string& sentence, const ErrorPlace& place) {
 
 std::string_view name(ErrorCode code) noexcept {
   static constexpr std::string_view names[] = {
-      "io",           "not_found",     "unrecognized", "corrupt",      "ambiguous",     "limit_exceeded",  "unsupported",
-      "refused",      "type_mismatch", "misaligned",   "out_of_range", "out_of_memory", "changed_on_disk", "cancelled",
+      "unknown", "io", "not_found", "unrecognized", "corrupt",
+      "ambiguous", "limit_exceeded", "unsupported", "refused", "type_mismatch",
+      "misaligned", "out_of_range", "out_of_memory", "changed_on_disk", "cancelled",
   };
   const auto index = static_cast<std::size_t>(code);
   return index < std::size(names) ? names[index] : "unknown";

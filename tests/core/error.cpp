@@ -60,10 +60,14 @@ TEST_CASE("error: with_path and with_tensor fill in missing names and keep exist
   CHECK(bare.with_path("p").code() == ErrorCode::io);
 }
 
-TEST_CASE("error: every code has its own name") {
+TEST_CASE("error: every code has its own name and its fixed number, from 1 on") {
   for (int code = 0; code <= static_cast<int>(ErrorCode::cancelled); ++code)
     for (int other = 0; other < code; ++other)
       CHECK(heft::name(static_cast<ErrorCode>(code)) != heft::name(static_cast<ErrorCode>(other)));
   CHECK(heft::name(ErrorCode::io) == "io");
   CHECK(heft::name(ErrorCode::cancelled) == "cancelled");
+  CHECK(static_cast<int>(ErrorCode::io) == 1);
+  CHECK(static_cast<int>(ErrorCode::cancelled) == 14);
+  CHECK(heft::name(static_cast<ErrorCode>(0)) == "unknown");
+  CHECK(heft::name(static_cast<ErrorCode>(15)) == "unknown");
 }
