@@ -1,4 +1,4 @@
-// heft/load_stats.hpp: what an operator wants to know about a load, returned as a value. heft prints nothing.
+// heft/load_stats.hpp: statistics of a load for operators, returned as a value. heft prints nothing.
 #pragma once
 
 #include <cstdint>
@@ -10,95 +10,104 @@
 
 namespace heft {
 
-/// A way for bytes to get from a file into memory.
+/// A method to copy bytes from a file into memory.
 enum class IoMethod : std::uint8_t {
-  /// Chosen per byte range by what is in the page cache, and by how it lies there. Never the value of an IoUse.
+  /// Chosen for each byte range by its residency in the page cache and the size of its pages. Never the value of an
+  /// IoUse.
   automatic,
-  /// Copied out of the mapping, a window at a time: populated before, given up after, and only while a lease keeps the
-  /// file from shrinking. Best for what is resident on huge pages and is converted in order, or copied into memory that
-  /// is there.
+  /// Copied from the mapping, window by window: each window is populated before and released after, and only while a
+  /// lease prevents the file from shrinking. Fastest for bytes that are resident on huge pages and are converted in
+  /// order, or are copied into resident memory.
   map,
-  /// O_DIRECT, past the page cache, many requests in flight. Best for what is not resident.
+  /// Read with O_DIRECT, past the page cache, with many requests in flight. Fastest for bytes that are not resident.
   direct,
-  /// Positional buffered reads, straight to where the bytes belong or into a buffer that stays in the cache. Best for
-  /// whatever else is resident: copied into fresh memory, in small pages, gathered or transposed, or going to device
-  /// memory. And where mappings, leases or O_DIRECT are not to be had.
+  /// Read by pread through the page cache, in place or into a buffer that fits the processor's cache. Fastest for all
+  /// other resident bytes: copied into fresh memory, on small pages, gathered or transposed, or for device memory. Used
+  /// also where mappings, leases or O_DIRECT are unavailable.
   read,
 };
 
-/// "automatic", "map", "direct", "read".
+/// Returns "automatic", "map", "direct" or "read".
 HEFT_API std::string_view name(IoMethod method) noexcept;
 
-/// Why a range took its path.
+/// The reason why a byte range was read by its method.
 enum class IoReason : std::uint8_t {
-  /// MaterializeOptions::io_method said so.
+  /// MaterializeOptions::io_method forced it.
   asked,
-  /// The page cache holds it: read, or mapped where that is faster.
+  /// The page cache contains it: read, or mapped where that is faster.
   resident,
-  /// The device has to be asked.
+  /// The page cache does not contain it: read from the device.
   not_resident,
-  /// It is no file: the caller's memory, or a record that was inflated whole. Counted as `map`.
+  /// It is not in a file: the caller's memory, or a record that was inflated whole. Counted as `map`.
   in_memory,
-  /// There is no mapping: the checkpoint was opened with Access::read, or the system maps the file not (Checkpoint::notes()).
+  /// There is no mapping: the checkpoint was opened with Access::read, or the system refused to map the file (see
+  /// Checkpoint::notes()).
   access_read,
-  /// The file's size cannot be held while its mapping is copied (mmap: a lease), so touching it may raise SIGBUS.
+  /// The kernel refused a lease on the file, so that its size can change during the copy and access can raise SIGBUS.
   no_lease,
-  /// The kernel has no MADV_POPULATE_READ, or refuses it, without which touching a mapping may raise SIGBUS.
+  /// The kernel lacks or refuses MADV_POPULATE_READ, without which access to a mapping can raise SIGBUS.
   no_populate,
   /// The file system or the sandbox refuses O_DIRECT.
   no_direct,
-  /// The bytes go to device memory, which may keep a copy out of a mapping waiting for longer than a file's size can be held.
+  /// The bytes go to device memory, which can delay a copy from a mapping for longer than the kernel grants a lease.
   device_destination,
-  /// Made while it is read: inflated, or gathered from numbers that the file spells one by one. Counted as `read`, in
-  /// bytes as they are made.
+  /// Computed while it is read: inflated, or gathered from a list of numbers. Counted as `read`, in bytes of the
+  /// result.
   made,
 };
 
-/// The reason's name as it is spelt in the source.
+/// Returns the reason's name as it is spelled in the source: "resident", "no_lease", ...
 HEFT_API std::string_view name(IoReason reason) noexcept;
 
-/// Bytes that took one path for one reason.
+/// The bytes that were read by one method for one reason.
 struct IoUse {
   IoMethod method = IoMethod::map;
   IoReason reason = IoReason::asked;
   std::uint64_t bytes = 0;
 };
 
-/// What a load did. A value. Seconds are wall time unless they say `worker`.
+/// Statistics of a load. A value: returned by Weights::stats() and TensorStream::stats(). Seconds are wall time, except
+/// those of members named `worker`, which are summed over the threads.
+///
+/// Example:
+///   const heft::LoadStats& stats = weights.stats();
+///   std::cout << stats.bytes_read / stats.seconds / 1e9 << " GB/s by " << stats.threads << " threads\n";
+///   for (const std::string& note : stats.notes) std::cerr << "note: " << note << '\n';
 struct LoadStats {
   /// Source bytes fetched: equals LoadEstimate::bytes_read.
   std::uint64_t bytes_read = 0;
   /// Destination bytes filled: equals LoadEstimate::bytes_written.
   std::uint64_t bytes_written = 0;
-  /// Sums to bytes_read. Each (path, reason) once.
+  /// The bytes of each method and reason, each pair once. Their sum is bytes_read.
   std::vector<IoUse> io_uses;
-  /// Ranges that could not take the path chosen for them and took `read` instead.
+  /// Number of ranges for which the chosen method failed and which were read by `read` instead.
   std::uint64_t fallbacks = 0;
-  /// What the system refused and the load did without, each once, for people: "io_uring_setup: Operation not permitted".
+  /// System calls that were refused and that the load replaced, each once, for people: "io_uring_setup: Operation not
+  /// permitted".
   std::vector<std::string> notes;
-  /// Bytes fetched beyond bytes_read: O_DIRECT's alignment, gaps that a device reads faster than it skips.
+  /// Bytes read in addition to bytes_read: alignment of O_DIRECT, gaps that a device reads faster than it skips.
   std::uint64_t over_read = 0;
-  /// Bytes given up from the page cache because the load had brought them in.
+  /// Bytes evicted from the page cache: MaterializeOptions::drop_page_cache.
   std::uint64_t dropped_bytes = 0;
 
-  /// Units of work the plan came to.
+  /// Number of units of work in the load.
   std::uint64_t ranges = 0;
-  /// Threads that worked, the calling one included.
+  /// Number of threads that worked, the calling one included.
   unsigned threads = 0;
-  /// Most staging memory in use at once.
+  /// Peak of the staging memory in use, in bytes.
   std::uint64_t peak_staging_bytes = 0;
-  /// Destination memory that heft allocated.
+  /// Bytes of destination memory that heft allocated.
   std::uint64_t arena_bytes = 0;
 
-  /// The whole call.
+  /// Seconds of the whole call.
   double seconds = 0;
-  /// Making ranges of the plan, probing residency, allocating.
+  /// Seconds for compiling the plan, probing residency and allocating.
   double plan_seconds = 0;
-  /// Moving bytes.
+  /// Seconds for reading and copying.
   double load_seconds = 0;
-  /// Summed over workers: populating, reading, waiting for the device.
+  /// Seconds, summed over threads, of populating, reading and waiting for the device.
   double worker_fetch_seconds = 0;
-  /// Summed over workers: copying, converting, first touch of the destination.
+  /// Seconds, summed over threads, of copying and converting, first touch of the destination included.
   double worker_copy_seconds = 0;
 };
 

@@ -1,4 +1,4 @@
-// heft/materialize.hpp: from views to memory: executes a plan.
+// heft/materialize.hpp: executes a plan: copies views into memory.
 #pragma once
 
 #include <cstdint>
@@ -15,57 +15,79 @@
 
 namespace heft {
 
-/// How far a load has come.
+/// The progress of a load or a save. A value, passed to MaterializeOptions::progress.
 struct Progress {
-  std::uint64_t bytes_done = 0;   ///< Destination bytes filled; never goes back.
+  std::uint64_t bytes_done = 0;   ///< Destination bytes filled so far; never decreases.
   std::uint64_t bytes_total = 0;  ///< LoadEstimate::bytes_written.
 };
 
-/// What materialize() and stream() can be asked. The defaults suit a laptop and a server.
+/// Options of materialize() and stream(). The defaults suit a laptop and a server. A value.
+///
+/// Example:
+///   std::stop_source stop;
+///   heft::MaterializeOptions options{.threads = 8, .stop = stop.get_token()};
+///   options.progress = [](const heft::Progress& p) { std::cerr << p.bytes_done << " of " << p.bytes_total << '\r'; };
+///   weights = heft::materialize(plan, options);
 struct MaterializeOptions {
-  /// Threads that work, the calling one included. 0: as many as there are processors that this process may run on, at
-  /// most 16 (memory bandwidth is spent by then), less those that other loads of this process keep busy meanwhile, at
-  /// least one. A load too small to gain by it uses fewer; LoadStats says how many. Where there are several NUMA
-  /// nodes (and heft was built with libnuma), threads keep to one each while they work.
+  /// Number of threads that work, the calling one included. 0: the number of processors that this process may run on,
+  /// at most 16 (more do not increase memory bandwidth), less the threads of other running loads of this process, at
+  /// least 1. A small load uses fewer; LoadStats::threads is the number used. On a machine with several NUMA nodes, and
+  /// with heft built with libnuma, each thread stays on one node while it works.
   unsigned threads = 0;
-  /// Called now and then, from any worker but never from two at once, and a last time with bytes_done == bytes_total.
-  /// Keep it short: a worker waits. What it throws ends the load and comes out of materialize().
+  /// Called repeatedly during the load, from any worker but never from two at once, and a last time with bytes_done ==
+  /// bytes_total. It must be short, because the worker waits for it. What it throws ends the load and comes out of
+  /// materialize().
   std::function<void(const Progress&)> progress = {};
-  /// A stop request ends the load soon, with Error{cancelled}.
+  /// A stop request ends the load at its next unit of work, with Error{cancelled}.
   std::stop_token stop = {};
-  /// Forces one path for every range that can take it. LoadStats::io_uses says which did not and why.
+  /// Forces one method for every range that can use it. LoadStats::io_uses lists the bytes of others, with the reason.
   IoMethod io_method = IoMethod::automatic;
-  /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to device memory
-  /// (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::estimate() counts
-  /// what it comes to. It also bounds what a device is asked for at once when bytes cannot go straight to where they
-  /// belong: devices far away may want more, and what fits the last-level cache is copied faster.
+  /// Bound on staging memory: buffers of direct reads, for all threads together; twice as much on the way to device
+  /// memory (Destination). A thread has 2 MiB at least, and more if its largest piece needs it: LoadPlan::estimate()
+  /// counts the sum. It also bounds the bytes of reads in flight when they cannot be read in place: a distant device
+  /// can need more, while staging that fits the last-level cache is copied faster.
   std::uint64_t staging_bytes = 16u << 20;
-  /// Each tensor that heft places begins on a multiple of this, a power of two. Error{out_of_range} otherwise.
+  /// Alignment in bytes of each tensor in memory that heft allocates. Error{out_of_range} unless it is a power of two.
   std::uint64_t alignment = 64;
-  /// Gives up from the page cache what the load brought into it, never what was there before: for checkpoints that are
-  /// read once. Nothing is given up where the kernel keeps from this process what was there (it tells who owns the file,
-  /// or may write to it), nor pages that are mapped or dirty. LoadStats::dropped_bytes says how much it was.
+  /// Evicts the pages that the load added to the page cache, and no others: for checkpoints that are read once. It
+  /// evicts nothing where the kernel does not report residency to this process (it reports it to the owner of the file
+  /// and to processes that may write to it), and no pages that are mapped or dirty. LoadStats::dropped_bytes is the
+  /// amount.
   bool drop_page_cache = false;
-  /// Compares, before the first byte, what the load takes of this process's memory with what the system and the cgroups of
-  /// this process have left: MemAvailable, and each limit less what is in use and is not file cache. Error{out_of_memory}
-  /// names both. Staging shrinks to fit before a load is refused. False: neither; the kernel may end the process then.
-  /// Loads below 32 MiB, and memory of the caller's own destination, are not compared.
+  /// Compares, before the first byte is read, the memory that the load needs with the memory that the system and the
+  /// cgroups of this process have left: MemAvailable, and each limit minus usage that is not file cache. Staging is
+  /// reduced to fit first; if that is not enough, the load is Error{out_of_memory}, which names both figures. False: no
+  /// comparison, and the kernel can kill the process. Loads below 32 MiB, and memory of a destination of the caller,
+  /// are not compared.
   bool check_memory = true;
-  /// Where tensors live that were added without a buffer. Null: a host arena of huge pages. Must not be shared by two
-  /// loads.
+  /// The memory for tensors that were added without a buffer. Null: a host arena of huge pages. Two loads at once must
+  /// not share one.
   std::shared_ptr<Destination> destination = {};
 };
 
-/// Executes the plan. Either every tensor is there, or an Error is thrown and nothing is left behind (the caller's
-/// buffers, if any, hold unspecified bytes).
+/// Executes the plan and returns all its tensors. When it throws, all memory that it allocated has been freed; buffers
+/// of the caller then contain unspecified bytes.
 ///
-/// Throws Error{cancelled, changed_on_disk, io, out_of_memory, out_of_range}, with path, tensor and offset where they
-/// are known. A file that another process truncates or writes to meanwhile, or has written to since it was opened, is
-/// Error{changed_on_disk}, never a signal and never a mixture: see Checkpoint. All threads have ended when it returns or
-/// throws. May be called from several threads at once, with one plan too.
+/// Throws, with path, tensor and offset where they are known:
+///   cancelled        MaterializeOptions::stop was requested
+///   changed_on_disk  a file was written to or truncated since it was opened; never a signal and never a mixture, see
+///                    Checkpoint
+///   io               a system call failed: os_error()
+///   out_of_memory    the destination or staging could not be allocated, or does not fit the memory left
+///   out_of_range     an option is invalid
+/// and what `progress` and the destination throw.
+///
+/// All threads of the load have ended when it returns or throws. May be called from several threads at once, also with
+/// the same plan.
+///
+/// Example:
+///   plan.add(view.shard(0, 3, 8), heft::DType::f32);
+///   const heft::Weights loaded = heft::materialize(plan, {.threads = 8});
+///   const std::span<const float> values = loaded[view.name()].as<float>();
 [[nodiscard]] HEFT_API Weights materialize(const LoadPlan& plan, const MaterializeOptions& options = {});
 
-/// One view, as it is or converted: see LoadPlan for what converts. Throws as the plan and as above.
+/// Loads one view, unconverted (or as its wanted_dtype()), or converted to `dtype`: LoadPlan lists the conversions.
+/// Throws as LoadPlan::add() and as above.
 [[nodiscard]] HEFT_API Tensor materialize(const TensorView& view, const MaterializeOptions& options = {});
 [[nodiscard]] HEFT_API Tensor materialize(const TensorView& view, DType dtype, const MaterializeOptions& options = {});
 

@@ -1,4 +1,4 @@
-// heft/plan.hpp: which views go where, as which dtype. A value; it does no I/O.
+// heft/plan.hpp: a plan of a load: the views, their destinations and their dtypes. A value; it does no I/O.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct PlanEntry;
 struct PlanAccess;
 }
 
-/// What a load takes, known before it starts.
+/// The bytes that a load reads, writes and holds, known before it starts. A value, from LoadPlan::estimate().
 struct LoadEstimate {
   /// Source bytes that the load will fetch, exactly: what several entries read is counted once, gaps small enough to be
   /// read over are counted, alignment that O_DIRECT adds is not. Equals LoadStats::bytes_read of a completed load.
@@ -36,61 +36,78 @@ struct LoadEstimate {
   std::uint64_t device_bytes = 0;
 };
 
-/// What a load will do: a list of named tensors to be, each from one view or from several, each with its dtype and place.
+/// A list of named tensors to load, each from one view or from several, each with its dtype and its place in memory.
 ///
-/// Every refusal is made here, before a byte moves: a conversion that heft does not do is Error{unsupported} from add(), not from the load.
-/// Conversions, all explicit:
-///   - f64, f32, f16, bf16 and the f8 kinds among each other (rounding and overflow as element.hpp says), c32, c64, c128 among each other;
+/// Requests that heft cannot execute fail here, before a byte moves: an unknown conversion is Error{unsupported} from
+/// add(), not from the load. The conversions, all explicit:
+///   - f64, f32, f16, bf16 and the f8 types among each other (element.hpp states rounding and overflow);
+///   - c32, c64, c128 among each other;
 ///   - booleans and integers to integers that hold every value (u8 to i16, not u8 to i8; a true boolean is 1);
-///   - ggml blocks to f32, f16, bf16, f64: dequantized;
-///   - a dtype to itself, always: packed, in the host's byte order, with PyTorch's lazy conj and neg bits applied.
-///   Never between real, integer and complex.
+///   - ggml's blocks to f32, f16, bf16, f64: dequantized;
+///   - every dtype to itself: packed, in the host's byte order, with PyTorch's lazy conj and neg bits applied.
+/// None goes between real, integer and complex.
 ///
-/// A value: copies are deep but views share what they view. Const members may be called from several threads; those that add may not.
+/// A value: copies are deep, but their views share what they view. Const members may be called from several threads;
+/// members that add may not.
+///
+/// Example:
+///   heft::LoadPlan part;
+///   for (const heft::TensorView& t : checkpoint.tensors("*_proj.weight")) part.add(t.shard(0, 3, 8));
+///   std::cout << part.count() << " tensors, the first is " << part.name(0) << '\n';
 class HEFT_API LoadPlan {
  public:
+  /// No tensors, default limits.
   LoadPlan();
-  /// With a limit of its own: Limits::repeated_bytes, the only member that a plan uses.
+  /// No tensors. Of `limits` a plan uses repeated_bytes only.
   explicit LoadPlan(const Limits& limits);
   LoadPlan(const LoadPlan& other);
   LoadPlan(LoadPlan&& other) noexcept;
   LoadPlan& operator=(LoadPlan other) noexcept;
   ~LoadPlan();
 
-  /// One view as it is: packed row-major under its name, as its wanted_dtype() (its own unless an adapter said otherwise), in memory that the load allocates.
-  /// All forms throw Error{ambiguous} when the plan already has that name, Error{unsupported} for a conversion that heft does not do or a view
-  /// without data (a meta tensor), Error{limit_exceeded} when the plan's tensors together repeat storage to more than Limits::repeated_bytes: a
-  /// file of a kilobyte can declare terabytes so. The forms with a buffer are not counted.
+  /// Adds one view under its name: packed row-major as its wanted_dtype() (its own dtype unless an adapter set
+  /// another), in memory that the load allocates. All forms throw Error{ambiguous} when the plan already has that name,
+  /// Error{unsupported} for a conversion that heft does not implement or a view without data (a meta tensor),
+  /// Error{limit_exceeded} when the plan's tensors together repeat storage to more than Limits::repeated_bytes: a file
+  /// of a kilobyte can declare terabytes that way. Tensors with a buffer of the caller are not counted.
   void add(TensorView view);
-  /// Converted to `dtype`.
+  /// Adds one view, converted to `dtype`.
   void add(TensorView view, DType dtype);
-  /// Into the caller's buffer, packed row-major, or with element (i, j, ...) at i * strides[0] + j * strides[1] + ... elements from its begin.
-  /// The buffer must live, and nobody may read it, until the load has ended. Throws Error{out_of_range} when the tensor does not fit,
+  /// Adds one view, to be written into the caller's buffer: packed row-major, or with element (i, j, ...) at i *
+  /// strides[0] + j * strides[1] + ... elements from the start of the buffer. The caller keeps the buffer alive, and
+  /// neither reads nor writes it, until the load has ended. Throws Error{out_of_range} when the tensor does not fit,
   /// when a stride is negative, or when strides make elements overlap.
+  ///
+  /// Example:
+  ///   std::vector<float> buffer(view.element_count());
+  ///   plan.add(view, heft::DType::f32, std::as_writable_bytes(std::span(buffer)));
+  ///   weights = heft::materialize(plan);      // the buffer is filled when it returns
   void add(TensorView view, DType dtype, std::span<std::byte> into);
   void add(TensorView view, DType dtype, std::span<std::byte> into, const Strides& strides);
 
-  /// Several views one after the other along `dim`, as one tensor: fused q/k/v, gate and up. All other dims must be equal, and so must dtypes
-  /// unless one is given. Throws Error{out_of_range} for shapes that do not fit or no views, Error{type_mismatch} for dtypes that differ.
+  /// Adds one tensor that consists of several views one after the other along `dim`: fused q/k/v, gate and up. All
+  /// other dims must be equal, and so must dtypes, unless `dtype` is given. Throws Error{out_of_range} for shapes that
+  /// do not fit and for an empty list, Error{type_mismatch} for dtypes that differ, and what add() throws.
   void concat(std::string name, std::span<const TensorView> views, std::size_t dim);
   void concat(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype);
-  /// Several views of one shape as one tensor with a new dim at `dim`: experts. Throws as concat().
+  /// Adds one tensor that consists of several views of one shape, with a new dim at `dim`: experts. Throws as concat().
   void stack(std::string name, std::span<const TensorView> views, std::size_t dim);
   void stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype);
 
-  /// Tensors to be, in the order they were added.
+  /// Number of tensors. They are numbered in the order in which they were added.
   [[nodiscard]] std::size_t count() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return count() == 0; }
-  /// Of tensor number `position` < count(). Throw Error{out_of_range}. Borrowed: valid until the plan is changed or dies.
+  /// Name, shape and dtype of tensor number `position`, as it will be loaded. Throw Error{out_of_range} unless position
+  /// < count(). Borrowed: valid until the plan is changed or destroyed; on a temporary, copies.
   [[nodiscard]] std::string_view name(std::size_t position) const&;
-  std::string_view name(std::size_t position) const&& = delete;
+  [[nodiscard]] std::string name(std::size_t position) const&& { return std::string(name(position)); }
   [[nodiscard]] const Shape& shape(std::size_t position) const&;
-  const Shape& shape(std::size_t position) const&& = delete;
+  [[nodiscard]] Shape shape(std::size_t position) const&& { return shape(position); }
   [[nodiscard]] DType dtype(std::size_t position) const;
 
-  /// What a load of this plan with these options takes. The plan is compiled on the first call; further ones, and the
-  /// load itself, use what the first one made, until something is added. Throws Error{out_of_range} for options that
-  /// make no sense, Error{out_of_memory} for a plan that no machine can hold.
+  /// Returns the bytes that a load of this plan with these options reads, writes and holds. The first call compiles the
+  /// plan; later calls and the load use the result until a tensor is added. Throws Error{out_of_range} for invalid
+  /// options, Error{out_of_memory} for a plan above the address space.
   [[nodiscard]] LoadEstimate estimate() const;
   [[nodiscard]] LoadEstimate estimate(const MaterializeOptions& options) const;
 

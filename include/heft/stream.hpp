@@ -1,5 +1,4 @@
-// heft/stream.hpp: a load one tensor at a time, with a bound on memory: for hashing, converting, saving, pushing
-// elsewhere.
+// heft/stream.hpp: loads a plan one tensor at a time, in bounded memory: for hashing, converting, saving, sending.
 #pragma once
 
 #include <cstddef>
@@ -13,22 +12,24 @@
 
 namespace heft {
 
-/// The tensors of a plan as a range, in file order, loaded ahead by worker threads:
+/// The tensors of a plan as a range, in file order, loaded ahead of the consumer by worker threads.
 ///
-///   for (const heft::Tensor& t : heft::stream(plan)) hash(t.bytes());
+/// Each Tensor owns its memory. A Tensor that is kept also keeps the memory of the tensors that were loaded in one
+/// group with it: at most a quarter of the bound, or one larger tensor. The memory of destroyed tensors is used again
+/// for later ones. At most `in_flight_bytes` of tensors are finished or being filled ahead of the consumer, but at
+/// least one tensor of any size. The destructor stops the workers early.
 ///
-/// Each Tensor owns its memory: keep it and it stays, and with it the tensors that were loaded together with it, a
-/// quarter of the bound at most (or one larger tensor). Memory of tensors that were let go is used again for later
-/// ones. At most `in_flight_bytes` of tensors are finished or being filled ahead of the consumer (one tensor at
-/// least, whatever its size). Dropping the stream early stops the workers and reads nothing more.
+/// Not copyable. Used by one thread at a time. Tensors that were returned do not depend on the stream and can outlive
+/// it.
 ///
-/// Not copyable. One thread consumes: no two members may be called at once, from whatever threads. Tensors that it gave
-/// are free of it, and outlive it.
+/// Example:
+///   std::uint64_t bytes = 0;
+///   for (const heft::Tensor& tensor : heft::stream(plan)) bytes += tensor.bytes().size();
 class HEFT_API TensorStream {
  public:
   class HEFT_API iterator {
    public:
-    /// Input iterators: one pass, all copies are the same place. Only a past-the-end one may be compared.
+    /// An input iterator: single pass, and all copies are at the same position. Compare it with the sentinel only.
     using iterator_category = std::input_iterator_tag;
     using value_type = Tensor;
     using difference_type = std::ptrdiff_t;
@@ -37,10 +38,10 @@ class HEFT_API TensorStream {
 
     /// Past the end.
     iterator() noexcept = default;
-    /// The tensor taken last, which the consumer may move from. Valid until the next ++.
+    /// The current tensor, which the consumer may move from. Valid until the next ++.
     Tensor& operator*() const noexcept { return *stream_->current_; }
     const Tensor* operator->() const noexcept { return &*stream_->current_; }
-    /// Takes the next one: waits and throws as next().
+    /// Takes the next tensor: waits and throws as next().
     iterator& operator++() { stream_->advance(); return *this; }
     void operator++(int) { stream_->advance(); }
     friend bool operator==(const iterator& at, std::default_sentinel_t) noexcept { return at.done(); }
@@ -52,23 +53,25 @@ class HEFT_API TensorStream {
     TensorStream* stream_ = nullptr;
   };
 
-  /// The one moved from may only be destroyed or assigned to. Iterators stay with it, and are lost.
+  /// A stream that was moved from can only be destroyed or assigned to. Its iterators become invalid.
   TensorStream(TensorStream&&) noexcept;
   TensorStream& operator=(TensorStream&&) noexcept;
-  /// Stops the workers and waits for what they are reading just now. Never throws: a failure that nobody has taken is
-  /// dropped.
+  /// Stops the workers and waits for the end of reads in progress. Does not throw: a failure that next() has not
+  /// reported is discarded.
   ~TensorStream();
 
-  /// The next tensor, or nothing after the last. Waits for it. Throws what the load throws, once; after that there is
-  /// nothing more. The files of a tensor have been compared with what was opened after its last byte was read: each
-  /// tensor that is handed out is whole, and the first difference ends the stream with Error{changed_on_disk}.
+  /// Waits for the next tensor and returns it, or nothing after the last. Throws what materialize() throws, once; later
+  /// calls return nothing. After the last byte of a tensor was read, its files are compared with those that were
+  /// opened: each tensor that is returned is whole, and the first difference ends the stream with
+  /// Error{changed_on_disk}.
   [[nodiscard]] std::optional<Tensor> next();
 
-  /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is not moved.
+  /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is
+  /// not moved.
   [[nodiscard]] iterator begin() { advance(); return iterator(this); }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// What has been done so far; complete after the last tensor.
+  /// The statistics so far; complete after the last tensor.
   [[nodiscard]] LoadStats stats() const;
 
  private:
@@ -81,10 +84,10 @@ class HEFT_API TensorStream {
   std::optional<Tensor> current_;
 };
 
-/// Starts loading the plan's tensors in file order (by shard and offset of their first byte). Options as for
-/// materialize(); `destination` must be null: Error{unsupported}. An entry with the caller's buffer is filled there
-/// and its Tensor says so. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream or the
-/// caller's, not staging and windows: LoadPlan::estimate() returns what a load takes beside them.
+/// Starts to load the plan's tensors in file order (by shard, then by offset of the first byte). Options as for
+/// materialize(), but `destination` must be null: Error{unsupported}. A tensor with a buffer of the caller is filled
+/// there, and its Tensor refers to it. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream
+/// or of the caller, not staging and windows, which LoadPlan::estimate() includes.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {}, std::uint64_t in_flight_bytes = 256u << 20);
 
 }  // namespace heft

@@ -1,4 +1,4 @@
-// heft/tensor.hpp: a tensor in memory of its own: what materialize() makes of a view.
+// heft/tensor.hpp: a tensor in memory that heft, a destination or the caller allocated: the result of materialize().
 #pragma once
 
 #include <cstddef>
@@ -17,52 +17,60 @@
 
 namespace heft {
 
-/// A materialized tensor: dtype, shape, and aligned bytes in the host's byte order that no file backs.
+/// A materialized tensor: dtype, shape, and aligned bytes in the host's byte order, in memory that no file backs.
 ///
-/// It owns its memory together with the other tensors of the same load: the load's arena is freed when the last
-/// Tensor (or Slice, or Weights) of it goes. For a tensor that was loaded into the caller's buffer the caller owns
-/// the memory, and keeps it alive.
+/// The tensors of one load share one arena, which is freed when the last Tensor, Slice and Weights of the load has been
+/// destroyed. For a tensor that was loaded into the caller's buffer, the caller owns the memory and keeps it alive.
 ///
-/// A value; copies share the memory. Const members may be called from several threads.
+/// A value: copies share the memory. Const members may be called from several threads. References that the getters
+/// return are valid while this Tensor lives; called on a temporary, the getters return copies. Spans into the memory
+/// are deleted for a temporary: slice<T>() and owned_bytes() return an owner.
+///
+/// Example:
+///   const heft::Tensor loaded = heft::materialize(view, heft::DType::f32);
+///   const std::span<const float> values = loaded.as<float>();      // valid while `loaded` lives
+///   const heft::Slice<float> kept = loaded.slice<float>();         // keeps the memory
 class HEFT_API Tensor {
  public:
   /// No name, DType::unknown, rank 0, no memory.
   Tensor() noexcept = default;
-  /// `bytes` holds the elements at `strides`. The library makes Tensors; programs have no need to.
+  /// Used by the library. Requires that `bytes` contains the elements at `strides`.
   /// For device memory `bytes` has no span but the owner.
   Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> device_offset = {}) noexcept;
 
-  /// Its name in the plan. Borrowed, as what follows: valid while this Tensor lives.
+  /// Its name in the plan.
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }
-  const std::string& name() const&& = delete;
-  /// What the plan asked for; the view's own unless converted.
+  [[nodiscard]] std::string name() const&& { return name_; }
+  /// The dtype of the plan's entry: the view's own, unless it was converted.
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
-  /// In elements, outermost first.
+  /// Dims in elements, outermost first.
   [[nodiscard]] const Shape& shape() const& noexcept { return shape_; }
-  const Shape& shape() const&& = delete;
-  /// Steps in elements: packed row-major, unless the plan gave the caller's buffer other strides.
+  [[nodiscard]] Shape shape() const&& { return shape_; }
+  /// Steps in elements: packed row-major, or the strides that LoadPlan::add() was given for the caller's buffer.
   [[nodiscard]] const Strides& strides() const& noexcept { return strides_; }
-  const Strides& strides() const&& = delete;
+  [[nodiscard]] Strides strides() const&& { return strides_; }
   /// Product of the dims.
   [[nodiscard]] std::uint64_t element_count() const { return shape_.element_count(); }
-  /// Bytes of the tensor packed row-major.
+  /// Bytes of the tensor when it is packed row-major.
   [[nodiscard]] std::uint64_t size_bytes() const;
-  /// True when the elements lie in one run, row-major: dims of 1 may have any stride.
+  /// True when the elements lie in one run, row-major. Dims of 1 can have any stride.
   [[nodiscard]] bool is_contiguous() const noexcept;
-  /// Where the tensor begins, in bytes, in the memory of a device's Destination; nothing for tensors in memory that this
-  /// process reads. A tensor in device memory has no bytes(), and as(), slice() and view() throw Error{unsupported}; the owner of
-  /// owned_bytes() is what Destination::finish() gave.
+  /// Byte offset of the tensor in the memory of a Destination on a device; nothing for a tensor in memory that this
+  /// process can read. A tensor on a device has no bytes(), and its as(), slice() and view() throw Error{unsupported};
+  /// the owner of owned_bytes() is the result of Destination::finish().
   [[nodiscard]] std::optional<std::uint64_t> device_offset() const noexcept { return device_offset_; }
 
-  /// The memory: packed bytes, or the caller's whole buffer when it has strides of its own. Borrowed: valid while
-  /// this Tensor (or a copy) lives.
+  /// The memory: packed bytes, or the caller's whole buffer when it was added with strides. Borrowed: valid while this
+  /// Tensor (or a copy) lives.
   [[nodiscard]] std::span<const std::byte> bytes() const& noexcept { return bytes_.span(); }
   std::span<const std::byte> bytes() const&& = delete;
-  /// The memory with its owner.
+  /// The memory with its owner, which is null for the caller's buffer.
   [[nodiscard]] const Bytes& owned_bytes() const& noexcept { return bytes_; }
+  [[nodiscard]] Bytes owned_bytes() const&& noexcept { return bytes_; }
 
-  /// Elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor contiguous;
-  /// Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a tensor in device memory.
+  /// The elements in row-major order. Throws Error{type_mismatch} unless the dtype is T's own and the tensor
+  /// contiguous; Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a tensor
+  /// in device memory.
   template <Element T>
   [[nodiscard]] std::span<const T> as() const& {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
@@ -70,15 +78,16 @@ class HEFT_API Tensor {
   }
   template <Element T>
   std::span<const T> as() const&& = delete;
-  /// The same with the owner, and the same errors: outlives this Tensor, unless the memory is the caller's.
+  /// The same elements with their owner, and the same errors: they stay valid after this Tensor, unless the memory is
+  /// the caller's.
   template <Element T>
   [[nodiscard]] Slice<T> slice() const {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
     return Slice<T>({reinterpret_cast<const T*>(run.data()), run.size() / sizeof(T)}, bytes_.owner());
   }
 
-  /// A view of this memory, for what works on views: slicing, adapters, saving, another plan. Shares the owner.
-  /// Throws Error{type_mismatch} unless contiguous, Error{unsupported} for a tensor in device memory.
+  /// Returns a view of this memory, for functions that take views: slicing, adapters, saving, another plan. Shares the
+  /// owner. Throws Error{type_mismatch} unless contiguous, Error{unsupported} for a tensor in device memory.
   [[nodiscard]] TensorView view() const;
 
  private:

@@ -1,4 +1,4 @@
-// heft/weights.hpp: the tensors of one load, complete.
+// heft/weights.hpp: all tensors of one load.
 #pragma once
 
 #include <cstddef>
@@ -17,37 +17,47 @@ namespace engine {
 struct WeightsAccess;
 }
 
-/// What materialize(plan) gives: every tensor of the plan, in the plan's order, found by name. It exists only for loads that completed.
+/// The result of materialize(plan): every tensor of the plan, in the plan's order, with a lookup by name. It exists
+/// only for loads that completed.
 ///
-/// A handle: copies share the tensors and their memory, which goes when the last Weights, Tensor or Slice of it goes. Const members may be called
-/// from several threads.
+/// A handle: copies share the tensors and their memory. The memory is freed when the last Weights, Tensor and Slice of
+/// the load has been destroyed, so that one Slice that is kept keeps the memory of all. Const members may be called
+/// from several threads. References that the getters return are valid while this Weights (or a copy) lives; called on a
+/// temporary, the getters return copies, which share the memory.
+///
+/// Example:
+///   const heft::Weights loaded = heft::materialize(plan);
+///   for (const heft::Tensor& tensor : loaded) std::cout << tensor.name() << ' ' << tensor.size_bytes() << '\n';
+///   if (const heft::Tensor* bias = loaded.find("head.bias")) std::cout << bias->as<float>()[0] << '\n';
 class HEFT_API Weights {
  public:
+  /// A random access iterator over tensors. Valid while this Weights (or a copy) lives.
   using const_iterator = std::vector<Tensor>::const_iterator;
 
   /// No tensors.
   Weights();
 
-  /// By full name: the view's, or what concat() and stack() were given. Constant time, nothing allocated. Throws Error{not_found} naming the
-  /// nearest names. Borrowed: valid while this Weights (or a copy) lives; copy the Tensor to keep it longer.
+  /// Returns the tensor of that full name: the view's, or the one given to concat() and stack(). Constant time;
+  /// allocates nothing. Throws Error{not_found}, which names the nearest names.
   [[nodiscard]] const Tensor& operator[](std::string_view name) const&;
-  const Tensor& operator[](std::string_view name) const&& = delete;
-  /// By full name, or null where the plan had no such tensor. Borrowed as above.
+  [[nodiscard]] Tensor operator[](std::string_view name) const&& { return (*this)[name]; }
+  /// Returns the tensor of that full name, or null when the plan had none. Deleted for a temporary.
   [[nodiscard]] const Tensor* find(std::string_view name) const& noexcept;
   const Tensor* find(std::string_view name) const&& = delete;
 
-  /// In the plan's order: tensor number i is what LoadPlan::name(i) named. Random access. Borrowed as above.
+  /// The tensors in the plan's order: number i is the tensor that LoadPlan::name(i) names. Deleted for a temporary,
+  /// which a loop keeps alive.
   [[nodiscard]] const_iterator begin() const& noexcept;
   [[nodiscard]] const_iterator end() const& noexcept;
   const_iterator begin() const&& = delete;
   const_iterator end() const&& = delete;
-  /// Number of tensors: the plan's.
+  /// Number of tensors: LoadPlan::count() of the plan.
   [[nodiscard]] std::size_t count() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return count() == 0; }
 
-  /// What the load did: bytes, paths and why, seconds. Borrowed as above.
+  /// The statistics of the load: bytes by I/O method with reasons, seconds by phase, memory.
   [[nodiscard]] const LoadStats& stats() const& noexcept;
-  const LoadStats& stats() const&& = delete;
+  [[nodiscard]] LoadStats stats() const&& { return stats(); }
 
  private:
   friend struct engine::WeightsAccess;
