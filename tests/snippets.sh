@@ -8,6 +8,7 @@
 # Headers: an example starts after a comment line that consists of "Example:", and is the comment lines below it that
 # are indented by three spaces or more. All examples are compiled as one file, each in its own namespace and function
 # with the parameters that `given` lists; structs go before the function, because a local class has no member templates.
+# A header without an example is an error.
 set -eu
 readme=$1
 shift
@@ -73,5 +74,8 @@ for file in "$place"/*.cpp; do
   }
 done
 [ $compiled -gt 1 ] || { echo "$readme shows no code"; failures=$((failures + 1)); }
+for header in "${headers[@]}"; do
+  grep -qE '^ *///? Example:$' "$header" || { echo "heft/${header##*/} has no example"; failures=$((failures + 1)); }
+done
 echo "$((compiled - 1)) snippets and $(grep -c '^namespace example_' "$place/examples.cpp") examples, $failures failures"
 [ "$failures" -eq 0 ]
