@@ -126,7 +126,8 @@ TEST_CASE("schedule: a layer of 168 KiB is estimated at its size and what one th
   converted.add(checkpoint.tensor("layer"), DType::f32);
   CHECK(converted.estimate({.io_method = IoMethod::read}).host_bytes < (3 * 168 + 96) * kib);  // one buffer beside the result
   for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read}) {
-    const LoadStats stats = materialize(converted, {.io_method = path}).stats();
+    const Weights weights = materialize(converted, {.io_method = path});
+    const LoadStats& stats = weights.stats();
     CHECK(stats.threads == 1);
     CHECK(stats.arena_bytes + stats.peak_staging_bytes <= converted.estimate({.io_method = path}).host_bytes);
     CHECK(stats.bytes_read == converted.estimate().bytes_read);
