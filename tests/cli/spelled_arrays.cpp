@@ -20,7 +20,7 @@ using namespace heft::test::pickle;
 namespace {
 
 std::string array(const std::vector<int>& shape, const std::string& data, bool fortran) {
-  return numpy_array(shape, numpy_dtype("f4"), spelled(data), fortran);
+  return numpy_array(shape, numpy_dtype("f4"), spelled_bytes(data), fortran);
 }
 
 }  // namespace

@@ -138,15 +138,15 @@ TEST_CASE("numpy in pickles: arrays of protocol 2, short and long, are tensors")
   std::string bytes(20'000, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7);
   const std::string object = dict(
-      {text("short"), numpy_array({2, 3}, numpy_dtype("f4"), spelled(bytes.substr(0, 24))), text("long"),
-       numpy_array({5'000}, numpy_dtype("f4"), spelled(bytes)), text("columns"),
-       numpy_array({2, 2}, numpy_dtype("i2", ">"), spelled("abcdefgh"), true), text("bf"),
+      {text("short"), numpy_array({2, 3}, numpy_dtype("f4"), spelled_bytes(bytes.substr(0, 24))), text("long"),
+       numpy_array({5'000}, numpy_dtype("f4"), spelled_bytes(bytes)), text("columns"),
+       numpy_array({2, 2}, numpy_dtype("i2", ">"), spelled_bytes("abcdefgh"), true), text("bf"),
        numpy_array({4},
              call("numpy", "dtype", {global("ml_dtypes", "bfloat16"), "\x89", "\x88"}) +
                  tuple({integer(3), text("<"), "N", "N", "N"}) + "b",
-             spelled("abcdefgh")),
-       text("empty"), numpy_array({0, 2}, numpy_dtype("f8"), spelled("")), text("step"),
-       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), spelled(std::string("\x07\0\0\0\0\0\0\0", 8))})});
+             spelled_bytes("abcdefgh")),
+       text("empty"), numpy_array({0, 2}, numpy_dtype("f8"), spelled_bytes("")), text("step"),
+       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), spelled_bytes(std::string("\x07\0\0\0\0\0\0\0", 8))})});
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
     test::ZipBuilder zip;
@@ -175,14 +175,14 @@ TEST_CASE("numpy in pickles: arrays without numbers are records, with one note t
   const std::string structured =
       call("numpy", "dtype", {text("V8"), "\x89", "\x88"}) +
       tuple({integer(3), text("|"), "N", tuple({text("a")}), dict({text("a"), integer(0)}), integer(8)}) + "b";
-  const std::string words = array({2}, numpy_dtype("U1"), as_text(std::string("a\0\0\0b\0\0\0", 8)));
-  const std::string objects = array({2}, numpy_dtype("O8", "|"), list({text("x"), "N"}));
-  const std::string numbers = array({2}, numpy_dtype("f4"), as_text("abcdefgh"));
+  const std::string words = numpy_array({2}, numpy_dtype("U1"), spelled_bytes(std::string("a\0\0\0b\0\0\0", 8)));
+  const std::string objects = numpy_array({2}, numpy_dtype("O8", "|"), list({text("x"), "N"}));
+  const std::string numbers = numpy_array({2}, numpy_dtype("f4"), spelled_bytes("abcdefgh"));
   const Catalog mixed = read_bytes(
       torch_zip_format,
       torch_file(dict({text("w"), numbers, text("vocab"), words, text("config"), dict({text("layers"), objects}),
-                       text("rows"), array({1}, structured, as_text("abcdefgh")), text("times"),
-                       array({1}, numpy_dtype("M8"), as_text("abcdefgh"))})));
+                       text("rows"), numpy_array({1}, structured, spelled_bytes("abcdefgh")), text("times"),
+                       numpy_array({1}, numpy_dtype("M8"), spelled_bytes("abcdefgh"))})));
   CHECK(names_of(mixed) == std::vector<std::string>{"w"});
   REQUIRE(mixed.notes.size() == 1);
   CHECK(mixed.notes[0] == "4 arrays of NumPy without numbers are records, not tensors: 'vocab' (<U1), "
@@ -222,7 +222,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
     const Error error = test::thrown_by([&] {
       static_cast<void>(read_bytes(
           torch_zip_format,
-          torch_file(dict({text("a"), numpy_array({count}, numpy_dtype("f4"), spelled(std::string(40'000 - 1, 'x')))}))));
+          torch_file(dict({text("a"), numpy_array({count}, numpy_dtype("f4"), spelled_bytes(std::string(40'000 - 1, 'x')))}))));
     });
     CHECK(error.code() == ErrorCode::corrupt);
     CHECK(error.tensor() == "a");
@@ -230,7 +230,7 @@ TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at
 }
 
 TEST_CASE("numpy in pickles: an array that two names share is one member") {
-  const std::string long_array = numpy_array({5'000}, numpy_dtype("f4"), spelled(std::string(20'000, '\xFF')));
+  const std::string long_array = numpy_array({5'000}, numpy_dtype("f4"), spelled_bytes(std::string(20'000, '\xFF')));
   const std::string object = "}(" + text("a") + long_array + "q\x01" + text("b") + "h\x01u";
   const Catalog catalog = read_bytes(torch_zip_format, torch_file(object));
   CHECK(catalog.tensors.size() == 2);
@@ -240,7 +240,7 @@ TEST_CASE("numpy in pickles: an array that two names share is one member") {
 TEST_CASE("pickles: long bytes that are not arrays are values") {
   const std::string bytes(9'000, '\xC3');
   const Catalog catalog = read_bytes(
-      torch_zip_format, torch_file(dict({text("raw"), spelled(bytes), text("plain"), test::pickle::bytes(bytes)})));
+      torch_zip_format, torch_file(dict({text("raw"), spelled_bytes(bytes), text("plain"), test::pickle::bytes(bytes)})));
   REQUIRE(catalog.values.size() == 2);
   for (const Value& value : catalog.values) {
     const Node node = catalog.node(value.node);
@@ -253,10 +253,10 @@ TEST_CASE("pickles: long bytes do not count as metadata") {
   Limits limits;
   limits.pickle_bytes = 4'000;
   const std::string file =
-      torch_file(dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}));
+      torch_file(dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled_bytes(std::string(100'000, 'x')))}));
   CHECK(read_bytes(
             pickle_format,
-            proto() + dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled(std::string(100'000, 'x')))}) + ".",
+            proto() + dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled_bytes(std::string(100'000, 'x')))}) + ".",
             {.limits = limits})
             .tensors.size() == 1);
   const std::string text_value = proto() + dict({text("a"), text(std::string(100'000, 'x'))}) + ".";
@@ -271,7 +271,7 @@ TEST_CASE("pickles: compares the checksum of a long pickle at open, unless array
   const std::string with_array =
       proto() +
       dict({text("t"), "](" + texts + "e", text("a"),
-            numpy_array({5'000'000}, numpy_dtype("u1", "|"), spelled(std::string(5'000'000, 'x')))}) +
+            numpy_array({5'000'000}, numpy_dtype("u1", "|"), spelled_bytes(std::string(5'000'000, 'x')))}) +
       ".";
   for (const std::string& content : {long_list, with_array}) {
     const bool has_array = content.size() > 5'000'000;

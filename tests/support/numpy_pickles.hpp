@@ -25,7 +25,7 @@ inline std::string latin1_text(std::string_view bytes) {
 inline std::string encoded(std::string_view utf8) {
   return call("_codecs", "encode", {text(utf8), text("latin1")});
 }
-inline std::string spelled(std::string_view bytes) { return encoded(latin1_text(bytes)); }
+inline std::string spelled_bytes(std::string_view bytes) { return encoded(latin1_text(bytes)); }
 
 /// Returns the numpy.dtype of a code such as "f4".
 inline std::string numpy_dtype(const std::string& code, const std::string& order = "<") {
