@@ -293,7 +293,7 @@ std::vector<Row> rows() {
       {"openat(O_DIRECT)", {{SYS_openat, {{.argument = 2, .mask = O_DIRECT, .value = O_DIRECT}}}}, "no direct reads: ", false, {EPERM, EINVAL, ENOSYS}},
       {"io_uring_setup", {{SYS_io_uring_setup}}, "io_uring_setup: ", true},
       {"io_uring_enter", {{SYS_io_uring_enter}}, "io_uring_enter: ", true},
-      {"io_uring_register", {{SYS_io_uring_register}}, "registering ", true},
+      {"io_uring_register", {{SYS_io_uring_register}}, "io_uring_register_buffers: ", true},
       {"mmap of rings", {{SYS_mmap, {{.argument = 2, .value = PROT_READ | PROT_WRITE}, of_a_file}}}, "io_uring_setup: ", true},
       {"clone, clone3", {{SYS_clone}, {SYS_clone3}}, "1 of 2 threads", false, {EPERM, ENOSYS, EAGAIN}},
       {"sched_getaffinity", {{SYS_sched_getaffinity}}},
