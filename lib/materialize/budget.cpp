@@ -92,15 +92,13 @@ void size_staging(const Schedule& schedule, const MaterializeOptions& options, B
 // Rings are for files alone, and for paths that may be direct.
 bool may_read_directly(const Schedule& schedule, const MaterializeOptions& options) noexcept {
   if (options.io_method != IoMethod::automatic && options.io_method != IoMethod::direct) return false;
-  const auto& sources = schedule.transfers->sources;
-  return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source->file() != nullptr; });
+  return schedule.sizes.has_files;
 }
 
 bool may_map(const Schedule& schedule, const MaterializeOptions& options) noexcept {
   if (options.io_method != IoMethod::automatic && options.io_method != IoMethod::map) return false;
   if (options.io_method == IoMethod::automatic && schedule.sizes.max_batch < min_mapped_batch) return false;
-  const auto& sources = schedule.transfers->sources;
-  return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return !source->mapped().empty(); });
+  return schedule.sizes.has_mapped;
 }
 
 // Whether a destination gives memory or takes bytes is known only once it was asked: until then it may be either.

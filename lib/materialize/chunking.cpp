@@ -336,6 +336,10 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
   for (std::uint32_t i = 0; i < count; ++i) Chunker(*schedule, TransferIndex{i}, sizes).run();
   sort_parts(*schedule);
   Batcher(*schedule, sizes).run();
+  for (const auto& source : schedule->transfers->sources) {
+    schedule->sizes.has_files |= source->file() != nullptr;
+    schedule->sizes.has_mapped |= !source->mapped().empty();
+  }
   return schedule;
 }
 

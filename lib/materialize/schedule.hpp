@@ -79,6 +79,8 @@ struct ScheduleSizes {
   std::uint64_t max_filled = 0;     ///< Written by a part of such a chunk.
   std::uint64_t max_buffered = 0;   ///< Of a contiguous chunk with parts too short for reads of their own, or of a source that is inflated or gathered.
   std::uint64_t max_reader = 0;     ///< Working memory of a source that is inflated or gathered.
+  bool has_files = false;           ///< Some source is a file: it can be read directly.
+  bool has_mapped = false;          ///< Some source is mapped, or memory.
 };
 
 /// A plan compiled for execution. Immutable: const members may be called from several threads.
