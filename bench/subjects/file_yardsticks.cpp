@@ -106,15 +106,16 @@ Work prepare_headers(const Job& job) {
 // Reads all bytes once and keeps none of them.
 Work prepare_read_over(const Job& job) {
   return [files = files_of(job.path)]() -> Outcome {
-    constexpr std::size_t block_words = std::size_t{32} << 10;
-    std::vector<std::uint64_t> block(block_words);
-    const auto room = std::as_writable_bytes(std::span(block));
+    // On a page of its own: into memory that begins 16 bytes after one, the kernel copies at a quarter of the rate.
+    const HugeMemory block(std::uint64_t{256} << 10);
+    const std::span<std::byte> room = block.span();
+    const std::span words(reinterpret_cast<const std::uint64_t*>(room.data()), room.size() / sizeof(std::uint64_t));
     std::uint64_t sum = 0;
     for (const Extent& extent : files) {
       const Descriptor file(extent.path);
       for (std::uint64_t at = 0; at < extent.bytes; at += room.size()) {
         read_range(file.number(), room.data(), at, std::min<std::uint64_t>(extent.bytes, at + room.size()));
-        sum = std::accumulate(block.begin(), block.end(), sum);
+        sum = std::accumulate(words.begin(), words.end(), sum);
       }
     }
     return {total_bytes(files), fmt::format("sum {}", sum)};
