@@ -40,7 +40,8 @@ class HEFT_API Dims {
   Dims(const Dims& other);
   /// Leaves `other` at rank 0.
   Dims(Dims&& other) noexcept;
-  Dims& operator=(Dims other) noexcept;
+  Dims& operator=(const Dims& other);
+  Dims& operator=(Dims&& other) noexcept;
   ~Dims() = default;
 
   /// Number of dims.

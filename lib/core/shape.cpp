@@ -1,6 +1,7 @@
 #include "heft/shape.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -25,8 +26,12 @@ Dims::Dims(const Dims& other) : rank_(other.rank_), inline_(other.inline_) {
 
 Dims::Dims(Dims&& other) noexcept : rank_(other.rank_), inline_(other.inline_), heap_(std::move(other.heap_)) { other.rank_ = 0; }
 
-Dims& Dims::operator=(Dims other) noexcept {
-  rank_ = other.rank_;
+// Not one operator that takes a value: the copy for its parameter allocates, but the assignments of Shape and Strides
+// would be implicitly noexcept, and the caller would release nothing when the copy throws.
+Dims& Dims::operator=(const Dims& other) { return *this = Dims(other); }
+
+Dims& Dims::operator=(Dims&& other) noexcept {
+  rank_ = std::exchange(other.rank_, 0);
   inline_ = other.inline_;
   heap_ = std::move(other.heap_);
   return *this;

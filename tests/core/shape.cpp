@@ -1,5 +1,7 @@
 #include "heft/shape.hpp"
 
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -54,4 +56,20 @@ TEST_CASE("is_contiguous: strides of dims of 1 and of empty shapes do not matter
 TEST_CASE("to_string: as PyTorch prints a shape") {
   CHECK(heft::to_string(Shape{4096, 11008}) == "[4096, 11008]");
   CHECK(heft::to_string(Shape{}) == "[]");
+}
+
+TEST_CASE("shape: copies may throw, moves may not, and moving leaves rank 0") {
+  static_assert(!std::is_nothrow_copy_assignable_v<Shape> && !std::is_nothrow_copy_assignable_v<Strides>);
+  static_assert(std::is_nothrow_move_assignable_v<Shape> && std::is_nothrow_move_assignable_v<Strides>);
+  const Shape many(std::vector<std::int64_t>(12, 3));
+  Shape shape{1, 2};
+  shape = many;
+  CHECK(shape == many);
+  Shape& same = shape;
+  shape = same;
+  CHECK(shape == many);
+  Shape moved;
+  moved = std::move(shape);
+  CHECK(moved == many);
+  CHECK(shape.rank() == 0);
 }

@@ -351,6 +351,7 @@ TEST_CASE("allocations: values: bytes, shapes and errors") {
   tally.add("Shape", [&] {
     Shape shape{std::span<const std::int64_t>(many)};
     Shape copy = shape;
+    copy = shape;
     static_cast<void>(Strides::contiguous(copy) == Strides::contiguous(shape));
     static_cast<void>(to_string(shape) + to_string(copy));
     static_cast<void>(bytes_for(DType::f32, shape));
