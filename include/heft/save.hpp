@@ -78,7 +78,7 @@ struct SaveOptions {
   /// The method to read bytes, as MaterializeOptions::io_method.
   IoMethod io_method = IoMethod::automatic;
   /// Called on the calling thread while bytes of tensors are written, and a last time with bytes_done == bytes_total.
-  /// What it throws ends the save and comes out of save().
+  /// An exception from it ends the save and is rethrown by save().
   std::function<void(const Progress&)> progress = {};
   /// A stop request ends the save at its next unit of work, with Error{cancelled}; the destination is unchanged.
   std::stop_token stop = {};

@@ -30,7 +30,7 @@ constexpr std::uint64_t max_window = ChunkSizes{}.batch;  // no window reaches p
 constexpr std::uint64_t min_device_ring = 1u << 20;
 // A registered buffer of io_uring holds no more.
 constexpr std::uint64_t max_ring = 1u << 30;
-// What a direct read may take before and after what it is for.
+// Bytes that alignment adds to a direct read, before and after the bytes wanted.
 constexpr std::uint64_t direct_margin = 2 * max_direct_alignment;
 constexpr std::uint64_t page = 4096;
 
@@ -101,7 +101,7 @@ bool may_map(const Schedule& schedule, const MaterializeOptions& options) noexce
   return schedule.sizes.has_mapped;
 }
 
-// Whether a destination gives memory or takes bytes is known only once it was asked: until then it may be either.
+// A destination is known to be a device only after allocate(): until then, the larger of both budgets applies.
 std::uint64_t staging_footprint(const Schedule& schedule, const MaterializeOptions& options, const Budget& budget) noexcept {
   const bool direct = may_read_directly(schedule, options);
   const std::uint64_t host = direct ? budget.threads * Arena::footprint(budget.ring_bytes) : 0;

@@ -30,7 +30,7 @@ struct Budget {
   std::shared_ptr<const ArenaLayout> arena;
   /// Each worker's buffer for chunks that are read before they are converted or gathered, and for short parts.
   std::uint64_t buffer_bytes = 0;
-  /// What each worker enters of a mapping at once, at most.
+  /// Maximum bytes of a mapping that each worker populates at once.
   std::uint64_t window_bytes = 0;
   /// Each worker's ring of direct reads; on the way to device memory only what is converted or gathered goes through one.
   std::uint64_t ring_bytes = 0;

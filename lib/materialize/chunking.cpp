@@ -23,7 +23,7 @@ constexpr std::uint32_t max_contiguous_parts = 500;
 constexpr std::uint64_t huge_page = mmap::huge_page_bytes;
 constexpr std::uint64_t part_of_rest = 8;
 
-// How much work bytes are that are read and written: windows of a mapping are sized by what is read, time goes by both.
+// Returns the cost of a chunk, in bytes. Time depends on bytes read and written; windows of a mapping on bytes read only.
 std::uint64_t weight(std::uint64_t read, std::uint64_t written) noexcept { return std::max(read, written / 2); }
 
 std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
@@ -55,8 +55,8 @@ class Chunker {
   void run() { cut(0, transfer_.from, transfer_.to); }
 
  private:
-  // What becomes larger is cut smaller: what a part writes has to fit a staging buffer. By powers of two, for cuts of
-  // the same bytes to meet.
+  // A widening conversion is cut smaller, since the bytes that a part writes must fit a staging buffer. Sizes are powers
+  // of two, so that cuts of the same source bytes coincide.
   static std::uint64_t converted_bytes(const ChunkSizes& sizes, const Conversion& conversion) noexcept {
     const std::uint64_t from = conversion.from_bytes();
     return sizes.converted / std::bit_ceil((conversion.to_bytes() + from - 1) / from);
@@ -97,8 +97,8 @@ class Chunker {
     return ((begin / cut_bytes_ + 1) * cut_bytes_ - begin + step - 1) / step;
   }
 
-  // What repeats is small in the source and large in the destination: it is cut by what it writes, at the level at which
-  // that is possible.
+  // Repeated bytes are few in the source and many in the destination: they are cut by the bytes written, at the first level
+  // where that is possible.
   void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
     const std::uint64_t a_step = written_[level + 1];
     if (static_cast<std::uint64_t>(count) <= max_written_ / a_step) return put(level, from, to, count);
@@ -280,7 +280,7 @@ class Batcher {
     return bytes >= full || ends_batch(last, next, full - bytes, page_weight);
   }
 
-  // What a huge page weighs that is like this chunk.
+  // Returns the cost of a huge page that is read and written as this chunk is.
   static std::uint64_t weight_of_page(const Chunk& chunk, std::uint64_t chunk_weight) noexcept {
     const double times = static_cast<double>(chunk_weight) / static_cast<double>(chunk.range.size());
     return static_cast<std::uint64_t>(times * static_cast<double>(huge_page));

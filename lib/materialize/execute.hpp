@@ -10,7 +10,7 @@ namespace heft::engine {
 
 struct Shared;
 
-/// What materialize(plan, options) does, as one of the loads that share something, or alone.
+/// Runs materialize(plan, options), alone or as one of several loads that share memory. Throws as materialize().
 Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared);
 
 /// A plan of those of `plan`'s entries, in that order.

@@ -16,7 +16,7 @@
 
 namespace heft::engine {
 
-/// What loads that belong together share; each may be null, and outlives them.
+/// Resources shared by several loads; each can be null, and must outlive them.
 struct Shared {
   ArenaPool* rings = nullptr;            ///< Keeps the memory of direct reads for the next load.
   const PageSnapshot* before = nullptr;  ///< What was in the page cache before the first of them.
@@ -25,7 +25,7 @@ struct Shared {
 /// One load, from its first byte to its last.
 class Pipeline {
  public:
-  /// What the load consists of. All of it outlives the load.
+  /// The parts of a load. All must outlive it.
   struct Load {
     const LoadPlan& plan;
     const Schedule& schedule;

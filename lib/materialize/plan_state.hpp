@@ -16,7 +16,7 @@
 
 namespace heft::engine {
 
-/// What a plan has been compiled to, kept for the next load and the next estimate. Copies share it. All members but
+/// The compiled schedule of a plan, kept for the next load and the next estimate. Copies of a plan share it. All members but
 /// reset() may be called from several threads.
 class CompiledPlan {
  public:
@@ -83,7 +83,7 @@ struct [[gnu::visibility("hidden")]] LoadPlan::State {
         compiled(other.compiled) {}
   State& operator=(const State&) = delete;
 
-  /// The transfers, to be changed: a schedule that somebody still holds keeps those it was compiled of.
+  /// Returns the transfers for changing. A schedule that is still in use keeps the transfers it was compiled from.
   engine::Transfers& changed_transfers() {
     compiled.reset();
     if (transfers.use_count() > 1) transfers = std::make_shared<engine::Transfers>(*transfers);

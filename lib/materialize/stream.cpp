@@ -179,7 +179,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   // The loader has let go of a failure before the consumer can have it: one thread at a time holds an exception.
   void load() noexcept { queue.end(load_groups()); }
 
-  // What went wrong, or null.
+  // Loads all groups. Returns the failure, or null.
   std::exception_ptr load_groups() noexcept {
     try {
       while (next < order.size()) {

@@ -17,7 +17,7 @@
 namespace heft::engine {
 namespace {
 
-// What passes through a buffer stays in the second-level cache.
+// A window this small stays in the second-level cache while it passes through a buffer.
 constexpr std::uint64_t buffer_window = 128u << 10;
 
 // Pages of a mapping that are being copied from; given up when that is over, however it ends.
@@ -78,8 +78,8 @@ class Worker {
     release(batch, selected);
   }
 
-  // What the batch brought into memory goes: out of this process's mapping, and out of the page cache if that was
-  // asked for.
+  // Releases the pages that the batch populated: from the mapping of this process, and from the page cache where
+  // drop_page_cache is set.
   void release(const Batch& batch, const Selected& selected) {
     const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
     const SourceIndex source = chunks.front().source;

@@ -35,7 +35,7 @@ class BatchQueue {
   std::atomic<std::size_t> next_ = 0;
 };
 
-/// What the workers of a load work with. All of it outlives them.
+/// The objects that the workers of a load use. All must outlive them.
 struct WorkerSetup {
   const Schedule& schedule;
   const Budget& budget;

@@ -158,7 +158,7 @@ void DirectReader::send(InFlightRead read, const std::vector<Range>& requests) {
 }
 
 // Memory to read into: a staging buffer for what goes on to device memory as it is; else a piece of the ring behind the
-// newest, or at its begin when the end is too near.
+// newest, or at its start when the end is too near.
 void DirectReader::place(InFlightRead& read) {
   if (sink_.staging() != nullptr && read.chunks.front().contiguous) {
     while (staging_held_ == max_staging_buffers_) write_oldest();
@@ -198,7 +198,7 @@ void DirectReader::await_room(std::size_t requests) {
   while (queue_->in_flight() + requests > queue_depth) write_oldest();
 }
 
-// What went wrong with byte `at` of a read, with the file and the tensor that it is of.
+// Returns the error of byte `at` of a read, with its file and tensor.
 Error DirectReader::about(const Error& error, const InFlightRead& read, std::uint64_t at) const {
   const auto reaches = [&](const Chunk& chunk) { return at < chunk.range.end; };
   const auto found = std::find_if(read.chunks.begin(), read.chunks.end(), reaches);

@@ -23,7 +23,7 @@ namespace heft::engine {
 /// the order in which they came.
 class DirectReader {
  public:
-  /// What a reader works with. What is referred to outlives it.
+  /// The objects that a reader uses. All must outlive it.
   struct Setup {
     const Schedule& schedule;
     ChunkSink& sink;

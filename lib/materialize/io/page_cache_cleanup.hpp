@@ -19,7 +19,7 @@ class PageCacheCleanup {
   PageCacheCleanup(const Schedule& schedule, const PageSnapshot& before) noexcept : schedule_(schedule), before_(before) {}
 
   /// Evicts pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
-  /// and were not before. Pages that somebody has mapped, or that are dirty, stay. Returns the bytes evicted.
+  /// and were not before. Pages that a process maps, or that are dirty, stay. Returns the bytes evicted.
   std::uint64_t evict(SourceIndex source, Range range) const noexcept;
   /// The same for all that the schedule reads and what the kernel reads ahead of it: after the last read.
   std::uint64_t evict_all() const noexcept;

@@ -131,7 +131,7 @@ bool PathSelector::is_cheap_to_map(const record::Source& source, Range range) {
     return cheap_to_map_;
   }
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::page_size());
-  // What was not known to be slow is tried twice: whatever else the machine does meanwhile makes one time look long.
+  // A range not yet known to be slow is sampled twice: other work on the machine can make one sample look slow.
   cheap_to_map_ =
       maps_cheaply(trial, *source.file()) || (distrusted_ == 0 && maps_cheaply(trial, *source.file()));
   distrusted_ = cheap_to_map_ ? 0 : std::min(2 * distrusted_ + 1, max_distrust);

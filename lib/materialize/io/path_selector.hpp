@@ -38,7 +38,7 @@ struct Selected {
 /// Threads: one.
 class PathSelector {
  public:
-  /// What paths are chosen by. All of it outlives the selector.
+  /// The inputs of the selection. All must outlive the selector.
   struct Setup {
     const Schedule& schedule;
     SourceHandles& sources;

@@ -12,8 +12,8 @@
 
 namespace heft::engine {
 
-/// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not touched: they come to be
-/// when, and where, somebody first writes.
+/// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not
+/// touched: the kernel allocates each at the first write, on the node of the writing thread.
 class Arena {
  public:
   /// Bytes of a huge page; arenas of at least that many begin on one.
@@ -38,7 +38,7 @@ class Arena {
   std::span<std::byte> span_;
 };
 
-/// Asks for huge pages under memory that nobody has touched yet: for the whole ones that lie inside it.
+/// Requests huge pages for untouched memory: for the whole huge pages inside it.
 void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept;
 
 /// Room for a table of `count` rows: one that is large costs a page fault for every 2 MiB then, not for every 4 KiB.

@@ -16,12 +16,12 @@ namespace heft::engine {
 /// thread.
 class ArenaPool : public std::enable_shared_from_this<ArenaPool> {
  public:
-  /// Keeps at most `max_free` that nobody uses, of at most `max_bytes` together.
+  /// Keeps at most `max_free` unused arenas, of at most `max_bytes` together.
   ArenaPool(std::size_t max_free, std::uint64_t max_bytes);
   /// Memory of at least `size_bytes`: one that was let go, when one is large enough and not much too large; else a
   /// fresh one, and one that was let go is freed for it. It comes back when its last owner goes.
   std::shared_ptr<Arena> take(std::uint64_t size_bytes, std::uint64_t alignment);
-  /// Frees what nobody uses.
+  /// Frees the unused arenas.
   void clear() noexcept;
 
  private:

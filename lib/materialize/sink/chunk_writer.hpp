@@ -26,7 +26,7 @@ class MemoryTarget {
   ~MemoryTarget() = default;
 };
 
-/// What of a contiguous part lies in a range of the source.
+/// The piece of a contiguous part that lies in a range of the source.
 struct Piece {
   const Part& part;
   Range range;

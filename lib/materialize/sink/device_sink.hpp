@@ -18,7 +18,7 @@ namespace heft::engine {
 /// are host memory as ever.
 class DeviceSink final : public ChunkSink {
  public:
-  /// What a device's chunks are written through.
+  /// The objects through which chunks reach a device.
   struct Device {
     Destination& destination;
     std::shared_ptr<const ArenaLayout> layout;  ///< Where the entries lie in the destination's memory.
