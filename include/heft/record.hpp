@@ -52,7 +52,10 @@ class HEFT_API Record {
 
   /// Selects which of the value getters below succeeds.
   [[nodiscard]] RecordKind kind() const noexcept;
-  /// Flat name of this node from the root: "model.layers.0". Empty for the root.
+  /// Flat name of this node from the root: "model.layers.0". Empty for the root. A value that a file holds at several
+  /// places (a shared object of a pickle, any of its integers 0 to 255) has the name of the first. The first call
+  /// for a value that is not a tensor makes a table for all of them: Error{limit_exceeded} where
+  /// Limits::metadata_memory_bytes does not have room for it.
   [[nodiscard]] std::string path() const;
   /// The format's more precise word for the kind, for people: "tuple", "OrderedDict", "torch.Size"; empty where there
   /// is none. Borrowed as text().
@@ -104,7 +107,8 @@ class HEFT_API Record {
   [[nodiscard]] std::string class_name() const&& { return std::string(class_name()); }
 
   /// Number of tensors in this subtree, and the sum of their size_bytes(). A tensor counts once for each path to it;
-  /// sums saturate. The first call of the two walks the whole tree, later ones are constant time.
+  /// sums saturate. The first call of the two walks the whole tree, later ones are constant time. Throws
+  /// Error{limit_exceeded} where Limits::metadata_memory_bytes does not have room for the sums.
   [[nodiscard]] std::uint64_t tensor_count() const;
   [[nodiscard]] std::uint64_t tensor_bytes() const;
 
