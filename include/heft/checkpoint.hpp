@@ -56,11 +56,11 @@ struct OpenOptions {
   /// Hugging Face's caches consist of symlinks. False: a symlink as the last component of a path is Error{refused}.
   bool follow_symlinks = true;
   /// PyTorch: globals (classes and functions) that heft does not read are Error{refused}, which lists them. False: such
-  /// an object is an opaque record. heft imports and calls nothing in either case. Error{out_of_range} for files of other
-  /// formats.
+  /// an object is an opaque record. heft imports and calls nothing in either case. Error{out_of_range} for files of
+  /// other formats.
   bool strict_globals = false;
-  /// PyTorch: zip files without a `byteorder` record are read as big-endian; false: as little-endian. Error{out_of_range}
-  /// for files of other formats.
+  /// PyTorch: zip files without a `byteorder` record are read as big-endian; false: as little-endian.
+  /// Error{out_of_range} for files of other formats.
   bool big_endian_default = false;
   /// PyTorch: opens the state dict under this key ("state_dict", "model"). Error{not_found}, which lists the keys, when
   /// the file lacks it; Error{out_of_range} for files of other formats. Empty: the whole file.

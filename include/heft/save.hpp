@@ -103,7 +103,8 @@ struct SaveReport {
   /// formats have no ties.
   std::vector<std::pair<std::string, std::string>> tied;
   std::vector<std::string> removed;  ///< Paths of files that only the old checkpoint used.
-  /// Metadata and values that were not kept, with counts and names, and system calls that were refused. Printable lines.
+  /// Metadata and values that were not kept, with counts and names, and system calls that were refused. Printable
+  /// lines.
   std::vector<std::string> notes;
   double seconds = 0;                ///< Wall time of the call.
 };
@@ -127,15 +128,15 @@ struct SaveReport {
 /// readers of the folder; after a single file, the index `NAME.safetensors.index.json` and the shards that only it
 /// named.
 ///
-/// A killed process leaves no incomplete file. It can leave complete shards that no index names, if it is killed between
-/// the renaming of the first shard and that of the index, or after 64 of them. Where the file system has no unnamed files
-/// (NFS, FAT), or the system refuses to link them, it leaves hidden files `.NAME.heft-<16 hex digits>`; the next save of
-/// the same name removes those that no running process has locked.
+/// A killed process leaves no incomplete file. It can leave complete shards that no index names, if it is killed
+/// between the renaming of the first shard and that of the index, or after 64 of them. Where the file system has no
+/// unnamed files (NFS, FAT), or the system refuses to link them, it leaves hidden files `.NAME.heft-<16 hex digits>`;
+/// the next save of the same name removes those that no running process has locked.
 ///
-/// A system call that a sandbox or a file system refuses does not end the save, if the written bytes are correct without
-/// it; SaveReport::notes lists the difference: without fchmod() the new file has only those permissions of the old one
-/// that the umask allows; without fsync() and fdatasync() a power failure can lose the file; without unlink() the old
-/// shards stay. A device that fails is always Error{io}.
+/// A system call that a sandbox or a file system refuses does not end the save, if the written bytes are correct
+/// without it; SaveReport::notes lists the difference: without fchmod() the new file has only those permissions of the
+/// old one that the umask allows; without fsync() and fdatasync() a power failure can lose the file; without unlink()
+/// the old shards stay. A device that fails is always Error{io}.
 ///
 /// The new file has the permission bits (0777) of the file that it replaces, never setuid, setgid and sticky; a symlink
 /// is replaced, not its target. Memory: 48 MiB and the staging of a load of 16 MiB, for tensors of any size; compressed

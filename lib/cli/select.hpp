@@ -15,8 +15,8 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& 
 
 /// Returns the dtype of that name. Throws Error{out_of_range}.
 DType dtype_from(const std::string& text);
-/// Returns the method of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}, also for "map" with
-/// Access::read, which never maps.
+/// Returns the method of that name: "automatic", "map", "direct" or "read". Throws Error{out_of_range}, also for "map"
+/// with Access::read, which never maps.
 IoMethod io_method_from(const std::string& text, Access access);
 /// Returns the dtype of a view under --dtype `asked`: that one for floats and blocks of quantized floats (for complex
 /// numbers if `asked` is complex), its own dtype for integers, booleans and all others.

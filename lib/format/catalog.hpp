@@ -60,7 +60,8 @@ struct Member {
   /// Set for numbers to be gathered; begin and size are then 0, and the lists' offsets are relative to the file, or to
   /// the member `inside`.
   std::shared_ptr<const NumberLists> lists = {};
-  std::uint32_t inside = none;  ///< Member that holds the lists or the text (with its begin and size); `none`: the file.
+  /// Member that holds the lists or the text (with its begin and size); `none`: the file.
+  std::uint32_t inside = none;
   bool is_latin1 = false;  ///< Text in UTF-8: `full_size` characters below 256, each of which stands for a byte.
   Bytes made = {};         ///< The bytes themselves, if the format has decoded them; begin and size are then 0.
 };
@@ -92,13 +93,15 @@ std::string_view name(NodeVariant variant) noexcept;
 struct Node {
   NodeKind kind = NodeKind::null;
   NodeVariant variant = NodeVariant::plain;
-  std::uint32_t count = 0;       ///< text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
+  /// text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
+  std::uint32_t count = 0;
   union {
     std::int64_t integer = 0;    ///< integer
     std::uint64_t unsigned_integer;  ///< unsigned_integer (values over INT64_MAX only)
     double real;                 ///< real
     const char* text;            ///< text, bytes; integer with count > 0: little-endian two's complement
-    std::uint64_t first;         ///< list, map, opaque: index of the first child in Catalog::children (map: key, value, key, value, ...)
+    /// list, map, opaque: index of the first child in Catalog::children (map: key, value, key, value, ...)
+    std::uint64_t first;
     std::uint64_t tensor;        ///< tensor: index in Catalog::tensors
   };
 };
@@ -182,7 +185,8 @@ struct Catalog {
   core::Table<std::int64_t> dims{budget};        ///< Sizes, then strides where flagged, of all tensors.
   core::Table<std::string_view> type_names{budget};
   core::Table<Member> members{budget};
-  core::Table<Checksum> checksums{budget};       ///< Compared on request only; members are checked when they are inflated.
+  /// Compared on request only; members are checked when they are inflated.
+  core::Table<Checksum> checksums{budget};
 
   core::Table<Node> nodes{budget};
   core::Table<std::uint32_t> children{budget};   ///< Node numbers.
@@ -192,7 +196,8 @@ struct Catalog {
 
   /// File names that this file contains (indexes, GGUF splits); not yet checked to be plain names in the same folder.
   core::Table<std::string_view> shards{budget};
-  core::Table<Located> located{budget};          ///< An index's weight_map. Empty for a split, whose shards list their own tensors.
+  /// An index's weight_map. Empty for a split, whose shards list their own tensors.
+  core::Table<Located> located{budget};
   core::Table<Tiled> tiled{budget};              ///< Tensors of the index of a distributed checkpoint, in its order.
   core::Table<Tile> tiles{budget};
   core::Table<Embedded> embedded{budget};
@@ -203,7 +208,8 @@ struct Catalog {
   /// has no such order: tensors then come first. Empty also for formats that fill `joined`.
   core::Table<std::uint32_t> order{budget};
 
-  std::vector<std::string> notes;        ///< Legal oddities, which `heft verify` prints: "12 bytes after the last tensor".
+  /// Legal oddities, which `heft verify` prints: "12 bytes after the last tensor".
+  std::vector<std::string> notes;
 
   core::Arena arena{budget};                     ///< Strings that readers make.
   std::vector<Bytes> kept;               ///< Memory that names and nodes point into.
@@ -219,8 +225,8 @@ struct Catalog {
   [[nodiscard]] Node node(std::uint32_t number) const noexcept;
   /// Returns the number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
   [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
-  /// Returns the value of the first pair of map node `map` whose key is the text `key`; null if there is none, or if `map`
-  /// is `none` or not a map. Takes linear time.
+  /// Returns the value of the first pair of map node `map` whose key is the text `key`; null if there is none, or if
+  /// `map` is `none` or not a map. Takes linear time.
   [[nodiscard]] const Node* find_key(std::uint32_t map, std::string_view key) const noexcept;
   [[nodiscard]] bool is_packed(std::uint32_t number) const noexcept {
     return !packed.empty() && number >= first_packed;

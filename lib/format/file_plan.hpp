@@ -62,12 +62,12 @@ bool safetensors_has(DType dtype) noexcept;
 bool gguf_has(DType dtype) noexcept;
 bool npz_has(DType dtype) noexcept;
 
-/// Returns the plan of a file that holds `tensors`. Throws Error{unsupported}, naming the tensor, for a dtype, a name or
-/// a shape that the format cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a
-/// header that readers would refuse.
+/// Returns the plan of a file that holds `tensors`. Throws Error{unsupported}, naming the tensor, for a dtype, a name
+/// or a shape that the format cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for
+/// a header that readers would refuse.
 FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata);
-/// The same for GGUF. Tensors keep the given order; their data is aligned to `general.alignment` if the metadata has it,
-/// else to 32.
+/// The same for GGUF. Tensors keep the given order; their data is aligned to `general.alignment` if the metadata has
+/// it, else to 32.
 FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata);
 /// The same for NPZ. Members are stored without compression, in the given order, with elements at multiples of 64.
 /// Requires at least one tensor: an empty zip does not show that it is an NPZ file.

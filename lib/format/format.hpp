@@ -19,7 +19,8 @@ inline constexpr std::size_t head_bytes = 4096;
 /// The options of open() that a format reads.
 struct ReadOptions {
   Limits limits = {};
-  std::string_view file_name = {};      ///< Base name of the file: GGUF splits compute their siblings' names from it. May be empty.
+  /// Base name of the file: GGUF splits compute their siblings' names from it. May be empty.
+  std::string_view file_name = {};
   std::string_view top_level_key = {};  ///< PyTorch: read the state dict under this key. Empty: the whole object.
   std::span<const DType> raw_items = {};  ///< NumPy: NumpyOptions::raw_items. Empty for formats other than npy and npz.
   bool strict_globals = false;     ///< PyTorch: an unknown global is Error{refused} instead of an opaque record.
@@ -33,7 +34,8 @@ struct Format {
   /// Usual endings of file names, separated by blanks: ".mpk .mpk.gz". An entry without a leading dot is a whole name,
   /// "model.bin". Only the search for files in folders uses them; matches() decides the format of a file.
   std::string_view suffixes;
-  std::string_view reads;     ///< Versions and limits in one line, for `heft formats`. Empty: files are refused by name.
+  /// Versions and limits in one line, for `heft formats`. Empty: files are refused by name.
+  std::string_view reads;
   std::string_view writes;    ///< The same for saving; empty: saving is not supported.
   /// Returns true if the first min(4096, size) bytes are those of this format. Compares bytes without parsing them.
   bool (*matches)(std::span<const std::byte> head, std::uint64_t file_size) noexcept;

@@ -147,7 +147,8 @@ bool is_zlib(const Head& head) noexcept {
   return head.at(0) == 0x78 && (head.at(1) == 0x01 || head.at(1) == 0x5E || head.at(1) == 0x9C || head.at(1) == 0xDA);
 }
 
-/// The header of lzma's first format: properties, the window, a power of two from 4 KiB on, and a size that may be unknown.
+/// The header of lzma's first format: properties, the window, a power of two from 4 KiB on, and a size that may be
+/// unknown.
 bool is_lzma(const Head& head) noexcept {
   if (head.at(0) != 0x5D || head.bytes.size() < 13) return false;
   const auto window = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(head.bytes.data() + 1));

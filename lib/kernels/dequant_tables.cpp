@@ -1,4 +1,5 @@
-// kernels/dequant_tables.cpp: the code books of ggml's IQ types, from ggml-common.h of https://github.com/ggml-org/ggml.
+// kernels/dequant_tables.cpp: the code books of ggml's IQ types, from ggml-common.h of
+// https://github.com/ggml-org/ggml.
 //
 // These tables are not heft's and have their own licence:
 //

@@ -15,8 +15,8 @@ struct ArenaLayout {
   std::vector<std::uint64_t> offsets;  ///< Of each entry; of those with the caller's buffer: unused.
   std::uint64_t size_bytes = 0;        ///< Of all that heft allocates.
 
-  /// For entries, and for the transfers into them. Each entry begins on a multiple of `alignment`. Throws Error{out_of_range} when that is no power of two,
-  /// Error{out_of_memory} when the sum does not fit 62 bits.
+  /// For entries, and for the transfers into them. Each entry begins on a multiple of `alignment`. Throws
+  /// Error{out_of_range} when that is no power of two, Error{out_of_memory} when the sum does not fit 62 bits.
   static ArenaLayout of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment);
 };
 

@@ -14,9 +14,9 @@ namespace heft::engine {
 /// Files that ask for coarser direct reads than this are read through the page cache. In bytes.
 inline constexpr std::uint64_t max_direct_alignment = 64u << 10;
 
-/// Contiguous chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but for
-/// the first and the last: as small as a device is still fast with, for many to be in flight in a ring that stays in the
-/// cache. On the way to device memory, where each is written by itself, they are larger.
+/// Contiguous chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but
+/// for the first and the last: as small as a device is still fast with, for many to be in flight in a ring that stays
+/// in the cache. On the way to device memory, where each is written by itself, they are larger.
 inline constexpr std::uint64_t direct_slice = 512u << 10;
 inline constexpr std::uint64_t device_slice = 1u << 20;
 
@@ -32,13 +32,15 @@ struct Budget {
   std::uint64_t buffer_bytes = 0;
   /// Maximum bytes of a mapping that each worker populates at once.
   std::uint64_t window_bytes = 0;
-  /// Each worker's ring of direct reads; on the way to device memory only what is converted or gathered goes through one.
+  /// Each worker's ring of direct reads; on the way to device memory only what is converted or gathered goes through
+  /// one.
   std::uint64_t ring_bytes = 0;
   std::uint64_t device_ring_bytes = 0;
   /// Of each staging buffer on the way to device memory, and how many there are for all workers together.
   std::uint64_t staging_buffer_bytes = 0;
   std::size_t staging_buffers = 0;
-  /// Staging buffers that a worker's direct reads may hold at most, so that one is left for each worker to write through.
+  /// Staging buffers that a worker's direct reads may hold at most, so that one is left for each worker to write
+  /// through.
   std::size_t buffers_a_worker = 0;
   /// Everything together, all threads, without what the caller's destination gives.
   std::uint64_t host_bytes = 0;
@@ -52,8 +54,9 @@ Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options);
 /// For errors about a plan as a whole: the file of its first tensor, and the tensor where there is one only.
 ErrorPlace place_of(const LoadPlan& plan);
 
-/// The budget of a load that begins now: that of budget_for(), with less staging and fewer threads where the memory that is
-/// left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless options.check_memory is off.
+/// The budget of a load that begins now: that of budget_for(), with less staging and fewer threads where the memory
+/// that is left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless
+/// options.check_memory is off.
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options);
 
 }  // namespace heft::engine

@@ -15,7 +15,8 @@ class ChunkErrors {
   /// Both outlive this.
   ChunkErrors(const LoadPlan& plan, const Schedule& schedule) noexcept : plan_(plan), schedule_(schedule) {}
 
-  /// `error` with the path of the chunk's source, and the tensor that its byte `at` belongs to, or the chunk's first one.
+  /// `error` with the path of the chunk's source, and the tensor that its byte `at` belongs to, or the chunk's first
+  /// one.
   [[nodiscard]] Error about(const Error& error, const Chunk& chunk, std::uint64_t at) const;
 
  private:

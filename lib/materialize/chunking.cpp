@@ -12,7 +12,8 @@
 namespace heft::engine {
 namespace {
 
-// Fewest rows that a transposed part has, so that what it writes comes in runs of this many elements; as far as this much memory allows.
+// Fewest rows that a transposed part has, so that what it writes comes in runs of this many elements; as far as this
+// much memory allows.
 constexpr std::uint64_t transposed_rows = 128;
 // Rows of transposed parts come in multiples of these, for whole cache lines to write.
 constexpr std::uint64_t line_elements = 64;
@@ -23,13 +24,14 @@ constexpr std::uint32_t max_contiguous_parts = 500;
 constexpr std::uint64_t huge_page = mmap::huge_page_bytes;
 constexpr std::uint64_t part_of_rest = 8;
 
-// Returns the cost of a chunk, in bytes. Time depends on bytes read and written; windows of a mapping on bytes read only.
+// Returns the cost of a chunk, in bytes. Time depends on bytes read and written; windows of a mapping on bytes read
+// only.
 std::uint64_t weight(std::uint64_t read, std::uint64_t written) noexcept { return std::max(read, written / 2); }
 
 std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
 
-// Cuts one transfer. Cuts lie on multiples of `cut_bytes_` in the source, so that transfers of the same bytes are cut at
-// the same places; those of rows that become columns lie on multiples of a line's elements instead, counted from the
+// Cuts one transfer. Cuts lie on multiples of `cut_bytes_` in the source, so that transfers of the same bytes are cut
+// at the same places; those of rows that become columns lie on multiples of a line's elements instead, counted from the
 // first row.
 class Chunker {
  public:
@@ -55,8 +57,8 @@ class Chunker {
   void run() { cut(0, transfer_.from, transfer_.to); }
 
  private:
-  // A widening conversion is cut smaller, since the bytes that a part writes must fit a staging buffer. Sizes are powers
-  // of two, so that cuts of the same source bytes coincide.
+  // A widening conversion is cut smaller, since the bytes that a part writes must fit a staging buffer. Sizes are
+  // powers of two, so that cuts of the same source bytes coincide.
   static std::uint64_t converted_bytes(const ChunkSizes& sizes, const Conversion& conversion) noexcept {
     const std::uint64_t from = conversion.from_bytes();
     return sizes.converted / std::bit_ceil((conversion.to_bytes() + from - 1) / from);
@@ -97,8 +99,8 @@ class Chunker {
     return ((begin / cut_bytes_ + 1) * cut_bytes_ - begin + step - 1) / step;
   }
 
-  // Repeated bytes are few in the source and many in the destination: they are cut by the bytes written, at the first level
-  // where that is possible.
+  // Repeated bytes are few in the source and many in the destination: they are cut by the bytes written, at the first
+  // level where that is possible.
   void emit(std::uint32_t level, std::uint64_t from, std::int64_t to, std::int64_t count) {
     const std::uint64_t a_step = written_[level + 1];
     if (static_cast<std::uint64_t>(count) <= max_written_ / a_step) return put(level, from, to, count);

@@ -73,7 +73,8 @@ class LoadMonitor {
   LoadStats stats_;
 };
 
-/// Reports what one chunk writes, in steps small enough for progress and stop: a chunk may write far more than it reads.
+/// Reports what one chunk writes, in steps small enough for progress and stop: a chunk may write far more than it
+/// reads.
 class WriteProgress {
  public:
   explicit WriteProgress(LoadMonitor& monitor) noexcept : monitor_(monitor) {}

@@ -109,8 +109,8 @@ LoadPlan::~LoadPlan() = default;
 
 namespace {
 
-// Adds an entry and its transfers, or nothing. `add_to` adds them to the table, given the entry's index and its strides.
-// `views` are what the entry is made of, where the load allocates it.
+// Adds an entry and its transfers, or nothing. `add_to` adds them to the table, given the entry's index and its
+// strides. `views` are what the entry is made of, where the load allocates it.
 template <class State, class AddTransfers>
 void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views, const AddTransfers& add_to) {
   engine::Transfers& table = state.changed_transfers();

@@ -18,7 +18,8 @@ struct PlanEntry {
   std::string name = {};
   DType dtype = DType::unknown;
   Shape shape = {};
-  std::shared_ptr<const Strides> strides = {};  ///< Of the caller's buffer, when they are not the packed ones; else null.
+  /// Of the caller's buffer, when they are not the packed ones; else null.
+  std::shared_ptr<const Strides> strides = {};
   std::uint64_t size_bytes = 0;      ///< Packed.
   std::span<std::byte> into = {};    ///< The caller's buffer; no data: the load allocates.
   bool has_buffer = false;

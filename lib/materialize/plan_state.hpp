@@ -16,8 +16,8 @@
 
 namespace heft::engine {
 
-/// The compiled schedule of a plan, kept for the next load and the next estimate. Copies of a plan share it. All members but
-/// reset() may be called from several threads.
+/// The compiled schedule of a plan, kept for the next load and the next estimate. Copies of a plan share it. All
+/// members but reset() may be called from several threads.
 class CompiledPlan {
  public:
   CompiledPlan() = default;

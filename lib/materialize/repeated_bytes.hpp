@@ -11,8 +11,8 @@
 
 namespace heft::engine {
 
-/// Counts, view by view, the bytes that views show of their sources and the bytes of the sources that they cover: what is
-/// over is repeated, by views of one storage, windows that overlap, or strides of 0.
+/// Counts, view by view, the bytes that views show of their sources and the bytes of the sources that they cover: what
+/// is over is repeated, by views of one storage, windows that overlap, or strides of 0.
 ///
 /// A view covers all between its first and its last byte: so gaps make the count smaller, by the size of the sources at
 /// most.
@@ -21,8 +21,8 @@ class RepeatedBytes {
   /// `limit` is Limits::repeated_bytes.
   explicit RepeatedBytes(std::uint64_t limit) noexcept : limit_(limit) {}
 
-  /// Counts `view`. Throws Error{limit_exceeded} when what is repeated is over the limit, and over what is covered; then
-  /// the view is not counted.
+  /// Counts `view`. Throws Error{limit_exceeded} when what is repeated is over the limit, and over what is covered;
+  /// then the view is not counted.
   void add(const TensorView& view);
   /// Takes the count of `view` back: what it covers stays covered.
   void take_back(const TensorView& view) noexcept;

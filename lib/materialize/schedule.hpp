@@ -43,9 +43,11 @@ struct Chunk {
   std::uint32_t first_part = 0;
   std::uint32_t last_part = 0;
   SourceIndex source = {};
-  bool contiguous = false;  ///< All parts are contiguous and none overlap: the bytes may be read to where they belong, without staging.
+  /// All parts are contiguous and none overlap: the bytes may be read to where they belong, without staging.
+  bool contiguous = false;
   bool transposed = false;  ///< Some part's rows become columns.
-  bool repeats = false;     ///< The chunk before contains all these bytes: it exists because their parts write too much for one.
+  /// The chunk before contains all these bytes: it exists because their parts write too much for one.
+  bool repeats = false;
   bool sparse = false;      ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() returns the runs.
 };
 
@@ -59,13 +61,18 @@ struct Batch {
 /// Sizes that chunking aims at, in bytes.
 struct ChunkSizes {
   std::uint64_t contiguous = 4u << 20;        ///< Read to where it belongs: large requests, whole huge pages.
-  std::uint64_t converted = 512u << 10;       ///< Fetched, then converted or gathered while still in the second-level cache.
+  /// Fetched, then converted or gathered while still in the second-level cache.
+  std::uint64_t converted = 512u << 10;
   std::uint64_t transposed = 512u << 10;      ///< Rows become columns: more rows make longer runs to write.
-  std::uint64_t part = 1u << 20;              ///< Written by a part of bytes that repeat: progress and stop come between parts.
+  /// Written by a part of bytes that repeat: progress and stop come between parts.
+  std::uint64_t part = 1u << 20;
   std::uint64_t transposed_part = 16u << 20;  ///< The same of rows that become columns.
-  std::uint64_t written = 32u << 20;          ///< Written by a chunk, about: what more parts need of the same bytes is another chunk.
-  std::uint64_t gap = 4096;                   ///< Gaps up to this are read over: less than a page costs more to leave out than to read.
-  std::uint64_t batch = 8u << 20;             ///< Fetched, or half of what is written where that is more: the size of a mapping's window.
+  /// Written by a chunk, about: what more parts need of the same bytes is another chunk.
+  std::uint64_t written = 32u << 20;
+  /// Gaps up to this are read over: less than a page costs more to leave out than to read.
+  std::uint64_t gap = 4096;
+  /// Fetched, or half of what is written where that is more: the size of a mapping's window.
+  std::uint64_t batch = 8u << 20;
 };
 
 /// Sums and maxima over a schedule, in bytes: what a load's memory is computed from.
@@ -77,7 +84,8 @@ struct ScheduleSizes {
   std::uint64_t max_chunk = 0;      ///< Of a chunk.
   std::uint64_t max_converted = 0;  ///< Of a chunk that is converted or gathered; 0: there is none.
   std::uint64_t max_filled = 0;     ///< Written by a part of such a chunk.
-  std::uint64_t max_buffered = 0;   ///< Of a contiguous chunk with parts too short for reads of their own, or of a source that is inflated or gathered.
+  /// Of a contiguous chunk with parts too short for reads of their own, or of a source that is inflated or gathered.
+  std::uint64_t max_buffered = 0;
   std::uint64_t max_reader = 0;     ///< Working memory of a source that is inflated or gathered.
   bool has_files = false;           ///< Some source is a file: it can be read directly.
   bool has_mapped = false;          ///< Some source is mapped, or memory.

@@ -193,8 +193,8 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     }
   }
 
-  // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait for
-  // its next use while others are filled, so that a quarter of it is in flight.
+  // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait
+  // for its next use while others are filled, so that a quarter of it is in flight.
   static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options, std::uint64_t in_flight_bytes) {
     const std::uint64_t usual = std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
     if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;

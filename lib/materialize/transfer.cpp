@@ -77,8 +77,8 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
   return axes;
 }
 
-// Puts axes into the order of the source's bytes: steps of the source go down and are not negative, and axes that run on into each other on both
-// sides are one.
+// Puts axes into the order of the source's bytes: steps of the source go down and are not negative, and axes that run
+// on into each other on both sides are one.
 void normalize(std::vector<Axis>& axes, Transfer& transfer) {
   std::erase_if(axes, [](const Axis& axis) { return axis.count == 1; });
   for (Axis& axis : axes) {

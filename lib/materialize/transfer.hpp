@@ -54,7 +54,8 @@ struct Transfer {
   bool transposed = false;       ///< Rows of the source become columns.
 };
 
-/// Where the elements of a view go in an entry's memory: element (i, j, ...) to `first` + i * strides[0] + j * strides[1] + ..., in elements.
+/// Where the elements of a view go in an entry's memory: element (i, j, ...) to `first` + i * strides[0] + j *
+/// strides[1] + ..., in elements.
 struct Placement {
   std::int64_t first = 0;
   std::span<const std::int64_t> strides;
@@ -70,8 +71,8 @@ struct Transfers {
 
   /// The index of `source`, which is added when it is new.
   SourceIndex index_of(const std::shared_ptr<const record::Source>& source);
-  /// Adds the transfers of `view`, which has data, into an entry's memory. Throws Error{unsupported} for a conversion that heft does not do,
-  /// Error{corrupt} for a view that reaches past the end of its source.
+  /// Adds the transfers of `view`, which has data, into an entry's memory. Throws Error{unsupported} for a conversion
+  /// that heft does not do, Error{corrupt} for a view that reaches past the end of its source.
   void add(EntryIndex entry, const TensorView& view, DType to_type, const Placement& placement);
 
   [[nodiscard]] std::span<const Axis> axes_of(const Transfer& transfer) const noexcept {

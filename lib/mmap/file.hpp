@@ -93,8 +93,8 @@ class File {
   /// Opens `path`. The pool holds only this file, so that its descriptor is never dropped. Throws Error{not_found,
   /// refused (not a regular file, a symlink), io} with path and errno.
   static std::shared_ptr<const File> open(const std::string& path, Symlinks symlinks = Symlinks::follow);
-  /// Opens `name` inside `folder` with openat; the name can lead through folders in it. The caller has checked the name.
-  /// Keeps the folder, to open the file again. Without a pool the descriptor is never dropped. Throws as open().
+  /// Opens `name` inside `folder` with openat; the name can lead through folders in it. The caller has checked the
+  /// name. Keeps the folder, to open the file again. Without a pool the descriptor is never dropped. Throws as open().
   static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name, Symlinks symlinks = Symlinks::follow,
                                              std::shared_ptr<DescriptorPool> pool = nullptr);
   File(const File&) = delete;

@@ -22,7 +22,8 @@ struct MemoryAvailable {
   static constexpr std::uint64_t unknown = UINT64_MAX;
 
   std::uint64_t bytes = unknown;  ///< `unknown` if neither /proc nor a cgroup can be read.
-  std::string limited_by = {};    ///< For sentences: "MemAvailable of /proc/meminfo", "cgroup /sys/fs/cgroup/a: limit 1, in use 2".
+  /// For sentences: "MemAvailable of /proc/meminfo", "cgroup /sys/fs/cgroup/a: limit 1, in use 2".
+  std::string limited_by = {};
 };
 
 /// Returns the least of all limits. Reads a few small files. Throws only std::bad_alloc: a file that cannot be read is

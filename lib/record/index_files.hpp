@@ -11,10 +11,12 @@ namespace heft::record {
 
 /// The files of the model that an index describes.
 struct IndexFiles {
-  std::vector<std::string> names;    ///< Plain names: as the index lists them, or a set of numbered parts in their order.
+  /// Plain names: as the index lists them, or a set of numbered parts in their order.
+  std::vector<std::string> names;
   std::vector<std::string> unnamed;  ///< Weights beside them, of the same ending, that are none of them; sorted.
   bool is_listed = true;             ///< The system lists the folder; where it does not, `unnamed` is empty.
-  bool is_stale = false;             ///< None of the files that the index names is there, `names` is the one complete set that is.
+  /// None of the files that the index names is there, `names` is the one complete set that is.
+  bool is_stale = false;
 };
 
 /// Returns the files of `index`. Throws Error{refused} for a name that leads out of the folder; Error{corrupt} for an

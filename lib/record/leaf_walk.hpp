@@ -44,8 +44,8 @@ class LeafWalk {
   bool was_cut_ = false;
 };
 
-/// Returns the path of a child: `path`, a dot and `key`. The key of a leaf beside the children of its own name is empty: its
-/// path is its container's.
+/// Returns the path of a child: `path`, a dot and `key`. The key of a leaf beside the children of its own name is
+/// empty: its path is its container's.
 [[nodiscard]] std::string join_path(const std::string& path, std::string_view key);
 
 /// Returns true for lists, maps and opaque records.

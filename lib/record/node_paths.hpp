@@ -23,8 +23,8 @@ class NodePaths {
   /// `values` are those of a tree and must be complete before the first call of between().
   NodePaths(const State& state, const core::Table<LeafValue>& values) noexcept : state_(state), values_(values) {}
 
-  /// Returns ".key.key" from the value to `node`: the first path in the order of a walk. Throws Error{limit_exceeded} when
-  /// the budget of the metadata does not have the notes.
+  /// Returns ".key.key" from the value to `node`: the first path in the order of a walk. Throws Error{limit_exceeded}
+  /// when the budget of the metadata does not have the notes.
   [[nodiscard]] std::string between(const LeafValue& value, std::uint32_t node) const;
 
  private:

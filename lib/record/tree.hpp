@@ -75,8 +75,8 @@ class Tree {
     std::uint64_t tensors = 0;
     std::uint64_t bytes = 0;
   };
-  /// Returns the totals of all tensors under the node. The first call computes them for all nodes. Throws Error{limit_exceeded} when the
-  /// budget does not have the sums.
+  /// Returns the totals of all tensors under the node. The first call computes them for all nodes. Throws
+  /// Error{limit_exceeded} when the budget does not have the sums.
   [[nodiscard]] Totals totals(NodeId id) const;
 
   [[nodiscard]] std::size_t size_bytes() const noexcept;

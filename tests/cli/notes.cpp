@@ -1,4 +1,5 @@
-// Notes: each kind of loss has one, with a count and names, on the error stream and in the report; a clean file has none.
+// Notes: each kind of loss has one, with a count and names, on the error stream and in the report; a clean file has
+// none.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Whatever a file holds, what the command prints acts on no terminal: nothing below 0x20 but the line feeds of the command's own, no DEL, no C1
-// control, no mark of direction, valid UTF-8.
+// Whatever a file holds, what the command prints acts on no terminal: nothing below 0x20 but the line feeds of the
+// command's own, no DEL, no C1 control, no mark of direction, valid UTF-8.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -85,7 +85,8 @@ TEST_CASE("signals: a command in a process of its own" * doctest::skip()) {
   const auto text = heft::test::task_apart();
   if (!text) return;
   const Task task = read(*text);
-  // A signal that this test's own parent ignores (nohup, some runners) is ignored after exec too: state the disposition.
+  // A signal that this test's own parent ignores (nohup, some runners) is ignored after exec too: state the
+  // disposition.
   if (task.signal != 0) std::signal(task.signal, task.ignores_signal ? SIG_IGN : SIG_DFL);
   const ::rlimit limit{.rlim_cur = task.file_size_limit, .rlim_max = RLIM_INFINITY};
   if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(99);

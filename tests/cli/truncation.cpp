@@ -1,5 +1,5 @@
-// A file that another process truncates before the n-th system call of `heft load`, on every path: an Error and status 2,
-// never a signal.
+// A file that another process truncates before the n-th system call of `heft load`, on every path: an Error and status
+// 2, never a signal.
 #include <doctest/doctest.h>
 
 #include <filesystem>

@@ -478,7 +478,8 @@ TEST_CASE("gguf: llama.cpp's vocabularies open, with no tensors and all tokens")
 
 namespace {
 
-/// The head of Llama-3-8B as llama.cpp converts it: 291 tensors, 128,256 tokens and types, 280,147 merges. Its payload is not there.
+/// The head of Llama-3-8B as llama.cpp converts it: 291 tensors, 128,256 tokens and types, 280,147 merges. Its payload
+/// is not there.
 std::string llama_3_head() {
   constexpr std::uint64_t tokens = 128'256, merges = 280'147;
   GgufBuilder file;

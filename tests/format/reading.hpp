@@ -24,7 +24,8 @@ struct Hostile {
   const char* words;  ///< Must occur in the sentence.
 };
 
-/// The catalog of `bytes`, which are copied to a block of exactly their size, so that a sanitizer sees a byte read too far.
+/// The catalog of `bytes`, which are copied to a block of exactly their size, so that a sanitizer sees a byte read too
+/// far.
 [[nodiscard]] format::Catalog read(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {});
 /// The error that reading gives, or nothing when it succeeds. Any other exception fails the test.
 [[nodiscard]] std::optional<Error> refusal(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {});

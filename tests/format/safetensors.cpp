@@ -372,7 +372,8 @@ TEST_CASE("safetensors: is recognized by its first bytes") {
   CHECK_FALSE(matches("PK\3\4{}{}{}"));
 }
 
-// What the reference reader says of each fixture, and heft's code for it. Its one acceptance that heft refuses is the duplicate name.
+// What the reference reader says of each fixture, and heft's code for it. Its one acceptance that heft refuses is the
+// duplicate name.
 ErrorCode code_for(const std::string& file, const std::string& verdict) {
   if (file.find("dup_key") != std::string::npos || file.find("metadata_twice") != std::string::npos) return ErrorCode::ambiguous;
   if (verdict.starts_with("HeaderTooLarge")) return ErrorCode::limit_exceeded;

@@ -1,5 +1,5 @@
-// Feeds any bytes, as a file, to the commands that print what a file says: whatever they write is printable, and their status is one of
-// the three. The file's first byte chooses a name for it, so that paths are hostile too.
+// Feeds any bytes, as a file, to the commands that print what a file says: whatever they write is printable, and their
+// status is one of the three. The file's first byte chooses a name for it, so that paths are hostile too.
 #include <array>
 #include <cstdint>
 #include <filesystem>

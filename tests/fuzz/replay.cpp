@@ -1,5 +1,6 @@
 // Feeds every file of the folders named on the command line to the fuzz target it is linked with, so that what a fuzzer
-// once found stays found. Each input lies in a buffer of exactly its size: a sanitizer sees the first byte read too far.
+// once found stays found. Each input lies in a buffer of exactly its size: a sanitizer sees the first byte read too
+// far.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -125,7 +125,8 @@ TEST_CASE("bounds: a buffer of the caller's may be filled with what repeats, and
 
 TEST_CASE("bounds: a load that is larger than the memory that is left is refused before a byte is read, with both figures") {
   const test::TempFolder folder;
-  // Twice what is left, and no more: the thread sanitizer's runtime leaves less than a TiB of address space in one piece.
+  // Twice what is left, and no more: the thread sanitizer's runtime leaves less than a TiB of address space in one
+  // piece.
   const std::uint64_t left = mmap::memory_available().bytes;
   REQUIRE(left != mmap::MemoryAvailable::unknown);
   const auto elements = static_cast<std::int64_t>(2 * left);

@@ -60,7 +60,8 @@ TEST_CASE("conversion: every real type converts to every real type, on every tar
 }
 
 TEST_CASE("conversion: doubles narrow in one rounding, not in two") {
-  // Just above the middle between the f16 values 1 and 1 + 2^-10: rounded to f32 first it would be that middle, and then round to even, to 1.
+  // Just above the middle between the f16 values 1 and 1 + 2^-10: rounded to f32 first it would be that middle, and
+  // then round to even, to 1.
   const double above = 1 + std::exp2(-11) + std::exp2(-40);
   const double below = 1 + 3 * std::exp2(-11) - std::exp2(-40);
   CHECK(converted<f16>(DType::f64, DType::f16, std::vector{above, below, -above}) ==

@@ -110,8 +110,8 @@ class Digest {
   std::uint64_t sum_ = 0xcbf29ce484222325u;
 };
 
-// Everything that a load and a save may do: on every path, mapped and read, cached and not, into fresh memory and memory
-// that is there, streamed; saved over a file of unusual permissions and over shards.
+// Everything that a load and a save may do: on every path, mapped and read, cached and not, into fresh memory and
+// memory that is there, streamed; saved over a file of unusual permissions and over shards.
 struct Work {
   fs::path model;
   fs::path saved;

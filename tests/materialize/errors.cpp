@@ -1,5 +1,5 @@
-// Every Error that leaves a call on a checkpoint names the file: what() starts with its path. Tried on every input that a fuzzer once found,
-// on the fixtures, and on the situations that users reported.
+// Every Error that leaves a call on a checkpoint names the file: what() starts with its path. Tried on every input that
+// a fuzzer once found, on the fixtures, and on the situations that users reported.
 #include <doctest/doctest.h>
 
 #include <array>

@@ -32,7 +32,8 @@ struct Shape3 {
   std::vector<std::size_t> order;    // of the source's dims in the destination; the last one packed
 };
 
-// Axes of a source that is packed but for `from_gap` bytes behind each run, written in the order of `shape` with `to_gap` bytes behind each run.
+// Axes of a source that is packed but for `from_gap` bytes behind each run, written in the order of `shape` with
+// `to_gap` bytes behind each run.
 std::vector<Axis> axes_of(const Shape3& shape, const Conversion& conversion, std::int64_t from_gap, std::int64_t to_gap) {
   std::vector<Axis> axes(shape.counts.size());
   std::int64_t from_step = conversion.from_bytes();

@@ -25,7 +25,8 @@ using namespace heft;
 
 constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 constexpr std::uint64_t slack = 32u << 20;
-// What a kernel that reclaims idle pages takes meanwhile, from the process or the page cache, it does not take each time.
+// What a kernel that reclaims idle pages takes meanwhile, from the process or the page cache, it does not take each
+// time.
 constexpr int tries = 3;
 
 // 64 MB in matrices of 8 MB.

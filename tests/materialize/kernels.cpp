@@ -53,7 +53,8 @@ std::vector<std::byte> all_codes(DType type) {
   return codes;
 }
 
-// What rounding can get wrong: every value of the type, the middles between neighbours, and what lies just beside them; and random bits.
+// What rounding can get wrong: every value of the type, the middles between neighbours, and what lies just beside them;
+// and random bits.
 std::vector<float> hard_values(DType type) {
   std::vector<float> values = {0.0F,
                                -0.0F,

@@ -1,4 +1,5 @@
-// What a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with memory to match.
+// What a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with memory to
+// match.
 #include "materialize/schedule.hpp"
 
 #include <doctest/doctest.h>
@@ -120,11 +121,13 @@ TEST_CASE("schedule: a layer of 168 KiB is estimated at its size and what one th
   LoadPlan plan;
   plan.add(checkpoint.tensor("layer"));
   CHECK(plan.estimate({.io_method = IoMethod::read}).host_bytes < (168 + 96) * kib);  // read to where it belongs
-  CHECK(plan.estimate({.io_method = IoMethod::direct}).host_bytes < (2 * 168 + 128 + 96) * kib);  // margins of direct reads
+  // margins of direct reads
+  CHECK(plan.estimate({.io_method = IoMethod::direct}).host_bytes < (2 * 168 + 128 + 96) * kib);
   CHECK(plan.estimate().host_bytes == plan.estimate({.io_method = IoMethod::direct}).host_bytes);
   LoadPlan converted;
   converted.add(checkpoint.tensor("layer"), DType::f32);
-  CHECK(converted.estimate({.io_method = IoMethod::read}).host_bytes < (3 * 168 + 96) * kib);  // one buffer beside the result
+  // one buffer beside the result
+  CHECK(converted.estimate({.io_method = IoMethod::read}).host_bytes < (3 * 168 + 96) * kib);
   for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read}) {
     const Weights weights = materialize(converted, {.io_method = path});
     const LoadStats& stats = weights.stats();

@@ -127,7 +127,8 @@ TEST_CASE("direct: whole files are read with any size, depth, registration and k
           CHECK((ring || !queue->is_asynchronous()));
           CHECK((queue->is_asynchronous() || !queue->reason().empty()));
           CHECK(read_all(*queue, file, memory.span(), 4 * block, depth) == content);
-          // The end of a file that is no multiple of the block is read directly too: the read stops where the file does.
+          // The end of a file that is no multiple of the block is read directly too: the read stops where the file
+          // does.
           CHECK(queue->stats().direct_bytes == size);
           CHECK(queue->stats().buffered_bytes == 0);
         }

@@ -1,5 +1,5 @@
-// One-line expressions on temporaries: what they return must outlive the checkpoint that they open. Address sanitizers show
-// a reference to something destroyed; tests/compile_ok has the types.
+// One-line expressions on temporaries: what they return must outlive the checkpoint that they open. Address sanitizers
+// show a reference to something destroyed; tests/compile_ok has the types.
 #include <doctest/doctest.h>
 
 #include <string>

@@ -1,4 +1,5 @@
-// PyTorch checkpoints as records: what the room makes of nested values, shared containers, deflated storages and checksums.
+// PyTorch checkpoints as records: what the room makes of nested values, shared containers, deflated storages and
+// checksums.
 #include <doctest/doctest.h>
 
 #include <atomic>

@@ -29,8 +29,8 @@ bool is_tar(std::span<const std::byte> head) noexcept;
 /// The same without the checksum.
 bool resembles_tar(std::span<const std::byte> head) noexcept;
 
-/// Returns the name of the first plain member, or of a folder if `input` shows no plain one; empty if the headers before
-/// it do not fit `input`.
+/// Returns the name of the first plain member, or of a folder if `input` shows no plain one; empty if the headers
+/// before it do not fit `input`.
 std::string first_tar_member(const core::Input& input);
 
 /// Returns the plain files of the archive, in order.

@@ -193,8 +193,8 @@ class Strings final : public PackedElements {
   const char* next_ = nullptr;  // the start of the string after the last one
 };
 
-/// The arrays of one file. A file of arrays of one byte has an array for each 13 bytes: they lie side by side and have one
-/// owner, and what each takes is counted before it is made.
+/// The arrays of one file. A file of arrays of one byte has an array for each 13 bytes: they lie side by side and have
+/// one owner, and what each takes is counted before it is made.
 class Arrays {
  public:
   explicit Arrays(std::shared_ptr<core::MetadataBudget> budget) : charge_(std::move(budget)) {}

@@ -94,7 +94,8 @@ class Document {
   Document(const Document&) = delete;
   Document& operator=(const Document&) = delete;
 
-  /// Calls each(const Key&, Value&) for every member of the root, then requires the end of the text. Can be called once.
+  /// Calls each(const Key&, Value&) for every member of the root, then requires the end of the text. Can be called
+  /// once.
   template <class Each>
   void members(Each&& each);
 

@@ -1,5 +1,5 @@
-// format/msgpack/numbers.hpp: numbers that MessagePack spells one by one, each after a byte that gives its kind and width:
-// stepped over, and gathered into packed memory.
+// format/msgpack/numbers.hpp: numbers that MessagePack spells one by one, each after a byte that gives its kind and
+// width: stepped over, and gathered into packed memory.
 //
 //   00..7f, e0..ff  the value itself         c2, c3          a boolean
 //   cc cd ce cf     u8 u16 u32 u64           d0 d1 d2 d3     i8 i16 i32 i64

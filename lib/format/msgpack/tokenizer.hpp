@@ -43,8 +43,8 @@ struct PackItem {
   std::int8_t extension = 0;  ///< The type of an extension.
   std::uint64_t offset = 0;   ///< Offset of the first byte.
   std::uint64_t payload = 0;  ///< Offset of the first byte after the head.
-  /// boolean: 0 or 1. unsigned_integer: the value. real32, real64: the bits. text, bytes, extension: bytes. list: items.
-  /// map: pairs.
+  /// boolean: 0 or 1. unsigned_integer: the value. real32, real64: the bits. text, bytes, extension: bytes. list:
+  /// items. map: pairs.
   std::uint64_t number = 0;
   std::int64_t integer = 0;  ///< negative: the value.
   double real = 0;           ///< real32, real64: the value.

@@ -1,5 +1,5 @@
-// format/torch/globals.hpp: the names in PyTorch's pickles that heft knows, and the kind of each. Names are compared, never
-// looked up.
+// format/torch/globals.hpp: the names in PyTorch's pickles that heft knows, and the kind of each. Names are compared,
+// never looked up.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,8 @@ namespace heft::format {
 /// The place of a zip in the outer file, and the name of its object.
 struct TorchZipPlace {
   std::uint64_t begin = 0;     ///< Added to all offsets in the Catalog.
-  std::string_view name = {};  ///< Name of the object, added before the names in it, with a dot. Empty: a separate file.
+  /// Name of the object, added before the names in it, with a dot. Empty: a separate file.
+  std::string_view name = {};
 };
 
 /// Returns true if the first bytes are those of a zip whose first record is not a NumPy array.

@@ -29,7 +29,8 @@ class DirectReader {
     ChunkSink& sink;
     LoadMonitor& monitor;
     const ChunkErrors& errors;
-    std::shared_ptr<Arena> ring;           ///< What is read into, unless it is read to where it belongs, or to a staging buffer.
+    /// What is read into, unless it is read to where it belongs, or to a staging buffer.
+    std::shared_ptr<Arena> ring;
     std::size_t max_staging_buffers = 0;  ///< That reads under way may hold.
   };
   /// `share` is the worker's, and outlives the reader.
@@ -45,8 +46,8 @@ class DirectReader {
   };
 
   /// Reads the first of `chunks`, neighbours in `file`, and as many of the others as go into the same requests. Writes
-  /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and writing throw,
-  /// with the path and the tensor of the chunk that failed.
+  /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and writing
+  /// throw, with the path and the tensor of the chunk that failed.
   Submitted submit(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file);
   /// Sends what was submitted, without waiting: before a pause in which the worker does other things.
   void flush();
@@ -56,7 +57,8 @@ class DirectReader {
  private:
   // Bytes under way: what is being read, and where to.
   struct InFlightRead {
-    std::span<const Chunk> chunks;  // one, or several that are converted or gathered, which are written one after the other
+    // one, or several that are converted or gathered, which are written one after the other
+    std::span<const Chunk> chunks;
     Range range;                    // of the source: what is written
     Range aligned;                  // of the source: what `memory` has room for
     std::uint64_t needed = 0;       // bytes that are written, of those that are read

@@ -8,8 +8,8 @@
 
 namespace heft::engine {
 
-/// Takes away what a load left in the page cache, and nothing that was there before. Immutable once made; const members may
-/// be called from several threads.
+/// Takes away what a load left in the page cache, and nothing that was there before. Immutable once made; const members
+/// may be called from several threads.
 ///
 /// Where the kernel does not tell (to who neither owns nor may write the file), nothing is evicted: what is not
 /// known to be new may be old.
@@ -38,7 +38,8 @@ class PageCacheCleanup {
 };
 
 /// No reading ahead by buffered reads while it lives: what is read ahead may arrive after its pages were given up. The
-/// kernel keeps that for the descriptor, which loads of one checkpoint share: the first of two to end turns it on again.
+/// kernel keeps that for the descriptor, which loads of one checkpoint share: the first of two to end turns it on
+/// again.
 class NoReadAhead {
  public:
   /// Null: pages may stay, so nothing changes.

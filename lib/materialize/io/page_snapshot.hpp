@@ -9,14 +9,15 @@
 
 namespace heft::engine {
 
-/// The kernel reads ahead by less than this: two windows of the device's setting (128 KiB to 8 MiB are usual), rounded to
-/// large folios.
+/// The kernel reads ahead by less than this: two windows of the device's setting (128 KiB to 8 MiB are usual), rounded
+/// to large folios.
 inline constexpr std::uint64_t read_ahead = 32u << 20;
 
 /// A chunk, and what may be read ahead around it; nothing for a source that is no file.
 [[nodiscard]] Range reach_of(const Schedule& schedule, const Chunk& chunk) noexcept;
 
-/// The pages of a plan's files that were in the page cache. Immutable once made; const members may be called from several threads.
+/// The pages of a plan's files that were in the page cache. Immutable once made; const members may be called from
+/// several threads.
 class PageSnapshot {
  public:
   /// Pages of one source, from a multiple of the page size on. Empty: unknown, or nothing to read.

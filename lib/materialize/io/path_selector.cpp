@@ -27,7 +27,8 @@ constexpr double cheap_bytes_a_second = 25e9;
 constexpr unsigned trust_in_cheap = 8;
 constexpr unsigned max_distrust = 16;
 
-// What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about it.
+// What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about
+// it.
 bool probe_by_reading(const mmap::File& file, Range range) {
   constexpr std::uint64_t probes = 4;
   std::array<std::byte, sampling.bytes> into;
@@ -105,9 +106,9 @@ bool PathSelector::looks_resident(const record::Source& source, Range range) con
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
-// The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in the
-// cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie apart, are
-// better picked out of a buffer near by.
+// The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in
+// the cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie
+// apart, are better picked out of a buffer near by.
 bool PathSelector::gains_by_mapping(const Chunk& chunk) const noexcept {
   if (chunk.sparse || chunk.transposed) return false;
   return !chunk.contiguous || setup_.sink.store_of(setup_.schedule.parts_of(chunk).front()) == Store::streaming;

@@ -22,9 +22,9 @@ struct Selected {
   IoReason reason = IoReason::asked;
 };
 
-/// One worker's choice of paths: as MaterializeOptions::io_method says, else by what is in the page cache and how it lies
-/// there. Asked about each batch: what is found out about one says nothing about the next, which a load that was broken
-/// off, or another rank's, may have left out.
+/// One worker's choice of paths: as MaterializeOptions::io_method says, else by what is in the page cache and how it
+/// lies there. Asked about each batch: what is found out about one says nothing about the next, which a load that was
+/// broken off, or another rank's, may have left out.
 ///
 ///   asked for | source        | page cache     | entering the mapping     | path
 ///   --------- | ------------- | -------------- | ------------------------ | ------
@@ -48,8 +48,8 @@ class PathSelector {
   /// `asked` is MaterializeOptions::io_method. Counts fallbacks in `share`, which outlives this.
   PathSelector(const Setup& setup, IoMethod asked, LoadStats& share) noexcept : setup_(setup), asked_(asked), share_(share) {}
 
-  /// The path of a batch. Until release() the file is under a lease where it is `map`, and open for direct reads where it
-  /// is `direct`. Throws as mmap::populate() and mmap::residency() do.
+  /// The path of a batch. Until release() the file is under a lease where it is `map`, and open for direct reads where
+  /// it is `direct`. Throws as mmap::populate() and mmap::residency() do.
   Selected choose(const Batch& batch);
   /// The path of one of its chunks: where heft chose to map, those that gain nothing by that are read.
   [[nodiscard]] Selected of_chunk(const Chunk& chunk, const Selected& of_batch) const noexcept;

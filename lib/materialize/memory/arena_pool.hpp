@@ -1,5 +1,5 @@
-// materialize/memory/arena_pool.hpp: arenas that are used again: memory that has been touched once is three times as fast to
-// fill.
+// materialize/memory/arena_pool.hpp: arenas that are used again: memory that has been touched once is three times as
+// fast to fill.
 #pragma once
 
 #include <cstddef>

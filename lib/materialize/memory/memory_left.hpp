@@ -1,4 +1,5 @@
-// materialize/memory/memory_left.hpp: staging that suits the memory that is left, and the refusal of what does not fit it.
+// materialize/memory/memory_left.hpp: staging that suits the memory that is left, and the refusal of what does not fit
+// it.
 #pragma once
 
 #include <cstdint>

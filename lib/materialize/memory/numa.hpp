@@ -1,5 +1,5 @@
-// materialize/memory/numa.hpp: threads on nodes of memory. numa_libnuma.cpp is it, by libnuma; numa_none.cpp takes its place
-// in a build without.
+// materialize/memory/numa.hpp: threads on nodes of memory. numa_libnuma.cpp is it, by libnuma; numa_none.cpp takes its
+// place in a build without.
 #pragma once
 
 #include <sched.h>

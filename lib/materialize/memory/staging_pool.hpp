@@ -1,4 +1,5 @@
-// materialize/memory/staging_pool.hpp: a bounded number of equal buffers on loan, each free again when its last user lets go.
+// materialize/memory/staging_pool.hpp: a bounded number of equal buffers on loan, each free again when its last user
+// lets go.
 #pragma once
 
 #include <condition_variable>

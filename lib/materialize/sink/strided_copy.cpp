@@ -9,9 +9,9 @@ namespace {
 
 // Gathered, converted and put down at a time; at least the largest unit, a block of 256 elements decoded to doubles.
 constexpr std::size_t gathered_bytes = 8192;
-// As many rows are transposed at once as make a run to write of two lines or more. Where they are converted first, a block
-// of them lies packed in the first-level cache, a line further apart than they are long: at powers of two they would
-// share few places of it.
+// As many rows are transposed at once as make a run to write of two lines or more. Where they are converted first, a
+// block of them lies packed in the first-level cache, a line further apart than they are long: at powers of two they
+// would share few places of it.
 constexpr std::size_t line = 64;
 constexpr std::size_t transposed_rows = 128;
 constexpr std::size_t transposed_bytes = 32u << 10;
@@ -51,8 +51,8 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
 }
 
 // Two axes at once: `rows` is packed in the destination, `columns` in the source. A line of each row of a block at a
-// time is transposed in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are not
-// just copied, from a packed copy of the block that was converted row by row.
+// time is transposed in registers, and leaves as runs of whole lines: from where the rows lie, or, where elements are
+// not just copied, from a packed copy of the block that was converted row by row.
 class Transpose {
  public:
   Transpose(const Conversion& conversion, const Axis& rows, const Axis& columns, Store store) noexcept
