@@ -37,6 +37,9 @@ class Cursor {
   /// Bytes left in the region.
   [[nodiscard]] std::uint64_t remaining() const noexcept { return end_ - offset_; }
 
+  /// Bytes of a chunk that does not follow another: small where the caller reads short pieces between payloads.
+  [[nodiscard]] std::uint64_t first_chunk_bytes() const noexcept { return first_chunk_bytes_; }
+
   /// Returns the next sizeof(T) bytes as a number. `what` names it in the Error{corrupt} thrown when fewer remain.
   template <class T>
   T little(std::string_view what) { return load_le<T>(next(sizeof(T), what)); }

@@ -17,6 +17,7 @@ namespace {
 constexpr std::uint64_t max_line_bytes = 1u << 20;
 constexpr std::uint32_t small_integers = 256;
 constexpr std::uint64_t max_expected_values = 1u << 22;
+constexpr std::uint64_t expected_chunks = 32;
 // Memo slots up to this far past the end go into the vector, farther ones into a map, so that a huge index costs one
 // entry.
 constexpr std::uint64_t memo_slack = 4096;
@@ -50,9 +51,10 @@ std::string_view PickleMachine::line() { return cursor_.line(max_line_bytes, wha
 // ---- values
 
 void PickleMachine::add_constants() {
-  // Reserves more values than a state dict of that many bytes has. Unused ones cost address space only.
-  const auto expected =
-      static_cast<std::size_t>(std::min<std::uint64_t>(cursor_.remaining() / 12, max_expected_values));
+  // Reserves more values than a state dict of that many bytes has. Unused ones cost address space only. Bounded by the
+  // chunk as well: a stream of many short pickles would else reserve the size of its rest for each of them.
+  const std::uint64_t expected_bytes = std::min(cursor_.remaining(), expected_chunks * cursor_.first_chunk_bytes());
+  const auto expected = static_cast<std::size_t>(std::min(expected_bytes / 12, max_expected_values));
   pickle_.values.reserve(expected);
   pickle_.items.reserve(expected * 3);
   memo_.reserve(expected);
