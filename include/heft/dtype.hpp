@@ -19,6 +19,7 @@
 
 namespace heft {
 
+// clang-format off: names of one kind share a line.
 /// Every element type that a file can declare. The numbers are heft's own and differ between versions: store the name.
 ///
 /// Example:
@@ -55,6 +56,7 @@ enum class DType : std::uint8_t {
   /// Number of rows of the table; not a type.
   count_
 };
+// clang-format on
 
 /// The kind of value that an element is. No conversion goes between real, integer and complex; LoadPlan lists those
 /// that exist.

@@ -41,7 +41,7 @@ struct TensorEntry {
   std::uint64_t first = 0;        ///< Elements between the start of the storage and the tensor's element 0.
   std::uint32_t dims = 0;         ///< Index of the first dim in Catalog::dims.
   std::uint32_t member = none;    ///< Index in Catalog::members, for storages that must be inflated.
-  std::uint32_t type_name = none; ///< Index in Catalog::type_names: the file's name of a dtype that heft does not know.
+  std::uint32_t type_name = none; ///< Index in Catalog::type_names, of a dtype that heft does not know.
   std::uint8_t rank = 0;
   DType dtype = DType::unknown;
   std::uint8_t flags = 0;
@@ -73,8 +73,11 @@ struct Checksum {
   std::uint32_t crc32 = 0;
 };
 
+// clang-format off: one line.
 enum class NodeKind : std::uint8_t { null, boolean, integer, unsigned_integer, real, text, bytes, list, map, tensor, opaque };
+// clang-format on
 
+// clang-format off: names of one kind share a line.
 /// The finer kind of a Node; Record::detail() shows its name.
 enum class NodeVariant : std::uint8_t {
   plain,
@@ -84,6 +87,7 @@ enum class NodeVariant : std::uint8_t {
   byte_array,                                                      // bytes
   u8, i8, u16, i16, u32, i32, u64, i64, f32, f64,                  // numbers of GGUF
 };
+// clang-format on
 
 /// Returns the variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.
 std::string_view name(NodeVariant variant) noexcept;

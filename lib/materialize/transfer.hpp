@@ -47,8 +47,9 @@ struct Transfer {
   SourceIndex source = {};
   EntryIndex entry = {};         ///< Position in the plan.
   std::uint32_t conversion = 0;  ///< Position in Transfers::conversions.
-  std::uint32_t axes = 0;        ///< Position of the first axis in Transfers::axes. Steps of the source go down: the last axis is the one that
-                                 ///< runs through neighbouring bytes of the source. There is at least one.
+  /// Position of the first axis in Transfers::axes. Steps of the source go down: the last axis is the one that runs
+  /// through neighbouring bytes of the source. There is at least one.
+  std::uint32_t axes = 0;
   std::uint32_t rank = 1;        ///< Number of axes.
   bool contiguous = false;       ///< One run of bytes that is one run in the destination, unchanged.
   bool transposed = false;       ///< Rows of the source become columns.

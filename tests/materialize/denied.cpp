@@ -341,6 +341,7 @@ std::vector<Needed> needed() {
 
 // What the C library and the kernel's own interfaces call for threads, memory, clocks and the test itself.
 std::vector<long> of_the_runtime() {
+  // clang-format off: names of one kind share a line.
   return {SYS_mmap,     SYS_munmap,        SYS_mprotect,       SYS_mremap, SYS_brk,     SYS_madvise,    SYS_futex,
           SYS_exit,     SYS_exit_group,    SYS_rt_sigprocmask, SYS_rseq,   SYS_gettid,  SYS_getpid,     SYS_set_robust_list,
           SYS_close,    SYS_write,         SYS_umask,          SYS_fcntl,  SYS_geteuid, SYS_readlinkat, SYS_clock_nanosleep,
@@ -349,6 +350,7 @@ std::vector<long> of_the_runtime() {
           SYS_chmod,
 #endif
   };
+  // clang-format on
 }
 
 // Whether one can be installed here at all.

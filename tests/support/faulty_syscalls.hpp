@@ -11,12 +11,14 @@
 namespace heft::test {
 
 /// The calls of mmap/syscalls.hpp, and the reads of a ring (mmap/ring.hpp), that can be made to fail.
+// clang-format off: names of one kind share a line.
 enum class Call : std::uint8_t {
   openat, fstat, fstatat, fstatfs, stamps, faccess, statx, getdents64, pread, preadv2, mincore, cachestat, madvise, posix_fadvise, mlock, lease,
   lease_type, ring_open, ring_register_buffers, ring_submit, ring_read,
   any,  ///< In a Fault: any call.
   count_,
 };
+// clang-format on
 
 /// A change of some calls of a kind. The first fault of the plan that applies to a call is used.
 struct Fault {
@@ -31,8 +33,8 @@ struct Fault {
   std::optional<std::uint64_t> ends_at = {};     ///< Reads and fstat see a file of this size.
   /// Only calls of madvise or posix_fadvise with this advice are hit (and counted).
   std::optional<int> advice = {};
-  std::function<void()> before = {};             ///< Runs before a call that is hit, on its thread, as an action of another process.
-                                                 ///< Must not make such calls itself.
+  /// Runs before a call that is hit, on its thread, as an action of another process. Must not make such calls itself.
+  std::function<void()> before = {};
 };
 
 /// Faults that are active from construction to destruction. One plan at a time; calls can come from any thread.

@@ -9,9 +9,11 @@
 namespace heft::test {
 
 /// The calls of mmap/write_syscalls.hpp.
+// clang-format off: names of one kind share a line.
 enum class WriteCall : std::uint8_t {
   create_unnamed, create, link, lock, duplicate, fchmod, fallocate, pwrite, fsync, fdatasync, close, rename, unlink, getrandom, count_
 };
+// clang-format on
 
 /// A change of one call.
 struct WriteFault {
