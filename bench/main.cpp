@@ -76,7 +76,8 @@ void write_json(const std::string& path, const std::vector<Table>& tables) {
   out.open('{').member("machine", machine()).key("tables").open('[');
   for (const Table& table : tables) to_json(table, out);
   out.close(']').close('}');
-  if (!(std::ofstream(path) << out.str() << '\n')) throw std::runtime_error(fmt::format("write(\"{}\"): {}", path, std::strerror(errno)));
+  if (!(std::ofstream(path) << out.str() << '\n'))
+    throw std::runtime_error(fmt::format("write(\"{}\"): {}", path, std::strerror(errno)));
 }
 
 // Throws if heft or a yardstick failed. Peers are allowed to fail.
@@ -149,8 +150,9 @@ void add_target(CLI::App& command, Options& o) {
                   "A checkpoint on disk, or a model to make: " + fmt::format("{}", fmt::join(model_names(), ", ")) +
                       ", COUNTxBYTES")
       ->capture_default_str();
-  command.add_option("--format", o.format, 
-                     "Make it as safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip; else as published");
+  command.add_option(
+      "--format", o.format,
+      "Make it as safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip; else as published");
   command.add_option("--stored", o.stored,
                      "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
@@ -188,8 +190,9 @@ void add_scenarios(CLI::App& app, Options& o) {
   add_scenario(app, o, "slice", "One tensor parallel rank's part compared with the whole",
                [&o] { run_scenario(o, slice_tables); });
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { run_memory(o); });
-  CLI::App* lists = add_scenario(app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",
-                                 [&o] { run_lists(o); });
+  CLI::App* lists = add_scenario(
+      app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",
+      [&o] { run_lists(o); });
   lists->add_option("--before", o.settings.before, "heft-bench of another build, which is measured too");
   add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { run_grow(o); })
       ->add_option("--largest", o.largest, "Largest checkpoint to make")
@@ -200,8 +203,7 @@ void add_scenarios(CLI::App& app, Options& o) {
   add_list(*materialize, "--into", o.destinations, "fresh, reused");
   add_list(*materialize, "--cut", o.settings.cuts,
            "whole, transposed, dim0, dim1: the part of each matrix (dims: one rank of 8)");
-  materialize->add_flag_callback(
-      "--transposed", [&o] { o.settings.cuts = {"transposed"}; }, "As --cut transposed");
+  materialize->add_flag_callback("--transposed", [&o] { o.settings.cuts = {"transposed"}; }, "As --cut transposed");
 }
 
 // Adds the hidden sub-command by which the parent starts its children.

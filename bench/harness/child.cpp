@@ -126,7 +126,8 @@ void read_result(const std::string& line, Sample& sample) {
   std::string done;
   words >> done >> sample.seconds >> sample.bytes;
   std::getline(words >> std::ws, sample.note);
-  if (done != "done" || sample.seconds <= 0) sample.failure = fmt::format("expected 'done SECONDS BYTES', found '{}'", line);
+  if (done != "done" || sample.seconds <= 0)
+    sample.failure = fmt::format("expected 'done SECONDS BYTES', found '{}'", line);
 }
 
 void watch_work(Process& process, const Watch& watch, Sample& sample) {

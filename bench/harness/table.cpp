@@ -85,9 +85,10 @@ std::string line_of(const Row& row, const Row* reference, bool copies) {
   const std::string ratio = s.ratio == 0 ? "" : fmt::format("{:.2f}{}", s.ratio, &row == reference ? "*" : " ");
   const double processor = static_cast<double>(s.used.processor_nanoseconds) / 1e9;
   return fmt::format("{:<34} {:>9} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8} {:>7} {:>6} {:>8}\n", short_label(row),
-                     seconds_text(s.seconds), seconds_text(processor), copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio,
-                     megabytes(s.peak.resident), megabytes(s.peak.anonymous), megabytes(s.peak.file),
-                     s.used.minor_faults, s.used.major_faults, megabytes(s.used.process_read));
+                     seconds_text(s.seconds), seconds_text(processor),
+                     copies ? fmt::format("{:.2f}", s.gigabytes_per_second) : "", ratio, megabytes(s.peak.resident),
+                     megabytes(s.peak.anonymous), megabytes(s.peak.file), s.used.minor_faults, s.used.major_faults,
+                     megabytes(s.used.process_read));
 }
 
 void to_json(const Memory& memory, JsonWriter& out) {

@@ -32,7 +32,7 @@ struct Table {
   std::vector<Extent> files;
   std::vector<Row> rows;
   std::vector<std::string> notes{};  ///< Printed below.
-  bool copies = true;                  ///< False: nothing is copied, so that bytes over time are meaningless.
+  bool copies = true;                ///< False: nothing is copied, so that bytes over time are meaningless.
 };
 
 struct RunOptions {

@@ -47,8 +47,7 @@ void refuse_blocks(const Model& model, const FormatRow& format) {
 }
 
 void check_space(const fs::path& folder, std::uint64_t bytes) {
-  const std::uint64_t wanted =
-      bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and room for other programs
+  const std::uint64_t wanted = bytes + bytes / 50 + (std::uint64_t{64} << 20);  // headers, and room for other programs
   const std::uint64_t available = fs::space(folder).available;
   if (available < wanted)
     throw std::runtime_error(fmt::format(
@@ -76,9 +75,8 @@ void make(const Model& model, const FormatRow& format, const fs::path& target) {
 Format format_from_name(std::string_view name) {
   for (std::size_t i = 0; i < formats.size(); ++i)
     if (formats[i].name == name) return static_cast<Format>(i);
-  throw std::runtime_error(
-      fmt::format("expected safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip as a format, found '{}'",
-                  name));
+  throw std::runtime_error(fmt::format(
+      "expected safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip as a format, found '{}'", name));
 }
 
 fs::path default_cache() {

@@ -33,8 +33,7 @@ std::vector<std::byte> compressed(std::span<const std::byte> plain) {
       libdeflate_alloc_compressor(usual_level), libdeflate_free_compressor);
   if (!compressor) throw std::bad_alloc();
   std::vector<std::byte> packed(libdeflate_gzip_compress_bound(compressor.get(), plain.size()));
-  packed.resize(
-      libdeflate_gzip_compress(compressor.get(), plain.data(), plain.size(), packed.data(), packed.size()));
+  packed.resize(libdeflate_gzip_compress(compressor.get(), plain.data(), plain.size(), packed.data(), packed.size()));
   return packed;
 }
 

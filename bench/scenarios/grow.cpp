@@ -35,8 +35,7 @@ Table table_for(const Target& target, CacheState state, unsigned threads) {
 
 std::vector<Recipe> growing_recipes(std::uint64_t max_bytes) {
   std::vector<Recipe> recipes;
-  for (std::uint64_t bytes = 100'000'000; bytes <= max_bytes; bytes *= 4)
-    recipes.push_back({"llama-3-8b", {}, bytes});
+  for (std::uint64_t bytes = 100'000'000; bytes <= max_bytes; bytes *= 4) recipes.push_back({"llama-3-8b", {}, bytes});
   for (const std::uint64_t count : tensor_counts)
     recipes.push_back({fmt::format("{}x{}", count, total_bytes / count / 64 * 64), {}, 0});
   return recipes;

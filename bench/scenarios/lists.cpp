@@ -54,8 +54,8 @@ Table load_table(const ListTargets& targets, const Settings& settings, CacheStat
   if (is_packed(targets.lists)) table.rows.push_back(yardstick_row("read and inflate, libdeflate", "inflate", job));
   for (Row& peer : peer_rows(targets.lists, settings, "load")) table.rows.push_back(std::move(peer));
   table.notes.push_back(fmt::format("destination of {:.1f} MB, {:.1f} with 32 MiB besides",
-                                      static_cast<double>(job.bytes_written) / 1e6,
-                                      static_cast<double>(job.bytes_written + allowance) / 1e6));
+                                    static_cast<double>(job.bytes_written) / 1e6,
+                                    static_cast<double>(job.bytes_written + allowance) / 1e6));
   return table;
 }
 

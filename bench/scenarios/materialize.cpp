@@ -74,7 +74,7 @@ std::string question_for(CacheState state, const Job& job) {
     case CacheState::warm: break;
   }
   return job.converts || job.transposed ? "ratio 1: as fast as streaming as many bytes in and out without the caches"
-                                         : "ratio 1: as fast as memcpy of as many bytes by as many threads";
+                                        : "ratio 1: as fast as memcpy of as many bytes by as many threads";
 }
 
 std::string words_for(const Job& job) {
@@ -85,8 +85,8 @@ std::string words_for(const Job& job) {
 }
 
 std::string note_for(const PlanSize& size) {
-  return fmt::format("{:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB", static_cast<double>(size.bytes_needed) / 1e6,
-                     static_cast<double>(size.pages_needed) / 1e6);
+  return fmt::format("{:.1f} MB needed, on 4 KiB pages that hold {:.1f} MB",
+                     static_cast<double>(size.bytes_needed) / 1e6, static_cast<double>(size.pages_needed) / 1e6);
 }
 
 Table table_for(const Target& target, const Settings& settings, CacheState state, const Job& job) {
@@ -122,9 +122,12 @@ Table table_for(const Target& target, const Settings& settings, const heft::Chec
 }  // namespace
 
 void set_cut(Job& job, const std::string& name) {
-  if (name == "transposed") job.transposed = true;
-  else if (name == "dim0" || name == "dim1") job.dim = name.back() - '0';
-  else if (name != "whole") throw std::runtime_error(fmt::format("expected whole, transposed, dim0 or dim1 as a cut, found '{}'", name));
+  if (name == "transposed")
+    job.transposed = true;
+  else if (name == "dim0" || name == "dim1")
+    job.dim = name.back() - '0';
+  else if (name != "whole")
+    throw std::runtime_error(fmt::format("expected whole, transposed, dim0 or dim1 as a cut, found '{}'", name));
 }
 
 std::vector<Table> materialize_tables(const Target& target, const Settings& settings) {

@@ -26,7 +26,7 @@ void compare_with_forced(Table& table) {
   }
   if (automatic == nullptr || best == nullptr) return;
   table.notes.push_back(fmt::format("automatic takes {:.3f} x the time of the best forced path ({})",
-                                      1 / summarize(*automatic, best).ratio, best->label.substr(11)));
+                                    1 / summarize(*automatic, best).ratio, best->label.substr(11)));
 }
 
 void name_spread(Table& table) {
@@ -34,7 +34,7 @@ void name_spread(Table& table) {
   if (reference == nullptr || reference->samples.size() < 2) return;
   const Summary s = summarize(*reference, nullptr);
   table.notes.push_back(fmt::format("* reference; its {} rounds spread from {:.2f} to {:.2f} of their median",
-                                      reference->samples.size(), s.fastest / s.seconds, s.slowest / s.seconds));
+                                    reference->samples.size(), s.fastest / s.seconds, s.slowest / s.seconds));
 }
 
 double median_of_processor_ratios(const Row& row, const Row& reference) {
@@ -53,7 +53,7 @@ void compare_processor_time(Table& table) {
   for (const Row& row : table.rows)
     if (row.party == Party::heft && &row != reference && !row.samples.empty())
       table.notes.push_back(fmt::format("{}: {:.2f} x the processor time of the reference", row.label,
-                                          median_of_processor_ratios(row, *reference)));
+                                        median_of_processor_ratios(row, *reference)));
 }
 
 void quote_notes(Table& table) {

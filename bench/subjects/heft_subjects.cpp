@@ -61,7 +61,8 @@ Work prepare_view(const Job& job) {
 }
 
 heft::IoMethod io_method_from_name(std::string_view name) {
-  for (const heft::IoMethod path : {heft::IoMethod::automatic, heft::IoMethod::map, heft::IoMethod::direct, heft::IoMethod::read})
+  for (const heft::IoMethod path :
+       {heft::IoMethod::automatic, heft::IoMethod::map, heft::IoMethod::direct, heft::IoMethod::read})
     if (heft::name(path) == name) return path;
   throw std::runtime_error(fmt::format("expected automatic, map, direct or read as a path, found '{}'", name));
 }
@@ -115,7 +116,8 @@ std::vector<heft::TensorView> blocks_of(const heft::TensorView& view) {
   if (count <= 1 || view.rank() == 0) return {view};
   std::vector<heft::TensorView> blocks;
   for (std::uint64_t i = 0; i < count; ++i)
-    blocks.push_back(view.shard(0, static_cast<std::int64_t>(i), static_cast<std::int64_t>(count), heft::Uneven::last_short));
+    blocks.push_back(
+        view.shard(0, static_cast<std::int64_t>(i), static_cast<std::int64_t>(count), heft::Uneven::last_short));
   return blocks;
 }
 

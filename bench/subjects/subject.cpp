@@ -35,7 +35,8 @@ void measure(const Work& work) {
   const Clock::time_point begin = Clock::now();
   const Outcome outcome = work();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  send(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes, outcome.note + (outcome.late_note ? outcome.late_note() : std::string())));
+  send(fmt::format("done {:.9f} {} {}", seconds, outcome.bytes,
+                   outcome.note + (outcome.late_note ? outcome.late_note() : std::string())));
   receive("bye");
 }
 

@@ -29,7 +29,9 @@ using Adapter = std::function<TensorView(TensorView)>;
 [[nodiscard]] inline Adapter chain(Adapter first, Adapter second) {
   if (!first) return second;
   if (!second) return first;
-  return [first = std::move(first), second = std::move(second)](TensorView view) { return second(first(std::move(view))); };
+  return [first = std::move(first), second = std::move(second)](TensorView view) {
+    return second(first(std::move(view)));
+  };
 }
 
 /// The kind of a module. Files contain tensors and no modules: the caller names the kinds by patterns of names.

@@ -63,8 +63,10 @@ template <Bindable T>
 LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}) {
   BindLog log(from, options);
   T fresh = [&]() -> T {
-    if constexpr (std::is_copy_constructible_v<T>) return into;
-    else return T{};
+    if constexpr (std::is_copy_constructible_v<T>)
+      return into;
+    else
+      return T{};
   }();
   detail::read_value(log, from, FieldSpec{}, fresh);
   LoadReport report = log.finish();

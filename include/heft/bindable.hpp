@@ -80,9 +80,7 @@ struct AnyFields {
 /// the values of the fields: it is called to read as well as to write, for an object in any state. A describe() that is
 /// private, or that does not compile for AnyFields, makes the struct not Bindable.
 template <class T>
-concept Described = requires(T object, AnyFields fields) {
-  object.describe(fields);
-};
+concept Described = requires(T object, AnyFields fields) { object.describe(fields); };
 
 /// bool, an integer type, float or double. A number of the record that does not fit the type is a failure,
 /// out_of_range; nothing is clamped.
@@ -108,6 +106,6 @@ concept HasEmpty = is_vector<T> || is_map<T> || Number<T> || std::same_as<T, std
 ///   static_assert(!heft::Bindable<heft::TensorView*>);
 template <class T>
 concept Bindable = detail::Described<T> || detail::TensorField<T> || detail::HasEmpty<T> || detail::is_array<T> ||
-    detail::is_variant<T> || detail::is_optional<T> || std::same_as<T, Record>;
+                   detail::is_variant<T> || detail::is_optional<T> || std::same_as<T, Record>;
 
 }  // namespace heft

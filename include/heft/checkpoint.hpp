@@ -20,7 +20,7 @@ namespace heft {
 namespace record {
 struct State;
 struct StateAccess;
-}
+}  // namespace record
 
 /// The way to payload bytes.
 enum class Access : std::uint8_t {
@@ -126,8 +126,15 @@ class HEFT_API TensorRange {
 
     iterator() noexcept = default;
     TensorView operator*() const { return (*range_)[position_]; }
-    iterator& operator++() noexcept { ++position_; return *this; }
-    iterator operator++(int) noexcept { iterator old = *this; ++position_; return old; }
+    iterator& operator++() noexcept {
+      ++position_;
+      return *this;
+    }
+    iterator operator++(int) noexcept {
+      iterator old = *this;
+      ++position_;
+      return old;
+    }
     friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.position_ == b.position_; }
 
    private:

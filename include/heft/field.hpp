@@ -32,15 +32,15 @@ namespace heft {
 struct FieldSpec {
   /// Key in the record. A key with dots reaches a record that is nested deeper: "attention.wq.weight".
   std::string_view name = {};
-  std::vector<std::string_view> aliases = {};  ///< Other names of the key, for reading only.
-  std::optional<Shape> shape = {};             ///< Required shape of a tensor; in a container, of each tensor.
-  std::optional<DType> dtype = {};             ///< Required dtype of a TensorView; a Slice has its own.
-  Adapter reading = {};                        ///< Applied to each tensor before it is checked.
-  Adapter writing = {};                        ///< Applied to each tensor before it is saved.
-  bool has_default = false;                    ///< The field has a default for a missing key.
-  bool from_integer = false;                   ///< A real accepts an integer that is exact.
-  bool first_that_fits = false;                ///< Variants: the alternatives are tried in order.
-  std::string_view tag = {};                   ///< Variants: the key whose text names the alternative ...
+  std::vector<std::string_view> aliases = {};       ///< Other names of the key, for reading only.
+  std::optional<Shape> shape = {};                  ///< Required shape of a tensor; in a container, of each tensor.
+  std::optional<DType> dtype = {};                  ///< Required dtype of a TensorView; a Slice has its own.
+  Adapter reading = {};                             ///< Applied to each tensor before it is checked.
+  Adapter writing = {};                             ///< Applied to each tensor before it is saved.
+  bool has_default = false;                         ///< The field has a default for a missing key.
+  bool from_integer = false;                        ///< A real accepts an integer that is exact.
+  bool first_that_fits = false;                     ///< Variants: the alternatives are tried in order.
+  std::string_view tag = {};                        ///< Variants: the key whose text names the alternative ...
   std::vector<std::string_view> alternatives = {};  ///< ... among these, in the variant's order.
 };
 

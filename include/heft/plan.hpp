@@ -19,7 +19,7 @@ struct MaterializeOptions;
 namespace engine {
 struct PlanEntry;
 struct PlanAccess;
-}
+}  // namespace engine
 
 /// The bytes that a load reads, writes and holds, known before it starts. A value, from LoadPlan::estimate().
 struct LoadEstimate {

@@ -19,7 +19,7 @@ namespace heft {
 namespace record {
 class Tree;
 struct RecordAccess;
-}
+}  // namespace record
 
 /// The kinds of a record: a null, the scalars of pickles and metadata, the containers, a tensor, or an object of a
 /// class that heft has no reading of (opaque).

@@ -66,7 +66,8 @@ enum class Indices : std::uint8_t {
 /// "model.layers". Their numbers stay as they are spelled. Values that are not tensors are renamed too. Throws
 /// Error{ambiguous}, which names both originals, when two keys become one ("00" and "0" are one index);
 /// Error{out_of_range} for a pattern in `exempt` that does not compile.
-[[nodiscard]] HEFT_API Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indices indices = Indices::by_format,
+[[nodiscard]] HEFT_API Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping,
+                                        Indices indices = Indices::by_format,
                                         const std::vector<std::string>& exempt = {});
 
 }  // namespace heft

@@ -106,7 +106,7 @@ struct SaveReport {
   /// Metadata and values that were not kept, with counts and names, and system calls that were refused. Printable
   /// lines.
   std::vector<std::string> notes;
-  double seconds = 0;                ///< Wall time of the call.
+  double seconds = 0;  ///< Wall time of the call.
 };
 
 /// Writes the items to `path` and returns the files that it wrote.
@@ -156,10 +156,12 @@ struct SaveReport {
 ///   const heft::SaveItem items[] = {heft::SaveItem(view, heft::DType::f16)};
 ///   const heft::SaveReport report = heft::save(items, "half.safetensors");
 ///   for (const std::string& note : report.notes) std::cerr << "note: " << note << '\n';
-HEFT_API SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path, const SaveOptions& options = {});
+HEFT_API SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& path,
+                         const SaveOptions& options = {});
 
 /// Saves all tensors of a checkpoint, with its metadata.
-HEFT_API SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path, const SaveOptions& options = {});
+HEFT_API SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path,
+                         const SaveOptions& options = {});
 /// Saves all tensors under a record, named by their path from it: "mlp.up_proj.weight". Other values are counted in
 /// SaveReport::notes. Also throws Error{type_mismatch} for a record that is not a container.
 HEFT_API SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options = {});

@@ -42,7 +42,10 @@ class HEFT_API TensorStream {
     Tensor& operator*() const noexcept { return *stream_->current_; }
     const Tensor* operator->() const noexcept { return &*stream_->current_; }
     /// Takes the next tensor: waits and throws as next().
-    iterator& operator++() { stream_->advance(); return *this; }
+    iterator& operator++() {
+      stream_->advance();
+      return *this;
+    }
     void operator++(int) { stream_->advance(); }
     friend bool operator==(const iterator& at, std::default_sentinel_t) noexcept { return at.done(); }
 
@@ -68,7 +71,10 @@ class HEFT_API TensorStream {
 
   /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is
   /// not moved.
-  [[nodiscard]] iterator begin() { advance(); return iterator(this); }
+  [[nodiscard]] iterator begin() {
+    advance();
+    return iterator(this);
+  }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
   /// The statistics so far; complete after the last tensor.
@@ -78,7 +84,10 @@ class HEFT_API TensorStream {
   friend HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options, std::uint64_t in_flight_bytes);
   struct State;
   explicit TensorStream(std::unique_ptr<State> state) noexcept;
-  void advance() { current_.reset(); current_ = next(); }
+  void advance() {
+    current_.reset();
+    current_ = next();
+  }
 
   std::unique_ptr<State> state_;
   std::optional<Tensor> current_;
@@ -88,6 +97,7 @@ class HEFT_API TensorStream {
 /// materialize(), but `destination` must be null: Error{unsupported}. A tensor with a buffer of the caller is filled
 /// there, and its Tensor refers to it. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream
 /// or of the caller, not staging and windows, which LoadPlan::estimate() includes.
-[[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {}, std::uint64_t in_flight_bytes = 256u << 20);
+[[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {},
+                                           std::uint64_t in_flight_bytes = 256u << 20);
 
 }  // namespace heft

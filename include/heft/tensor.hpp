@@ -36,7 +36,8 @@ class HEFT_API Tensor {
   Tensor() noexcept = default;
   /// Used by the library. Requires that `bytes` contains the elements at `strides`.
   /// For device memory `bytes` has no span but the owner.
-  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> device_offset = {}) noexcept;
+  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes,
+         std::optional<std::uint64_t> device_offset = {}) noexcept;
 
   /// Its name in the plan.
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }

@@ -127,7 +127,8 @@ class HEFT_API TensorView {
   [[nodiscard]] TensorView slice(std::size_t dim, std::int64_t start, std::int64_t end) const;
   /// Returns the part of rank `tp_rank` of `tp_size` along `dim`. Throws as slice(), and Error{out_of_range} for a dim
   /// that does not divide by `tp_size`, unless `uneven` allows it.
-  [[nodiscard]] TensorView shard(std::size_t dim, std::int64_t tp_rank, std::int64_t tp_size, Uneven uneven = Uneven::refuse) const;
+  [[nodiscard]] TensorView shard(std::size_t dim, std::int64_t tp_rank, std::int64_t tp_size,
+                                 Uneven uneven = Uneven::refuse) const;
   /// Returns the view with dims a and b exchanged. Throws Error{out_of_range} for a dim that the view lacks,
   /// Error{type_mismatch} when the innermost dim of a block type would move.
   [[nodiscard]] TensorView transpose(std::size_t a, std::size_t b) const;
@@ -147,7 +148,9 @@ class HEFT_API TensorView {
   template <Element T>
   [[nodiscard]] Slice<T> as() const {
     Bytes run = typed_bytes(dtype_of<T>, alignof(T));
-    return Slice<T>({reinterpret_cast<const T*>(run.span().data()), static_cast<std::size_t>(run.size_bytes() / sizeof(T))}, run.owner());
+    return Slice<T>(
+        {reinterpret_cast<const T*>(run.span().data()), static_cast<std::size_t>(run.size_bytes() / sizeof(T))},
+        run.owner());
   }
   /// Returns one element, at any alignment and in either byte order: view.read<float>(2, 5) is row 2, column 5. Takes
   /// one index for each dim. Throws Error{type_mismatch} unless the dtype is T's own, Error{out_of_range} for a wrong
@@ -167,18 +170,18 @@ class HEFT_API TensorView {
   [[nodiscard]] Bytes typed_bytes(DType wanted, std::size_t alignment) const;
   void read_element(DType wanted, std::span<const std::int64_t> index, void* into) const;
 
-  std::shared_ptr<const record::Source> source_;          // the file, inflated record or memory that holds the storage
-  std::shared_ptr<const std::vector<Piece>> pieces_;      // set for a tensor in parts; then source_ is null
-  std::shared_ptr<const void> name_owner_;                // set when the name is not the source's own
+  std::shared_ptr<const record::Source> source_;      // the file, inflated record or memory that holds the storage
+  std::shared_ptr<const std::vector<Piece>> pieces_;  // set for a tensor in parts; then source_ is null
+  std::shared_ptr<const void> name_owner_;            // set when the name is not the source's own
   std::string_view name_;
-  std::string_view type_name_;                            // the file's word for DType::unknown
-  std::uint64_t begin_ = 0;                               // storage: byte offset in the source ...
-  std::uint64_t size_ = 0;                                // ... and bytes
-  std::uint64_t first_ = 0;                               // elements from the start of the storage to element 0
+  std::string_view type_name_;  // the file's word for DType::unknown
+  std::uint64_t begin_ = 0;     // storage: byte offset in the source ...
+  std::uint64_t size_ = 0;      // ... and bytes
+  std::uint64_t first_ = 0;     // elements from the start of the storage to element 0
   Shape shape_;
   Strides strides_;
   DType dtype_ = DType::unknown;
-  DType wanted_ = DType::unknown;                         // unknown: dtype_
+  DType wanted_ = DType::unknown;  // unknown: dtype_
   std::uint8_t flags_ = 0;
 };
 

@@ -17,11 +17,15 @@ namespace {
 template <class C>
 void add_open_options(CLI::App& command, C& into) {
   into.open.hub_cache = hub_cache();
-  command.add_flag_callback("--no-mmap", [&into] { into.open.access = Access::read; },
-                            "Read files instead of mapping them: a file that shrinks is then an error, never a signal");
-  command.add_flag_callback("--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
-  command.add_flag("--strict-globals", into.open.strict_globals, "PyTorch files and pickles only: refuse those that name a class heft does not know");
-  command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")->type_name("KEY");
+  command.add_flag_callback(
+      "--no-mmap", [&into] { into.open.access = Access::read; },
+      "Read files instead of mapping them: a file that shrinks is then an error, never a signal");
+  command.add_flag_callback(
+      "--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
+  command.add_flag("--strict-globals", into.open.strict_globals,
+                   "PyTorch files and pickles only: refuse those that name a class heft does not know");
+  command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")
+      ->type_name("KEY");
   command
       .add_option_function<std::vector<std::string>>(
           "--as",
@@ -59,10 +63,13 @@ void add_io(CLI::App& command, C& into) {
 template <class C>
 void add_select(CLI::App& command, C& into) {
   command
-      .add_option("--select", into.select.select, "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; can be repeated")
+      .add_option("--select", into.select.select,
+                  "Only tensors whose name matches: a glob such as '*.q_proj.weight', or re:REGEX; can be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
-  command.add_option("--exclude", into.select.exclude, "Leave out tensors whose name matches, as --select; can be repeated")
+  command
+      .add_option("--exclude", into.select.exclude,
+                  "Leave out tensors whose name matches, as --select; can be repeated")
       ->type_name("PATTERN")
       ->allow_extra_args(false);
 }
@@ -86,7 +93,8 @@ void declare(CLI::App& app, TreeCommand& c) {
 }
 
 void declare(CLI::App& app, ShowCommand& c) {
-  CLI::App& command = *app.add_subcommand("show", "Show values of a tensor, and min, max, mean, NaN and infinity counts");
+  CLI::App& command =
+      *app.add_subcommand("show", "Show values of a tensor, and min, max, mean, NaN and infinity counts");
   add_path(command, c);
   command.add_option("NAME", c.name, "The tensor's full name")->required()->type_name("");
   command.add_option("--slice", c.slice, "One range per dim, as in NumPy: \"0:2,:\" or \"3,-4:\"")->type_name("RANGES");
@@ -102,7 +110,8 @@ void declare(CLI::App& app, HashCommand& c) {
 }
 
 void declare(CLI::App& app, DiffCommand& c) {
-  CLI::App& command = *app.add_subcommand("diff", "Compare two checkpoints: names, dtypes, shapes, values; status 1 if they differ");
+  CLI::App& command =
+      *app.add_subcommand("diff", "Compare two checkpoints: names, dtypes, shapes, values; status 1 if they differ");
   command.add_option("A", c.a, "A checkpoint")->required()->type_name("");
   command.add_option("B", c.b, "Another checkpoint")->required()->type_name("");
   add_open_options(command, c);
@@ -120,9 +129,15 @@ void declare(CLI::App& app, LoadCommand& c) {
   CLI::App& command = *app.add_subcommand("load", "Load into memory and report bytes, seconds, GB/s and peak memory");
   add_path(command, c);
   add_select(command, c);
-  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype while loading, complex numbers to a complex one")->type_name("T");
+  command
+      .add_option("--dtype", c.dtype,
+                  "Convert floats and quantized blocks to this dtype while loading, complex numbers to a complex one")
+      ->type_name("T");
   command.add_option("--shard", c.shard, "Only the part of tensor-parallel rank R of W")->type_name("R/W");
-  command.add_option("--dim", c.dim, "The dim that --shard cuts (default 0); tensors without it are loaded whole, with a note")->type_name("D");
+  command
+      .add_option("--dim", c.dim,
+                  "The dim that --shard cuts (default 0); tensors without it are loaded whole, with a note")
+      ->type_name("D");
   command.add_option("--threads", c.threads, "Worker threads (default: one per core)")->type_name("N");
   add_io(command, c);
   command.add_flag("--drop-cache", c.drop_cache, "Evict pages that the load added to the page cache");
@@ -141,14 +156,19 @@ void declare(CLI::App& app, ConvertCommand& c) {
       ->type_name("");
   add_open_options(command, c);
   add_select(command, c);
-  command.add_option("--dtype", c.dtype, "Convert floats and quantized blocks to this dtype, complex numbers to a complex one")->type_name("T");
-  command.add_option("--remap", c.remap, "Rename: a regular expression and the replacement of its matches, $1 for its groups; can be repeated")
+  command
+      .add_option("--dtype", c.dtype,
+                  "Convert floats and quantized blocks to this dtype, complex numbers to a complex one")
+      ->type_name("T");
+  command
+      .add_option("--remap", c.remap,
+                  "Rename: a regular expression and the replacement of its matches, $1 for its groups; can be repeated")
       ->type_name("'PATTERN=>REPLACEMENT'")
       ->allow_extra_args(false);
   command
-      .add_option(
-          "--shard-size", c.shard_size,
-          "Maximum bytes of tensors in a file, such as 5GB; more are written as shards with an index (safetensors only)")
+      .add_option("--shard-size", c.shard_size,
+                  "Maximum bytes of tensors in a file, such as 5GB; more are written as shards with an index "
+                  "(safetensors only)")
       ->type_name("SIZE");
   add_io(command, c);
   add_json(command, c);
@@ -166,7 +186,9 @@ Command parse(int argc, const char* const* argv) {
   app.set_version_flag("--version", "heft " + std::string(version()));
   app.require_subcommand(1);
   app.footer("Exit status: 0 success, 1 differences or damage found, 2 error, 128 + N ended by signal N.");
-  std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand> commands;
+  std::tuple<ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand,
+             ConvertCommand, FormatsCommand>
+      commands;
   std::apply([&app](auto&... command) { (declare(app, command), ...); }, commands);
   try {
     app.parse(argc, argv);

@@ -23,7 +23,7 @@ struct ListCommand {
   std::string path;
   Selection select;
   bool json = false;
-  bool notes = false;                ///< With `json`: a last line {"notes":[...]}.
+  bool notes = false;  ///< With `json`: a last line {"notes":[...]}.
   OpenOptions open = {};
 };
 /// Bounds of the output of a tree. Shared subtrees of pickles can expand to any size, and Limits::record_depth can be
@@ -38,22 +38,22 @@ struct TreeCommand {
   std::optional<std::size_t> depth;
   bool metadata = false;  ///< Show the metadata instead of the tensors.
   bool json = false;
-  bool notes = false;     ///< As of ls.
+  bool notes = false;  ///< As of ls.
   TreeBounds bounds = {};
   OpenOptions open = {};
 };
 struct ShowCommand {
   std::string path;
   std::string name;
-  std::string slice;                 ///< "0:2,:"; empty: all.
-  std::optional<std::uint64_t> head; ///< Number of values to print; default: 64 as text, all as JSON.
+  std::string slice;                  ///< "0:2,:"; empty: all.
+  std::optional<std::uint64_t> head;  ///< Number of values to print; default: 64 as text, all as JSON.
   bool json = false;
   OpenOptions open = {};
 };
 struct HashCommand {
   std::string path;
   std::vector<std::string> names;
-  std::string io = "automatic";      ///< An IoMethod by name.
+  std::string io = "automatic";  ///< An IoMethod by name.
   OpenOptions open = {};
 };
 struct DiffCommand {
@@ -63,8 +63,8 @@ struct DiffCommand {
 };
 struct VerifyCommand {
   std::string path;
-  bool allow_non_finite = false;     ///< NaN and infinity are counted but are not damage.
-  std::string io = "automatic";      ///< An IoMethod by name.
+  bool allow_non_finite = false;  ///< NaN and infinity are counted but are not damage.
+  std::string io = "automatic";   ///< An IoMethod by name.
   bool json = false;
   OpenOptions open = {};
 };
@@ -72,10 +72,10 @@ struct LoadCommand {
   std::string path;
   std::string dtype;
   Selection select;
-  std::string shard;                 ///< "3/8"
-  std::optional<std::size_t> dim;    ///< The dim that `shard` cuts; default: 0.
+  std::string shard;               ///< "3/8"
+  std::optional<std::size_t> dim;  ///< The dim that `shard` cuts; default: 0.
   unsigned threads = 0;
-  std::string io = "automatic";      ///< An IoMethod by name.
+  std::string io = "automatic";  ///< An IoMethod by name.
   bool drop_cache = false;
   bool json = false;
   OpenOptions open = {};
@@ -84,10 +84,10 @@ struct ConvertCommand {
   std::string source;
   std::string destination;
   std::string dtype;
-  Selection select;                  ///< Matches the new names.
-  std::vector<std::string> remap;    ///< "PATTERN=>REPLACEMENT", applied in order.
-  std::string shard_size;            ///< "5GB"; empty: one file.
-  std::string io = "automatic";      ///< An IoMethod by name.
+  Selection select;                ///< Matches the new names.
+  std::vector<std::string> remap;  ///< "PATTERN=>REPLACEMENT", applied in order.
+  std::string shard_size;          ///< "5GB"; empty: one file.
+  std::string io = "automatic";    ///< An IoMethod by name.
   bool json = false;
   OpenOptions open = {};
 };
@@ -99,7 +99,8 @@ struct TextCommand {
   std::string text;
 };
 
-using Command = std::variant<TextCommand, ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand, VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand>;
+using Command = std::variant<TextCommand, ListCommand, TreeCommand, ShowCommand, HashCommand, DiffCommand,
+                             VerifyCommand, LoadCommand, ConvertCommand, FormatsCommand>;
 
 int run(const TextCommand& command, Terminal& terminal);
 int run(const ListCommand& command, Terminal& terminal);

@@ -16,9 +16,9 @@
 #include "heft/error.hpp"
 #include "heft/remap.hpp"
 #include "heft/save.hpp"
+#include "record/left_out.hpp"
 #include "save/dtypes.hpp"
 #include "save/layout.hpp"
-#include "record/left_out.hpp"
 
 namespace heft::cli {
 namespace {
@@ -27,7 +27,8 @@ void add_rule(Remapping& remapping, const std::string& rule) {
   constexpr std::string_view arrow = "=>";
   const std::size_t at = rule.find(arrow);
   if (at == std::string::npos)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected --remap 'PATTERN=>REPLACEMENT', found '{}'", core::escaped(rule)));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected --remap 'PATTERN=>REPLACEMENT', found '{}'", core::escaped(rule)));
   remapping.add(rule.substr(0, at), rule.substr(at + arrow.size()));
 }
 
@@ -38,7 +39,8 @@ Remapping remapping_from(const std::vector<std::string>& rules) {
 }
 
 // Adds a note for each rule that changes no key after the rules before it.
-void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& rules, std::vector<std::string>& notes) {
+void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& rules,
+                      std::vector<std::string>& notes) {
   std::vector<std::string> names;
   for (Renamed& key : Remapping().trace(source)) names.push_back(std::move(key.was));
   for (const std::string& rule : rules) {
@@ -68,13 +70,17 @@ std::vector<SaveItem> items_of(std::span<const Conversion> conversions) {
 }
 
 // Returns notes about tensors and values that the conversion leaves out or does not convert.
-std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conversion> conversions, const ConvertCommand& command) {
+std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conversion> conversions,
+                                  const ConvertCommand& command) {
   std::vector<std::string> notes;
   if (auto note = record::values_left_out(source)) notes.push_back(std::move(*note));
-  return command.dtype.empty() ? notes : joined(notes, conversion_notes(source, conversions, dtype_from(command.dtype)));
+  return command.dtype.empty() ? notes
+                               : joined(notes, conversion_notes(source, conversions, dtype_from(command.dtype)));
 }
 
-double gigabytes_per_second(const SaveReport& report) { return static_cast<double>(report.tensor_bytes) / report.seconds / 1e9; }
+double gigabytes_per_second(const SaveReport& report) {
+  return static_cast<double>(report.tensor_bytes) / report.seconds / 1e9;
+}
 
 // Returns a pattern that matches only that name.
 std::string pattern_of(std::string_view name) {
@@ -95,13 +101,18 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
   std::vector<DType> dtypes = writer::writable_as(view, format);
   std::erase_if(dtypes, [&](DType dtype) { return dtype_for(view, dtype) != dtype; });
   if (view.dtype() == DType::unknown)
-    throw Error(ErrorCode::unsupported,
-                fmt::format("{}, and heft converts no dtype that it does not have (--as names that of NumPy's raw items); "
-                            "leave it out with --exclude '{}'", found->sentence, pattern_of(view.name())),
-                {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
-  const std::string advice = dtypes.empty() ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
-                                            : fmt::format("convert it with --dtype {}, or leave it out with", writer::dtype_list(dtypes));
-  throw Error(ErrorCode::unsupported, fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),
+    throw Error(
+        ErrorCode::unsupported,
+        fmt::format("{}, and heft converts no dtype that it does not have (--as names that of NumPy's raw items); "
+                    "leave it out with --exclude '{}'",
+                    found->sentence, pattern_of(view.name())),
+        {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+  const std::string advice =
+      dtypes.empty()
+          ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
+          : fmt::format("convert it with --dtype {}, or leave it out with", writer::dtype_list(dtypes));
+  throw Error(ErrorCode::unsupported,
+              fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
@@ -113,22 +124,29 @@ std::string json_list(const Items& items, Text text) {
 }
 
 void print_json(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
-  terminal.out << fmt::format("{{\"tensors\":{},\"tensor_bytes\":{},\"seconds\":{:.6f},\"gb_per_s\":{:.3f},\"peak_rss\":{},\"peak_anonymous\":{}", report.tensors,
-                              report.tensor_bytes, report.seconds, gigabytes_per_second(report), peak.resident, peak.anonymous);
+  terminal.out << fmt::format(
+      "{{\"tensors\":{},\"tensor_bytes\":{},\"seconds\":{:.6f},\"gb_per_s\":{:.3f},\"peak_rss\":{},\"peak_anonymous\":{"
+      "}",
+      report.tensors, report.tensor_bytes, report.seconds, gigabytes_per_second(report), peak.resident, peak.anonymous);
   terminal.out << ",\"files\":" << json_list(report.files, [](const SavedFile& file) {
-    return fmt::format("{{\"path\":{},\"size_bytes\":{},\"tensors\":{}}}", json_text(file.path), file.size_bytes, file.tensors);
+    return fmt::format("{{\"path\":{},\"size_bytes\":{},\"tensors\":{}}}", json_text(file.path), file.size_bytes,
+                       file.tensors);
   });
-  terminal.out << ",\"tied\":" << json_list(report.tied, [](const auto& pair) { return fmt::format("[{},{}]", json_text(pair.first), json_text(pair.second)); });
+  terminal.out << ",\"tied\":" << json_list(report.tied, [](const auto& pair) {
+    return fmt::format("[{},{}]", json_text(pair.first), json_text(pair.second));
+  });
   terminal.out << ",\"removed\":" << json_list(report.removed, [](const std::string& path) { return json_text(path); });
   terminal.out << ",\"notes\":" << json_texts(report.notes) << "}\n";
 }
 
 void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
   for (const SavedFile& file : report.files)
-    terminal.out << fmt::format("wrote {}: {} tensors, {}\n", core::escaped(file.path, 1000), file.tensors, human_bytes(file.size_bytes));
+    terminal.out << fmt::format("wrote {}: {} tensors, {}\n", core::escaped(file.path, 1000), file.tensors,
+                                human_bytes(file.size_bytes));
   for (const std::string& path : report.removed) terminal.out << fmt::format("removed {}\n", core::escaped(path, 1000));
   terminal.out << fmt::format("time: {:.3f} s, {:.2f} GB/s\n", report.seconds, gigabytes_per_second(report));
-  terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
+  terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident),
+                              human_bytes(peak.anonymous));
 }
 
 // Returns true if the destination replaced the source: notes about the changed source are then omitted.
@@ -140,7 +158,8 @@ bool replaces_its_source(const SaveReport& report, const Checkpoint& source) {
   std::set<std::filesystem::path> touched;
   for (const SavedFile& file : report.files) touched.insert(place(file.path));
   for (const std::string& path : report.removed) touched.insert(place(path));
-  return std::ranges::any_of(source.shards(), [&](const ShardInfo& shard) { return touched.contains(place(shard.path)); });
+  return std::ranges::any_of(source.shards(),
+                             [&](const ShardInfo& shard) { return touched.contains(place(shard.path)); });
 }
 
 }  // namespace
@@ -168,12 +187,15 @@ int run(const ConvertCommand& command, Terminal& terminal) {
   report.notes = joined(notes_of(source, conversions, command), report.notes);
   add_unused_rules(original, command.remap, report.notes);
   for (const auto& [name, first] : report.tied)
-    report.notes.push_back(fmt::format("'{}' is tied to '{}' and was written as a copy", core::escaped(name), core::escaped(first)));
+    report.notes.push_back(
+        fmt::format("'{}' is tied to '{}' and was written as a copy", core::escaped(name), core::escaped(first)));
   print_notes(report.notes, terminal);
   report.notes = joined(source.notes(), report.notes);
   if (!replaces_its_source(report, source)) note_freshness(source, terminal);
-  if (command.json) print_json(report, peak, terminal);
-  else print_text(report, peak, terminal);
+  if (command.json)
+    print_json(report, peak, terminal);
+  else
+    print_text(report, peak, terminal);
   return ok;
 }
 

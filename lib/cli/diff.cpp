@@ -17,7 +17,9 @@ struct Tally {
   std::size_t different = 0;
 };
 
-std::string shape_of(const TensorView& view) { return fmt::format("{} {}", core::escaped(view.dtype_name()), to_string(view.shape())); }
+std::string shape_of(const TensorView& view) {
+  return fmt::format("{} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
+}
 
 // Returns a description of the difference, or an empty text if the tensors are equal. Compares bytes first, because
 // equal bytes are equal values.
@@ -31,13 +33,16 @@ std::string values_apart(const TensorView& a, const TensorView& b) {
   if (!readable_as(a.dtype())) return "bytes differ";
   const Difference difference = difference_of(readable(a), readable(b));
   if (difference.count == 0) return {};  // only NaN with other payloads, or zeros with the other sign
-  return fmt::format("{} of {} values differ, by at most {} (relative {})", difference.count, a.element_count(), difference.absolute, difference.relative);
+  return fmt::format("{} of {} values differ, by at most {} (relative {})", difference.count, a.element_count(),
+                     difference.absolute, difference.relative);
 }
 
 void compare(const TensorView& a, const TensorView& b, Tally& tally, Terminal& terminal) {
   std::string apart;
-  if (a.dtype_name() != b.dtype_name() || !(a.shape() == b.shape())) apart = fmt::format("{} against {}", shape_of(a), shape_of(b));
-  else apart = values_apart(a, b);
+  if (a.dtype_name() != b.dtype_name() || !(a.shape() == b.shape()))
+    apart = fmt::format("{} against {}", shape_of(a), shape_of(b));
+  else
+    apart = values_apart(a, b);
   ++(apart.empty() ? tally.equal : tally.different);
   if (!apart.empty()) terminal.out << core::escaped(a.name()) << ": " << apart << '\n';
 }

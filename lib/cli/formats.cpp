@@ -12,10 +12,12 @@ int run(const FormatsCommand& command, Terminal& terminal) {
   std::vector<std::vector<std::string>> rows = {{"format", "files", "reads", "writes"}};
   for (const format::Format* row : format::formats()) {
     if (command.json)
-      terminal.out << fmt::format("{{\"format\":{},\"suffixes\":{},\"reads\":{},\"writes\":{}}}\n", json_text(row->name), json_text(row->suffixes),
-                                  json_text(row->reads), json_text(row->writes));
+      terminal.out << fmt::format("{{\"format\":{},\"suffixes\":{},\"reads\":{},\"writes\":{}}}\n",
+                                  json_text(row->name), json_text(row->suffixes), json_text(row->reads),
+                                  json_text(row->writes));
     else
-      rows.push_back({std::string(row->name), std::string(row->suffixes), row->reads.empty() ? "refused by name" : std::string(row->reads), std::string(row->writes)});
+      rows.push_back({std::string(row->name), std::string(row->suffixes),
+                      row->reads.empty() ? "refused by name" : std::string(row->reads), std::string(row->writes)});
   }
   constexpr Column columns[] = {{}, {}, {}, {}};
   if (!command.json) terminal.out << table(columns, rows, 0);

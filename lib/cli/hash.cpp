@@ -22,7 +22,8 @@ std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<s
   std::vector<TensorView> views;
   if (names.empty())
     for (const TensorView& view : checkpoint.tensors()) views.push_back(view);
-  for (const std::string& name : std::set<std::string>(names.begin(), names.end())) views.push_back(checkpoint.tensor(name));
+  for (const std::string& name : std::set<std::string>(names.begin(), names.end()))
+    views.push_back(checkpoint.tensor(name));
   return views;
 }
 
@@ -34,8 +35,10 @@ int run(const HashCommand& command, Terminal& terminal) {
   Pieces pieces(command.open.limits);
   std::vector<std::string> notes;
   for (const TensorView& view : wanted(checkpoint, command.names)) {
-    if (view.has_data()) pieces.add(view, view.wanted_dtype());
-    else notes.push_back(fmt::format("'{}' has a shape but no bytes: not hashed", core::escaped(view.name())));
+    if (view.has_data())
+      pieces.add(view, view.wanted_dtype());
+    else
+      notes.push_back(fmt::format("'{}' has a shape but no bytes: not hashed", core::escaped(view.name())));
   }
   print_notes(notes, terminal);
   std::map<std::string, std::string> digests;
@@ -45,14 +48,15 @@ int run(const HashCommand& command, Terminal& terminal) {
     std::uint64_t done = 0;
     const std::uint64_t total = pieces.bytes_written();
     std::map<std::size_t, Sha256> begun;  // tensors with some pieces hashed, by number
-    load_notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
-      const auto hash = begun.try_emplace(piece.number).first;
-      hash->second.add(piece.values.bytes());
-      bar.show(done += piece.values.size_bytes(), total);
-      if (!piece.is_last) return;
-      digests.emplace(piece.name, hash->second.digest());
-      begun.erase(hash);
-    });
+    load_notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)},
+                                 [&](const Pieces::Piece& piece) {
+                                   const auto hash = begun.try_emplace(piece.number).first;
+                                   hash->second.add(piece.values.bytes());
+                                   bar.show(done += piece.values.size_bytes(), total);
+                                   if (!piece.is_last) return;
+                                   digests.emplace(piece.name, hash->second.digest());
+                                   begun.erase(hash);
+                                 });
   }
   print_notes(load_notes, terminal);
   note_freshness(checkpoint, terminal);

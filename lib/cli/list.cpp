@@ -19,11 +19,14 @@ std::string shard_name(const TensorView& view) {
   return std::filesystem::path(path).filename().string();
 }
 
-std::uint64_t offset_of(const TensorView& view) { return view.pieces().empty() ? view.offset() : view.pieces().front().part.offset(); }
+std::uint64_t offset_of(const TensorView& view) {
+  return view.pieces().empty() ? view.offset() : view.pieces().front().part.offset();
+}
 
 std::string json_line(const TensorView& view) {
-  std::string line = fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"bytes\":{},\"shard\":{},\"offset\":{}", json_text(view.name()),
-                                 json_text(view.dtype_name()), json_dims(view.shape()), view.size_bytes(), json_text(shard_name(view)), offset_of(view));
+  std::string line = fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"bytes\":{},\"shard\":{},\"offset\":{}",
+                                 json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()),
+                                 view.size_bytes(), json_text(shard_name(view)), offset_of(view));
   if (view.pieces().empty() && !view.is_contiguous()) line += fmt::format(",\"strides\":{}", json_dims(view.strides()));
   return line + "}\n";
 }
@@ -59,7 +62,8 @@ void print_totals(const std::map<std::string, Total>& totals, std::size_t shards
   std::vector<std::vector<std::string>> rows;
   Total sum;
   for (const auto& [dtype, total] : totals) {
-    rows.push_back({dtype, fmt::format("{} tensors", total.tensors), fmt::format("{} elements", total.elements), human_bytes(total.bytes)});
+    rows.push_back({dtype, fmt::format("{} tensors", total.tensors), fmt::format("{} elements", total.elements),
+                    human_bytes(total.bytes)});
     sum.tensors += total.tensors;
     sum.elements += total.elements;
     sum.bytes += total.bytes;

@@ -35,12 +35,17 @@ void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector
   const std::size_t dim = command.dim.value_or(0);
   NamedCount whole;
   for (TensorView& view : views) {
-    if (dim < view.rank()) view = view.shard(dim, part.tp_rank, part.tp_size);
-    else whole.add(quoted(view));
+    if (dim < view.rank())
+      view = view.shard(dim, part.tp_rank, part.tp_size);
+    else
+      whole.add(quoted(view));
   }
   if (!views.empty() && whole.count() == views.size())
-    throw Error(ErrorCode::out_of_range, fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()), {.path = command.path});
-  if (whole.count() > 0) notes.push_back(fmt::format("{} loaded whole, without a dim {}: {}", whole.tensors(), dim, whole.names()));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()),
+                {.path = command.path});
+  if (whole.count() > 0)
+    notes.push_back(fmt::format("{} loaded whole, without a dim {}: {}", whole.tensors(), dim, whole.names()));
 }
 
 Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
@@ -51,12 +56,14 @@ Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
     if (!view.has_data()) without_bytes.add(quoted(view));
   std::erase_if(views, [](const TensorView& view) { return !view.has_data(); });
   if (without_bytes.count() > 0)
-    planned.notes.push_back(fmt::format("{} not loaded, with a shape but no bytes: {}", without_bytes.tensors(), without_bytes.names()));
+    planned.notes.push_back(
+        fmt::format("{} not loaded, with a shape but no bytes: {}", without_bytes.tensors(), without_bytes.names()));
   cut(views, command, planned.notes);
   const std::vector<Conversion> conversions = conversions_of(std::move(views), command.dtype);
   for (const auto& [view, dtype] : conversions) planned.plan.add(view, dtype);
   if (!command.dtype.empty())
-    for (std::string& note : conversion_notes(checkpoint, conversions, dtype_from(command.dtype))) planned.notes.push_back(std::move(note));
+    for (std::string& note : conversion_notes(checkpoint, conversions, dtype_from(command.dtype)))
+      planned.notes.push_back(std::move(note));
   return planned;
 }
 
@@ -73,21 +80,28 @@ double gb_per_second(const LoadStats& stats, const Times& times) {
 
 void print_json(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
                 std::span<const std::string> notes, Terminal& terminal) {
-  terminal.out << fmt::format("{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},", tensors, stats.bytes_read, stats.bytes_written);
-  terminal.out << fmt::format("\"seconds\":{:.6f},\"open_seconds\":{:.6f},\"load_seconds\":{:.6f},\"gb_per_s\":{:.3f},", times.all(), times.open,
-                              times.load, gb_per_second(stats, times));
-  terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident, peak.anonymous, stats.threads);
+  terminal.out << fmt::format("{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},", tensors, stats.bytes_read,
+                              stats.bytes_written);
+  terminal.out << fmt::format("\"seconds\":{:.6f},\"open_seconds\":{:.6f},\"load_seconds\":{:.6f},\"gb_per_s\":{:.3f},",
+                              times.all(), times.open, times.load, gb_per_second(stats, times));
+  terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident,
+                              peak.anonymous, stats.threads);
   for (std::size_t i = 0; i < stats.io_uses.size(); ++i)
-    terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.io_uses[i].method), name(stats.io_uses[i].reason), stats.io_uses[i].bytes);
+    terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.io_uses[i].method),
+                                name(stats.io_uses[i].reason), stats.io_uses[i].bytes);
   terminal.out << "},\"notes\":" << json_texts(notes) << "}\n";
 }
 
-void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak, Terminal& terminal) {
-  terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read), human_bytes(stats.bytes_written));
-  terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {} threads\n", times.all(), times.open, times.load,
-                              gb_per_second(stats, times), stats.threads);
-  terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident), human_bytes(peak.anonymous));
-  for (const IoUse& use : stats.io_uses) terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.method), name(use.reason));
+void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
+                Terminal& terminal) {
+  terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read),
+                              human_bytes(stats.bytes_written));
+  terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {} threads\n", times.all(),
+                              times.open, times.load, gb_per_second(stats, times), stats.threads);
+  terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident),
+                              human_bytes(peak.anonymous));
+  for (const IoUse& use : stats.io_uses)
+    terminal.out << fmt::format("path: {} {} ({})\n", human_bytes(use.bytes), name(use.method), name(use.reason));
 }
 
 }  // namespace
@@ -114,8 +128,11 @@ int run(const LoadCommand& command, Terminal& terminal) {
   print_notes(weights.stats().notes, terminal);
   note_freshness(checkpoint, terminal);
   const Times times{open_seconds, weights.stats().seconds};
-  if (command.json) print_json(weights.stats(), weights.count(), times, peak, joined(joined(checkpoint.notes(), planned.notes), weights.stats().notes), terminal);
-  else print_text(weights.stats(), weights.count(), times, peak, terminal);
+  if (command.json)
+    print_json(weights.stats(), weights.count(), times, peak,
+               joined(joined(checkpoint.notes(), planned.notes), weights.stats().notes), terminal);
+  else
+    print_text(weights.stats(), weights.count(), times, peak, terminal);
   return ok;
 }
 

@@ -2,8 +2,8 @@
 
 #include <optional>
 #include <ostream>
-#include <utility>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,7 +18,9 @@ namespace {
 
 bool is_real(DType dtype) noexcept { return info(dtype).category == DTypeCategory::real; }
 
-std::string_view elements_of(DType asked) noexcept { return info(asked).category == DTypeCategory::complex ? "complex numbers" : "floats"; }
+std::string_view elements_of(DType asked) noexcept {
+  return info(asked).category == DTypeCategory::complex ? "complex numbers" : "floats";
+}
 
 }  // namespace
 
@@ -65,21 +67,25 @@ Checkpoint open_noted(const std::string& path, const OpenOptions& options, Termi
   return checkpoint;
 }
 
-std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::span<const Conversion> conversions, DType asked) {
+std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::span<const Conversion> conversions,
+                                          DType asked) {
   NamedCount kept;
   NamedCount unscaled;
   for (const auto& [view, dtype] : conversions) {
-    if (dtype != asked) kept.add(fmt::format("'{}' ({})", core::escaped(view.name()), core::escaped(view.dtype_name())));
+    if (dtype != asked)
+      kept.add(fmt::format("'{}' ({})", core::escaped(view.name()), core::escaped(view.dtype_name())));
     if (dtype == view.dtype() || !is_real(dtype)) continue;
     if (const auto scale = record::scale_beside(checkpoint, view))
       unscaled.add(fmt::format("'{}' (beside it '{}')", core::escaped(view.name()), core::escaped(scale->name())));
   }
   std::vector<std::string> notes;
   if (kept.count() > 0)
-    notes.push_back(fmt::format("{} not converted to {}, which is for {} only: {}", kept.tensors(), name(asked), elements_of(asked), kept.names()));
+    notes.push_back(fmt::format("{} not converted to {}, which is for {} only: {}", kept.tensors(), name(asked),
+                                elements_of(asked), kept.names()));
   if (unscaled.count() > 0)
-    notes.push_back(fmt::format("{} converted to {} without the scale that lies beside it, so the values are not the model's: {}", unscaled.tensors(),
-                                name(asked), unscaled.names()));
+    notes.push_back(
+        fmt::format("{} converted to {} without the scale that lies beside it, so the values are not the model's: {}",
+                    unscaled.tensors(), name(asked), unscaled.names()));
   return notes;
 }
 

@@ -49,6 +49,7 @@ std::vector<Conversion> conversions_of(std::vector<TensorView> views, const std:
 
 /// Returns notes about the effects of `--dtype asked`: tensors that keep their dtype because their elements are of
 /// another kind, and weights that are converted without the scale beside them in the checkpoint.
-std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::span<const Conversion> conversions, DType asked);
+std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::span<const Conversion> conversions,
+                                          DType asked);
 
 }  // namespace heft::cli

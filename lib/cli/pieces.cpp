@@ -19,7 +19,8 @@ std::int64_t elements_of_piece(const TensorView& view, DType dtype) {
   if (large <= piece_bytes) return 0;
   constexpr std::uint64_t unit = 4096;  // a multiple of every block
   const std::uint64_t count = view.element_count();
-  const auto units = static_cast<std::uint64_t>(static_cast<double>(count) / static_cast<double>(large) * piece_bytes) / unit;
+  const auto units =
+      static_cast<std::uint64_t>(static_cast<double>(count) / static_cast<double>(large) * piece_bytes) / unit;
   return static_cast<std::int64_t>(std::max<std::uint64_t>(units, 1) * unit);
 }
 
@@ -60,7 +61,8 @@ void Pieces::add_piece(TensorView view, DType dtype, bool is_last) {
   bytes_written_ += dtype == DType::unknown ? view.size_bytes() : bytes_for(dtype, view.shape());
 }
 
-std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, const std::function<void(const Piece&)>& visit) {
+std::vector<std::string> Pieces::for_each(const MaterializeOptions& options,
+                                          const std::function<void(const Piece&)>& visit) {
   std::vector<std::string> notes;
   with_names([&] {
     TensorStream tensors = stream(std::move(plan_), options);

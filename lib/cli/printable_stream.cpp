@@ -15,7 +15,8 @@ bool is_plain(char c) noexcept { return (c >= ' ' && c <= '~') || c == '\n'; }
 bool may_continue(std::string_view text) noexcept {
   const auto lead = static_cast<std::uint8_t>(text[0]);
   const std::size_t wanted = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  return text.size() < wanted && std::ranges::all_of(text.substr(1), [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) == 0x80; });
+  return text.size() < wanted &&
+         std::ranges::all_of(text.substr(1), [](char c) { return (static_cast<std::uint8_t>(c) & 0xC0) == 0x80; });
 }
 
 }  // namespace
@@ -29,8 +30,10 @@ void PrintableBuffer::put(std::string_view text) {
     const core::CodePoint code = core::first_code_point(text);
     if (code.length == 0 && may_continue(text)) break;
     const std::string_view one = text.substr(0, std::max<std::size_t>(code.length, 1));
-    if (one == "\n") to_ << '\n';
-    else to_ << core::printable(std::string(one));
+    if (one == "\n")
+      to_ << '\n';
+    else
+      to_ << core::printable(std::string(one));
     text.remove_prefix(one.size());
   }
   pending_ = text;
@@ -48,8 +51,10 @@ PrintableBuffer::int_type PrintableBuffer::overflow(int_type c) {
 
 std::streamsize PrintableBuffer::xsputn(const char* text, std::streamsize size) {
   const std::string_view more(text, static_cast<std::size_t>(size));
-  if (pending_.empty()) put(more);
-  else put(std::exchange(pending_, {}).append(more));
+  if (pending_.empty())
+    put(more);
+  else
+    put(std::exchange(pending_, {}).append(more));
   return to_ ? size : 0;
 }
 

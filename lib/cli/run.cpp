@@ -19,7 +19,8 @@ int run(const TextCommand& command, Terminal& terminal) {
 int run(int argc, const char* const* argv, Terminal& raw) {
   PrintableStream out(raw.out);
   PrintableStream err(raw.err);
-  Terminal terminal{.out = out, .err = err, .width = raw.width, .colour = raw.colour, .progress = raw.progress, .bar = &raw.err};
+  Terminal terminal{
+      .out = out, .err = err, .width = raw.width, .colour = raw.colour, .progress = raw.progress, .bar = &raw.err};
   try {
     const Command command = parse(argc, argv);
     const int status = std::visit([&terminal](const auto& chosen) { return run(chosen, terminal); }, command);

@@ -22,7 +22,8 @@ std::optional<std::int64_t> number_from(std::string_view text) {
 }
 
 [[noreturn]] void refuse_ranges(std::string_view text) {
-  throw Error(ErrorCode::out_of_range, fmt::format("expected ranges such as \"0:2,:\", found \"{}\"", core::escaped(text)));
+  throw Error(ErrorCode::out_of_range,
+              fmt::format("expected ranges such as \"0:2,:\", found \"{}\"", core::escaped(text)));
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -54,7 +55,8 @@ Names matching(const Checkpoint& checkpoint, const std::vector<std::string>& pat
   for (const std::string& pattern : patterns) {
     const TensorRange matching = checkpoint.tensors(pattern);
     if (matching.empty())
-      throw Error(ErrorCode::not_found, fmt::format("no tensor matches '{}'", core::escaped(pattern)), {.path = checkpoint.path()});
+      throw Error(ErrorCode::not_found, fmt::format("no tensor matches '{}'", core::escaped(pattern)),
+                  {.path = checkpoint.path()});
     for (const TensorView& view : matching) names.emplace(view.name());
   }
   return names;
@@ -75,7 +77,8 @@ std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& 
 
 DType dtype_from(const std::string& text) {
   if (const auto dtype = dtype_from_name(text)) return *dtype;
-  throw Error(ErrorCode::out_of_range, fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
+  throw Error(ErrorCode::out_of_range,
+              fmt::format("no dtype is called '{}'; f32, bf16, f16, f8_e4m3 are some", core::escaped(text)));
 }
 
 IoMethod io_method_from(const std::string& text, Access access) {
@@ -83,7 +86,8 @@ IoMethod io_method_from(const std::string& text, Access access) {
     throw Error(ErrorCode::out_of_range, "--io map contradicts --no-mmap: expected one of them");
   for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read})
     if (name(path) == text) return path;
-  throw Error(ErrorCode::out_of_range, fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
+  throw Error(ErrorCode::out_of_range,
+              fmt::format("expected --io automatic, map, direct or read, found '{}'", core::escaped(text)));
 }
 
 DType dtype_for(const TensorView& view, DType asked) noexcept {
@@ -103,8 +107,10 @@ TensorView sliced(const TensorView& view, const std::string& ranges) {
     const std::string_view range = trimmed(rest.substr(0, comma));
     if (more) rest.remove_prefix(comma + 1);
     if (dim >= result.rank())
-      throw Error(ErrorCode::out_of_range, fmt::format("expected at most {} ranges for shape {}, found \"{}\"", view.rank(),
-                                                       to_string(view.shape()), core::escaped(ranges)), {.tensor = std::string(view.name())});
+      throw Error(ErrorCode::out_of_range,
+                  fmt::format("expected at most {} ranges for shape {}, found \"{}\"", view.rank(),
+                              to_string(view.shape()), core::escaped(ranges)),
+                  {.tensor = std::string(view.name())});
     const std::int64_t size = result.shape()[dim];
     const std::size_t colon = range.find(':');
     const std::int64_t begin = bound(range.substr(0, colon), 0, size, ranges);
@@ -121,9 +127,12 @@ TensorView sliced(const TensorView& view, const std::string& ranges) {
 ShardOf shard_from(const std::string& text) {
   const std::size_t slash = std::min(text.find('/'), text.size());
   const std::int64_t rank = number_from(std::string_view(text).substr(0, slash)).value_or(-1);
-  const std::int64_t size = slash == text.size() ? 0 : number_from(std::string_view(text).substr(slash + 1)).value_or(0);
+  const std::int64_t size =
+      slash == text.size() ? 0 : number_from(std::string_view(text).substr(slash + 1)).value_or(0);
   if (rank < 0 || rank >= size)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a shard such as 3/8 (rank 3 of 8, counted from 0), found '{}'", core::escaped(text)));
+    throw Error(
+        ErrorCode::out_of_range,
+        fmt::format("expected a shard such as 3/8 (rank 3 of 8, counted from 0), found '{}'", core::escaped(text)));
   return {rank, size};
 }
 

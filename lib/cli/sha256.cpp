@@ -23,7 +23,9 @@ Sha256::Sha256() : state_(EVP_MD_CTX_new(), [](void* state) { EVP_MD_CTX_free(st
   require(state_ != nullptr ? EVP_DigestInit_ex(context(state_), EVP_sha256(), nullptr) : 0);
 }
 
-void Sha256::add(std::span<const std::byte> bytes) { require(EVP_DigestUpdate(context(state_), bytes.data(), bytes.size())); }
+void Sha256::add(std::span<const std::byte> bytes) {
+  require(EVP_DigestUpdate(context(state_), bytes.data(), bytes.size()));
+}
 
 std::string Sha256::digest() {
   std::array<std::byte, EVP_MAX_MD_SIZE> digest;

@@ -29,8 +29,10 @@ std::string json_or_null(const std::optional<double>& value) { return value ? js
 
 void print_json(const TensorView& view, const Tensor& tensor, const Statistics& statistics, const std::string& more,
                 std::uint64_t head, std::span<const std::string> notes, Terminal& terminal) {
-  terminal.out << fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"values\":[", json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()));
-  each_value(tensor, head, [&](std::size_t i, const std::string& value) { terminal.out << (i > 0 ? "," : "") << value; });
+  terminal.out << fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"values\":[", json_text(view.name()),
+                              json_text(view.dtype_name()), json_dims(view.shape()));
+  each_value(tensor, head,
+             [&](std::size_t i, const std::string& value) { terminal.out << (i > 0 ? "," : "") << value; });
   terminal.out << fmt::format("],\"min\":{},\"max\":{},\"mean\":{},\"nan\":{},\"inf\":{}{}{}}}\n",
                               json_or_null(statistics.min), json_or_null(statistics.max), json_or_null(statistics.mean),
                               statistics.nan, statistics.inf, more,
@@ -51,11 +53,14 @@ void print_values(const Tensor& tensor, std::uint64_t head, Terminal& terminal) 
   if (tensor.element_count() > head) terminal.out << "  ... " << tensor.element_count() - head << " more\n";
 }
 
-void print_text(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head, Terminal& terminal) {
-  terminal.out << fmt::format("{}: {} {}, {}\n", core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()));
+void print_text(const TensorView& view, const Tensor& tensor, const Statistics& statistics, std::uint64_t head,
+                Terminal& terminal) {
+  terminal.out << fmt::format("{}: {} {}, {}\n", core::escaped(view.name()), core::escaped(view.dtype_name()),
+                              to_string(view.shape()), human_bytes(view.size_bytes()));
   print_values(tensor, head, terminal);
   if (statistics.min)
-    terminal.out << fmt::format("min {}, max {}, mean {} (of finite values), ", *statistics.min, *statistics.max, *statistics.mean);
+    terminal.out << fmt::format("min {}, max {}, mean {} (of finite values), ", *statistics.min, *statistics.max,
+                                *statistics.mean);
   terminal.out << fmt::format("{} NaN, {} infinite\n", statistics.nan, statistics.inf);
 }
 
@@ -70,7 +75,8 @@ int run(const ShowCommand& command, Terminal& terminal) {
   const std::string more = quantizer ? json_members_of(*quantizer) : std::string();
   if (command.json)
     print_json(view, tensor, statistics, more, command.head.value_or(UINT64_MAX), checkpoint.notes(), terminal);
-  else print_text(view, tensor, statistics, command.head.value_or(64), terminal);
+  else
+    print_text(view, tensor, statistics, command.head.value_or(64), terminal);
   if (quantizer && !command.json)
     terminal.out << words_of(*quantizer) << ": a value is (integer - zero point) * scale\n";
   return ok;

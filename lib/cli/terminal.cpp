@@ -80,8 +80,8 @@ std::string ProgressBar::line(std::uint64_t done, std::uint64_t total) const {
   const int filled = static_cast<int>(part * cells);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  return fmt::format("\r{} [{:#<{}}{:.<{}}] {:3.0f} % {} of {}, {}/s\x1b[K", what_, "", filled, "", cells - filled, part * 100,
-                     human_bytes(done), human_bytes(total), human_bytes(static_cast<std::uint64_t>(rate)));
+  return fmt::format("\r{} [{:#<{}}{:.<{}}] {:3.0f} % {} of {}, {}/s\x1b[K", what_, "", filled, "", cells - filled,
+                     part * 100, human_bytes(done), human_bytes(total), human_bytes(static_cast<std::uint64_t>(rate)));
 }
 
 }  // namespace heft::cli

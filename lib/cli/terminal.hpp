@@ -20,9 +20,9 @@ enum ExitStatus : int {
 struct Terminal {
   std::ostream& out;
   std::ostream& err;
-  unsigned width = 0;         ///< Columns of `out` if it is a terminal; 0: lines are not cut.
-  bool colour = false;        ///< `out` shows colours.
-  bool progress = false;      ///< `err` is a terminal: progress bars go there.
+  unsigned width = 0;           ///< Columns of `out` if it is a terminal; 0: lines are not cut.
+  bool colour = false;          ///< `out` shows colours.
+  bool progress = false;        ///< `err` is a terminal: progress bars go there.
   std::ostream* bar = nullptr;  ///< `err` without the escaping of run(): progress bars move the cursor. Null: `err`.
 };
 

@@ -22,15 +22,23 @@ struct Unit {
 };
 
 constexpr std::array<Unit, 10> units = {{
-    {"", 1}, {"B", 1},
-    {"KB", 1000}, {"MB", 1'000'000}, {"GB", 1'000'000'000}, {"TB", 1'000'000'000'000},
-    {"KIB", 1ull << 10}, {"MIB", 1ull << 20}, {"GIB", 1ull << 30}, {"TIB", 1ull << 40},
+    {"", 1},
+    {"B", 1},
+    {"KB", 1000},
+    {"MB", 1'000'000},
+    {"GB", 1'000'000'000},
+    {"TB", 1'000'000'000'000},
+    {"KIB", 1ull << 10},
+    {"MIB", 1ull << 20},
+    {"GIB", 1ull << 30},
+    {"TIB", 1ull << 40},
 }};
 
 // Returns the number of characters, by UTF-8 lead bytes. Names are escaped before, so no character is wider than two
 // cells.
 std::size_t cells(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 // Cuts the middle of a name, which is less distinctive than its start and end.
@@ -40,8 +48,8 @@ std::string shortened(std::string_view text, std::size_t room) {
   const std::size_t head = room - 2 - tail;
   const auto nth = [&](std::size_t n) {
     std::size_t at = 0;
-    while (at < text.size() && n-- > 0)
-      do ++at;
+    while (at < text.size() && n-- > 0) do
+        ++at;
       while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
     return at;
   };
@@ -80,7 +88,8 @@ std::uint64_t bytes_from(std::string_view text) {
   const auto* row = std::ranges::find(units, unit, &Unit::name);
   const double bytes = row == units.end() ? -1 : value * static_cast<double>(row->bytes);
   if (failed != std::errc() || !(bytes >= 0) || bytes >= 9e18)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a size such as 5GB or 512MiB, found '{}'", core::escaped(text)));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a size such as 5GB or 512MiB, found '{}'", core::escaped(text)));
   return static_cast<std::uint64_t>(bytes);
 }
 
@@ -101,7 +110,9 @@ std::string json_number(float value) { return json_float(value); }
 
 std::string json_dims(const Dims& dims) { return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ",")); }
 
-std::string json_bytes(std::span<const std::byte> bytes) { return fmt::format("{{\"$bytes\":\"{}\"}}", hexadecimal(bytes)); }
+std::string json_bytes(std::span<const std::byte> bytes) {
+  return fmt::format("{{\"$bytes\":\"{}\"}}", hexadecimal(bytes));
+}
 
 std::string decimal(std::span<const std::byte> number) {
   std::vector<std::uint32_t> magnitude;
@@ -148,7 +159,8 @@ void TableLayout::measure(std::span<const std::string> row) {
 void TableLayout::fit(unsigned width) {
   std::size_t others = 0;
   for (std::size_t i = 1; i < widths_.size(); ++i) others += widths_[i] + 2;
-  if (width > 0 && widths_[0] + others > width) widths_[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
+  if (width > 0 && widths_[0] + others > width)
+    widths_[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
 }
 
 std::string TableLayout::line(std::span<const std::string> row) const {
@@ -156,7 +168,8 @@ std::string TableLayout::line(std::span<const std::string> row) const {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     const std::string cell = i == 0 ? shortened(row[i], widths_[0]) : row[i];
     const std::string pad(widths_[i] - std::min(widths_[i], cells(cell)), ' ');
-    line += fmt::format("{}{}{}", i > 0 ? "  " : "", columns_[i].right ? pad + cell : cell, columns_[i].right ? "" : pad);
+    line +=
+        fmt::format("{}{}{}", i > 0 ? "  " : "", columns_[i].right ? pad + cell : cell, columns_[i].right ? "" : pad);
   }
   line.erase(line.find_last_not_of(' ') + 1);
   return line + '\n';

@@ -41,9 +41,9 @@ class Sheet {
   // Returns notes about children that were left out.
   [[nodiscard]] std::vector<std::string> notes() const {
     if (containers_ == 0) return {};
-    return {fmt::format(
-        "{} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels", left_out_,
-        containers_, bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels)};
+    return {
+        fmt::format("{} children of {} containers are left out: a tree is written out to {} nodes, {} and {} levels",
+                    left_out_, containers_, bounds_.nodes, human_bytes(bounds_.bytes), bounds_.levels)};
   }
 
  private:
@@ -92,7 +92,8 @@ std::string json_scalar(const Record& record) {
     }
     case RecordKind::tensor: {
       const TensorView view = record.tensor();
-      return fmt::format("{{\"$tensor\":{{\"dtype\":{},\"shape\":{}}}}}", json_text(view.dtype_name()), json_dims(view.shape()));
+      return fmt::format("{{\"$tensor\":{{\"dtype\":{},\"shape\":{}}}}}", json_text(view.dtype_name()),
+                         json_dims(view.shape()));
     }
     default: return "null";
   }
@@ -119,7 +120,8 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
   const auto enter = [&](const Record& record) {
     sheet.count_node();
-    if (!is_container(record)) sheet.write(json_scalar(record));
+    if (!is_container(record))
+      sheet.write(json_scalar(record));
     else if (frames.size() >= depth) {
       sheet.write("\"...\"");
       if (sheet.is_last_level(depth)) sheet.leave_out(record.count());
@@ -146,14 +148,18 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
 }
 
 std::string tensor_line(const TensorView& view) {
-  return fmt::format("{} {} {}", core::escaped(view.dtype_name()), to_string(view.shape()), human_bytes(view.size_bytes()));
+  return fmt::format("{} {} {}", core::escaped(view.dtype_name()), to_string(view.shape()),
+                     human_bytes(view.size_bytes()));
 }
 
 std::string container_line(const Record& record) {
   const std::uint64_t tensors = record.tensor_count();
-  const std::string kind = record.kind() == RecordKind::opaque ? core::escaped(record.class_name()) : std::string(name(record.kind()));
+  const std::string kind =
+      record.kind() == RecordKind::opaque ? core::escaped(record.class_name()) : std::string(name(record.kind()));
   const std::string detail = record.detail().empty() ? "" : fmt::format(" ({})", core::escaped(record.detail()));
-  if (tensors > 0) return fmt::format("{}{}, {} {}, {}", kind, detail, tensors, tensors == 1 ? "tensor" : "tensors", human_bytes(record.tensor_bytes()));
+  if (tensors > 0)
+    return fmt::format("{}{}, {} {}, {}", kind, detail, tensors, tensors == 1 ? "tensor" : "tensors",
+                       human_bytes(record.tensor_bytes()));
   return fmt::format("{}{} of {}", kind, detail, record.count());
 }
 
@@ -165,7 +171,9 @@ std::string text_line(const Record& record) {
   return json_scalar(record);
 }
 
-std::size_t children_shown(const Record& record) { return record.tensor_count() > 0 ? record.count() : std::min(record.count(), max_scalars); }
+std::size_t children_shown(const Record& record) {
+  return record.tensor_count() > 0 ? record.count() : std::min(record.count(), max_scalars);
+}
 
 std::string indent_of(std::size_t level) {
   if (level <= max_indented_level) return std::string(2 * level, ' ');
@@ -193,8 +201,10 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
     const Record child = frame.record.child(frame.next);
     sheet.write(fmt::format("{}{}: {}\n", indent, core::escaped(frame.record.key(frame.next++)), text_line(child)));
     if (!is_container(child)) continue;
-    if (frames.size() < depth) frames.push_back({child, 0, children_shown(child)});
-    else if (sheet.is_last_level(depth)) sheet.leave_out(child.count());
+    if (frames.size() < depth)
+      frames.push_back({child, 0, children_shown(child)});
+    else if (sheet.is_last_level(depth))
+      sheet.leave_out(child.count());
   }
 }
 
@@ -205,8 +215,10 @@ int run(const TreeCommand& command, Terminal& terminal) {
   const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), command.bounds.levels);
   const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
   Sheet sheet(terminal.out, command.bounds);
-  if (command.json) print_json(root, depth, sheet);
-  else print_text(root, depth, sheet);
+  if (command.json)
+    print_json(root, depth, sheet);
+  else
+    print_text(root, depth, sheet);
   print_notes(sheet.notes(), terminal);
   if (command.notes) print_notes_line(joined(checkpoint.notes(), sheet.notes()), terminal);
   return ok;

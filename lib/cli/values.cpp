@@ -16,9 +16,12 @@ namespace {
 
 template <class T>
 double real_of(T value) {
-  if constexpr (std::is_same_v<T, boolean>) return value ? 1 : 0;
-  else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) return static_cast<double>(static_cast<float>(value));
-  else return static_cast<double>(value);
+  if constexpr (std::is_same_v<T, boolean>)
+    return value ? 1 : 0;
+  else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+    return static_cast<double>(static_cast<float>(value));
+  else
+    return static_cast<double>(value);
 }
 
 template <class T>
@@ -29,14 +32,19 @@ class Accumulator {
  public:
   void add(double value) {
     ++result_.count;
-    if (std::isnan(value)) ++result_.nan;
-    else if (std::isinf(value)) ++result_.inf;
-    else add_finite(value);
+    if (std::isnan(value))
+      ++result_.nan;
+    else if (std::isinf(value))
+      ++result_.inf;
+    else
+      add_finite(value);
   }
   void add_complex(std::complex<double> value) {
     ++result_.count;
-    if (std::isnan(value.real()) || std::isnan(value.imag())) ++result_.nan;
-    else if (std::isinf(value.real()) || std::isinf(value.imag())) ++result_.inf;
+    if (std::isnan(value.real()) || std::isnan(value.imag()))
+      ++result_.nan;
+    else if (std::isinf(value.real()) || std::isinf(value.imag()))
+      ++result_.inf;
   }
   Statistics finish() {
     total_ += block_;
@@ -82,7 +90,8 @@ void widen_into(Difference& difference, T a, T b) {
   if (std::isnan(apart)) apart = std::numeric_limits<double>::infinity();
   difference.absolute = std::max(difference.absolute, apart);
   const double relative = apart / size;
-  difference.relative = std::max(difference.relative, std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative);
+  difference.relative =
+      std::max(difference.relative, std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative);
   ++difference.count;
 }
 
@@ -127,8 +136,10 @@ Statistics statistics_of(const Tensor& tensor) {
   Accumulator accumulator;
   visit_elements(tensor, [&]<class T>(std::span<const T> elements) {
     for (const T value : elements) {
-      if constexpr (is_complex<T>) accumulator.add_complex(std::complex<double>(value));
-      else accumulator.add(real_of(value));
+      if constexpr (is_complex<T>)
+        accumulator.add_complex(std::complex<double>(value));
+      else
+        accumulator.add(real_of(value));
     }
   });
   return accumulator.finish();
@@ -149,8 +160,12 @@ std::string json_value(f16 value) { return json_number(static_cast<float>(value)
 std::string json_value(bf16 value) { return json_number(static_cast<float>(value)); }
 std::string json_value(float value) { return json_number(value); }
 std::string json_value(double value) { return json_number(value); }
-std::string json_value(std::complex<double> value) { return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag())); }
-std::string json_value(std::complex<float> value) { return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag())); }
+std::string json_value(std::complex<double> value) {
+  return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag()));
+}
+std::string json_value(std::complex<float> value) {
+  return fmt::format("[{},{}]", json_number(value.real()), json_number(value.imag()));
+}
 std::string json_value(std::int64_t value) { return fmt::format("{}", value); }
 std::string json_value(std::uint64_t value) { return fmt::format("{}", value); }
 

@@ -75,8 +75,10 @@ std::string json_value(std::complex<float> value);
 std::string json_value(std::int64_t value);
 std::string json_value(std::uint64_t value);
 inline std::string json_value(std::integral auto value) {
-  if constexpr (std::is_signed_v<decltype(value)>) return json_value(static_cast<std::int64_t>(value));
-  else return json_value(static_cast<std::uint64_t>(value));
+  if constexpr (std::is_signed_v<decltype(value)>)
+    return json_value(static_cast<std::int64_t>(value));
+  else
+    return json_value(static_cast<std::uint64_t>(value));
 }
 
 }  // namespace heft::cli

@@ -35,14 +35,17 @@ bool can_be_non_finite(DType dtype) noexcept {
 
 // Returns true for errors of the file, which another download can fix; other errors are those of this run.
 bool is_damage(ErrorCode code) noexcept {
-  return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk || code == ErrorCode::unrecognized;
+  return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk ||
+         code == ErrorCode::unrecognized;
 }
 
 void report(std::string_view tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
   if (command.json)
-    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor), statistics.nan, statistics.inf);
+    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor), statistics.nan,
+                                statistics.inf);
   else
-    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor), statistics.nan, statistics.inf, statistics.count);
+    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor), statistics.nan,
+                                statistics.inf, statistics.count);
 }
 
 // Adds all tensors. Every payload byte is read once, also without values to check, because an unreadable sector is
@@ -65,8 +68,12 @@ Pieces pieces_of(const Checkpoint& checkpoint, const Limits& limits, Findings& f
 std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   const std::vector<Damage> damages = checkpoint.verify_checksums();
   for (const Damage& damage : damages) {
-    if (command.json) terminal.out << fmt::format("{{\"name\":{},\"damage\":{}}}\n", json_text(damage.tensor), json_text(damage.sentence));
-    else terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000), core::escaped(damage.tensor), core::printable(damage.sentence));
+    if (command.json)
+      terminal.out << fmt::format("{{\"name\":{},\"damage\":{}}}\n", json_text(damage.tensor),
+                                  json_text(damage.sentence));
+    else
+      terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000),
+                                  core::escaped(damage.tensor), core::printable(damage.sentence));
   }
   return damages.size();
 }
@@ -79,36 +86,40 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   std::uint64_t done = 0;
   const std::uint64_t total = pieces.bytes_written();
   std::map<std::size_t, Statistics> begun;  // of tensors with some pieces read, by number
-  const std::vector<std::string> notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
-    bar.show(done += piece.values.size_bytes(), total);
-    if (!can_be_non_finite(piece.values.dtype())) return;
-    const Statistics found = statistics_of(piece.values);
-    const auto sum = begun.try_emplace(piece.number).first;
-    sum->second.count += found.count;
-    sum->second.nan += found.nan;
-    sum->second.inf += found.inf;
-    if (!piece.is_last) return;
-    const Statistics statistics = sum->second;
-    begun.erase(sum);
-    findings.nan += statistics.nan;
-    findings.inf += statistics.inf;
-    if (statistics.nan + statistics.inf == 0) return;
-    ++findings.non_finite;
-    report(piece.name, statistics, command, terminal);
-  });
+  const std::vector<std::string> notes =
+      pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
+        bar.show(done += piece.values.size_bytes(), total);
+        if (!can_be_non_finite(piece.values.dtype())) return;
+        const Statistics found = statistics_of(piece.values);
+        const auto sum = begun.try_emplace(piece.number).first;
+        sum->second.count += found.count;
+        sum->second.nan += found.nan;
+        sum->second.inf += found.inf;
+        if (!piece.is_last) return;
+        const Statistics statistics = sum->second;
+        begun.erase(sum);
+        findings.nan += statistics.nan;
+        findings.inf += statistics.inf;
+        if (statistics.nan + statistics.inf == 0) return;
+        ++findings.non_finite;
+        report(piece.name, statistics, command, terminal);
+      });
   print_notes(notes, terminal);
   return findings;
 }
 
-int verdict(const Findings& findings, std::span<const std::string> notes, const VerifyCommand& command, Terminal& terminal) {
+int verdict(const Findings& findings, std::span<const std::string> notes, const VerifyCommand& command,
+            Terminal& terminal) {
   const bool damaged = findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
   if (command.json)
-    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{},\"notes\":{}}}\n", !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf,
+    terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{},\"notes\":{}}}\n",
+                                !damaged, findings.tensors, findings.checksums, findings.nan, findings.inf,
                                 json_texts(notes));
   else
-    terminal.out << fmt::format("{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n", damaged ? "damaged" : "sound",
-                                findings.tensors, findings.non_finite, findings.checksums,
-                                findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "");
+    terminal.out << fmt::format(
+        "{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n",
+        damaged ? "damaged" : "sound", findings.tensors, findings.non_finite, findings.checksums,
+        findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "");
   return damaged ? differences : ok;
 }
 
@@ -124,8 +135,10 @@ int run(const VerifyCommand& command, Terminal& terminal) {
   } catch (const Error& error) {
     if (!is_damage(error.code())) throw;
     terminal.err << "heft: " << error.what() << '\n';
-    if (command.json) terminal.out << fmt::format("{{\"sound\":false,\"error\":{}}}\n", json_text(error.what()));
-    else terminal.out << "damaged\n";
+    if (command.json)
+      terminal.out << fmt::format("{{\"sound\":false,\"error\":{}}}\n", json_text(error.what()));
+    else
+      terminal.out << "damaged\n";
     return differences;
   }
 }

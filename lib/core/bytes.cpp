@@ -21,7 +21,8 @@ Bytes Bytes::copy_of(std::span<const std::byte> bytes) {
 
 Bytes Bytes::subrange(std::uint64_t offset, std::uint64_t size) const {
   if (!core::inside(offset, size, size_))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside {} bytes, found {} bytes from {}", size_, size, offset));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a range inside {} bytes, found {} bytes from {}", size_, size, offset));
   return {{data_ + offset, static_cast<std::size_t>(size)}, owner_};
 }
 

@@ -28,17 +28,20 @@ namespace heft::core {
 [[noreturn]] void product_overflows(std::uint64_t a, std::uint64_t b, std::string_view what);
 [[noreturn]] void over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, LimitName name,
                              std::optional<std::uint64_t> offset);
-[[noreturn]] void over_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what, std::optional<std::uint64_t> offset);
+[[noreturn]] void over_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what,
+                                    std::optional<std::uint64_t> offset);
 
 /// Returns the sum or the product. Throws Error{corrupt} that names `what` when it does not fit 64 bits.
 inline std::uint64_t add_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
   const auto sum = checked_add(a, b);
-  if (!sum) [[unlikely]] sum_overflows(a, b, what);
+  if (!sum) [[unlikely]]
+    sum_overflows(a, b, what);
   return *sum;
 }
 inline std::uint64_t mul_or_throw(std::uint64_t a, std::uint64_t b, std::string_view what) {
   const auto product = checked_mul(a, b);
-  if (!product) [[unlikely]] product_overflows(a, b, what);
+  if (!product) [[unlikely]]
+    product_overflows(a, b, what);
   return *product;
 }
 
@@ -53,13 +56,16 @@ void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t boun
 /// Throws Error{limit_exceeded} when `value` is over `limit`: "WHAT: V is over Limits::NAME = L".
 inline void require_limit(std::uint64_t value, std::uint64_t limit, std::string_view what, LimitName name,
                           std::optional<std::uint64_t> offset = {}) {
-  if (value > limit) [[unlikely]] over_limit(value, limit, what, name, offset);
+  if (value > limit) [[unlikely]]
+    over_limit(value, limit, what, name, offset);
 }
 
 /// As require_limit(), for a bound that is not in Limits and that no caller can raise: "WHAT: V is over the B that heft
 /// reads".
-inline void require_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what, std::optional<std::uint64_t> offset = {}) {
-  if (value > bound) [[unlikely]] over_format_bound(value, bound, what, offset);
+inline void require_format_bound(std::uint64_t value, std::uint64_t bound, std::string_view what,
+                                 std::optional<std::uint64_t> offset = {}) {
+  if (value > bound) [[unlikely]]
+    over_format_bound(value, bound, what, offset);
 }
 
 /// Returns `value` rounded up to a multiple of `alignment`, a power of two. Throws Error{corrupt} when the result does

@@ -22,7 +22,9 @@ Bytes MemoryInput::read(std::uint64_t offset, std::uint64_t size) const {
 
 Cursor::Cursor(const Input& input, std::uint64_t begin, std::uint64_t end, std::uint64_t chunk_bytes)
     : input_(input), offset_(begin), end_(end), first_chunk_bytes_(chunk_bytes), chunk_bytes_(chunk_bytes) {
-  if (begin > end) throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its start, found the end {}", end), {.offset = begin});
+  if (begin > end)
+    throw Error(ErrorCode::corrupt, fmt::format("expected a range that ends after its start, found the end {}", end),
+                {.offset = begin});
   require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
@@ -34,9 +36,12 @@ std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
     at_ = from;
     offset_ -= look;
     const void* newline = look == 0 ? nullptr : std::memchr(from, '\n', static_cast<std::size_t>(look));
-    const std::uint64_t length = newline ? static_cast<std::uint64_t>(static_cast<const std::byte*>(newline) - from) : look;
+    const std::uint64_t length =
+        newline ? static_cast<std::uint64_t>(static_cast<const std::byte*>(newline) - from) : look;
     if (length > limit || (!newline && look == remaining()))
-      throw Error(ErrorCode::corrupt, fmt::format("expected a line feed within {} bytes of {}", std::min(limit, remaining()), what), {.offset = offset_});
+      throw Error(ErrorCode::corrupt,
+                  fmt::format("expected a line feed within {} bytes of {}", std::min(limit, remaining()), what),
+                  {.offset = offset_});
     if (!newline) continue;
     const std::string_view line = text(length, what);
     next(1, what);

@@ -42,9 +42,13 @@ class Cursor {
 
   /// Returns the next sizeof(T) bytes as a number. `what` names it in the Error{corrupt} thrown when fewer remain.
   template <class T>
-  T little(std::string_view what) { return load_le<T>(next(sizeof(T), what)); }
+  T little(std::string_view what) {
+    return load_le<T>(next(sizeof(T), what));
+  }
   template <class T>
-  T big(std::string_view what) { return load_be<T>(next(sizeof(T), what)); }
+  T big(std::string_view what) {
+    return load_be<T>(next(sizeof(T), what));
+  }
   std::uint8_t u8(std::string_view what) { return std::to_integer<std::uint8_t>(*next(1, what)); }
 
   /// Returns the next `size` bytes, contiguous in memory.

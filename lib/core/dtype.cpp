@@ -91,17 +91,36 @@ struct Alias {
 
 // Names that PyTorch and NumPy use for the types of one element.
 constexpr Alias aliases[] = {
-    {"boolean", DType::boolean},    {"uint8", DType::u8},           {"int8", DType::i8},
-    {"uint16", DType::u16},         {"int16", DType::i16},          {"short", DType::i16},
-    {"uint32", DType::u32},         {"int32", DType::i32},          {"int", DType::i32},
-    {"uint64", DType::u64},         {"int64", DType::i64},          {"long", DType::i64},
-    {"float16", DType::f16},        {"half", DType::f16},           {"fp16", DType::f16},
-    {"bfloat16", DType::bf16},      {"float32", DType::f32},        {"float", DType::f32},
-    {"fp32", DType::f32},           {"float64", DType::f64},        {"double", DType::f64},
-    {"complex32", DType::c32},      {"complex64", DType::c64},      {"complex128", DType::c128},
-    {"f8_e4m3fn", DType::f8_e4m3},  {"float8_e4m3fn", DType::f8_e4m3},
-    {"float8_e5m2", DType::f8_e5m2}, {"float8_e4m3fnuz", DType::f8_e4m3fnuz},
-    {"float8_e5m2fnuz", DType::f8_e5m2fnuz}, {"float8_e8m0fnu", DType::f8_e8m0},
+    {"boolean", DType::boolean},
+    {"uint8", DType::u8},
+    {"int8", DType::i8},
+    {"uint16", DType::u16},
+    {"int16", DType::i16},
+    {"short", DType::i16},
+    {"uint32", DType::u32},
+    {"int32", DType::i32},
+    {"int", DType::i32},
+    {"uint64", DType::u64},
+    {"int64", DType::i64},
+    {"long", DType::i64},
+    {"float16", DType::f16},
+    {"half", DType::f16},
+    {"fp16", DType::f16},
+    {"bfloat16", DType::bf16},
+    {"float32", DType::f32},
+    {"float", DType::f32},
+    {"fp32", DType::f32},
+    {"float64", DType::f64},
+    {"double", DType::f64},
+    {"complex32", DType::c32},
+    {"complex64", DType::c64},
+    {"complex128", DType::c128},
+    {"f8_e4m3fn", DType::f8_e4m3},
+    {"float8_e4m3fn", DType::f8_e4m3},
+    {"float8_e5m2", DType::f8_e5m2},
+    {"float8_e4m3fnuz", DType::f8_e4m3fnuz},
+    {"float8_e5m2fnuz", DType::f8_e5m2fnuz},
+    {"float8_e8m0fnu", DType::f8_e8m0},
 };
 
 }  // namespace
@@ -127,20 +146,25 @@ std::uint64_t bytes_for(DType dtype, const Shape& shape) {
   const DTypeInfo& row = info(dtype);
   const std::uint64_t count = shape.element_count();
   // ggml starts a new block in each row; the sub-byte types f4 and f6 are packed across rows.
-  const std::uint64_t run = row.category == block ? (shape.rank() == 0 ? 1 : static_cast<std::uint64_t>(shape[shape.rank() - 1])) : count;
+  const std::uint64_t run =
+      row.category == block ? (shape.rank() == 0 ? 1 : static_cast<std::uint64_t>(shape[shape.rank() - 1])) : count;
   if (run % row.block_elements != 0)
-    throw Error(ErrorCode::corrupt, fmt::format("expected a multiple of {} elements for {}, shape {} has {}", row.block_elements,
-                                                row.name, to_string(shape), run));
-  const std::uint64_t bytes = core::mul_or_throw(count / row.block_elements, row.block_bytes, "the size of the tensor in bytes");
-  if (bytes > INT64_MAX) throw Error(ErrorCode::corrupt, fmt::format("the size of shape {} as {} does not fit 63 bits", to_string(shape), row.name));
+    throw Error(ErrorCode::corrupt, fmt::format("expected a multiple of {} elements for {}, shape {} has {}",
+                                                row.block_elements, row.name, to_string(shape), run));
+  const std::uint64_t bytes =
+      core::mul_or_throw(count / row.block_elements, row.block_bytes, "the size of the tensor in bytes");
+  if (bytes > INT64_MAX)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the size of shape {} as {} does not fit 63 bits", to_string(shape), row.name));
   return bytes;
 }
 
 std::uint32_t element_bytes(DType dtype) {
   const DTypeInfo& row = info(dtype);
   if (row.block_elements != 1)
-    throw Error(ErrorCode::type_mismatch, fmt::format("expected a dtype with whole bytes for each element, {} packs {} elements in {} bytes", row.name,
-                                                      row.block_elements, row.block_bytes));
+    throw Error(ErrorCode::type_mismatch,
+                fmt::format("expected a dtype with whole bytes for each element, {} packs {} elements in {} bytes",
+                            row.name, row.block_elements, row.block_bytes));
   return row.block_bytes;
 }
 

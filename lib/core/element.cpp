@@ -15,7 +15,7 @@ struct Layout {
   std::uint32_t largest;   // code of the largest finite magnitude
   std::uint32_t overflow;  // code that larger magnitudes become: infinity, or `largest` where there is none
   std::uint32_t nan;
-  bool negative_zero;      // the *fnuz types use that code for NaN
+  bool negative_zero;  // the *fnuz types use that code for NaN
 };
 
 constexpr Layout half{10, 15, 0x8000, 0x7BFF, 0x7C00, 0x7E00, true};
@@ -57,11 +57,13 @@ constexpr float widen(const Layout& from, std::uint32_t code) {
   const std::uint32_t magnitude = code & (from.sign - 1);
   const std::uint32_t sign = code & from.sign ? f32_sign : 0;
   if (!from.negative_zero && code == from.nan) return std::bit_cast<float>(f32_nan);
-  if (magnitude > from.largest) return std::bit_cast<float>(sign | (magnitude == from.overflow ? f32_infinity : f32_nan));
+  if (magnitude > from.largest)
+    return std::bit_cast<float>(sign | (magnitude == from.overflow ? f32_infinity : f32_nan));
   const std::uint32_t exponent = magnitude >> from.mantissa;
   const std::uint32_t mantissa = magnitude & ((1u << from.mantissa) - 1);
   if (exponent != 0)
-    return std::bit_cast<float>(sign | (exponent + 127 - static_cast<std::uint32_t>(from.bias)) << 23 | mantissa << (23 - from.mantissa));
+    return std::bit_cast<float>(sign | (exponent + 127 - static_cast<std::uint32_t>(from.bias)) << 23 |
+                                mantissa << (23 - from.mantissa));
   // A subnormal is mantissa x 2^(1 - bias - mantissa bits), which f32 represents exactly.
   const float unit = std::bit_cast<float>(static_cast<std::uint32_t>(127 + 1 - from.bias - from.mantissa) << 23);
   const float value = static_cast<float>(mantissa) * unit;
@@ -95,7 +97,9 @@ float f16_to_f32(std::uint16_t bits) noexcept {
   return widen(half, bits);
 }
 
-std::uint16_t f32_to_f16(float value) noexcept { return static_cast<std::uint16_t>(narrow(half, std::bit_cast<std::uint32_t>(value))); }
+std::uint16_t f32_to_f16(float value) noexcept {
+  return static_cast<std::uint16_t>(narrow(half, std::bit_cast<std::uint32_t>(value)));
+}
 
 float bf16_to_f32(std::uint16_t bits) noexcept { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
 

@@ -13,18 +13,22 @@ namespace heft::core {
 /// Returns `value` with its bytes reversed.
 template <std::unsigned_integral T>
 [[nodiscard]] constexpr T byte_swapped(T value) noexcept {
-  if constexpr (sizeof(T) == 1) return value;
-  else if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
-  else if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
-  else return __builtin_bswap64(value);
+  if constexpr (sizeof(T) == 1)
+    return value;
+  else if constexpr (sizeof(T) == 2)
+    return __builtin_bswap16(value);
+  else if constexpr (sizeof(T) == 4)
+    return __builtin_bswap32(value);
+  else
+    return __builtin_bswap64(value);
 }
 
 /// Returns the little-endian number in the sizeof(T) bytes at `from`. T is an integer or a floating-point type.
 template <class T>
 [[nodiscard]] T load_le(const std::byte* from) noexcept {
   using Bits = std::conditional_t<sizeof(T) == 1, std::uint8_t,
-               std::conditional_t<sizeof(T) == 2, std::uint16_t,
-               std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
+                                  std::conditional_t<sizeof(T) == 2, std::uint16_t,
+                                                     std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
   static_assert(sizeof(Bits) == sizeof(T));
   Bits bits;
   std::memcpy(&bits, from, sizeof bits);

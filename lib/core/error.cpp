@@ -25,9 +25,9 @@ std::string line(const std::string& sentence, const ErrorPlace& place) {
 
 std::string_view name(ErrorCode code) noexcept {
   static constexpr std::string_view names[] = {
-      "unknown", "io", "not_found", "unrecognized", "corrupt",
-      "ambiguous", "limit_exceeded", "unsupported", "refused", "type_mismatch",
-      "misaligned", "out_of_range", "out_of_memory", "changed_on_disk", "cancelled",
+      "unknown",     "io",      "not_found",     "unrecognized", "corrupt",      "ambiguous",     "limit_exceeded",
+      "unsupported", "refused", "type_mismatch", "misaligned",   "out_of_range", "out_of_memory", "changed_on_disk",
+      "cancelled",
   };
   const auto index = static_cast<std::size_t>(code);
   return index < std::size(names) ? names[index] : "unknown";
@@ -37,7 +37,10 @@ Error::Error(ErrorCode code, std::string sentence, ErrorPlace place)
     : Error(Printable{core::printable(std::move(sentence))}, code, std::move(place)) {}
 
 Error::Error(Printable sentence, ErrorCode code, ErrorPlace place)
-    : std::runtime_error(line(sentence.text, place)), code_(code), sentence_(std::move(sentence.text)), place_(std::move(place)) {}
+    : std::runtime_error(line(sentence.text, place)),
+      code_(code),
+      sentence_(std::move(sentence.text)),
+      place_(std::move(place)) {}
 
 Error Error::with_path(std::string_view path) const {
   if (!place_.path.empty()) return *this;

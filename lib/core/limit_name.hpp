@@ -38,7 +38,8 @@ inline constexpr std::array limit_names = std::to_array<std::string_view>({
     "metadata_memory_bytes",
     "repeated_bytes",
 });
-static_assert(sizeof(Limits) == limit_names.size() * sizeof(std::uint64_t), "a member of Limits has no row in limit_names");
+static_assert(sizeof(Limits) == limit_names.size() * sizeof(std::uint64_t),
+              "a member of Limits has no row in limit_names");
 
 /// The name of a member of Limits. The constructor is consteval: a name that Limits lacks does not compile.
 class LimitName {

@@ -51,7 +51,9 @@ class NameIndex {
 
   // The low half of the hash chooses the slot, so bits of the high half distinguish names in neighbouring slots. A slot
   // never equals `empty`, because a position is below the mask.
-  [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept { return static_cast<std::uint32_t>(hash >> 32) & ~position_mask_; }
+  [[nodiscard]] std::uint32_t tag(std::uint64_t hash) const noexcept {
+    return static_cast<std::uint32_t>(hash >> 32) & ~position_mask_;
+  }
 
   template <class Same>
   [[nodiscard]] std::size_t probe(std::uint64_t hash, const Same& same) const {

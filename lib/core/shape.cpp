@@ -24,7 +24,9 @@ Dims::Dims(const Dims& other) : rank_(other.rank_), inline_(other.inline_) {
   std::copy(other.begin(), other.end(), heap_.get());
 }
 
-Dims::Dims(Dims&& other) noexcept : rank_(other.rank_), inline_(other.inline_), heap_(std::move(other.heap_)) { other.rank_ = 0; }
+Dims::Dims(Dims&& other) noexcept : rank_(other.rank_), inline_(other.inline_), heap_(std::move(other.heap_)) {
+  other.rank_ = 0;
+}
 
 // Not one operator that takes a value: the copy for its parameter allocates, but the assignments of Shape and Strides
 // would be implicitly noexcept, and the caller would release nothing when the copy throws.
@@ -45,18 +47,24 @@ std::uint64_t Shape::element_count() const {
   std::uint64_t product = 1;
   bool empty = false;
   for (const std::int64_t dim : *this) {
-    if (dim < 0) throw Error(ErrorCode::corrupt, fmt::format("expected dims of at least 0, shape is {}", to_string(*this)));
-    if (dim == 0) empty = true;
-    else product = core::mul_or_throw(product, static_cast<std::uint64_t>(dim), "the number of elements");
+    if (dim < 0)
+      throw Error(ErrorCode::corrupt, fmt::format("expected dims of at least 0, shape is {}", to_string(*this)));
+    if (dim == 0)
+      empty = true;
+    else
+      product = core::mul_or_throw(product, static_cast<std::uint64_t>(dim), "the number of elements");
   }
-  if (product > INT64_MAX) throw Error(ErrorCode::corrupt, fmt::format("the number of elements of shape {} does not fit 63 bits", to_string(*this)));
+  if (product > INT64_MAX)
+    throw Error(ErrorCode::corrupt,
+                fmt::format("the number of elements of shape {} does not fit 63 bits", to_string(*this)));
   return empty ? 0 : product;
 }
 
 Strides Strides::contiguous(const Shape& shape) {
   static_cast<void>(shape.element_count());
   Strides strides(shape.rank(), 1);
-  for (std::size_t dim = shape.rank(); dim-- > 1;) strides[dim - 1] = strides[dim] * std::max<std::int64_t>(shape[dim], 1);
+  for (std::size_t dim = shape.rank(); dim-- > 1;)
+    strides[dim - 1] = strides[dim] * std::max<std::int64_t>(shape[dim], 1);
   return strides;
 }
 

@@ -97,7 +97,8 @@ class Table : private std::vector<T> {
   static constexpr std::size_t rows_ahead = std::max<std::size_t>(4096 / sizeof(T), 1);
 
   void count(std::size_t rows) {
-    if (rows <= counted_) [[likely]] return;
+    if (rows <= counted_) [[likely]]
+      return;
     const std::size_t wanted = rows + std::min(rows / 4, rows_ahead);
     charge_.add((wanted - counted_) * sizeof(T));
     counted_ = wanted;

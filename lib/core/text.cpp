@@ -16,7 +16,10 @@ std::size_t sequence_length(std::string_view text) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
   const std::uint8_t lead = byte(0);
   if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : lead >= 0xE0 && lead <= 0xEF ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                             : lead >= 0xE0 && lead <= 0xEF ? 3
+                             : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                            : 0;
   if (length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i)
     if ((byte(i) & 0xC0) != 0x80) return 0;
@@ -46,8 +49,10 @@ void append_escape(std::string& out, CodePoint code, char byte) {
     case '\'': out += "\\'"; return;
     default: break;
   }
-  if (code.length <= 1) fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<std::uint8_t>(byte));
-  else fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
+  if (code.length <= 1)
+    fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<std::uint8_t>(byte));
+  else
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
 }
 
 // Escapes code points that are not printable, `quote` and the backslash; with no_quote neither of the last two.
@@ -58,8 +63,10 @@ std::string without_controls(std::string_view text, std::size_t limit, char32_t 
     const CodePoint code = first_code_point(text);
     const std::size_t length = std::max<std::size_t>(code.length, 1);
     const bool quoted = quote != no_quote && (code.value == quote || code.value == '\\');
-    if (code.length > 0 && is_printable(code.value) && !quoted) out += text.substr(0, length);
-    else append_escape(out, code, text[0]);
+    if (code.length > 0 && is_printable(code.value) && !quoted)
+      out += text.substr(0, length);
+    else
+      append_escape(out, code, text[0]);
     text.remove_prefix(length);
   }
   return out;

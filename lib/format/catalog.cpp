@@ -22,10 +22,35 @@ std::uint32_t next_index(std::size_t size, std::string_view table) {
 }  // namespace
 
 std::string_view name(NodeVariant variant) noexcept {
-  static constexpr std::array<std::string_view, 29> names{
-      "", "tuple", "set", "frozenset", "torch.Size", "complex", "OrderedDict", "defaultdict", "Counter", "Namespace",
-      "quantized tensor", "sparse tensor", "nested tensor", "torch.dtype", "torch.device", "torch.layout", "torch.qscheme", "Path", "bytearray",
-      "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"};
+  static constexpr std::array<std::string_view, 29> names{"",
+                                                          "tuple",
+                                                          "set",
+                                                          "frozenset",
+                                                          "torch.Size",
+                                                          "complex",
+                                                          "OrderedDict",
+                                                          "defaultdict",
+                                                          "Counter",
+                                                          "Namespace",
+                                                          "quantized tensor",
+                                                          "sparse tensor",
+                                                          "nested tensor",
+                                                          "torch.dtype",
+                                                          "torch.device",
+                                                          "torch.layout",
+                                                          "torch.qscheme",
+                                                          "Path",
+                                                          "bytearray",
+                                                          "u8",
+                                                          "i8",
+                                                          "u16",
+                                                          "i16",
+                                                          "u32",
+                                                          "i32",
+                                                          "u64",
+                                                          "i64",
+                                                          "f32",
+                                                          "f64"};
   static_assert(names.size() == static_cast<std::size_t>(NodeVariant::f64) + 1);
   return names[static_cast<std::size_t>(variant)];
 }
@@ -33,7 +58,8 @@ std::string_view name(NodeVariant variant) noexcept {
 void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) {
   core::require_format_bound(sizes.size(), UINT8_MAX, "a tensor's rank");
   if (!strides.empty() && strides.size() != sizes.size())
-    throw Error(ErrorCode::corrupt, "a tensor is expected to have as many strides as sizes", {.tensor = std::string(entry.name)});
+    throw Error(ErrorCode::corrupt, "a tensor is expected to have as many strides as sizes",
+                {.tensor = std::string(entry.name)});
   entry.dims = next_index(dims.size(), "the number of dims of all tensors");
   entry.rank = static_cast<std::uint8_t>(sizes.size());
   dims.insert(dims.end(), sizes.begin(), sizes.end());

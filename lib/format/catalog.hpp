@@ -35,13 +35,13 @@ enum TensorFlag : std::uint8_t {
 
 /// One tensor: a view of a storage, which is a byte range of the file or of an inflated member.
 struct TensorEntry {
-  std::string_view name = {};     ///< Flat, dotted name; points into the Catalog's arena or kept bytes.
-  std::uint64_t begin = 0;        ///< Offset of the storage in the file, or in the inflated member if `member` is set.
-  std::uint64_t size = 0;         ///< Bytes of the storage. Tensors with equal (member, begin, size) share it.
-  std::uint64_t first = 0;        ///< Elements between the start of the storage and the tensor's element 0.
-  std::uint32_t dims = 0;         ///< Index of the first dim in Catalog::dims.
-  std::uint32_t member = none;    ///< Index in Catalog::members, for storages that must be inflated.
-  std::uint32_t type_name = none; ///< Index in Catalog::type_names, of a dtype that heft does not know.
+  std::string_view name = {};      ///< Flat, dotted name; points into the Catalog's arena or kept bytes.
+  std::uint64_t begin = 0;         ///< Offset of the storage in the file, or in the inflated member if `member` is set.
+  std::uint64_t size = 0;          ///< Bytes of the storage. Tensors with equal (member, begin, size) share it.
+  std::uint64_t first = 0;         ///< Elements between the start of the storage and the tensor's element 0.
+  std::uint32_t dims = 0;          ///< Index of the first dim in Catalog::dims.
+  std::uint32_t member = none;     ///< Index in Catalog::members, for storages that must be inflated.
+  std::uint32_t type_name = none;  ///< Index in Catalog::type_names, of a dtype that heft does not know.
   std::uint8_t rank = 0;
   DType dtype = DType::unknown;
   std::uint8_t flags = 0;
@@ -50,12 +50,12 @@ struct TensorEntry {
 /// Bytes that are encoded in the file: compressed (a deflated record of a zip), spelled as text, or numbers that are
 /// encoded one by one.
 struct Member {
-  std::uint64_t begin = 0;       ///< Offset of the compressed bytes in the file.
-  std::uint64_t size = 0;        ///< Compressed bytes.
-  std::uint64_t full_size = 0;   ///< Exact number of inflated bytes.
-  std::uint32_t crc32 = 0;       ///< Of the inflated bytes; 0: not recorded.
+  std::uint64_t begin = 0;      ///< Offset of the compressed bytes in the file.
+  std::uint64_t size = 0;       ///< Compressed bytes.
+  std::uint64_t full_size = 0;  ///< Exact number of inflated bytes.
+  std::uint32_t crc32 = 0;      ///< Of the inflated bytes; 0: not recorded.
   std::string_view name = {};
-  bool proven = false;           ///< Size and checksum were compared when the catalog was made.
+  bool proven = false;                         ///< Size and checksum were compared when the catalog was made.
   std::shared_ptr<InflatePoints> points = {};  ///< Places where inflating can resume; null: only the start.
   /// Set for numbers to be gathered; begin and size are then 0, and the lists' offsets are relative to the file, or to
   /// the member `inside`.
@@ -100,13 +100,13 @@ struct Node {
   /// text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
   std::uint32_t count = 0;
   union {
-    std::int64_t integer = 0;    ///< integer
+    std::int64_t integer = 0;        ///< integer
     std::uint64_t unsigned_integer;  ///< unsigned_integer (values over INT64_MAX only)
-    double real;                 ///< real
-    const char* text;            ///< text, bytes; integer with count > 0: little-endian two's complement
+    double real;                     ///< real
+    const char* text;                ///< text, bytes; integer with count > 0: little-endian two's complement
     /// list, map, opaque: index of the first child in Catalog::children (map: key, value, key, value, ...)
     std::uint64_t first;
-    std::uint64_t tensor;        ///< tensor: index in Catalog::tensors
+    std::uint64_t tensor;  ///< tensor: index in Catalog::tensors
   };
 };
 // The children of an opaque node are [name (text "module.name"), arguments, state]; absent ones are null nodes.
@@ -181,32 +181,32 @@ struct Catalog {
   explicit Catalog(std::shared_ptr<core::MetadataBudget> of_input) noexcept : budget(std::move(of_input)) {}
 
   std::shared_ptr<core::MetadataBudget> budget;
-  std::string_view format;               ///< The descriptor's name: "safetensors".
-  std::string detail;                    ///< Description for users: "GGUF v3, big-endian"; can be empty.
-  core::Table<TensorEntry> tensors{budget};      ///< In the order of sort_by_place().
-  core::Table<Joined> joined{budget};            ///< Listed after `tensors`.
-  core::Table<TensorEntry> parts{budget};        ///< Of joined tensors; not listed as tensors.
-  core::Table<std::int64_t> dims{budget};        ///< Sizes, then strides where flagged, of all tensors.
+  std::string_view format;                   ///< The descriptor's name: "safetensors".
+  std::string detail;                        ///< Description for users: "GGUF v3, big-endian"; can be empty.
+  core::Table<TensorEntry> tensors{budget};  ///< In the order of sort_by_place().
+  core::Table<Joined> joined{budget};        ///< Listed after `tensors`.
+  core::Table<TensorEntry> parts{budget};    ///< Of joined tensors; not listed as tensors.
+  core::Table<std::int64_t> dims{budget};    ///< Sizes, then strides where flagged, of all tensors.
   core::Table<std::string_view> type_names{budget};
   core::Table<Member> members{budget};
   /// Compared on request only; members are checked when they are inflated.
   core::Table<Checksum> checksums{budget};
 
   core::Table<Node> nodes{budget};
-  core::Table<std::uint32_t> children{budget};   ///< Node numbers.
-  core::Table<PackedList> packed{budget};        ///< Sorted by their first node.
-  core::Table<Value> values{budget};             ///< Leaves other than tensors, in file order.
-  std::uint32_t metadata = none;         ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
+  core::Table<std::uint32_t> children{budget};  ///< Node numbers.
+  core::Table<PackedList> packed{budget};       ///< Sorted by their first node.
+  core::Table<Value> values{budget};            ///< Leaves other than tensors, in file order.
+  std::uint32_t metadata = none;                ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
 
   /// File names that this file contains (indexes, GGUF splits); not yet checked to be plain names in the same folder.
   core::Table<std::string_view> shards{budget};
   /// An index's weight_map. Empty for a split, whose shards list their own tensors.
   core::Table<Located> located{budget};
-  core::Table<Tiled> tiled{budget};              ///< Tensors of the index of a distributed checkpoint, in its order.
+  core::Table<Tiled> tiled{budget};  ///< Tensors of the index of a distributed checkpoint, in its order.
   core::Table<Tile> tiles{budget};
   core::Table<Embedded> embedded{budget};
-  std::uint32_t split_index = none;      ///< Position of this file among `shards`, for a part of a split.
-  std::uint64_t split_tensors = 0;       ///< Declared number of tensors in all parts of a split; 0: not declared.
+  std::uint32_t split_index = none;  ///< Position of this file among `shards`, for a part of a split.
+  std::uint64_t split_tensors = 0;   ///< Declared number of tensors in all parts of a split; 0: not declared.
 
   /// The leaves in document order: an index in `tensors`, or order_of_value | an index in `values`. Empty if the format
   /// has no such order: tensors then come first. Empty also for formats that fill `joined`.
@@ -215,8 +215,8 @@ struct Catalog {
   /// Legal oddities, which `heft verify` prints: "12 bytes after the last tensor".
   std::vector<std::string> notes;
 
-  core::Arena arena{budget};                     ///< Strings that readers make.
-  std::vector<Bytes> kept;               ///< Memory that names and nodes point into.
+  core::Arena arena{budget};  ///< Strings that readers make.
+  std::vector<Bytes> kept;    ///< Memory that names and nodes point into.
 
   /// Appends sizes (and strides) to `dims` and sets the entry's dims, rank and `strided` flag.
   void set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides = {});
@@ -245,7 +245,8 @@ struct Catalog {
   std::uint32_t add_text(std::string_view text);  ///< Requires that `text` points into `arena` or `kept`.
   std::uint32_t add_integer(std::int64_t value);
   /// Adds a list, map (pairs flattened) or opaque node over `items`.
-  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, NodeVariant variant = NodeVariant::plain);
+  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items,
+                              NodeVariant variant = NodeVariant::plain);
 };
 
 }  // namespace heft::format

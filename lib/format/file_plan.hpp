@@ -30,7 +30,7 @@ struct ByteSegment {
 
 /// The place in the file of a tensor's packed bytes.
 struct Payload {
-  std::uint32_t tensor = 0;    ///< Position among the specs.
+  std::uint32_t tensor = 0;  ///< Position among the specs.
   std::uint64_t offset = 0;
   std::uint64_t size = 0;
   std::uint32_t crc_seed = 0;  ///< CRC-32 of the bytes before the payload that its checksum covers.
@@ -39,7 +39,7 @@ struct Payload {
 /// A file to be written. Bytes that neither a segment nor a payload covers are zeros.
 struct FilePlan {
   std::vector<ByteSegment> segments;  ///< By offset.
-  std::vector<Payload> payloads;  ///< By offset, one for each tensor.
+  std::vector<Payload> payloads;      ///< By offset, one for each tensor.
   std::uint64_t size_bytes = 0;
   /// Returns the segments that depend on the payloads. `checksums` holds the CRC-32 of each payload (continued from its
   /// seed) in the order of `payloads`. Null for formats without checksums. The bytes of these segments are zeros in the

@@ -21,22 +21,22 @@ struct ReadOptions {
   Limits limits = {};
   /// Base name of the file: GGUF splits compute their siblings' names from it. May be empty.
   std::string_view file_name = {};
-  std::string_view top_level_key = {};  ///< PyTorch: read the state dict under this key. Empty: the whole object.
+  std::string_view top_level_key = {};    ///< PyTorch: read the state dict under this key. Empty: the whole object.
   std::span<const DType> raw_items = {};  ///< NumPy: NumpyOptions::raw_items. Empty for formats other than npy and npz.
-  bool strict_globals = false;     ///< PyTorch: an unknown global is Error{refused} instead of an opaque record.
-  bool big_endian_default = false; ///< PyTorch zips without a `byteorder` record are read as big-endian.
+  bool strict_globals = false;            ///< PyTorch: an unknown global is Error{refused} instead of an opaque record.
+  bool big_endian_default = false;        ///< PyTorch zips without a `byteorder` record are read as big-endian.
 };
 
 /// One row of the list in formats.inc. Errors that read() throws contain tensor and offset; the record room adds the
 /// path.
 struct Format {
-  std::string_view name;      ///< "safetensors"
+  std::string_view name;  ///< "safetensors"
   /// Usual endings of file names, separated by blanks: ".mpk .mpk.gz". An entry without a leading dot is a whole name,
   /// "model.bin". Only the search for files in folders uses them; matches() decides the format of a file.
   std::string_view suffixes;
   /// Versions and limits in one line, for `heft formats`. Empty: files are refused by name.
   std::string_view reads;
-  std::string_view writes;    ///< The same for saving; empty: saving is not supported.
+  std::string_view writes;  ///< The same for saving; empty: saving is not supported.
   /// Returns true if the first min(4096, size) bytes are those of this format. Compares bytes without parsing them.
   bool (*matches)(std::span<const std::byte> head, std::uint64_t file_size) noexcept;
   /// Returns the catalog of the file. Throws Error{corrupt, ambiguous, limit_exceeded, unsupported, refused}, and the

@@ -63,7 +63,8 @@ std::string kind_of_text(std::string_view text) {
     return fmt::format("an HTML page, {}", quoted(name.empty() ? line : name));
   }
   if (text.starts_with('<')) return fmt::format("XML, {}", quoted(text.starts_with("<?xml") ? text : line));
-  if (text.starts_with('{') || text.starts_with('[')) return fmt::format("JSON, {}", quoted(line.size() > 1 ? line : text));
+  if (text.starts_with('{') || text.starts_with('['))
+    return fmt::format("JSON, {}", quoted(line.size() > 1 ? line : text));
   return fmt::format("text, {}", quoted(line));
 }
 
@@ -77,11 +78,15 @@ std::string hexadecimal(std::span<const std::byte> head) {
 std::string sentence(std::span<const std::byte> head, std::uint64_t file_size) {
   if (file_size == 0) return "expected model weights, the file is empty: download it again";
   if (std::ranges::all_of(head, [](std::byte byte) { return byte == std::byte{0}; }))
-    return fmt::format("expected model weights, the first {} of {} bytes are zero: a download set the room aside and did not fill it, download it again",
-                       head.size(), file_size);
+    return fmt::format(
+        "expected model weights, the first {} of {} bytes are zero: a download set the room aside and did not fill it, "
+        "download it again",
+        head.size(), file_size);
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   if (is_text(text) && !trimmed(text).empty())
-    return fmt::format("expected model weights, this is {}: a server's message or another file in their place, download them again", kind_of_text(text));
+    return fmt::format(
+        "expected model weights, this is {}: a server's message or another file in their place, download them again",
+        kind_of_text(text));
   return fmt::format("expected a format heft reads, the first bytes are {}", hexadecimal(head));
 }
 

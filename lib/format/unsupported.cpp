@@ -152,7 +152,8 @@ bool is_zlib(const Head& head) noexcept {
 bool is_lzma(const Head& head) noexcept {
   if (head.at(0) != 0x5D || head.bytes.size() < 13) return false;
   const auto window = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(head.bytes.data() + 1));
-  return window >= 4096 && std::has_single_bit(window) && (head.has(5, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF") || head.has(10, std::string_view("\0\0\0", 3)));
+  return window >= 4096 && std::has_single_bit(window) &&
+         (head.has(5, "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF") || head.has(10, std::string_view("\0\0\0", 3)));
 }
 
 /// Signatures in the first bytes of the file.
@@ -165,7 +166,11 @@ constexpr Row sure_rows[] = {
     {"a 7z archive", "unpack it first", [](const Head& head) noexcept { return head.has(0, "7z\xBC\xAF\x27\x1C"); }},
     {"a RAR archive", "unpack it first", [](const Head& head) noexcept { return head.has(0, "Rar!\x1A\x07"); }},
     {"a file compressed by xz", "unpack it first (xz -d)",
-     [](const Head& head) noexcept { return head.has(0, std::string_view("\xFD" "7zXZ\0", 6)); }},
+     [](const Head& head) noexcept {
+       return head.has(0, std::string_view("\xFD"
+                                           "7zXZ\0",
+                                           6));
+     }},
     {"a file compressed by bzip2", "unpack it first (bzip2 -d)",
      [](const Head& head) noexcept { return head.has(0, "BZh") && head.has(4, "\x31\x41\x59\x26\x53\x59"); }},
     {"a file compressed by zstd", "unpack it first (zstd -d)",
@@ -231,8 +236,9 @@ Catalog read(const core::Input& input, const ReadOptions&) {
 
 const Format refused_format = {
     .name = "others",
-    .suffixes = ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .joblib .zip .tar .tar.gz .tgz .safetensors.gz .gguf.gz "
-                ".bin.gz .pt.gz .pth.gz .7z .rar .xz .lzma .lz .bz2 .zst .lz4",
+    .suffixes =
+        ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .joblib .zip .tar .tar.gz .tgz .safetensors.gz .gguf.gz "
+        ".bin.gz .pt.gz .pth.gz .7z .rar .xz .lzma .lz .bz2 .zst .lz4",
     .reads = "",
     .writes = "",
     .matches = refused::matches,

@@ -13,9 +13,9 @@
 #include <cstring>
 
 #include "core/endian.hpp"
-#include "kernels/dequant_tables.hpp"
 #include "kernels/blocks-inl.hpp"
 #include "kernels/code_books.hpp"
+#include "kernels/dequant_tables.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace heft::kernels {

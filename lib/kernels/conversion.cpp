@@ -78,7 +78,8 @@ void extend_to(std::uint32_t to_bytes, const std::byte* from, std::byte* to, std
   }
 }
 
-void convert_integers(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count) noexcept {
+void convert_integers(DType from_type, DType to_type, const std::byte* from, std::byte* to,
+                      std::size_t count) noexcept {
   const std::uint32_t bytes = info(to_type).block_bytes;
   switch (from_type) {
     case DType::boolean: {
@@ -140,14 +141,18 @@ void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_
 }
 
 // Requires count <= tile_scalars for pairs without a kernel.
-void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count, Store store) noexcept {
+void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count,
+                   Store store) noexcept {
   if (from_type == DType::f32) return floats_to(to_type, from, to, count, store);
   if (to_type == DType::f32 && from_type != DType::f64) return widen_run(from_type, from, to, count, store);
   if (has_recode_kernel(from_type, to_type)) return recode_run(from_type, to_type, from, to, count, store);
   Tile floats;
-  if (from_type != DType::f64) widen_run(from_type, from, floats.bytes, count, Store::cached);
-  else if (to_type == DType::f32) demote_doubles<rounded>(from, floats.bytes, count);
-  else demote_doubles<rounded_to_odd>(from, floats.bytes, count);
+  if (from_type != DType::f64)
+    widen_run(from_type, from, floats.bytes, count, Store::cached);
+  else if (to_type == DType::f32)
+    demote_doubles<rounded>(from, floats.bytes, count);
+  else
+    demote_doubles<rounded_to_odd>(from, floats.bytes, count);
   floats_to(to_type, floats.bytes, to, count, store);
 }
 
@@ -182,14 +187,16 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
   found.unit_elements_ = from_info.block_elements;
   found.from_bytes_ = from_info.block_bytes;
   found.to_bytes_ = to_info.block_bytes * (from == to ? 1 : from_info.block_elements);
-  if (traits.negated && !is_real_scalar(found.from_scalar_)) throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit");
+  if (traits.negated && !is_real_scalar(found.from_scalar_))
+    throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit");
 
   if (from == to) return found;
   if (to_info.block_elements > 1) throw refuse("heft does not quantize");
   if (can_dequantize(from) || from == DType::f4_e2m1) {
     if (!is_real_scalar(to)) throw refuse("blocks convert only to real dtypes");
     found.step_ = Step::dequantize;
-  } else if (found.from_scalar_ != from ? to_info.category == DTypeCategory::complex : is_real_scalar(from) && is_real_scalar(to)) {
+  } else if (found.from_scalar_ != from ? to_info.category == DTypeCategory::complex
+                                        : is_real_scalar(from) && is_real_scalar(to)) {
     found.step_ = Step::real;
   } else if (holds_every_value(from, to)) {
     found.step_ = Step::integer;
@@ -231,8 +238,10 @@ void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t cou
     std::memcpy(to, from, count * from_bytes_);
     return swap_block_fields(from_, to, count);
   }
-  if (traits_.swapped) swap_run(width, from, to, count * scalars_);
-  else std::memcpy(to, from, count * from_bytes_);
+  if (traits_.swapped)
+    swap_run(width, from, to, count * scalars_);
+  else
+    std::memcpy(to, from, count * from_bytes_);
   if (!traits_.negated && !traits_.conjugated) return;
   constexpr std::byte sign{0x80};
   const std::size_t top = std::endian::native == std::endian::little ? width - 1 : 0;
@@ -258,8 +267,10 @@ void Conversion::convert(const std::byte* from, std::byte* to, std::size_t count
     case Step::dequantize: {
       if (has_block_kernel(from_, to_)) return decode(from, to, count, store);
       alignas(64) float floats[tile_scalars];
-      if (from_ == DType::f4_e2m1) unpack_f4(from, floats, count);
-      else dequantize(from_, from, count, floats);
+      if (from_ == DType::f4_e2m1)
+        unpack_f4(from, floats, count);
+      else
+        dequantize(from_, from, count, floats);
       return floats_to(to_, reinterpret_cast<const std::byte*>(floats), to, count * unit_elements_, store);
     }
   }

@@ -57,7 +57,7 @@ class Conversion {
   Step step_ = Step::copy;
   DType from_scalar_ = DType::unknown;  // the type of a complex type's parts; else the type itself
   DType to_scalar_ = DType::unknown;
-  std::uint8_t scalars_ = 1;            // per element: 2 for complex
+  std::uint8_t scalars_ = 1;  // per element: 2 for complex
   Traits traits_ = {};
   std::uint32_t unit_elements_ = 1;
   std::uint32_t from_bytes_ = 1;

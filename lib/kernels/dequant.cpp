@@ -81,7 +81,8 @@ void swap_block_fields(DType dtype, std::byte* blocks, std::size_t block_count) 
   const std::size_t block_bytes = info(dtype).block_bytes;
   for (std::byte* block = blocks; block != blocks + block_count * block_bytes; block += block_bytes)
     for (const Field& field : fields)
-      for (std::byte* number = block + field.offset; number != block + field.offset + field.width * field.count; number += field.width)
+      for (std::byte* number = block + field.offset; number != block + field.offset + field.width * field.count;
+           number += field.width)
         std::reverse(number, number + field.width);
 }
 

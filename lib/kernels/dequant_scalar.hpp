@@ -58,7 +58,8 @@ void iq1_s(Block block, float* y) noexcept;
 void iq1_m(Block block, float* y) noexcept;
 
 /// The 16 levels of IQ4_NL and IQ4_XS, and those of FP4 (E2M1), doubled so that they are integers.
-inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+inline constexpr std::int8_t iq4_levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
 inline constexpr std::int8_t fp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /// Returns half of 2^(code - 127), because FP4 levels are doubled. The results of codes 0 and 1 are subnormal.

@@ -110,8 +110,7 @@ void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]
 #if HWY_TARGET != HWY_SCALAR
   const std::size_t lanes = hn::Lanes(F32()) * (sizeof(float) / sizeof *to);
   if (can_stream(to, streaming))
-    return stream_vectors(
-        to, count, lanes, [&](std::size_t i) { stream_narrowed<Float>(to, i, vector); }, cached);
+    return stream_vectors(to, count, lanes, [&](std::size_t i) { stream_narrowed<Float>(to, i, vector); }, cached);
 #endif
   cached(0, count);
 }
@@ -207,8 +206,7 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
     std::memcpy(to + begin + i, few, (some - i) * sizeof *to);
   };
   if (!can_stream(to, streaming)) return cached(0, count);
-  stream_vectors(
-      to, count, lanes, [&](std::size_t i) { hn::Stream(vector(i), d, to + i); }, cached);
+  stream_vectors(to, count, lanes, [&](std::size_t i) { hn::Stream(vector(i), d, to + i); }, cached);
 }
 #endif
 

@@ -85,7 +85,9 @@ std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t cou
     hn::StoreU(hn::Or(hn::TableLookupBytesOr0(first, first_values), hn::TableLookupBytesOr0(last, last_values)), d,
                target);
     // Values stored from the first other head on are not counted, and later stores overwrite them.
-    const auto other = [&](auto bytes, auto heads) { return hn::Ne(hn::And(hn::Xor(bytes, head), heads), hn::Zero(d)); };
+    const auto other = [&](auto bytes, auto heads) {
+      return hn::Ne(hn::And(hn::Xor(bytes, head), heads), hn::Zero(d));
+    };
     if (const std::intptr_t byte = hn::FindFirstTrue(d, other(first, first_heads)); byte >= 0)
       return done + static_cast<std::size_t>(byte) / Layout<width>::stride;
     if (const std::intptr_t byte = hn::FindFirstTrue(d, other(last, last_heads)); byte >= 0)

@@ -34,7 +34,8 @@ std::optional<std::uint64_t> wanted_phase(const Transfers& all, const Transfer& 
 
 ArenaLayout ArenaLayout::of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment) {
   if (!std::has_single_bit(alignment))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected an alignment that is a power of two, found {}", alignment));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected an alignment that is a power of two, found {}", alignment));
   ArenaLayout layout{.alignment = alignment, .offsets = {}};
   layout.offsets.reserve(entries.size());
   auto transfer = all.transfers.begin();  // they lie in the order of their entries

@@ -49,10 +49,10 @@ unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options
 
 std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule) {
   const Transfers& transfers = *schedule.transfers;
-  const std::uint64_t compiled =
-      transfers.axes.capacity() * sizeof(Axis) + transfers.transfers.capacity() * sizeof(Transfer) +
-      schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
-      schedule.batches.capacity() * sizeof(Batch);
+  const std::uint64_t compiled = transfers.axes.capacity() * sizeof(Axis) +
+                                 transfers.transfers.capacity() * sizeof(Transfer) +
+                                 schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
+                                 schedule.batches.capacity() * sizeof(Batch);
   const std::uint64_t names = PlanAccess::names(plan).size_bytes() +
                               plan.count() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
   return compiled + names;
@@ -77,8 +77,8 @@ void size_rings(const Schedule& schedule, const MaterializeOptions& options, Bud
 
 void size_staging(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
   const ScheduleSizes& sizes = schedule.sizes;
-  budget.device_ring_bytes = std::min(aligned(std::max(sizes.max_converted + direct_margin, min_device_ring), page),
-                                      spanned_bytes(schedule));
+  budget.device_ring_bytes =
+      std::min(aligned(std::max(sizes.max_converted + direct_margin, min_device_ring), page), spanned_bytes(schedule));
   const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
   budget.staging_buffer_bytes = aligned(std::max(slice, sizes.max_filled), page);
   const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
@@ -102,7 +102,8 @@ bool may_map(const Schedule& schedule, const MaterializeOptions& options) noexce
 }
 
 // A destination is known to be a device only after allocate(): until then, the larger of both budgets applies.
-std::uint64_t staging_footprint(const Schedule& schedule, const MaterializeOptions& options, const Budget& budget) noexcept {
+std::uint64_t staging_footprint(const Schedule& schedule, const MaterializeOptions& options,
+                                const Budget& budget) noexcept {
   const bool direct = may_read_directly(schedule, options);
   const std::uint64_t host = direct ? budget.threads * Arena::footprint(budget.ring_bytes) : 0;
   if (!options.destination) return host;
@@ -140,7 +141,8 @@ Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options) {
 ErrorPlace place_of(const LoadPlan& plan) {
   const Transfers& transfers = PlanAccess::transfers(plan);
   ErrorPlace place;
-  if (!transfers.transfers.empty()) place.path = transfers.sources[position(transfers.transfers.front().source)]->path();
+  if (!transfers.transfers.empty())
+    place.path = transfers.sources[position(transfers.transfers.front().source)]->path();
   if (plan.count() == 1) place.tensor = plan.name(0);
   return place;
 }

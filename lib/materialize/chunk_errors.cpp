@@ -10,7 +10,8 @@ Error ChunkErrors::about(const Error& error, const Chunk& chunk, std::uint64_t a
   const auto contains = [&](const Part& part) { return part.from <= at && at < part.from_end; };
   const auto found = std::find_if(parts.begin(), parts.end(), contains);
   const Part& part = found == parts.end() ? parts.front() : *found;
-  return error.with_path(schedule_.source(chunk.source).path()).with_tensor(plan_.name(position(schedule_.transfer(part).entry)));
+  return error.with_path(schedule_.source(chunk.source).path())
+      .with_tensor(plan_.name(position(schedule_.transfer(part).entry)));
 }
 
 }  // namespace heft::engine

@@ -95,7 +95,8 @@ class Chunker {
   }
 
   [[nodiscard]] std::uint64_t steps_to_cut(std::uint64_t begin, std::uint64_t step) const noexcept {
-    if (transfer_.transposed && cut_bytes_ / step >= line_elements) return cut_bytes_ / step / line_elements * line_elements;
+    if (transfer_.transposed && cut_bytes_ / step >= line_elements)
+      return cut_bytes_ / step / line_elements * line_elements;
     return ((begin / cut_bytes_ + 1) * cut_bytes_ - begin + step - 1) / step;
   }
 
@@ -151,7 +152,8 @@ void sort_parts(Schedule& schedule) {
 }
 
 // The number of trailing axes that make one run when gaps up to `gap` are filled, and the bytes of that run.
-std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const Part& part, std::uint64_t gap) noexcept {
+std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const Part& part,
+                                                std::uint64_t gap) noexcept {
   const std::span<const Axis> axes = schedule.axes_of(part);
   std::uint64_t run = schedule.conversion(part).from_bytes();
   std::size_t inner = 0;

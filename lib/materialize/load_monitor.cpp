@@ -33,8 +33,8 @@ void add_note(std::vector<std::string>& notes, std::string sentence) {
 
 void LoadMonitor::check_stop() const {
   if (options_.stop.stop_requested())
-    throw Error(ErrorCode::cancelled, fmt::format("stopped after {} of {} bytes",
-                                                  written_.load(std::memory_order_relaxed), bytes_total_));
+    throw Error(ErrorCode::cancelled,
+                fmt::format("stopped after {} of {} bytes", written_.load(std::memory_order_relaxed), bytes_total_));
 }
 
 void LoadMonitor::advance(std::uint64_t written) {

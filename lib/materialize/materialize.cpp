@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "materialize/memory/arena.hpp"
 #include "materialize/budget.hpp"
 #include "materialize/execute.hpp"
+#include "materialize/memory/arena.hpp"
 #include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/device_sink.hpp"
@@ -89,8 +89,8 @@ Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_
   return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), device_offset);
 }
 
-std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& layout, const AllocatedDestination& destination,
-                               const std::shared_ptr<const void>& owner) {
+std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& layout,
+                               const AllocatedDestination& destination, const std::shared_ptr<const void>& owner) {
   std::vector<Tensor> tensors;
   reserve_huge(tensors, entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -101,11 +101,12 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& la
     else if (destination.is_device())
       tensors.push_back(tensor_of(entry, Bytes({}, owner), layout.offsets[i]));
     else
-      tensors.push_back(tensor_of(entry,
-                                  Bytes(size == 0 ? std::span<const std::byte>()
-                                                  : std::span<const std::byte>(destination.data() + layout.offsets[i], size),
-                                        owner),
-                                  {}));
+      tensors.push_back(
+          tensor_of(entry,
+                    Bytes(size == 0 ? std::span<const std::byte>()
+                                    : std::span<const std::byte>(destination.data() + layout.offsets[i], size),
+                          owner),
+                    {}));
   }
   return tensors;
 }
@@ -179,7 +180,9 @@ void add_stats(LoadStats& sum, const LoadStats& load) {
 
 }  // namespace engine
 
-Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) { return engine::execute(plan, options, {}); }
+Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) {
+  return engine::execute(plan, options, {});
+}
 
 Tensor materialize(const TensorView& view, const MaterializeOptions& options) {
   return materialize(view, view.wanted_dtype(), options);

@@ -41,7 +41,9 @@ std::uint64_t packed_size(const TensorView& view, DType dtype) {
 
 // A buffer with strides: every element inside, no two at one place.
 void require_layout(const PlanEntry& entry, const Strides& strides) {
-  const auto refuse = [&](std::string sentence) { return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence)); };
+  const auto refuse = [&](std::string sentence) {
+    return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence));
+  };
   if (strides.rank() != entry.shape.rank())
     throw refuse(fmt::format("expected a stride for each of {} dims, found {}", entry.shape.rank(), strides.rank()));
   std::vector<std::size_t> dims(strides.rank());
@@ -51,12 +53,16 @@ void require_layout(const PlanEntry& entry, const Strides& strides) {
   for (const std::size_t dim : dims) {
     if (entry.shape[dim] == 1) continue;
     if (strides[dim] < 0 || static_cast<std::uint64_t>(strides[dim]) < span)
-      throw refuse(fmt::format("expected strides that keep elements apart, found {} for shape {}", to_string(strides), to_string(entry.shape)));
-    span = core::add_or_throw(span, core::mul_or_throw(static_cast<std::uint64_t>(entry.shape[dim] - 1), static_cast<std::uint64_t>(strides[dim]),
-                                                       "bytes of the buffer"), "bytes of the buffer");
+      throw refuse(fmt::format("expected strides that keep elements apart, found {} for shape {}", to_string(strides),
+                               to_string(entry.shape)));
+    span = core::add_or_throw(span,
+                              core::mul_or_throw(static_cast<std::uint64_t>(entry.shape[dim] - 1),
+                                                 static_cast<std::uint64_t>(strides[dim]), "bytes of the buffer"),
+                              "bytes of the buffer");
   }
   const std::uint64_t needed = core::mul_or_throw(span, info(entry.dtype).block_bytes, "bytes of the buffer");
-  if (needed > entry.into.size()) throw refuse(fmt::format("expected a buffer of {} bytes, found {}", needed, entry.into.size()));
+  if (needed > entry.into.size())
+    throw refuse(fmt::format("expected a buffer of {} bytes, found {}", needed, entry.into.size()));
 }
 
 // Views that become one tensor: what they have in common.
@@ -66,8 +72,9 @@ DType common_dtype(std::string_view name, std::span<const TensorView> views) {
   for (const TensorView& view : views)
     if (view.wanted_dtype() != dtype)
       throw refusal(ErrorCode::type_mismatch, name,
-                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype), core::escaped(views.front().name()),
-                                heft::name(view.wanted_dtype()), core::escaped(view.name())));
+                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype),
+                                core::escaped(views.front().name()), heft::name(view.wanted_dtype()),
+                                core::escaped(view.name())));
   return dtype;
 }
 
@@ -86,19 +93,25 @@ void require_shapes(std::string_view name, std::span<const TensorView> views, st
   const Shape& first = views.front().shape();
   for (const TensorView& view : views)
     if (!same_but_for(first, view.shape(), except))
-      throw refusal(ErrorCode::out_of_range, name, fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first), to_string(view.shape()), core::escaped(view.name())));
+      throw refusal(ErrorCode::out_of_range, name,
+                    fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first),
+                                to_string(view.shape()), core::escaped(view.name())));
 }
 
 // Empty tensors may declare dims whose sum does not fit.
 std::int64_t sum_of_dims(std::string_view name, std::int64_t sum, std::int64_t dim) {
-  if (dim > INT64_MAX - sum) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected dims whose sum is below 2^63, found {} and {}", sum, dim));
+  if (dim > INT64_MAX - sum)
+    throw refusal(ErrorCode::out_of_range, name,
+                  fmt::format("expected dims whose sum is below 2^63, found {} and {}", sum, dim));
   return sum + dim;
 }
 
 }  // namespace
 
 LoadPlan::LoadPlan() : state_(std::make_unique<State>()) {}
-LoadPlan::LoadPlan(const Limits& limits) : LoadPlan() { state_->repeated = engine::RepeatedBytes(limits.repeated_bytes); }
+LoadPlan::LoadPlan(const Limits& limits) : LoadPlan() {
+  state_->repeated = engine::RepeatedBytes(limits.repeated_bytes);
+}
 LoadPlan::LoadPlan(const LoadPlan& other) : state_(std::make_unique<State>(*other.state_)) {}
 LoadPlan::LoadPlan(LoadPlan&& other) noexcept = default;
 LoadPlan& LoadPlan::operator=(LoadPlan other) noexcept {
@@ -125,7 +138,8 @@ void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views,
     state.entries.push_back(std::move(entry));
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
     if (state.names.add(state.entries.back().name, name_of) != core::NameTable::none)
-      throw refusal(ErrorCode::ambiguous, state.entries.back().name, "expected one tensor of that name in the plan, this is the second");
+      throw refusal(ErrorCode::ambiguous, state.entries.back().name,
+                    "expected one tensor of that name in the plan, this is the second");
     state.bytes_written += state.entries.back().size_bytes;
   } catch (...) {
     while (counted > 0) state.repeated.take_back(views[--counted]);
@@ -145,34 +159,52 @@ void LoadPlan::add(TensorView view) {
 
 void LoadPlan::add(TensorView view, DType dtype) {
   about(view, [&] {
-    PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = packed_size(view, dtype)};
-    add_entry(*state_, std::move(entry), {&view, 1}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-      table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
-    });
+    PlanEntry entry{.name = std::string(view.name()),
+                    .dtype = dtype,
+                    .shape = view.shape(),
+                    .size_bytes = packed_size(view, dtype)};
+    add_entry(*state_, std::move(entry), {&view, 1},
+              [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+                table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
+              });
   });
 }
 
 void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into) {
   const std::uint64_t size = packed_size(view, dtype);
   if (into.size() < size)
-    throw refusal(ErrorCode::out_of_range, view.name(), fmt::format("expected a buffer of {} bytes, found {}", size, into.size()));
-  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .size_bytes = size, .into = into.first(size), .has_buffer = true};
-  add_entry(*state_, std::move(entry), {}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-    table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
-  });
+    throw refusal(ErrorCode::out_of_range, view.name(),
+                  fmt::format("expected a buffer of {} bytes, found {}", size, into.size()));
+  PlanEntry entry{.name = std::string(view.name()),
+                  .dtype = dtype,
+                  .shape = view.shape(),
+                  .size_bytes = size,
+                  .into = into.first(size),
+                  .has_buffer = true};
+  add_entry(*state_, std::move(entry), {},
+            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+              table.add(entry_index, view, dtype, {.first = 0, .strides = strides.span()});
+            });
 }
 
 void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, const Strides& strides) {
   if (!is_plain(dtype) || dtype == DType::unknown) {
     if (strides == Strides::contiguous(view.shape())) return add(std::move(view), dtype, into);
-    throw refusal(ErrorCode::unsupported, view.name(), fmt::format("expected packed strides for {}, found {}", heft::name(dtype), to_string(strides)));
+    throw refusal(ErrorCode::unsupported, view.name(),
+                  fmt::format("expected packed strides for {}, found {}", heft::name(dtype), to_string(strides)));
   }
-  PlanEntry entry{.name = std::string(view.name()), .dtype = dtype, .shape = view.shape(), .strides = std::make_shared<const Strides>(strides),
-                  .size_bytes = packed_size(view, dtype), .into = into, .has_buffer = true};
+  PlanEntry entry{.name = std::string(view.name()),
+                  .dtype = dtype,
+                  .shape = view.shape(),
+                  .strides = std::make_shared<const Strides>(strides),
+                  .size_bytes = packed_size(view, dtype),
+                  .into = into,
+                  .has_buffer = true};
   if (entry.size_bytes != 0) require_layout(entry, strides);
-  add_entry(*state_, std::move(entry), {}, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& to) {
-    table.add(entry_index, view, dtype, {.first = 0, .strides = to.span()});
-  });
+  add_entry(*state_, std::move(entry), {},
+            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& to) {
+              table.add(entry_index, view, dtype, {.first = 0, .strides = to.span()});
+            });
 }
 
 void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim) {
@@ -183,20 +215,23 @@ void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::
 void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
   if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
   Shape shape = views.front().shape();
-  if (dim >= shape.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a dim of {}, found dim {}", to_string(shape), dim));
+  if (dim >= shape.rank())
+    throw refusal(ErrorCode::out_of_range, name,
+                  fmt::format("expected a dim of {}, found dim {}", to_string(shape), dim));
   require_shapes(name, views, dim);
   shape[dim] = 0;
   for (const TensorView& view : views) {
     shape[dim] = sum_of_dims(name, shape[dim], view.shape()[dim]);
   }
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-    std::int64_t first = 0;
-    for (const TensorView& view : views) {
-      table.add(entry_index, view, dtype, {.first = first, .strides = strides.span()});
-      first += view.shape()[dim] * strides[dim];
-    }
-  });
+  add_entry(*state_, std::move(entry), views,
+            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+              std::int64_t first = 0;
+              for (const TensorView& view : views) {
+                table.add(entry_index, view, dtype, {.first = first, .strides = strides.span()});
+                first += view.shape()[dim] * strides[dim];
+              }
+            });
 }
 
 void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim) {
@@ -207,18 +242,22 @@ void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::s
 void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
   if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
   const Shape& part = views.front().shape();
-  if (dim > part.rank()) throw refusal(ErrorCode::out_of_range, name, fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
+  if (dim > part.rank())
+    throw refusal(ErrorCode::out_of_range, name,
+                  fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
   require_shapes(name, views, no_dim);
   std::vector<std::int64_t> dims(part.begin(), part.end());
   dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
   const Shape shape{std::span<const std::int64_t>(dims)};
   PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views, [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-    std::vector<std::int64_t> inner(strides.begin(), strides.end());
-    inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
-    for (std::size_t i = 0; i < views.size(); ++i)
-      table.add(entry_index, views[i], dtype, {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
-  });
+  add_entry(*state_, std::move(entry), views,
+            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
+              std::vector<std::int64_t> inner(strides.begin(), strides.end());
+              inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
+              for (std::size_t i = 0; i < views.size(); ++i)
+                table.add(entry_index, views[i], dtype,
+                          {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
+            });
 }
 
 std::size_t LoadPlan::count() const noexcept { return state_->entries.size(); }
@@ -227,7 +266,8 @@ namespace {
 
 const PlanEntry& entry_at(const engine::PlanEntries& entries, std::size_t position) {
   if (position >= entries.size())
-    throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} planned tensors, found number {}", entries.size(), position));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected one of {} planned tensors, found number {}", entries.size(), position));
   return entries[position];
 }
 
@@ -251,7 +291,8 @@ LoadEstimate LoadPlan::estimate(const MaterializeOptions& options) const {
 namespace {
 
 // Copies the transfers of one entry from plan to plan, and the sources that they read, each once.
-void copy_transfers(const engine::Transfers& from, engine::EntryIndex entry, engine::Transfers& to, engine::EntryIndex new_entry) {
+void copy_transfers(const engine::Transfers& from, engine::EntryIndex entry, engine::Transfers& to,
+                    engine::EntryIndex new_entry) {
   // Transfers lie in the order of their entries.
   const auto [first, last] =
       std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
@@ -277,7 +318,8 @@ LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::u
   state.transfers->conversions = all.transfers->conversions;
   const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
   for (const std::uint32_t number : entries) {
-    copy_transfers(*all.transfers, engine::EntryIndex{number}, *state.transfers, static_cast<engine::EntryIndex>(state.entries.size()));
+    copy_transfers(*all.transfers, engine::EntryIndex{number}, *state.transfers,
+                   static_cast<engine::EntryIndex>(state.entries.size()));
     state.entries.push_back(all.entries[number]);
     state.names.add(state.entries.back().name, name_of);
     state.bytes_written += state.entries.back().size_bytes;
@@ -285,10 +327,14 @@ LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::u
   return chosen;
 }
 
-LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) { return PlanAccess::select(plan, entries); }
+LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) {
+  return PlanAccess::select(plan, entries);
+}
 
 const engine::PlanEntries& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
-const engine::Transfers& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept { return *plan.state_->transfers; }
+const engine::Transfers& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept {
+  return *plan.state_->transfers;
+}
 const core::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
 
 std::uint64_t engine::PlanAccess::bytes_written(const LoadPlan& plan) noexcept { return plan.state_->bytes_written; }
@@ -297,8 +343,10 @@ std::shared_ptr<const engine::Schedule> engine::PlanAccess::schedule(const LoadP
   return plan.state_->compiled.schedule([&] { return compile(plan.state_->transfers); });
 }
 
-std::shared_ptr<const engine::ArenaLayout> engine::PlanAccess::arena_layout(const LoadPlan& plan, std::uint64_t alignment) {
-  return plan.state_->compiled.layout(alignment, [&] { return ArenaLayout::of(plan.state_->entries, *plan.state_->transfers, alignment); });
+std::shared_ptr<const engine::ArenaLayout> engine::PlanAccess::arena_layout(const LoadPlan& plan,
+                                                                            std::uint64_t alignment) {
+  return plan.state_->compiled.layout(
+      alignment, [&] { return ArenaLayout::of(plan.state_->entries, *plan.state_->transfers, alignment); });
 }
 
 }  // namespace heft

@@ -20,8 +20,8 @@ struct PlanEntry {
   Shape shape = {};
   /// Of the caller's buffer, when they are not the packed ones; else null.
   std::shared_ptr<const Strides> strides = {};
-  std::uint64_t size_bytes = 0;      ///< Packed.
-  std::span<std::byte> into = {};    ///< The caller's buffer; no data: the load allocates.
+  std::uint64_t size_bytes = 0;    ///< Packed.
+  std::span<std::byte> into = {};  ///< The caller's buffer; no data: the load allocates.
   bool has_buffer = false;
 };
 

@@ -93,7 +93,7 @@ struct [[gnu::visibility("hidden")]] LoadPlan::State {
   engine::PlanEntries entries;
   std::shared_ptr<engine::Transfers> transfers = std::make_shared<engine::Transfers>();
   core::NameTable names;
-  std::uint64_t bytes_written = 0;  // of all entries
+  std::uint64_t bytes_written = 0;                          // of all entries
   engine::RepeatedBytes repeated{Limits{}.repeated_bytes};  ///< Of entries that the load allocates.
   engine::CompiledPlan compiled;
 };

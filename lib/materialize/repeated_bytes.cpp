@@ -89,11 +89,12 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   const std::uint64_t found = repeated_;
   if (found <= std::max(limit_, covered_)) return;
   show_less(cover, window.shown);
-  throw Error(ErrorCode::limit_exceeded,
-              fmt::format("expected at most {} bytes that repeat others (Limits::repeated_bytes), found {}: this tensor has "
-                          "{} bytes in a storage of {}",
-                          limit_, found, window.shown, view.storage_bytes()),
-              {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+  throw Error(
+      ErrorCode::limit_exceeded,
+      fmt::format("expected at most {} bytes that repeat others (Limits::repeated_bytes), found {}: this tensor has "
+                  "{} bytes in a storage of {}",
+                  limit_, found, window.shown, view.storage_bytes()),
+      {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
 void RepeatedBytes::show_less(Cover& cover, std::uint64_t bytes) noexcept {

@@ -48,7 +48,7 @@ struct Chunk {
   bool transposed = false;  ///< Some part's rows become columns.
   /// The chunk before contains all these bytes: it exists because their parts write too much for one.
   bool repeats = false;
-  bool sparse = false;      ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() returns the runs.
+  bool sparse = false;  ///< Between the parts' runs lie gaps worth leaving out: needed_ranges() returns the runs.
 };
 
 /// Chunks [first, last), of one source, in file order; of an ascending source all of them.
@@ -60,10 +60,10 @@ struct Batch {
 
 /// Sizes that chunking aims at, in bytes.
 struct ChunkSizes {
-  std::uint64_t contiguous = 4u << 20;        ///< Read to where it belongs: large requests, whole huge pages.
+  std::uint64_t contiguous = 4u << 20;  ///< Read to where it belongs: large requests, whole huge pages.
   /// Fetched, then converted or gathered while still in the second-level cache.
   std::uint64_t converted = 512u << 10;
-  std::uint64_t transposed = 512u << 10;      ///< Rows become columns: more rows make longer runs to write.
+  std::uint64_t transposed = 512u << 10;  ///< Rows become columns: more rows make longer runs to write.
   /// Written by a part of bytes that repeat: progress and stop come between parts.
   std::uint64_t part = 1u << 20;
   std::uint64_t transposed_part = 16u << 20;  ///< The same of rows that become columns.
@@ -86,24 +86,32 @@ struct ScheduleSizes {
   std::uint64_t max_filled = 0;     ///< Written by a part of such a chunk.
   /// Of a contiguous chunk with parts too short for reads of their own, or of a source that is inflated or gathered.
   std::uint64_t max_buffered = 0;
-  std::uint64_t max_reader = 0;     ///< Working memory of a source that is inflated or gathered.
-  bool has_files = false;           ///< Some source is a file: it can be read directly.
-  bool has_mapped = false;          ///< Some source is mapped, or memory.
+  std::uint64_t max_reader = 0;  ///< Working memory of a source that is inflated or gathered.
+  bool has_files = false;        ///< Some source is a file: it can be read directly.
+  bool has_mapped = false;       ///< Some source is mapped, or memory.
 };
 
 /// A plan compiled for execution. Immutable: const members may be called from several threads.
 struct Schedule {
   std::shared_ptr<const Transfers> transfers;
-  std::vector<Part> parts;      ///< By source, then by the first byte.
-  std::vector<Chunk> chunks;    ///< In the same order.
+  std::vector<Part> parts;    ///< By source, then by the first byte.
+  std::vector<Chunk> chunks;  ///< In the same order.
   std::vector<Batch> batches;
   ScheduleSizes sizes;
 
-  [[nodiscard]] const record::Source& source(SourceIndex source) const noexcept { return *transfers->sources[position(source)]; }
-  [[nodiscard]] const Transfer& transfer(const Part& part) const noexcept { return transfers->transfers[position(part.transfer)]; }
-  [[nodiscard]] const Conversion& conversion(const Part& part) const noexcept { return transfers->conversions[transfer(part).conversion]; }
+  [[nodiscard]] const record::Source& source(SourceIndex source) const noexcept {
+    return *transfers->sources[position(source)];
+  }
+  [[nodiscard]] const Transfer& transfer(const Part& part) const noexcept {
+    return transfers->transfers[position(part.transfer)];
+  }
+  [[nodiscard]] const Conversion& conversion(const Part& part) const noexcept {
+    return transfers->conversions[transfer(part).conversion];
+  }
   /// The part's own axes: its transfer's from `level` on. Of the first of them the part has `count` steps only.
-  [[nodiscard]] std::span<const Axis> axes_of(const Part& part) const noexcept { return transfers->axes_of(transfer(part)).subspan(part.level); }
+  [[nodiscard]] std::span<const Axis> axes_of(const Part& part) const noexcept {
+    return transfers->axes_of(transfer(part)).subspan(part.level);
+  }
   [[nodiscard]] std::span<const Part> parts_of(const Chunk& chunk) const noexcept {
     return std::span(parts).subspan(chunk.first_part, chunk.last_part - chunk.first_part);
   }

@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "heft/error.hpp"
-#include "materialize/memory/arena_pool.hpp"
 #include "materialize/execute.hpp"
 #include "materialize/load_monitor.hpp"
-#include "materialize/pipeline.hpp"
+#include "materialize/memory/arena_pool.hpp"
 #include "materialize/memory/memory_left.hpp"
+#include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/thread_pool.hpp"
 
@@ -34,8 +34,7 @@ std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
   using Place = std::pair<engine::SourceIndex, std::uint64_t>;
   constexpr Place nowhere{engine::SourceIndex{0xFFFFFFFF}, 0};
   std::vector<Place> first(plan.count(), nowhere);
-  for (const engine::Transfer& transfer : engine::PlanAccess::transfers(plan).transfers)
-    {
+  for (const engine::Transfer& transfer : engine::PlanAccess::transfers(plan).transfers) {
     Place& place = first[engine::position(transfer.entry)];
     place = std::min(place, Place{transfer.source, transfer.from});
   }
@@ -155,7 +154,8 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
     if (how.progress)
-      options.progress = [this, report = how.progress, total = engine::PlanAccess::bytes_written(plan)](const Progress& group) {
+      options.progress = [this, report = how.progress,
+                          total = engine::PlanAccess::bytes_written(plan)](const Progress& group) {
         report({.bytes_done = loaded + group.bytes_done, .bytes_total = total});
       };
     if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
@@ -195,8 +195,10 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   // What is in flight, and the ring of options, as the memory that is left allows: an arena that was let go may wait
   // for its next use while others are filled, so that a quarter of it is in flight.
-  static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options, std::uint64_t in_flight_bytes) {
-    const std::uint64_t usual = std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
+  static std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options,
+                                        std::uint64_t in_flight_bytes) {
+    const std::uint64_t usual =
+        std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
     if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
     const std::uint64_t left = mmap::memory_available().bytes;
     if (usual <= left / 2) return in_flight_bytes;
@@ -206,7 +208,9 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   // A tensor that is larger than all that is in flight is alone: its memory is compared with what is left.
   void require_room(const LoadPlan& group) const {
-    if (!options.check_memory || engine::PlanAccess::bytes_written(group) <= bound || engine::PlanAccess::bytes_written(group) < engine::worth_asking) return;
+    if (!options.check_memory || engine::PlanAccess::bytes_written(group) <= bound ||
+        engine::PlanAccess::bytes_written(group) < engine::worth_asking)
+      return;
     pool->clear();
     engine::require_memory(engine::PlanAccess::bytes_written(group), mmap::memory_available(), engine::place_of(group));
   }

@@ -9,35 +9,52 @@
 
 namespace heft {
 
-Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, std::optional<std::uint64_t> device_offset) noexcept
-    : name_(std::move(name)), shape_(std::move(shape)), strides_(std::move(strides)), bytes_(std::move(bytes)), device_offset_(device_offset), dtype_(dtype) {}
+Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes,
+               std::optional<std::uint64_t> device_offset) noexcept
+    : name_(std::move(name)),
+      shape_(std::move(shape)),
+      strides_(std::move(strides)),
+      bytes_(std::move(bytes)),
+      device_offset_(device_offset),
+      dtype_(dtype) {}
 
-std::uint64_t Tensor::size_bytes() const { return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_); }
+std::uint64_t Tensor::size_bytes() const {
+  return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_);
+}
 
 void Tensor::require_near() const {
   if (device_offset_)
-    throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination", {.path = {}, .tensor = name_});
+    throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination",
+                {.path = {}, .tensor = name_});
 }
 
 bool Tensor::is_contiguous() const noexcept { return core::is_contiguous(shape_, strides_); }
 
 std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
   require_near();
-  const auto refuse = [&](ErrorCode code, std::string sentence) { return Error(code, std::move(sentence), {.path = {}, .tensor = name_}); };
-  if (dtype_ != wanted) throw refuse(ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", heft::name(wanted), heft::name(dtype_)));
+  const auto refuse = [&](ErrorCode code, std::string sentence) {
+    return Error(code, std::move(sentence), {.path = {}, .tensor = name_});
+  };
+  if (dtype_ != wanted)
+    throw refuse(ErrorCode::type_mismatch,
+                 fmt::format("expected dtype {}, the tensor is {}", heft::name(wanted), heft::name(dtype_)));
   if (!is_contiguous())
-    throw refuse(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)));
+    throw refuse(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}",
+                                                       to_string(shape_), to_string(strides_)));
   const std::span<const std::byte> run = bytes_.span().first(size_bytes());
   if (reinterpret_cast<std::uintptr_t>(run.data()) % alignment != 0)
-    throw refuse(ErrorCode::misaligned, fmt::format("expected bytes aligned to {}, the caller's buffer is not", alignment));
+    throw refuse(ErrorCode::misaligned,
+                 fmt::format("expected bytes aligned to {}, the caller's buffer is not", alignment));
   return run;
 }
 
 TensorView Tensor::view() const {
   require_near();
   if (!is_contiguous())
-    throw Error(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)),
-                {.path = {}, .tensor = name_});
+    throw Error(
+        ErrorCode::type_mismatch,
+        fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)),
+        {.path = {}, .tensor = name_});
   return TensorView::over(name_, dtype_, shape_, bytes_.subrange(0, size_bytes()));
 }
 

@@ -74,8 +74,10 @@ unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>&
   std::shared_ptr<Joined> pool = count > 1 ? open_pool(count - 1) : nullptr;
   unsigned started = 1;
   while (pool && started < count && posted(*pool, [&run, worker = started] { run(worker); })) ++started;
-  if (started == 1) work(0);
-  else run(0);
+  if (started == 1)
+    work(0);
+  else
+    run(0);
   return started;
 }
 

@@ -131,8 +131,8 @@ void put(Transfers& transfers, Transfer transfer, const TensorView& view, std::s
                         axes[0].to_step == conversion.to_bytes();
   transfer.transposed = !transfer.contiguous && transposes_rows(axes);
   transfer.source = transfers.index_of(source);
-  transfer.conversion = index_of(
-      transfers.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
+  transfer.conversion =
+      index_of(transfers.conversions, [&](const Conversion& other) { return other == conversion; }, conversion);
   transfer.axes = static_cast<std::uint32_t>(transfers.axes.size());
   transfer.rank = static_cast<std::uint32_t>(axes.size());
   transfers.axes.insert(transfers.axes.end(), axes.begin(), axes.end());

@@ -42,17 +42,17 @@ inline constexpr std::size_t max_axes = 32;
 
 /// Units of one source on their way into one tensor.
 struct Transfer {
-  std::uint64_t from = 0;        ///< Byte offset in the source of the first unit.
-  std::int64_t to = 0;           ///< Byte offset of it in the entry's memory.
+  std::uint64_t from = 0;  ///< Byte offset in the source of the first unit.
+  std::int64_t to = 0;     ///< Byte offset of it in the entry's memory.
   SourceIndex source = {};
   EntryIndex entry = {};         ///< Position in the plan.
   std::uint32_t conversion = 0;  ///< Position in Transfers::conversions.
   /// Position of the first axis in Transfers::axes. Steps of the source go down: the last axis is the one that runs
   /// through neighbouring bytes of the source. There is at least one.
   std::uint32_t axes = 0;
-  std::uint32_t rank = 1;        ///< Number of axes.
-  bool contiguous = false;       ///< One run of bytes that is one run in the destination, unchanged.
-  bool transposed = false;       ///< Rows of the source become columns.
+  std::uint32_t rank = 1;   ///< Number of axes.
+  bool contiguous = false;  ///< One run of bytes that is one run in the destination, unchanged.
+  bool transposed = false;  ///< Rows of the source become columns.
 };
 
 /// Where the elements of a view go in an entry's memory: element (i, j, ...) to `first` + i * strides[0] + j *

@@ -13,7 +13,8 @@ Weights::Weights(std::shared_ptr<const State> state) noexcept : state_(std::move
 
 const Tensor* Weights::find(std::string_view name) const& noexcept {
   const std::vector<Tensor>& tensors = state_->tensors;
-  const std::uint32_t found = state_->names.find(name, [&](std::uint32_t position) { return std::string_view(tensors[position].name()); });
+  const std::uint32_t found =
+      state_->names.find(name, [&](std::uint32_t position) { return std::string_view(tensors[position].name()); });
   return found == core::NameTable::none ? nullptr : &tensors[found];
 }
 
@@ -22,7 +23,8 @@ const Tensor& Weights::operator[](std::string_view name) const& {
   core::NearestNames nearest(name);
   for (const Tensor& tensor : state_->tensors)
     if (!nearest.offer(tensor.name())) break;
-  throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + nearest.did_you_mean(), {.path = {}, .tensor = std::string(name)});
+  throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + nearest.did_you_mean(),
+              {.path = {}, .tensor = std::string(name)});
 }
 
 Weights::const_iterator Weights::begin() const& noexcept { return state_->tensors.begin(); }
@@ -31,7 +33,8 @@ std::size_t Weights::count() const noexcept { return state_->tensors.size(); }
 const LoadStats& Weights::stats() const& noexcept { return state_->stats; }
 
 Weights engine::WeightsAccess::make(std::vector<Tensor> tensors, core::NameTable names, LoadStats stats) {
-  return Weights(std::make_shared<const Weights::State>(Weights::State{std::move(tensors), std::move(names), std::move(stats)}));
+  return Weights(
+      std::make_shared<const Weights::State>(Weights::State{std::move(tensors), std::move(names), std::move(stats)}));
 }
 
 }  // namespace heft

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "heft/weights.hpp"
 #include "core/name_table.hpp"
+#include "heft/weights.hpp"
 
 namespace heft {
 

@@ -206,7 +206,8 @@ class Worker {
       window.end = std::max(window.end, next->range.end);
     }
     window_.set(source.mapped(), window);
-    const std::vector<Range> ranges = chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{window};
+    const std::vector<Range> ranges =
+        chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{window};
     const auto enter = [&](const Range& range) {
       return mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file());
     };
@@ -218,7 +219,8 @@ class Worker {
   std::size_t take_direct(const Batch& batch, const Chunk& chunk, IoReason reason) {
     if (!direct_reader_)
       direct_reader_.emplace(
-          DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, ring(), setup_.budget.buffers_a_worker}, share_);
+          DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, ring(), setup_.budget.buffers_a_worker},
+          share_);
     const DirectReader::Submitted submitted =
         direct_reader_->submit({&chunk, past_last(batch)}, selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
@@ -299,7 +301,8 @@ class Worker {
 
   [[nodiscard]] std::shared_ptr<Arena> ring() const {
     const std::uint64_t size = sink_.staging() == nullptr ? setup_.budget.ring_bytes : setup_.budget.device_ring_bytes;
-    return setup_.rings == nullptr ? Arena::allocate(size, Arena::huge_page) : setup_.rings->take(size, Arena::huge_page);
+    return setup_.rings == nullptr ? Arena::allocate(size, Arena::huge_page)
+                                   : setup_.rings->take(size, Arena::huge_page);
   }
 
   const WorkerSetup& setup_;

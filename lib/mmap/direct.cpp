@@ -52,21 +52,27 @@ void check(const DirectSetup& setup) {
 
 }  // namespace
 
-DirectFile::DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment, std::uint32_t memory_alignment) noexcept
-    : handle_(handle), file_(std::move(file)), offset_alignment_(offset_alignment), memory_alignment_(memory_alignment) {}
+DirectFile::DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment,
+                       std::uint32_t memory_alignment) noexcept
+    : handle_(handle),
+      file_(std::move(file)),
+      offset_alignment_(offset_alignment),
+      memory_alignment_(memory_alignment) {}
 
 DirectFile::~DirectFile() { sys::close(handle_); }
 
 DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
   const auto open = file->descriptor();
-  if (lives_in_memory(open->get())) return {.file = nullptr, .reason = "the file is in a memory file system: no page cache to bypass"};
+  if (lives_in_memory(open->get()))
+    return {.file = nullptr, .reason = "the file is in a memory file system: no page cache to bypass"};
   // Without O_NONBLOCK, with which io_uring returns EAGAIN instead of waiting. The file is known to be a regular one,
   // so that open() cannot hang.
   const std::string link = fmt::format("/proc/self/fd/{}", open->get());
   Descriptor opened = open_at(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   if (const int error = opened.os_error())
     return {.file = nullptr, .reason = "open(O_DIRECT): " + std::generic_category().message(error)};
-  if (!is_same_file(opened.get(), file->identity())) return {.file = nullptr, .reason = "/proc/self/fd does not lead to the opened file"};
+  if (!is_same_file(opened.get(), file->identity()))
+    return {.file = nullptr, .reason = "/proc/self/fd does not lead to the opened file"};
   const auto [memory, offset] = alignment_of(opened.get());
   if (!std::has_single_bit(memory) || !std::has_single_bit(offset))
     return {.file = nullptr, .reason = "the file system does no direct reads of this file"};

@@ -41,7 +41,8 @@ class DirectFile {
   [[nodiscard]] std::uint32_t memory_alignment() const noexcept { return memory_alignment_; }
 
  private:
-  DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment, std::uint32_t memory_alignment) noexcept;
+  DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment,
+             std::uint32_t memory_alignment) noexcept;
   int handle_;
   std::shared_ptr<const File> file_;
   std::uint32_t offset_alignment_;
@@ -89,7 +90,8 @@ class DirectQueue {
   /// and address must have the alignments of the file; the size is at most 1 GiB. The range must start before the end
   /// of the file and can end after it. The completion returns `token`. The request is sent by flush() or wait() at the
   /// latest. Throws Error{misaligned, out_of_range}, the latter also when `depth` requests are in flight.
-  virtual void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) = 0;
+  virtual void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into,
+                      std::uint64_t token) = 0;
   /// Sends the submitted requests without waiting for them; for use before the caller does other work. Throws
   /// Error{io}.
   virtual void flush() = 0;

@@ -13,8 +13,10 @@ class PreadQueue final : public DirectQueue {
  public:
   PreadQueue(DirectSetup setup, std::string reason) : setup_(std::move(setup)), reason_(std::move(reason)) {}
 
-  void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) override {
-    if (in_flight() == setup_.depth) throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
+  void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into,
+              std::uint64_t token) override {
+    if (in_flight() == setup_.depth)
+      throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
     requests_.emplace_back(std::move(file), offset, into, token);
   }
 

@@ -25,7 +25,9 @@ std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile>
 std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
   const std::uint64_t file_size = file.file().size_bytes();
   if (offset >= file_size || size == 0 || size > max_request_bytes)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes", max_request_bytes, file_size, size),
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes",
+                            max_request_bytes, file_size, size),
                 file.file().at(0, offset));
   return std::min(size, file_size - offset);
 }
@@ -35,15 +37,20 @@ void require_aligned(const DirectFile& file, std::uint64_t offset, std::span<con
   const auto address = reinterpret_cast<std::uintptr_t>(into.data());
   if (position % file.offset_alignment() != 0 || address % file.memory_alignment() != 0)
     throw Error(ErrorCode::misaligned,
-                fmt::format("direct reads need offsets and sizes in multiples of {}, addresses of {} bytes", file.offset_alignment(),
-                            file.memory_alignment()),
+                fmt::format("direct reads need offsets and sizes in multiples of {}, addresses of {} bytes",
+                            file.offset_alignment(), file.memory_alignment()),
                 file.file().at(0, offset));
 }
 
 }  // namespace
 
-DirectRequest::DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token)
-    : file_(require_file(std::move(file))), offset_(offset), into_(into), token_(token), wanted_(wanted_bytes(*file_, offset, into.size())) {
+DirectRequest::DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into,
+                             std::uint64_t token)
+    : file_(require_file(std::move(file))),
+      offset_(offset),
+      into_(into),
+      token_(token),
+      wanted_(wanted_bytes(*file_, offset, into.size())) {
   require_aligned(*file_, offset, into);
 }
 
@@ -51,17 +58,20 @@ DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stat
   if (result > 0) return advance(static_cast<std::uint64_t>(result), stats);
   switch (-result) {
     case 0:
-      throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", file_->file().size_bytes()),
-                  file_->file().at(0, offset()));
+      throw Error(
+          ErrorCode::changed_on_disk,
+          fmt::format("expected {} bytes as when it was opened, the file ends here", file_->file().size_bytes()),
+          file_->file().at(0, offset()));
     case EINTR:
     case EAGAIN: return stall(stats);
-    case EINVAL:      // an alignment that the file system did not report
+    case EINVAL:  // an alignment that the file system did not report
     case EOPNOTSUPP:
-    case ENOMEM:      // for pinning the pages
-    case EFAULT:      // memory that cannot be pinned: a buffered read can still write to it, or reports EFAULT too
+    case ENOMEM:  // for pinning the pages
+    case EFAULT:  // memory that cannot be pinned: a buffered read can still write to it, or reports EFAULT too
       return finish_buffered(stats);
     default:
-      throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_), file_->file().at(static_cast<int>(-result), offset()));
+      throw Error(ErrorCode::io, fmt::format("direct read of {} bytes", wanted_ - done_),
+                  file_->file().at(static_cast<int>(-result), offset()));
   }
 }
 

@@ -13,7 +13,8 @@ namespace heft::mmap {
 class DirectRequest {
  public:
   /// Throws as DirectQueue::submit(), except for the number in flight.
-  DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token);
+  DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into,
+                std::uint64_t token);
 
   /// The descriptor, offset and memory of the next read.
   [[nodiscard]] int handle() const noexcept { return file_->handle(); }
@@ -37,9 +38,9 @@ class DirectRequest {
   std::uint64_t offset_;
   std::span<std::byte> into_;
   std::uint64_t token_;
-  std::uint64_t wanted_;     // bytes of the file in the range
-  std::uint64_t done_ = 0;   // of those, in the buffer
-  unsigned stalls_ = 0;      // consecutive answers without a byte
+  std::uint64_t wanted_;    // bytes of the file in the range
+  std::uint64_t done_ = 0;  // of those, in the buffer
+  unsigned stalls_ = 0;     // consecutive answers without a byte
 };
 
 /// The two kinds of queue. open_ring_queue() returns null and sets `reason` when io_uring is not available.

@@ -19,7 +19,9 @@ namespace {
 // Consecutive refusals of io_uring_enter (EAGAIN: no memory for a request, EBUSY) after which the load fails.
 constexpr unsigned max_refusals = 10'000;
 
-std::string sentence(const char* call, int result) { return std::string(call) + ": " + std::generic_category().message(-result); }
+std::string sentence(const char* call, int result) {
+  return std::string(call) + ": " + std::generic_category().message(-result);
+}
 
 // A registered buffer, found again by address.
 struct Registered {
@@ -27,7 +29,9 @@ struct Registered {
   int index;
 };
 
-bool lies_before(const Registered& a, const Registered& b) noexcept { return std::less<>()(a.memory.data(), b.memory.data()); }
+bool lies_before(const Registered& a, const Registered& b) noexcept {
+  return std::less<>()(a.memory.data(), b.memory.data());
+}
 
 class RingQueue final : public DirectQueue {
  public:
@@ -44,7 +48,8 @@ class RingQueue final : public DirectQueue {
     return 0;
   }
 
-  void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into, std::uint64_t token) override {
+  void submit(std::shared_ptr<const DirectFile> file, std::uint64_t offset, std::span<std::byte> into,
+              std::uint64_t token) override {
     if (free_.empty()) throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
     const unsigned slot = free_.back();
     slots_[slot].emplace(std::move(file), offset, into, token);
@@ -73,7 +78,9 @@ class RingQueue final : public DirectQueue {
     }
   }
 
-  [[nodiscard]] unsigned in_flight() const noexcept override { return setup_.depth - static_cast<unsigned>(free_.size()); }
+  [[nodiscard]] unsigned in_flight() const noexcept override {
+    return setup_.depth - static_cast<unsigned>(free_.size());
+  }
   [[nodiscard]] bool is_asynchronous() const noexcept override { return !refused_; }
   [[nodiscard]] const std::string& reason() const noexcept override { return reason_; }
   [[nodiscard]] const DirectStats& stats() const noexcept override { return stats_; }
@@ -85,7 +92,8 @@ class RingQueue final : public DirectQueue {
       reason_ = sentence("io_uring_register_buffers", result);
       return;
     }
-    for (std::size_t i = 0; i < setup_.buffers.size(); ++i) buffers_.push_back({setup_.buffers[i], static_cast<int>(i)});
+    for (std::size_t i = 0; i < setup_.buffers.size(); ++i)
+      buffers_.push_back({setup_.buffers[i], static_cast<int>(i)});
     std::sort(buffers_.begin(), buffers_.end(), lies_before);
   }
 

@@ -49,12 +49,14 @@ std::optional<std::string> link_target(int folder, const std::string& name) {
 std::string sentence_of_opening(ErrorCode code, int os_error) {
   if (code == ErrorCode::not_found) return std::generic_category().message(os_error);
   if (code == ErrorCode::io) return "open()";
-  return os_error == ELOOP ? "expected a regular file, found a symlink" : "expected a regular file, found a socket or a device";
+  return os_error == ELOOP ? "expected a regular file, found a symlink"
+                           : "expected a regular file, found a socket or a device";
 }
 
 // System calls would cut the path at a NUL and open another file.
 void require_whole(const std::string& name, const std::string& path) {
-  if (name.find('\0') != std::string::npos) throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", place(path, 0));
+  if (name.find('\0') != std::string::npos)
+    throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", place(path, 0));
 }
 
 const char* kind(mode_t mode) noexcept {
@@ -94,7 +96,8 @@ struct ::stat status_of(int handle, const std::string& path) {
 Identity identity_of_regular(int handle, const std::string& path) {
   const struct ::stat status = status_of(handle, path);
   if (!S_ISREG(status.st_mode))
-    throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)), place(path, 0));
+    throw Error(ErrorCode::refused, fmt::format("expected a regular file, found {}", kind(status.st_mode)),
+                place(path, 0));
   return identity_of(status);
 }
 
@@ -140,8 +143,11 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
   if (const int error = opened.os_error()) {
     const ErrorCode code = code_of_opening(error, symlinks);
     if (const auto target = error == ENOENT ? link_target(folder, name) : std::nullopt)
-      throw Error(code, fmt::format("this is a symlink to '{}', which is not there: the download was interrupted, download it again", core::escaped(*target)),
-                  place(path, 0));
+      throw Error(
+          code,
+          fmt::format("this is a symlink to '{}', which is not there: the download was interrupted, download it again",
+                      core::escaped(*target)),
+          place(path, 0));
     throw Error(code, sentence_of_opening(code, error), place(path, error));
   }
   const Identity identity = identity_at_rest(opened.get(), path);
@@ -220,7 +226,8 @@ std::string Folder::path_of(std::string_view name) const {
 std::vector<std::string> Folder::names() const {
   // Opens the folder again, because threads that list through handle_ would share its position.
   const Descriptor listing = open_at(handle_, ".", O_RDONLY | O_CLOEXEC | O_DIRECTORY);
-  if (const int error = listing.os_error()) throw Error(ErrorCode::io, "open() of the folder, to list it", place(path_, error));
+  if (const int error = listing.os_error())
+    throw Error(ErrorCode::io, "open() of the folder, to list it", place(path_, error));
   std::vector<std::string> names;
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
@@ -243,12 +250,14 @@ std::optional<std::vector<std::string>> Folder::names_if_listed() const {
 
 bool Folder::has_file(const std::string& name) const noexcept {
   struct ::stat status {};
-  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISREG(status.st_mode);
+  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 &&
+         S_ISREG(status.st_mode);
 }
 
 bool Folder::has_folder(const std::string& name) const noexcept {
   struct ::stat status {};
-  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 && S_ISDIR(status.st_mode);
+  return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 &&
+         S_ISDIR(status.st_mode);
 }
 
 std::optional<std::string> Folder::broken_link(const std::string& name) const {
@@ -257,7 +266,8 @@ std::optional<std::string> Folder::broken_link(const std::string& name) const {
   return link_target(handle_, name);
 }
 
-File::File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks, std::shared_ptr<DescriptorPool> pool)
+File::File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks,
+           std::shared_ptr<DescriptorPool> pool)
     : folder_(std::move(folder)), path_(std::move(path)), symlinks_(symlinks), pool_(std::move(pool)) {
   if (!pool_) pool_ = std::make_shared<DescriptorPool>(1);
   auto [opened, identity] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
@@ -273,7 +283,8 @@ std::shared_ptr<const File> File::open(const std::string& path, Symlinks symlink
 
 std::shared_ptr<const File> File::open_in(const Folder& folder, const std::string& name, Symlinks symlinks,
                                           std::shared_ptr<DescriptorPool> pool) {
-  return std::shared_ptr<const File>(new File(folder.shared_from_this(), folder.path_of(name), symlinks, std::move(pool)));
+  return std::shared_ptr<const File>(
+      new File(folder.shared_from_this(), folder.path_of(name), symlinks, std::move(pool)));
 }
 
 std::shared_ptr<const Descriptor> File::descriptor() const {
@@ -296,13 +307,12 @@ std::shared_ptr<const Descriptor> File::open_again() const {
     // The path leads to no regular file any more, so the file that was opened was replaced or removed.
     if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
     const bool none = error.code() == ErrorCode::not_found;
-    throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(), error.place());
+    throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(),
+                error.place());
   }
 }
 
-ErrorPlace File::at(int os_error, std::optional<std::uint64_t> offset) const {
-  return place(path_, os_error, offset);
-}
+ErrorPlace File::at(int os_error, std::optional<std::uint64_t> offset) const { return place(path_, os_error, offset); }
 
 void File::set_read_ahead(bool wanted) const noexcept {
   const std::lock_guard lock(mutex_);
@@ -331,15 +341,19 @@ bool File::unchanged() const noexcept {
 
 void File::read(std::uint64_t offset, std::span<std::byte> into) const {
   if (!core::inside(offset, into.size(), size_bytes()))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes", size_bytes(), into.size()),
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("expected a range inside the file's {} bytes, found {} bytes", size_bytes(), into.size()),
                 at(0, offset));
   const auto open = descriptor();
   while (!into.empty()) {
-    const std::int64_t got = sys::pread(open->get(), offset, into.first(std::min(into.size(), sys::max_transfer_bytes)));
+    const std::int64_t got =
+        sys::pread(open->get(), offset, into.first(std::min(into.size(), sys::max_transfer_bytes)));
     if (got == -EINTR) continue;
-    if (got < 0) throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(static_cast<int>(-got), offset));
+    if (got < 0)
+      throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(static_cast<int>(-got), offset));
     if (got == 0)
-      throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),
+      throw Error(ErrorCode::changed_on_disk,
+                  fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),
                   at(0, offset));
     into = into.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);

@@ -95,7 +95,8 @@ class File {
   static std::shared_ptr<const File> open(const std::string& path, Symlinks symlinks = Symlinks::follow);
   /// Opens `name` inside `folder` with openat; the name can lead through folders in it. The caller has checked the
   /// name. Keeps the folder, to open the file again. Without a pool the descriptor is never dropped. Throws as open().
-  static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name, Symlinks symlinks = Symlinks::follow,
+  static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name,
+                                             Symlinks symlinks = Symlinks::follow,
                                              std::shared_ptr<DescriptorPool> pool = nullptr);
   File(const File&) = delete;
   File& operator=(const File&) = delete;

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <boost/interprocess/exceptions.hpp>
-#include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
 #include <utility>
+#include <boost/interprocess/exceptions.hpp>
+#include <boost/interprocess/mapped_region.hpp>
 
 #include "core/checked.hpp"
 #include "heft/error.hpp"
@@ -21,7 +21,8 @@ namespace ipc = boost::interprocess;
 // MADV_POPULATE_READ of Linux 5.14, which is missing in the headers of older systems.
 constexpr int populate_read = 22;
 
-static_assert(sizeof(std::size_t) >= sizeof(std::uint64_t), "mappings of whole checkpoints need a 64-bit address space");
+static_assert(sizeof(std::size_t) >= sizeof(std::uint64_t),
+              "mappings of whole checkpoints need a 64-bit address space");
 
 // Passes an open descriptor to mapped_region. Boost's file_mapping would open the path again, without O_CLOEXEC.
 class Mappable {
@@ -63,7 +64,8 @@ std::uint64_t size_now(const File& file) {
 void require_not_shrunk(const File& file, int os_error) {
   const std::uint64_t size = size_now(file);
   if (size < file.size_bytes())
-    throw Error(ErrorCode::changed_on_disk, fmt::format("expected {} bytes as when it was mapped, the file has {}", file.size_bytes(), size),
+    throw Error(ErrorCode::changed_on_disk,
+                fmt::format("expected {} bytes as when it was mapped, the file has {}", file.size_bytes(), size),
                 file.at(os_error));
 }
 
@@ -91,8 +93,10 @@ std::size_t page_size() noexcept { return sys::page_size(); }
 Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t size) {
   // Linux maps past the end of a file without an error, and touching such a page raises SIGBUS.
   if (!core::inside(offset, size, file->size_bytes()))
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a range inside the file's {} bytes, found {} bytes to map", file->size_bytes(), size),
-                file->at(0, offset));
+    throw Error(
+        ErrorCode::out_of_range,
+        fmt::format("expected a range inside the file's {} bytes, found {} bytes to map", file->size_bytes(), size),
+        file->at(0, offset));
   if (size == 0) return {};
   ipc::mapped_region pages = map_pages(*file, offset, size);
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(pages.get_address()), pages.get_size());
@@ -133,8 +137,8 @@ void lock(std::span<const std::byte> mapped, const File& file) {
   if (result == 0) return;
   require_not_shrunk(file, -result);
   throw Error(ErrorCode::out_of_memory,
-              fmt::format("mlock() of {} bytes, RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)", pages.size(),
-                          sys::memlock_limit()),
+              fmt::format("mlock() of {} bytes, RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)",
+                          pages.size(), sys::memlock_limit()),
               file.at(-result));
 }
 

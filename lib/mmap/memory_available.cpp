@@ -130,8 +130,9 @@ std::optional<MemoryAvailable> left_of(const std::string& folder, const std::str
   const std::uint64_t usage = parse_number(text(v2 ? "memory.current" : "memory.usage_in_bytes")).value_or(0);
   const std::uint64_t cache = parse_file_cache(text("memory.stat"), v2);
   const std::uint64_t held = usage - std::min(usage, cache);
-  return MemoryAvailable{.bytes = *limit - std::min(*limit, held),
-                         .limited_by = fmt::format("cgroup {}: limit {}, in use {} without file cache", folder, *limit, held)};
+  return MemoryAvailable{
+      .bytes = *limit - std::min(*limit, held),
+      .limited_by = fmt::format("cgroup {}: limit {}, in use {} without file cache", folder, *limit, held)};
 }
 
 }  // namespace
@@ -166,7 +167,8 @@ MemoryAvailable memory_available(const std::string& root) {
   const auto places = parse_cgroups(read_text(root + "/proc/self/cgroup"), read_text(root + "/proc/self/mountinfo"));
   for (const CgroupPlace& place : places) {
     for (std::string inside = place.inside;; inside.resize(inside.rfind('/'))) {
-      if (auto left = left_of(place.mount + inside, root, place.v2); left && left->bytes < least.bytes) least = std::move(*left);
+      if (auto left = left_of(place.mount + inside, root, place.v2); left && left->bytes < least.bytes)
+        least = std::move(*left);
       if (inside.find('/') == inside.npos) break;
     }
   }

@@ -68,7 +68,9 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
 }
 
 [[noreturn]] void fail_unknown(const File& file, std::uint64_t offset, int os_error) {
-  throw Error(ErrorCode::unsupported, "the kernel does not report to this process which pages of the file are in memory", file.at(os_error, offset));
+  throw Error(ErrorCode::unsupported,
+              "the kernel does not report to this process which pages of the file are in memory",
+              file.at(os_error, offset));
 }
 
 // Sets the flags of pages [first, first + flags.size()). cachestat() returns only a count, so a range that is partly
@@ -173,9 +175,7 @@ void prefetch(const File& file, std::uint64_t offset, std::uint64_t size) noexce
   if (size != 0) advise_file(file, offset, size, POSIX_FADV_WILLNEED);
 }
 
-void read_ahead(const File& file, bool wanted) noexcept {
-  file.set_read_ahead(wanted);
-}
+void read_ahead(const File& file, bool wanted) noexcept { file.set_read_ahead(wanted); }
 
 void drop_cache(const File& file, std::uint64_t offset, std::uint64_t size) noexcept {
   if (size != 0) advise_file(file, offset, size, POSIX_FADV_DONTNEED);

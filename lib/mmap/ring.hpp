@@ -15,11 +15,11 @@ namespace heft::mmap::sys {
 class Ring {
  public:
   struct Read {
-    int file = -1;                ///< A descriptor.
-    int buffer = -1;              ///< Index of the registered buffer that contains `into`, or -1.
+    int file = -1;    ///< A descriptor.
+    int buffer = -1;  ///< Index of the registered buffer that contains `into`, or -1.
     std::uint64_t offset = 0;
     std::span<std::byte> into;
-    std::uint64_t tag = 0;        ///< Returned in the Answer.
+    std::uint64_t tag = 0;  ///< Returned in the Answer.
   };
   struct Answer {
     std::uint64_t tag = 0;

@@ -40,7 +40,8 @@ auto finished(Call call) {
 // Returns a name that is random where the system has random bytes: another user of the folder could create a file of a
 // predictable name first and block the save.
 std::string scratch_name(const std::string& name) {
-  return fmt::format(".{}{}{:0{}x}", name.substr(0, max_name_bytes - 1 - tail_bytes), mark, unique_number(), random_digits);
+  return fmt::format(".{}{}{:0{}x}", name.substr(0, max_name_bytes - 1 - tail_bytes), mark, unique_number(),
+                     random_digits);
 }
 
 // Returns true for results of a call that the system refuses to make: nothing was tried, and no device failed.
@@ -54,7 +55,8 @@ std::string words(int result) { return std::generic_category().message(-result);
 std::string_view scratch_stem(std::string_view name) noexcept {
   if (name.size() < 1 + tail_bytes || name.front() != '.') return {};
   const std::string_view tail = name.substr(name.size() - tail_bytes);
-  const bool is_scratch = tail.starts_with(mark) && tail.find_first_not_of("0123456789abcdef", mark.size()) == tail.npos;
+  const bool is_scratch =
+      tail.starts_with(mark) && tail.find_first_not_of("0123456789abcdef", mark.size()) == tail.npos;
   return is_scratch ? name.substr(1, name.size() - 1 - tail_bytes) : std::string_view();
 }
 
@@ -80,12 +82,14 @@ bool can_be_linked(const Folder& folder, int handle) noexcept {
 
 // Returns true for results of a file system, or a kernel, without unnamed files.
 bool lacks_unnamed(int result) noexcept {
-  return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT || result == -EPERM;
+  return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT ||
+         result == -EPERM;
 }
 
 void remove_if_dead(const Folder& folder, const std::string& name) noexcept {
   // O_RDWR, because network file systems take an exclusive lock only on a file that is open for writing.
-  const Descriptor opened = open_at(folder.handle(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  const Descriptor opened =
+      open_at(folder.handle(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   if (opened.get() < 0 || sys::try_lock(opened.get()) < 0) return;
   if (is_named(folder, name, opened.get())) sys::unlink(folder.handle(), name.c_str());
 }
@@ -96,7 +100,8 @@ std::optional<::mode_t> replaced_mode(const Folder& folder, const std::string& n
   const int result = finished([&] { return sys::fstatat(folder.handle(), name.c_str(), status); });
   if (result == -ENOENT) return std::nullopt;  // or a broken symlink, which the rename replaces
   if (result < 0) throw Error(ErrorCode::io, "fstatat()", {.path = path, .os_error = -result});
-  if (!S_ISREG(status.st_mode)) throw Error(ErrorCode::refused, "expected a regular file to replace, found something else", {.path = path});
+  if (!S_ISREG(status.st_mode))
+    throw Error(ErrorCode::refused, "expected a regular file to replace, found something else", {.path = path});
   return status.st_mode & permissions;
 }
 
@@ -130,13 +135,16 @@ ScratchFile ScratchFile::create(std::shared_ptr<const Folder> folder, std::strin
 // Restores the bits that the umask has cleared.
 void ScratchFile::permit(::mode_t mode) {
   struct ::stat status {};
-  if (const int result = finished([&] { return sys::fstat(handle_, status); }); result < 0) fail("fstat() of the new file", result);
+  if (const int result = finished([&] { return sys::fstat(handle_, status); }); result < 0)
+    fail("fstat() of the new file", result);
   const ::mode_t there = status.st_mode & permissions;
   if (there == mode) return;
   const int result = finished([&] { return sys::fchmod(handle_, mode); });
   if (is_refusal(result))
-    notes_.push_back(fmt::format("fchmod: {}: the new file has permissions {:04o}, the replaced one had {:04o}", words(result), there, mode));
-  else if (result < 0) fail("fchmod() of the new file to the permissions of the old one", result);
+    notes_.push_back(fmt::format("fchmod: {}: the new file has permissions {:04o}, the replaced one had {:04o}",
+                                 words(result), there, mode));
+  else if (result < 0)
+    fail("fchmod() of the new file to the permissions of the old one", result);
 }
 
 void ScratchFile::open(::mode_t mode) {
@@ -245,7 +253,8 @@ void ScratchFile::fail(const std::string& sentence, std::int64_t result) const {
 
 void require_file_size(const std::string& path, std::uint64_t size) {
   if (const std::uint64_t limit = sys::file_size_limit(); size > limit)
-    throw Error(ErrorCode::io, fmt::format("expected to write {} bytes, RLIMIT_FSIZE is {} (raise it with ulimit -f)", size, limit),
+    throw Error(ErrorCode::io,
+                fmt::format("expected to write {} bytes, RLIMIT_FSIZE is {} (raise it with ulimit -f)", size, limit),
                 {.path = path, .os_error = EFBIG});
 }
 
@@ -261,7 +270,8 @@ std::string sync_folder(const Folder& folder) {
   int result = finished([&] { return sys::fsync(folder.handle()); });
   if (is_refusal(result) && finished([&] { return sys::fdatasync(folder.handle()); }) == 0) result = 0;
   if (result == 0 || result == -EINVAL || result == -EROFS) return {};
-  if (!is_refusal(result)) throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
+  if (!is_refusal(result))
+    throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});
   return fmt::format("fsync of the folder: {}: a power failure can restore the old file", words(result));
 }
 

@@ -31,7 +31,9 @@ void* address(const std::byte* begin) noexcept { return const_cast<std::byte*>(b
 int openat(int folder, const char* name, int flags) noexcept { return or_errno(::openat(folder, name, flags)); }
 void close(int handle) noexcept { ::close(handle); }
 int fstat(int handle, struct ::stat& into) noexcept { return or_errno(::fstat(handle, &into)); }
-int fstatat(int folder, const char* name, struct ::stat& into) noexcept { return or_errno(::fstatat(folder, name, &into, 0)); }
+int fstatat(int folder, const char* name, struct ::stat& into) noexcept {
+  return or_errno(::fstatat(folder, name, &into, 0));
+}
 
 std::int64_t readlinkat(int folder, const char* name, std::span<char> into) noexcept {
   return or_errno<std::int64_t>(::readlinkat(folder, name, into.data(), into.size()));
@@ -122,7 +124,9 @@ int mincore(const std::byte* begin, std::size_t size, unsigned char* flags) noex
   return or_errno(::mincore(address(begin), size, flags));
 }
 
-int madvise(const std::byte* begin, std::size_t size, int advice) noexcept { return or_errno(::madvise(address(begin), size, advice)); }
+int madvise(const std::byte* begin, std::size_t size, int advice) noexcept {
+  return or_errno(::madvise(address(begin), size, advice));
+}
 
 // posix_fadvise() returns its error instead of setting errno.
 int posix_fadvise(int handle, std::uint64_t offset, std::uint64_t size, int advice) noexcept {

@@ -45,7 +45,9 @@ std::uint64_t file_size_limit() noexcept {
 int fchmod(int handle, ::mode_t mode) noexcept { return or_errno(::fchmod(handle, mode)); }
 
 // Not posix_fallocate(): if the file system cannot allocate, the C library writes into every block.
-int fallocate(int handle, std::uint64_t size) noexcept { return or_errno(::fallocate(handle, 0, 0, static_cast<off_t>(size))); }
+int fallocate(int handle, std::uint64_t size) noexcept {
+  return or_errno(::fallocate(handle, 0, 0, static_cast<off_t>(size)));
+}
 
 std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte> from) noexcept {
   return or_errno<std::int64_t>(::pwrite(handle, from.data(), from.size(), static_cast<off_t>(offset)));
@@ -54,7 +56,9 @@ std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte>
 int fsync(int handle) noexcept { return or_errno(::fsync(handle)); }
 int fdatasync(int handle) noexcept { return or_errno(::fdatasync(handle)); }
 int close_written(int handle) noexcept { return or_errno(::close(handle)); }
-int rename(int folder, const char* from, const char* to) noexcept { return or_errno(::renameat(folder, from, folder, to)); }
+int rename(int folder, const char* from, const char* to) noexcept {
+  return or_errno(::renameat(folder, from, folder, to));
+}
 int unlink(int folder, const char* name) noexcept { return or_errno(::unlinkat(folder, name, 0)); }
 
 std::int64_t getrandom(std::span<std::byte> into) noexcept {

@@ -20,11 +20,13 @@ std::pair<std::string_view, std::string_view> split_last(std::string_view name) 
 
 TensorView with_last_part(const TensorView& view, std::string_view part) {
   const auto [module, last] = split_last(view.name());
-  return view.renamed(module.empty() && last.size() == view.name().size() ? std::string(part) : fmt::format("{}.{}", module, part));
+  return view.renamed(module.empty() && last.size() == view.name().size() ? std::string(part)
+                                                                          : fmt::format("{}.{}", module, part));
 }
 
 bool has_gamma_and_beta(ModuleKind kind) noexcept {
-  return kind == ModuleKind::batch_norm || kind == ModuleKind::layer_norm || kind == ModuleKind::group_norm || kind == ModuleKind::rms_norm;
+  return kind == ModuleKind::batch_norm || kind == ModuleKind::layer_norm || kind == ModuleKind::group_norm ||
+         kind == ModuleKind::rms_norm;
 }
 
 // Returns true for the running statistics of a norm; other layers have no parameters of these names.
@@ -35,8 +37,9 @@ bool is_running_statistic(std::string_view name) noexcept {
 
 bool unchanged(const TensorView& before, const TensorView& after) noexcept {
   return before.name() == after.name() && before.shape() == after.shape() && before.strides() == after.strides() &&
-         before.dtype() == after.dtype() && before.wanted_dtype() == after.wanted_dtype() && before.pieces().data() == after.pieces().data() &&
-         before.offset() == after.offset() && (before.shares_storage_with(after) || before.storage_bytes() == 0);
+         before.dtype() == after.dtype() && before.wanted_dtype() == after.wanted_dtype() &&
+         before.pieces().data() == after.pieces().data() && before.offset() == after.offset() &&
+         (before.shares_storage_with(after) || before.storage_bytes() == 0);
 }
 
 Checkpoint adapt_and_filter(const Checkpoint& checkpoint, const Adapter& adapter, const Filter* filter) {
@@ -44,11 +47,15 @@ Checkpoint adapt_and_filter(const Checkpoint& checkpoint, const Adapter& adapter
   for (std::size_t number = 0; number < derived.tensor_count(); ++number) {
     const TensorView before = derived.tensor(number);
     const TensorView after = adapter ? adapter(before) : before;
-    if (filter != nullptr && !(*filter)(after)) derived.skip(number, after.name());
-    else if (!unchanged(before, after)) derived.replace(number, after);
-    else derived.rename(number, before.name());
+    if (filter != nullptr && !(*filter)(after))
+      derived.skip(number, after.name());
+    else if (!unchanged(before, after))
+      derived.replace(number, after);
+    else
+      derived.rename(number, before.name());
   }
-  for (std::size_t key = derived.tensor_count(); key < derived.key_count(); ++key) derived.rename(key, derived.key(key));
+  for (std::size_t key = derived.tensor_count(); key < derived.key_count(); ++key)
+    derived.rename(key, derived.key(key));
   return std::move(derived).finish();
 }
 
@@ -68,7 +75,8 @@ ModuleKinds& ModuleKinds::add(std::string_view pattern, ModuleKind kind) {
 
 ModuleKind ModuleKinds::of_parameter(std::string_view name) const {
   const std::string_view module = split_last(name).first;
-  const auto row = std::find_if(rows_.begin(), rows_.end(), [&](const auto& candidate) { return candidate->pattern.matches(module); });
+  const auto row = std::find_if(rows_.begin(), rows_.end(),
+                                [&](const auto& candidate) { return candidate->pattern.matches(module); });
   return row == rows_.end() ? ModuleKind::other : (*row)->kind;
 }
 
@@ -85,7 +93,8 @@ Adapter pytorch_to_row_major_linear(ModuleKinds modules) {
 
 Adapter half_precision(HalfPrecision options) {
   if (options.to != DType::f16 && options.to != DType::f32)
-    throw Error(ErrorCode::out_of_range, fmt::format("half_precision converts to f16 or f32, not to {}", name(options.to)));
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("half_precision converts to f16 or f32, not to {}", name(options.to)));
   Filter chosen;
   for (const std::string& pattern : options.patterns) chosen.matching(pattern);
   const DType from = options.to == DType::f16 ? DType::f32 : DType::f16;
@@ -99,14 +108,17 @@ Adapter half_precision(HalfPrecision options) {
 
 Adapter cast_floats(DType dtype) {
   const auto is_real = [](DType type) { return info(type).category == DTypeCategory::real && is_plain(type); };
-  if (!is_real(dtype)) throw Error(ErrorCode::out_of_range, fmt::format("cast_floats expects a plain real dtype, found {}", name(dtype)));
+  if (!is_real(dtype))
+    throw Error(ErrorCode::out_of_range, fmt::format("cast_floats expects a plain real dtype, found {}", name(dtype)));
   return [dtype, is_real](TensorView view) { return is_real(view.dtype()) ? view.cast_on_load(dtype) : view; };
 }
 
 Filter::Filter() noexcept = default;
 
 Filter& Filter::matching(std::string_view pattern) {
-  conditions_.emplace_back([compiled = std::make_shared<const record::Pattern>(pattern)](const TensorView& view) { return compiled->matches(view.name()); });
+  conditions_.emplace_back([compiled = std::make_shared<const record::Pattern>(pattern)](const TensorView& view) {
+    return compiled->matches(view.name());
+  });
   return *this;
 }
 
@@ -124,8 +136,12 @@ bool Filter::operator()(const TensorView& view) const {
   return std::any_of(conditions_.begin(), conditions_.end(), [&](const auto& condition) { return condition(view); });
 }
 
-Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter) { return adapt_and_filter(checkpoint, adapter, nullptr); }
+Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter) {
+  return adapt_and_filter(checkpoint, adapter, nullptr);
+}
 
-Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter, const Filter& filter) { return adapt_and_filter(checkpoint, adapter, &filter); }
+Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter, const Filter& filter) {
+  return adapt_and_filter(checkpoint, adapter, &filter);
+}
 
 }  // namespace heft

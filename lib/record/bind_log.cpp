@@ -80,8 +80,8 @@ std::optional<TensorView> BindLog::tensor(const Record& record, const FieldSpec&
   try {
     TensorView view = field.reading ? field.reading(record.tensor()) : record.tensor();
     if (field.dtype && view.dtype() != *field.dtype)
-      return fail(ErrorCode::type_mismatch,
-                  fmt::format("expected dtype {}, the tensor is {}", name(*field.dtype), core::escaped(view.dtype_name()))),
+      return fail(ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", name(*field.dtype),
+                                                        core::escaped(view.dtype_name()))),
              std::nullopt;
     if (field.shape && view.shape() != *field.shape)
       return fail(ErrorCode::type_mismatch, fmt::format("expected shape {}, found {}", heft::to_string(*field.shape),

@@ -29,11 +29,15 @@ namespace {
 }  // namespace
 
 TensorRange::TensorRange(std::shared_ptr<const record::State> state, std::vector<std::uint32_t> selected, bool all)
-    : state_(std::move(state)), selected_(std::move(selected)), count_(all ? state_->entries.size() : selected_.size()), all_(all) {}
+    : state_(std::move(state)),
+      selected_(std::move(selected)),
+      count_(all ? state_->entries.size() : selected_.size()),
+      all_(all) {}
 
 TensorView TensorRange::operator[](std::size_t position) const {
   if (position >= count_)
-    throw Error(ErrorCode::out_of_range, fmt::format("expected a tensor below {}, found {}", count_, position), {.path = state_ ? state_->path : std::string()});
+    throw Error(ErrorCode::out_of_range, fmt::format("expected a tensor below {}, found {}", count_, position),
+                {.path = state_ ? state_->path : std::string()});
   return state_->view(all_ ? static_cast<std::uint32_t>(position) : selected_[position]);
 }
 
@@ -53,12 +57,15 @@ std::optional<TensorView> Checkpoint::find(std::string_view name) const {
 }
 
 TensorView Checkpoint::tensor(std::string_view name) const {
-  if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none) return state_->view(position);
+  if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none)
+    return state_->view(position);
   for (const record::LeafValue& value : state_->values)
     if (value.name == name) fail_value(*state_, value);
   if (std::ranges::binary_search(state_->absent, name))
-    throw Error(ErrorCode::not_found, "the index names it, and no shard has it", {.path = state_->absent_in, .tensor = std::string(name)});
-  throw Error(ErrorCode::not_found, fmt::format("no such tensor among {}{}", state_->names.size(), core::did_you_mean(name, state_->names)),
+    throw Error(ErrorCode::not_found, "the index names it, and no shard has it",
+                {.path = state_->absent_in, .tensor = std::string(name)});
+  throw Error(ErrorCode::not_found,
+              fmt::format("no such tensor among {}{}", state_->names.size(), core::did_you_mean(name, state_->names)),
               {.path = state_->path, .tensor = std::string(name)});
 }
 

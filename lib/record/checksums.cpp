@@ -45,7 +45,8 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
     const mmap::File& file = *shard->file;
     for (const format::Checksum& record : shard->catalog->checksums)
       if (const std::uint32_t found = checksum_of(file, record, chunk); found != record.crc32)
-        damage.push_back({file.path(), tensor_at(*shard->catalog, format::none, record.begin), fmt::format("expected checksum {:08x}, found {:08x}", record.crc32, found)});
+        damage.push_back({file.path(), tensor_at(*shard->catalog, format::none, record.begin),
+                          fmt::format("expected checksum {:08x}, found {:08x}", record.crc32, found)});
     // A deflated record is inflated to its end and not kept.
     for (std::size_t member = 0; member < shard->members.size(); ++member) {
       try {

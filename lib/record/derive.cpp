@@ -10,7 +10,10 @@
 namespace heft::record {
 
 Derivation::Derivation(const Checkpoint& from)
-    : from_(StateAccess::state(from)), state_(std::make_shared<State>()), arena_(std::make_shared<core::Arena>()), skipped_(from_->entries.size()) {
+    : from_(StateAccess::state(from)),
+      state_(std::make_shared<State>()),
+      arena_(std::make_shared<core::Arena>()),
+      skipped_(from_->entries.size()) {
   state_->path = from_->path;
   state_->limits = from_->limits;
   state_->shards = from_->shards;
@@ -23,18 +26,22 @@ Derivation::Derivation(const Checkpoint& from)
   state_->skipped = from_->skipped;
   state_->absent = from_->absent;
   state_->absent_in = from_->absent_in;
-  for (std::uint32_t position = 0; position < from_->entries.size(); ++position) state_->names.push_back(from_->name(position));
+  for (std::uint32_t position = 0; position < from_->entries.size(); ++position)
+    state_->names.push_back(from_->name(position));
 }
 
 std::string_view Derivation::key(std::size_t number) const noexcept {
-  return number < tensor_count() ? from_->name(static_cast<std::uint32_t>(number)) : from_->values[number - tensor_count()].name;
+  return number < tensor_count() ? from_->name(static_cast<std::uint32_t>(number))
+                                 : from_->values[number - tensor_count()].name;
 }
 
 void Derivation::rename(std::size_t number, std::string_view name) {
   // Unchanged names can lie in the arena of the original, so every name is copied to the arena of the new checkpoint.
   const std::string_view kept = arena_->store(name);
-  if (number < tensor_count()) state_->names[number] = kept;
-  else state_->values[number - tensor_count()].name = kept;
+  if (number < tensor_count())
+    state_->names[number] = kept;
+  else
+    state_->values[number - tensor_count()].name = kept;
 }
 
 void Derivation::replace(std::size_t number, const TensorView& view) {
@@ -49,15 +56,20 @@ void Derivation::skip(std::size_t number, std::string_view name) {
 }
 
 void Derivation::require_distinct() const {
-  const auto name_of = [&](std::uint32_t key) { return key < tensor_count() ? state_->names[key] : state_->values[key - tensor_count()].name; };
+  const auto name_of = [&](std::uint32_t key) {
+    return key < tensor_count() ? state_->names[key] : state_->values[key - tensor_count()].name;
+  };
   core::NameIndex index(key_count());
   for (std::uint32_t key = 0; key < key_count(); ++key) {
     if (key < tensor_count() && skipped_[key]) continue;
     const std::string_view name = name_of(key);
-    const std::uint32_t other = index.insert(state_->hash(name), key, [&](std::uint32_t held) { return name_of(held) == name; });
+    const std::uint32_t other =
+        index.insert(state_->hash(name), key, [&](std::uint32_t held) { return name_of(held) == name; });
     // A tensor and a value with the same name in the original are not a conflict.
     if (other == core::NameIndex::none || this->key(other) == this->key(key)) continue;
-    throw Error(ErrorCode::ambiguous, fmt::format("two keys become this one: '{}' and '{}'", core::escaped(this->key(other)), core::escaped(this->key(key))),
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("two keys become this one: '{}' and '{}'", core::escaped(this->key(other)),
+                            core::escaped(this->key(key))),
                 {.path = state_->path, .tensor = std::string(name)});
   }
 }

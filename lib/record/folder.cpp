@@ -41,9 +41,12 @@ bool is_variant(std::string_view name, const KnownName& known, std::string_view 
   return name.starts_with(known.stem) && name.substr(known.stem.size()).starts_with('.') && name.ends_with(ending);
 }
 
-[[noreturn]] void fail_ambiguous(const mmap::Folder& folder, std::string_view what, std::span<const std::string> names) {
-  throw Error(ErrorCode::ambiguous, fmt::format("expected one checkpoint, found {} {}: {}; open one of them", names.size(), what, listed(names)),
-              {.path = folder.path()});
+[[noreturn]] void fail_ambiguous(const mmap::Folder& folder, std::string_view what,
+                                 std::span<const std::string> names) {
+  throw Error(
+      ErrorCode::ambiguous,
+      fmt::format("expected one checkpoint, found {} {}: {}; open one of them", names.size(), what, listed(names)),
+      {.path = folder.path()});
 }
 
 // Returns true for the endings of pickles, which can hold a model or other values.
@@ -61,8 +64,10 @@ class Chooser {
   explicit Chooser(const mmap::Folder& folder) : folder_(folder), names_(folder.names()) {
     for (const std::string& name : names_) {
       if (name.starts_with('.') || is_helper(name) || !(is_weights(name) || is_index(name))) continue;
-      if (folder.has_file(name)) (is_index(name) ? indexes_ : weights_).push_back(name);
-      else if (folder.broken_link(name)) broken_.push_back(name);
+      if (folder.has_file(name))
+        (is_index(name) ? indexes_ : weights_).push_back(name);
+      else if (folder.broken_link(name))
+        broken_.push_back(name);
     }
   }
 
@@ -71,7 +76,9 @@ class Chooser {
     for (const std::vector<std::string>* all : {&weights_, &indexes_})
       std::ranges::set_difference(*all, choice.names, std::back_inserter(choice.unused));
     if (!broken_.empty())
-      choice.notes.push_back(fmt::format("not used: {}: symlinks whose targets are not there, as an interrupted download leaves them", listed(broken_)));
+      choice.notes.push_back(
+          fmt::format("not used: {}: symlinks whose targets are not there, as an interrupted download leaves them",
+                      listed(broken_)));
     return choice;
   }
 
@@ -83,7 +90,8 @@ class Chooser {
     if (auto choice = variant()) return *choice;
     if (auto choice = meta()) return *choice;
     const auto refused = files([](std::string_view name) { return is_refused_weights(name) && !is_helper(name); });
-    const bool is_pickle_beside = weights_.size() == 1 && is_pickle(weights_.front()) && !std::ranges::all_of(refused, is_archive);
+    const bool is_pickle_beside =
+        weights_.size() == 1 && is_pickle(weights_.front()) && !std::ranges::all_of(refused, is_archive);
     if (auto choice = only(); choice && !is_pickle_beside) return *choice;
     // Opening it throws an error with the format and advice.
     if (!refused.empty() && broken_.empty()) {
@@ -122,8 +130,9 @@ class Chooser {
     if (indexes_.size() == 1) return one_file(indexes_.front());
     for (const KnownName& known : known_names) {
       std::vector<std::string> found;
-      std::ranges::copy_if(weights_, std::back_inserter(found),
-                           [&](std::string_view name) { return is_variant(name, known, known.ending) && !part_name(name); });
+      std::ranges::copy_if(weights_, std::back_inserter(found), [&](std::string_view name) {
+        return is_variant(name, known, known.ending) && !part_name(name);
+      });
       if (found.size() > 1) fail_ambiguous(folder_, "variants", found);
       if (found.size() == 1) return one_file(found.front());
     }
@@ -137,15 +146,17 @@ class Chooser {
     if (has(".metadata")) {
       Choice choice{Choice::Kind::file, {".metadata"}};
       if (const auto beside = files(is_beside_distributed); !beside.empty())
-        choice.notes.push_back(fmt::format("not used: {}: values that a trainer keeps beside the tensors; open {} by {} name", listed(beside),
-                                           beside.size() == 1 ? "it" : "each", beside.size() == 1 ? "its" : "its own"));
+        choice.notes.push_back(
+            fmt::format("not used: {}: values that a trainer keeps beside the tensors; open {} by {} name",
+                        listed(beside), beside.size() == 1 ? "it" : "each", beside.size() == 1 ? "its" : "its own"));
       return choice;
     }
-    throw Error(ErrorCode::not_found,
-                fmt::format("{} of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
-                            "download is incomplete",
-                            parts.size() == 1 ? "1 file" : fmt::format("{} files", parts.size()), core::escaped(parts.front())),
-                {.path = folder_.path()});
+    throw Error(
+        ErrorCode::not_found,
+        fmt::format("{} of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
+                    "download is incomplete",
+                    parts.size() == 1 ? "1 file" : fmt::format("{} files", parts.size()), core::escaped(parts.front())),
+        {.path = folder_.path()});
   }
 
   // Nothing but pieces of ranks.
@@ -162,7 +173,10 @@ class Chooser {
     if (parts.empty()) return {};
     if (parts.size() == 1 || !has("params.json")) {
       if (parts.size() > 1)
-        throw Error(ErrorCode::not_found, fmt::format("expected params.json beside {} consolidated files, which describes how they are split", parts.size()), {.path = folder_.path()});
+        throw Error(ErrorCode::not_found,
+                    fmt::format("expected params.json beside {} consolidated files, which describes how they are split",
+                                parts.size()),
+                    {.path = folder_.path()});
       return Choice{Choice::Kind::file, std::move(parts)};
     }
     return Choice{Choice::Kind::meta, std::move(parts)};
@@ -174,7 +188,8 @@ class Chooser {
     const std::vector<PartSet> sets = part_sets(weights_);
     std::vector<std::string> candidates;
     for (const PartSet& set : sets) candidates.push_back(set.names.size() == 1 ? set.names.front() : set.pattern());
-    std::ranges::copy_if(weights_, std::back_inserter(candidates), [](std::string_view name) { return !part_name(name); });
+    std::ranges::copy_if(weights_, std::back_inserter(candidates),
+                         [](std::string_view name) { return !part_name(name); });
     if (candidates.empty()) return {};
     if (candidates.size() > 1) fail_ambiguous(folder_, "candidates", candidates);
     if (sets.empty()) return one_file(candidates.front());
@@ -184,10 +199,11 @@ class Chooser {
   [[nodiscard]] Choice parts(const PartSet& set) const {
     if (!set.is_complete()) {
       const std::uint64_t count = set.total - std::min<std::uint64_t>(set.total, set.names.size());
-      throw Error(ErrorCode::not_found,
-                  fmt::format("expected {} parts as their names declare, found {}; missing: {}: the download is incomplete", set.total, set.names.size(),
-                              listed(set.missing(6), count)),
-                  {.path = folder_.path()});
+      throw Error(
+          ErrorCode::not_found,
+          fmt::format("expected {} parts as their names declare, found {}; missing: {}: the download is incomplete",
+                      set.total, set.names.size(), listed(set.missing(6), count)),
+          {.path = folder_.path()});
     }
     // The reader of a GGUF part finds its siblings and checks them.
     if (set.names.front().ends_with(".gguf")) return one_file(set.names.front());
@@ -211,7 +227,8 @@ void require_plain_name(std::string_view name, const std::string& declared_in) {
                        return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
                      });
   if (!plain)
-    throw Error(ErrorCode::refused, fmt::format("expected the plain name of a file in the same folder, found '{}'", core::escaped(name)),
+    throw Error(ErrorCode::refused,
+                fmt::format("expected the plain name of a file in the same folder, found '{}'", core::escaped(name)),
                 {.path = declared_in});
 }
 

@@ -62,13 +62,20 @@ class Glob::Compiler {
   void compile_next() {
     const std::string_view before = rest_;
     const char32_t character = take(rest_);
-    if (character == '*') add({.kind = State::Kind::run});
-    else if (character == '?') add({.kind = State::Kind::any});
-    else if (character == '[') add_set();
-    else if (character == '{') braces_.push_back({.fork = add({.kind = State::Kind::fork}), .jumps = {}});
-    else if (character == ',' && !braces_.empty()) next_alternative();
-    else if (character == '}' && !braces_.empty()) close_brace();
-    else add_literal(character, before);
+    if (character == '*')
+      add({.kind = State::Kind::run});
+    else if (character == '?')
+      add({.kind = State::Kind::any});
+    else if (character == '[')
+      add_set();
+    else if (character == '{')
+      braces_.push_back({.fork = add({.kind = State::Kind::fork}), .jumps = {}});
+    else if (character == ',' && !braces_.empty())
+      next_alternative();
+    else if (character == '}' && !braces_.empty())
+      close_brace();
+    else
+      add_literal(character, before);
   }
 
   void add_literal(char32_t character, std::string_view text) {
@@ -139,7 +146,10 @@ class Glob::States {
  public:
   /// Requires a `room` of three numbers for each state of the pattern, all 0.
   States(const Glob& glob, std::span<std::uint32_t> room) noexcept
-      : glob_(glob), now_(room.first(room.size() / 3)), next_(room.subspan(now_.size(), now_.size())), seen_(room.last(now_.size())) {
+      : glob_(glob),
+        now_(room.first(room.size() / 3)),
+        next_(room.subspan(now_.size(), now_.size())),
+        seen_(room.last(now_.size())) {
     start();
     enter(0);
     turn();
@@ -149,8 +159,10 @@ class Glob::States {
     start();
     for (const std::uint32_t number : now_.first(count_)) {
       const State& state = glob_.states_[number];
-      if (state.kind == State::Kind::run) enter(number);
-      else if (glob_.accepts(state, character)) enter(number + 1);
+      if (state.kind == State::Kind::run)
+        enter(number);
+      else if (glob_.accepts(state, character))
+        enter(number + 1);
     }
     turn();
   }
@@ -214,7 +226,8 @@ bool Glob::accepts(const State& state, char32_t character) const noexcept {
     case State::Kind::any: return true;
     case State::Kind::set: {
       const auto ranges = std::span(ranges_).subspan(state.first, state.last - state.first);
-      const bool inside = std::ranges::any_of(ranges, [&](const Range& r) { return r.first <= character && character <= r.last; });
+      const bool inside =
+          std::ranges::any_of(ranges, [&](const Range& r) { return r.first <= character && character <= r.last; });
       return inside != state.negated;
     }
     default: return false;

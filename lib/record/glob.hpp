@@ -30,10 +30,10 @@ class Glob {
   struct State {
     enum class Kind : std::uint8_t { character, any, set, run, fork, jump, matched };
     Kind kind = Kind::matched;
-    bool negated = false;       // set
-    char32_t character = 0;     // character
-    std::uint32_t target = 0;   // jump, fork: the other next state
-    std::uint32_t first = 0;    // set: its ranges are [first, last) of ranges_
+    bool negated = false;      // set
+    char32_t character = 0;    // character
+    std::uint32_t target = 0;  // jump, fork: the other next state
+    std::uint32_t first = 0;   // set: its ranges are [first, last) of ranges_
     std::uint32_t last = 0;
   };
   struct Range {

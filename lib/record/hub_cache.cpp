@@ -15,7 +15,9 @@ namespace {
 constexpr std::size_t max_commit_bytes = 256;
 constexpr std::string_view blobs_from_snapshot = "../../blobs/";
 
-std::string inside(const std::string& folder, std::string_view name) { return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", name); }
+std::string inside(const std::string& folder, std::string_view name) {
+  return fmt::format("{}{}{}", folder, folder.ends_with('/') ? "" : "/", name);
+}
 
 // Returns the file's text without trailing line ends.
 std::string short_text(const mmap::File& file) {
@@ -46,44 +48,65 @@ std::string main_commit(const mmap::Folder& folder, State& state) {
 std::optional<std::string> snapshot_of(const mmap::Folder& folder, State& state) {
   const bool is_cached = folder.has_folder("refs") || folder.has_folder("blobs");
   if (is_cached && !folder.has_folder("snapshots") && is_model_folder(folder.path()))
-    throw Error(ErrorCode::not_found, "expected a snapshot in this folder of a cache, found none: the download was interrupted, download the model again", {.path = folder.path()});
+    throw Error(ErrorCode::not_found,
+                "expected a snapshot in this folder of a cache, found none: the download was interrupted, download the "
+                "model again",
+                {.path = folder.path()});
   if (!is_cached || !folder.has_folder("snapshots")) return {};
   const auto snapshots = mmap::Folder::open(inside(folder.path(), "snapshots"));
   std::vector<std::string> names = snapshots->names();
   std::erase_if(names, [&](const std::string& name) { return !snapshots->has_folder(name); });
-  if (names.empty()) throw Error(ErrorCode::not_found, "expected a snapshot in this folder of a cache, found none: download the model again", {.path = folder.path()});
+  if (names.empty())
+    throw Error(ErrorCode::not_found,
+                "expected a snapshot in this folder of a cache, found none: download the model again",
+                {.path = folder.path()});
   const std::string commit = main_commit(folder, state);
   if (commit.empty() && names.size() > 1)
-    throw Error(ErrorCode::ambiguous, fmt::format("expected one snapshot or refs/main, found {} snapshots: {}; open one of them", names.size(), listed(names)),
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("expected one snapshot or refs/main, found {} snapshots: {}; open one of them",
+                            names.size(), listed(names)),
                 {.path = snapshots->path()});
   const std::string& chosen = commit.empty() ? names.front() : commit;
   if (!std::ranges::binary_search(names, chosen))
-    throw Error(ErrorCode::not_found, fmt::format("refs/main names the snapshot '{}', which is not there; there are: {}", core::escaped(chosen), listed(names)),
+    throw Error(ErrorCode::not_found,
+                fmt::format("refs/main names the snapshot '{}', which is not there; there are: {}",
+                            core::escaped(chosen), listed(names)),
                 {.path = folder.path()});
-  if (names.size() > 1) state.notes.push_back(fmt::format("of {} snapshots, that of refs/main is opened: '{}'", names.size(), core::escaped(chosen)));
+  if (names.size() > 1)
+    state.notes.push_back(
+        fmt::format("of {} snapshots, that of refs/main is opened: '{}'", names.size(), core::escaped(chosen)));
   return inside(snapshots->path(), chosen);
 }
 
-std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> file, mmap::Symlinks symlinks, State& state) {
+std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> file, mmap::Symlinks symlinks,
+                                           State& state) {
   const std::filesystem::path snapshot = std::filesystem::path(file->path()).parent_path();
   if (file->size_bytes() > max_commit_bytes || snapshot.parent_path().filename() != "snapshots") return file;
   const std::string target = short_text(*file);
   if (!target.starts_with(blobs_from_snapshot)) return file;
   const std::string blob = target.substr(blobs_from_snapshot.size());
   require_plain_name(blob, file->path());
-  if (symlinks == mmap::Symlinks::refuse) throw Error(ErrorCode::refused, "expected a regular file, found the text of a symlink", {.path = file->path()});
+  if (symlinks == mmap::Symlinks::refuse)
+    throw Error(ErrorCode::refused, "expected a regular file, found the text of a symlink", {.path = file->path()});
   const std::string blobs = (snapshot / "../../blobs").string();
-  if (std::error_code ignored; !std::filesystem::is_directory(blobs, ignored) || !mmap::Folder::open(blobs)->has_file(blob))
-    throw Error(ErrorCode::not_found, fmt::format("this is the text of a symlink to '{}', which is not there: the download was interrupted, download it again", core::escaped(target)),
+  if (std::error_code ignored;
+      !std::filesystem::is_directory(blobs, ignored) || !mmap::Folder::open(blobs)->has_file(blob))
+    throw Error(ErrorCode::not_found,
+                fmt::format("this is the text of a symlink to '{}', which is not there: the download was interrupted, "
+                            "download it again",
+                            core::escaped(target)),
                 {.path = file->path()});
-  state.notes.push_back(fmt::format("{}: holds the text of a symlink, '{}', as a copy without symlinks leaves it: that file is opened", core::escaped(file->path(), 1000), core::escaped(target)));
+  state.notes.push_back(
+      fmt::format("{}: holds the text of a symlink, '{}', as a copy without symlinks leaves it: that file is opened",
+                  core::escaped(file->path(), 1000), core::escaped(target)));
   return mmap::File::open_in(*mmap::Folder::open(blobs), blob, symlinks);
 }
 
 bool is_hub_name(std::string_view path) noexcept {
   const auto is_part = [](std::string_view part) {
     return !part.empty() && part.front() != '.' && part.front() != '-' && std::ranges::all_of(part, [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+             c == '.';
     });
   };
   const std::size_t slash = path.find('/');

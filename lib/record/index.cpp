@@ -35,7 +35,8 @@ class NoteList {
   void add_name(std::string_view name) { add(fmt::format("'{}'", core::escaped(name))); }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   [[nodiscard]] std::string text() const {
-    return fmt::format("{}{}", fmt::join(shown_, ", "), count_ > shown_.size() ? fmt::format(" and {} more", count_ - shown_.size()) : "");
+    return fmt::format("{}{}", fmt::join(shown_, ", "),
+                       count_ > shown_.size() ? fmt::format(" and {} more", count_ - shown_.size()) : "");
   }
 
  private:
@@ -52,7 +53,8 @@ class Candidates {
     table_ = core::NameIndex(refs_.size());
     for (std::uint32_t position = 0; position < refs_.size(); ++position) enter(position);
     meant_.resize(refs_.size());
-    next_.resize(state_.shards.size(), {core::NameIndex::none, core::NameIndex::none, core::NameIndex::none, core::NameIndex::none});
+    next_.resize(state_.shards.size(),
+                 {core::NameIndex::none, core::NameIndex::none, core::NameIndex::none, core::NameIndex::none});
   }
 
   void mark(std::string_view name, std::uint32_t shard) {
@@ -64,16 +66,22 @@ class Candidates {
       return;
     }
     next_[shards_[position]].front() = position + 1;
-    if (meant_[position]) throw Error(ErrorCode::ambiguous, "the index names it twice", {.path = index_.file->path(), .tensor = std::string(name)});
+    if (meant_[position])
+      throw Error(ErrorCode::ambiguous, "the index names it twice",
+                  {.path = index_.file->path(), .tensor = std::string(name)});
     meant_[position] = true;
     ++marked_;
-    if (shards_[position] != shard) moved_.add(fmt::format("'{}' in '{}'", core::escaped(name), core::escaped(base_name(*state_.shards[shards_[position]]))));
+    if (shards_[position] != shard)
+      moved_.add(fmt::format("'{}' in '{}'", core::escaped(name),
+                             core::escaped(base_name(*state_.shards[shards_[position]]))));
   }
 
   // Makes the marked tensors, in file order, the state's table, and adds notes for differences from the index.
   void keep_marked() {
     if (marked_ == 0)
-      throw Error(ErrorCode::corrupt, fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.count(), absent_.text()),
+      throw Error(ErrorCode::corrupt,
+                  fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.count(),
+                              absent_.text()),
                   {.path = index_.file->path()});
     note_differences();
     std::ranges::sort(state_.absent);
@@ -102,7 +110,8 @@ class Candidates {
   }
 
   void enter(std::uint32_t position) {
-    const std::uint32_t twin = table_.insert(state_.hash(name(position)), position, [&](std::uint32_t held) { return name(held) == name(position); });
+    const std::uint32_t twin = table_.insert(state_.hash(name(position)), position,
+                                             [&](std::uint32_t held) { return name(held) == name(position); });
     if (twin == core::NameIndex::none) return;
     if (twins_.empty()) twins_.resize(refs_.size(), core::NameIndex::none);
     twins_[position] = twins_[twin];
@@ -113,7 +122,8 @@ class Candidates {
   // Returns the tensor of that name in that shard, else in the only shard that has it.
   [[nodiscard]] std::uint32_t look_up(std::string_view name, std::uint32_t shard) const {
     std::uint32_t first = find(name);
-    if (first == core::NameIndex::none && name.find('/') != name.npos && state_.catalog(shard).format == format::flax_format.name) {
+    if (first == core::NameIndex::none && name.find('/') != name.npos &&
+        state_.catalog(shard).format == format::flax_format.name) {
       // Flax's indexes separate path parts by slashes.
       std::string dotted(name);
       std::ranges::replace(dotted, '/', '.');
@@ -124,8 +134,10 @@ class Candidates {
       if (shards_[twin] == shard) return twin;
     if (twins_[first] == core::NameIndex::none) return first;
     throw Error(ErrorCode::ambiguous,
-                fmt::format("the index declares it in {}, which does not have it, and {} and {} do", core::escaped(base_name(*state_.shards[shard])),
-                            core::escaped(base_name(*state_.shards[shards_[first]])), core::escaped(base_name(*state_.shards[shards_[twins_[first]]]))),
+                fmt::format("the index declares it in {}, which does not have it, and {} and {} do",
+                            core::escaped(base_name(*state_.shards[shard])),
+                            core::escaped(base_name(*state_.shards[shards_[first]])),
+                            core::escaped(base_name(*state_.shards[shards_[twins_[first]]]))),
                 {.path = index_.file->path(), .tensor = std::string(name)});
   }
 
@@ -139,11 +151,16 @@ class Candidates {
       if (meant_[position]) state_.entries.push_back(refs_[position]);
   }
 
-  void note(std::string sentence) { state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), sentence)); }
+  void note(std::string sentence) {
+    state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), sentence));
+  }
 
   void note_differences() {
-    if (moved_.count() != 0) note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.count()), moved_.text()));
-    if (absent_.count() != 0) note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.count()), absent_.text()));
+    if (moved_.count() != 0)
+      note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.count()),
+                       moved_.text()));
+    if (absent_.count() != 0)
+      note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.count()), absent_.text()));
     if (marked_ == refs_.size()) return;
     const std::vector<bool> copies = find_copies();
     std::vector<std::uint32_t> left_out(state_.shards.size());
@@ -151,7 +168,9 @@ class Candidates {
       if (!meant_[position] && !copies[position]) ++left_out[shards_[position]];
     for (std::uint32_t shard = 0; shard < left_out.size(); ++shard)
       if (left_out[shard] != 0)
-        state_.notes.push_back(fmt::format("{}: {} that the index does not name {} left out", core::escaped(state_.shards[shard]->file->path(), 1000), tensors(left_out[shard]), left_out[shard] == 1 ? "is" : "are"));
+        state_.notes.push_back(fmt::format("{}: {} that the index does not name {} left out",
+                                           core::escaped(state_.shards[shard]->file->path(), 1000),
+                                           tensors(left_out[shard]), left_out[shard] == 1 ? "is" : "are"));
   }
 
   // Returns the tensors whose name is used from another shard, and adds a note.
@@ -160,11 +179,15 @@ class Candidates {
     NoteList names;
     for (const std::uint32_t first : twinned_) {
       bool is_taken = false;
-      for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin]) is_taken = is_taken || meant_[twin];
-      for (std::uint32_t twin = first; is_taken && twin != core::NameIndex::none; twin = twins_[twin]) copies[twin] = true;
+      for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin])
+        is_taken = is_taken || meant_[twin];
+      for (std::uint32_t twin = first; is_taken && twin != core::NameIndex::none; twin = twins_[twin])
+        copies[twin] = true;
       if (is_taken) names.add_name(name(first));
     }
-    if (names.count() != 0) note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.count()), names.text()));
+    if (names.count() != 0)
+      note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.count()),
+                       names.text()));
     return copies;
   }
 
@@ -190,10 +213,10 @@ class Candidates {
   State& state_;
   const Shard& index_;
   std::vector<EntryRef> refs_;
-  std::vector<std::uint32_t> shards_;  // of each of refs_
-  core::NameIndex table_;              // the first of each name
-  std::vector<std::uint32_t> twins_;   // the next of the same name; empty if all names are unique
-  std::vector<std::uint32_t> twinned_; // first of each repeated name
+  std::vector<std::uint32_t> shards_;               // of each of refs_
+  core::NameIndex table_;                           // the first of each name
+  std::vector<std::uint32_t> twins_;                // the next of the same name; empty if all names are unique
+  std::vector<std::uint32_t> twinned_;              // first of each repeated name
   std::vector<std::array<std::uint32_t, 4>> next_;  // for each shard, places after the last found ones
   std::vector<bool> meant_;
   std::size_t marked_ = 0;
@@ -203,7 +226,8 @@ class Candidates {
 
 std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
   using format::NodeKind;
-  if (node.kind == NodeKind::integer && node.count == 0 && node.integer >= 0) return static_cast<std::uint64_t>(node.integer);
+  if (node.kind == NodeKind::integer && node.count == 0 && node.integer >= 0)
+    return static_cast<std::uint64_t>(node.integer);
   if (node.kind == NodeKind::unsigned_integer) return node.unsigned_integer;
   if (node.kind == NodeKind::real && node.real >= 0 && node.real < 0x1p63) return static_cast<std::uint64_t>(node.real);
   if (node.kind != NodeKind::text) return {};
@@ -229,8 +253,8 @@ std::uint64_t tensor_bytes(const State& state) noexcept {
     }
     const format::Catalog& catalog = state.catalog(at.shard);
     const format::TensorEntry& entry = catalog.tensors[at.entry];
-    const bool shared = before != nullptr && before->begin == entry.begin && before->size == entry.size && before->member == entry.member &&
-                        at.entry != 0 && before == &catalog.tensors[at.entry - 1];
+    const bool shared = before != nullptr && before->begin == entry.begin && before->size == entry.size &&
+                        before->member == entry.member && at.entry != 0 && before == &catalog.tensors[at.entry - 1];
     before = &entry;
     if (shared) continue;
     std::uint64_t elements = 1;
@@ -248,7 +272,8 @@ void merge_index(State& state, const Shard& index, const std::vector<std::uint32
   candidates.keep_marked();
   if (const auto declared = declared_size(*index.catalog))
     if (const std::uint64_t found = tensor_bytes(state); found != *declared)
-      state.notes.push_back(fmt::format("{}: total_size is {}, the tensors have {} bytes", core::escaped(index.file->path(), 1000), *declared, found));
+      state.notes.push_back(fmt::format("{}: total_size is {}, the tensors have {} bytes",
+                                        core::escaped(index.file->path(), 1000), *declared, found));
 }
 
 }  // namespace heft::record

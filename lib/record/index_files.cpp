@@ -20,11 +20,13 @@ std::string_view ending(std::string_view name) noexcept {
 }
 
 // Of `found` in the folder, the weights whose ending one of `names` has, sorted.
-std::vector<std::string> weights_like(const mmap::Folder& folder, std::vector<std::string> found, const std::vector<std::string>& names) {
+std::vector<std::string> weights_like(const mmap::Folder& folder, std::vector<std::string> found,
+                                      const std::vector<std::string>& names) {
   std::set<std::string_view> endings;
   for (const std::string& name : names) endings.insert(ending(name));
   std::erase_if(found, [&](const std::string& name) {
-    return name.starts_with('.') || is_index(name) || is_helper(name) || !endings.contains(ending(name)) || !folder.has_file(name);
+    return name.starts_with('.') || is_index(name) || is_helper(name) || !endings.contains(ending(name)) ||
+           !folder.has_file(name);
   });
   return found;
 }
@@ -39,20 +41,26 @@ std::vector<std::string> without(std::vector<std::string> all, std::vector<std::
 /// "; beside it lies 'x', which can be opened by its name"; empty where nothing does.
 std::string beside(const mmap::Folder& folder) {
   std::vector<std::string> names = folder.names();
-  std::erase_if(names, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
+  std::erase_if(
+      names, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
   if (names.empty()) return {};
   const bool one = names.size() == 1;
-  return fmt::format("; beside it {} {}, which can be opened by {} name{}", one ? "lies" : "lie", listed(names), one ? "its" : "their", one ? "" : "s");
+  return fmt::format("; beside it {} {}, which can be opened by {} name{}", one ? "lies" : "lie", listed(names),
+                     one ? "its" : "their", one ? "" : "s");
 }
 
 [[noreturn]] void fail_empty(const mmap::Folder& folder, const Shard& index) {
   throw Error(ErrorCode::corrupt, "the index names no tensor" + beside(folder), {.path = index.file->path()});
 }
 
-[[noreturn]] void fail_missing(const mmap::Folder& folder, const Shard& index, std::size_t count, const std::vector<std::string>& missing) {
+[[noreturn]] void fail_missing(const mmap::Folder& folder, const Shard& index, std::size_t count,
+                               const std::vector<std::string>& missing) {
   const std::string shards = count == 1 ? "the shard that the index names is"
-                                        : fmt::format("{} of the {} shards that the index names {}", missing.size(), count, missing.size() == 1 ? "is" : "are");
-  throw Error(ErrorCode::not_found, fmt::format("{} missing: {}: the download is incomplete{}", shards, listed(missing), missing.size() == count ? beside(folder) : ""),
+                                        : fmt::format("{} of the {} shards that the index names {}", missing.size(),
+                                                      count, missing.size() == 1 ? "is" : "are");
+  throw Error(ErrorCode::not_found,
+              fmt::format("{} missing: {}: the download is incomplete{}", shards, listed(missing),
+                          missing.size() == count ? beside(folder) : ""),
               {.path = index.file->path()});
 }
 
@@ -69,7 +77,8 @@ IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index) {
   }
   auto there = folder.names_if_listed();
   files.is_listed = there.has_value();
-  std::vector<std::string> all = weights_like(folder, std::move(there).value_or(std::vector<std::string>()), files.names);
+  std::vector<std::string> all =
+      weights_like(folder, std::move(there).value_or(std::vector<std::string>()), files.names);
   if (missing.size() == files.names.size()) {
     auto sets = part_sets(all);
     std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });

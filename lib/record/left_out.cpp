@@ -11,9 +11,11 @@ namespace heft::record {
 
 std::string values_sentence(std::size_t count, const std::vector<std::string>& names) {
   std::string list;
-  for (const std::string& name : names) list += fmt::format("{}'{}'", list.empty() ? "" : ", ", core::escaped(name, 80));
+  for (const std::string& name : names)
+    list += fmt::format("{}'{}'", list.empty() ? "" : ", ", core::escaped(name, 80));
   if (count > names.size()) list += fmt::format(" and {} more", count - names.size());
-  return fmt::format("{} {} left out: {}", count, count == 1 ? "value that is no tensor is" : "values that are no tensors are", list);
+  return fmt::format("{} {} left out: {}", count,
+                     count == 1 ? "value that is no tensor is" : "values that are no tensors are", list);
 }
 
 std::optional<std::string> values_left_out(const Checkpoint& checkpoint) {

@@ -27,14 +27,12 @@ void append_list(std::string& out, std::string_view title, std::size_t count, Li
 std::string LoadReport::to_string() const {
   const std::vector<std::string_view> unused_names(unused.begin(), unused.end());
   std::string out = fmt::format("{}: {} applied", ok() ? "ok" : "failed", applied.size());
-  append_list(out, "missing", missing.size(), [&](std::size_t i) {
-    return core::escaped(missing[i]) + core::did_you_mean(missing[i], unused_names);
-  });
+  append_list(out, "missing", missing.size(),
+              [&](std::size_t i) { return core::escaped(missing[i]) + core::did_you_mean(missing[i], unused_names); });
   append_list(out, "unused", unused.size(), [&](std::size_t i) { return core::escaped(unused[i]); });
   append_list(out, "skipped", skipped.size(), [&](std::size_t i) { return core::escaped(skipped[i]); });
-  append_list(out, "errors", errors.size(), [&](std::size_t i) {
-    return fmt::format("{}: {}", core::escaped(errors[i].path), errors[i].sentence);
-  });
+  append_list(out, "errors", errors.size(),
+              [&](std::size_t i) { return fmt::format("{}: {}", core::escaped(errors[i].path), errors[i].sentence); });
   return out;
 }
 

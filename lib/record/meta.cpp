@@ -51,11 +51,13 @@ std::int64_t number(const format::Catalog& catalog, std::string_view wanted) noe
 }
 
 Params read_params(const format::Catalog& catalog) {
-  Params params{.dim = number(catalog, "dim"), .vocab = number(catalog, "vocab_size"), .head_dim = number(catalog, "head_dim")};
+  Params params{
+      .dim = number(catalog, "dim"), .vocab = number(catalog, "vocab_size"), .head_dim = number(catalog, "head_dim")};
   const std::int64_t heads = number(catalog, "n_heads");
   const std::int64_t declared = number(catalog, "n_kv_heads");
   const std::int64_t key_heads = declared == unknown ? heads : declared;
-  if (params.head_dim == unknown && params.dim != unknown && heads != unknown && params.dim % heads == 0) params.head_dim = params.dim / heads;
+  if (params.head_dim == unknown && params.dim != unknown && heads != unknown && params.dim % heads == 0)
+    params.head_dim = params.dim / heads;
   if (params.head_dim == unknown || heads == unknown) return params;
   params.query_rows = heads * params.head_dim;
   params.key_rows = key_heads * params.head_dim;
@@ -66,11 +68,13 @@ Params read_params(const format::Catalog& catalog) {
 struct Whole {
   std::vector<std::int64_t> shape;  // `unknown` for dims that params.json does not declare
   bool replicated = false;
-  bool heads_repeat = false;        // parts can have the same rows of dim 0
+  bool heads_repeat = false;  // parts can have the same rows of dim 0
 };
 
 std::optional<Whole> whole_of(std::string_view name, const Params& params) {
-  const auto is = [&](std::string_view ending) { return name.ends_with(ending) && (name.size() == ending.size() || name[name.size() - ending.size() - 1] == '.'); };
+  const auto is = [&](std::string_view ending) {
+    return name.ends_with(ending) && (name.size() == ending.size() || name[name.size() - ending.size() - 1] == '.');
+  };
   if (is("tok_embeddings.weight") || is("output.weight")) return Whole{{params.vocab, params.dim}};
   if (is("attention.wq.weight")) return Whole{{params.query_rows, params.dim}};
   if (is("attention.wk.weight") || is("attention.wv.weight")) return Whole{{params.key_rows, params.dim}, false, true};
@@ -97,7 +101,8 @@ std::optional<Cut> cut_of(const Whole& whole, const Shape& part, std::int64_t pa
     if (!other_whole || part[dim] == 0) continue;
     if (full == unknown || part[dim] * parts == full) return Cut{dim};
     const std::int64_t distinct = full / part[dim];
-    if (whole.heads_repeat && dim == 0 && full % part[dim] == 0 && distinct < parts && parts % distinct == 0) return Cut{0, parts / distinct};
+    if (whole.heads_repeat && dim == 0 && full % part[dim] == 0 && distinct < parts && parts % distinct == 0)
+      return Cut{0, parts / distinct};
   }
   return {};
 }
@@ -118,14 +123,17 @@ class Merger {
     const auto& first = state_.catalog(0).tensors;
     for (std::uint32_t part = 1; part < state_.shards.size(); ++part)
       if (state_.catalog(part).tensors.size() != first.size())
-        fail(part, {}, fmt::format("expected {} tensors as in the first part, found {}", first.size(), state_.catalog(part).tensors.size()));
+        fail(part, {},
+             fmt::format("expected {} tensors as in the first part, found {}", first.size(),
+                         state_.catalog(part).tensors.size()));
     for (std::uint32_t entry = 0; entry < first.size(); ++entry) add(entry);
     state_.index_names();
   }
 
  private:
   [[noreturn]] void fail(std::uint32_t part, std::string_view name, std::string sentence) const {
-    throw Error(ErrorCode::corrupt, std::move(sentence), {.path = state_.shards[part]->file->path(), .tensor = std::string(name)});
+    throw Error(ErrorCode::corrupt, std::move(sentence),
+                {.path = state_.shards[part]->file->path(), .tensor = std::string(name)});
   }
 
   void add(std::uint32_t entry) {
@@ -140,7 +148,9 @@ class Merger {
     const auto count = static_cast<std::int64_t>(parts.size());
     const auto cut = cut_of(*whole, parts.front().shape(), count);
     if (!cut)
-      fail(0, parts.front().name(), fmt::format("a part of shape {} in {} parts fits no whole that params.json implies", to_string(parts.front().shape()), count));
+      fail(0, parts.front().name(),
+           fmt::format("a part of shape {} in {} parts fits no whole that params.json implies",
+                       to_string(parts.front().shape()), count));
     add_made(join(std::move(parts), *cut));
   }
 
@@ -148,7 +158,8 @@ class Merger {
     std::vector<TensorView> parts{state_.shards[0]->view(first)};
     for (std::uint32_t part = 1; part < state_.shards.size(); ++part) {
       const auto& tensors = state_.catalog(part).tensors;
-      const std::uint32_t entry = names_[part].find(state_.hash(first.name), [&](std::uint32_t held) { return tensors[held].name == first.name; });
+      const std::uint32_t entry = names_[part].find(
+          state_.hash(first.name), [&](std::uint32_t held) { return tensors[held].name == first.name; });
       if (entry == core::NameIndex::none) fail(part, first.name, "the first part has this tensor, this part has not");
       parts.push_back(state_.shards[part]->view(tensors[entry]));
     }
@@ -159,8 +170,10 @@ class Merger {
     const TensorView& first = parts.front();
     for (std::uint32_t part = 1; part < parts.size(); ++part)
       if (parts[part].dtype() != first.dtype() || parts[part].shape() != first.shape())
-        fail(part, first.name(), fmt::format("expected {} {} as in the first part, found {} {}", core::escaped(first.dtype_name()), to_string(first.shape()),
-                                             core::escaped(parts[part].dtype_name()), to_string(parts[part].shape())));
+        fail(part, first.name(),
+             fmt::format("expected {} {} as in the first part, found {} {}", core::escaped(first.dtype_name()),
+                         to_string(first.shape()), core::escaped(parts[part].dtype_name()),
+                         to_string(parts[part].shape())));
   }
 
   static TensorView join(std::vector<TensorView> parts, Cut cut) {
@@ -183,7 +196,8 @@ class Merger {
   }
 
   void add_apart(std::vector<TensorView> parts) {
-    state_.notes.push_back(fmt::format("tensor '{}': no rule combines its {} parts, each is listed", core::escaped(parts.front().name()), parts.size()));
+    state_.notes.push_back(fmt::format("tensor '{}': no rule combines its {} parts, each is listed",
+                                       core::escaped(parts.front().name()), parts.size()));
     for (std::size_t part = 0; part < parts.size(); ++part)
       add_made(parts[part].renamed(fmt::format("consolidated.{:02}.{}", part, parts[part].name())));
   }
@@ -200,7 +214,8 @@ std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file,
   auto shard = std::make_shared<Shard>();
   try {
     const FileInput input(*file, budget);
-    shard->catalog = std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
+    shard->catalog =
+        std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
     file->require_unchanged();
   } catch (const Error& error) {
     throw error.with_path(file->path());

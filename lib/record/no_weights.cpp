@@ -47,73 +47,96 @@ std::size_t unfinished_elsewhere(const mmap::Folder& folder) {
   const std::filesystem::path path(folder.path());
   const std::filesystem::path plain = path.has_filename() ? path : path.parent_path();
   const bool is_snapshot = plain.parent_path().filename() == "snapshots";
-  return count_unfinished((path / ".cache/huggingface/download").string()) + (is_snapshot ? count_unfinished((path / "../../blobs").string()) : 0);
+  return count_unfinished((path / ".cache/huggingface/download").string()) +
+         (is_snapshot ? count_unfinished((path / "../../blobs").string()) : 0);
 }
 
 std::string broken_sentence(const mmap::Folder& folder, std::span<const std::string> broken) {
-  return fmt::format("'{}' is a symlink to '{}', which is not there{}: the download was interrupted, download it again", core::escaped(broken.front()),
-                     core::escaped(folder.broken_link(broken.front()).value_or("")),
+  return fmt::format("'{}' is a symlink to '{}', which is not there{}: the download was interrupted, download it again",
+                     core::escaped(broken.front()), core::escaped(folder.broken_link(broken.front()).value_or("")),
                      broken.size() == 1 ? "" : fmt::format(", and so are {} more", broken.size() - 1));
 }
 
 // Returns the description of a DeepSpeed folder; empty for other folders.
 std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
-  const auto steps = those(names, [&](const std::string& name) { return name.starts_with("global_step") && folder.has_folder(name); });
+  const auto steps =
+      those(names, [&](const std::string& name) { return name.starts_with("global_step") && folder.has_folder(name); });
   const bool has_script = std::ranges::find(names, "zero_to_fp32.py") != names.end();
   if (steps.empty() && !has_script) return {};
-  return fmt::format("no file here holds weights: this is a checkpoint of DeepSpeed{}, whose ranks hold pieces; join them with its zero_to_fp32.py and open the result",
-                     steps.empty() ? "" : fmt::format(", in {}", listed(steps)));
+  return fmt::format(
+      "no file here holds weights: this is a checkpoint of DeepSpeed{}, whose ranks hold pieces; join them with its "
+      "zero_to_fp32.py and open the result",
+      steps.empty() ? "" : fmt::format(", in {}", listed(steps)));
 }
 
 // Megatron-Core's older backend: a folder for each tensor. Empty where the folder is none of its.
 std::string zarr_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
   const std::size_t looked_at = std::min(names.size(), max_folders);
-  const auto found = std::ranges::find_if(names.first(looked_at), [&](const std::string& name) { return folder.has_file(name + "/.zarray"); });
+  const auto found = std::ranges::find_if(names.first(looked_at),
+                                          [&](const std::string& name) { return folder.has_file(name + "/.zarray"); });
   if (found == names.begin() + static_cast<std::ptrdiff_t>(looked_at)) return {};
-  return fmt::format("no file here holds weights: '{}' and its like are Zarr arrays, as Megatron-Core's zarr backend saves them, which heft does not read; "
-                     "save the checkpoint with its torch_dist backend", core::escaped(*found));
+  return fmt::format(
+      "no file here holds weights: '{}' and its like are Zarr arrays, as Megatron-Core's zarr backend saves them, "
+      "which heft does not read; "
+      "save the checkpoint with its torch_dist backend",
+      core::escaped(*found));
 }
 
 std::string folders_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
-  auto folders = those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
+  auto folders =
+      those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
   const auto models = those(folders, [](const std::string& name) { return name.starts_with("models--"); });
   if (models.size() == 1) return fmt::format("this is a cache of one model; open it: {}", listed(models));
-  if (!models.empty()) return fmt::format("this is a cache of {} models; open one of them: {}", models.size(), listed(models));
+  if (!models.empty())
+    return fmt::format("this is a cache of {} models; open one of them: {}", models.size(), listed(models));
   const auto ranks = those(folders, [](const std::string& name) { return name.starts_with("mp_rank_"); });
   if (!ranks.empty())
-    return fmt::format("this is a checkpoint of Megatron-LM, whose ranks ({}) hold parts of the tensors, which heft does not join: convert it with Megatron's "
-                       "tools/checkpoint/convert.py and open the result", listed(ranks));
+    return fmt::format(
+        "this is a checkpoint of Megatron-LM, whose ranks ({}) hold parts of the tensors, which heft does not join: "
+        "convert it with Megatron's "
+        "tools/checkpoint/convert.py and open the result",
+        listed(ranks));
   folders.resize(std::min(folders.size(), max_folders));
   const auto with_weights = those(folders, [&](const std::string& name) { return holds_weights(folder, name); });
   if (with_weights.empty()) return {};
-  return fmt::format("no file here holds weights, those of {} {} do; open {}", with_weights.size() == 1 ? "the folder" : "the folders",
-                     listed(with_weights), with_weights.size() == 1 ? "it" : "one of them");
+  return fmt::format("no file here holds weights, those of {} {} do; open {}",
+                     with_weights.size() == 1 ? "the folder" : "the folders", listed(with_weights),
+                     with_weights.size() == 1 ? "it" : "one of them");
 }
 
-std::string sentence(const mmap::Folder& folder, std::span<const std::string> names, std::span<const std::string> broken) {
+std::string sentence(const mmap::Folder& folder, std::span<const std::string> names,
+                     std::span<const std::string> broken) {
   if (!broken.empty()) return broken_sentence(folder, broken);
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
   if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())
-    return fmt::format("no file here holds weights: the download of {} is not finished, download it again", listed(unfinished));
+    return fmt::format("no file here holds weights: the download of {} is not finished, download it again",
+                       listed(unfinished));
   if (const std::size_t count = unfinished_elsewhere(folder); count > 0)
-    return fmt::format("no file here holds weights: {} not finished, download the model again", count == 1 ? "a download of it is" : fmt::format("{} downloads of it are", count));
+    return fmt::format("no file here holds weights: {} not finished, download the model again",
+                       count == 1 ? "a download of it is" : fmt::format("{} downloads of it are", count));
   if (std::string zarr = zarr_sentence(folder, names); !zarr.empty()) return zarr;
   if (std::string folders = folders_sentence(folder, names); !folders.empty()) return folders;
   const auto helpers = those(names, [](const std::string& name) { return is_weights(name) && is_helper(name); });
-  if (!helpers.empty()) return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers), helpers.size() == 1 ? "is" : "are");
-  const auto files = those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_file(name); });
-  return fmt::format("expected a checkpoint, found no file that is named like model weights{}", files.empty() ? "" : fmt::format(" among {}", listed(files)));
+  if (!helpers.empty())
+    return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers),
+                       helpers.size() == 1 ? "is" : "are");
+  const auto files =
+      those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_file(name); });
+  return fmt::format("expected a checkpoint, found no file that is named like model weights{}",
+                     files.empty() ? "" : fmt::format(" among {}", listed(files)));
 }
 
 }  // namespace
 
-void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names, std::span<const std::string> broken) {
+void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names,
+                     std::span<const std::string> broken) {
   throw Error(ErrorCode::not_found, sentence(folder, names, broken), {.path = folder.path()});
 }
 
 void fail_scattered(const mmap::Folder& folder) {
   throw Error(ErrorCode::unsupported,
-              "this is a checkpoint of DeepSpeed's ZeRO, whose ranks hold pieces of the tensors, which heft does not join: join them with its "
+              "this is a checkpoint of DeepSpeed's ZeRO, whose ranks hold pieces of the tensors, which heft does not "
+              "join: join them with its "
               "zero_to_fp32.py and open the result",
               {.path = folder.path()});
 }

@@ -80,7 +80,8 @@ const NodePaths::Holders& NodePaths::holders_of(std::uint32_t shard) const {
       const Catalog& catalog = state_.catalog(value.shard);
       Holders& holders = holders_[value.shard];
       if (holders.of_nodes.empty()) {
-        const std::uint64_t bytes = catalog.nodes.size() * sizeof(Holder) + catalog.packed.size() * sizeof(std::uint32_t);
+        const std::uint64_t bytes =
+            catalog.nodes.size() * sizeof(Holder) + catalog.packed.size() * sizeof(std::uint32_t);
         charge.add(bytes + catalog.nodes.size() / 8);
         holders.of_nodes.resize(catalog.nodes.size());
         holders.of_packed.resize(catalog.packed.size(), format::none);

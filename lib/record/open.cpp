@@ -11,8 +11,8 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "heft/checkpoint.hpp"
 #include "format/formats.hpp"
+#include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "record/distributed.hpp"
 #include "record/folder.hpp"
@@ -34,7 +34,9 @@ namespace {
 class Opener {
  public:
   Opener(const std::filesystem::path& path, const OpenOptions& options)
-      : options_(options), symlinks_(options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse), state_(std::make_shared<State>()) {
+      : options_(options),
+        symlinks_(options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse),
+        state_(std::make_shared<State>()) {
     state_->path = path.string();
     state_->limits = options.limits;
     state_->budget = std::make_shared<core::MetadataBudget>(options.limits.metadata_memory_bytes);
@@ -43,7 +45,8 @@ class Opener {
 
   std::shared_ptr<const State> open() {
     std::error_code ignored;
-    if (const std::string path = resolve(); std::filesystem::is_directory(path, ignored)) open_folder(path);
+    if (const std::string path = resolve(); std::filesystem::is_directory(path, ignored))
+      open_folder(path);
     else {
       refuse_part_of_distributed();
       open_file(open_shard(followed(mmap::File::open(path, symlinks_), symlinks_, *state_), options_, state_->budget));
@@ -61,15 +64,20 @@ class Opener {
  private:
   // Returns the path itself, or the folder in the hub's cache of the model with that name.
   std::string resolve() {
-    if (state_->path.empty()) throw Error(ErrorCode::not_found, "expected the path of a checkpoint, found an empty one");
+    if (state_->path.empty())
+      throw Error(ErrorCode::not_found, "expected the path of a checkpoint, found an empty one");
     std::error_code ignored;
-    if (options_.hub_cache.empty() || std::filesystem::exists(std::filesystem::symlink_status(state_->path, ignored))) return state_->path;
+    if (options_.hub_cache.empty() || std::filesystem::exists(std::filesystem::symlink_status(state_->path, ignored)))
+      return state_->path;
     if (auto model = cached_model(options_.hub_cache, state_->path)) {
-      state_->notes.push_back(fmt::format("'{}' is opened from the cache: {}", core::escaped(state_->path), core::escaped(*model, 1000)));
+      state_->notes.push_back(
+          fmt::format("'{}' is opened from the cache: {}", core::escaped(state_->path), core::escaped(*model, 1000)));
       return *model;
     }
     if (state_->path.find('/') == std::string::npos || !is_hub_name(state_->path)) return state_->path;
-    throw Error(ErrorCode::not_found, fmt::format("no such file or folder, and no model of that name in the cache {}", core::escaped(options_.hub_cache.string(), 1000)),
+    throw Error(ErrorCode::not_found,
+                fmt::format("no such file or folder, and no model of that name in the cache {}",
+                            core::escaped(options_.hub_cache.string(), 1000)),
                 {.path = state_->path});
   }
 
@@ -96,7 +104,8 @@ class Opener {
         return assemble_sharded_files(*state_);
       case Choice::Kind::meta:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
-        if (files_.size() != choice.names.size()) throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
+        if (files_.size() != choice.names.size())
+          throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
         open_shards();
         state_->params = open_params(sibling("params.json"), options_, state_->budget);
         return merge_meta(*state_, *state_->params);
@@ -115,7 +124,8 @@ class Opener {
     if (catalog->format == format::index_json_format.name) return open_index(shard);
     if (catalog->shards.empty() && catalog->located.empty()) {
       state_->shards.push_back(std::move(shard));
-      if (std::string note = note_of_pieces(*state_->shards.front(), options_.limits); !note.empty()) state_->notes.push_back(std::move(note));
+      if (std::string note = note_of_pieces(*state_->shards.front(), options_.limits); !note.empty())
+        state_->notes.push_back(std::move(note));
       return add_all_tensors();
     }
     if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
@@ -135,7 +145,8 @@ class Opener {
     if (files.is_stale) return add_all_tensors();
     for (const auto& shard : state_->shards)
       if (!shard->catalog->located.empty())
-        throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index", {.path = shard->file->path()});
+        throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index",
+                    {.path = shard->file->path()});
     merge_index(*state_, *index, numbers);
   }
 
@@ -163,12 +174,15 @@ class Opener {
   void note_index(const Shard& index, const IndexFiles& files) {
     const std::string path = core::escaped(index.file->path(), 1000);
     if (files.is_stale)
-      state_->notes.push_back(fmt::format("{}: not used: none of the {} files that it names is there ({}), the model is the set of {} parts that is",
-                                          path, index.catalog->shards.size(), core::escaped(index.catalog->shards.front()), files.names.size()));
+      state_->notes.push_back(fmt::format(
+          "{}: not used: none of the {} files that it names is there ({}), the model is the set of {} parts that is",
+          path, index.catalog->shards.size(), core::escaped(index.catalog->shards.front()), files.names.size()));
     if (!files.is_listed)
-      state_->notes.push_back(fmt::format("the folder cannot be listed: {} may leave out weights that lie beside it", path));
+      state_->notes.push_back(
+          fmt::format("the folder cannot be listed: {} may leave out weights that lie beside it", path));
     if (!files.unnamed.empty())
-      state_->notes.push_back(fmt::format("{}: does not name {}, which {} left out", path, listed(files.unnamed), files.unnamed.size() == 1 ? "is" : "are"));
+      state_->notes.push_back(fmt::format("{}: does not name {}, which {} left out", path, listed(files.unnamed),
+                                          files.unnamed.size() == 1 ? "is" : "are"));
     std::erase_if(unused_, [&](const std::string& name) { return std::ranges::binary_search(files.unnamed, name); });
   }
 
@@ -177,7 +191,8 @@ class Opener {
     std::set<std::string_view> used;
     for (const std::string& name : named_) used.insert(name);
     std::erase_if(unused_, [&](const std::string& name) { return used.contains(name); });
-    if (!unused_.empty()) state_->notes.push_back(fmt::format("{}: not used: {}", core::escaped(folder_->path(), 1000), listed(unused_)));
+    if (!unused_.empty())
+      state_->notes.push_back(fmt::format("{}: not used: {}", core::escaped(folder_->path(), 1000), listed(unused_)));
   }
 
   // Opens a split by any of its parts, from which the names of the others follow. All parts must declare the same
@@ -185,23 +200,36 @@ class Opener {
   void open_split(const std::shared_ptr<const Shard>& opened) {
     const format::Catalog& catalog = *opened->catalog;
     for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) {
-      const std::uint32_t number = part == catalog.split_index ? add_file(opened->file) : add_sibling(std::string(catalog.shards[part]), opened->file->path());
+      const std::uint32_t number = part == catalog.split_index
+                                       ? add_file(opened->file)
+                                       : add_sibling(std::string(catalog.shards[part]), opened->file->path());
       if (number != part)
-        throw Error(ErrorCode::corrupt, fmt::format("expected a file of its own for part {}, found that of part {}", part + 1, number + 1), {.path = opened->file->path()});
+        throw Error(ErrorCode::corrupt,
+                    fmt::format("expected a file of its own for part {}, found that of part {}", part + 1, number + 1),
+                    {.path = opened->file->path()});
     }
     open_shards();
-    for (std::uint32_t part = 0; part < catalog.shards.size(); ++part) require_part(*state_->shards[part], catalog, part);
+    for (std::uint32_t part = 0; part < catalog.shards.size(); ++part)
+      require_part(*state_->shards[part], catalog, part);
     add_all_tensors();
     if (catalog.split_tensors != 0 && catalog.split_tensors != state_->entries.size())
-      throw Error(ErrorCode::corrupt, fmt::format("expected {} tensors in {} parts, found {}", catalog.split_tensors, catalog.shards.size(), state_->entries.size()),
+      throw Error(ErrorCode::corrupt,
+                  fmt::format("expected {} tensors in {} parts, found {}", catalog.split_tensors, catalog.shards.size(),
+                              state_->entries.size()),
                   {.path = state_->path});
   }
 
   static void require_part(const Shard& shard, const format::Catalog& whole, std::uint32_t part) {
     const format::Catalog& catalog = *shard.catalog;
-    if (catalog.split_index == part && catalog.shards.size() == whole.shards.size() && catalog.split_tensors == whole.split_tensors) return;
-    const std::string found = catalog.split_index == format::none ? std::string("no part of a split") : fmt::format("part {} of {}", catalog.split_index + 1, catalog.shards.size());
-    throw Error(ErrorCode::corrupt, fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found), {.path = shard.file->path()});
+    if (catalog.split_index == part && catalog.shards.size() == whole.shards.size() &&
+        catalog.split_tensors == whole.split_tensors)
+      return;
+    const std::string found = catalog.split_index == format::none
+                                  ? std::string("no part of a split")
+                                  : fmt::format("part {} of {}", catalog.split_index + 1, catalog.shards.size());
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found),
+                {.path = shard.file->path()});
   }
 
   // Opens a file beside the first and returns its number among the shards.
@@ -213,7 +241,8 @@ class Opener {
 
   // Returns the number of a file; the same for all names of one file.
   std::uint32_t add_file(std::shared_ptr<const mmap::File> file) {
-    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode}, static_cast<std::uint32_t>(files_.size()));
+    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode},
+                                                      static_cast<std::uint32_t>(files_.size()));
     if (is_new) files_.push_back(std::move(file));
     return known->second;
   }
@@ -221,7 +250,9 @@ class Opener {
   // Reads the catalogs of all added files in parallel.
   void open_shards() {
     state_->shards.resize(files_.size());
-    in_parallel(files_.size(), [this](std::size_t number) { state_->shards[number] = open_shard(files_[number], options_, state_->budget); });
+    in_parallel(files_.size(), [this](std::size_t number) {
+      state_->shards[number] = open_shard(files_[number], options_, state_->budget);
+    });
   }
 
   [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const {
@@ -253,7 +284,8 @@ class Opener {
     // All parts of a Meta folder have the same ones.
     const std::size_t shards = state_->params ? 1 : state_->shards.size();
     for (std::uint32_t shard = 0; shard < shards; ++shard)
-      for (const format::Value& value : state_->catalog(shard).values) state_->values.push_back({value.name, shard, value.node});
+      for (const format::Value& value : state_->catalog(shard).values)
+        state_->values.push_back({value.name, shard, value.node});
   }
 
   // Refuses an option that applies to none of the files.
@@ -267,8 +299,10 @@ class Opener {
   }
 
   [[noreturn]] void refuse_key(std::string_view why) const {
-    throw Error(ErrorCode::out_of_range, fmt::format("top_level_key '{}': {}, there is no key to choose", core::escaped(options_.top_level_key), why),
-                {.path = state_->path});
+    throw Error(
+        ErrorCode::out_of_range,
+        fmt::format("top_level_key '{}': {}, there is no key to choose", core::escaped(options_.top_level_key), why),
+        {.path = state_->path});
   }
 
   [[nodiscard]] bool has_zips_of_pytorch() const {

@@ -54,7 +54,8 @@ void in_parallel(std::size_t count, const std::function<void(std::size_t)>& step
   Steps steps(count, step);
   {
     std::vector<std::jthread> helpers;
-    const std::size_t threads = std::min({max_threads, count / steps_per_thread, std::size_t{std::thread::hardware_concurrency()}});
+    const std::size_t threads =
+        std::min({max_threads, count / steps_per_thread, std::size_t{std::thread::hardware_concurrency()}});
     try {
       while (helpers.size() + 1 < threads) helpers.emplace_back([&steps] { steps.work(); });
     } catch (const std::system_error&) {

@@ -51,11 +51,13 @@ void require_alike(const std::string& name, const std::vector<Piece>& pieces) {
   for (const Piece& piece : pieces) {
     if (piece.part.dtype() != first.dtype() || piece.part.dtype_name() != first.dtype_name())
       fail(ErrorCode::type_mismatch, name,
-           fmt::format("expected parts of one dtype, found {} and {}", core::escaped(first.dtype_name()), core::escaped(piece.part.dtype_name())));
+           fmt::format("expected parts of one dtype, found {} and {}", core::escaped(first.dtype_name()),
+                       core::escaped(piece.part.dtype_name())));
     if (ViewAccess::flags(piece.part) != ViewAccess::flags(first))
       fail(ErrorCode::type_mismatch, name, "expected parts of one byte order and without differing lazy bits");
     if (piece.part.dtype() == DType::unknown)
-      fail(ErrorCode::type_mismatch, name, fmt::format("expected a known dtype, found {}", core::escaped(first.dtype_name())));
+      fail(ErrorCode::type_mismatch, name,
+           fmt::format("expected a known dtype, found {}", core::escaped(first.dtype_name())));
   }
 }
 
@@ -63,15 +65,19 @@ void require_placed(const std::string& name, const Shape& shape, const Piece& pi
   const Shape& part = piece.part.shape();
   if (piece.at.rank() != shape.rank() || part.rank() != shape.rank())
     fail(ErrorCode::out_of_range, name,
-         fmt::format("expected parts of rank {}, found shape {} at {}", shape.rank(), to_string(part), to_string(piece.at)));
+         fmt::format("expected parts of rank {}, found shape {} at {}", shape.rank(), to_string(part),
+                     to_string(piece.at)));
   for (std::size_t dim = 0; dim < shape.rank(); ++dim) {
     if (piece.at[dim] < 0 || part[dim] > shape[dim] || piece.at[dim] > shape[dim] - part[dim])
       fail(ErrorCode::out_of_range, name,
-           fmt::format("expected parts inside {}, found shape {} at {}", to_string(shape), to_string(part), to_string(piece.at)));
+           fmt::format("expected parts inside {}, found shape {} at {}", to_string(shape), to_string(part),
+                       to_string(piece.at)));
   }
   const std::int64_t block = info(piece.part.dtype()).block_elements;
-  if (block > 1 && (shape.rank() == 0 || piece.at[shape.rank() - 1] % block != 0 || part[shape.rank() - 1] % block != 0))
-    fail(ErrorCode::out_of_range, name, fmt::format("expected parts of whole blocks of {} elements, found one at {}", block, to_string(piece.at)));
+  if (block > 1 &&
+      (shape.rank() == 0 || piece.at[shape.rank() - 1] % block != 0 || part[shape.rank() - 1] % block != 0))
+    fail(ErrorCode::out_of_range, name,
+         fmt::format("expected parts of whole blocks of {} elements, found one at {}", block, to_string(piece.at)));
 }
 
 // Returns the dim along which parts start at the most places: if sorted by it, few parts lie side by side.
@@ -97,14 +103,16 @@ void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece
   constexpr std::size_t max_compared = 1u << 20;
   const std::size_t dim = shape.rank() == 0 ? 0 : widest_dim(pieces, shape.rank());
   if (shape.rank() != 0)
-    std::stable_sort(pieces.begin(), pieces.end(), [dim](const Piece& a, const Piece& b) { return a.at[dim] < b.at[dim]; });
+    std::stable_sort(pieces.begin(), pieces.end(),
+                     [dim](const Piece& a, const Piece& b) { return a.at[dim] < b.at[dim]; });
   std::size_t compared = 0;
   for (std::size_t i = 0; i < pieces.size() && compared < max_compared; ++i) {
     for (std::size_t j = i + 1; j < pieces.size() && compared < max_compared; ++j, ++compared) {
       if (shape.rank() != 0 && pieces[j].at[dim] >= pieces[i].at[dim] + pieces[i].part.shape()[dim]) break;
       if (overlap(pieces[i], pieces[j]))
         fail(ErrorCode::out_of_range, name,
-             fmt::format("expected parts that do not overlap, those at {} and {} do", to_string(pieces[i].at), to_string(pieces[j].at)));
+             fmt::format("expected parts that do not overlap, those at {} and {} do", to_string(pieces[i].at),
+                         to_string(pieces[j].at)));
     }
   }
 }
@@ -118,7 +126,8 @@ void require_tiling(const std::string& name, const Shape& shape, std::vector<Pie
   if (tile_exactly(shape, pieces)) return;
   name_overlap(name, shape, pieces);
   if (elements != shape.element_count())
-    fail(ErrorCode::out_of_range, name, fmt::format("expected parts of {} elements together, found {}", shape.element_count(), elements));
+    fail(ErrorCode::out_of_range, name,
+         fmt::format("expected parts of {} elements together, found {}", shape.element_count(), elements));
   fail(ErrorCode::out_of_range, name, "expected parts that cover each element once");
 }
 

@@ -21,7 +21,9 @@ namespace {
 
 using format::NodeKind;
 
-std::string where(const std::string& path) { return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path)); }
+std::string where(const std::string& path) {
+  return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path));
+}
 
 // Returns the path of the opened file or folder.
 std::string file_of(const Record& record) {
@@ -44,10 +46,12 @@ std::string nearest_keys(const Record& record, std::string_view key) {
 }
 
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
-  if (record.count() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map && record.kind() != RecordKind::opaque)
+  if (record.count() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
+      record.kind() != RecordKind::opaque)
     fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
   const std::string path = record.path();
-  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count()) : nearest_keys(record, key);
+  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count())
+                                                             : nearest_keys(record, key);
   throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
               {.path = file_of(record), .tensor = record::join_path(path, key)});
 }
@@ -61,7 +65,8 @@ std::string nearest_keys(const Record& record, std::string_view key) {
 }  // namespace
 
 std::string_view name(RecordKind kind) noexcept {
-  static constexpr std::string_view names[] = {"null", "boolean", "integer", "real", "text", "bytes", "list", "map", "tensor", "opaque"};
+  static constexpr std::string_view names[] = {"null",  "boolean", "integer", "real",   "text",
+                                               "bytes", "list",    "map",     "tensor", "opaque"};
   const auto index = static_cast<std::size_t>(kind);
   return index < std::size(names) ? names[index] : "unknown";
 }
@@ -142,7 +147,8 @@ double Record::real() const {
   const auto whole = record::integer_of(*node);
   const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
   // Excludes 2^64, to which magnitudes near it round: converting it back would overflow.
-  if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude) fail_range(*this, "an integer that is exact as a real");
+  if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude)
+    fail_range(*this, "an integer that is exact as a real");
   return whole->negative ? -value : value;
 }
 

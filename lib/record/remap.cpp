@@ -19,7 +19,9 @@
 namespace heft {
 namespace {
 
-bool is_name(char c) noexcept { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; }
+bool is_name(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+}
 
 // Converts named groups in Rust's syntax (?<name>...), which RE2 supports only since 2023.
 std::string with_re2_groups(std::string_view pattern) {
@@ -27,10 +29,14 @@ std::string with_re2_groups(std::string_view pattern) {
   bool in_class = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     out += pattern[i];
-    if (pattern[i] == '\\' && i + 1 < pattern.size()) out += pattern[++i];
-    else if (pattern[i] == '[') in_class = true;
-    else if (pattern[i] == ']') in_class = false;
-    else if (!in_class && pattern.substr(i, 3) == "(?<" && i + 3 < pattern.size() && is_name(pattern[i + 3])) out += "?P", ++i;
+    if (pattern[i] == '\\' && i + 1 < pattern.size())
+      out += pattern[++i];
+    else if (pattern[i] == '[')
+      in_class = true;
+    else if (pattern[i] == ']')
+      in_class = false;
+    else if (!in_class && pattern.substr(i, 3) == "(?<" && i + 3 < pattern.size() && is_name(pattern[i + 3]))
+      out += "?P", ++i;
   }
   return out;
 }
@@ -101,7 +107,9 @@ void Remapping::Rule::add_group(std::string_view name) {
 void Remapping::Rule::append_to(std::string& out, const std::vector<re2::StringPiece>& matched) const {
   for (const Part& part : replacement) {
     out += part.literal;
-    if (part.group >= 0) out.append(matched[static_cast<std::size_t>(part.group)].data(), matched[static_cast<std::size_t>(part.group)].size());
+    if (part.group >= 0)
+      out.append(matched[static_cast<std::size_t>(part.group)].data(),
+                 matched[static_cast<std::size_t>(part.group)].size());
   }
 }
 
@@ -169,7 +177,9 @@ class Renumbering {
     std::vector<record::Pattern> kept;
     for (const std::string& pattern : exempt) kept.emplace_back(pattern);
     for (const std::string& name : names)
-      for_each_number(name, [&](std::string_view prefix, std::string_view, std::uint64_t number) { lists_[prefix].try_emplace(number, 0); });
+      for_each_number(name, [&](std::string_view prefix, std::string_view, std::uint64_t number) {
+        lists_[prefix].try_emplace(number, 0);
+      });
     std::erase_if(lists_, [&](const auto& list) {
       return std::ranges::any_of(kept, [&](const record::Pattern& pattern) { return pattern.matches(list.first); });
     });
@@ -199,7 +209,8 @@ class Renumbering {
 
 }  // namespace
 
-Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indices indices, const std::vector<std::string>& exempt) {
+Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indices indices,
+                 const std::vector<std::string>& exempt) {
   record::Derivation derived(checkpoint);
   std::vector<std::string> names;
   for (std::size_t key = 0; key < derived.key_count(); ++key) names.push_back(remapping(derived.key(key)));

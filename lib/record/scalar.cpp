@@ -24,8 +24,10 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
   std::uint64_t low = 0;
   for (std::size_t i = 0; i < size; ++i) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
-    if (i < 8) low |= static_cast<std::uint64_t>(byte) << (8 * i);
-    else if (byte != (negative ? 0xFF : 0)) return {};
+    if (i < 8)
+      low |= static_cast<std::uint64_t>(byte) << (8 * i);
+    else if (byte != (negative ? 0xFF : 0))
+      return {};
   }
   if (!negative) return of_unsigned_integer(low);
   if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
@@ -41,7 +43,8 @@ TensorView without_dims(TensorView view) {
 
 std::optional<Scalar> of_element(const TensorView& element) {
   switch (element.dtype()) {
-    case DType::boolean: return Scalar{.kind = RecordKind::boolean, .magnitude = element.read<boolean>().bits != 0 ? 1u : 0u};
+    case DType::boolean:
+      return Scalar{.kind = RecordKind::boolean, .magnitude = element.read<boolean>().bits != 0 ? 1u : 0u};
     case DType::u8: return of_unsigned_integer(element.read<std::uint8_t>());
     case DType::u16: return of_unsigned_integer(element.read<std::uint16_t>());
     case DType::u32: return of_unsigned_integer(element.read<std::uint32_t>());

@@ -8,21 +8,25 @@ namespace heft::record {
 namespace {
 
 // Suffixes of the weight's whole name: weight -> weight_scale.
-constexpr auto endings = std::to_array<std::string_view>({"_scale", "_scale_inv", "_scales", "_2", ".scale", "._scale", ".scales", ".absmax"});
+constexpr auto endings = std::to_array<std::string_view>(
+    {"_scale", "_scale_inv", "_scales", "_2", ".scale", "._scale", ".scales", ".absmax"});
 
 // Replacements of the weight's last part.
-constexpr auto siblings = std::to_array<std::string_view>({"scale", "scales", "scale_inv", "scale_weight", "SCB", "_scale"});
+constexpr auto siblings =
+    std::to_array<std::string_view>({"scale", "scales", "scale_inv", "scale_weight", "SCB", "_scale"});
 
 // Replacements of an ending of the last part: weight_packed -> weight_scale.
 struct Ending {
   std::string_view weight;
   std::string_view scale;
 };
-constexpr auto replaced = std::to_array<Ending>({{"_qdata", "_scale"}, {"_packed", "_scale"}, {"_blocks", "_scales"}, {"_data", "_scale"}, {"qdata", "scale"}});
+constexpr auto replaced = std::to_array<Ending>(
+    {{"_qdata", "_scale"}, {"_packed", "_scale"}, {"_blocks", "_scales"}, {"_data", "_scale"}, {"qdata", "scale"}});
 
 bool is_small(DType dtype) noexcept {
   const DTypeInfo& type = info(dtype);
-  return type.block_bytes == 1 && (type.category == DTypeCategory::real || type.category == DTypeCategory::integer || type.block_elements > 1);
+  return type.block_bytes == 1 &&
+         (type.category == DTypeCategory::real || type.category == DTypeCategory::integer || type.block_elements > 1);
 }
 
 // Returns true for a scale. Scales can be narrow floats too, but have no scales except for a second one.
@@ -35,7 +39,9 @@ std::optional<TensorView> scale_beside(const Checkpoint& checkpoint, const Tenso
   const std::string_view name = weight.name();
   const std::string_view parent = name.substr(0, name.rfind('.') + 1);
   const std::string_view last = name.substr(parent.size());
-  const auto look = [&](std::string_view front, std::string_view back) { return checkpoint.find(std::string(front).append(back)); };
+  const auto look = [&](std::string_view front, std::string_view back) {
+    return checkpoint.find(std::string(front).append(back));
+  };
   if (is_scale(last)) return look(name, "_2");
   for (const std::string_view ending : endings)
     if (auto found = look(name, ending)) return found;

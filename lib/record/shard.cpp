@@ -32,7 +32,8 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
 Error explained(const Error& error, const mmap::File& file) {
   const bool is_broken = error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unrecognized;
   if (!is_broken || !is_unfinished(base_name(file.path()))) return error.with_path(file.path());
-  return Error(error.code(), error.sentence() + "; its name is that of a download that is not finished", error.place()).with_path(file.path());
+  return Error(error.code(), error.sentence() + "; its name is that of a download that is not finished", error.place())
+      .with_path(file.path());
 }
 
 format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
@@ -45,15 +46,16 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
                 fmt::format("raw items as {}: expected a file of NumPy, this is {}, which declares its dtypes",
                             name(options.numpy.raw_items.front()), format->name));
   return format->read(FileInput(file, budget), {.limits = options.limits,
-                                        .file_name = base_name(file.path()),
-                                        .top_level_key = options.top_level_key,
-                                        .raw_items = options.numpy.raw_items,
-                                        .strict_globals = options.strict_globals,
-                                        .big_endian_default = options.big_endian_default});
+                                                .file_name = base_name(file.path()),
+                                                .top_level_key = options.top_level_key,
+                                                .raw_items = options.numpy.raw_items,
+                                                .strict_globals = options.strict_globals,
+                                                .big_endian_default = options.big_endian_default});
 }
 
 // Returns the source of a member. A member inside another one comes after it.
-std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member, const std::shared_ptr<LastInflated>& last) {
+std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member,
+                                        const std::shared_ptr<LastInflated>& last) {
   const auto& packed = member.inside == format::none ? shard.source : shard.members[member.inside];
   if (member.lists) return number_source(packed, member.lists);
   if (member.is_latin1) return latin1_source(packed, member);
@@ -68,7 +70,8 @@ Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector
     return mmap::map(file);
   } catch (const Error& error) {
     if (error.os_error() == 0) throw;
-    notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read", std::generic_category().message(error.os_error())));
+    notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read",
+                                std::generic_category().message(error.os_error())));
     return {};
   }
 }
@@ -126,8 +129,7 @@ std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, 
   shard->source = file_source(file, std::move(mapping), shard->catalog);
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();
-    for (const format::Member& member : members)
-      shard->members.push_back(source_of(*shard, member, last));
+    for (const format::Member& member : members) shard->members.push_back(source_of(*shard, member, last));
   }
   shard->file = std::move(file);
   return shard;

@@ -37,7 +37,8 @@ class Assembler {
   void assemble() {
     infos_.reserve(state_.shards.size());
     for (std::uint32_t shard = 0; shard < state_.shards.size(); ++shard) collect(shard);
-    for (std::size_t tensor = 0; tensor < places_.size(); ++tensor) add(std::string(names_.names()[tensor]), places_[tensor]);
+    for (std::size_t tensor = 0; tensor < places_.size(); ++tensor)
+      add(std::string(names_.names()[tensor]), places_[tensor]);
     state_.index_names();
   }
 
@@ -47,7 +48,9 @@ class Assembler {
     try {
       auto info = format::ShardingInfo::of(*shard.catalog, state_.limits);
       if (!info)
-        throw Error(ErrorCode::corrupt, "expected the metadata DCP_SHARDING_INFO with the places of its tensors in larger ones", {.offset = 0});
+        throw Error(ErrorCode::corrupt,
+                    "expected the metadata DCP_SHARDING_INFO with the places of its tensors in larger ones",
+                    {.offset = 0});
       infos_.push_back(std::move(*info));
       for (std::uint32_t entry = 0; entry < shard.catalog->tensors.size(); ++entry) {
         const format::TensorEntry& tensor = shard.catalog->tensors[entry];
@@ -68,11 +71,14 @@ class Assembler {
   [[nodiscard]] Shape whole_of(const std::string& name, std::span<const Place> places) const {
     std::vector<std::int64_t> sizes;
     for (const Place& place : places) {
-      const auto piece = state_.catalog(place.entry.shard).sizes(state_.catalog(place.entry.shard).tensors[place.entry.entry]);
+      const auto piece =
+          state_.catalog(place.entry.shard).sizes(state_.catalog(place.entry.shard).tensors[place.entry.entry]);
       if (sizes.empty()) sizes.resize(piece.size());
-      if (sizes.size() != piece.size()) fail(name, places, fmt::format("pieces of {} and of {} dims", sizes.size(), piece.size()));
+      if (sizes.size() != piece.size())
+        fail(name, places, fmt::format("pieces of {} and of {} dims", sizes.size(), piece.size()));
       for (std::size_t dim = 0; dim < piece.size(); ++dim) {
-        const std::uint64_t end = core::add_or_throw(static_cast<std::uint64_t>(place.at[dim]), static_cast<std::uint64_t>(piece[dim]), "the end of a piece");
+        const std::uint64_t end = core::add_or_throw(static_cast<std::uint64_t>(place.at[dim]),
+                                                     static_cast<std::uint64_t>(piece[dim]), "the end of a piece");
         if (end > INT64_MAX) fail(name, places, "a piece that ends past any tensor");
         sizes[dim] = std::max(sizes[dim], static_cast<std::int64_t>(end));
       }
@@ -81,7 +87,8 @@ class Assembler {
   }
 
   [[noreturn]] void fail(const std::string& name, std::span<const Place> places, std::string_view finding) const {
-    throw Error(ErrorCode::corrupt, fmt::format("its pieces in {} files do not cover it: {}; one may be missing", places.size(), finding),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("its pieces in {} files do not cover it: {}; one may be missing", places.size(), finding),
                 {.path = state_.shards[places.front().entry.shard]->file->path(), .tensor = name, .offset = 0});
   }
 
@@ -91,7 +98,8 @@ class Assembler {
       const TensorView piece = view(place.entry);
       return piece.shape() == whole;
     });
-    if (alone != places.end() && (places.size() == 1 || whole.element_count() == 0)) return state_.entries.push_back(alone->entry);
+    if (alone != places.end() && (places.size() == 1 || whole.element_count() == 0))
+      return state_.entries.push_back(alone->entry);
     std::vector<Piece> pieces;
     for (const Place& place : places) pieces.push_back({view(place.entry), Dims(place.at)});
     try {
@@ -116,8 +124,8 @@ bool is_rank_file(std::string_view name) noexcept {
   const std::string_view rest = name.substr(rank_word.size());
   const std::size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
   const std::string_view file = rest.substr(digits);
-  return digits > 0 && file.starts_with(file_word) && file.size() > file_word.size() && is_digit(file[file_word.size()]) &&
-         part_name(file);
+  return digits > 0 && file.starts_with(file_word) && file.size() > file_word.size() &&
+         is_digit(file[file_word.size()]) && part_name(file);
 }
 
 void assemble_sharded_files(State& state) { Assembler(state).assemble(); }
@@ -128,8 +136,10 @@ std::string note_of_pieces(const Shard& shard, const Limits& limits) {
   if (!info || (info->begins_at_zero() && !is_rank_file(path.substr(path.rfind('/') + 1)))) return {};
   std::vector<std::string> names;
   for (const format::TensorEntry& tensor : shard.catalog->tensors) names.emplace_back(tensor.name);
-  return fmt::format("this file has one rank's pieces of {} {} ({}), as torch.distributed.checkpoint saved them: open the folder to have them whole",
-                     names.size(), names.size() == 1 ? "tensor" : "tensors", listed(names));
+  return fmt::format(
+      "this file has one rank's pieces of {} {} ({}), as torch.distributed.checkpoint saved them: open the folder to "
+      "have them whole",
+      names.size(), names.size() == 1 ? "tensor" : "tensors", listed(names));
 }
 
 }  // namespace heft::record

@@ -18,14 +18,16 @@ namespace {
 
 void require_range(const Source& source, std::uint64_t offset, std::uint64_t size) {
   if (core::inside(offset, size, source.size_bytes())) return;
-  throw Error(ErrorCode::out_of_range,
-              fmt::format("expected a range inside {} bytes, found {} bytes from {}", source.size_bytes(), size, offset),
-              {.path = std::string(source.path())});
+  throw Error(
+      ErrorCode::out_of_range,
+      fmt::format("expected a range inside {} bytes, found {} bytes from {}", source.size_bytes(), size, offset),
+      {.path = std::string(source.path())});
 }
 
 class FileSource final : public Source {
  public:
-  FileSource(std::shared_ptr<const mmap::File> file, Bytes mapping, std::shared_ptr<const format::Catalog> catalog) noexcept
+  FileSource(std::shared_ptr<const mmap::File> file, Bytes mapping,
+             std::shared_ptr<const format::Catalog> catalog) noexcept
       : file_(std::move(file)), mapping_(std::move(mapping)), catalog_(std::move(catalog)) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_->size_bytes(); }
@@ -60,14 +62,19 @@ class FileSource final : public Source {
 
 class MemorySource final : public Source {
  public:
-  MemorySource(Bytes bytes, std::shared_ptr<const Source> origin) noexcept : bytes_(std::move(bytes)), origin_(std::move(origin)) {}
+  MemorySource(Bytes bytes, std::shared_ptr<const Source> origin) noexcept
+      : bytes_(std::move(bytes)), origin_(std::move(origin)) {}
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
   [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
   [[nodiscard]] const mmap::File* origin() const noexcept override { return origin_ ? origin_->origin() : nullptr; }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return bytes_.span(); }
-  [[nodiscard]] std::string_view path() const noexcept override { return origin_ ? origin_->path() : std::string_view(); }
-  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override { return bytes_.subrange(offset, size); }
+  [[nodiscard]] std::string_view path() const noexcept override {
+    return origin_ ? origin_->path() : std::string_view();
+  }
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
+    return bytes_.subrange(offset, size);
+  }
 
   void read(std::uint64_t offset, std::span<std::byte> into) const override {
     require_range(*this, offset, into.size());

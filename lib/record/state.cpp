@@ -51,7 +51,8 @@ std::string_view State::name(std::uint32_t position) const noexcept { return nam
 
 TensorView State::view(std::uint32_t position) const {
   const EntryRef at = entries[position];
-  TensorView view = at.shard == EntryRef::made ? made[at.entry] : shards[at.shard]->view(catalog(at.shard).tensors[at.entry]);
+  TensorView view =
+      at.shard == EntryRef::made ? made[at.entry] : shards[at.shard]->view(catalog(at.shard).tensors[at.entry]);
   if (name_arena) ViewAccess::set_name(view, names[position], name_arena);
   return view;
 }
@@ -96,11 +97,14 @@ void State::index_names() {
   tables_bytes_ = std::move(charge);
   for (std::uint32_t position = 0; position < entries.size(); ++position) {
     const std::string_view name = this->name(position);
-    const std::uint32_t other = index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
+    const std::uint32_t other =
+        index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
     if (other == core::NameIndex::none) continue;
     const TensorView first = view(other);
     const TensorView second = view(position);
-    throw Error(ErrorCode::ambiguous, fmt::format("the name occurs twice: in {} and in {}", core::escaped(first.shard_path(), 1000), core::escaped(second.shard_path(), 1000)),
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("the name occurs twice: in {} and in {}", core::escaped(first.shard_path(), 1000),
+                            core::escaped(second.shard_path(), 1000)),
                 {.path = path, .tensor = std::string(name)});
   }
 }
@@ -114,17 +118,21 @@ void State::describe_shards() {
     by_path.emplace(file.path(), shard);
   }
   for (const EntryRef at : entries) {
-    if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
-    else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end()) ++infos[shard->second].tensor_count;
+    if (at.shard != EntryRef::made)
+      ++infos[at.shard].tensor_count;
+    else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end())
+      ++infos[shard->second].tensor_count;
   }
   // Every part of a Meta folder has a piece of each tensor.
-  for (std::uint32_t shard = 0; params && shard < shards.size(); ++shard) infos[shard].tensor_count = catalog(shard).tensors.size();
+  for (std::uint32_t shard = 0; params && shard < shards.size(); ++shard)
+    infos[shard].tensor_count = catalog(shard).tensors.size();
 }
 
 void State::collect_notes() {
   for (const auto& shard : shards)
     for (const std::string& note : shard->catalog->notes)
-      notes.push_back(shards.size() == 1 ? note : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
+      notes.push_back(shards.size() == 1 ? note
+                                         : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
   note_long_paths();
   if (entries.empty() && !values.empty()) notes.push_back(note_of_no_tensors());
   for (std::string& note : notes) note = core::printable(std::move(note));
@@ -155,10 +163,14 @@ std::string State::note_of_no_tensors() const {
     const format::Node node = catalog.node(value.node);
     if (node.kind != format::NodeKind::opaque || ++opaque > max_opaque_listed) continue;
     const format::Node word = catalog.node(catalog.child(node, 0));
-    objects.push_back(fmt::format("'{}' ({})", core::escaped(value.name, 80), word.kind == format::NodeKind::text ? core::escaped({word.text, word.count}, 80) : "?"));
+    objects.push_back(
+        fmt::format("'{}' ({})", core::escaped(value.name, 80),
+                    word.kind == format::NodeKind::text ? core::escaped({word.text, word.count}, 80) : "?"));
   }
   std::string note = fmt::format("no tensors, but {} other {}", values.size(), values.size() == 1 ? "value" : "values");
-  if (opaque > 0) note += fmt::format(", {} of them objects of classes that heft does not read: {}{}", opaque, fmt::join(objects, ", "), opaque > objects.size() ? ", ..." : "");
+  if (opaque > 0)
+    note += fmt::format(", {} of them objects of classes that heft does not read: {}{}", opaque,
+                        fmt::join(objects, ", "), opaque > objects.size() ? ", ..." : "");
   return note;
 }
 
@@ -180,7 +192,8 @@ const Tree& State::metadata() const {
 }
 
 std::uint64_t State::table_bytes() const noexcept {
-  std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) + capacity_bytes(names) + index.size_bytes();
+  std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) +
+                        capacity_bytes(names) + index.size_bytes();
   if (name_arena) bytes += name_arena->size_bytes();
   for (const auto& shard : shards) bytes += sizeof(Shard) + catalog_bytes(*shard->catalog);
   if (params) bytes += sizeof(Shard) + catalog_bytes(*params->catalog);

@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "core/text.hpp"
-#include "heft/checkpoint.hpp"
-#include "heft/limits.hpp"
 #include "core/name_hash.hpp"
 #include "core/name_index.hpp"
 #include "core/once.hpp"
+#include "core/text.hpp"
+#include "heft/checkpoint.hpp"
+#include "heft/limits.hpp"
 #include "record/origin.hpp"
 #include "record/shard.hpp"
 #include "record/tree.hpp"
@@ -35,20 +35,20 @@ struct State : std::enable_shared_from_this<State> {
 
   std::string path;
   Limits limits;
-  std::shared_ptr<core::MetadataBudget> budget;   ///< Of the files; null for a derived checkpoint.
+  std::shared_ptr<core::MetadataBudget> budget;  ///< Of the files; null for a derived checkpoint.
   std::vector<std::shared_ptr<const Shard>> shards;
-  std::vector<ShardInfo> infos;                   ///< Parallel to `shards`.
-  std::vector<Origin> origins;                    ///< The folder, the index and every file.
-  std::shared_ptr<const Shard> params;            ///< A Meta folder's params.json: its members are metadata.
-  std::vector<EntryRef> entries;                  ///< All tensors in file order.
-  core::Table<LeafValue> values;                  ///< The leaves other than tensors.
+  std::vector<ShardInfo> infos;         ///< Parallel to `shards`.
+  std::vector<Origin> origins;          ///< The folder, the index and every file.
+  std::shared_ptr<const Shard> params;  ///< A Meta folder's params.json: its members are metadata.
+  std::vector<EntryRef> entries;        ///< All tensors in file order.
+  core::Table<LeafValue> values;        ///< The leaves other than tensors.
   std::vector<TensorView> made;
   std::vector<std::string_view> names;            ///< Parallel to `entries`, for the index.
   std::shared_ptr<const core::Arena> name_arena;  ///< Memory of `names` that are not in the files; views keep it.
   std::vector<std::string> notes;
-  std::vector<std::string> absent;                ///< Names in the index `absent_in` that no shard has, sorted.
+  std::vector<std::string> absent;  ///< Names in the index `absent_in` that no shard has, sorted.
   std::string absent_in;
-  std::vector<std::string> skipped;               ///< Names that filters have left out.
+  std::vector<std::string> skipped;  ///< Names that filters have left out.
   core::NameHash hash;
   core::NameIndex index;
 

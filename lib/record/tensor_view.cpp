@@ -21,14 +21,17 @@ namespace {
 
 void require_values(const TensorView& view, DType wanted) {
   if (view.dtype() != wanted)
-    fail(view, ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", name(wanted), core::escaped(view.dtype_name())));
+    fail(view, ErrorCode::type_mismatch,
+         fmt::format("expected dtype {}, the tensor is {}", name(wanted), core::escaped(view.dtype_name())));
 }
 
 void require_plain_bytes(const TensorView& view) {
   if (view.is_swapped())
-    fail(view, ErrorCode::type_mismatch, "expected the host's byte order, the tensor is big-endian: materialize() swaps");
+    fail(view, ErrorCode::type_mismatch,
+         "expected the host's byte order, the tensor is big-endian: materialize() swaps");
   if (view.is_conjugated() || view.is_negated())
-    fail(view, ErrorCode::type_mismatch, "expected plain values, the tensor is a lazy conjugate or negative: materialize() applies it");
+    fail(view, ErrorCode::type_mismatch,
+         "expected plain values, the tensor is a lazy conjugate or negative: materialize() applies it");
 }
 
 // Reverses each scalar part of an element of `size` bytes.
@@ -55,7 +58,8 @@ TensorView::TensorView() noexcept = default;
 TensorView TensorView::over(std::string name, DType dtype, Shape shape, Bytes bytes) {
   if (const std::uint64_t expected = bytes_for(dtype, shape); bytes.size_bytes() != expected)
     throw Error(ErrorCode::out_of_range,
-                fmt::format("expected {} bytes for {} {}, found {}", expected, heft::name(dtype), to_string(shape), bytes.size_bytes()),
+                fmt::format("expected {} bytes for {} {}, found {}", expected, heft::name(dtype), to_string(shape),
+                            bytes.size_bytes()),
                 {.tensor = name});
   TensorView view;
   view.size_ = bytes.size_bytes();
@@ -121,7 +125,8 @@ std::uint64_t TensorView::offset() const noexcept {
 }
 
 bool TensorView::shares_storage_with(const TensorView& other) const noexcept {
-  if (pieces_ || other.pieces_) return pieces_ && other.pieces_ && record::pieces_share_storage(*pieces_, *other.pieces_);
+  if (pieces_ || other.pieces_)
+    return pieces_ && other.pieces_ && record::pieces_share_storage(*pieces_, *other.pieces_);
   if (!source_ || !other.source_ || size_ == 0 || size_ != other.size_) return false;
   if (source_ == other.source_) return begin_ == other.begin_;
   // Two views of the same memory of the caller have different sources.
@@ -132,9 +137,12 @@ bool TensorView::shares_storage_with(const TensorView& other) const noexcept {
 
 Bytes TensorView::bytes() const {
   if (!has_data()) fail(*this, ErrorCode::type_mismatch, "expected bytes, the tensor is a meta tensor and has none");
-  if (pieces_) fail(*this, ErrorCode::type_mismatch, fmt::format("expected one run of bytes, the tensor lies in {} pieces", pieces_->size()));
+  if (pieces_)
+    fail(*this, ErrorCode::type_mismatch,
+         fmt::format("expected one run of bytes, the tensor lies in {} pieces", pieces_->size()));
   if (is_spelled())
-    fail(*this, ErrorCode::type_mismatch, "expected packed bytes, the file spells the elements as a list of numbers: materialize() gathers");
+    fail(*this, ErrorCode::type_mismatch,
+         "expected packed bytes, the file spells the elements as a list of numbers: materialize() gathers");
   if (!is_contiguous())
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)));
@@ -148,23 +156,27 @@ Bytes TensorView::typed_bytes(DType wanted, std::size_t alignment) const {
   Bytes run = bytes();
   if (reinterpret_cast<std::uintptr_t>(run.data()) % alignment != 0)
     fail(*this, ErrorCode::misaligned,
-         fmt::format("expected bytes aligned to {}, the payload lies at byte {} of its file: materialize() aligns", alignment, offset()));
+         fmt::format("expected bytes aligned to {}, the payload lies at byte {} of its file: materialize() aligns",
+                     alignment, offset()));
   return run;
 }
 
 void TensorView::read_element(DType wanted, std::span<const std::int64_t> index, void* into) const {
   require_values(*this, wanted);
   if (index.size() != rank())
-    fail(*this, ErrorCode::out_of_range, fmt::format("expected {} indices for shape {}, found {}", rank(), to_string(shape_), index.size()));
+    fail(*this, ErrorCode::out_of_range,
+         fmt::format("expected {} indices for shape {}, found {}", rank(), to_string(shape_), index.size()));
   std::uint64_t at = first_;
   for (std::size_t dim = 0; dim < rank(); ++dim) {
     if (index[dim] < 0 || index[dim] >= shape_[dim])
-      fail(*this, ErrorCode::out_of_range, fmt::format("index {} is outside dim {} of shape {}", index[dim], dim, to_string(shape_)));
+      fail(*this, ErrorCode::out_of_range,
+           fmt::format("index {} is outside dim {} of shape {}", index[dim], dim, to_string(shape_)));
     at += static_cast<std::uint64_t>(index[dim] * strides_[dim]);
   }
-  if (pieces_) return record::read_from_pieces(*pieces_, index, [&](const TensorView& part, std::span<const std::int64_t> inside) {
-    part.read_element(wanted, inside, into);
-  });
+  if (pieces_)
+    return record::read_from_pieces(*pieces_, index, [&](const TensorView& part, std::span<const std::int64_t> inside) {
+      part.read_element(wanted, inside, into);
+    });
   if (!has_data()) fail(*this, ErrorCode::type_mismatch, "expected values, the tensor is a meta tensor and has none");
   const DTypeInfo& type = info(dtype_);
   auto* element = static_cast<std::byte*>(into);

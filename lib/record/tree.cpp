@@ -105,7 +105,8 @@ std::size_t Tree::count(NodeId id) const noexcept {
 }
 
 Tree::NodeId Tree::child(NodeId id, std::size_t position) const noexcept {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return at.id_of(child_node(*at.catalog, at.get(), position));
+  if (const InValue at = resolve(id); at.catalog != nullptr)
+    return at.id_of(child_node(*at.catalog, at.get(), position));
   const Node& node = nodes_[id];
   return position == node.count ? own_leaf | id : children_[node.first + position];
 }
@@ -174,8 +175,8 @@ TensorView Tree::tensor(NodeId id) const {
 }
 
 std::size_t Tree::size_bytes() const noexcept {
-  return nodes_.capacity() * sizeof(Node) + children_.capacity() * sizeof(std::uint32_t) + values_.capacity() * sizeof(LeafValue) +
-         index_.size_bytes();
+  return nodes_.capacity() * sizeof(Node) + children_.capacity() * sizeof(std::uint32_t) +
+         values_.capacity() * sizeof(LeafValue) + index_.size_bytes();
 }
 
 }  // namespace heft::record

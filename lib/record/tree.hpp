@@ -10,10 +10,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "format/catalog.hpp"
-#include "heft/record.hpp"
 #include "core/name_index.hpp"
 #include "core/once.hpp"
+#include "format/catalog.hpp"
+#include "heft/record.hpp"
 #include "record/map_indexes.hpp"
 #include "record/node_paths.hpp"
 
@@ -90,7 +90,7 @@ class Tree {
     std::uint32_t key_begin = 0;  // ... in which the key is [key_begin, key_end) and the path [0, key_end)
     std::uint32_t key_end = 0;
     std::uint32_t parent = 0;
-    std::uint32_t first = 0;      // index in children_
+    std::uint32_t first = 0;  // index in children_
     std::uint32_t count : 31 = 0;
     std::uint32_t is_list : 1 = 0;
     std::uint32_t leaf = format::none;  // position in the flat table, or value_leaf | index of a value
@@ -132,8 +132,8 @@ class Tree {
   core::Table<LeafValue> values_;
   core::NameIndex index_;  // by (parent, key)
   core::MetadataCharge index_bytes_;
-  bool has_whole_keys_ = false;        // some keys of the root can have dots
-  std::vector<bool> root_key_sizes_;   // [n]: some key of the root has n bytes
+  bool has_whole_keys_ = false;       // some keys of the root can have dots
+  std::vector<bool> root_key_sizes_;  // [n]: some key of the root has n bytes
   MapIndexes map_indexes_;
   NodePaths node_paths_;
   mutable core::Once sums_once_;

@@ -116,7 +116,8 @@ class Tree::Builder {
     tree_.index_bytes_.add(core::NameIndex::size_for(room_) - had);
     tree_.index_ = core::NameIndex(room_);
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node)
-      tree_.index_.insert(tree_.state_.hash(tree_.nodes_[node].key(), tree_.nodes_[node].parent), node, [](std::uint32_t) { return false; });
+      tree_.index_.insert(tree_.state_.hash(tree_.nodes_[node].key(), tree_.nodes_[node].parent), node,
+                          [](std::uint32_t) { return false; });
   }
 
   void lay_out_children() {
@@ -161,7 +162,7 @@ class Tree::Builder {
   const Limits& limits_;
   std::size_t room_ = 0;
   std::string_view previous_;
-  std::vector<std::uint32_t> trail_;    // nodes of the parts of `previous_`
+  std::vector<std::uint32_t> trail_;  // nodes of the parts of `previous_`
   std::vector<std::uint32_t> ordered_;
 };
 

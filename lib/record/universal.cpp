@@ -56,7 +56,8 @@ format::Catalog read_parameter(const mmap::File& file, const std::string& parame
   format::read_embedded_value({input, 0, file.size_bytes(), read}, parameter, catalog);
   const std::string expected = parameter + std::string(weight_key);
   if (catalog.tensors.size() != 1 || catalog.tensors.front().name != expected)
-    throw Error(ErrorCode::corrupt, fmt::format("expected a dictionary with one tensor, 'param', found {} tensors", catalog.tensors.size()),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected a dictionary with one tensor, 'param', found {} tensors", catalog.tensors.size()),
                 {.tensor = parameter, .offset = 0});
   catalog.tensors.front().name.remove_suffix(weight_key.size());
   catalog.values.clear();
@@ -69,14 +70,18 @@ format::Catalog read_parameter(const mmap::File& file, const std::string& parame
 /// Throws Error{not_found} if parameters lack their weights.
 void require_weights(const mmap::Folder& parameters, const std::vector<std::string>& names) {
   std::vector<std::string> missing;
-  std::ranges::copy_if(names, std::back_inserter(missing), [&](const std::string& name) { return !parameters.has_file(weight_of(name)); });
+  std::ranges::copy_if(names, std::back_inserter(missing),
+                       [&](const std::string& name) { return !parameters.has_file(weight_of(name)); });
   if (missing.empty()) return;
-  throw Error(ErrorCode::not_found, fmt::format("{} of {} parameters have no {}: {}: the checkpoint is incomplete", missing.size(), names.size(), weight_file, listed(missing)),
+  throw Error(ErrorCode::not_found,
+              fmt::format("{} of {} parameters have no {}: {}: the checkpoint is incomplete", missing.size(),
+                          names.size(), weight_file, listed(missing)),
               {.path = parameters.path()});
 }
 
 /// Returns the names of files that are not read.
-std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder& parameters, const std::vector<std::string>& names) {
+std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder& parameters,
+                                  const std::vector<std::string>& names) {
   std::set<std::string> found;
   for (const std::string& name : names)
     for (std::string& file : mmap::Folder::open(inside(parameters, name))->names())
@@ -106,14 +111,17 @@ std::optional<std::string> latest_universal(const mmap::Folder& folder, State& s
   while (name.ends_with('\n') || name.ends_with('\r') || name.ends_with(' ')) name.pop_back();
   require_plain_name(name, file->path());
   if (!folder.has_folder(name))
-    throw Error(ErrorCode::not_found, fmt::format("expected the folder '{}' beside it, which it names, found none", core::escaped(name)), {.path = file->path()});
+    throw Error(ErrorCode::not_found,
+                fmt::format("expected the folder '{}' beside it, which it names, found none", core::escaped(name)),
+                {.path = file->path()});
   state.origins.push_back({file->path(), file->identity()});
-  state.notes.push_back(fmt::format("{}: '{}' is opened, which it names", core::escaped(file->path(), 1000), core::escaped(name)));
+  state.notes.push_back(
+      fmt::format("{}: '{}' is opened, which it names", core::escaped(file->path(), 1000), core::escaped(name)));
   return inside(folder, name);
 }
 
-void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters, const OpenOptions& options,
-                    const std::shared_ptr<mmap::DescriptorPool>& descriptors) {
+void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters,
+                    const OpenOptions& options, const std::shared_ptr<mmap::DescriptorPool>& descriptors) {
   const std::vector<std::string> names = folders_in(parameters);
   core::require_limit(names.size(), options.limits.shards, "the number of parameters", "shards");
   require_weights(parameters, names);
@@ -129,7 +137,8 @@ void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder
   for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) state.entries.push_back({shard, 0});
   state.index_names();
   if (const auto others = left_out(folder, parameters, names); !others.empty())
-    state.notes.push_back(fmt::format("{}: the weights are those of {}; not used: {}", core::escaped(folder.path(), 1000), weight_file, listed(others)));
+    state.notes.push_back(fmt::format("{}: the weights are those of {}; not used: {}",
+                                      core::escaped(folder.path(), 1000), weight_file, listed(others)));
 }
 
 }  // namespace heft::record

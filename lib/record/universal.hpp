@@ -31,7 +31,7 @@ std::shared_ptr<const mmap::Folder> universal_parameters(const mmap::Folder& fol
 ///
 /// Throws Error{not_found} with the number of parameters without fp32.pt, Error{corrupt} for a file that is not a
 /// parameter's.
-void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters, const OpenOptions& options,
-                    const std::shared_ptr<mmap::DescriptorPool>& descriptors);
+void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters,
+                    const OpenOptions& options, const std::shared_ptr<mmap::DescriptorPool>& descriptors);
 
 }  // namespace heft::record

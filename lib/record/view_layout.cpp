@@ -19,7 +19,8 @@ namespace {
 
 void require_dim(const TensorView& view, std::size_t dim) {
   if (dim >= view.rank())
-    fail(view, ErrorCode::out_of_range, fmt::format("expected a dim below {}, found {} for shape {}", view.rank(), dim, to_string(view.shape())));
+    fail(view, ErrorCode::out_of_range,
+         fmt::format("expected a dim below {}, found {} for shape {}", view.rank(), dim, to_string(view.shape())));
 }
 
 std::int64_t block_of(const TensorView& view) noexcept { return info(view.dtype()).block_elements; }
@@ -30,7 +31,8 @@ void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::i
   const std::int64_t block = block_of(view);
   if (block == 1 || dim + 1 != view.rank() || (begin % block == 0 && end % block == 0)) return;
   fail(view, ErrorCode::misaligned,
-       fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block, core::escaped(view.dtype_name()), begin, end));
+       fmt::format("expected a slice of whole blocks of {} elements ({}), found {} to {}", block,
+                   core::escaped(view.dtype_name()), begin, end));
 }
 
 // Returns true if element 0 starts a block and the view, or each of its innermost runs, is contiguous whole blocks.
@@ -41,7 +43,8 @@ bool has_whole_blocks(const TensorView& view) {
   if (view.is_contiguous()) return view.element_count() % static_cast<std::uint64_t>(block) == 0;
   const std::size_t last = view.rank() - 1;
   if (view.shape()[last] % block != 0 || view.strides()[last] != 1) return false;
-  return std::all_of(view.strides().begin(), view.strides().begin() + last, [&](std::int64_t stride) { return stride % block == 0; });
+  return std::all_of(view.strides().begin(), view.strides().begin() + last,
+                     [&](std::int64_t stride) { return stride % block == 0; });
 }
 
 // Computes strides with which shape `to` has the elements of `from` in the same order; returns false if there are none.
@@ -80,7 +83,8 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
          fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), begin, end));
   if (begin == 0 && end == shape_[dim]) return *this;
   if (dtype_ == DType::unknown)
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot slice: the size of an element of {} is not known", core::escaped(dtype_name())));
+    fail(*this, ErrorCode::type_mismatch,
+         fmt::format("cannot slice: the size of an element of {} is not known", core::escaped(dtype_name())));
   require_whole_blocks_of_dim(*this, dim, begin, end);
   Shape shape = shape_;
   shape[dim] = end - begin;
@@ -91,17 +95,20 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
   if (begin < end) view.first_ += static_cast<std::uint64_t>(begin * strides_[dim]);
   if (!has_whole_blocks(view))
     fail(*this, ErrorCode::misaligned,
-         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim, block_of(*this), core::escaped(dtype_name())));
+         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim,
+                     block_of(*this), core::escaped(dtype_name())));
   return view;
 }
 
 TensorView TensorView::shard(std::size_t dim, std::int64_t tp_rank, std::int64_t tp_size, Uneven uneven) const {
   require_dim(*this, dim);
   if (tp_size < 1 || tp_rank < 0 || tp_rank >= tp_size)
-    fail(*this, ErrorCode::out_of_range, fmt::format("expected a rank below the number of ranks, found rank {} of {}", tp_rank, tp_size));
+    fail(*this, ErrorCode::out_of_range,
+         fmt::format("expected a rank below the number of ranks, found rank {} of {}", tp_rank, tp_size));
   const std::int64_t whole = shape_[dim];
   if (whole % tp_size != 0 && uneven == Uneven::refuse)
-    fail(*this, ErrorCode::out_of_range, fmt::format("dim {} of shape {} does not divide by {} ranks", dim, to_string(shape_), tp_size));
+    fail(*this, ErrorCode::out_of_range,
+         fmt::format("dim {} of shape {} does not divide by {} ranks", dim, to_string(shape_), tp_size));
   const std::int64_t part = whole / tp_size + (whole % tp_size != 0 ? 1 : 0);
   // tp_rank * part can exceed the dim, and 63 bits, so compare by division.
   const bool past = part == 0 || tp_rank > whole / part;
@@ -114,7 +121,9 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
   require_dim(*this, b);
   if (a == b) return *this;
   if (dtype_ == DType::unknown || (block_of(*this) > 1 && std::max(a, b) + 1 == rank()))
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b, core::escaped(dtype_name())));
+    fail(*this, ErrorCode::type_mismatch,
+         fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b,
+                     core::escaped(dtype_name())));
   Shape shape = shape_;
   std::swap(shape[a], shape[b]);
   if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::transpose_pieces(*pieces_, a, b));
@@ -122,23 +131,32 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
   view.shape_ = std::move(shape);
   std::swap(view.strides_[a], view.strides_[b]);
   if (!has_whole_blocks(view))
-    fail(*this, ErrorCode::type_mismatch, fmt::format("cannot exchange dims {} and {}: rows are not whole blocks of {}", a, b, core::escaped(dtype_name())));
+    fail(*this, ErrorCode::type_mismatch,
+         fmt::format("cannot exchange dims {} and {}: rows are not whole blocks of {}", a, b,
+                     core::escaped(dtype_name())));
   return view;
 }
 
 TensorView TensorView::reshape(Shape shape) const {
   if (shape == shape_) return *this;
   if (shape.element_count() != element_count())
-    fail(*this, ErrorCode::out_of_range, fmt::format("cannot reshape {} to {}: the element counts differ", to_string(shape_), to_string(shape)));
-  if (pieces_) fail(*this, ErrorCode::type_mismatch, "cannot reshape a tensor that lies in pieces: materialize() first");
+    fail(*this, ErrorCode::out_of_range,
+         fmt::format("cannot reshape {} to {}: the element counts differ", to_string(shape_), to_string(shape)));
+  if (pieces_)
+    fail(*this, ErrorCode::type_mismatch, "cannot reshape a tensor that lies in pieces: materialize() first");
   TensorView view = *this;
-  if (is_contiguous()) view.strides_ = Strides::contiguous(shape);
+  if (is_contiguous())
+    view.strides_ = Strides::contiguous(shape);
   else if (!strides_for(shape_, strides_, shape, view.strides_))
     fail(*this, ErrorCode::type_mismatch,
-         fmt::format("strides cannot reshape {} (strides {}) to {}: materialize() first", to_string(shape_), to_string(strides_), to_string(shape)));
+         fmt::format("strides cannot reshape {} (strides {}) to {}: materialize() first", to_string(shape_),
+                     to_string(strides_), to_string(shape)));
   view.shape_ = std::move(shape);
   if (block_of(*this) > 1) static_cast<void>(bytes_for(dtype_, view.shape_));
-  if (!has_whole_blocks(view)) fail(*this, ErrorCode::misaligned, fmt::format("rows of {} would not be whole blocks of {}", to_string(view.shape_), core::escaped(dtype_name())));
+  if (!has_whole_blocks(view))
+    fail(
+        *this, ErrorCode::misaligned,
+        fmt::format("rows of {} would not be whole blocks of {}", to_string(view.shape_), core::escaped(dtype_name())));
   return view;
 }
 

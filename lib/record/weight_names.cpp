@@ -19,14 +19,17 @@ constexpr std::size_t max_listed = 5;
 
 // First words of names, and endings of the part before the first dot.
 constexpr std::array<std::string_view, 16> helper_words{
-    "training_args", "optimizer", "optim",   "scheduler",   "lr_scheduler",   "rng_state",     "rng",        "random_states",
-    "scaler",        "grad_scaler", "sampler", "dl_state_dict", "trainer_state", "training_state", "dataloader", "custom_checkpoint",
+    "training_args", "optimizer",      "optim",      "scheduler",         "lr_scheduler", "rng_state",
+    "rng",           "random_states",  "scaler",     "grad_scaler",       "sampler",      "dl_state_dict",
+    "trainer_state", "training_state", "dataloader", "custom_checkpoint",
 };
 constexpr std::array<std::string_view, 2> helper_names{"common.pt", "meta.pt"};
 constexpr std::array<std::string_view, 3> helper_endings{"_optimizer", "-optimizer", "_optim"};
-constexpr std::array<std::string_view, 5> unfinished_endings{".incomplete", ".part", ".partial", ".crdownload", ".download"};
+constexpr std::array<std::string_view, 5> unfinished_endings{".incomplete", ".part", ".partial", ".crdownload",
+                                                             ".download"};
 
-constexpr std::array<std::string_view, 12> archive_endings{".zip", ".tar", ".tgz", ".gz", ".7z", ".rar", ".xz", ".lzma", ".lz", ".bz2", ".zst", ".lz4"};
+constexpr std::array<std::string_view, 12> archive_endings{".zip", ".tar",  ".tgz", ".gz",  ".7z",  ".rar",
+                                                           ".xz",  ".lzma", ".lz",  ".bz2", ".zst", ".lz4"};
 
 bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
@@ -58,7 +61,9 @@ bool is_weights(std::string_view name) noexcept {
 }
 
 bool is_refused_weights(std::string_view name) noexcept {
-  return std::ranges::any_of(format::formats(), [&](const format::Format* format) { return format->reads.empty() && has_suffix(*format, name); });
+  return std::ranges::any_of(format::formats(), [&](const format::Format* format) {
+    return format->reads.empty() && has_suffix(*format, name);
+  });
 }
 
 bool is_archive(std::string_view name) noexcept {
@@ -75,8 +80,8 @@ bool is_helper(std::string_view name) noexcept {
 }
 
 bool is_scattered(std::string_view name) noexcept {
-  return name.starts_with("zero_pp_rank_") || name.starts_with("bf16_zero_pp_rank_") || name.starts_with("fp16_zero_pp_rank_") ||
-         name.ends_with("_optim_states.pt");
+  return name.starts_with("zero_pp_rank_") || name.starts_with("bf16_zero_pp_rank_") ||
+         name.starts_with("fp16_zero_pp_rank_") || name.ends_with("_optim_states.pt");
 }
 
 bool is_unfinished(std::string_view name) noexcept {

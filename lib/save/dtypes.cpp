@@ -26,8 +26,9 @@ constexpr auto writers = std::to_array<Writer>({
 
 const Writer& writer_of(SaveFormat format) noexcept { return *std::ranges::find(writers, format, &Writer::format); }
 
-constexpr auto common = std::to_array<DType>({DType::f32, DType::bf16, DType::f16, DType::f64, DType::c64, DType::c128, DType::i16, DType::i32,
-                                              DType::i64, DType::u8, DType::u16, DType::u32, DType::u64, DType::i8});
+constexpr auto common =
+    std::to_array<DType>({DType::f32, DType::bf16, DType::f16, DType::f64, DType::c64, DType::c128, DType::i16,
+                          DType::i32, DType::i64, DType::u8, DType::u16, DType::u32, DType::u64, DType::i8});
 
 bool converts(const TensorView& view, DType dtype) {
   try {
@@ -52,9 +53,11 @@ std::optional<Unwritable> unwritable(std::span<const SaveItem> items, SaveFormat
   const auto first = std::ranges::find_if(items, [&](const SaveItem& item) { return !writer.has(item.dtype); });
   if (first == items.end()) return std::nullopt;
   const std::string word = word_of(*first);
-  const auto count = std::ranges::count_if(items, [&](const SaveItem& item) { return item.dtype == first->dtype && word_of(item) == word; });
+  const auto count = std::ranges::count_if(
+      items, [&](const SaveItem& item) { return item.dtype == first->dtype && word_of(item) == word; });
   return Unwritable{static_cast<std::size_t>(first - items.begin()), static_cast<std::size_t>(count),
-                    fmt::format("{} has no dtype for {}{}", writer.name, word, count == 1 ? "" : fmt::format(" ({} tensors)", count))};
+                    fmt::format("{} has no dtype for {}{}", writer.name, word,
+                                count == 1 ? "" : fmt::format(" ({} tensors)", count))};
 }
 
 std::vector<DType> writable_as(const TensorView& view, SaveFormat format) {
@@ -68,7 +71,8 @@ std::string dtype_list(std::span<const DType> dtypes) {
   constexpr std::size_t max_listed = 3;
   const std::span<const DType> shown = dtypes.first(std::min(dtypes.size(), max_listed));
   std::string list;
-  for (std::size_t i = 0; i < shown.size(); ++i) list += fmt::format("{}{}", i == 0 ? "" : i + 1 == shown.size() ? " or " : ", ", name(shown[i]));
+  for (std::size_t i = 0; i < shown.size(); ++i)
+    list += fmt::format("{}{}", i == 0 ? "" : i + 1 == shown.size() ? " or " : ", ", name(shown[i]));
   return list;
 }
 
@@ -77,7 +81,8 @@ void require_dtypes(std::span<const SaveItem> items, SaveFormat format) {
   if (!found) return;
   const TensorView& view = items[found->first].view;
   const std::vector<DType> others = writable_as(view, format);
-  const std::string advice = others.empty() ? std::string("and heft converts it to none that the format has") : "convert it to " + dtype_list(others);
+  const std::string advice = others.empty() ? std::string("and heft converts it to none that the format has")
+                                            : "convert it to " + dtype_list(others);
   throw Error(ErrorCode::unsupported, fmt::format("{}{}{}", found->sentence, others.empty() ? ", " : "; ", advice),
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }

@@ -143,7 +143,8 @@ bool GgufValues::append_array(std::string& into, const Record& list, std::size_t
 }
 
 void GgufValues::append_integer(std::string& into, const Record& value, ValueType type) {
-  const std::uint64_t bits = signed_of(value) ? static_cast<std::uint64_t>(*signed_of(value)) : value.unsigned_integer();
+  const std::uint64_t bits =
+      signed_of(value) ? static_cast<std::uint64_t>(*signed_of(value)) : value.unsigned_integer();
   switch (type) {
     case ValueType::u8:
     case ValueType::i8: return core::append_le(into, static_cast<std::uint8_t>(bits));

@@ -60,7 +60,10 @@ class Batch {
     const std::uint64_t at = follows ? end_ : (end_ + alignment - 1) / alignment * alignment + chunk.offset % alignment;
     if (at + chunk.size > batch_bytes_) {
       if (!empty()) return false;
-      if (at + chunk.size >= engine::worth_asking) engine::require_memory(at + chunk.size, mmap::memory_available(), {.path = std::string(chunk.view.shard_path()), .tensor = std::string(chunk.view.name())});
+      if (at + chunk.size >= engine::worth_asking)
+        engine::require_memory(
+            at + chunk.size, mmap::memory_available(),
+            {.path = std::string(chunk.view.shard_path()), .tensor = std::string(chunk.view.name())});
       large_.reset(new std::byte[at + chunk.size]);
     }
     if (!follows) runs_.push_back({.offset = chunk.offset, .at = at, .size = 0});
@@ -75,7 +78,10 @@ class Batch {
   void load(const SaveOptions& options) {
     LoadPlan plan;
     for (std::size_t i = 0; i < chunks_.size(); ++i) plan.add(chunks_[i].view, chunks_[i].dtype, bytes(i));
-    const MaterializeOptions load{.threads = options.threads, .stop = options.stop, .io_method = options.io_method, .staging_bytes = batch_bytes_};
+    const MaterializeOptions load{.threads = options.threads,
+                                  .stop = options.stop,
+                                  .io_method = options.io_method,
+                                  .staging_bytes = batch_bytes_};
     static_cast<void>(materialize(plan, load));
   }
 
@@ -93,15 +99,17 @@ class Batch {
 
  private:
   [[nodiscard]] std::byte* data() const noexcept { return large_ ? large_.get() : buffer_.get(); }
-  [[nodiscard]] std::span<std::byte> bytes(std::size_t chunk) const noexcept { return {data() + places_[chunk], chunks_[chunk].size}; }
+  [[nodiscard]] std::span<std::byte> bytes(std::size_t chunk) const noexcept {
+    return {data() + places_[chunk], chunks_[chunk].size};
+  }
 
   std::uint64_t batch_bytes_;
   std::unique_ptr<std::byte[]> buffer_;
   std::unique_ptr<std::byte[]> large_;  // for a chunk that cannot be cut to fit
   std::vector<SaveChunk> chunks_;
-  std::vector<std::uint64_t> places_;   // of each chunk in the buffer
+  std::vector<std::uint64_t> places_;  // of each chunk in the buffer
   std::vector<Run> runs_;
-  std::uint64_t end_ = 0;               // in the buffer
+  std::uint64_t end_ = 0;  // in the buffer
   std::uint64_t size_ = 0;
 };
 
@@ -133,7 +141,8 @@ class Batches {
 };
 
 void require_not_stopped(const SaveOptions& options, const mmap::ScratchFile& file) {
-  if (options.stop.stop_requested()) throw Error(ErrorCode::cancelled, "a stop was requested while the file was being written", {.path = file.path()});
+  if (options.stop.stop_requested())
+    throw Error(ErrorCode::cancelled, "a stop was requested while the file was being written", {.path = file.path()});
 }
 
 // Starts the work on another thread. If the system cannot create one, runs it on this thread.
@@ -179,7 +188,10 @@ bool SaveChunks::next(SaveChunk& into) {
   const SaveItem& item = items_[payload.tensor];
   if (!entered_) enter(payload);
 
-  into = {.view = step_ == 0 ? item.view : cut(item.view), .dtype = item.dtype, .offset = offset_, .payload = static_cast<std::uint32_t>(payload_)};
+  into = {.view = step_ == 0 ? item.view : cut(item.view),
+          .dtype = item.dtype,
+          .offset = offset_,
+          .payload = static_cast<std::uint32_t>(payload_)};
   into.size = bytes_for(item.dtype, into.view.shape());
   offset_ += into.size;
   if (offset_ == payload.offset + payload.size) {
@@ -229,17 +241,21 @@ void SaveChunks::enter(const format::Payload& payload) {
   at_ = Dims(dim_ + 1, 0);
 }
 
-void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written) {
+void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items,
+                const SaveOptions& options, const Written& written) {
   into.reserve(file.size_bytes);
-  for (const format::ByteSegment& segment : file.segments) into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
+  for (const format::ByteSegment& segment : file.segments)
+    into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
   std::vector<std::uint32_t> checksums;
   if (file.finish)
     for (const format::Payload& payload : file.payloads) checksums.push_back(payload.crc_seed);
   const std::uint64_t batch_bytes = batch_bytes_for(file);
   // Chunks are smaller than a batch by the alignment, which leaves room for their offsets modulo it.
-  write_payloads(into, Batches(SaveChunks(file, items, batch_bytes - alignment)), batch_bytes, options, checksums, written);
+  write_payloads(into, Batches(SaveChunks(file, items, batch_bytes - alignment)), batch_bytes, options, checksums,
+                 written);
   if (!file.finish) return;
-  for (const format::ByteSegment& segment : file.finish(checksums)) into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
+  for (const format::ByteSegment& segment : file.finish(checksums))
+    into.write(segment.offset, std::as_bytes(std::span(segment.bytes)));
 }
 
 }  // namespace heft::writer

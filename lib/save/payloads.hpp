@@ -52,6 +52,7 @@ using Written = std::function<void(std::uint64_t bytes)>;
 /// Writes all of `file`: texts, payloads, and the texts that its finish() returns. A batch is read and converted while
 /// the one before is being written. `items` are those from which the specs of the file plan were made. Throws
 /// Error{cancelled}, and as materialize() and ScratchFile.
-void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items, const SaveOptions& options, const Written& written);
+void write_file(mmap::ScratchFile& into, const format::FilePlan& file, std::span<const SaveItem> items,
+                const SaveOptions& options, const Written& written);
 
 }  // namespace heft::writer

@@ -21,13 +21,13 @@
 #include "heft/error.hpp"
 #include "materialize/load_monitor.hpp"
 #include "materialize/repeated_bytes.hpp"
-#include "save/dtypes.hpp"
-#include "save/layout.hpp"
-#include "save/shards.hpp"
-#include "save/payloads.hpp"
 #include "mmap/scratch_file.hpp"
 #include "record/leaf_walk.hpp"
 #include "record/left_out.hpp"
+#include "save/dtypes.hpp"
+#include "save/layout.hpp"
+#include "save/payloads.hpp"
+#include "save/shards.hpp"
 
 namespace heft {
 namespace writer {
@@ -64,7 +64,8 @@ class Save {
     mmap::remove_dead_scratch(*folder_, target_.path.stem().string());
     if (groups_.size() == 1 && !target_.indexed)
       replace_file();
-    else replace_shards();
+    else
+      replace_shards();
     report_.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     return std::move(report_);
   }
@@ -77,7 +78,8 @@ class Save {
     for (const std::span<const SaveItem> group : groups_) {
       std::vector<format::TensorSpec> tensors;
       tensors.reserve(group.size());
-      for (const SaveItem& item : group) tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
+      for (const SaveItem& item : group)
+        tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
       plans_.push_back(layout(tensors));
       for (const format::Payload& payload : plans_.back().payloads) report_.tensor_bytes += payload.size;
     }
@@ -92,7 +94,8 @@ class Save {
     for (const SaveItem& item : items_) names.push_back(item.view.name());
     std::ranges::sort(names);
     if (const auto twin = std::ranges::adjacent_find(names); twin != names.end())
-      throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twin)});
+      throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written",
+                  {.tensor = std::string(*twin)});
   }
 
   void replace_file() {
@@ -261,7 +264,8 @@ SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path,
 
 SaveReport save(const Record& record, const std::filesystem::path& path, const SaveOptions& options) {
   if (record.kind() != RecordKind::map && record.kind() != RecordKind::list)
-    throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}", core::escaped(record.path()), name(record.kind())));
+    throw Error(ErrorCode::type_mismatch, fmt::format("expected a map or a list to save, '{}' is {}",
+                                                      core::escaped(record.path()), name(record.kind())));
   const writer::Found found = writer::tensors_under(record);
   SaveReport report = save(found.items, path, options);
   if (found.others != 0) report.notes.push_back(record::values_sentence(found.others, found.names));

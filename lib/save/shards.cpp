@@ -43,11 +43,15 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
   return names;
 }
 
-std::strong_ordering compare(const Dims& a, const Dims& b) noexcept { return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end()); }
+std::strong_ordering compare(const Dims& a, const Dims& b) noexcept {
+  return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end());
+}
 
 // Orders views by source, first byte, dtype and layout: equal when they view the same bytes in the same layout.
 std::strong_ordering compare_places(const TensorView& a, const TensorView& b) noexcept {
-  const auto place = [](const TensorView& view) { return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype()); };
+  const auto place = [](const TensorView& view) {
+    return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype());
+  };
   if (const auto order = place(a) <=> place(b); order != 0) return order;
   if (const auto order = compare(a.shape(), b.shape()); order != 0) return order;
   return compare(a.strides(), b.strides());
@@ -78,7 +82,9 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
   names.index = name + ".index.json";
   const auto there = folder.names_if_listed();
   const auto taken = [&](const std::string& shard) { return there && std::ranges::binary_search(*there, shard); };
-  const auto unlike = [&] { return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number())); };
+  const auto unlike = [&] {
+    return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number()));
+  };
   // In a folder that cannot be listed, any name can be taken, so the names are random.
   names.shards = numbered(there ? stem_of(name) : unlike(), suffix_of(name), count);
   while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(unlike(), suffix_of(name), count);
@@ -111,12 +117,15 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
   std::vector<const SaveItem*> stored;
   for (const SaveItem& item : items)
     if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
-  std::ranges::stable_sort(stored, [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
+  std::ranges::stable_sort(stored,
+                           [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
   std::vector<std::pair<std::string, std::string>> tied;
   const SaveItem* first = nullptr;
   for (const SaveItem* item : stored) {
-    if (first != nullptr && compare_places(first->view, item->view) == 0) tied.emplace_back(item->view.name(), first->view.name());
-    else first = item;
+    if (first != nullptr && compare_places(first->view, item->view) == 0)
+      tied.emplace_back(item->view.name(), first->view.name());
+    else
+      first = item;
   }
   return tied;
 }

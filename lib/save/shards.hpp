@@ -18,7 +18,7 @@ std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items
 
 /// Names of a checkpoint's files in their folder.
 struct SaveNames {
-  std::string single;               ///< The requested name.
+  std::string single;  ///< The requested name.
   std::string index;
   std::vector<std::string> shards;  ///< None of them exists yet.
 };

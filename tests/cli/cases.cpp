@@ -128,9 +128,14 @@ TEST_CASE("cases: a refusal or a fallback is one sentence with advice") {
   if (!folder) return;
   const Said table[] = {
       {"folder-trainer-zero3", 2, {"no file here holds weights", "global_step5", "DeepSpeed", "zero_to_fp32.py"}},
-      {"folder-hf-dangling/models--acme--tiny/snapshots/9f3c1e5d7a2b4c6d8e0f1a2b3c4d5e6f7a8b9c0d", 2, {"model.safetensors", "not there", "interrupted"}},
+      {"folder-hf-dangling/models--acme--tiny/snapshots/9f3c1e5d7a2b4c6d8e0f1a2b3c4d5e6f7a8b9c0d",
+       2,
+       {"model.safetensors", "not there", "interrupted"}},
       {"folder-hf-dangling/models--acme--tiny", 2, {"model.safetensors", "not there", "interrupted"}},
-      {"index-missing-shards", 2, {"3 of the 6 shards that the index names are missing", "model-00002-of-00006", "model-00005-of-00006", "model-00006-of-00006"}},
+      {"index-missing-shards",
+       2,
+       {"3 of the 6 shards that the index names are missing", "model-00002-of-00006", "model-00005-of-00006",
+        "model-00006-of-00006"}},
       {"index-stale", 0, {"not used", "none of the 4 files that it names is there"}},
       {"index-names-other-shard", 0, {"norm.weight", "model-00002-of-00002.safetensors"}},
       {"index-leaves-out-a-file", 0, {"does not name", "model-mtp-of-00002.safetensors"}},
@@ -146,7 +151,8 @@ TEST_CASE("cases: a refusal or a fallback is one sentence with advice") {
     const test::CliRun run = test::heft_command({"ls", (*folder / one.path).string()});
     CHECK(run.status == one.status);
     const std::string said = run.out + run.err;
-    for (const std::string_view word : one.words) CHECK_MESSAGE(said.find(word) != std::string::npos, std::string(word) << " in: " << said);
+    for (const std::string_view word : one.words)
+      CHECK_MESSAGE(said.find(word) != std::string::npos, std::string(word) << " in: " << said);
     if (one.status == 2) CHECK(std::ranges::count(run.err, '\n') == 1);
   }
 }

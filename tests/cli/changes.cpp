@@ -131,7 +131,8 @@ TEST_CASE("changes: diff compares one model or none, whichever side it is on, an
         [&](const Scene& scene) {
           const std::string changing = scene.path.string();
           const std::string other = scene.other.string();
-          CliRun run = changes_first ? test::heft_command({"diff", changing, other}) : test::heft_command({"diff", other, changing});
+          CliRun run = changes_first ? test::heft_command({"diff", changing, other})
+                                     : test::heft_command({"diff", other, changing});
           std::string out = run.out;
           return std::pair(std::move(run), std::move(out));
         },
@@ -140,9 +141,7 @@ TEST_CASE("changes: diff compares one model or none, whichever side it is on, an
 }
 
 TEST_CASE("changes: load ends in an Error, or is of one model") {
-  sweep([](const Scene& scene) {
-    return std::pair(test::heft_command({"load", scene.path.string()}), std::string());
-  });
+  sweep([](const Scene& scene) { return std::pair(test::heft_command({"load", scene.path.string()}), std::string()); });
 }
 
 TEST_CASE("changes: verify finds a model damaged, or says what it says of one model") {

@@ -48,7 +48,9 @@ TEST_CASE("ls: prints one JSON object per line, in file order, with offsets abso
   REQUIRE(std::getline(lines, line));
   const std::string content = heft::test::content_of(path);
   const std::uint64_t data = 8 + static_cast<unsigned char>(content[0]) + 256u * static_cast<unsigned char>(content[1]);
-  CHECK(line == R"({"name":"layers.0.weight","dtype":"f32","shape":[2,3],"bytes":24,"shard":"model.safetensors","offset":)" + std::to_string(data) + "}");
+  CHECK(line ==
+        R"({"name":"layers.0.weight","dtype":"f32","shape":[2,3],"bytes":24,"shard":"model.safetensors","offset":)" +
+            std::to_string(data) + "}");
   std::size_t count = 1;
   while (std::getline(lines, line)) ++count;
   CHECK(count == 5);
@@ -73,10 +75,11 @@ TEST_CASE("tree: nested objects and arrays, a tensor is an object with $tensor")
   const TempFolder folder;
   const CliRun run = heft_command({"tree", small_model(folder), "--json"});
   CHECK(run.status == 0);
-  CHECK(run.out ==
-        R"({"layers":[{"weight":{"$tensor":{"dtype":"f32","shape":[2,3]}}},{"weight":{"$tensor":{"dtype":"f32","shape":[2,3]}}}],)"
-        R"("count":{"$tensor":{"dtype":"i64","shape":[]}},"mask":{"$tensor":{"dtype":"bool","shape":[3]}},"half":{"$tensor":{"dtype":"bf16","shape":[2]}}})"
-        "\n");
+  CHECK(
+      run.out ==
+      R"({"layers":[{"weight":{"$tensor":{"dtype":"f32","shape":[2,3]}}},{"weight":{"$tensor":{"dtype":"f32","shape":[2,3]}}}],)"
+      R"("count":{"$tensor":{"dtype":"i64","shape":[]}},"mask":{"$tensor":{"dtype":"bool","shape":[3]}},"half":{"$tensor":{"dtype":"bf16","shape":[2]}}})"
+      "\n");
 }
 
 TEST_CASE("tree: text shows sizes of subtrees, down to a depth") {
@@ -91,12 +94,16 @@ TEST_CASE("tree: text shows sizes of subtrees, down to a depth") {
 TEST_CASE("show: values in row-major order with their statistics") {
   const TempFolder folder;
   const std::string path = small_model(folder);
-  CHECK(heft_command({"show", path, "layers.0.weight", "--json"}).out ==
-        R"({"name":"layers.0.weight","dtype":"f32","shape":[2,3],"values":[1.0,2.0,3.0,4.0,5.0,-6.0],"min":-6.0,"max":5.0,"mean":1.5,"nan":0,"inf":0})"
-        "\n");
-  CHECK(heft_command({"show", path, "layers.0.weight", "--slice", "1:2,:-1", "--json"}).out.find(R"("shape":[1,2],"values":[4.0,5.0])") != std::string::npos);
-  CHECK(heft_command({"show", path, "layers.0.weight", "--slice", "1", "--json"}).out.find(R"("shape":[3],"values":[4.0,5.0,-6.0])") != std::string::npos);
-  CHECK(heft_command({"show", path, "layers.0.weight", "--head", "2", "--json"}).out.find(R"("values":[1.0,2.0],"min":-6.0)") != std::string::npos);
+  CHECK(
+      heft_command({"show", path, "layers.0.weight", "--json"}).out ==
+      R"({"name":"layers.0.weight","dtype":"f32","shape":[2,3],"values":[1.0,2.0,3.0,4.0,5.0,-6.0],"min":-6.0,"max":5.0,"mean":1.5,"nan":0,"inf":0})"
+      "\n");
+  CHECK(heft_command({"show", path, "layers.0.weight", "--slice", "1:2,:-1", "--json"})
+            .out.find(R"("shape":[1,2],"values":[4.0,5.0])") != std::string::npos);
+  CHECK(heft_command({"show", path, "layers.0.weight", "--slice", "1", "--json"})
+            .out.find(R"("shape":[3],"values":[4.0,5.0,-6.0])") != std::string::npos);
+  CHECK(heft_command({"show", path, "layers.0.weight", "--head", "2", "--json"})
+            .out.find(R"("values":[1.0,2.0],"min":-6.0)") != std::string::npos);
   CHECK(heft_command({"show", path, "count", "--json"}).out.find(R"("values":[-7],"min":-7.0)") != std::string::npos);
   CHECK(heft_command({"show", path, "mask", "--json"}).out.find(R"("values":[true,false,true])") != std::string::npos);
   CHECK(heft_command({"show", path, "half", "--json"}).out.find(R"("values":[1.0,-2.0])") != std::string::npos);
@@ -105,7 +112,8 @@ TEST_CASE("show: values in row-major order with their statistics") {
 TEST_CASE("show: prints NaN and infinity in JSON as strings, with counts") {
   const TempFolder folder;
   const CliRun run = heft_command({"show", damaged_model(folder), "w", "--json"});
-  CHECK(run.out.find(R"("values":[1.0,"nan","inf",2.0],"min":1.0,"max":2.0,"mean":1.5,"nan":1,"inf":1)") != std::string::npos);
+  CHECK(run.out.find(R"("values":[1.0,"nan","inf",2.0],"min":1.0,"max":2.0,"mean":1.5,"nan":1,"inf":1)") !=
+        std::string::npos);
 }
 
 TEST_CASE("show: a wrong name, a wrong slice and a wrong word are one line on the error stream and status 2") {
@@ -117,7 +125,8 @@ TEST_CASE("show: a wrong name, a wrong slice and a wrong word are one line on th
   CHECK(name.err.starts_with("heft: "));
   CHECK(name.err.find("layers.0.weight") != std::string::npos);
   CHECK(name.err.find('\n') == name.err.size() - 1);
-  for (const char* slice : {"0:9", "a", "0:1,0:1,0:1", ",", "5", "2:1"}) CHECK(heft_command({"show", path, "layers.0.weight", "--slice", slice}).status == 2);
+  for (const char* slice : {"0:9", "a", "0:1,0:1,0:1", ",", "5", "2:1"})
+    CHECK(heft_command({"show", path, "layers.0.weight", "--slice", slice}).status == 2);
   CHECK(heft_command({"shwo", path}).status == 2);
   CHECK(heft_command({}).status == 2);
   CHECK(heft_command({"ls"}).status == 2);
@@ -133,7 +142,8 @@ TEST_CASE("hash: SHA-256 of the packed bytes, sorted by name") {
   for (std::string line; std::getline(lines, line);) names.push_back(line.substr(66));
   CHECK(names == std::vector<std::string>{"count", "half", "layers.0.weight", "layers.1.weight", "mask"});
   // printf '\xf9\xff\xff\xff\xff\xff\xff\xff' | sha256sum
-  CHECK(heft_command({"hash", path, "count"}).out == "9db26f8ea010babf6afb228a7b257afe54c28f98cd0b246a2f16dc14d16336d7  count\n");
+  CHECK(heft_command({"hash", path, "count"}).out ==
+        "9db26f8ea010babf6afb228a7b257afe54c28f98cd0b246a2f16dc14d16336d7  count\n");
   CHECK(heft_command({"hash", path, "nothing"}).status == 2);
 }
 
@@ -167,7 +177,8 @@ TEST_CASE("verify: 0 for a sound file, 1 for NaN and for a truncated file, 2 for
   CHECK(damaged.out.find("w: 1 NaN, 1 infinite of 4") != std::string::npos);
   CHECK(heft_command({"verify", damaged_model(folder), "--allow-non-finite"}).status == 0);
   const std::string content = heft::test::content_of(path);
-  const CliRun truncated = heft_command({"verify", folder.write("short.safetensors", std::string_view(content).substr(0, content.size() - 1))});
+  const CliRun truncated = heft_command(
+      {"verify", folder.write("short.safetensors", std::string_view(content).substr(0, content.size() - 1))});
   CHECK(truncated.status == 1);
   CHECK(truncated.err.starts_with("heft: "));
   CHECK(heft_command({"verify", (folder.path() / "absent").string()}).status == 2);
@@ -191,10 +202,13 @@ TEST_CASE("load: reports bytes read and written, and peak memory") {
   CHECK(run.out.find(R"("tensors":5,"bytes_read":63,"bytes_written":63)") != std::string::npos);
   CHECK(run.out.find(R"("peak_anonymous":)") != std::string::npos);
   // Floats are converted, integers and booleans pass.
-  CHECK(heft_command({"load", path, "--dtype", "f64", "--json"}).out.find(R"("bytes_written":123)") != std::string::npos);
-  CHECK(heft_command({"load", path, "--select", "layers.*", "--shard", "1/3", "--dim", "1", "--json"}).out.find(R"("bytes_written":16)") != std::string::npos);
+  CHECK(heft_command({"load", path, "--dtype", "f64", "--json"}).out.find(R"("bytes_written":123)") !=
+        std::string::npos);
+  CHECK(heft_command({"load", path, "--select", "layers.*", "--shard", "1/3", "--dim", "1", "--json"})
+            .out.find(R"("bytes_written":16)") != std::string::npos);
   CHECK(heft_command({"load", path, "--threads", "2"}).out.find("GB/s") != std::string::npos);
-  for (const std::string io : {"automatic", "map", "direct", "read"}) CHECK(heft_command({"load", path, "--io", io}).status == 0);
+  for (const std::string io : {"automatic", "map", "direct", "read"})
+    CHECK(heft_command({"load", path, "--io", io}).status == 0);
 }
 
 TEST_CASE("load: refuses impossible options with one sentence") {
@@ -212,7 +226,8 @@ TEST_CASE("every command refuses a missing, an empty and an unknown file in the 
   const TempFolder folder;
   const std::string absent = (folder.path() / "absent.safetensors").string();
   const std::string empty = folder.write("empty.safetensors", std::string_view{});
-  const std::string alien = folder.write("alien.bin", std::string_view("this is no checkpoint, whatever its name may say"));
+  const std::string alien =
+      folder.write("alien.bin", std::string_view("this is no checkpoint, whatever its name may say"));
   for (const std::string& path : {absent, empty, alien})
     for (const std::string command : {"ls", "tree", "hash", "load"}) {
       const CliRun run = heft_command({command, path});
@@ -226,7 +241,8 @@ TEST_CASE("every command refuses a missing, an empty and an unknown file in the 
 TEST_CASE("help and version go to the output stream with status 0") {
   const CliRun help = heft_command({"--help"});
   CHECK(help.status == 0);
-  for (const char* word : {"ls", "tree", "show", "hash", "diff", "verify", "load", "formats"}) CHECK(help.out.find(word) != std::string::npos);
+  for (const char* word : {"ls", "tree", "show", "hash", "diff", "verify", "load", "formats"})
+    CHECK(help.out.find(word) != std::string::npos);
   CHECK(heft_command({"--version"}).out == "heft " + std::string(heft::version()) + "\n");
   CHECK(heft_command({"show", "--help"}).out.find("--slice") != std::string::npos);
   CHECK(heft_command({"formats", "--json"}).out.find(R"("format":"safetensors")") != std::string::npos);

@@ -46,8 +46,8 @@ TEST_CASE("convert: --dtype converts floats, --select chooses and --remap rename
   const TempFolder folder;
   const std::string source = small_model(folder);
   const std::string path = (folder.path() / "new.safetensors").string();
-  CHECK(heft_command({"convert", source, path, "--dtype", "bf16", "--remap", "^layers\\.(\\d+)=>blk.$1", "--remap", "weight$=>w", "--select", "blk.*",
-                      "--select", "count"})
+  CHECK(heft_command({"convert", source, path, "--dtype", "bf16", "--remap", "^layers\\.(\\d+)=>blk.$1", "--remap",
+                      "weight$=>w", "--select", "blk.*", "--select", "count"})
             .status == 0);
   const heft::Checkpoint made = heft::open(path);
   CHECK(made.tensors().count() == 3);

@@ -49,7 +49,8 @@ std::string with_integers(const TempFolder& folder) {
 }
 
 // A weight of one byte an element, and `scale` beside it.
-std::string scaled(const TempFolder& folder, std::string_view weight, std::string_view scale, std::string_view dtype = "F8_E4M3") {
+std::string scaled(const TempFolder& folder, std::string_view weight, std::string_view scale,
+                   std::string_view dtype = "F8_E4M3") {
   SafetensorsBuilder builder;
   builder.add(weight, dtype, {4}, "\x38\x40\xB8\x7E");
   builder.add(scale, "F32", {1}, packed<float>({0.125F}));
@@ -90,12 +91,14 @@ TEST_CASE("notes: saving a whole checkpoint counts the values that are left out"
 TEST_CASE("notes: load and convert count tensors that --dtype does not convert, by name") {
   const TempFolder folder;
   const std::string path = with_integers(folder);
-  const std::string_view note = "3 tensors are not converted to bf16, which is for floats only: 'ids' (i64), 'mask' (bool), 'table' (c64)";
+  const std::string_view note =
+      "3 tensors are not converted to bf16, which is for floats only: 'ids' (i64), 'mask' (bool), 'table' (c64)";
   const CliRun load = heft_command({"load", path, "--dtype", "bf16", "--json"});
   CHECK(load.status == 0);
   CHECK(has(load.err, note));
   CHECK(has(load.out, note));
-  const CliRun convert = heft_command({"convert", path, (folder.path() / "out.safetensors").string(), "--dtype", "bf16"});
+  const CliRun convert =
+      heft_command({"convert", path, (folder.path() / "out.safetensors").string(), "--dtype", "bf16"});
   CHECK(convert.status == 0);
   CHECK(has(convert.err, note));
   CHECK(!has(heft_command({"load", path}).err, "note"));
@@ -107,16 +110,19 @@ TEST_CASE("notes: a weight converted without the scale beside it is reported, fo
     const char* weight;
     const char* scale;
   };
-  for (const auto& [weight, scale] : {Names{"l.weight", "l.weight_scale"}, Names{"l.weight", "l.weight_scale_inv"}, Names{"l.weight", "l.scale"},
-                                      Names{"l.weight", "l.scale_weight"}, Names{"l.weight", "l.weight.scale"}, Names{"l.weight.qdata", "l.weight.scale"},
-                                      Names{"l.weight._data", "l.weight._scale"}, Names{"l._weight_qdata", "l._weight_scale"}, Names{"weight", "weight_scale"},
-                                      Names{"e.w_blocks", "e.w_scales"}}) {
+  for (const auto& [weight, scale] :
+       {Names{"l.weight", "l.weight_scale"}, Names{"l.weight", "l.weight_scale_inv"}, Names{"l.weight", "l.scale"},
+        Names{"l.weight", "l.scale_weight"}, Names{"l.weight", "l.weight.scale"},
+        Names{"l.weight.qdata", "l.weight.scale"}, Names{"l.weight._data", "l.weight._scale"},
+        Names{"l._weight_qdata", "l._weight_scale"}, Names{"weight", "weight_scale"},
+        Names{"e.w_blocks", "e.w_scales"}}) {
     CAPTURE(weight);
     CAPTURE(scale);
     const std::string path = scaled(folder, weight, scale);
     const std::string out = (folder.path() / "out.safetensors").string();
-    const std::string words = "1 tensor is converted to bf16 without the scale that lies beside it, so the values are not the model's: '" + std::string(weight) +
-                              "' (beside it '" + scale + "')";
+    const std::string words =
+        "1 tensor is converted to bf16 without the scale that lies beside it, so the values are not the model's: '" +
+        std::string(weight) + "' (beside it '" + scale + "')";
     const CliRun convert = heft_command({"convert", path, out, "--dtype", "bf16"});
     CHECK(convert.status == 0);
     CHECK(has(convert.err, words));
@@ -158,8 +164,10 @@ TEST_CASE("notes: options that have no effect are errors") {
   };
   refused({"load", path, "--dim", "1"}, "--shard");
   refused({"load", path, "--shard", "0/2", "--dim", "2"}, "--shard cuts dim 2, which none of the 2 tensors has");
-  refused({"ls", path, "--top-level-key", "model"}, "top_level_key 'model': expected a PyTorch file, this one is safetensors");
-  refused({"convert", path, (folder.path() / "o.npz").string(), "--select", "w", "--shard-size", "1GB"}, "safetensors only");
+  refused({"ls", path, "--top-level-key", "model"},
+          "top_level_key 'model': expected a PyTorch file, this one is safetensors");
+  refused({"convert", path, (folder.path() / "o.npz").string(), "--select", "w", "--shard-size", "1GB"},
+          "safetensors only");
   refused({"load", path, "--exclude", "absent*"}, "no tensor matches 'absent*'");
   refused({"load", path, "--select", "absent*"}, "no tensor matches 'absent*'");
 }
@@ -169,8 +177,8 @@ TEST_CASE("notes: an option that a file or command cannot use is an error, in ev
   const std::string safetensors = floats_only(folder);
   const std::string torch = training_checkpoint(folder);
   const std::string out = (folder.path() / "out.safetensors").string();
-  const std::vector<std::vector<std::string>> commands = {
-      {"ls"}, {"tree"}, {"show", "w"}, {"hash"}, {"verify"}, {"load"}, {"convert", out}};
+  const std::vector<std::vector<std::string>> commands = {{"ls"},     {"tree"}, {"show", "w"},   {"hash"},
+                                                          {"verify"}, {"load"}, {"convert", out}};
   struct Misuse {
     std::vector<std::string> option;
     bool of_torch;  // the file that cannot use it
@@ -245,7 +253,8 @@ TEST_CASE("notes: JSON contains them if it is one object, else in a last line on
   SafetensorsBuilder piece;
   piece.add("w", "F32", {1}, packed<float>({1})).metadata("DCP_SHARDING_INFO", R"({"w": {"saved_offsets": [2]}})");
   const std::string part = folder.write("part.safetensors", piece.build()).string();
-  CHECK(has(heft_command({"show", part, "w", "--json"}).out, ",\"notes\":[\"this file has one rank's pieces of 1 tensor ("));
+  CHECK(has(heft_command({"show", part, "w", "--json"}).out,
+            ",\"notes\":[\"this file has one rank's pieces of 1 tensor ("));
   for (const char* command : {"ls", "tree"}) {
     CAPTURE(command);
     CHECK(last_line(heft_command({command, clean, "--json", "--notes"}).out) == "{\"notes\":[]}\n");
@@ -258,7 +267,8 @@ TEST_CASE("notes: JSON contains them if it is one object, else in a last line on
 TEST_CASE("notes: a rule of --remap that renames nothing is noted, unless it renames the result of another") {
   const TempFolder folder;
   const std::string out = (folder.path() / "out.safetensors").string();
-  const CliRun run = heft_command({"convert", floats_only(folder), out, "--remap", "^w$=>x", "--remap", "^x$=>y", "--remap", "^w$=>z"});
+  const CliRun run = heft_command(
+      {"convert", floats_only(folder), out, "--remap", "^w$=>x", "--remap", "^x$=>y", "--remap", "^w$=>z"});
   CHECK(run.status == 0);
   CHECK(run.err == "note: --remap '^w$=>z' renames nothing\n");
   CHECK(open(out).find("y"));
@@ -267,16 +277,24 @@ TEST_CASE("notes: a rule of --remap that renames nothing is noted, unless it ren
 TEST_CASE("notes: a top-level key that a PyTorch file has is no error") {
   const TempFolder folder;
   const std::string path =
-      folder.write("m.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("model"),
-                                                                        test::pickle::dict({test::pickle::text("w"), test::pickle::tensor("0", 1, 0, {1}, {1})})}),
-                                                    {"abcd"})).string();
+      folder
+          .write("m.pt", test::pickle::torch_file(
+                             test::pickle::dict({test::pickle::text("model"),
+                                                 test::pickle::dict({test::pickle::text("w"),
+                                                                     test::pickle::tensor("0", 1, 0, {1}, {1})})}),
+                             {"abcd"}))
+          .string();
   CHECK(heft_command({"ls", path, "--top-level-key", "model"}).status == 0);
 }
 
 TEST_CASE("notes: a module with weights in opaque objects lists no tensors, and a note says so") {
   const TempFolder folder;
-  const std::string packed_module = test::pickle::object("torch.ao.nn.quantized", "PackedParams", test::pickle::dict({test::pickle::text("bits"), test::pickle::integer(8)}));
-  const std::string path = folder.write("m.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("fc"), packed_module}))).string();
+  const std::string packed_module =
+      test::pickle::object("torch.ao.nn.quantized", "PackedParams",
+                           test::pickle::dict({test::pickle::text("bits"), test::pickle::integer(8)}));
+  const std::string path =
+      folder.write("m.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("fc"), packed_module})))
+          .string();
   const Checkpoint checkpoint = open(path);
   const std::vector<std::string>& notes = checkpoint.notes();
   REQUIRE(notes.size() == 1);
@@ -287,9 +305,10 @@ TEST_CASE("notes: a module with weights in opaque objects lists no tensors, and 
 TEST_CASE("notes: no command has a note on a clean file") {
   const TempFolder folder;
   const std::string path = floats_only(folder);
-  for (const auto& words : std::vector<std::vector<std::string>>{{"ls"}, {"ls", "--json"}, {"tree"}, {"show", "w"}, {"hash"}, {"verify"}, {"load", "--dtype", "f16"}}) {
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"ls"}, {"ls", "--json"}, {"tree"}, {"show", "w"}, {"hash"}, {"verify"}, {"load", "--dtype", "f16"}}) {
     CAPTURE(words[0]);
-    const CliRun run = words.size() == 1   ? heft_command({words[0], path})
+    const CliRun run = words.size() == 1    ? heft_command({words[0], path})
                        : words[0] == "show" ? heft_command({"show", path, words[1]})
                        : words.size() == 2  ? heft_command({words[0], words[1], path})
                                             : heft_command({words[0], words[1], words[2], path});
@@ -298,7 +317,8 @@ TEST_CASE("notes: no command has a note on a clean file") {
     CHECK(!has(run.out, "note:"));
   }
   CHECK(heft_command({"diff", path, path}).err.empty());
-  const CliRun convert = heft_command({"convert", "--json", path, (folder.path() / "out.safetensors").string(), "--dtype", "f32"});
+  const CliRun convert =
+      heft_command({"convert", "--json", path, (folder.path() / "out.safetensors").string(), "--dtype", "f32"});
   CHECK(convert.err.empty());
   CHECK(has(convert.out, R"("notes":[])"));
 }
@@ -318,7 +338,9 @@ TEST_CASE("convert: --dtype c128 converts complex numbers and leaves floats") {
   const std::string out = (folder.path() / "out.npz").string();
   const CliRun run = heft_command({"convert", with_integers(folder), out, "--dtype", "c128"});
   CHECK(run.status == 0);
-  CHECK(has(run.err, "3 tensors are not converted to c128, which is for complex numbers only: 'w' (f32), 'ids' (i64), 'mask' (bool)"));
+  CHECK(has(
+      run.err,
+      "3 tensors are not converted to c128, which is for complex numbers only: 'w' (f32), 'ids' (i64), 'mask' (bool)"));
   CHECK(open(out).tensor("table").dtype() == DType::c128);
 }
 
@@ -331,10 +353,13 @@ TEST_CASE("convert: advice in errors works when followed") {
   const std::string integers = folder.write("integers.safetensors", builder.build()).string();
   const std::string gguf = (folder.path() / "out.gguf").string();
   for (const bool converting : {false, true}) {
-    const CliRun run = converting ? heft_command({"convert", integers, gguf, "--dtype", "f32"}) : heft_command({"convert", integers, gguf});
+    const CliRun run = converting ? heft_command({"convert", integers, gguf, "--dtype", "f32"})
+                                  : heft_command({"convert", integers, gguf});
     CHECK(run.status == 2);
-    CHECK(has(run.err, "integers.safetensors: tensor 'h.0.bias': GGUF has no dtype for u8 (2 tensors); --dtype changes floats, quantized blocks and complex "
-                       "numbers only, so leave it out with --exclude 'h.0.bias'"));
+    CHECK(has(run.err,
+              "integers.safetensors: tensor 'h.0.bias': GGUF has no dtype for u8 (2 tensors); --dtype changes floats, "
+              "quantized blocks and complex "
+              "numbers only, so leave it out with --exclude 'h.0.bias'"));
     CHECK(!has(run.err, "f32, say"));
   }
   CHECK(heft_command({"convert", integers, gguf, "--exclude", "h.?.bias"}).status == 0);
@@ -345,7 +370,8 @@ TEST_CASE("convert: advice in errors works when followed") {
   const std::string out = (folder.path() / "out.safetensors").string();
   const CliRun refused = heft_command({"convert", complex, out, "--dtype", "f32"});
   CHECK(refused.status == 2);
-  CHECK(has(refused.err, "safetensors has no dtype for c128; convert it with --dtype c64, or leave it out with --exclude 'c'"));
+  CHECK(has(refused.err,
+            "safetensors has no dtype for c128; convert it with --dtype c64, or leave it out with --exclude 'c'"));
   CHECK(heft_command({"convert", complex, out, "--dtype", "c64"}).status == 0);
   CHECK(open(out).tensor("c").dtype() == DType::c64);
 }
@@ -362,7 +388,8 @@ TEST_CASE("save: a dtype that a format lacks is refused with the dtypes that hef
   CHECK(gguf.tensor() == "m");
   CHECK(gguf.path().ends_with("m.safetensors"));
   CHECK_NOTHROW(save(std::vector<SaveItem>{{checkpoint.tensor("m"), DType::i32}}, folder.path() / "o.gguf"));
-  const Error npz = test::thrown_by([&] { return save(std::vector<SaveItem>{checkpoint.tensor("h")}, folder.path() / "o.npz"); });
+  const Error npz =
+      test::thrown_by([&] { return save(std::vector<SaveItem>{checkpoint.tensor("h")}, folder.path() / "o.npz"); });
   CHECK(npz.sentence() == "npz has no dtype for bf16; convert it to f32, f16 or f64");
 }
 
@@ -372,7 +399,8 @@ TEST_CASE("notes: reported cases of silent loss and of wrong advice") {
   const TempFolder scratch;
   const auto converted = [&](const char* source, const char* to, const char* dtype) {
     const std::string out = (scratch.path() / to).string();
-    return dtype == nullptr ? heft_command({"convert", (*folder / source).string(), out}) : heft_command({"convert", (*folder / source).string(), out, "--dtype", dtype});
+    return dtype == nullptr ? heft_command({"convert", (*folder / source).string(), out})
+                            : heft_command({"convert", (*folder / source).string(), out, "--dtype", dtype});
   };
 
   const CliRun drops = converted("convert-drops/model.pt", "drops.safetensors", nullptr);

@@ -36,12 +36,15 @@ constexpr auto words = std::to_array<std::string_view>({
     "\x1b[31mred\x1b[0m",
     "line\nfeed\r\ttab",
     "delete\x7f",
-    "csi\xC2\x9B" "2J",
-    "override\xE2\x80\xAE" "txt.exe",
+    "csi\xC2\x9B"
+    "2J",
+    "override\xE2\x80\xAE"
+    "txt.exe",
     "isolate\xE2\x81\xA6x\xE2\x81\xA9",
     "mark\xD8\x9C\xE2\x80\x8E\xE2\x80\x8F",
     "separators\xE2\x80\xA8\xE2\x80\xA9",
-    "raw\x9B" "31m",
+    "raw\x9B"
+    "31m",
     "cut\xE2\x80",
 });
 
@@ -103,16 +106,22 @@ void check_every_command(const std::string& path, const fs::path& scratch) {
 std::vector<std::string> hostile_files(std::string_view word) {
   namespace pickle = test::pickle;
   std::vector<std::string> files;
-  files.push_back(test::safetensors_file("{\"__metadata__\":{" + json_escaped(word) + ":" + json_escaped(word) + "}," + json_escaped(word) +
+  files.push_back(test::safetensors_file("{\"__metadata__\":{" + json_escaped(word) + ":" + json_escaped(word) + "}," +
+                                             json_escaped(word) +
                                              ":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
                                          "abcd"));
-  files.push_back(test::safetensors_file("{\"a\":{\"dtype\":" + json_escaped(word) + ",\"shape\":[1],\"data_offsets\":[0,4]}}", "abcd"));
+  files.push_back(test::safetensors_file(
+      "{\"a\":{\"dtype\":" + json_escaped(word) + ",\"shape\":[1],\"data_offsets\":[0,4]}}", "abcd"));
   files.push_back(test::safetensors_file("{" + std::string("\"") + std::string(word) + "\":1}", ""));
-  files.push_back(pickle::torch_file(pickle::dict({pickle::text(word), pickle::tensor("0", 1, 0, {1}, {1}), pickle::text("text"), pickle::text(word),
-                                                   pickle::text("object"), pickle::object("module", std::string(word.substr(0, word.find('\n'))), pickle::dict({}))}),
-                                     {"abcd"}));
-  files.push_back(pickle::torch_file(pickle::call("torch._utils", std::string(word.substr(0, word.find('\n'))), {pickle::text(word)})));
-  files.push_back(test::pack::map({test::pack::text(word), test::pack::text(word), test::pack::text("b"), test::pack::list({test::pack::text(word)})}));
+  files.push_back(pickle::torch_file(
+      pickle::dict({pickle::text(word), pickle::tensor("0", 1, 0, {1}, {1}), pickle::text("text"), pickle::text(word),
+                    pickle::text("object"),
+                    pickle::object("module", std::string(word.substr(0, word.find('\n'))), pickle::dict({}))}),
+      {"abcd"}));
+  files.push_back(pickle::torch_file(
+      pickle::call("torch._utils", std::string(word.substr(0, word.find('\n'))), {pickle::text(word)})));
+  files.push_back(test::pack::map({test::pack::text(word), test::pack::text(word), test::pack::text("b"),
+                                   test::pack::list({test::pack::text(word)})}));
   return files;
 }
 
@@ -121,7 +130,8 @@ std::vector<std::string> hostile_files(std::string_view word) {
 TEST_CASE("printable: every command escapes hostile names, keys, values and words") {
   const TempFolder folder;
   for (const std::string_view word : words)
-    for (const std::string& bytes : hostile_files(word)) check_every_command(folder.write("model.bin", bytes).string(), folder.path());
+    for (const std::string& bytes : hostile_files(word))
+      check_every_command(folder.write("model.bin", bytes).string(), folder.path());
 }
 
 TEST_CASE("printable: a hostile path is escaped in every output and in every Error") {
@@ -137,7 +147,11 @@ TEST_CASE("printable: a hostile path is escaped in every output and in every Err
 
 TEST_CASE("printable: a name from a file adds no line") {
   const TempFolder folder;
-  const std::string path = folder.write("m.safetensors", test::safetensors_file(R"({"a\nb":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "abcd")).string();
+  const std::string path =
+      folder
+          .write("m.safetensors",
+                 test::safetensors_file(R"({"a\nb":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "abcd"))
+          .string();
   check_run({"ls", path}, 4);
   check_run({"ls", "--json", path}, 1);
   check_run({"tree", path}, 2);
@@ -146,10 +160,19 @@ TEST_CASE("printable: a name from a file adds no line") {
 
 TEST_CASE("printable: a JSON string has the name's value, escaped or not") {
   const TempFolder folder;
-  const std::string name = "csi\xC2\x9B" "2J \xE2\x80\xAE\x7f\x1b \xC3\xA9";
-  const std::string path = folder.write("m.safetensors", test::safetensors_file("{" + json_escaped(name) + R"(:{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "abcd")).string();
+  const std::string name =
+      "csi\xC2\x9B"
+      "2J \xE2\x80\xAE\x7f\x1b \xC3\xA9";
+  const std::string path =
+      folder
+          .write("m.safetensors",
+                 test::safetensors_file(
+                     "{" + json_escaped(name) + R"(:{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "abcd"))
+          .string();
   CHECK(open(path).find(name).has_value());
-  CHECK(heft_command({"ls", "--json", path}).out.find(R"("csi\u009b2J \u202e\u007f\u001b )" "\xC3\xA9\"") != std::string::npos);
+  CHECK(heft_command({"ls", "--json", path})
+            .out.find(R"("csi\u009b2J \u202e\u007f\u001b )"
+                      "\xC3\xA9\"") != std::string::npos);
 }
 
 TEST_CASE("printable: the streams escape what a command did not, also across writes") {

@@ -49,8 +49,8 @@ struct Task {
 // One number after the other, then a line for each word.
 std::string written(const Task& task) {
   std::ostringstream text;
-  text << task.signal << ' ' << task.call << ' ' << task.kills << ' ' << task.no_unnamed << ' ' << task.ignores_signal << ' '
-       << task.file_size_limit << '\n';
+  text << task.signal << ' ' << task.call << ' ' << task.kills << ' ' << task.no_unnamed << ' ' << task.ignores_signal
+       << ' ' << task.file_size_limit << '\n';
   for (const std::string& word : task.words) text << word << '\n';
   return text.str();
 }
@@ -66,7 +66,11 @@ Task read(const std::string& text) {
 
 WriteFault fault_of(const Task& task) {
   if (task.kills) return {.skip = task.call, .times = 1, .kills = true, .no_unnamed = task.no_unnamed};
-  return {.call = WriteCall::pwrite, .skip = task.call, .times = task.signal == 0 ? 0u : 1u, .signal = task.signal, .no_unnamed = task.no_unnamed};
+  return {.call = WriteCall::pwrite,
+          .skip = task.call,
+          .times = task.signal == 0 ? 0u : 1u,
+          .signal = task.signal,
+          .no_unnamed = task.no_unnamed};
 }
 
 constexpr const char* a_command = "signals: a command in a process of its own";
@@ -106,7 +110,8 @@ TEST_CASE("signals: Ctrl-C, SIGTERM and SIGHUP end a conversion with 128 + the s
         CAPTURE(signal);
         CAPTURE(write);
         const TempFolder folder;
-        const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = signal, .call = write, .no_unnamed = no_unnamed});
+        const Ended end = converted(source, folder.path() / "model.safetensors",
+                                    {.signal = signal, .call = write, .no_unnamed = no_unnamed});
         CHECK(end.signal == 0);
         CHECK(end.status == 128 + signal);
         CHECK(fs::is_empty(folder.path()));
@@ -117,9 +122,11 @@ TEST_CASE("signals: what a process was started to ignore does not end it") {
   const TempFolder sources;
   const std::string source = large_model(sources);
   const TempFolder folder;
-  const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = SIGHUP, .call = 1, .ignores_signal = true});
+  const Ended end =
+      converted(source, folder.path() / "model.safetensors", {.signal = SIGHUP, .call = 1, .ignores_signal = true});
   CHECK(end.status == 0);
-  CHECK(heft_command({"hash", (folder.path() / "model.safetensors.index.json").string()}).out == heft_command({"hash", source}).out);
+  CHECK(heft_command({"hash", (folder.path() / "model.safetensors.index.json").string()}).out ==
+        heft_command({"hash", source}).out);
 }
 
 TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the next of the same name removes") {
@@ -127,7 +134,8 @@ TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the 
   const std::string source = large_model(sources);
   for (const bool no_unnamed : {false, true}) {
     const TempFolder folder;
-    const Ended end = converted(source, folder.path() / "model.safetensors", {.signal = SIGKILL, .call = 1, .no_unnamed = no_unnamed});
+    const Ended end = converted(source, folder.path() / "model.safetensors",
+                                {.signal = SIGKILL, .call = 1, .no_unnamed = no_unnamed});
     CHECK(end.signal == SIGKILL);
     CHECK(fs::is_empty(folder.path()) != no_unnamed);
     REQUIRE(heft_command({"convert", source, (folder.path() / "model.safetensors").string()}).status == 0);
@@ -138,8 +146,10 @@ TEST_CASE("signals: a killed conversion leaves no scratch file, or one that the 
 TEST_CASE("signals: killed at any call that writes, a conversion leaves the old file whole or the new one") {
   const TempFolder sources;
   heft::test::SafetensorsBuilder older, newer;
-  const std::string old_model = sources.write("old.safetensors", older.add("a", "I8", {1000}, heft::test::pattern(1000, 7)).build());
-  const std::string new_model = sources.write("new.safetensors", newer.add("a", "I8", {100'000}, heft::test::pattern(100'000, 3)).build());
+  const std::string old_model =
+      sources.write("old.safetensors", older.add("a", "I8", {1000}, heft::test::pattern(1000, 7)).build());
+  const std::string new_model =
+      sources.write("new.safetensors", newer.add("a", "I8", {100'000}, heft::test::pattern(100'000, 3)).build());
   const std::string old_hashes = heft_command({"hash", old_model}).out;
   const std::string new_hashes = heft_command({"hash", new_model}).out;
   for (const char* name : {"model.safetensors", "model.npz", "model.gguf"}) {
@@ -168,7 +178,8 @@ TEST_CASE("signals: a limit on files' sizes is one line and status 2, not SIGXFS
   const std::string source = large_model(sources);
   for (const bool no_unnamed : {false, true}) {
     const TempFolder folder;
-    const Ended end = ended({.no_unnamed = no_unnamed, .file_size_limit = 1 << 20,
+    const Ended end = ended({.no_unnamed = no_unnamed,
+                             .file_size_limit = 1 << 20,
                              .words = {"convert", source, (folder.path() / "model.safetensors").string()}});
     CHECK(end.signal == 0);
     CHECK(end.status == 2);

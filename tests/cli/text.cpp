@@ -19,14 +19,16 @@ TEST_CASE("text: formats and parses sizes in bytes") {
   CHECK(bytes_from("512 MiB") == 512u << 20);
   CHECK(bytes_from("1.5kb") == 1500);
   CHECK(bytes_from("17") == 17);
-  for (const char* bad : {"", "GB", "-1", "5 parsecs", "1e99", "nan"}) CHECK_THROWS_AS(static_cast<void>(bytes_from(bad)), heft::Error);
+  for (const char* bad : {"", "GB", "-1", "5 parsecs", "1e99", "nan"})
+    CHECK_THROWS_AS(static_cast<void>(bytes_from(bad)), heft::Error);
 }
 
 TEST_CASE("text: JSON strings are valid JSON whatever the bytes") {
   CHECK(json_text("plain é") == "\"plain é\"");
   CHECK(json_text("a\"b\\c\n\x01\x7f") == R"("a\"b\\c\n\u0001\u007f")");
   CHECK(json_text("\xff\xc3") == "\"\uFFFD\uFFFD\"");
-  CHECK(json_text("\xC2\x9B" "2J\xE2\x80\xAE\xD8\x9C") == R"("\u009b2J\u202e\u061c")");
+  CHECK(json_text("\xC2\x9B"
+                  "2J\xE2\x80\xAE\xD8\x9C") == R"("\u009b2J\u202e\u061c")");
 }
 
 TEST_CASE("text: JSON numbers keep their value and are spelled as reals") {
@@ -37,7 +39,8 @@ TEST_CASE("text: JSON numbers keep their value and are spelled as reals") {
 }
 
 TEST_CASE("text: a table is aligned and shortens its first column") {
-  const std::vector<std::vector<std::string>> rows = {{"a.very.long.name.of.a.tensor", "f32", "12"}, {"b", "bf16", "3"}};
+  const std::vector<std::vector<std::string>> rows = {{"a.very.long.name.of.a.tensor", "f32", "12"},
+                                                      {"b", "bf16", "3"}};
   constexpr std::array<Column, 3> columns = {{{}, {}, {true}}};
   CHECK(table(columns, rows, 0) == "a.very.long.name.of.a.tensor  f32   12\nb                             bf16   3\n");
   const std::string narrow = table(columns, rows, 30);

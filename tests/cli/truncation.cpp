@@ -43,7 +43,7 @@ std::uint64_t calls_of_a_load(const fs::path& path, const std::string& io) {
 struct Tally {
   unsigned refused = 0;
   unsigned noted = 0;
-  unsigned held_up = 0;  // until the load was over, or not: the kernel decides
+  unsigned held_up = 0;    // until the load was over, or not: the kernel decides
   unsigned unreached = 0;  // by threads that shared the work another way and made fewer calls
 };
 
@@ -79,8 +79,8 @@ TEST_CASE("truncation: a file cut before any call of a load is an Error, never a
       Tally tally;
       const std::uint64_t calls = calls_of_a_load(whole, io);
       for (std::uint64_t n = 0; n < calls; ++n) cut_at(n, content_bytes, io, tally);
-      INFO(io << ": refused " << tally.refused << ", noted " << tally.noted << ", held up " << tally.held_up << ", unreached " << tally.unreached
-                      << " of " << calls);
+      INFO(io << ": refused " << tally.refused << ", noted " << tally.noted << ", held up " << tally.held_up
+              << ", unreached " << tally.unreached << " of " << calls);
       CHECK(tally.refused + tally.noted + tally.held_up + tally.unreached == calls);
       CHECK(4 * tally.refused > calls);
       CHECK(tally.noted <= 1);  // the last call of all is that which asks whether the file was replaced

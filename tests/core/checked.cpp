@@ -31,7 +31,8 @@ TEST_CASE("checked: require_inside states the expected and the remaining bytes")
     FAIL("expected an error");
   } catch (const heft::Error& error) {
     CHECK(error.code() == heft::ErrorCode::corrupt);
-    CHECK(error.sentence() == "expected 20 bytes of the header, 10 remain: cut short by an incomplete download, or damaged");
+    CHECK(error.sentence() ==
+          "expected 20 bytes of the header, 10 remain: cut short by an incomplete download, or damaged");
     CHECK(error.offset() == 90);
   }
 }

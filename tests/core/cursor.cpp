@@ -57,7 +57,8 @@ TEST_CASE("cursor: spans from earlier chunks stay valid after release, across ev
     std::vector<Bytes> kept;
     {
       Cursor cursor(input, 0, text.size(), chunk);
-      while (cursor.remaining() > 0) parts.push_back(cursor.text(std::min<std::uint64_t>(13, cursor.remaining()), "part"));
+      while (cursor.remaining() > 0)
+        parts.push_back(cursor.text(std::min<std::uint64_t>(13, cursor.remaining()), "part"));
       kept = cursor.release();
     }
     std::string joined;

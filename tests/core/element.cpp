@@ -33,19 +33,22 @@ const float nan_value = std::numeric_limits<float>::quiet_NaN();
 }  // namespace
 
 TEST_CASE("element: f16 rounds to nearest even at every pair of neighbours") {
-  check_rounding(0x8000, [](std::uint32_t code) { return heft::f16_to_f32(static_cast<std::uint16_t>(code)); },
-                 [](float value) { return std::uint32_t{heft::f32_to_f16(value)}; });
+  check_rounding(
+      0x8000, [](std::uint32_t code) { return heft::f16_to_f32(static_cast<std::uint16_t>(code)); },
+      [](float value) { return std::uint32_t{heft::f32_to_f16(value)}; });
 }
 
 TEST_CASE("element: bf16 rounds to nearest even at every pair of neighbours") {
-  check_rounding(0x8000, [](std::uint32_t code) { return heft::bf16_to_f32(static_cast<std::uint16_t>(code)); },
-                 [](float value) { return std::uint32_t{heft::f32_to_bf16(value)}; });
+  check_rounding(
+      0x8000, [](std::uint32_t code) { return heft::bf16_to_f32(static_cast<std::uint16_t>(code)); },
+      [](float value) { return std::uint32_t{heft::f32_to_bf16(value)}; });
 }
 
 TEST_CASE("element: each f8 rounds to nearest even at every pair of neighbours") {
   for (const DType dtype : {DType::f8_e4m3, DType::f8_e5m2}) {
-    check_rounding(0x80, [&](std::uint32_t code) { return heft::f8_to_f32(dtype, static_cast<std::uint8_t>(code)); },
-                   [&](float value) { return std::uint32_t{heft::f32_to_f8(dtype, value)}; });
+    check_rounding(
+        0x80, [&](std::uint32_t code) { return heft::f8_to_f32(dtype, static_cast<std::uint8_t>(code)); },
+        [&](float value) { return std::uint32_t{heft::f32_to_f8(dtype, value)}; });
   }
   for (const DType dtype : {DType::f8_e4m3fnuz, DType::f8_e5m2fnuz}) {
     for (std::uint32_t code = 0; code < 256; ++code) {

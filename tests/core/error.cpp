@@ -12,8 +12,9 @@ using heft::ErrorCode;
 TEST_CASE("error: what() names path, tensor, sentence, offset and errno in that order") {
   const Error error(ErrorCode::corrupt, "expected 4000000 bytes, data_offsets span 12",
                     {.path = "model.safetensors", .tensor = "x", .offset = 318, .os_error = EIO});
-  CHECK(std::string(error.what()) ==
-        "model.safetensors: tensor 'x': expected 4000000 bytes, data_offsets span 12 (at byte 318): Input/output error");
+  CHECK(
+      std::string(error.what()) ==
+      "model.safetensors: tensor 'x': expected 4000000 bytes, data_offsets span 12 (at byte 318): Input/output error");
   CHECK(error.code() == ErrorCode::corrupt);
   CHECK(error.offset() == 318);
   CHECK(error.os_error() == EIO);
@@ -38,7 +39,9 @@ TEST_CASE("error: what() and sentence() are one printable line for any sentence 
     CHECK(heft::test::unprintable_at(error.with_path("p").what()) == std::string_view::npos);
     CHECK(error.path() == text);
   }
-  CHECK(std::string(Error(ErrorCode::io, std::string(1 << 20, 's'), {.path = std::string(1 << 20, 'p')}).what()).size() < 20'000);
+  CHECK(
+      std::string(Error(ErrorCode::io, std::string(1 << 20, 's'), {.path = std::string(1 << 20, 'p')}).what()).size() <
+      20'000);
 }
 
 TEST_CASE("error: the text of errno is written once") {

@@ -1,5 +1,5 @@
-#include "core/name_hash.hpp"
 #include "core/name_index.hpp"
+#include "core/name_hash.hpp"
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,9 @@ TEST_CASE("name index: every name is found at its place, and no other") {
     for (std::size_t i = 0; i < count; ++i) names.push_back("model.layers." + std::to_string(i) + ".weight");
     const NameHash hash;
     NameIndex index(count);
-    const auto is = [&](std::string_view name) { return [&, name](std::uint32_t position) { return names[position] == name; }; };
+    const auto is = [&](std::string_view name) {
+      return [&, name](std::uint32_t position) { return names[position] == name; };
+    };
     for (std::uint32_t i = 0; i < count; ++i) REQUIRE(index.insert(hash(names[i]), i, is(names[i])) == NameIndex::none);
     for (std::uint32_t i = 0; i < count; ++i) REQUIRE(index.find(hash(names[i]), is(names[i])) == i);
     CHECK(index.find(hash("model"), is("model")) == NameIndex::none);

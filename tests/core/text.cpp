@@ -20,7 +20,8 @@ TEST_CASE("text: escapes controls of terminals and logs, keeps printable text") 
 
 TEST_CASE("text: every code point that controls a terminal or the order of letters is escaped, and no other") {
   const auto bad = [](char32_t c) {
-    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
+    return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x61C || c == 0x200E || c == 0x200F ||
+           (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
   };
   for (char32_t c = 0; c < 0x3000; ++c) CHECK_MESSAGE(is_printable(c) == !bad(c), static_cast<std::uint32_t>(c));
 }
@@ -41,12 +42,14 @@ TEST_CASE("text: UTF-8 as Unicode defines it") {
   CHECK(is_utf8("plain text that is longer than eight bytes"));
   CHECK(is_utf8("é中𝄞"));
   CHECK(is_utf8(std::string_view("\0", 1)));
-  for (const char* bad : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "12345678\xFF"})
+  for (const char* bad : {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF0\x80\x80\x80",
+                          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "12345678\xFF"})
     CHECK(!is_utf8(bad));
 }
 
 TEST_CASE("text: code points at every border of UTF-8's lengths are encoded as they are decoded") {
-  for (const std::uint32_t code : {0x0u, 0x7Fu, 0x80u, 0x7FFu, 0x800u, 0xD7FFu, 0xE000u, 0xFFFFu, 0x10000u, 0x10FFFFu}) {
+  for (const std::uint32_t code :
+       {0x0u, 0x7Fu, 0x80u, 0x7FFu, 0x800u, 0xD7FFu, 0xE000u, 0xFFFFu, 0x10000u, 0x10FFFFu}) {
     std::string text;
     append_utf8(text, code);
     const CodePoint decoded = first_code_point(text);
@@ -64,7 +67,8 @@ TEST_CASE("text: an arena does not move its strings") {
   Arena arena;
   std::vector<std::string_view> kept;
   std::vector<std::string> wanted;
-  for (int i = 0; i < 20'000; ++i) wanted.push_back(std::string(static_cast<std::size_t>(i % 40), 'x') + std::to_string(i));
+  for (int i = 0; i < 20'000; ++i)
+    wanted.push_back(std::string(static_cast<std::size_t>(i % 40), 'x') + std::to_string(i));
   wanted.push_back(std::string(1 << 20, 'y'));
   for (const std::string& text : wanted) kept.push_back(arena.store(text));
   for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(kept[i] == wanted[i]);

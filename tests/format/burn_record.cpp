@@ -86,14 +86,15 @@ std::vector<T> gathered(const Catalog& catalog, const TensorEntry& tensor, const
   CHECK(list.size == tensor.size);
   const auto bytes = std::as_bytes(std::span(document)).subspan(list.steps.begin, list.steps.end - list.steps.begin);
   std::vector<T> numbers(tensor.size / sizeof(T));
-  const Gathered done = gather_numbers(tensor.dtype, bytes, list.steps.begin, reinterpret_cast<std::byte*>(numbers.data()),
-                                       numbers.size(), core::gather_run);
+  const Gathered done = gather_numbers(tensor.dtype, bytes, list.steps.begin,
+                                       reinterpret_cast<std::byte*>(numbers.data()), numbers.size(), core::gather_run);
   CHECK(done.numbers == numbers.size());
   CHECK(done.used == bytes.size());
   return numbers;
 }
 
-std::string list_record(const std::vector<std::string>& numbers, const char* real = "f32", const char* integer = "i32") {
+std::string list_record(const std::vector<std::string>& numbers, const char* real = "f32",
+                        const char* integer = "i32") {
   return record(map({text("t"), values(numbers, {numbers.size()})}), real, integer);
 }
 
@@ -103,7 +104,8 @@ Catalog list_of(const std::vector<std::string>& numbers, const char* real = "f32
 
 /// The elements of a record of one list.
 template <class T>
-std::vector<T> elements(const std::vector<std::string>& numbers, const char* real = "f32", const char* integer = "i32") {
+std::vector<T> elements(const std::vector<std::string>& numbers, const char* real = "f32",
+                        const char* integer = "i32") {
   const std::string file = list_record(numbers, real, integer);
   const Catalog catalog = read_bytes(burn_record_format, file);
   return gathered<T>(catalog, catalog.tensors.at(0), file);
@@ -142,7 +144,8 @@ TEST_CASE("burn record: value lists become tensors of the type they were saved f
   CHECK(list_of({natural(1)}, "f32", "u8").tensors.at(0).dtype == DType::u8);
   const Catalog halves = list_of({natural(0x3C00), natural(0xC000)}, "half::binary16::f16", "i16");
   CHECK(halves.tensors.at(0).dtype == DType::f16);
-  CHECK(elements<std::uint16_t>({natural(0x3C00), natural(0xC000)}, "f16") == std::vector<std::uint16_t>{0x3C00, 0xC000});
+  CHECK(elements<std::uint16_t>({natural(0x3C00), natural(0xC000)}, "f16") ==
+        std::vector<std::uint16_t>{0x3C00, 0xC000});
   CHECK(list_of({natural(0x3F80)}, "half::bfloat::bf16").tensors.at(0).dtype == DType::bf16);
   CHECK(list_of({integer(-1), natural(2)}, "half::binary16::f16", "i16").tensors.at(0).dtype == DType::i16);
   CHECK(list_of({}).tensors.at(0).size == 0);

@@ -20,7 +20,9 @@ TEST_CASE("catalog: returns sizes and strides of each tensor, and no strides of 
   catalog.set_dims(packed, std::vector<std::int64_t>{2, 3});
   catalog.set_dims(strided, std::vector<std::int64_t>{4, 5, 6}, std::vector<std::int64_t>{30, 0, 1});
   catalog.set_dims(scalar, {});
-  const auto list = [](std::span<const std::int64_t> span) { return std::vector<std::int64_t>(span.begin(), span.end()); };
+  const auto list = [](std::span<const std::int64_t> span) {
+    return std::vector<std::int64_t>(span.begin(), span.end());
+  };
   CHECK(list(catalog.sizes(packed)) == std::vector<std::int64_t>{2, 3});
   CHECK(catalog.strides(packed).empty());
   CHECK(list(catalog.sizes(strided)) == std::vector<std::int64_t>{4, 5, 6});

@@ -21,8 +21,8 @@ std::string text(std::string_view value) { return little(value.size() + 1, 2).ap
 struct Variable {
   std::string name;
   std::vector<std::uint32_t> dims;
-  int type;           ///< From version 4 on a number, before that the bytes of an item.
-  std::uint32_t size; ///< From version 4 on bytes, before that items.
+  int type;            ///< From version 4 on a number, before that the bytes of an item.
+  std::uint32_t size;  ///< From version 4 on bytes, before that items.
   std::string data;
 };
 
@@ -118,7 +118,8 @@ TEST_CASE("ctranslate2: hostile files are refused, each with its reason") {
       {"an empty name", model(6, {{"", {2}, 0, 8, "12345678"}}), corrupt, "NUL"},
       {"a name of no bytes", head(6) + little(1, 4) + little(0, 2) + std::string(20, '\0'), corrupt, "NUL"},
       {"rank 255", model(6, {{"v", std::vector<std::uint32_t>(255, 1), 0, 4, "1234"}}), limit_exceeded, "rank"},
-      {"dims whose product wraps", model(6, {{"v", std::vector<std::uint32_t>(4, 0x80000000), 0, 0, ""}}), corrupt, "elements"},
+      {"dims whose product wraps", model(6, {{"v", std::vector<std::uint32_t>(4, 0x80000000), 0, 0, ""}}), corrupt,
+       "elements"},
       {"bytes that do not fit the shape", model(6, {{"v", {2}, 0, 4, "1234"}}), corrupt, "expected 8 bytes"},
       {"items of 8 bytes in version 3", model(3, {{"v", {1}, 8, 1, "12345678"}}), corrupt, "expected 1, 2 or 4"},
       {"data past the end", head(6) + little(1, 4) + variable({"v", {400}, 0, 1600, "1234"}), corrupt, "data"},

@@ -13,7 +13,8 @@ namespace heft {
 namespace {
 
 const format::Format* recognized(std::string_view file) {
-  return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size());
+  return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)),
+                           file.size());
 }
 
 TEST_CASE("formats: each has a unique name, a test and a reader") {
@@ -42,7 +43,8 @@ TEST_CASE("formats: a file is recognized by its first bytes") {
 
 TEST_CASE("formats: no file of one byte repeated makes any of them overstep") {
   for (int byte = 0; byte < 256; ++byte)
-    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{9}, std::size_t{300}}) {
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{9}, std::size_t{300}}) {
       const std::string file(size, static_cast<char>(byte));
       const format::Format* format = recognized(file);
       if (format != nullptr) static_cast<void>(test::refusal(*format, file));
@@ -60,7 +62,9 @@ TEST_CASE("formats: recognizes fixtures of other programs") {
       {"safetensors-synthetic/ok/upstream_basic.safetensors", "safetensors"},
       {"safetensors-synthetic/ok/upstream_trailing_ws.safetensors", "safetensors"},
       {"safetensors-synthetic/sharded/ok/model.safetensors.index.json", "index.json"},
-      {"run-ai+runai-model-streamer/py/runai_model_streamer/runai_model_streamer/safetensors_streamer/tests/test_files/test_empty.safetensors", "safetensors"},
+      {"run-ai+runai-model-streamer/py/runai_model_streamer/runai_model_streamer/safetensors_streamer/tests/test_files/"
+       "test_empty.safetensors",
+       "safetensors"},
       {"ggml-reference-output/all-types.gguf", "gguf"},
   };
   for (const Row& row : rows) {

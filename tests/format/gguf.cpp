@@ -310,7 +310,8 @@ TEST_CASE("gguf: hostile files are refused, each with its reason") {
       FAIL_CHECK("it was read");
     } catch (const Error& error) {
       CHECK(name(error.code()) == name(file.code));
-      CHECK_MESSAGE(std::string_view(error.what()).find(file.words) != std::string_view::npos, std::string(error.what()));
+      CHECK_MESSAGE(std::string_view(error.what()).find(file.words) != std::string_view::npos,
+                    std::string(error.what()));
     }
   }
 }
@@ -362,7 +363,8 @@ TEST_CASE("gguf: any part of a split names all of them") {
   const Catalog catalog = read_part(1, 3, "m-00002-of-00003.gguf");
   CHECK(catalog.split_index == 1);
   CHECK(catalog.split_tensors == 5);
-  const std::vector<std::string_view> names = {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"};
+  const std::vector<std::string_view> names = {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf",
+                                               "m-00003-of-00003.gguf"};
   CHECK(catalog.shards == names);
   CHECK(read_part(0, 1, "m.gguf").shards.empty());
   CHECK(read_part(2, 3, "").shards.empty());

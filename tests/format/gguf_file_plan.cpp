@@ -13,9 +13,9 @@
 
 using namespace heft;
 using heft::format::FilePlan;
-using heft::format::TensorSpec;
 using heft::format::gguf_file_plan;
 using heft::format::GgufPair;
+using heft::format::TensorSpec;
 using heft::format::gguf::ValueType;
 
 namespace {
@@ -118,8 +118,7 @@ TEST_CASE("gguf file plan: refuses what ggml cannot represent, by name") {
     CHECK(error.tensor() == name);
     return error;
   };
-  CHECK(refused({"flags", DType::boolean, Shape{1}}).sentence() ==
-        "GGUF has no dtype for bool");
+  CHECK(refused({"flags", DType::boolean, Shape{1}}).sentence() == "GGUF has no dtype for bool");
   for (const DType dtype : {DType::u8, DType::u64, DType::c64, DType::f8_e4m3, DType::unknown})
     CHECK(refused({"w", dtype, Shape{2}}).code() == ErrorCode::unsupported);
   const Error name = refused({std::string(64, 'n'), DType::f32, Shape{1}});

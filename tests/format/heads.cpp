@@ -24,7 +24,8 @@ namespace {
 using test::little;
 
 const format::Format* recognized(std::string_view file) {
-  return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size());
+  return format::recognize(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)),
+                           file.size());
 }
 
 std::string name_of(const format::Format* format) { return format == nullptr ? "none" : std::string(format->name); }
@@ -89,7 +90,10 @@ std::string npz_file(std::string name) {
 
 std::string torch_file(const std::string& folder) {
   namespace pickle = test::pickle;
-  const std::string object = pickle::proto() + pickle::dict({pickle::text("w"), pickle::tensor("0", payload_bytes, 0, {payload_bytes}, {1}, "ByteStorage")}) + ".";
+  const std::string object =
+      pickle::proto() +
+      pickle::dict({pickle::text("w"), pickle::tensor("0", payload_bytes, 0, {payload_bytes}, {1}, "ByteStorage")}) +
+      ".";
   test::ZipBuilder zip;
   zip.add({.name = folder + "/data.pkl", .content = object, .crc32 = 0});
   zip.add({.name = folder + "/data/0", .content = payload(), .crc32 = 0});
@@ -105,9 +109,11 @@ std::string flax_file(std::string_view name) {
 
 std::string burn_file() {
   namespace pack = test::pack;
-  const std::string data = pack::map({pack::text("bytes"), pack::bytes(payload()), pack::text("shape"), pack::shape({payload_bytes}), pack::text("dtype"), pack::text("U8")});
-  return pack::map({pack::text("metadata"), pack::map({pack::text("version"), pack::text("0.14.0")}), pack::text("item"),
-                    pack::map({pack::text("w"), pack::map({pack::text("id"), pack::text("1"), pack::text("param"), data})})});
+  const std::string data = pack::map({pack::text("bytes"), pack::bytes(payload()), pack::text("shape"),
+                                      pack::shape({payload_bytes}), pack::text("dtype"), pack::text("U8")});
+  return pack::map(
+      {pack::text("metadata"), pack::map({pack::text("version"), pack::text("0.14.0")}), pack::text("item"),
+       pack::map({pack::text("w"), pack::map({pack::text("id"), pack::text("1"), pack::text("param"), data})})});
 }
 
 std::string pickle_file() {
@@ -118,8 +124,8 @@ std::string pickle_file() {
 // Version 3, one variable of bytes. `name` is the model's.
 std::string ctranslate2_file(std::string_view name) {
   const auto text = [](std::string_view value) { return little(value.size() + 1, 2) + std::string(value) + '\0'; };
-  return little(3, 4) + text(name) + little(7, 4) + little(1, 4) + text("w") + little(1, 1) + little(payload_bytes, 4) + little(1, 1) +
-         little(payload_bytes, 4) + payload() + little(0, 4);
+  return little(3, 4) + text(name) + little(7, 4) + little(1, 4) + text("w") + little(1, 1) + little(payload_bytes, 4) +
+         little(1, 1) + little(payload_bytes, 4) + payload() + little(0, 4);
 }
 
 std::string gguf_file(std::string_view key) {
@@ -162,7 +168,8 @@ std::vector<Valid> hardest() {
 TEST_CASE("heads: recognizes safetensors headers of any length up to 8,192, with blanks before or after") {
   for (std::uint64_t length = 2; length <= 8192; ++length) {
     const bool blanks_before = length % 2 == 0;
-    const std::string file = length < min_header ? little(length, 8) + "{" + std::string(length - 2, ' ') + "}" : safetensors_of(length, blanks_before);
+    const std::string file = length < min_header ? little(length, 8) + "{" + std::string(length - 2, ' ') + "}"
+                                                 : safetensors_of(length, blanks_before);
     CAPTURE(length);
     REQUIRE(name_of(recognized(file)) == "safetensors");
     REQUIRE_FALSE(test::refusal(format::safetensors_format, file));
@@ -170,7 +177,7 @@ TEST_CASE("heads: recognizes safetensors headers of any length up to 8,192, with
 }
 
 TEST_CASE("heads: recognizes safetensors whose length has the bytes of another format's head") {
-  std::vector<std::uint64_t> lengths = {67'324'752};  // PK\3\4
+  std::vector<std::uint64_t> lengths = {67'324'752};              // PK\3\4
   for (const std::uint64_t low : {640, 896, 1152, 1408, 35'615})  // 80 02 to 80 05, 1f 8b
     for (const std::uint64_t more : {0, 1, 8, 0x58, 0x8A, 1000}) lengths.push_back(low + more * 65'536);
   lengths.push_back(0x088B1F);    // 1f 8b 08
@@ -183,7 +190,8 @@ TEST_CASE("heads: recognizes safetensors whose length has the bytes of another f
     // No other takes the first bytes for its own but by letters that any text may have.
     for (const format::Format* other : format::formats())
       if (other != &format::safetensors_format && other != &format::pickle_format && other != &format::flax_format)
-        CHECK_FALSE(other->matches(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)), file.size()));
+        CHECK_FALSE(other->matches(std::as_bytes(std::span(file)).first(std::min(file.size(), format::head_bytes)),
+                                   file.size()));
     // Cut short within its header it is a broken safetensors file.
     CHECK(name_of(recognized(std::string_view(file).substr(0, 60))) == "safetensors");
   }

@@ -22,14 +22,16 @@ const format::Node& metadata(const Catalog& catalog, std::string_view wanted) {
   REQUIRE(map.kind == NodeKind::map);
   for (std::uint64_t i = 0; i < map.count; ++i) {
     const format::Node& key = catalog.nodes.at(catalog.children.at(map.first + 2 * i));
-    if (std::string_view(key.text, key.count) == wanted) return catalog.nodes.at(catalog.children.at(map.first + 2 * i + 1));
+    if (std::string_view(key.text, key.count) == wanted)
+      return catalog.nodes.at(catalog.children.at(map.first + 2 * i + 1));
   }
   FAIL("no such key");
   return map;
 }
 
 TEST_CASE("index.json: tensors are located in shards, in the file's order, each shard once") {
-  const Catalog catalog = read(R"({"metadata": {"total_size": 5}, "weight_map": {"b": "2.st", "a": "1.st", "c\u0021": "2.st", "d": "..\\\u0000/x"}})");
+  const Catalog catalog = read(
+      R"({"metadata": {"total_size": 5}, "weight_map": {"b": "2.st", "a": "1.st", "c\u0021": "2.st", "d": "..\\\u0000/x"}})");
   CHECK(catalog.format == "index.json");
   CHECK(catalog.tensors.empty());
   CHECK(catalog.shards == std::vector<std::string_view>{"2.st", "1.st", std::string_view("..\\\0/x", 6)});
@@ -43,7 +45,8 @@ TEST_CASE("index.json: tensors are located in shards, in the file's order, each 
 }
 
 TEST_CASE("index.json: keeps metadata unchanged, with any type of total_size") {
-  const Catalog integer = read(R"({"metadata":{"total_size":688586727753,"more":[true,null,{"a":-1}],"big":18446744073709551615},"weight_map":{}})");
+  const Catalog integer = read(
+      R"({"metadata":{"total_size":688586727753,"more":[true,null,{"a":-1}],"big":18446744073709551615},"weight_map":{}})");
   CHECK(metadata(integer, "total_size").kind == NodeKind::integer);
   CHECK(metadata(integer, "total_size").integer == 688586727753);
   CHECK(metadata(integer, "big").kind == NodeKind::unsigned_integer);
@@ -69,14 +72,18 @@ TEST_CASE("index.json: refuses hostile files, each with its reason") {
       {"a list", "[]", corrupt, "expected a JSON object"},
       {"two maps", R"({"weight_map":{},"weight_map":{}})", ErrorCode::ambiguous, "found a second"},
       {"two metadata", R"({"metadata":null,"metadata":{},"weight_map":{}})", ErrorCode::ambiguous, "found a second"},
-      {"a metadata key twice", R"({"metadata":{"a":1,"a":1},"weight_map":{}})", ErrorCode::ambiguous, "the key 'a' occurs twice"},
+      {"a metadata key twice", R"({"metadata":{"a":1,"a":1},"weight_map":{}})", ErrorCode::ambiguous,
+       "the key 'a' occurs twice"},
       {"a name twice in one shard", map_of(R"("a":"1","a":"1")"), ErrorCode::ambiguous, "the name occurs twice"},
-      {"a name twice in two shards", map_of(R"("a":"1","b":"1","\u0061":"2")"), ErrorCode::ambiguous, "the name occurs twice"},
+      {"a name twice in two shards", map_of(R"("a":"1","b":"1","\u0061":"2")"), ErrorCode::ambiguous,
+       "the name occurs twice"},
       {"a map that is a list", R"({"weight_map":[]})", corrupt, "weight_map: expected an object, found a list"},
       {"a file name that is a number", map_of(R"("a":1)"), corrupt, "weight_map: expected a string, found 1"},
       {"a file name that is null", map_of(R"("a":null)"), corrupt, "weight_map: expected a string, found null"},
       {"malformed JSON in what is ignored", R"({"weight_map":{},"more":[1,]})", corrupt, "expected a value"},
-      {"deep nesting in metadata", R"({"weight_map":{},"metadata":)" + std::string(50, '[') + std::string(50, ']') + "}", ErrorCode::limit_exceeded, "json_depth"},
+      {"deep nesting in metadata",
+       R"({"weight_map":{},"metadata":)" + std::string(50, '[') + std::string(50, ']') + "}", ErrorCode::limit_exceeded,
+       "json_depth"},
       {"bytes after the end", R"({"weight_map":{}} x)", corrupt, "expected the end"},
   };
   test::check_refusals(index_json_format, rows);
@@ -124,8 +131,11 @@ TEST_CASE("index.json: every prefix is refused, every flipped bit refused or rea
 TEST_CASE("index.json: reads the indexes of fixtures without checking their file names") {
   const auto folder = test::fixtures("safetensors-synthetic/sharded");
   if (!folder) return;
-  const auto index = [&](const char* name) { return test::content_of(*folder / name / "model.safetensors.index.json"); };
-  CHECK(read(index("ok")).shards == std::vector<std::string_view>{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"});
+  const auto index = [&](const char* name) {
+    return test::content_of(*folder / name / "model.safetensors.index.json");
+  };
+  CHECK(read(index("ok")).shards ==
+        std::vector<std::string_view>{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"});
   CHECK(read(index("traversal")).shards.at(0) == "../ok/model-00001-of-00002.safetensors");
   CHECK(read(index("absolute")).shards.at(0) == "/etc/passwd");
   CHECK(read(index("backslash")).shards.at(0) == "..\\ok\\model-00001-of-00002.safetensors");

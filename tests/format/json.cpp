@@ -44,7 +44,8 @@ TEST_CASE("json: decodes escapes of strings at any place in a word of eight") {
     const std::string a(lead, 'a');
     CHECK(text_of("\"" + a + "\"") == a);
     CHECK(text_of("\"" + a + "\\\"\\\\\\/\\b\\f\\n\\r\\t" + a + "\"") == a + "\"\\/\b\f\n\r\t" + a);
-    CHECK(text_of("\"" + a + "\\u0041\\u00e9\\u20AC\\ud83d\\uDE00" + a + "\"") == a + "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80" + a);
+    CHECK(text_of("\"" + a + "\\u0041\\u00e9\\u20AC\\ud83d\\uDE00" + a + "\"") ==
+          a + "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80" + a);
     CHECK(text_of("\"" + a + "\\u0000\"") == a + std::string(1, '\0'));
     CHECK(text_of("\"" + a + "\xC3\xA9\x7F~ !#[]\"") == a + "\xC3\xA9\x7F~ !#[]");
     CHECK(refusal("{\"" + a + "\x1F\":1}"));
@@ -63,7 +64,9 @@ TEST_CASE("json: decodes escapes of strings at any place in a word of eight") {
 }
 
 TEST_CASE("json: integers are exact to 64 bits, whatever their number of digits") {
-  const auto natural = [](std::string_view text) { return value_of(text, [](json::Value& value) { return value.unsigned_integer("x"); }); };
+  const auto natural = [](std::string_view text) {
+    return value_of(text, [](json::Value& value) { return value.unsigned_integer("x"); });
+  };
   std::uint64_t number = 0;
   for (int digit = 1; digit <= 20; ++digit) {
     number = number * 10 + static_cast<std::uint64_t>(digit % 10);
@@ -73,30 +76,52 @@ TEST_CASE("json: integers are exact to 64 bits, whatever their number of digits"
   CHECK(natural("0") == 0);
   CHECK(natural("18446744073709551615") == ~0ULL);
   CHECK(natural("9999999999999999999") == 9999999999999999999ULL);
-  for (const char* text : {"18446744073709551616", "99999999999999999999", "100000000000000000000", "184467440737095516150", "00", "01", "000000001",
-                           "-0", "-1", "+1", "1.0", "1e0", "1x", "1:2", "0x1", "12345678x", "", "\"1\"", "null", "[1]"}) {
+  for (const char* text : {"18446744073709551616",
+                           "99999999999999999999",
+                           "100000000000000000000",
+                           "184467440737095516150",
+                           "00",
+                           "01",
+                           "000000001",
+                           "-0",
+                           "-1",
+                           "+1",
+                           "1.0",
+                           "1e0",
+                           "1x",
+                           "1:2",
+                           "0x1",
+                           "12345678x",
+                           "",
+                           "\"1\"",
+                           "null",
+                           "[1]"}) {
     CAPTURE(std::string(text));
     CHECK_THROWS_AS(natural(text), Error);
   }
 }
 
 TEST_CASE("json: numbers have the most exact type") {
-  const auto number = [](std::string_view text) { return value_of(text, [](json::Value& value) { return value.number("x"); }); };
+  const auto number = [](std::string_view text) {
+    return value_of(text, [](json::Value& value) { return value.number("x"); });
+  };
   CHECK(number("-9223372036854775808") == json::Number(std::int64_t{INT64_MIN}));
   CHECK(number("9223372036854775808") == json::Number(std::uint64_t{1} << 63));
   CHECK(number("18446744073709551616") == json::Number(18446744073709551616.0));
   CHECK(number("6.89e11") == json::Number(6.89e11));
   CHECK(number("-0.5") == json::Number(-0.5));
   CHECK(number("1E+2") == json::Number(100.0));
-  for (const char* text : {"1e999", ".5", "1.", "1.e1", "1e", "1e+", "--1", "-", "01.5", "-01", "1_000", "Infinity", "-Infinity", "NaN", "1.5.5"}) {
+  for (const char* text : {"1e999", ".5", "1.", "1.e1", "1e", "1e+", "--1", "-", "01.5", "-01", "1_000", "Infinity",
+                           "-Infinity", "NaN", "1.5.5"}) {
     CAPTURE(std::string(text));
     CHECK_THROWS_AS(number(text), Error);
   }
 }
 
 TEST_CASE("json: reads everything that the grammar allows") {
-  for (const char* text : {"{}", " { } ", "\t\r\n{\"a\":1}\n", "{\"a\":[],\"b\":{},\"c\":[{}],\"d\":[[1,2],[3]]}", "{\"a\":true,\"b\":false,\"c\":null}",
-                           "{\"a\" : 1 , \"b\" : [ 1 , 2 ] }", "{\"\":\"\"}", "{\"a\":1,\"a\":2}"}) {
+  for (const char* text : {"{}", " { } ", "\t\r\n{\"a\":1}\n", "{\"a\":[],\"b\":{},\"c\":[{}],\"d\":[[1,2],[3]]}",
+                           "{\"a\":true,\"b\":false,\"c\":null}", "{\"a\" : 1 , \"b\" : [ 1 , 2 ] }", "{\"\":\"\"}",
+                           "{\"a\":1,\"a\":2}"}) {
     CAPTURE(std::string(text));
     CHECK_FALSE(refusal(text));
   }
@@ -107,10 +132,40 @@ TEST_CASE("json: refuses everything else, with its offset") {
     const char* text;
     std::size_t offset;
   };
-  for (const Row& row : {Row{"", 0}, {"  ", 2}, {"[]", 0}, {"1", 0}, {"\"a\"", 0}, {"{", 1}, {"{\"a\"", 4}, {"{\"a\":", 5}, {"{\"a\":1", 6}, {"{\"a\":1,", 7},
-                         {"{\"a\":1,}", 7}, {"{,}", 1}, {"{\"a\"}", 4}, {"{\"a\",1}", 4}, {"{a:1}", 1}, {"{'a':1}", 1}, {"{\"a\":1 \"b\":2}", 7}, {"{\"a\":[1,]}", 8},
-                         {"{\"a\":[,1]}", 6}, {"{\"a\":[1 2]}", 8}, {"{\"a\":[1}}", 7}, {"{\"a\":{\"b\":1]}", 11}, {"{\"a\":tru}", 5}, {"{\"a\":truee}", 5}, {"{\"a\":nul}", 5},
-                         {"{\"a\":True}", 5}, {"{\"a\":undefined}", 5}, {"{}{}", 2}, {"{}}", 2}, {"{} x", 3}, {"{}//", 2}, {"{/**/}", 1}, {"\xEF\xBB\xBF{}", 0}, {"\v{}", 0}}) {
+  for (const Row& row : {Row{"", 0},
+                         {"  ", 2},
+                         {"[]", 0},
+                         {"1", 0},
+                         {"\"a\"", 0},
+                         {"{", 1},
+                         {"{\"a\"", 4},
+                         {"{\"a\":", 5},
+                         {"{\"a\":1", 6},
+                         {"{\"a\":1,", 7},
+                         {"{\"a\":1,}", 7},
+                         {"{,}", 1},
+                         {"{\"a\"}", 4},
+                         {"{\"a\",1}", 4},
+                         {"{a:1}", 1},
+                         {"{'a':1}", 1},
+                         {"{\"a\":1 \"b\":2}", 7},
+                         {"{\"a\":[1,]}", 8},
+                         {"{\"a\":[,1]}", 6},
+                         {"{\"a\":[1 2]}", 8},
+                         {"{\"a\":[1}}", 7},
+                         {"{\"a\":{\"b\":1]}", 11},
+                         {"{\"a\":tru}", 5},
+                         {"{\"a\":truee}", 5},
+                         {"{\"a\":nul}", 5},
+                         {"{\"a\":True}", 5},
+                         {"{\"a\":undefined}", 5},
+                         {"{}{}", 2},
+                         {"{}}", 2},
+                         {"{} x", 3},
+                         {"{}//", 2},
+                         {"{/**/}", 1},
+                         {"\xEF\xBB\xBF{}", 0},
+                         {"\v{}", 0}}) {
     CAPTURE(std::string(row.text));
     const auto error = refusal(row.text);
     REQUIRE(error);

@@ -27,7 +27,8 @@ std::string npy_file(std::string_view header, std::string_view data, int version
 }
 
 std::string header(std::string_view descr, std::string_view shape, bool fortran = false) {
-  return "{'descr': " + std::string(descr) + ", 'fortran_order': " + (fortran ? "True" : "False") + ", 'shape': " + std::string(shape) + ", }\n";
+  return "{'descr': " + std::string(descr) + ", 'fortran_order': " + (fortran ? "True" : "False") +
+         ", 'shape': " + std::string(shape) + ", }\n";
 }
 
 std::string zeros(std::size_t count) { return std::string(count, '\0'); }
@@ -44,11 +45,11 @@ TEST_CASE("npy: every plain type has its dtype and its byte order") {
     bool big_endian;
   };
   const Case cases[] = {
-      {"'|b1'", 1, DType::boolean, false}, {"'|i1'", 1, DType::i8, false},  {"'|u1'", 1, DType::u8, false},
-      {"'<i2'", 2, DType::i16, false},     {"'>i2'", 2, DType::i16, true},  {"'<u2'", 2, DType::u16, false},
-      {"'<i4'", 4, DType::i32, false},     {"'<u4'", 4, DType::u32, false}, {"'>u4'", 4, DType::u32, true},
-      {"'<i8'", 8, DType::i64, false},     {"'<u8'", 8, DType::u64, false}, {"'<f2'", 2, DType::f16, false},
-      {"'<f4'", 4, DType::f32, false},     {"'>f4'", 4, DType::f32, true},  {"'<f8'", 8, DType::f64, false},
+      {"'|b1'", 1, DType::boolean, false}, {"'|i1'", 1, DType::i8, false},    {"'|u1'", 1, DType::u8, false},
+      {"'<i2'", 2, DType::i16, false},     {"'>i2'", 2, DType::i16, true},    {"'<u2'", 2, DType::u16, false},
+      {"'<i4'", 4, DType::i32, false},     {"'<u4'", 4, DType::u32, false},   {"'>u4'", 4, DType::u32, true},
+      {"'<i8'", 8, DType::i64, false},     {"'<u8'", 8, DType::u64, false},   {"'<f2'", 2, DType::f16, false},
+      {"'<f4'", 4, DType::f32, false},     {"'>f4'", 4, DType::f32, true},    {"'<f8'", 8, DType::f64, false},
       {"'<c8'", 8, DType::c64, false},     {"'>c16'", 16, DType::c128, true}, {"'=f8'", 8, DType::f64, false},
       {"\"f4\"", 4, DType::f32, false},    {"'>i1'", 1, DType::i8, false},
   };
@@ -140,7 +141,8 @@ TEST_CASE("npy: refuses hostile headers, each with its reason") {
       {"version 0", npy_file(header("'<f4'", "(1,)"), zeros(4), 0), unsupported, "npy version 0.0"},
       {"objects", file(header("'|O'", "(1,)")), refused, "pickle"},
       {"objects in a field", file(header("[('a', '<i4'), ('b', '|O')]", "(1,)")), refused, "pickle"},
-      {"header of 4 GiB", "\x93NUMPY\x02" + std::string(1, '\0') + "\xFF\xFF\xFF\xFF", limit_exceeded, "npy_header_bytes"},
+      {"header of 4 GiB", "\x93NUMPY\x02" + std::string(1, '\0') + "\xFF\xFF\xFF\xFF", limit_exceeded,
+       "npy_header_bytes"},
       {"header past the end", "\x93NUMPY\x01" + std::string(1, '\0') + "\xFF\x00", corrupt, "header"},
       {"no dict", file("'<f4'"), corrupt, "'{'"},
       {"dict not closed", file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,),"), corrupt, "a string"},
@@ -148,9 +150,11 @@ TEST_CASE("npy: refuses hostile headers, each with its reason") {
       {"string that ends in a backslash", file("{'descr\\"), corrupt, "closing"},
       {"words after the dict", file(header("'<f4'", "(1,)") + "x"), corrupt, "nothing after"},
       {"a second dict", file(header("'<f4'", "(1,)") + header("'<f8'", "(1,)")), corrupt, "nothing after"},
-      {"key twice", file("{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (1,)}"), ambiguous, "'descr'"},
+      {"key twice", file("{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (1,)}"), ambiguous,
+       "'descr'"},
       {"key missing", file("{'descr': '<f4', 'shape': (1,)}"), corrupt, "descr, fortran_order and shape"},
-      {"key unknown", file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}"), corrupt, "descr, fortran_order or shape"},
+      {"key unknown", file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'x': 1}"), corrupt,
+       "descr, fortran_order or shape"},
       {"shape that is a number", file(header("'<f4'", "3")), corrupt, "'('"},
       {"shape that is a number in brackets", file(header("'<f4'", "(3)")), corrupt, "a tuple"},
       {"shape that is a list", file(header("'<f4'", "[3]")), corrupt, "'('"},
@@ -167,7 +171,8 @@ TEST_CASE("npy: refuses hostile headers, each with its reason") {
       {"type with an escape", file(header("'\\x3cf4'", "(1,)")), corrupt, "without escapes"},
       {"types nested 40 deep", file(header(nested_type, "(1,)")), corrupt, "nested"},
       {"lists opened 20,000 times", npy_file(nested_open, "", 2), limit_exceeded, "npy_header_bytes"},
-      {"33 dims", file(header("'<f4'", "(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1)")), limit_exceeded, "rank"},
+      {"33 dims", file(header("'<f4'", "(1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1)")),
+       limit_exceeded, "rank"},
   };
   for (const Hostile& one : table) {
     CAPTURE(std::string(one.what));
@@ -194,11 +199,25 @@ TEST_CASE("npy: numpy's files have the types and shapes its index states") {
     bool big_endian = false;
   };
   const Case cases[] = {
-      {"d_bool", "bool", {6}},        {"d_i1", "i8", {6}},           {"d_u1", "u8", {6}},        {"d_le_u2", "u16", {6}},
-      {"d_le_i4", "i32", {6}},        {"d_le_u4", "u32", {6}},       {"d_le_i8", "i64", {6}},    {"d_le_u8", "u64", {6}},
-      {"d_le_f8", "f64", {6}},        {"d_le_c8", "c64", {6}},       {"d_be_i4", "i32", {6}, true}, {"d_be_f8", "f64", {6}, true},
-      {"d_be_u2", "u16", {6}, true},  {"shape_0d", "i32", {}},       {"shape_empty", "f32", {0, 3}}, {"bytes_S", "|S2", {2}},
-      {"datetime", "<M8[D]", {1}},    {"structured", "[('a', '<i4'), ('b', '<f8')]", {1}}, {"void", "|V3", {2}},
+      {"d_bool", "bool", {6}},
+      {"d_i1", "i8", {6}},
+      {"d_u1", "u8", {6}},
+      {"d_le_u2", "u16", {6}},
+      {"d_le_i4", "i32", {6}},
+      {"d_le_u4", "u32", {6}},
+      {"d_le_i8", "i64", {6}},
+      {"d_le_u8", "u64", {6}},
+      {"d_le_f8", "f64", {6}},
+      {"d_le_c8", "c64", {6}},
+      {"d_be_i4", "i32", {6}, true},
+      {"d_be_f8", "f64", {6}, true},
+      {"d_be_u2", "u16", {6}, true},
+      {"shape_0d", "i32", {}},
+      {"shape_empty", "f32", {0, 3}},
+      {"bytes_S", "|S2", {2}},
+      {"datetime", "<M8[D]", {1}},
+      {"structured", "[('a', '<i4'), ('b', '<f8')]", {1}},
+      {"void", "|V3", {2}},
       {"unicode_field_v3", "[('\xC3\xA9\xE2\x82\xAC', '<f4')]", {1}},
   };
   for (const Case& one : cases) {

@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "format/formats.hpp"
 #include "format/archive/inflate.hpp"
+#include "format/formats.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
@@ -18,7 +18,8 @@ using test::read_bytes;
 namespace {
 
 std::string npy(std::string_view descr, std::size_t count, std::string_view data) {
-  std::string header = "{'descr': '" + std::string(descr) + "', 'fortran_order': False, 'shape': (" + std::to_string(count) + ",), }";
+  std::string header =
+      "{'descr': '" + std::string(descr) + "', 'fortran_order': False, 'shape': (" + std::to_string(count) + ",), }";
   header.resize(117, ' ');
   return "\x93NUMPY\x01" + std::string(1, '\0') + test::little(118, 2) + header + "\n" + std::string(data);
 }
@@ -47,7 +48,8 @@ std::string payload(const Catalog& catalog, const TensorEntry& tensor, const std
 }
 
 bool matches(const std::string& file) {
-  return npz_format.matches({reinterpret_cast<const std::byte*>(file.data()), std::min(file.size(), head_bytes)}, file.size());
+  return npz_format.matches({reinterpret_cast<const std::byte*>(file.data()), std::min(file.size(), head_bytes)},
+                            file.size());
 }
 
 }  // namespace
@@ -55,9 +57,10 @@ bool matches(const std::string& file) {
 TEST_CASE("npz: maps stored arrays in place, and makes deflated ones members") {
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
-    const std::string file = zip_of({{.name = "x.npy", .content = npy("<f4", 2, "abcdefgh"), .deflate = deflate, .descriptor = false},
-                                     {.name = "a/b.c.npy", .content = npy("<i2", 3, "123456"), .deflate = deflate},
-                                     {.name = "readme", .content = "plain", .deflate = deflate}});
+    const std::string file =
+        zip_of({{.name = "x.npy", .content = npy("<f4", 2, "abcdefgh"), .deflate = deflate, .descriptor = false},
+                {.name = "a/b.c.npy", .content = npy("<i2", 3, "123456"), .deflate = deflate},
+                {.name = "readme", .content = "plain", .deflate = deflate}});
     CHECK(matches(file));
     const Catalog catalog = read_bytes(npz_format, file);
     test::SoundCatalog(catalog, file.size()).check();
@@ -99,16 +102,28 @@ TEST_CASE("npz: refuses hostile archives, each with its reason") {
   };
   const std::string array = npy("<f4", 2, "abcdefgh");
   const Hostile table[] = {
-      {"a name twice", zip_of({{.name = "x.npy", .content = array}, {.name = "x.npy", .content = array}}), ambiguous, "x.npy"},
-      {"a name twice, once without its ending", zip_of({{.name = "x.npy", .content = array}, {.name = "x", .content = array}}), ambiguous, "'x'"},
+      {"a name twice", zip_of({{.name = "x.npy", .content = array}, {.name = "x.npy", .content = array}}), ambiguous,
+       "x.npy"},
+      {"a name twice, once without its ending",
+       zip_of({{.name = "x.npy", .content = array}, {.name = "x", .content = array}}), ambiguous, "'x'"},
       {"an array of objects", zip_of({{.name = "x.npy", .content = npy("|O", 1, "pickle")}}), refused, "'x'"},
       {"a member that is no array", zip_of({{.name = "x.npy", .content = "no array at all"}}), corrupt, "NUMPY"},
-      {"a deflated member that is no array", zip_of({{.name = "x.npy", .content = "no array at all", .deflate = true}}), corrupt, "NUMPY"},
+      {"a deflated member that is no array", zip_of({{.name = "x.npy", .content = "no array at all", .deflate = true}}),
+       corrupt, "NUMPY"},
       {"an empty member", zip_of({{.name = "x.npy", .content = ""}}), corrupt, "'x'"},
-      {"an array longer than its member", zip_of({{.name = "x.npy", .content = npy("<f4", 3, "abcdefgh")}}), corrupt, "expected 12 bytes"},
-      {"the same, deflated", zip_of({{.name = "x.npy", .content = npy("<f4", 3, "abcdefgh"), .deflate = true}}), corrupt, "expected 12 bytes"},
-      {"a member that claims to inflate to 2^40 bytes", zip_of({{.name = "x.npy", .content = array, .deflate = true, .full_size = 1ull << 40}}), corrupt, "x"},
-      {"a broken deflate stream", zip_of({{.name = "x.npy", .content = std::string(40, '\xFF'), .descriptor = false, .local_method = 8, .central_method = 8}}), corrupt, "deflate"},
+      {"an array longer than its member", zip_of({{.name = "x.npy", .content = npy("<f4", 3, "abcdefgh")}}), corrupt,
+       "expected 12 bytes"},
+      {"the same, deflated", zip_of({{.name = "x.npy", .content = npy("<f4", 3, "abcdefgh"), .deflate = true}}),
+       corrupt, "expected 12 bytes"},
+      {"a member that claims to inflate to 2^40 bytes",
+       zip_of({{.name = "x.npy", .content = array, .deflate = true, .full_size = 1ull << 40}}), corrupt, "x"},
+      {"a broken deflate stream",
+       zip_of({{.name = "x.npy",
+                .content = std::string(40, '\xFF'),
+                .descriptor = false,
+                .local_method = 8,
+                .central_method = 8}}),
+       corrupt, "deflate"},
       {"a name that climbs", zip_of({{.name = "../x.npy", .content = array}}), refused, ".."},
   };
   for (const Hostile& one : table) {

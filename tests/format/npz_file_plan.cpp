@@ -3,17 +3,17 @@
 #include <string>
 #include <vector>
 
+#include "format/archive/zip_directory.hpp"
 #include "format/file_plan.hpp"
 #include "format/formats.hpp"
 #include "format/planned_file.hpp"
 #include "format/reading.hpp"
-#include "format/archive/zip_directory.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
 using heft::format::FilePlan;
-using heft::format::TensorSpec;
 using heft::format::npz_file_plan;
+using heft::format::TensorSpec;
 
 namespace {
 
@@ -64,9 +64,9 @@ TEST_CASE(
 
 TEST_CASE("npz file plan: shapes of no dim, one dim, no elements and many dims") {
   const std::vector<TensorSpec> tensors = {{"scalar", DType::f32, Shape{}},
-                                            {"one", DType::i64, Shape{7}},
-                                            {"none", DType::u8, Shape{0, 5}},
-                                            {"deep", DType::f16, Shape(std::vector<std::int64_t>(32, 1))}};
+                                           {"one", DType::i64, Shape{7}},
+                                           {"none", DType::u8, Shape{0, 5}},
+                                           {"deep", DType::f16, Shape(std::vector<std::int64_t>(32, 1))}};
   const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(tensors));
   REQUIRE(catalog.tensors.size() == 4);
   for (const format::TensorEntry& entry : catalog.tensors)
@@ -77,9 +77,9 @@ TEST_CASE("npz file plan: shapes of no dim, one dim, no elements and many dims")
 TEST_CASE("npz file plan: members and offsets over 4 GiB, and more than 65535 of them, are zip64") {
   const std::int64_t four_gib = std::int64_t{1} << 32;
   const std::vector<TensorSpec> large = {{"small", DType::u8, Shape{1}},
-                                          {"large", DType::u8, Shape{four_gib + 5}},
-                                          {"after", DType::f32, Shape{2}},
-                                          {"limit", DType::u8, Shape{four_gib - 1 - 128}}};
+                                         {"large", DType::u8, Shape{four_gib + 5}},
+                                         {"after", DType::f32, Shape{2}},
+                                         {"limit", DType::u8, Shape{four_gib - 1 - 128}}};
   const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(large));
   REQUIRE(catalog.tensors.size() == 4);
   CHECK(catalog.tensors[1].size == static_cast<std::uint64_t>(four_gib) + 5);
@@ -128,10 +128,10 @@ TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name"
 
 TEST_CASE("npz file plan: reads back the longest name and unusual ones") {
   const std::vector<TensorSpec> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
-                                            {"", DType::u8, Shape{1}},
-                                            {"a/b", DType::u8, Shape{1}},
-                                            {"..a", DType::u8, Shape{1}},
-                                            {"é.npy", DType::u8, Shape{1}}};
+                                           {"", DType::u8, Shape{1}},
+                                           {"a/b", DType::u8, Shape{1}},
+                                           {"..a", DType::u8, Shape{1}},
+                                           {"é.npy", DType::u8, Shape{1}}};
   const FilePlan file = npz_file_plan(tensors);
   const std::string head = test::PlannedFile(file).whole().substr(0, format::head_bytes);
   CHECK(format::npz_format.matches(std::as_bytes(std::span(head)), file.size_bytes));
@@ -141,9 +141,8 @@ TEST_CASE("npz file plan: reads back the longest name and unusual ones") {
 
 TEST_CASE("npz file plan: refuses names that some readers cannot distinguish") {
   const auto twin = [](std::string a, std::string b) {
-    return test::thrown_by([&] {
-      return npz_file_plan(std::vector<TensorSpec>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}});
-    });
+    return test::thrown_by(
+        [&] { return npz_file_plan(std::vector<TensorSpec>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}}); });
   };
   CHECK(twin("a", "a").code() == ErrorCode::ambiguous);
   CHECK(twin("a.w", "A.w").tensor() == "a.w");

@@ -43,9 +43,10 @@ Bytes PlannedFile::read(std::uint64_t offset, std::uint64_t size) const {
       std::memset(to, static_cast<int>(payload.tensor), count);
     });
   for (const format::ByteSegment& segment : segments_)
-    overlay(window, offset, segment.offset, segment.bytes.size(), [&](char* to, std::uint64_t from, std::uint64_t count) {
-      std::memcpy(to, segment.bytes.data() + from, count);
-    });
+    overlay(window, offset, segment.offset, segment.bytes.size(),
+            [&](char* to, std::uint64_t from, std::uint64_t count) {
+              std::memcpy(to, segment.bytes.data() + from, count);
+            });
   return Bytes::copy_of(std::as_bytes(std::span(window)));
 }
 

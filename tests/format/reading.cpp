@@ -39,7 +39,8 @@ void check_refusals(const Format& format, std::span<const Hostile> rows) {
 void check_in_bounds(const Catalog& catalog, std::uint64_t file_size) {
   for (const format::TensorEntry& entry : catalog.tensors) {
     CAPTURE(std::string(entry.name));
-    const bool inside = entry.member != format::none || (entry.begin <= file_size && entry.size <= file_size - entry.begin);
+    const bool inside =
+        entry.member != format::none || (entry.begin <= file_size && entry.size <= file_size - entry.begin);
     CHECK(inside);
     CHECK(entry.dims + std::uint64_t{entry.rank} <= catalog.dims.size());
     if (entry.dtype == DType::unknown || (entry.flags & format::strided) != 0) continue;

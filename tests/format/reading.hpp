@@ -18,17 +18,19 @@ namespace heft::test {
 
 /// One way to break a format's rules, and how it must be refused.
 struct Hostile {
-  const char* what;   ///< A sentence.
-  std::string file;   ///< Its bytes.
+  const char* what;  ///< A sentence.
+  std::string file;  ///< Its bytes.
   ErrorCode code;
   const char* words;  ///< Must occur in the sentence.
 };
 
 /// The catalog of `bytes`, which are copied to a block of exactly their size, so that a sanitizer sees a byte read too
 /// far.
-[[nodiscard]] format::Catalog read(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {});
+[[nodiscard]] format::Catalog read(const format::Format& format, std::string_view bytes,
+                                   const format::ReadOptions& options = {});
 /// The error that reading gives, or nothing when it succeeds. Any other exception fails the test.
-[[nodiscard]] std::optional<Error> refusal(const format::Format& format, std::string_view bytes, const format::ReadOptions& options = {});
+[[nodiscard]] std::optional<Error> refusal(const format::Format& format, std::string_view bytes,
+                                           const format::ReadOptions& options = {});
 
 /// Reads every row and checks code and words.
 void check_refusals(const format::Format& format, std::span<const Hostile> rows);

@@ -10,8 +10,8 @@
 
 using namespace heft;
 using heft::format::FilePlan;
-using heft::format::TensorSpec;
 using heft::format::safetensors_file_plan;
+using heft::format::TensorSpec;
 
 namespace {
 
@@ -71,7 +71,9 @@ TEST_CASE("safetensors file plan: allows a file without tensors") {
 }
 
 TEST_CASE("safetensors file plan: names are data, whatever they hold") {
-  const std::vector<TensorSpec> tensors = {{"", DType::u8, Shape{1}}, {"../a/\"b\"\\", DType::u8, Shape{1}}, {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
+  const std::vector<TensorSpec> tensors = {{"", DType::u8, Shape{1}},
+                                           {"../a/\"b\"\\", DType::u8, Shape{1}},
+                                           {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
   const format::Catalog catalog = test::read(format::safetensors_format, safetensors_file_plan(tensors, {}));
   REQUIRE(catalog.tensors.size() == 3);
   CHECK(catalog.tensors[1].name == "../a/\"b\"\\");
@@ -97,9 +99,11 @@ TEST_CASE("safetensors file plan: refuses what the format cannot represent") {
 }
 
 TEST_CASE("index: names the shard of each tensor") {
-  const std::vector<std::pair<std::string, std::string>> map = {{"a\"b", "m-00001-of-00002.safetensors"}, {"c", "m-00002-of-00002.safetensors"}};
+  const std::vector<std::pair<std::string, std::string>> map = {{"a\"b", "m-00001-of-00002.safetensors"},
+                                                                {"c", "m-00002-of-00002.safetensors"}};
   CHECK(format::index_json(12, map) ==
-        "{\n  \"metadata\": {\n    \"total_size\": 12\n  },\n  \"weight_map\": {\n    \"a\\\"b\": \"m-00001-of-00002.safetensors\",\n"
+        "{\n  \"metadata\": {\n    \"total_size\": 12\n  },\n  \"weight_map\": {\n    \"a\\\"b\": "
+        "\"m-00001-of-00002.safetensors\",\n"
         "    \"c\": \"m-00002-of-00002.safetensors\"\n  }\n}\n");
   CHECK(format::index_json(0, {}) == "{\n  \"metadata\": {\n    \"total_size\": 0\n  },\n  \"weight_map\": {}\n}\n");
 }

@@ -131,9 +131,8 @@ TEST_CASE("torch objects: quantized tensors are their integers beside their para
   for (const std::string& wrong :
        {by_channel(3, 4, 0), by_channel(4, 3, 1), by_channel(4, 4, 2), by_channel(4, 4, -1),
         tuple({global("torch", "per_channel_affine"), integer(1), vector_of(4, "1"), integer(0)})})
-    CHECK(thrown_by([&] {
-            return open_bytes(file_of(dict({text("q"), quantized(wrong)})));
-          }).code() == ErrorCode::corrupt);
+    CHECK(thrown_by([&] { return open_bytes(file_of(dict({text("q"), quantized(wrong)}))); }).code() ==
+          ErrorCode::corrupt);
 }
 
 TEST_CASE("torch objects: a storage of four-bit integers is counted in bytes, as PyTorch does, or in elements") {
@@ -200,9 +199,8 @@ TEST_CASE("torch objects: refuses items and state on complete values") {
 
 TEST_CASE("torch objects: a faulty tensor deep in a pickle is named by its path") {
   const std::string bad = tensor("0", 4, 3, {2}, {1});
-  const Error error = thrown_by([&] {
-    return open_bytes(file_of(dict({text("model"), dict({text("layers"), list({vector_of(4), bad})})})));
-  });
+  const Error error = thrown_by(
+      [&] { return open_bytes(file_of(dict({text("model"), dict({text("layers"), list({vector_of(4), bad})})}))); });
   CHECK(error.tensor() == "model.layers.1");
 }
 
@@ -213,9 +211,8 @@ TEST_CASE("torch objects: refuses equal names from dotted and nested keys") {
   CHECK(thrown_by([&] {
           return open_bytes(file_of(dict({text("1"), vector_of(4), integer(1), vector_of(4)})));
         }).code() == ErrorCode::ambiguous);
-  CHECK(thrown_by([&] {
-          return open_bytes(file_of(dict({text("a"), vector_of(4), text("a"), integer(1)})));
-        }).code() == ErrorCode::ambiguous);
+  CHECK(thrown_by([&] { return open_bytes(file_of(dict({text("a"), vector_of(4), text("a"), integer(1)}))); }).code() ==
+        ErrorCode::ambiguous);
 }
 
 TEST_CASE("torch objects: bytes in every encoding keep their kind") {

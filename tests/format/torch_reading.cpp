@@ -9,8 +9,8 @@
 #include <doctest/doctest.h>
 
 #include "core/endian.hpp"
-#include "format/formats.hpp"
 #include "format/archive/inflate.hpp"
+#include "format/formats.hpp"
 #include "heft/element.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"

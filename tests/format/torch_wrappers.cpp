@@ -137,16 +137,17 @@ TEST_CASE("wrappers: a mesh alone has no weights") {
 TEST_CASE("numpy in pickles: arrays of protocol 2, short and long, are tensors") {
   std::string bytes(20'000, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7);
-  const std::string object = dict(
-      {text("short"), numpy_array({2, 3}, numpy_dtype("f4"), spelled_bytes(bytes.substr(0, 24))), text("long"),
-       numpy_array({5'000}, numpy_dtype("f4"), spelled_bytes(bytes)), text("columns"),
-       numpy_array({2, 2}, numpy_dtype("i2", ">"), spelled_bytes("abcdefgh"), true), text("bf"),
-       numpy_array({4},
-             call("numpy", "dtype", {global("ml_dtypes", "bfloat16"), "\x89", "\x88"}) +
-                 tuple({integer(3), text("<"), "N", "N", "N"}) + "b",
-             spelled_bytes("abcdefgh")),
-       text("empty"), numpy_array({0, 2}, numpy_dtype("f8"), spelled_bytes("")), text("step"),
-       call("numpy._core.multiarray", "scalar", {numpy_dtype("i8"), spelled_bytes(std::string("\x07\0\0\0\0\0\0\0", 8))})});
+  const std::string object =
+      dict({text("short"), numpy_array({2, 3}, numpy_dtype("f4"), spelled_bytes(bytes.substr(0, 24))), text("long"),
+            numpy_array({5'000}, numpy_dtype("f4"), spelled_bytes(bytes)), text("columns"),
+            numpy_array({2, 2}, numpy_dtype("i2", ">"), spelled_bytes("abcdefgh"), true), text("bf"),
+            numpy_array({4},
+                        call("numpy", "dtype", {global("ml_dtypes", "bfloat16"), "\x89", "\x88"}) +
+                            tuple({integer(3), text("<"), "N", "N", "N"}) + "b",
+                        spelled_bytes("abcdefgh")),
+            text("empty"), numpy_array({0, 2}, numpy_dtype("f8"), spelled_bytes("")), text("step"),
+            call("numpy._core.multiarray", "scalar",
+                 {numpy_dtype("i8"), spelled_bytes(std::string("\x07\0\0\0\0\0\0\0", 8))})});
   for (const bool deflate : {false, true}) {
     CAPTURE(deflate);
     test::ZipBuilder zip;
@@ -185,8 +186,9 @@ TEST_CASE("numpy in pickles: arrays without numbers are records, with one note t
                        numpy_array({1}, numpy_dtype("M8"), spelled_bytes("abcdefgh"))})));
   CHECK(names_of(mixed) == std::vector<std::string>{"w"});
   REQUIRE(mixed.notes.size() == 1);
-  CHECK(mixed.notes[0] == "4 arrays of NumPy without numbers are records, not tensors: 'vocab' (<U1), "
-                          "'config.layers' (|O8), 'rows' (structured) and 1 more");
+  CHECK(mixed.notes[0] ==
+        "4 arrays of NumPy without numbers are records, not tensors: 'vocab' (<U1), "
+        "'config.layers' (|O8), 'rows' (structured) and 1 more");
   CHECK(read_bytes(torch_zip_format, torch_file(dict({text("w"), numbers}))).notes.empty());
   const std::string pickled = proto() + dict({text("w"), words}) + ".";
   const Catalog one = read_bytes(pickle_format, pickled);
@@ -213,16 +215,16 @@ TEST_CASE("pickles: refuses joblib's files by name, with one array or several") 
     CHECK(error.sentence().find("a file of joblib") != std::string::npos);
     CHECK(error.sentence().find("load it with joblib") != std::string::npos);
   }
-  CHECK_NOTHROW(static_cast<void>(
-      read_bytes(pickle_format, proto() + dict({text("by"), text("joblib.numpy_pickle"), text("n"), integer(1)}) + ".")));
+  CHECK_NOTHROW(static_cast<void>(read_bytes(
+      pickle_format, proto() + dict({text("by"), text("joblib.numpy_pickle"), text("n"), integer(1)}) + ".")));
 }
 
 TEST_CASE("numpy in pickles: text that cannot be the array's bytes is corrupt at open") {
   for (const int count : {4'999, 10'001, 20'000}) {
     const Error error = test::thrown_by([&] {
       static_cast<void>(read_bytes(
-          torch_zip_format,
-          torch_file(dict({text("a"), numpy_array({count}, numpy_dtype("f4"), spelled_bytes(std::string(40'000 - 1, 'x')))}))));
+          torch_zip_format, torch_file(dict({text("a"), numpy_array({count}, numpy_dtype("f4"),
+                                                                    spelled_bytes(std::string(40'000 - 1, 'x')))}))));
     });
     CHECK(error.code() == ErrorCode::corrupt);
     CHECK(error.tensor() == "a");
@@ -239,8 +241,9 @@ TEST_CASE("numpy in pickles: an array that two names share is one member") {
 
 TEST_CASE("pickles: long bytes that are not arrays are values") {
   const std::string bytes(9'000, '\xC3');
-  const Catalog catalog = read_bytes(
-      torch_zip_format, torch_file(dict({text("raw"), spelled_bytes(bytes), text("plain"), test::pickle::bytes(bytes)})));
+  const Catalog catalog =
+      read_bytes(torch_zip_format,
+                 torch_file(dict({text("raw"), spelled_bytes(bytes), text("plain"), test::pickle::bytes(bytes)})));
   REQUIRE(catalog.values.size() == 2);
   for (const Value& value : catalog.values) {
     const Node node = catalog.node(value.node);
@@ -256,7 +259,9 @@ TEST_CASE("pickles: long bytes do not count as metadata") {
       torch_file(dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled_bytes(std::string(100'000, 'x')))}));
   CHECK(read_bytes(
             pickle_format,
-            proto() + dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled_bytes(std::string(100'000, 'x')))}) + ".",
+            proto() +
+                dict({text("a"), numpy_array({25'000}, numpy_dtype("f4"), spelled_bytes(std::string(100'000, 'x')))}) +
+                ".",
             {.limits = limits})
             .tensors.size() == 1);
   const std::string text_value = proto() + dict({text("a"), text(std::string(100'000, 'x'))}) + ".";

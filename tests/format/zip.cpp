@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "format/catalog.hpp"
 #include "format/archive/inflate.hpp"
+#include "format/catalog.hpp"
 #include "heft/error.hpp"
 #include "support/zip_builder.hpp"
 

@@ -20,12 +20,17 @@ namespace {
 namespace fs = std::filesystem;
 using namespace heft;
 
-constexpr std::array<std::string_view, 4> names = {"model.bin", "a\x1b[31m\nb", "\xC2\x9B" "2J\xE2\x80\xAE.bin", "\xFF\xFE.safetensors"};
+constexpr std::array<std::string_view, 4> names = {"model.bin", "a\x1b[31m\nb",
+                                                   "\xC2\x9B"
+                                                   "2J\xE2\x80\xAE.bin",
+                                                   "\xFF\xFE.safetensors"};
 
 // A folder of this process's own, which it removes when it ends.
 class Scratch {
  public:
-  Scratch() : folder_(fs::temp_directory_path() / ("heft-fuzz-" + std::to_string(getpid()))) { fs::create_directories(folder_); }
+  Scratch() : folder_(fs::temp_directory_path() / ("heft-fuzz-" + std::to_string(getpid()))) {
+    fs::create_directories(folder_);
+  }
   ~Scratch() {
     std::error_code ignored;
     fs::remove_all(folder_, ignored);

@@ -28,7 +28,8 @@ void check(const heft::format::Catalog& catalog) {
   for (const auto& node : catalog.nodes) {
     if (node.kind == heft::format::NodeKind::text) sum += sum_of({node.text, node.count});
     if (node.kind == heft::format::NodeKind::list) require(node.first + node.count <= catalog.children.size());
-    if (node.kind == heft::format::NodeKind::map) require(node.first + 2 * std::uint64_t{node.count} <= catalog.children.size());
+    if (node.kind == heft::format::NodeKind::map)
+      require(node.first + 2 * std::uint64_t{node.count} <= catalog.children.size());
   }
   [[maybe_unused]] static volatile std::uint64_t sink;
   sink = sum;
@@ -38,7 +39,8 @@ void check(const heft::format::Catalog& catalog) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
-  static_cast<void>(heft::format::index_json_format.matches(bytes.first(std::min(size, heft::format::head_bytes)), size));
+  static_cast<void>(
+      heft::format::index_json_format.matches(bytes.first(std::min(size, heft::format::head_bytes)), size));
   try {
     check(heft::format::index_json_format.read(heft::core::MemoryInput(heft::Bytes(bytes, nullptr)), {}));
   } catch (const heft::Error& error) {

@@ -38,7 +38,8 @@ void check(const heft::format::Catalog& catalog, std::uint64_t size) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
-  static_cast<void>(heft::format::safetensors_format.matches(bytes.first(std::min(size, heft::format::head_bytes)), size));
+  static_cast<void>(
+      heft::format::safetensors_format.matches(bytes.first(std::min(size, heft::format::head_bytes)), size));
   try {
     check(heft::format::safetensors_format.read(heft::core::MemoryInput(heft::Bytes(bytes, nullptr)), {}), size);
   } catch (const heft::Error& error) {

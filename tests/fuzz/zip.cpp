@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "format/formats.hpp"
 #include "format/archive/zip_directory.hpp"
+#include "format/formats.hpp"
 #include "support/catalog_checks.hpp"
 
 using namespace heft;

@@ -82,7 +82,8 @@ std::string torch_stream_of(std::size_t count) {
     items.push_back(pickle::text(plain_name(i)));
     items.push_back(pickle::tensor(fmt::format("{}", i), 1, 0, {1}, {1}));
   }
-  return pickle::torch_stream(pickle::dict(items), std::vector<std::string>(count, packed<float>({1.5F})), sizeof(float));
+  return pickle::torch_stream(pickle::dict(items), std::vector<std::string>(count, packed<float>({1.5F})),
+                              sizeof(float));
 }
 
 // As PyTorch wrote in 2016; each tensor with a storage of its own.
@@ -92,8 +93,9 @@ std::string torch_tar_of(std::size_t count) {
   std::string tensors = storages;
   std::vector<std::string> items;
   for (std::size_t i = 0; i < count; ++i) {
-    storages += pickle::pickled(pickle::tuple({number(i), pickle::text("cpu"), pickle::global("torch", "FloatStorage")})) +
-                little(1, 8) + packed<float>({1.5F});
+    storages +=
+        pickle::pickled(pickle::tuple({number(i), pickle::text("cpu"), pickle::global("torch", "FloatStorage")})) +
+        little(1, 8) + packed<float>({1.5F});
     tensors += pickle::pickled(pickle::tuple({number(count + i), number(i), pickle::global("torch", "FloatTensor")})) +
                little(1, 4) + little(0, 4) + little(1, 8) + little(1, 8) + little(0, 8);
     items.push_back(pickle::text(plain_name(i)));
@@ -119,7 +121,8 @@ std::string burnpack_of(std::size_t count) {
 }
 
 // A checkpoint of torch.distributed, written once. `fill` adds what it holds.
-std::string distributed(const TempFolder& folder, const std::string& name, const std::function<void(DcpBuilder&)>& fill) {
+std::string distributed(const TempFolder& folder, const std::string& name,
+                        const std::function<void(DcpBuilder&)>& fill) {
   const std::filesystem::path path = folder.path() / name;
   if (std::filesystem::exists(path)) return path;
   DcpBuilder builder;

@@ -1,7 +1,7 @@
 // Every public call when memory runs out at its n-th allocation, once or from then on: std::bad_alloc or
 // Error{out_of_memory}, nothing lost, and the same call succeeds afterwards.
-#include <doctest/doctest.h>
 #include <dirent.h>
+#include <doctest/doctest.h>
 
 #include <algorithm>
 #include <array>
@@ -80,7 +80,8 @@ std::array<char, 120> current_call{};
 std::uint64_t current_number = 0;
 
 [[noreturn]] void tell_and_abort() {
-  std::fprintf(stderr, "terminated: '%s', allocation %llu\n", current_call.data(), static_cast<unsigned long long>(current_number));
+  std::fprintf(stderr, "terminated: '%s', allocation %llu\n", current_call.data(),
+               static_cast<unsigned long long>(current_number));
   std::abort();
 }
 
@@ -106,7 +107,8 @@ Failed failed(const std::function<void()>& call, std::uint64_t number, std::uint
 // What a sweep asks of blocks: that none is lost, or, of a library's that loses some, nothing.
 enum class Blocks : std::uint8_t { kept, may_be_lost };
 
-void sweep_one(const std::function<void()>& call, int expected, std::uint64_t number, std::uint64_t times, Counts& counts, Blocks blocks) {
+void sweep_one(const std::function<void()>& call, int expected, std::uint64_t number, std::uint64_t times,
+               Counts& counts, Blocks blocks) {
   current_number = number;
   CAPTURE(number);
   CAPTURE(times);
@@ -123,7 +125,8 @@ void sweep_one(const std::function<void()>& call, int expected, std::uint64_t nu
 }
 
 // Fails each allocation of `call`, which comes to `expected` when none fails.
-Counts sweep(const std::string& name, const std::function<void()>& call, int expected = done, Blocks blocks = Blocks::kept) {
+Counts sweep(const std::string& name, const std::function<void()>& call, int expected = done,
+             Blocks blocks = Blocks::kept) {
   CAPTURE(name);
   std::snprintf(current_call.data(), current_call.size(), "%s", name.c_str());
   const std::terminate_handler before = std::set_terminate(tell_and_abort);
@@ -138,7 +141,8 @@ Counts sweep(const std::string& name, const std::function<void()>& call, int exp
   }
   for (std::uint64_t number = 0; number < counts.allocations; ++number)
     // For ever first: no exception has passed yet, and what lets one through for the first time has no memory either.
-    for (const std::uint64_t times : {FailingAllocations::for_ever, std::uint64_t{1}}) sweep_one(call, expected, number, times, counts, blocks);
+    for (const std::uint64_t times : {FailingAllocations::for_ever, std::uint64_t{1}})
+      sweep_one(call, expected, number, times, counts, blocks);
   CHECK(open_descriptors() == descriptors);
   std::set_terminate(before);
   return counts;
@@ -150,13 +154,14 @@ class Tally {
   explicit Tally(std::string what) : what_(std::move(what)) {}
   ~Tally() {
     CHECK(sum_.failed > 0);
-    MESSAGE(what_, ": ", calls_, " calls, ", sum_.allocations, " allocations; failed ", sum_.failed, ": refused ", sum_.refused, ", absorbed ",
-            sum_.absorbed);
+    MESSAGE(what_, ": ", calls_, " calls, ", sum_.allocations, " allocations; failed ", sum_.failed, ": refused ",
+            sum_.refused, ", absorbed ", sum_.absorbed);
   }
   Tally(const Tally&) = delete;
   Tally& operator=(const Tally&) = delete;
 
-  void add(const std::string& name, const std::function<void()>& call, int expected = done, Blocks blocks = Blocks::kept) {
+  void add(const std::string& name, const std::function<void()>& call, int expected = done,
+           Blocks blocks = Blocks::kept) {
     const Counts counts = sweep(name, call, expected, blocks);
     ++calls_;
     sum_.allocations += counts.allocations;
@@ -190,7 +195,9 @@ std::string small_model() {
 std::string large_model() {
   test::SafetensorsBuilder file;
   file.align(4096);
-  for (int i = 0; i < 4; ++i) file.add("large." + std::to_string(i), "BF16", {1024, 1024}, test::pattern(2u << 20, static_cast<std::uint32_t>(i)));
+  for (int i = 0; i < 4; ++i)
+    file.add("large." + std::to_string(i), "BF16", {1024, 1024},
+             test::pattern(2u << 20, static_cast<std::uint32_t>(i)));
   for (int i = 0; i < 20; ++i) file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2));
   return file.build();
 }
@@ -199,8 +206,10 @@ std::string large_model() {
 LoadPlan plan_of(const Checkpoint& checkpoint) {
   LoadPlan plan;
   for (const TensorView& view : checkpoint.tensors()) {
-    if (view.name() == "large.1") plan.add(view.slice(0, 0, 64).transpose(0, 1));
-    else plan.add(view, view.name().starts_with("small") ? DType::f32 : view.dtype());
+    if (view.name() == "large.1")
+      plan.add(view.slice(0, 0, 64).transpose(0, 1));
+    else
+      plan.add(view, view.name().starts_with("small") ? DType::f32 : view.dtype());
   }
   return plan;
 }
@@ -265,13 +274,19 @@ struct Everything {
 std::string everything() {
   using namespace test::pickle;
   const std::string values = dict({text("one"), test::pickle::tensor("0", 4, 0, {2}, {1})});
-  return torch_file(dict({text("view"), test::pickle::tensor("0", 4, 0, {2, 2}, {2, 1}),
-                          text("integer"), integer(-3), text("natural"), integer(200), text("real"), "G\x3f\xe0" + std::string(6, '\0'),
-                          text("flag"), "\x88", text("text"), text("a text that is longer than a short one"),
-                          text("numbers"), list({"G\x3f\xe0" + std::string(6, '\0'), "G\x3f\xf0" + std::string(6, '\0')}),
-                          text("pair"), list({integer(1), integer(2)}), text("by_name"), values,
-                          text("either"), text("a second text of more than a few bytes"), text("rest"), values}),
-                    {std::string(16, 'x')});
+  return torch_file(
+      dict({text("view"),    test::pickle::tensor("0", 4, 0, {2, 2}, {2, 1}),
+            text("integer"), integer(-3),
+            text("natural"), integer(200),
+            text("real"),    "G\x3f\xe0" + std::string(6, '\0'),
+            text("flag"),    "\x88",
+            text("text"),    text("a text that is longer than a short one"),
+            text("numbers"), list({"G\x3f\xe0" + std::string(6, '\0'), "G\x3f\xf0" + std::string(6, '\0')}),
+            text("pair"),    list({integer(1), integer(2)}),
+            text("by_name"), values,
+            text("either"),  text("a second text of more than a few bytes"),
+            text("rest"),    values}),
+      {std::string(16, 'x')});
 }
 
 struct Network {
@@ -319,8 +334,10 @@ constexpr Header headers[] = {
     {"materialize.hpp", "materialize"},
     {"plan.hpp", "plans"},
     {"record.hpp", "records and views; numbers()"},
-    {"remap.hpp", "remap() by Indices; the rules of a Remapping, and 're:' patterns, in expressions: they are RE2's, which loses blocks "
-                  "when an allocation throws, so that those are not counted there"},
+    {"remap.hpp",
+     "remap() by Indices; the rules of a Remapping, and 're:' patterns, in expressions: they are RE2's, which loses "
+     "blocks "
+     "when an allocation throws, so that those are not counted there"},
     {"save.hpp", "saving"},
     {"shape.hpp", "values: more dims than lie inline"},
     {"slice.hpp", "allocates nothing: a Slice shares an owner; as<T>() in records and views"},
@@ -347,7 +364,9 @@ TEST_CASE("allocations: values: bytes, shapes and errors") {
   const std::vector<std::int64_t> many(12, 1);
   const std::array<std::byte, 100> some{};
   tally.add("Bytes::copy_of", [&] { static_cast<void>(Bytes::copy_of(some).subrange(10, 20)); });
-  tally.add("Bytes::subrange beyond", [&] { static_cast<void>(Bytes(some, nullptr).subrange(90, 20)); }, expected(ErrorCode::out_of_range));
+  tally.add(
+      "Bytes::subrange beyond", [&] { static_cast<void>(Bytes(some, nullptr).subrange(90, 20)); },
+      expected(ErrorCode::out_of_range));
   tally.add("Shape", [&] {
     Shape shape{std::span<const std::int64_t>(many)};
     Shape copy = shape;
@@ -356,11 +375,17 @@ TEST_CASE("allocations: values: bytes, shapes and errors") {
     static_cast<void>(to_string(shape) + to_string(copy));
     static_cast<void>(bytes_for(DType::f32, shape));
   });
-  tally.add("element_bytes of a block", [&] { static_cast<void>(element_bytes(DType::q4_k)); }, outcome([] { static_cast<void>(element_bytes(DType::q4_k)); }));
-  tally.add("Error", [&] {
-    const Error error(ErrorCode::io, "a sentence that is longer than a short text", {.offset = 7, .os_error = 5});
-    throw error.with_path("/a/path/that/is/longer/than/a/short/text").with_tensor("a.name.that.is.longer.than.a.short.text");
-  }, expected(ErrorCode::io));
+  tally.add(
+      "element_bytes of a block", [&] { static_cast<void>(element_bytes(DType::q4_k)); },
+      outcome([] { static_cast<void>(element_bytes(DType::q4_k)); }));
+  tally.add(
+      "Error",
+      [&] {
+        const Error error(ErrorCode::io, "a sentence that is longer than a short text", {.offset = 7, .os_error = 5});
+        throw error.with_path("/a/path/that/is/longer/than/a/short/text")
+            .with_tensor("a.name.that.is.longer.than.a.short.text");
+      },
+      expected(ErrorCode::io));
 }
 
 TEST_CASE("allocations: freshness of a file, a folder, and what was replaced or is gone") {
@@ -392,18 +417,21 @@ TEST_CASE("allocations: lists of numbers, of every format that has them") {
   const test::TempFolder folder;
   std::string numbers;
   for (int i = 0; i < 100; ++i) numbers += test::pickle::integer(i);
-  const fs::path torch = folder.write("lists.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("list"), "](" + numbers + "e"})));
+  const fs::path torch = folder.write(
+      "lists.pt", test::pickle::torch_file(test::pickle::dict({test::pickle::text("list"), "](" + numbers + "e"})));
   std::vector<std::string> items;
   for (int i = 0; i < 100; ++i) items.push_back(test::pack::real32(0.5F));
   namespace pack = test::pack;
-  const std::string record = pack::map({pack::text("metadata"), pack::map({pack::text("float"), pack::text("f32")}), pack::text("item"),
-                                        pack::map({pack::text("list"), pack::list(items)})});
+  const std::string record = pack::map({pack::text("metadata"), pack::map({pack::text("float"), pack::text("f32")}),
+                                        pack::text("item"), pack::map({pack::text("list"), pack::list(items)})});
   const fs::path burn = folder.write("lists.mpk", record);
   Tally tally("numbers");
   for (const fs::path& path : {torch, burn}) {
     const Checkpoint checkpoint = open(path);
     const Record list = checkpoint.root()["list"];
-    tally.add("numbers()", [&] { static_cast<void>(list.numbers().read<float>(0)); }, outcome([&] { static_cast<void>(list.numbers().read<float>(0)); }));
+    tally.add(
+        "numbers()", [&] { static_cast<void>(list.numbers().read<float>(0)); },
+        outcome([&] { static_cast<void>(list.numbers().read<float>(0)); }));
     tally.add("numbers(), materialized", [&] { static_cast<void>(materialize(list.numbers())); });
     tally.add("open, numbers()", [&] { static_cast<void>(open(path).root()["list"].numbers().size_bytes()); });
     tally.add("each number", [&] { walk(list); });
@@ -423,7 +451,8 @@ TEST_CASE("allocations: structs of every kind of field, bound and written") {
     Everything all;
     static_cast<void>(bind(checkpoint, all));
   });
-  const Checkpoint sliced = open(folder.write("sliced.safetensors", test::SafetensorsBuilder().align(64).add("slice", "F32", {4}, test::pattern(16)).build()));
+  const Checkpoint sliced = open(folder.write(
+      "sliced.safetensors", test::SafetensorsBuilder().align(64).add("slice", "F32", {4}, test::pattern(16)).build()));
   tally.add("bind() to a slice", [&] {
     Sliced one;
     static_cast<void>(bind(sliced, one));
@@ -441,13 +470,16 @@ TEST_CASE("allocations: structs of every kind of field, bound and written") {
     const LoadReport report = try_bind(small.root(), all);
     if (report.ok() || report.to_string().empty()) throw std::logic_error("a report without errors");
   });
-  tally.add("bind() of what does not fit", [&] {
-    Everything all;
-    static_cast<void>(bind(small, all));
-  }, outcome([&] {
-    Everything all;
-    static_cast<void>(bind(small, all));
-  }));
+  tally.add(
+      "bind() of what does not fit",
+      [&] {
+        Everything all;
+        static_cast<void>(bind(small, all));
+      },
+      outcome([&] {
+        Everything all;
+        static_cast<void>(bind(small, all));
+      }));
   Everything all;
   static_cast<void>(bind(checkpoint, all));
   tally.add("fields_of()", [&] { static_cast<void>(fields_of(all, "prefix")); });
@@ -460,14 +492,19 @@ TEST_CASE("allocations: adapters and filters") {
   tally.add("modules and their adapters", [&] {
     ModuleKinds modules;
     modules.add("model.layers.*.up", ModuleKind::linear).add("*.norm", ModuleKind::layer_norm);
-    const Adapter adapter = chain(pytorch_to_row_major_linear(modules), half_precision({.patterns = {"*.up.*"}, .modules = modules}));
+    const Adapter adapter =
+        chain(pytorch_to_row_major_linear(modules), half_precision({.patterns = {"*.up.*"}, .modules = modules}));
     static_cast<void>(adapt(small, chain(adapter, cast_floats(DType::f32))).tensors().count());
   });
   tally.add("filters", [&] {
-    const Filter filter = Filter().matching("model.*.weight").named("eight_dims").where([](const TensorView& view) { return view.rank() != 0; });
+    const Filter filter = Filter().matching("model.*.weight").named("eight_dims").where([](const TensorView& view) {
+      return view.rank() != 0;
+    });
     static_cast<void>(adapt(small, [](TensorView view) { return view; }, filter).root());
   });
-  tally.add("a pattern that does not compile", [&] { static_cast<void>(Filter().matching("{a")); }, expected(ErrorCode::out_of_range));
+  tally.add(
+      "a pattern that does not compile", [&] { static_cast<void>(Filter().matching("{a")); },
+      expected(ErrorCode::out_of_range));
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -488,11 +525,20 @@ TEST_CASE("allocations: expressions, whose compiler loses blocks of its own") {
     tally.add(name, call, comes_to, Blocks::may_be_lost);
   };
   add("re: names", [&] { static_cast<void>(small.tensors("re:model.*[0-9]+[.](norm|up).*").count()); });
-  add("re: that does not compile", [&] { static_cast<void>(small.tensors("re:(")); }, expected(ErrorCode::out_of_range));
+  add(
+      "re: that does not compile", [&] { static_cast<void>(small.tensors("re:(")); },
+      expected(ErrorCode::out_of_range));
   add("re: of a filter", [&] { static_cast<void>(Filter().matching("re:.*norm.*")(small.tensor("eight_dims"))); });
-  add("re: of modules", [&] { static_cast<void>(ModuleKinds().add("re:.*up", ModuleKind::linear).of_parameter("model.layers.0.up.weight")); });
-  add("rules", [&] { static_cast<void>(Remapping().add("^model[.](?<rest>.*)$", "$rest").add("norm", "ln")("model.layers.0.norm.weight")); });
-  add("a rule that does not compile", [&] { static_cast<void>(Remapping().add("(", "")); }, expected(ErrorCode::out_of_range));
+  add("re: of modules", [&] {
+    static_cast<void>(ModuleKinds().add("re:.*up", ModuleKind::linear).of_parameter("model.layers.0.up.weight"));
+  });
+  add("rules", [&] {
+    static_cast<void>(
+        Remapping().add("^model[.](?<rest>.*)$", "$rest").add("norm", "ln")("model.layers.0.norm.weight"));
+  });
+  add(
+      "a rule that does not compile", [&] { static_cast<void>(Remapping().add("(", "")); },
+      expected(ErrorCode::out_of_range));
   const Remapping names = Remapping().add("^model[.]", "").add("norm", "ln");
   add("trace", [&] { static_cast<void>(names.trace(small)); });
   add("remap", [&] { static_cast<void>(remap(small, names, Indices::contiguous, {"re:layers"}).root()); });
@@ -501,8 +547,11 @@ TEST_CASE("allocations: expressions, whose compiler loses blocks of its own") {
 TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
   const test::TempFolder folder;
   const Checkpoint small = open(folder.write("small.safetensors", small_model()));
-  const std::vector<TensorView> both = {small.tensor("model.layers.0.up.weight"), small.tensor("model.layers.2.up.weight")};
-  const auto joined = [&] { return TensorView::over_pieces("joined", Shape{8, 2}, {{both[0], Dims(2, 0)}, {both[1], Shape{4, 0}}}); };
+  const std::vector<TensorView> both = {small.tensor("model.layers.0.up.weight"),
+                                        small.tensor("model.layers.2.up.weight")};
+  const auto joined = [&] {
+    return TensorView::over_pieces("joined", Shape{8, 2}, {{both[0], Dims(2, 0)}, {both[1], Shape{4, 0}}});
+  };
   Tally tally("plans");
   tally.add("concat(), stack(), a copy", [&] {
     LoadPlan plan;
@@ -519,7 +568,8 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
   });
   tally.add("views over memory", [&] {
     const std::array<float, 6> numbers{1, 2, 3, 4, 5, 6};
-    const TensorView view = TensorView::over("mine", DType::f32, Shape{2, 3}, Bytes::copy_of(std::as_bytes(std::span(numbers))));
+    const TensorView view =
+        TensorView::over("mine", DType::f32, Shape{2, 3}, Bytes::copy_of(std::as_bytes(std::span(numbers))));
     static_cast<void>(view.cast_on_load(DType::f16).shares_storage_with(view));
     static_cast<void>(view.as<float>()[5]);
   });
@@ -543,7 +593,9 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
     static_cast<void>(tensor.view().renamed("again").as<bf16>()[0]);
     if (weights.find("nothing") != nullptr) throw std::logic_error("found nothing");
   });
-  tally.add("a tensor that was not loaded", [&] { static_cast<void>(weights["model.layers.0.up.weigth"]); }, expected(ErrorCode::not_found));
+  tally.add(
+      "a tensor that was not loaded", [&] { static_cast<void>(weights["model.layers.0.up.weigth"]); },
+      expected(ErrorCode::not_found));
   tally.add("a stream's figures", [&] {
     TensorStream tensors = stream(plan);
     while (tensors.next()) {
@@ -555,10 +607,12 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
 TEST_CASE("allocations: opening a file of any format, good or bad, fails with out of memory and nothing else") {
   const test::TempFolder folder;
   Tally tally("open");
-  for (const char* format : {"safetensors", "zip", "legacy", "pickle", "tar", "gguf", "npy", "npz", "ctranslate2", "msgpack", "burnpack", "index_json"}) {
+  for (const char* format : {"safetensors", "zip", "legacy", "pickle", "tar", "gguf", "npy", "npz", "ctranslate2",
+                             "msgpack", "burnpack", "index_json"}) {
     std::size_t count = 0;
     std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(test::source_root() / "tests/fuzz/corpus" / format)) files.push_back(entry.path());
+    for (const auto& entry : fs::directory_iterator(test::source_root() / "tests/fuzz/corpus" / format))
+      files.push_back(entry.path());
     std::ranges::sort(files);
     for (const fs::path& file : files) {
       if (++count > 12) break;
@@ -578,18 +632,26 @@ TEST_CASE("allocations: opening shards, folders and parts") {
   tally.add("a folder of shards", [&] { static_cast<void>(open(folder.path() / "shards")); });
   tally.add("an index", [&] { static_cast<void>(open(folder.path() / "shards/model.safetensors.index.json")); });
   tally.add("nothing", [&] { static_cast<void>(open(folder.path() / "nothing")); }, expected(ErrorCode::not_found));
-  const std::string torch = test::TorchBuilder().tensor("w", "FloatStorage", {8, 8}, test::pattern(256)).value("step", test::pickled_int(3)).build();
+  const std::string torch = test::TorchBuilder()
+                                .tensor("w", "FloatStorage", {8, 8}, test::pattern(256))
+                                .value("step", test::pickled_int(3))
+                                .build();
   const fs::path path = folder.write("model.pt", torch);
   tally.add("a PyTorch file", [&] { static_cast<void>(open(path)); });
   test::DcpBuilder()
-      .tensor("w", {2, 2}).chunk({0, 0}, {1, 2}, std::string(8, 'a')).chunk({1, 0}, {1, 2}, std::string(8, 'b'))
-      .value("step", "K\x01").write(folder, "distributed");
+      .tensor("w", {2, 2})
+      .chunk({0, 0}, {1, 2}, std::string(8, 'a'))
+      .chunk({1, 0}, {1, 2}, std::string(8, 'b'))
+      .value("step", "K\x01")
+      .write(folder, "distributed");
   tally.add("a distributed checkpoint", [&] { walk(open(folder.path() / "distributed").root()); });
   folder.write("hub/models--acme--tiny/snapshots/aaaa/model.safetensors", small_model());
   folder.write("hub/models--acme--tiny/refs/main", "aaaa");
   tally.add("a hub's cache", [&] { static_cast<void>(open("acme/tiny", {.hub_cache = folder.path() / "hub"})); });
-  tally.add("a PyTorch file, by a key", [&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); },
-            outcome([&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); }));
+  tally.add(
+      "a PyTorch file, by a key",
+      [&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); },
+      outcome([&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); }));
   tally.add("a PyTorch file, read", [&] { static_cast<void>(open(path, {.access = Access::read})); });
 }
 
@@ -599,16 +661,23 @@ TEST_CASE("allocations: records, names, metadata, views and plans") {
   const fs::path path = folder.path() / "small.safetensors";
   Tally tally("records and views");
   tally.add("tree", [&] { walk(open(path).root()); });
-  tally.add("lookups", [&] { static_cast<void>(small.root()["model"]["layers"][0]["norm"]["weight"].tensor().as<float>()); });
-  tally.add("a key that is not there", [&] { static_cast<void>(small.root()["model"]["layer"]); }, expected(ErrorCode::not_found));
+  tally.add("lookups",
+            [&] { static_cast<void>(small.root()["model"]["layers"][0]["norm"]["weight"].tensor().as<float>()); });
+  tally.add(
+      "a key that is not there", [&] { static_cast<void>(small.root()["model"]["layer"]); },
+      expected(ErrorCode::not_found));
   tally.add("metadata", [&] { walk(open(path).metadata()); });
   tally.add("tensor", [&] { static_cast<void>(small.tensor("eight_dims")); });
   tally.add("find", [&] { static_cast<void>(small.find("eight_dims")); });
-  tally.add("a tensor that is not there", [&] { static_cast<void>(small.tensor("model.layers.0.norm.weigth")); }, expected(ErrorCode::not_found));
+  tally.add(
+      "a tensor that is not there", [&] { static_cast<void>(small.tensor("model.layers.0.norm.weigth")); },
+      expected(ErrorCode::not_found));
   tally.add("glob", [&] {
     for (const TensorView& view : small.tensors("model.layers.{0,[1-9]}.*.?eight")) static_cast<void>(view.bytes());
   });
-  tally.add("a glob that does not compile", [&] { static_cast<void>(small.tensors("{a")); }, expected(ErrorCode::out_of_range));
+  tally.add(
+      "a glob that does not compile", [&] { static_cast<void>(small.tensors("{a")); },
+      expected(ErrorCode::out_of_range));
   tally.add("renumbered", [&] { static_cast<void>(remap(small, {}, Indices::contiguous, {"none.*"}).root()); });
   tally.add("views", [&] {
     const TensorView view = small.tensor("eight_dims");
@@ -638,10 +707,14 @@ TEST_CASE("allocations: materialize on every path, into every kind of memory, wi
   for (const unsigned threads : {1u, 3u}) {
     for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read}) {
       const std::string what = std::string(name(path)) + ", " + std::to_string(threads) + " threads";
-      tally.add(what, [&] { static_cast<void>(materialize(plan_of(large), {.threads = threads, .io_method = path, .drop_page_cache = threads == 1})); });
+      tally.add(what, [&] {
+        static_cast<void>(
+            materialize(plan_of(large), {.threads = threads, .io_method = path, .drop_page_cache = threads == 1}));
+      });
       if (path == IoMethod::map) continue;
       tally.add(what + ", far", [&] {
-        static_cast<void>(materialize(plan_of(large), {.threads = threads, .io_method = path, .destination = std::make_shared<Sink>()}));
+        static_cast<void>(materialize(
+            plan_of(large), {.threads = threads, .io_method = path, .destination = std::make_shared<Sink>()}));
       });
     }
     tally.add("unmapped", [&] { static_cast<void>(materialize(plan_of(unmapped), {.threads = threads})); });
@@ -655,7 +728,8 @@ TEST_CASE("allocations: a stream, whole or left early") {
   for (const unsigned threads : {1u, 2u}) {
     tally.add("whole", [&] {
       std::size_t count = 0;
-      for (const Tensor& tensor : stream(plan_of(large), {.threads = threads}, 4u << 20)) count += tensor.size_bytes() != 0;
+      for (const Tensor& tensor : stream(plan_of(large), {.threads = threads}, 4u << 20))
+        count += tensor.size_bytes() != 0;
       if (count != 24) throw std::logic_error("a stream that is short");
     });
     tally.add("left early", [&] { static_cast<void>(stream(plan_of(large), {.threads = threads}, 4u << 20).next()); });
@@ -665,7 +739,8 @@ TEST_CASE("allocations: a stream, whole or left early") {
 TEST_CASE("allocations: inflated records") {
   const test::TempFolder folder;
   const fs::path path = folder.write(
-      "deflated.pt", test::TorchBuilder().tensor("w", "FloatStorage", {64, 64}, test::pattern(64 * 64 * 4)).deflate().build());
+      "deflated.pt",
+      test::TorchBuilder().tensor("w", "FloatStorage", {64, 64}, test::pattern(64 * 64 * 4)).deflate().build());
   Tally tally("inflated");
   tally.add("bytes", [&] { static_cast<void>(open(path).tensor("w").bytes()); });
   tally.add("materialize", [&] { static_cast<void>(materialize(open(path).tensor("w"), DType::f16)); });
@@ -685,9 +760,7 @@ TEST_CASE("allocations: saving in every format leaves the old file or the new on
     fs::create_directory(folder.path() / "out");
     const fs::path path = folder.path() / "out" / file;
     static_cast<void>(save(items, path));
-    tally.add(file, [&] {
-      static_cast<void>(save(items, path));
-    });
+    tally.add(file, [&] { static_cast<void>(save(items, path)); });
     CHECK(std::distance(fs::directory_iterator(folder.path() / "out"), fs::directory_iterator()) == 1);
     CHECK(open(path).tensors().count() == items.size());
     fs::remove_all(folder.path() / "out");

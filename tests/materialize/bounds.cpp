@@ -13,9 +13,9 @@
 #include "heft/materialize.hpp"
 #include "heft/save.hpp"
 #include "heft/stream.hpp"
+#include "materialize/memory/memory_left.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/schedule.hpp"
-#include "materialize/memory/memory_left.hpp"
 #include "mmap/memory_available.hpp"
 #include "record/view_access.hpp"
 #include "support/fixtures.hpp"
@@ -35,9 +35,18 @@ TensorView bytes_named(std::string name, std::size_t size) {
 }
 
 // A view of the storage of `of` with those sizes and strides.
-TensorView restrided(const TensorView& of, std::string_view name, std::vector<std::int64_t> sizes, std::vector<std::int64_t> strides) {
-  return ViewAccess::make({.source = ViewAccess::source(of), .name = name, .type_name = {}, .begin = 0, .size = of.storage_bytes(), .first = 0,
-                           .sizes = sizes, .strides = strides, .dtype = DType::u8, .flags = 0});
+TensorView restrided(const TensorView& of, std::string_view name, std::vector<std::int64_t> sizes,
+                     std::vector<std::int64_t> strides) {
+  return ViewAccess::make({.source = ViewAccess::source(of),
+                           .name = name,
+                           .type_name = {},
+                           .begin = 0,
+                           .size = of.storage_bytes(),
+                           .first = 0,
+                           .sizes = sizes,
+                           .strides = strides,
+                           .dtype = DType::u8,
+                           .flags = 0});
 }
 
 Limits repeating(std::uint64_t bytes) {
@@ -72,7 +81,9 @@ TEST_CASE("bounds: what repeats is summed over a plan, be it the same storage, w
   }
   SUBCASE("windows, each of which is small") {
     LoadPlan plan(repeating(50'000));
-    const auto window = [&](std::int64_t i) { return storage.slice(0, i * 10, i * 10 + 5000).renamed(std::to_string(i)); };
+    const auto window = [&](std::int64_t i) {
+      return storage.slice(0, i * 10, i * 10 + 5000).renamed(std::to_string(i));
+    };
     std::int64_t i = 0;
     const Error error = test::thrown_by([&] {
       for (; i < 500; ++i) plan.add(window(i));
@@ -103,7 +114,8 @@ TEST_CASE("bounds: tied weights, shards and transposes repeat nothing that count
   plan.add(storage);
   plan.add(storage.renamed("tied"));
   LoadPlan shards(repeating(0));
-  for (std::size_t rank = 0; rank < 4; ++rank) shards.add(matrix.shard(1, rank, 4).renamed("columns" + std::to_string(rank)));
+  for (std::size_t rank = 0; rank < 4; ++rank)
+    shards.add(matrix.shard(1, rank, 4).renamed("columns" + std::to_string(rank)));
   LoadPlan turned(repeating(0));
   turned.add(matrix.transpose(0, 1));
   CHECK(turned.count() == 1);
@@ -123,14 +135,16 @@ TEST_CASE("bounds: a buffer of the caller's may be filled with what repeats, and
   CHECK(!std::filesystem::exists(folder.path() / "out.safetensors"));
 }
 
-TEST_CASE("bounds: a load that is larger than the memory that is left is refused before a byte is read, with both figures") {
+TEST_CASE(
+    "bounds: a load that is larger than the memory that is left is refused before a byte is read, with both figures") {
   const test::TempFolder folder;
   // Twice what is left, and no more: the thread sanitizer's runtime leaves less than a TiB of address space in one
   // piece.
   const std::uint64_t left = mmap::memory_available().bytes;
   REQUIRE(left != mmap::MemoryAvailable::unknown);
   const auto elements = static_cast<std::int64_t>(2 * left);
-  const std::string header = R"({"vast":{"dtype":"U8","shape":[)" + std::to_string(elements) + R"(],"data_offsets":[0,)" + std::to_string(elements) + "]}}";
+  const std::string header = R"({"vast":{"dtype":"U8","shape":[)" + std::to_string(elements) +
+                             R"(],"data_offsets":[0,)" + std::to_string(elements) + "]}}";
   const auto path = folder.write_sparse("vast.safetensors", 8 + header.size() + static_cast<std::uint64_t>(elements));
   {
     std::FILE* file = std::fopen(path.c_str(), "r+b");
@@ -175,7 +189,8 @@ TEST_CASE("bounds: many tensors over one storage report progress on the way, and
   const LoadPlan plan = repeated_plan(storage, 512);
   const std::uint64_t total = plan.estimate().bytes_written;
   std::vector<std::uint64_t> reports;
-  const Weights weights = materialize(plan, {.threads = 1, .progress = [&](const Progress& progress) { reports.push_back(progress.bytes_done); }});
+  const Weights weights = materialize(
+      plan, {.threads = 1, .progress = [&](const Progress& progress) { reports.push_back(progress.bytes_done); }});
   CHECK(reports.size() >= 8);
   CHECK(reports.back() == total);
   CHECK(std::ranges::is_sorted(reports));
@@ -190,7 +205,9 @@ TEST_CASE("bounds: many tensors over one storage report progress on the way, and
       done = progress.bytes_done;
       if (++calls == last) stop.request_stop();
     };
-    CHECK(test::thrown_by([&] { return materialize(plan, {.threads = 1, .progress = watch, .stop = stop.get_token()}); }).code() == ErrorCode::cancelled);
+    CHECK(test::thrown_by([&] {
+            return materialize(plan, {.threads = 1, .progress = watch, .stop = stop.get_token()});
+          }).code() == ErrorCode::cancelled);
     CHECK(calls == last);
     CHECK(done <= last * 17 * mib);
   }
@@ -205,7 +222,8 @@ TEST_CASE("bounds: no part writes more than parts shall, and no chunk much more,
   };
   const engine::ChunkSizes sizes;
   const std::int64_t many = 200'000'000;
-  const std::vector<TensorView> views{restrided(storage, "flat", {many}, {0}), restrided(storage, "rows", {many / 1000, 1000}, {0, 1}),
+  const std::vector<TensorView> views{restrided(storage, "flat", {many}, {0}),
+                                      restrided(storage, "rows", {many / 1000, 1000}, {0, 1}),
                                       restrided(storage, "columns", {1000, many / 1000}, {1, 0}),
                                       restrided(storage, "windows", {4000, many / 8000, 2}, {1, 0, 1})};
   for (const TensorView& view : views) {
@@ -235,8 +253,9 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
   const auto strided = [&](const std::vector<int>& sizes, const std::vector<int>& strides) {
     return tensor("0", 5000, 0, sizes, strides, "ByteStorage");
   };
-  const std::string object = dict({text("rows"), strided({20'000, 2000}, {0, 1}), text("columns"), strided({2000, 20'000}, {1, 0}),
-                                   text("windows"), strided({3000, 2000}, {1, 1}), text("plain"), strided({5000}, {1})});
+  const std::string object =
+      dict({text("rows"), strided({20'000, 2000}, {0, 1}), text("columns"), strided({2000, 20'000}, {1, 0}),
+            text("windows"), strided({3000, 2000}, {1, 1}), text("plain"), strided({5000}, {1})});
   const Checkpoint checkpoint = open(folder.write("m.pt", torch_file(object, {payload})));
   LoadPlan plan;
   for (const TensorView& view : checkpoint.tensors()) plan.add(view);
@@ -249,7 +268,8 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
       const std::uint8_t* const windows = weights["windows"].as<std::uint8_t>().data();
       std::size_t wrong = 0;
       for (std::size_t i = 0; i < 20'000; i += 7)
-        for (std::size_t j = 0; j < 2000; j += 3) wrong += (rows[i * 2000 + j] != at(j)) + (columns[j * 20'000 + i] != at(j));
+        for (std::size_t j = 0; j < 2000; j += 3)
+          wrong += (rows[i * 2000 + j] != at(j)) + (columns[j * 20'000 + i] != at(j));
       for (std::size_t i = 0; i < 3000; ++i)
         for (std::size_t j = 0; j < 2000; ++j) wrong += windows[i * 2000 + j] != at(i + j);
       CHECK(wrong == 0);

@@ -170,8 +170,7 @@ void sweep(const Scene& scene, const std::function<bool(const Checkpoint&)>& use
       const Checkpoint checkpoint = scene.open();
       const FaultPlan plan({{.call = Call::any, .skip = n, .times = 1, .before = [&] { bystander.act(); }}});
       const unsigned refused = tally.refused;
-      judge(
-          scene, what, [&] { return use(checkpoint); }, tally);
+      judge(scene, what, [&] { return use(checkpoint); }, tally);
       if (n == 0 && !keeps_bytes(what)) CHECK(tally.refused == refused + 1);
     }
   CHECK(tally.mixed == 0);
@@ -223,7 +222,8 @@ TEST_CASE("changes: records that are inflated are whole or an Error, never corru
 TEST_CASE("changes: every tensor that a stream hands out is whole") {
   const Scene scene(plain());
   for (const IoMethod path : {IoMethod::automatic, IoMethod::direct})
-    sweep(scene, [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.io_method = path}); });
+    sweep(scene,
+          [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.io_method = path}); });
 }
 
 TEST_CASE("changes: what is saved is one model, or nothing is") {
@@ -339,13 +339,14 @@ TEST_CASE("changes: loads of files that change at any moment are never mixtures"
   for (unsigned load = 0; load < loads; ++load) {
     const Scene& scene = scenes[random() % 5 == 0 ? 1 : 0];
     const auto doing = static_cast<Doing>(random() % static_cast<unsigned>(Doing::count_));
-    const MaterializeOptions options{.threads = static_cast<unsigned>(random() % 4), .io_method = every_path[random() % 4]};
+    const MaterializeOptions options{.threads = static_cast<unsigned>(random() % 4),
+                                     .io_method = every_path[random() % 4]};
     const auto pause = std::chrono::microseconds(random() % 6000);
     const bool by_clock = asked != nullptr && load % 2 == 1;
     const std::uint64_t call = random() % 60;
     const bool streamed = random() % 4 == 0;
-    INFO("load ", load, ": ", name(doing), ", path ", name(options.io_method), ", threads ", options.threads, ", streamed ",
-         streamed);
+    INFO("load ", load, ": ", name(doing), ", path ", name(options.io_method), ", threads ", options.threads,
+         ", streamed ", streamed);
     scene.reset();
     Bystander bystander = scene.bystander(doing);
     const Checkpoint checkpoint = scene.open();

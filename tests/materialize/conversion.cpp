@@ -24,7 +24,8 @@ std::vector<To> converted(DType from, DType to, const std::vector<From>& values,
   const std::size_t units = values.size() * sizeof(From) / conversion.from_bytes();
   std::vector<To> result(units * conversion.to_bytes() / sizeof(To));
   for (const Store store : {Store::streaming, Store::cached})
-    conversion.run(reinterpret_cast<const std::byte*>(values.data()), reinterpret_cast<std::byte*>(result.data()), units, store);
+    conversion.run(reinterpret_cast<const std::byte*>(values.data()), reinterpret_cast<std::byte*>(result.data()),
+                   units, store);
   return result;
 }
 
@@ -56,7 +57,8 @@ void check_every_pair() {
 }  // namespace
 
 TEST_CASE("conversion: every real type converts to every real type, on every target") {
-  test::on_every_target([] { check_every_pair<float, double, f16, bf16, f8_e4m3, f8_e5m2, f8_e4m3fnuz, f8_e5m2fnuz>(); });
+  test::on_every_target(
+      [] { check_every_pair<float, double, f16, bf16, f8_e4m3, f8_e5m2, f8_e4m3fnuz, f8_e5m2fnuz>(); });
 }
 
 TEST_CASE("conversion: doubles narrow in one rounding, not in two") {
@@ -74,36 +76,49 @@ TEST_CASE("conversion: doubles narrow in one rounding, not in two") {
 }
 
 TEST_CASE("conversion: integers and booleans extend exactly") {
-  CHECK(converted<std::int64_t>(DType::i8, DType::i64, std::vector<std::int8_t>{-128, -1, 0, 127}) == std::vector<std::int64_t>{-128, -1, 0, 127});
-  CHECK(converted<std::int16_t>(DType::u8, DType::i16, std::vector<std::uint8_t>{0, 255}) == std::vector<std::int16_t>{0, 255});
-  CHECK(converted<std::uint64_t>(DType::u32, DType::u64, std::vector<std::uint32_t>{4'294'967'295u}) == std::vector<std::uint64_t>{4'294'967'295u});
-  CHECK(converted<std::int64_t>(DType::i32, DType::i64, std::vector<std::int32_t>{std::numeric_limits<std::int32_t>::min()}) ==
+  CHECK(converted<std::int64_t>(DType::i8, DType::i64, std::vector<std::int8_t>{-128, -1, 0, 127}) ==
+        std::vector<std::int64_t>{-128, -1, 0, 127});
+  CHECK(converted<std::int16_t>(DType::u8, DType::i16, std::vector<std::uint8_t>{0, 255}) ==
+        std::vector<std::int16_t>{0, 255});
+  CHECK(converted<std::uint64_t>(DType::u32, DType::u64, std::vector<std::uint32_t>{4'294'967'295u}) ==
+        std::vector<std::uint64_t>{4'294'967'295u});
+  CHECK(converted<std::int64_t>(DType::i32, DType::i64,
+                                std::vector<std::int32_t>{std::numeric_limits<std::int32_t>::min()}) ==
         std::vector<std::int64_t>{std::numeric_limits<std::int32_t>::min()});
-  CHECK(converted<std::int32_t>(DType::boolean, DType::i32, std::vector<std::uint8_t>{0, 1, 2, 255}) == std::vector<std::int32_t>{0, 1, 1, 1});
-  CHECK(converted<std::uint8_t>(DType::boolean, DType::u8, std::vector<std::uint8_t>(3000, 7)) == std::vector<std::uint8_t>(3000, 1));
+  CHECK(converted<std::int32_t>(DType::boolean, DType::i32, std::vector<std::uint8_t>{0, 1, 2, 255}) ==
+        std::vector<std::int32_t>{0, 1, 1, 1});
+  CHECK(converted<std::uint8_t>(DType::boolean, DType::u8, std::vector<std::uint8_t>(3000, 7)) ==
+        std::vector<std::uint8_t>(3000, 1));
 }
 
 TEST_CASE("conversion: complex types change width part by part") {
   const std::vector<std::complex<double>> values = {{1, -2}, {0.5, 1e300}};
-  CHECK(converted<std::complex<float>>(DType::c128, DType::c64, values) == std::vector<std::complex<float>>{{1, -2}, {0.5F, INFINITY}});
-  CHECK(converted<f16>(DType::c64, DType::c32, std::vector<std::complex<float>>{{3, -4}}) == std::vector{f16(3.0F), f16(-4.0F)});
+  CHECK(converted<std::complex<float>>(DType::c128, DType::c64, values) ==
+        std::vector<std::complex<float>>{{1, -2}, {0.5F, INFINITY}});
+  CHECK(converted<f16>(DType::c64, DType::c32, std::vector<std::complex<float>>{{3, -4}}) ==
+        std::vector{f16(3.0F), f16(-4.0F)});
 }
 
 TEST_CASE("conversion: byte order and PyTorch's lazy signs are put right, with and without a change of type") {
   const std::vector<std::uint8_t> big = {0x3F, 0x80, 0, 0, 0xC0, 0, 0, 0};
   CHECK(converted<float>(DType::f32, DType::f32, big, {.swapped = true}) == std::vector{1.0F, -2.0F});
   CHECK(converted<bf16>(DType::f32, DType::bf16, big, {.swapped = true}) == std::vector{bf16(1.0F), bf16(-2.0F)});
-  CHECK(converted<float>(DType::f32, DType::f32, std::vector{1.0F, -2.0F}, {.negated = true}) == std::vector{-1.0F, 2.0F});
+  CHECK(converted<float>(DType::f32, DType::f32, std::vector{1.0F, -2.0F}, {.negated = true}) ==
+        std::vector{-1.0F, 2.0F});
   using C = std::complex<float>;
   const std::vector<C> values = {{1, 2}, {3, -4}};
   CHECK(converted<C>(DType::c64, DType::c64, values, {.conjugated = true}) == std::vector<C>{{1, -2}, {3, 4}});
-  CHECK(converted<C>(DType::c64, DType::c64, values, {.conjugated = true, .negated = true}) == std::vector<C>{{-1, 2}, {-3, -4}});
-  CHECK(converted<std::complex<double>>(DType::c64, DType::c128, values, {.conjugated = true}) == std::vector<std::complex<double>>{{1, -2}, {3, 4}});
+  CHECK(converted<C>(DType::c64, DType::c64, values, {.conjugated = true, .negated = true}) ==
+        std::vector<C>{{-1, 2}, {-3, -4}});
+  CHECK(converted<std::complex<double>>(DType::c64, DType::c128, values, {.conjugated = true}) ==
+        std::vector<std::complex<double>>{{1, -2}, {3, 4}});
 }
 
 TEST_CASE("conversion: f4 unpacks the low nibble first") {
-  CHECK(converted<float>(DType::f4_e2m1, DType::f32, std::vector<std::uint8_t>{0x21, 0xF8}) == std::vector{0.5F, 1.0F, -0.0F, -6.0F});
-  CHECK(converted<bf16>(DType::f4_e2m1, DType::bf16, std::vector<std::uint8_t>{0x7A}) == std::vector{bf16(-1.0F), bf16(6.0F)});
+  CHECK(converted<float>(DType::f4_e2m1, DType::f32, std::vector<std::uint8_t>{0x21, 0xF8}) ==
+        std::vector{0.5F, 1.0F, -0.0F, -6.0F});
+  CHECK(converted<bf16>(DType::f4_e2m1, DType::bf16, std::vector<std::uint8_t>{0x7A}) ==
+        std::vector{bf16(-1.0F), bf16(6.0F)});
 }
 
 TEST_CASE("conversion: blocks are decoded, in either byte order, and swapped when they stay blocks") {
@@ -122,10 +137,12 @@ TEST_CASE("conversion: blocks are decoded, in either byte order, and swapped whe
 
 TEST_CASE("conversion: whatever would lose or change the kind of a value is refused beforehand") {
   using P = std::pair<DType, DType>;
-  for (const auto& [from, to] : {P{DType::f32, DType::i32}, P{DType::i32, DType::f32}, P{DType::i32, DType::i16}, P{DType::u32, DType::i32},
-                                 P{DType::i8, DType::u16}, P{DType::u8, DType::boolean}, P{DType::boolean, DType::f32}, P{DType::c64, DType::f32},
-                                 P{DType::f32, DType::c64}, P{DType::c64, DType::u64}, P{DType::f32, DType::q4_0}, P{DType::f32, DType::f4_e2m1},
-                                 P{DType::qi8, DType::f32}, P{DType::unknown, DType::u8}, P{DType::f16, DType::u16}, P{DType::bits16, DType::f16}}) {
+  for (const auto& [from, to] :
+       {P{DType::f32, DType::i32}, P{DType::i32, DType::f32}, P{DType::i32, DType::i16}, P{DType::u32, DType::i32},
+        P{DType::i8, DType::u16}, P{DType::u8, DType::boolean}, P{DType::boolean, DType::f32},
+        P{DType::c64, DType::f32}, P{DType::f32, DType::c64}, P{DType::c64, DType::u64}, P{DType::f32, DType::q4_0},
+        P{DType::f32, DType::f4_e2m1}, P{DType::qi8, DType::f32}, P{DType::unknown, DType::u8},
+        P{DType::f16, DType::u16}, P{DType::bits16, DType::f16}}) {
     INFO(name(from), " to ", name(to));
     CHECK(test::thrown_by([&] { (void)Conversion::find(from, to, {}); }).code() == ErrorCode::unsupported);
   }

@@ -55,15 +55,20 @@ struct Calls {
   std::vector<Condition> conditions = {};
 };
 
-::sock_filter load(std::size_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
+::sock_filter load(std::size_t offset) {
+  return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset));
+}
 
 // The rest of the process's life: `action` in place of those calls, `otherwise` in place of all others.
 void filter(const std::vector<Calls>& denied, std::uint32_t action, std::uint32_t otherwise = SECCOMP_RET_ALLOW) {
-  std::vector<::sock_filter> program = {load(offsetof(::seccomp_data, arch)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, architecture, 1, 0),
+  std::vector<::sock_filter> program = {load(offsetof(::seccomp_data, arch)),
+                                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, architecture, 1, 0),
                                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   for (const Calls& calls : denied) {
     // A step is three instructions long; who does not meet it goes past all that follow, and the return.
-    const auto past = [&](std::size_t step) { return static_cast<std::uint8_t>(3 * (calls.conditions.size() - step) + 1); };
+    const auto past = [&](std::size_t step) {
+      return static_cast<std::uint8_t>(3 * (calls.conditions.size() - step) + 1);
+    };
     program.push_back(load(offsetof(::seccomp_data, nr)));
     program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(calls.number), 0, past(0)));
     for (std::size_t i = 0; i < calls.conditions.size(); ++i) {
@@ -72,13 +77,15 @@ void filter(const std::vector<Calls>& denied, std::uint32_t action, std::uint32_
       program.push_back(BPF_STMT(BPF_ALU | BPF_AND | BPF_K, each.mask));
       const std::uint8_t met = 0;
       const std::uint8_t unmet = past(i + 1);
-      program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, each.value, each.differs ? unmet : met, each.differs ? met : unmet));
+      program.push_back(
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, each.value, each.differs ? unmet : met, each.differs ? met : unmet));
     }
     program.push_back(BPF_STMT(BPF_RET | BPF_K, action));
   }
   program.push_back(BPF_STMT(BPF_RET | BPF_K, otherwise));
   const ::sock_fprog whole{.len = static_cast<unsigned short>(program.size()), .filter = program.data()};
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) != 0) ::_exit(97);
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &whole) != 0)
+    ::_exit(97);
 }
 
 // What the work came to: a digest of all bytes, and what LoadStats and Checkpoint say.
@@ -127,7 +134,9 @@ struct Work {
     for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read})
       for (const bool cached : {true, false}) {
         if (!cached && evicts) evict();
-        for (const unsigned threads : {1u, 2u}) add(materialize(plan(checkpoint), {.threads = threads, .io_method = path, .drop_page_cache = !cached}), digest, notes);
+        for (const unsigned threads : {1u, 2u})
+          add(materialize(plan(checkpoint), {.threads = threads, .io_method = path, .drop_page_cache = !cached}),
+              digest, notes);
       }
     std::vector<std::byte> there(12u << 20);
     LoadPlan into;
@@ -185,7 +194,8 @@ struct Work {
   }
   static LoadPlan plan(const Checkpoint& checkpoint) {
     LoadPlan plan;
-    for (const TensorView& view : checkpoint.tensors()) plan.add(view, view.name() == "large.1" ? DType::f32 : view.dtype());
+    for (const TensorView& view : checkpoint.tensors())
+      plan.add(view, view.name() == "large.1" ? DType::f32 : view.dtype());
     return plan;
   }
   static void add(const Weights& weights, Digest& digest, std::set<std::string>& notes) {
@@ -202,8 +212,8 @@ struct Work {
 std::uint32_t denial(int os_error) { return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(os_error); }
 
 // `besides` are denied with ENOSYS, whatever happens to `denied`.
-Result in_child(const Work& work, const std::vector<Calls>& denied, std::uint32_t action, const std::vector<Calls>& besides = {},
-                std::uint32_t otherwise = SECCOMP_RET_ALLOW) {
+Result in_child(const Work& work, const std::vector<Calls>& denied, std::uint32_t action,
+                const std::vector<Calls>& besides = {}, std::uint32_t otherwise = SECCOMP_RET_ALLOW) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   const pid_t child = ::fork();
@@ -245,10 +255,14 @@ struct Model {
   explicit Model(Access access = Access::map) {
     test::SafetensorsBuilder file;
     file.align(4096);
-    for (int i = 0; i < 4; ++i) file.add("large." + std::to_string(i), "BF16", {1024, 1024}, test::pattern(2u << 20, static_cast<std::uint32_t>(i)));
+    for (int i = 0; i < 4; ++i)
+      file.add("large." + std::to_string(i), "BF16", {1024, 1024},
+               test::pattern(2u << 20, static_cast<std::uint32_t>(i)));
     for (int i = 0; i < 50; ++i) file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2));
-    work = {.model = folder.write("model.safetensors", file.build()), .saved = folder.path() / "saved.safetensors",
-            .sharded = folder.path() / "shards.safetensors.index.json", .access = access};
+    work = {.model = folder.write("model.safetensors", file.build()),
+            .saved = folder.path() / "saved.safetensors",
+            .sharded = folder.path() / "shards.safetensors.index.json",
+            .access = access};
     const int handle = ::open(work.model.c_str(), O_RDONLY | O_CLOEXEC);
     if (::geteuid() == 0) REQUIRE(::fchown(handle, 1, 1) == 0);
     ::fsync(handle);
@@ -281,27 +295,51 @@ std::vector<Row> rows() {
   std::vector<Row> rows = {
       {"mincore", {{SYS_mincore}}, "mincore: "},
       {"madvise", {{SYS_madvise}}, "madvise(MADV_POPULATE_READ): refused"},
-      {"madvise(MADV_POPULATE_READ)", {{SYS_madvise, {{.argument = 2, .value = 22}}}}, "madvise(MADV_POPULATE_READ): refused", false, {EPERM, ENOSYS, EINVAL}},
+      {"madvise(MADV_POPULATE_READ)",
+       {{SYS_madvise, {{.argument = 2, .value = 22}}}},
+       "madvise(MADV_POPULATE_READ): refused",
+       false,
+       {EPERM, ENOSYS, EINVAL}},
       {"madvise(MADV_DONTNEED)", {{SYS_madvise, {{.argument = 2, .value = MADV_DONTNEED}}}}},
       {"fcntl(F_SETLEASE)", {fcntl_call(F_SETLEASE)}, "fcntl(F_SETLEASE): ", false, {EPERM, ENOSYS, EAGAIN, EINVAL}},
       {"fcntl(F_SETSIG)", {fcntl_call(F_SETSIG)}, "fcntl(F_SETLEASE): "},
       {"fcntl(F_SETOWN)", {fcntl_call(F_SETOWN)}, "fcntl(F_SETLEASE): "},
       {"fcntl(F_GETLEASE)", {fcntl_call(F_GETLEASE)}},
-      {"mmap of files", {{SYS_mmap, {to_read, of_a_file}}}, "open: mmap: ", false, {EPERM, ENOSYS, ENODEV, EACCES, ENOMEM}},
+      {"mmap of files",
+       {{SYS_mmap, {to_read, of_a_file}}},
+       "open: mmap: ",
+       false,
+       {EPERM, ENOSYS, ENODEV, EACCES, ENOMEM}},
       {"cachestat, without mincore", {{451}}, "mincore: ", false, {EPERM, ENOSYS}, {{SYS_mincore}}},
-      {"preadv2, without mincore and cachestat", {{SYS_preadv2}}, "mincore: ", false, {EPERM, ENOSYS, EOPNOTSUPP}, {{SYS_mincore}, {451}}},
-      {"openat(O_DIRECT)", {{SYS_openat, {{.argument = 2, .mask = O_DIRECT, .value = O_DIRECT}}}}, "no direct reads: ", false, {EPERM, EINVAL, ENOSYS}},
+      {"preadv2, without mincore and cachestat",
+       {{SYS_preadv2}},
+       "mincore: ",
+       false,
+       {EPERM, ENOSYS, EOPNOTSUPP},
+       {{SYS_mincore}, {451}}},
+      {"openat(O_DIRECT)",
+       {{SYS_openat, {{.argument = 2, .mask = O_DIRECT, .value = O_DIRECT}}}},
+       "no direct reads: ",
+       false,
+       {EPERM, EINVAL, ENOSYS}},
       {"io_uring_setup", {{SYS_io_uring_setup}}, "io_uring_setup: ", true},
       {"io_uring_enter", {{SYS_io_uring_enter}}, "io_uring_enter: ", true},
       {"io_uring_register", {{SYS_io_uring_register}}, "io_uring_register_buffers: ", true},
-      {"mmap of rings", {{SYS_mmap, {{.argument = 2, .value = PROT_READ | PROT_WRITE}, of_a_file}}}, "io_uring_setup: ", true},
+      {"mmap of rings",
+       {{SYS_mmap, {{.argument = 2, .value = PROT_READ | PROT_WRITE}, of_a_file}}},
+       "io_uring_setup: ",
+       true},
       {"clone, clone3", {{SYS_clone}, {SYS_clone3}}, "1 of 2 threads", false, {EPERM, ENOSYS, EAGAIN}},
       {"sched_getaffinity", {{SYS_sched_getaffinity}}},
       {"statx", {{SYS_statx}}, "", true},
       {"fstatfs", {{SYS_fstatfs}}},
       {"fadvise64", {{SYS_fadvise64}}},
       {"flock", {{SYS_flock}}},
-      {"openat(O_TMPFILE)", {{SYS_openat, {{.argument = 2, .mask = O_TMPFILE, .value = O_TMPFILE}}}}, "", false, {EPERM, EOPNOTSUPP, EISDIR}},
+      {"openat(O_TMPFILE)",
+       {{SYS_openat, {{.argument = 2, .mask = O_TMPFILE, .value = O_TMPFILE}}}},
+       "",
+       false,
+       {EPERM, EOPNOTSUPP, EISDIR}},
       {"fallocate", {{SYS_fallocate}}, "", false, {EPERM, ENOSYS, EOPNOTSUPP}},
       {"prlimit64", {{SYS_prlimit64}}},
       {"linkat", {{SYS_linkat}}, "", false, {EPERM, ENOSYS, EACCES, EXDEV}},
@@ -391,7 +429,8 @@ TEST_CASE("denied: whatever call the kernel denies, the bytes are right and the 
       CHECK(denied.digest() == undisturbed.digest());
       CHECK(denied.text.find(std::string("\n") + row.evidence) != std::string::npos);
       if (*row.evidence != '\0') CHECK(undisturbed.text.find(std::string("\n") + row.evidence) == std::string::npos);
-      table += "; " + std::generic_category().message(os_error) + (denied.digest() == undisturbed.digest() ? ": same bytes" : ": OTHER BYTES");
+      table += "; " + std::generic_category().message(os_error) +
+               (denied.digest() == undisturbed.digest() ? ": same bytes" : ": OTHER BYTES");
     }
     table += *row.evidence == '\0' ? "\n" : std::string("; note \"") + row.evidence + "\"\n";
   }
@@ -435,7 +474,8 @@ TEST_CASE("denied: no call is made that has no row: with any other, the process 
 
 TEST_CASE("denied: Access::read never maps a file, on any path, not even to ask what is in memory") {
   if (!filters_work()) return;
-  const std::vector<Calls> mapping = {{SYS_mmap, {{.argument = 2, .value = file_is_mapped}, {.argument = 4, .value = ~0u, .differs = true}}}};
+  const std::vector<Calls> mapping = {
+      {SYS_mmap, {{.argument = 2, .value = file_is_mapped}, {.argument = 4, .value = ~0u, .differs = true}}}};
   const Model mapped;
   CHECK(in_child(mapped.work, mapping, SECCOMP_RET_KILL_PROCESS).signal == SIGSYS);
   const Model read(Access::read);

@@ -12,8 +12,8 @@
 #include "format/formats.hpp"
 #include "heft/element.hpp"
 #include "kernels/dequant_scalar.hpp"
-#include "materialize/every_target.hpp"
 #include "kernels/dequant_simd.hpp"
+#include "materialize/every_target.hpp"
 #include "support/catalog_checks.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
@@ -43,9 +43,7 @@ std::vector<DType> block_types() {
 }
 
 /// Bits, with all NaNs made one: which NaN a product of NaNs gives is the processor's choice.
-std::uint32_t comparable(float value) {
-  return std::isnan(value) ? 0x7FC00000u : std::bit_cast<std::uint32_t>(value);
-}
+std::uint32_t comparable(float value) { return std::isnan(value) ? 0x7FC00000u : std::bit_cast<std::uint32_t>(value); }
 
 /// FNV-1a over the bits of all values.
 std::uint64_t digest(const std::vector<float>& values) {
@@ -104,29 +102,14 @@ TEST_CASE("dequant: blocks of any bytes have the values that the PyPI package gg
     std::uint64_t digest;
   };
   const Expected table[] = {
-      {DType::q4_0, 0x7123515144f22325},
-      {DType::q4_1, 0xdb6bcb1c4bdb494d},
-      {DType::q5_0, 0xbefad738cb740525},
-      {DType::q5_1, 0x23d163581310e7fd},
-      {DType::q8_0, 0x6b90fe7350140b25},
-      {DType::q2_k, 0x637e138a4c89126d},
-      {DType::q3_k, 0xa02d60b3d6cd9fa5},
-      {DType::q4_k, 0x4e31ba4041f71ee6},
-      {DType::q5_k, 0x0097615b281d0d30},
-      {DType::q6_k, 0xc616d1335dc3f46d},
-      {DType::iq2_xxs, 0x6798281db8f5733d},
-      {DType::iq2_xs, 0xb597b5409d9c46c9},
-      {DType::iq3_xxs, 0x952fe033d2fc5b35},
-      {DType::iq1_s, 0x177dab21eeab2165},
-      {DType::iq4_nl, 0x2d1921c5fecfb625},
-      {DType::iq3_s, 0x1260edf6ca36aef5},
-      {DType::iq2_s, 0xcc121f13e9ddf961},
-      {DType::iq4_xs, 0xdcf82751b9065941},
-      {DType::iq1_m, 0x4d3828a8ca87f825},
-      {DType::tq1_0, 0x3dc328b60e856325},
-      {DType::tq2_0, 0x7c57db5e3e39a325},
-      {DType::mxfp4, 0xfd44bdd45aabb725},
-      {DType::nvfp4, 0xf2cc7981c9294b25},
+      {DType::q4_0, 0x7123515144f22325},    {DType::q4_1, 0xdb6bcb1c4bdb494d},    {DType::q5_0, 0xbefad738cb740525},
+      {DType::q5_1, 0x23d163581310e7fd},    {DType::q8_0, 0x6b90fe7350140b25},    {DType::q2_k, 0x637e138a4c89126d},
+      {DType::q3_k, 0xa02d60b3d6cd9fa5},    {DType::q4_k, 0x4e31ba4041f71ee6},    {DType::q5_k, 0x0097615b281d0d30},
+      {DType::q6_k, 0xc616d1335dc3f46d},    {DType::iq2_xxs, 0x6798281db8f5733d}, {DType::iq2_xs, 0xb597b5409d9c46c9},
+      {DType::iq3_xxs, 0x952fe033d2fc5b35}, {DType::iq1_s, 0x177dab21eeab2165},   {DType::iq4_nl, 0x2d1921c5fecfb625},
+      {DType::iq3_s, 0x1260edf6ca36aef5},   {DType::iq2_s, 0xcc121f13e9ddf961},   {DType::iq4_xs, 0xdcf82751b9065941},
+      {DType::iq1_m, 0x4d3828a8ca87f825},   {DType::tq1_0, 0x3dc328b60e856325},   {DType::tq2_0, 0x7c57db5e3e39a325},
+      {DType::mxfp4, 0xfd44bdd45aabb725},   {DType::nvfp4, 0xf2cc7981c9294b25},
   };
   for (const Expected& expected : table) {
     CAPTURE(name(expected.dtype));
@@ -142,9 +125,11 @@ TEST_CASE("dequant: the types that gguf does not decode have the values of their
   std::string q8_k = {'\0', '\0', '\0', '\x3F'};  // f32 0.5
   q8_k += std::string(256, '\x05') + std::string(32, 'z');
   CHECK(decoded(kernels::dequantize_scalar, DType::q8_k, q8_k) == std::vector<float>(256, 2.5f));
-  const std::vector<float> bits = decoded(kernels::dequantize_scalar, DType::q1_0, two + "\x05" + std::string(15, '\0'));
+  const std::vector<float> bits =
+      decoded(kernels::dequantize_scalar, DType::q1_0, two + "\x05" + std::string(15, '\0'));
   CHECK(std::vector<float>(bits.begin(), bits.begin() + 4) == std::vector<float>{2, -2, 2, -2});
-  const std::vector<float> pairs = decoded(kernels::dequantize_scalar, DType::q2_0, two + "\xE4" + std::string(15, '\0'));
+  const std::vector<float> pairs =
+      decoded(kernels::dequantize_scalar, DType::q2_0, two + "\xE4" + std::string(15, '\0'));
   CHECK(std::vector<float>(pairs.begin(), pairs.begin() + 5) == std::vector<float>{-2, 0, 2, 4, -2});
 }
 
@@ -167,7 +152,8 @@ TEST_CASE("dequant: swapping the fields of a block twice gives the block, once t
 TEST_CASE("dequant: a scale is widened as f16_to_f32 widens it, whatever its bits") {
   for (std::uint32_t code = 0; code < 65536; ++code) {
     const std::uint8_t bytes[] = {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(code >> 8)};
-    if (comparable(kernels::scalar::f16_at(bytes)) != comparable(f16_to_f32(static_cast<std::uint16_t>(code)))) FAIL(code);
+    if (comparable(kernels::scalar::f16_at(bytes)) != comparable(f16_to_f32(static_cast<std::uint16_t>(code))))
+      FAIL(code);
   }
 }
 
@@ -180,7 +166,7 @@ std::vector<Value> decoded_by_kernel(DType dtype, std::string_view blocks) {
   std::vector<Value> out(count * row.block_elements + 1, Value(12345.0f));  // one more, that must stay as it is
   const Value untouched = out.back();
   kernels::decode_blocks(dtype, dtype_of<Value>, reinterpret_cast<const std::byte*>(blocks.data()), count,
-                        reinterpret_cast<std::byte*>(out.data()));
+                         reinterpret_cast<std::byte*>(out.data()));
   CHECK(std::memcmp(&out.back(), &untouched, sizeof untouched) == 0);
   out.pop_back();
   return out;

@@ -70,14 +70,16 @@ void check_same(const LoadPlan& plan, const DeviceDestination& destination, cons
     CHECK(tensor.size_bytes() == expected.size_bytes());
     CHECK(tensor.shape() == expected.shape());
     REQUIRE(tensor.device_offset().has_value());
-    CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.device_offset(), tensor.size_bytes()), expected.bytes()));
+    CHECK(std::ranges::equal(destination.bytes_written_once(*tensor.device_offset(), tensor.size_bytes()),
+                             expected.bytes()));
   }
   CHECK(destination.bytes_written() == plan.estimate().bytes_written);
 }
 
 }  // namespace
 
-TEST_CASE("destination: device memory gets each byte of a tensor once, on every path, whatever happens to it on the way") {
+TEST_CASE(
+    "destination: device memory gets each byte of a tensor once, on every path, whatever happens to it on the way") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   for (const LoadPlan& plan : {plan_of(checkpoint), shaped_plan(checkpoint)})
@@ -99,7 +101,8 @@ TEST_CASE("destination: nothing is copied from a mapping while a slot is waited 
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
-  const Weights weights = materialize(plan, {.io_method = IoMethod::map, .destination = std::make_shared<DeviceDestination>()});
+  const Weights weights =
+      materialize(plan, {.io_method = IoMethod::map, .destination = std::make_shared<DeviceDestination>()});
   REQUIRE(weights.stats().io_uses.size() == 1);
   CHECK(weights.stats().io_uses[0].method == IoMethod::read);
   CHECK(weights.stats().io_uses[0].reason == IoReason::device_destination);
@@ -152,7 +155,8 @@ TEST_CASE("destination: one that is slow to let go holds the load back and nothi
       INFO("path ", name(path));
       // Two threads have four slots at least.
       const auto destination = std::make_shared<DeviceDestination>(3);
-      const MaterializeOptions options{.threads = 2, .io_method = path, .staging_bytes = 1u << 20, .destination = destination};
+      const MaterializeOptions options{
+          .threads = 2, .io_method = path, .staging_bytes = 1u << 20, .destination = destination};
       const Weights weights = materialize(plan, options);
       check_same(plan, *destination, weights);
       CHECK(weights.stats().peak_staging_bytes <= plan.estimate(options).host_bytes);
@@ -205,8 +209,11 @@ TEST_CASE("destination: a stop request ends a load that waits for slots") {
     INFO("path ", name(path));
     const auto destination = std::make_shared<DeviceDestination>(1000);
     std::stop_source stop;
-    const MaterializeOptions options{
-        .threads = 2, .stop = stop.get_token(), .io_method = path, .staging_bytes = 1u << 20, .destination = destination};
+    const MaterializeOptions options{.threads = 2,
+                                     .stop = stop.get_token(),
+                                     .io_method = path,
+                                     .staging_bytes = 1u << 20,
+                                     .destination = destination};
     // The destination keeps every slot: once it has them all, no worker goes on until it is stopped.
     const int slots = static_cast<int>(engine::budget_for(plan, options).staging_buffers);
     std::counting_semaphore all_taken(0);

@@ -74,7 +74,8 @@ void load_all(const Checkpoint& checkpoint, const fs::path& path, const fs::path
   }
   runs(path, tally, [&] { static_cast<void>(materialize(plan)); });
   for (const char* name : {"o.safetensors", "o.npz", "o.gguf"})
-    if (plan.estimate().bytes_written <= max_loaded_bytes) runs(path, tally, [&] { static_cast<void>(save(checkpoint, scratch / name)); });
+    if (plan.estimate().bytes_written <= max_loaded_bytes)
+      runs(path, tally, [&] { static_cast<void>(save(checkpoint, scratch / name)); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.root()["no such key"]); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.tensor("no such tensor")); });
   runs(path, tally, [&] { static_cast<void>(checkpoint.verify_checksums()); });
@@ -130,7 +131,8 @@ TEST_CASE("errors: a limit is called by its name in Limits, a bound of the forma
   test::SafetensorsBuilder builder;
   builder.add("a", "U8", {1}, "x").add("b", "U8", {1}, "y");
   const std::string path = folder.write("m.safetensors", builder.build()).string();
-  CHECK(std::string(thrown_by([&] { return open(path, options); }).what()).find("Limits::tensors = 1") != std::string::npos);
+  CHECK(std::string(thrown_by([&] { return open(path, options); }).what()).find("Limits::tensors = 1") !=
+        std::string::npos);
   // A mark of a PyTorch file: 100 bytes where 64 are read.
   test::ZipBuilder zip;
   zip.add({.name = "archive/data.pkl", .content = test::pickle::proto() + test::pickle::dict({}) + "."});

@@ -84,13 +84,19 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
   const Case cases[] = {
       {"read: EIO", IoMethod::read, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
       {"read: the file ends", IoMethod::read, {.call = Call::pread, .ends_at = 9'000'000}, ErrorCode::changed_on_disk},
-      {"map: EIO", IoMethod::map, {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ}, ErrorCode::io},
+      {"map: EIO",
+       IoMethod::map,
+       {.call = Call::madvise, .os_error = EIO, .advice = MADV_POPULATE_READ},
+       ErrorCode::io},
       {"map: ENOMEM",
        IoMethod::map,
        {.call = Call::madvise, .os_error = ENOMEM, .advice = MADV_POPULATE_READ},
        ErrorCode::out_of_memory},
       {"direct: EIO without io_uring", IoMethod::direct, {.call = Call::pread, .os_error = EIO}, ErrorCode::io},
-      {"direct: the ring takes no more", IoMethod::direct, {.call = Call::ring_submit, .os_error = EBADF}, ErrorCode::io},
+      {"direct: the ring takes no more",
+       IoMethod::direct,
+       {.call = Call::ring_submit, .os_error = EBADF},
+       ErrorCode::io},
       {"direct: EIO", IoMethod::direct, {.call = Call::ring_read, .os_error = EIO}, ErrorCode::io},
       {"direct: the file ends",
        IoMethod::direct,
@@ -113,8 +119,9 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
             faults.push_back({.call = Call::ring_open, .os_error = EPERM});
           const auto destination = destination_of(far);
           const FaultPlan planned(faults);
-          const Error error = test::thrown_by(
-              [&] { (void)materialize(plan, {.threads = threads, .io_method = each.path, .destination = destination}); });
+          const Error error = test::thrown_by([&] {
+            (void)materialize(plan, {.threads = threads, .io_method = each.path, .destination = destination});
+          });
           CHECK(error.code() == each.code);
           CHECK(error.path() == (folder.path() / "model.safetensors").string());
           CHECK_FALSE(error.tensor().empty());
@@ -177,7 +184,8 @@ TEST_CASE("faults: a load of a file that cannot be examined is no load") {
   for (const std::uint64_t skip : {std::uint64_t{0}, calls - 1}) {
     const auto destination = destination_of(false);
     const FaultPlan faults({{.call = Call::fstat, .skip = skip, .os_error = EIO}});
-    const Error error = test::thrown_by([&] { (void)materialize(plan, {.io_method = IoMethod::read, .destination = destination}); });
+    const Error error =
+        test::thrown_by([&] { (void)materialize(plan, {.io_method = IoMethod::read, .destination = destination}); });
     CHECK(error.code() == ErrorCode::io);
     CHECK(error.path() == (folder.path() / "model.safetensors").string());
     CHECK(destination->abandoned == 1);

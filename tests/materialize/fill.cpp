@@ -34,7 +34,8 @@ struct Shape3 {
 
 // Axes of a source that is packed but for `from_gap` bytes behind each run, written in the order of `shape` with
 // `to_gap` bytes behind each run.
-std::vector<Axis> axes_of(const Shape3& shape, const Conversion& conversion, std::int64_t from_gap, std::int64_t to_gap) {
+std::vector<Axis> axes_of(const Shape3& shape, const Conversion& conversion, std::int64_t from_gap,
+                          std::int64_t to_gap) {
   std::vector<Axis> axes(shape.counts.size());
   std::int64_t from_step = conversion.from_bytes();
   std::int64_t to_step = conversion.to_bytes();
@@ -59,11 +60,13 @@ std::size_t span_of(const std::vector<Axis>& axes, std::int64_t Axis::*step, std
 // One unit at a time, by the definition.
 void fill_slowly(const Conversion& conversion, std::span<const Axis> axes, const std::byte* from, std::byte* to) {
   if (axes.empty()) return conversion.run(from, to, 1, Store::cached);
-  for (std::int64_t i = 0; i < axes[0].count; ++i) fill_slowly(conversion, axes.subspan(1), from + i * axes[0].from_step, to + i * axes[0].to_step);
+  for (std::int64_t i = 0; i < axes[0].count; ++i)
+    fill_slowly(conversion, axes.subspan(1), from + i * axes[0].from_step, to + i * axes[0].to_step);
 }
 
 void check(const Conversion& conversion, const std::vector<Axis>& axes, std::size_t from_shift, std::size_t to_shift) {
-  const std::vector<std::byte> source = random_bytes(from_shift + span_of(axes, &Axis::from_step, conversion.from_bytes()));
+  const std::vector<std::byte> source =
+      random_bytes(from_shift + span_of(axes, &Axis::from_step, conversion.from_bytes()));
   std::size_t first = to_shift + 64;  // where the first unit goes: not at the begin when steps go backwards
   for (const Axis& axis : axes)
     if (axis.to_step < 0) first += static_cast<std::size_t>((axis.count - 1) * -axis.to_step);
@@ -87,7 +90,13 @@ constexpr DType of_each_width[] = {DType::u8, DType::bf16, DType::f32, DType::f6
 TEST_CASE("fill: matrices of every element size and of odd sizes are transposed, whatever the alignment") {
   test::on_every_target([] {
     for (const DType type : of_each_width)
-      for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{2, 3}, {131, 7}, {3, 1031}, {67, 521}, {257, 129}, {64, 64}, {128, 1024}})
+      for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{2, 3},
+                                          {131, 7},
+                                          {3, 1031},
+                                          {67, 521},
+                                          {257, 129},
+                                          {64, 64},
+                                          {128, 1024}})
         for (const std::size_t shift : {0, 1, 48}) {
           INFO(name(type), " ", rows, " x ", columns, " shifted by ", shift);
           check(copy_of(type), axes_of({{rows, columns}, {1, 0}}, copy_of(type), 0, 0), shift, shift);
@@ -128,8 +137,13 @@ TEST_CASE("fill: steps of the destination may go backwards") {
 
 TEST_CASE("fill: elements are converted and transposed in one go") {
   test::on_every_target([] {
-    for (const auto& [from, to] : {std::pair{DType::bf16, DType::f32}, {DType::f32, DType::bf16}, {DType::f8_e4m3, DType::bf16}, {DType::f16, DType::bf16},
-                                   {DType::f64, DType::f32}, {DType::u8, DType::i64}, {DType::c64, DType::c128}}) {
+    for (const auto& [from, to] : {std::pair{DType::bf16, DType::f32},
+                                   {DType::f32, DType::bf16},
+                                   {DType::f8_e4m3, DType::bf16},
+                                   {DType::f16, DType::bf16},
+                                   {DType::f64, DType::f32},
+                                   {DType::u8, DType::i64},
+                                   {DType::c64, DType::c128}}) {
       const Conversion conversion = Conversion::find(from, to, {});
       INFO(name(from), " to ", name(to));
       check(conversion, axes_of({{131, 263}, {1, 0}}, conversion, 0, 0), 0, 0);

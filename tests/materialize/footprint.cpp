@@ -107,9 +107,9 @@ TEST_CASE("footprint: a load stays under the peak its plan states, and near its 
           std::uint64_t peak = 0;
           for (int again = 0; again < tries && peak + (1u << 20) < plan.estimate().bytes_written; ++again)
             peak = std::max(peak, peak_of([&] {
-              const Weights weights = materialize(plan, options);
-              stats = weights.stats();
-            }));
+                              const Weights weights = materialize(plan, options);
+                              stats = weights.stats();
+                            }));
           CHECK(peak <= plan.estimate(options).host_bytes);
           CHECK(peak <= plan.estimate().bytes_written + options.staging_bytes + slack);
           CHECK(plan.estimate(options).host_bytes <= plan.estimate().bytes_written + options.staging_bytes + slack);
@@ -187,8 +187,8 @@ TEST_CASE("footprint: pages that the load brought into the page cache are given 
       for (int again = 0; again < tries && !same; ++again) {
         bring(path, stripe);
         const std::vector<bool> before = resident(path);
-        const Weights weights =
-            materialize(plan_of(checkpoint, DType::bf16, false), {.threads = 2, .io_method = way, .drop_page_cache = true});
+        const Weights weights = materialize(plan_of(checkpoint, DType::bf16, false),
+                                            {.threads = 2, .io_method = way, .drop_page_cache = true});
         same = resident(path) == before;
         const auto absent = static_cast<std::uint64_t>(std::count(before.begin(), before.end(), false));
         if (way == IoMethod::map || way == IoMethod::read) CHECK(weights.stats().dropped_bytes >= absent * 4096);

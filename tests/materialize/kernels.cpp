@@ -109,7 +109,8 @@ TEST_CASE("kernels: values, middles between values and random floats narrow to t
     test::on_every_target([&] {
       for (const Store store : {Store::cached, Store::streaming}) {
         std::vector<std::byte> codes(values.size() * info(type).block_bytes);
-        kernels::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size(), store);
+        kernels::narrow_run(type, reinterpret_cast<const std::byte*>(values.data()), codes.data(), values.size(),
+                            store);
         INFO(name(type));
         for (std::size_t i = 0; i < values.size(); ++i) {
           const std::uint32_t code = code_at(type, codes, i);

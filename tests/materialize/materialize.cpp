@@ -88,7 +88,8 @@ TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond 
   const auto expanded = [&](std::int64_t count) {
     using namespace test::pickle;
     const std::string size = tuple({"\x8a\x08" + test::little(static_cast<std::uint64_t>(count), 8)});
-    const std::string object = call("torch._utils", "_rebuild_tensor_v2", {storage("ByteStorage", "0", 1), integer(0), size, integers({0}), "\x89", "N"});
+    const std::string object = call("torch._utils", "_rebuild_tensor_v2",
+                                    {storage("ByteStorage", "0", 1), integer(0), size, integers({0}), "\x89", "N"});
     return open(folder.write("m.pt", torch_file(object, {"x"}))).tensor("tensor");
   };
   CHECK(materialize(expanded(1000)).size_bytes() == 1000);

@@ -76,7 +76,8 @@ struct Model {
   // The entries in one run of memory; without one, in device memory.
   [[nodiscard]] std::vector<engine::EntryMemory> entries(std::byte* base) const {
     std::vector<engine::EntryMemory> memory;
-    for (const std::uint64_t offset : layout->offsets) memory.push_back({base == nullptr ? nullptr : base + offset, engine::Store::cached});
+    for (const std::uint64_t offset : layout->offsets)
+      memory.push_back({base == nullptr ? nullptr : base + offset, engine::Store::cached});
     return memory;
   }
 
@@ -120,7 +121,8 @@ TEST_CASE("pipeline: a staging buffer goes to the device as it is, and is lent a
   CHECK(sink.in_place_run(chunk, chunk.range.begin).to == nullptr);
   {
     const engine::StagingBuffer buffer = pool->take();
-    std::memcpy(buffer.get(), model.schedule->source(chunk.source).mapped().data() + chunk.range.begin, chunk.range.size());
+    std::memcpy(buffer.get(), model.schedule->source(chunk.source).mapped().data() + chunk.range.begin,
+                chunk.range.size());
     sink.forward(chunk, chunk.range, buffer.get(), buffer);
     CHECK(device.last.data() == buffer.get());
   }

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "format/file_plan.hpp"
-#include "save/payloads.hpp"
 #include "materialize/save_support.hpp"
+#include "save/payloads.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -72,16 +72,19 @@ TEST_CASE("save: every dtype that safetensors has comes back bit for bit") {
 
 TEST_CASE("save: scalars, empty tensors and a file without tensors come back") {
   check_round_trip({});
-  check_round_trip({SaveItem(in_memory("scalar", DType::f32, Shape{})), SaveItem(in_memory("empty", DType::bf16, Shape{3, 0, 2})),
-                    SaveItem(in_memory("one", DType::u8, Shape{1})), SaveItem(in_memory("deep", DType::i16, Shape{1, 2, 1, 2, 1, 2, 1, 2}))});
+  check_round_trip({SaveItem(in_memory("scalar", DType::f32, Shape{})),
+                    SaveItem(in_memory("empty", DType::bf16, Shape{3, 0, 2})),
+                    SaveItem(in_memory("one", DType::u8, Shape{1})),
+                    SaveItem(in_memory("deep", DType::i16, Shape{1, 2, 1, 2, 1, 2, 1, 2}))});
 }
 
 TEST_CASE("save: views are packed: transposed, sliced, broken into pieces") {
   const TensorView base = numbered("base", Shape{6, 8});
   const TensorView whole = TensorView::over_pieces("pieces", Shape{12, 8},
                                                    {{base, Dims{0, 0}}, {numbered("other", Shape{6, 8}), Dims{6, 0}}});
-  check_round_trip({SaveItem(base), SaveItem(base.transpose(0, 1).renamed("transposed")), SaveItem(base.slice(1, 2, 5).renamed("columns")),
-                    SaveItem(base.shard(0, 1, 3).renamed("rows")), SaveItem(whole), SaveItem(whole.slice(0, 4, 9).renamed("across"))});
+  check_round_trip({SaveItem(base), SaveItem(base.transpose(0, 1).renamed("transposed")),
+                    SaveItem(base.slice(1, 2, 5).renamed("columns")), SaveItem(base.shard(0, 1, 3).renamed("rows")),
+                    SaveItem(whole), SaveItem(whole.slice(0, 4, 9).renamed("across"))});
 }
 
 TEST_CASE("save: tensors are converted to the dtype asked for") {
@@ -92,8 +95,10 @@ TEST_CASE("save: tensors are converted to the dtype asked for") {
 TEST_CASE("save: tensors larger than the buffers are written in parts") {
   const TensorView large =
       numbered("large", Shape{3, 1500, 2000});  // 36 MB; one index of dim 0 does not fit a buffer after widening
-  check_round_trip({SaveItem(large), SaveItem(large.renamed("wide"), DType::f64), SaveItem(large.transpose(1, 2).renamed("turned"), DType::bf16),
-                    SaveItem(in_memory("flat", DType::u8, Shape{40'000'000})), SaveItem(in_memory("small", DType::u8, Shape{3}))});
+  check_round_trip({SaveItem(large), SaveItem(large.renamed("wide"), DType::f64),
+                    SaveItem(large.transpose(1, 2).renamed("turned"), DType::bf16),
+                    SaveItem(in_memory("flat", DType::u8, Shape{40'000'000})),
+                    SaveItem(in_memory("small", DType::u8, Shape{3}))});
 }
 
 TEST_CASE("save: chunks follow each other in the file and in the tensor, whatever the shape") {
@@ -117,17 +122,20 @@ TEST_CASE("save: chunks follow each other in the file and in the tensor, whateve
       CHECK(chunk.offset == end);
       end += chunk.size;
       CHECK(chunk.size <= std::max<std::uint64_t>(most, 8));
-      found[std::string(items[file.payloads[chunk.payload].tensor].view.name())] += packed_bytes(chunk.view, chunk.dtype);
+      found[std::string(items[file.payloads[chunk.payload].tensor].view.name())] +=
+          packed_bytes(chunk.view, chunk.dtype);
     }
     CHECK(end == file.size_bytes);
-    for (const SaveItem& item : items) CHECK((found[std::string(item.view.name())] == packed_bytes(item.view, item.dtype)));
+    for (const SaveItem& item : items)
+      CHECK((found[std::string(item.view.name())] == packed_bytes(item.view, item.dtype)));
   }
 }
 
 TEST_CASE("save: memory stays bounded however large a tensor is") {
   const test::TempFolder folder;
   constexpr std::uint64_t size = 192u << 20;
-  const std::string head = test::safetensors_file(R"({"x":{"dtype":"F32","shape":[48,1048576],"data_offsets":[0,201326592]}})");
+  const std::string head =
+      test::safetensors_file(R"({"x":{"dtype":"F32","shape":[48,1048576],"data_offsets":[0,201326592]}})");
   const fs::path source = folder.write("source.safetensors", std::string_view(head));
   fs::resize_file(source, head.size() + size);
   const Checkpoint checkpoint = open(source);
@@ -151,7 +159,9 @@ TEST_CASE("save: memory stays bounded however large a tensor is") {
 
 TEST_CASE("save: metadata is kept and added to, and what has no text is said") {
   const test::TempFolder folder;
-  const fs::path source = folder.write("a.safetensors", test::SafetensorsBuilder().metadata("format", "pt").metadata("k", "old").add("x", "U8", {1}, "x").build());
+  const fs::path source = folder.write(
+      "a.safetensors",
+      test::SafetensorsBuilder().metadata("format", "pt").metadata("k", "old").add("x", "U8", {1}, "x").build());
   const fs::path path = folder.path() / "b.safetensors";
   SaveOptions options;
   options.metadata = {{"k", "new"}, {"by", "heft"}};
@@ -165,7 +175,9 @@ TEST_CASE("save: metadata is kept and added to, and what has no text is said") {
 
 TEST_CASE("save: a file may be replaced while the views being saved map it") {
   const test::TempFolder folder;
-  const fs::path path = folder.write("a.safetensors", test::SafetensorsBuilder().add("b", "U8", {5}, "hello").add("a", "F32", {2}, "01234567").build());
+  const fs::path path =
+      folder.write("a.safetensors",
+                   test::SafetensorsBuilder().add("b", "U8", {5}, "hello").add("a", "F32", {2}, "01234567").build());
   fs::permissions(path, fs::perms{0600});
   const Checkpoint before = open(path);
   const Slice<std::uint8_t> view = before.tensor("b").as<std::uint8_t>();
@@ -178,8 +190,11 @@ TEST_CASE("save: a file may be replaced while the views being saved map it") {
 
 TEST_CASE("save: the tensors under a record are named from it, those of a load by their names") {
   const test::TempFolder folder;
-  const fs::path source =
-      folder.write("a.safetensors", test::SafetensorsBuilder().add("m.0.w", "U8", {1}, "w").add("m.0.b", "U8", {1}, "b").add("m.1.w", "U8", {1}, "v").build());
+  const fs::path source = folder.write("a.safetensors", test::SafetensorsBuilder()
+                                                            .add("m.0.w", "U8", {1}, "w")
+                                                            .add("m.0.b", "U8", {1}, "b")
+                                                            .add("m.1.w", "U8", {1}, "v")
+                                                            .build());
   const Checkpoint checkpoint = open(source);
   static_cast<void>(save(checkpoint.root()["m"], folder.path() / "list.safetensors"));
   CHECK(open(folder.path() / "list.safetensors").find("1.w").has_value());
@@ -187,7 +202,8 @@ TEST_CASE("save: the tensors under a record are named from it, those of a load b
   const Checkpoint one = open(folder.path() / "one.safetensors");
   CHECK(one.tensors().count() == 2);
   CHECK(one.tensor("w").read<std::uint8_t>(0) == 'w');
-  CHECK(test::thrown_by([&] { return save(checkpoint.root()["m"][0]["w"], folder.path() / "x.safetensors"); }).code() == ErrorCode::type_mismatch);
+  CHECK(test::thrown_by([&] { return save(checkpoint.root()["m"][0]["w"], folder.path() / "x.safetensors"); }).code() ==
+        ErrorCode::type_mismatch);
 
   LoadPlan plan;
   plan.add(checkpoint.tensor("m.1.w"));
@@ -198,7 +214,8 @@ TEST_CASE("save: the tensors under a record are named from it, those of a load b
 TEST_CASE("save: tied weights are written both, and named") {
   const test::TempFolder folder;
   const TensorView embed = numbered("embed", Shape{4, 2});
-  const SaveReport report = save(std::vector<SaveItem>{SaveItem(embed), SaveItem(embed.slice(0, 0, 2).renamed("part")), SaveItem(embed.renamed("head"))},
+  const SaveReport report = save(std::vector<SaveItem>{SaveItem(embed), SaveItem(embed.slice(0, 0, 2).renamed("part")),
+                                                       SaveItem(embed.renamed("head"))},
                                  folder.path() / "a.safetensors");
   CHECK(report.tied == std::vector<std::pair<std::string, std::string>>{{"head", "embed"}});
   CHECK(open(folder.path() / "a.safetensors").tensors().count() == 3);
@@ -206,8 +223,10 @@ TEST_CASE("save: tied weights are written both, and named") {
 
 TEST_CASE("save: refusals name the tensor and leave the folder as it was") {
   const test::TempFolder folder;
-  const auto refused = [&](const std::vector<SaveItem>& items, const char* name = "a.safetensors", std::uint64_t shard_bytes = 0) {
-    const Error error = test::thrown_by([&] { return save(items, folder.path() / name, {.shard_bytes = shard_bytes}); });
+  const auto refused = [&](const std::vector<SaveItem>& items, const char* name = "a.safetensors",
+                           std::uint64_t shard_bytes = 0) {
+    const Error error =
+        test::thrown_by([&] { return save(items, folder.path() / name, {.shard_bytes = shard_bytes}); });
     CHECK(names_in(folder.path()).empty());
     return error;
   };

@@ -157,7 +157,8 @@ void check_failure(const Case& row, WriteCall kind, std::uint64_t skip, int os_e
   const auto before = mmap::Folder::open(folder.path().string())->names();
   bool failed = false;
   try {
-    const WriteFaultPlan plan({.call = kind, .skip = skip, .times = 1, .os_error = os_error, .no_unnamed = row.no_unnamed});
+    const WriteFaultPlan plan(
+        {.call = kind, .skip = skip, .times = 1, .os_error = os_error, .no_unnamed = row.no_unnamed});
     save_filled(folder.path(), row, 2, row.new_shard_bytes);
   } catch (const Error& error) {
     failed = true;
@@ -179,8 +180,9 @@ void check_failure(const Case& row, WriteCall kind, std::uint64_t skip, int os_e
 
 TEST_CASE("save: a failure of any call before the new checkpoint is in place leaves the old one, and nothing else") {
   for (const Case& row : cases)
-    for (const WriteCall kind : {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::duplicate, WriteCall::fallocate, WriteCall::pwrite, WriteCall::fsync,
-                                 WriteCall::close, WriteCall::rename})
+    for (const WriteCall kind :
+         {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::duplicate, WriteCall::fallocate,
+          WriteCall::pwrite, WriteCall::fsync, WriteCall::close, WriteCall::rename})
       for (std::uint64_t skip = 0; skip < 4; ++skip)
         for (const int os_error : {ENOSPC, EIO, EDQUOT}) {
           CAPTURE(row.what);

@@ -101,7 +101,8 @@ TEST_CASE("save: files of killed saves of the same name go, others stay") {
   folder.write(".model-00001-of-00009.safetensors.heft-0123456789abcdef", std::string_view("dead"));
   folder.write(".tokenizer.json.heft-0123456789abcdef", std::string_view("of another name"));
   static_cast<void>(save(two_tensors(), folder.path() / "model.safetensors"));
-  CHECK(names_in(folder.path()) == std::vector<std::string>{".tokenizer.json.heft-0123456789abcdef", "model.safetensors"});
+  CHECK(names_in(folder.path()) ==
+        std::vector<std::string>{".tokenizer.json.heft-0123456789abcdef", "model.safetensors"});
 }
 
 TEST_CASE("save: a file larger than RLIMIT_FSIZE is an Error before anything is written, and no signal") {

@@ -40,7 +40,8 @@ std::shared_ptr<const DirectFile> direct(const std::filesystem::path& path) {
 }
 
 // Reads the whole file in requests of `size` bytes and returns its bytes.
-std::string read_all(DirectQueue& queue, const std::shared_ptr<const DirectFile>& file, std::span<std::byte> memory, std::size_t size, unsigned depth) {
+std::string read_all(DirectQueue& queue, const std::shared_ptr<const DirectFile>& file, std::span<std::byte> memory,
+                     std::size_t size, unsigned depth) {
   std::string content;
   const std::uint64_t total = file->file().size_bytes();
   content.resize(total);
@@ -205,7 +206,8 @@ TEST_CASE("direct: submit and open refuse arguments that break their requirement
   }
   CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {}, .depth = 0}); }).code() == ErrorCode::out_of_range);
   CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {}, .depth = 4097}); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {memory.span().first(0)}}); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return DirectQueue::open({.buffers = {memory.span().first(0)}}); }).code() ==
+        ErrorCode::out_of_range);
 }
 
 TEST_CASE("direct: a file truncated before its read is changed_on_disk, and the queue continues") {
@@ -236,7 +238,8 @@ TEST_CASE("direct: the destructor of a queue waits for reads in flight") {
   const Aligned memory(8 << 20);
   {
     const auto queue = DirectQueue::open({.buffers = {memory.span()}});
-    for (unsigned i = 0; i < 8; ++i) queue->submit(file, std::uint64_t{i} << 20, memory.span().subspan(i << 20, 1 << 20), i);
+    for (unsigned i = 0; i < 8; ++i)
+      queue->submit(file, std::uint64_t{i} << 20, memory.span().subspan(i << 20, 1 << 20), i);
     queue->flush();
     if (!queue->is_asynchronous()) return test::skip(queue->reason());
   }

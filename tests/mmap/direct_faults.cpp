@@ -8,8 +8,8 @@
 
 #include "mmap/direct.hpp"
 #include "support/aligned.hpp"
-#include "support/fixtures.hpp"
 #include "support/faulty_syscalls.hpp"
+#include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -127,7 +127,8 @@ TEST_CASE("direct faults: a device error is io with path and offset; the other r
     Scene scene(ring);
     if (!scene.file) return;
     const FaultPlan plan({{.call = scene.read_call, .skip = 1, .times = 1, .os_error = EIO}});
-    for (std::size_t i = 0; i < blocks; ++i) scene.queue->submit(scene.file, i * block, scene.memory.span().subspan(i * block, block), i);
+    for (std::size_t i = 0; i < blocks; ++i)
+      scene.queue->submit(scene.file, i * block, scene.memory.span().subspan(i * block, block), i);
     std::size_t arrived = 0;
     std::size_t failed = 0;
     while (scene.queue->in_flight() > 0) {
@@ -192,7 +193,8 @@ TEST_CASE("direct faults: a ring that refuses reads is tried again, up to a boun
   Scene scene(/*ring=*/true);
   if (!scene.file) return;
   {
-    const FaultPlan plan({{.call = Call::ring_submit, .times = 2, .os_error = EINTR}, {.call = Call::ring_submit, .skip = 2, .times = 3, .os_error = EAGAIN}});
+    const FaultPlan plan({{.call = Call::ring_submit, .times = 2, .os_error = EINTR},
+                          {.call = Call::ring_submit, .skip = 2, .times = 3, .os_error = EAGAIN}});
     CHECK(scene.read() == blocks * block);
     CHECK(scene.memory.text() == scene.content);
   }

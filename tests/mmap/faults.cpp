@@ -110,7 +110,8 @@ TEST_CASE("faults: unchanged is false when fstat fails") {
   CHECK(file->unchanged());
 }
 
-TEST_CASE("faults: where timestamps advance in ticks, a file that was just changed is examined again in the next tick") {
+TEST_CASE(
+    "faults: where timestamps advance in ticks, a file that was just changed is examined again in the next tick") {
   const TempFolder folder;
   for (int round = 0; round < 20; ++round) {
     const std::string path = folder.write("weights", "x").string();
@@ -142,7 +143,8 @@ TEST_CASE("faults: populate distinguishes a shrunk file, a failing device and a 
   const Bytes view = mmap::map(file);
   const auto populate = [&] { return mmap::populate(view.span(), *file); };
   {
-    const FaultPlan plan({{.call = Call::madvise, .os_error = EFAULT, .advice = populate_read}, {.call = Call::fstat, .ends_at = 100}});
+    const FaultPlan plan(
+        {{.call = Call::madvise, .os_error = EFAULT, .advice = populate_read}, {.call = Call::fstat, .ends_at = 100}});
     CHECK(thrown_by(populate).code() == ErrorCode::changed_on_disk);
   }
   {

@@ -231,7 +231,8 @@ TEST_CASE("file: identity_at() returns the identity of the file at a path, or no
   CHECK(mmap::identity_at((folder.path() / "link").string()) == File::open(path.string())->identity());
   CHECK_FALSE(mmap::identity_at((folder.path() / "absent").string()));
   CHECK_FALSE(mmap::identity_at((path / "below").string()));
-  CHECK(thrown_by([&] { return mmap::identity_at(path.string() + std::string("\0x", 2)); }).code() == ErrorCode::refused);
+  CHECK(thrown_by([&] { return mmap::identity_at(path.string() + std::string("\0x", 2)); }).code() ==
+        ErrorCode::refused);
 }
 
 TEST_CASE("file: a file replaced by rename is another one, the opened one keeps its bytes") {

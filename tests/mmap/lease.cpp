@@ -38,10 +38,11 @@ class Child {
 class HeldUpChild {
  public:
   template <class Act>
-  HeldUpChild(const std::filesystem::path& path, Act act) : child_([&] {
-    const bool is_held_up = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK;
-    return ::write(asked_.to, "", 1) == 1 && is_held_up && act();
-  }) {}
+  HeldUpChild(const std::filesystem::path& path, Act act)
+      : child_([&] {
+          const bool is_held_up = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK;
+          return ::write(asked_.to, "", 1) == 1 && is_held_up && act();
+        }) {}
   // Returns once it has asked.
   void wait() const {
     char byte = 0;

@@ -81,7 +81,8 @@ TEST_CASE("mapping: a range past the size at open is out_of_range, and does not 
   struct Range {
     std::uint64_t offset, size;
   };
-  for (const auto& [offset, size] : {Range{0, 5001}, {5000, 1}, {5001, 0}, {4999, 2}, {1, ~0ull}, {~0ull, 1}, {~0ull, ~0ull}}) {
+  for (const auto& [offset, size] :
+       {Range{0, 5001}, {5000, 1}, {5001, 0}, {4999, 2}, {1, ~0ull}, {~0ull, 1}, {~0ull, ~0ull}}) {
     CAPTURE(offset);
     CAPTURE(size);
     const Error error = thrown_by([&] { return mmap::map(file, offset, size); });
@@ -140,8 +141,10 @@ TEST_CASE("mapping: advice, populate, drop, lock and unlock accept any range, an
   const TempFolder folder;
   const auto file = File::open(folder.write("weights", test::pattern(20'000)).string());
   const Bytes view = mmap::map(file, 3, 15'000);
-  for (const auto range : {view.span(), view.span().subspan(1, 1), view.span().subspan(4000, 9000), view.span().first(0), std::span<const std::byte>()}) {
-    for (const auto advice : {mmap::Advice::normal, mmap::Advice::sequential, mmap::Advice::random, mmap::Advice::will_need})
+  for (const auto range : {view.span(), view.span().subspan(1, 1), view.span().subspan(4000, 9000),
+                           view.span().first(0), std::span<const std::byte>()}) {
+    for (const auto advice :
+         {mmap::Advice::normal, mmap::Advice::sequential, mmap::Advice::random, mmap::Advice::will_need})
       mmap::advise(range, advice);
     CHECK_NOTHROW(mmap::populate(range, *file));
     mmap::drop(range);
@@ -158,9 +161,12 @@ TEST_CASE("mapping: populate reports a truncation that would raise SIGBUS on a t
   const Bytes view = mmap::map(file);
   SUBCASE("whole pages are lost") { std::filesystem::resize_file(path, 4096); }
   SUBCASE("all pages are lost") { std::filesystem::resize_file(path, 0); }
-  SUBCASE("a part of the last page is lost, which a touch would not report") { std::filesystem::resize_file(path, (64 << 10) - 1); }
+  SUBCASE("a part of the last page is lost, which a touch would not report") {
+    std::filesystem::resize_file(path, (64 << 10) - 1);
+  }
   const Error error = thrown_by([&] {
-    if (!mmap::populate(view.span(), *file)) throw Error(ErrorCode::changed_on_disk, "this kernel has no MADV_POPULATE_READ", {.path = file->path()});
+    if (!mmap::populate(view.span(), *file))
+      throw Error(ErrorCode::changed_on_disk, "this kernel has no MADV_POPULATE_READ", {.path = file->path()});
   });
   CHECK(error.code() == ErrorCode::changed_on_disk);
   CHECK(error.path() == path.string());

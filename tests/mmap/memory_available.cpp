@@ -46,14 +46,15 @@ TEST_CASE("memory: if no file can be read, the result is unknown") {
 }
 
 TEST_CASE("memory: a cgroup of version 2 leaves its limit less its usage without file cache") {
-  const mmap::MemoryAvailable found = Machine()
-                                          .file("proc/self/cgroup", "0::/a/b\n")
-                                          .file("proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
-                                          .file("sys/fs/cgroup/a/b/memory.max", bytes(100 * mib))
-                                          .file("sys/fs/cgroup/a/b/memory.current", bytes(70 * mib))
-                                          .file("sys/fs/cgroup/a/b/memory.stat", "anon 1\ninactive_file " + bytes(20 * mib) +
-                                                                                     "active_file " + bytes(10 * mib))
-                                          .available();
+  const mmap::MemoryAvailable found =
+      Machine()
+          .file("proc/self/cgroup", "0::/a/b\n")
+          .file("proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+          .file("sys/fs/cgroup/a/b/memory.max", bytes(100 * mib))
+          .file("sys/fs/cgroup/a/b/memory.current", bytes(70 * mib))
+          .file("sys/fs/cgroup/a/b/memory.stat",
+                "anon 1\ninactive_file " + bytes(20 * mib) + "active_file " + bytes(10 * mib))
+          .available();
   CHECK(found.bytes == 60 * mib);
   CHECK(found.limited_by.find("cgroup /sys/fs/cgroup/a/b: limit 104857600, in use 41943040") == 0);
 }
@@ -80,8 +81,8 @@ TEST_CASE("memory: the memory controller of version 1 is found by its mount, wit
             "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n")
       .file("sys/fs/cgroup/memory/jobs/one/memory.limit_in_bytes", bytes(64 * mib))
       .file("sys/fs/cgroup/memory/jobs/one/memory.usage_in_bytes", bytes(64 * mib))
-      .file("sys/fs/cgroup/memory/jobs/one/memory.stat",
-            "inactive_file 1\nactive_file 1\ntotal_inactive_file " + bytes(30 * mib) + "total_active_file " + bytes(2 * mib))
+      .file("sys/fs/cgroup/memory/jobs/one/memory.stat", "inactive_file 1\nactive_file 1\ntotal_inactive_file " +
+                                                             bytes(30 * mib) + "total_active_file " + bytes(2 * mib))
       .file("sys/fs/cgroup/memory/memory.limit_in_bytes", bytes(9223372036854771712ull));
   CHECK(machine.available().bytes == 32 * mib);
 }

@@ -130,15 +130,19 @@ TEST_CASE("residency: samples are the first bytes of every step, and the last on
   const TempFolder folder;
   const auto file = clean_file(folder, test::pattern(8 * megabyte));
   const Bytes mapped = mmap::map(file);
-  CHECK(mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = 2 * page}).pages == 16);
-  CHECK(mmap::sampled_residency(mapped.span().first(2 * megabyte + 1), *file, {.step = megabyte, .bytes = 2 * page}).pages == 5);
+  CHECK(
+      mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = 2 * page}).pages ==
+      16);
+  CHECK(mmap::sampled_residency(mapped.span().first(2 * megabyte + 1), *file, {.step = megabyte, .bytes = 2 * page})
+            .pages == 5);
   CHECK(mmap::sampled_residency(mapped.span().first(0), *file, {.step = megabyte, .bytes = page}).fraction() == 1.0);
   if (!drops(*file)) return test::skip("this file system keeps its pages");
   std::string part(page, '\0');
   ::posix_fadvise(file->descriptor()->get(), 0, 0, POSIX_FADV_RANDOM);  // no readahead past what is asked
   for (const std::uint64_t at : {0 * megabyte, 3 * megabyte, 3 * megabyte + page})
     file->read(at, std::as_writable_bytes(std::span(part)));
-  const auto found = mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = page});
+  const auto found =
+      mmap::sampled_residency(mapped.span().first(8 * megabyte), *file, {.step = megabyte, .bytes = page});
   CHECK(found.pages == 8);
   CHECK(found.resident == 2);
 }

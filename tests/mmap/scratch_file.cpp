@@ -56,8 +56,9 @@ class Umask {
 };
 
 constexpr WriteCall calls_of_a_file[] = {
-    WriteCall::create_unnamed, WriteCall::create, WriteCall::link,   WriteCall::duplicate, WriteCall::fchmod,    WriteCall::fallocate,
-    WriteCall::pwrite,         WriteCall::fsync,  WriteCall::close, WriteCall::rename,    WriteCall::getrandom,
+    WriteCall::create_unnamed, WriteCall::create,    WriteCall::link,      WriteCall::duplicate,
+    WriteCall::fchmod,         WriteCall::fallocate, WriteCall::pwrite,    WriteCall::fsync,
+    WriteCall::close,          WriteCall::rename,    WriteCall::getrandom,
 };
 
 fs::perms permissions(const fs::path& path) { return fs::status(path).permissions(); }
@@ -92,10 +93,12 @@ TEST_CASE("scratch file: on file systems without unnamed files it has a hidden n
 
 TEST_CASE("scratch file: those of killed processes are removed, those of running ones and all other files stay") {
   const test::TempFolder folder;
-  for (const char* name : {".model.safetensors.heft-0123456789abcdef", ".model-00001-of-00002.safetensors.heft-0123456789abcde0"})
+  for (const char* name :
+       {".model.safetensors.heft-0123456789abcdef", ".model-00001-of-00002.safetensors.heft-0123456789abcde0"})
     folder.write(name, std::string_view("dead"));
-  for (const char* name : {".model.safetensors.heft-0123456789abcdeX", ".model.safetensors.heft-0123456789abcde", "model.safetensors",
-                           ".other.safetensors.heft-0123456789abcdef", "model.safetensors.heft-0123456789abcdef"})
+  for (const char* name :
+       {".model.safetensors.heft-0123456789abcdeX", ".model.safetensors.heft-0123456789abcde", "model.safetensors",
+        ".other.safetensors.heft-0123456789abcdef", "model.safetensors.heft-0123456789abcdef"})
     folder.write(name, std::string_view("not ours"));
   fs::create_symlink("model.safetensors", folder.path() / ".model.safetensors.heft-1111111111111111");
   const auto held = Folder::open(folder.path().string());
@@ -131,7 +134,7 @@ TEST_CASE("scratch file: one that is taken for dead before it is locked gets ano
 
 TEST_CASE("scratch file: a limit on files' sizes is an Error before anything is written, and no signal") {
   const test::TempFolder folder;
-  ::rlimit before {};
+  ::rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
   const ::rlimit low{.rlim_cur = 100, .rlim_max = before.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &low) == 0);
@@ -239,8 +242,9 @@ TEST_CASE("scratch file: every failing call is one Error with path and errno, an
   const fs::path path = folder.write("a", std::string_view("old"));
   fs::permissions(path, fs::perms{0606});  // more than the umask leaves a new file
   const Umask umask(022);
-  for (const WriteCall call : {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::fchmod, WriteCall::fallocate,
-                               WriteCall::pwrite, WriteCall::fsync, WriteCall::close, WriteCall::rename}) {
+  for (const WriteCall call :
+       {WriteCall::create_unnamed, WriteCall::create, WriteCall::link, WriteCall::fchmod, WriteCall::fallocate,
+        WriteCall::pwrite, WriteCall::fsync, WriteCall::close, WriteCall::rename}) {
     CAPTURE(static_cast<int>(call));
     const bool no_unnamed = call == WriteCall::create;
     const std::uint64_t skip = call == WriteCall::link ? 1 : 0;  // the first finds out whether files can be linked
@@ -266,7 +270,10 @@ TEST_CASE("scratch file: a call that the system refuses is none where another do
       {WriteCall::getrandom, {EPERM, ENOSYS, EAGAIN, EIO}, std::nullopt},
       {WriteCall::duplicate, {EPERM, ENOSYS, EMFILE}, WriteCall::fsync},
       {WriteCall::fsync, {EPERM, ENOSYS, EINVAL, EOPNOTSUPP, EACCES}, WriteCall::fdatasync},
-      {WriteCall::fchmod, {EPERM, ENOSYS, EOPNOTSUPP}, std::nullopt, ": the new file has permissions 0604, the replaced one had 0606"},
+      {WriteCall::fchmod,
+       {EPERM, ENOSYS, EOPNOTSUPP},
+       std::nullopt,
+       ": the new file has permissions 0604, the replaced one had 0606"},
   };
   const Umask umask(022);
   for (const Refused& row : table)
@@ -280,7 +287,8 @@ TEST_CASE("scratch file: a call that the system refuses is none where another do
       const std::vector<std::string> notes = write_whole(path, "new");
       CHECK(test::content_of(path) == "new");
       CHECK(names(folder.path()) == std::vector<std::string>{"a"});
-      if (row.instead) CHECK(std::ranges::count(plan.calls(), *row.instead) == (*row.instead == WriteCall::fsync ? 2 : 1));
+      if (row.instead)
+        CHECK(std::ranges::count(plan.calls(), *row.instead) == (*row.instead == WriteCall::fsync ? 2 : 1));
       REQUIRE(notes.size() == (row.note.empty() ? 0 : 1));
       if (!row.note.empty()) CHECK(notes[0].ends_with(row.note));
       CHECK(permissions(path) == fs::perms{row.note.empty() ? 0606u : 0604u});

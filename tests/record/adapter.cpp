@@ -35,7 +35,10 @@ Checkpoint net() {
 }
 
 ModuleKinds kinds() {
-  return ModuleKinds().add("fc", ModuleKind::linear).add("inorm", ModuleKind::instance_norm).add("*norm", ModuleKind::batch_norm);
+  return ModuleKinds()
+      .add("fc", ModuleKind::linear)
+      .add("inorm", ModuleKind::instance_norm)
+      .add("*norm", ModuleKind::batch_norm);
 }
 
 std::map<std::string, DType> wanted(const Checkpoint& checkpoint) {
@@ -58,8 +61,8 @@ TEST_CASE("adapter: the first pattern that matches the module decides its kind")
 TEST_CASE("adapter: linear weights are transposed and norms renamed, as views") {
   const Checkpoint original = net();
   const Checkpoint now = adapt(original, pytorch_to_row_major_linear(kinds()));
-  CHECK(names_of(now) == std::vector<std::string>{"fc.weight", "fc.bias", "norm.gamma", "norm.beta", "norm.running_var", "inorm.weight",
-                                                  "norm.num_batches_tracked", "small"});
+  CHECK(names_of(now) == std::vector<std::string>{"fc.weight", "fc.bias", "norm.gamma", "norm.beta", "norm.running_var",
+                                                  "inorm.weight", "norm.num_batches_tracked", "small"});
   const TensorView weight = now.tensor("fc.weight");
   CHECK(weight.shape() == Shape{3, 2});
   CHECK(weight.shares_storage_with(original.tensor("fc.weight")));
@@ -86,7 +89,8 @@ TEST_CASE("adapter: half precision applies when loading, except to batch norms")
   const auto chosen = wanted(adapt(net(), half_precision({.to = DType::f16, .patterns = {"fc.b*"}, .modules = {}})));
   CHECK(chosen.at("fc.bias") == DType::f16);
   CHECK(chosen.at("fc.weight") == DType::f32);
-  CHECK(thrown_by([] { return half_precision({.to = DType::bf16, .patterns = {}, .modules = {}}); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([] { return half_precision({.to = DType::bf16, .patterns = {}, .modules = {}}); }).code() ==
+        ErrorCode::out_of_range);
 }
 
 TEST_CASE("adapter: cast_floats does not change integers, and slices keep the request") {
@@ -110,7 +114,9 @@ TEST_CASE("adapter: chains apply from left to right, and empty adapters change n
 
 TEST_CASE("adapter: filters are alternatives, apply after the adapter, and an empty one chooses nothing") {
   const Adapter norms = pytorch_to_row_major_linear(kinds());
-  const Checkpoint some = adapt(net(), norms, Filter().matching("*.gamma").named("small").where([](const TensorView& view) { return view.rank() == 2; }));
+  const Checkpoint some =
+      adapt(net(), norms,
+            Filter().matching("*.gamma").named("small").where([](const TensorView& view) { return view.rank() == 2; }));
   CHECK(names_of(some) == std::vector<std::string>{"fc.weight", "norm.gamma", "small"});
   CHECK(adapt(net(), norms, Filter().matching("norm.weight")).tensors().empty());
   CHECK(adapt(net(), {}, Filter()).tensors().empty());
@@ -120,6 +126,7 @@ TEST_CASE("adapter: filters are alternatives, apply after the adapter, and an em
 TEST_CASE("adapter: names that collide are refused, but not with one that a filter dropped") {
   const Adapter same = [](TensorView view) { return view.renamed("same"); };
   CHECK(thrown_by([&] { return adapt(net(), same); }).code() == ErrorCode::ambiguous);
-  const Checkpoint one = adapt(net(), same, Filter().where([](const TensorView& view) { return view.dtype() == DType::f16; }));
+  const Checkpoint one =
+      adapt(net(), same, Filter().where([](const TensorView& view) { return view.dtype() == DType::f16; }));
   CHECK(names_of(one) == std::vector<std::string>{"same"});
 }

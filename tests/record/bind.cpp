@@ -164,7 +164,10 @@ TEST_CASE("bind: a struct of structs is filled with views, and outlives the chec
 }
 
 TEST_CASE("bind: a missing key is reported with its full path and the nearest keys, and nothing is changed") {
-  const Checkpoint checkpoint = opened(SafetensorsBuilder().add("layers.0.norm.weight", "F32", {1}, "abcd").add("layers.0.upp.weight", "F32", {1}, "abcd").add("layers.0.down.weight", "F32", {1}, "abcd"));
+  const Checkpoint checkpoint = opened(SafetensorsBuilder()
+                                           .add("layers.0.norm.weight", "F32", {1}, "abcd")
+                                           .add("layers.0.upp.weight", "F32", {1}, "abcd")
+                                           .add("layers.0.down.weight", "F32", {1}, "abcd"));
   Model model;
   model.layers.resize(7);
   const Error error = thrown_by([&] { return bind(checkpoint, model); });
@@ -255,7 +258,8 @@ TEST_CASE("bind: unused keys are reported, and refused in strict mode") {
   const auto [strict, same] = bind_one<TensorView>(checkpoint, {.strict = Strict::yes});
   CHECK(strict.errors.size() == 3);
   One<TensorView> one;
-  CHECK(thrown_by([&] { return bind(checkpoint, one, {.strict = Strict::yes}); }).sentence() == "no field wants this key (and 2 more)");
+  CHECK(thrown_by([&] { return bind(checkpoint, one, {.strict = Strict::yes}); }).sentence() ==
+        "no field wants this key (and 2 more)");
 }
 
 TEST_CASE("bind: a key under an alias is used; two names at once are ambiguous") {
@@ -263,7 +267,8 @@ TEST_CASE("bind: a key under an alias is used; two names at once are ambiguous")
   const Checkpoint scale = opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd"));
   CHECK(bind(scale, norm).unused.empty());
   CHECK(norm.x.gamma.count() == 1);
-  const Checkpoint both = opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd").add("x.gamma", "F32", {1}, "abcd"));
+  const Checkpoint both =
+      opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd").add("x.gamma", "F32", {1}, "abcd"));
   CHECK(code_of<Norm>(both) == ErrorCode::ambiguous);
 }
 
@@ -299,7 +304,8 @@ TEST_CASE("bind: numbers come from tensors of one element, of the same kind and 
 }
 
 TEST_CASE("bind: a failed bind does not change the value") {
-  const auto [report, value] = bind_one<std::uint8_t>(scalar("I64", test::packed<std::int64_t>({300})), {}, std::uint8_t{7});
+  const auto [report, value] =
+      bind_one<std::uint8_t>(scalar("I64", test::packed<std::int64_t>({300})), {}, std::uint8_t{7});
   CHECK(!report.ok());
   CHECK(value == 7);
 }
@@ -311,7 +317,11 @@ struct Demanding {
   double rate = 0;
   template <class Fields>
   void describe(Fields& f) {
-    f("x", x).shape({2, 3}).dtype(DType::f32).adapter([](const TensorView& view) { return view.transpose(0, 1); }, [](const TensorView& view) { return view.transpose(0, 1); });
+    f("x", x)
+        .shape({2, 3})
+        .dtype(DType::f32)
+        .adapter([](const TensorView& view) { return view.transpose(0, 1); },
+                 [](const TensorView& view) { return view.transpose(0, 1); });
     f("rate", rate).from_integer().otherwise(0.5);
   }
 };
@@ -337,7 +347,9 @@ TEST_CASE("bind: shape and dtype are checked after the field's adapter") {
 TEST_CASE("bind: a real accepts an integer only on request and if exact") {
   Demanding demanding;
   const auto builder = [](std::int64_t rate) {
-    return SafetensorsBuilder().add("x", "F32", {3, 2}, std::string(24, 'x')).add("rate", "I64", {}, test::packed<std::int64_t>({rate}));
+    return SafetensorsBuilder()
+        .add("x", "F32", {3, 2}, std::string(24, 'x'))
+        .add("rate", "I64", {}, test::packed<std::int64_t>({rate}));
   };
   CHECK(try_bind(opened(builder(3)).root(), demanding).ok());
   CHECK(demanding.rate == 3.0);
@@ -367,8 +379,10 @@ TEST_CASE("bind: arrays require their length, vectors accept any, and gaps are a
   CHECK(report.ok());
   CHECK(report.applied == std::vector<std::string>{"x.0", "x.2", "x.10"});
   CHECK(closed[2].name() == "x.10");
-  CHECK(code_of<std::vector<TensorView>>(checkpoint_of({"x.0", "x.00"}), {.gaps = Gaps::close}) == ErrorCode::ambiguous);
-  CHECK(code_of<std::vector<TensorView>>(checkpoint_of({"x.0", "x.a"}), {.gaps = Gaps::close}) == ErrorCode::type_mismatch);
+  CHECK(code_of<std::vector<TensorView>>(checkpoint_of({"x.0", "x.00"}), {.gaps = Gaps::close}) ==
+        ErrorCode::ambiguous);
+  CHECK(code_of<std::vector<TensorView>>(checkpoint_of({"x.0", "x.a"}), {.gaps = Gaps::close}) ==
+        ErrorCode::type_mismatch);
   CHECK(code_of<std::vector<TensorView>>(checkpoint_of({"x"})) == ErrorCode::type_mismatch);
 }
 
@@ -408,7 +422,9 @@ namespace {
 struct Gelu {
   TensorView a;
   template <class Fields>
-  void describe(Fields& f) { f("a", a); }
+  void describe(Fields& f) {
+    f("a", a);
+  }
 };
 struct Glu {
   TensorView a;
@@ -422,12 +438,16 @@ struct Glu {
 struct Fitting {
   std::variant<Glu, Gelu> x;
   template <class Fields>
-  void describe(Fields& f) { f("x", x).first_that_fits(); }
+  void describe(Fields& f) {
+    f("x", x).first_that_fits();
+  }
 };
 struct Tagged {
   std::variant<Glu, Gelu> x;
   template <class Fields>
-  void describe(Fields& f) { f("x", x).tag("kind", {"glu", "gelu"}); }
+  void describe(Fields& f) {
+    f("x", x).tag("kind", {"glu", "gelu"});
+  }
 };
 
 }  // namespace
@@ -482,8 +502,10 @@ struct Net {
 
 TEST_CASE("bind: remapped and adapted checkpoints fill the same struct") {
   SafetensorsBuilder builder;
-  builder.add("net.0.fc.weight", "F32", {2, 4}, std::string(32, 'x')).add("net.0.ln.weight", "F32", {2}, std::string(8, 'y'));
-  builder.add("net.3.fc.weight", "F32", {2, 4}, std::string(32, 'x')).add("net.3.ln.weight", "F32", {2}, std::string(8, 'y'));
+  builder.add("net.0.fc.weight", "F32", {2, 4}, std::string(32, 'x'))
+      .add("net.0.ln.weight", "F32", {2}, std::string(8, 'y'));
+  builder.add("net.3.fc.weight", "F32", {2, 4}, std::string(32, 'x'))
+      .add("net.3.ln.weight", "F32", {2}, std::string(8, 'y'));
   builder.add("head.weight", "F32", {1}, "abcd");
   const Checkpoint mapped = remap(opened(builder), Remapping().add("^net\\.", "layers."), Indices::contiguous);
   const ModuleKinds kinds = ModuleKinds().add("*.fc", ModuleKind::linear).add("*.ln", ModuleKind::layer_norm);
@@ -511,7 +533,8 @@ TEST_CASE("fields_of: returns a struct's tensors under its names, from which it 
   static const std::map<DType, std::string> names{{DType::f32, "F32"}, {DType::bf16, "BF16"}, {DType::i64, "I64"}};
   for (const TensorView& view : fields.tensors) {
     const Bytes bytes = view.bytes();
-    builder.add(view.name(), names.at(view.dtype()), {view.shape().begin(), view.shape().end()}, {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()});
+    builder.add(view.name(), names.at(view.dtype()), {view.shape().begin(), view.shape().end()},
+                {reinterpret_cast<const char*>(bytes.data()), bytes.size_bytes()});
   }
   Model again;
   CHECK(bind(opened(builder), again, {.strict = Strict::yes}).ok());
@@ -537,7 +560,9 @@ TEST_CASE("bind: metadata of GGUF and other trees bind as numbers, texts and lis
   builder.pair("layers", test::GgufValue::u32, builder.number(std::uint32_t{7}));
   builder.pair("rate", test::GgufValue::f32, builder.number(0.5f));
   builder.text("arch", "llama");
-  builder.pair("sizes", test::GgufValue::array, builder.array_head(test::GgufValue::i32, 2) + builder.number(std::int32_t{1}) + builder.number(std::int32_t{2}));
+  builder.pair(
+      "sizes", test::GgufValue::array,
+      builder.array_head(test::GgufValue::i32, 2) + builder.number(std::int32_t{1}) + builder.number(std::int32_t{2}));
   const TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("m.gguf", builder.build()));
   Settings settings;

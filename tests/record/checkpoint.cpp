@@ -58,7 +58,7 @@ TEST_CASE("checkpoint: its tables are those of names, entries and index, and of 
   const std::string file = small();
   const Checkpoint checkpoint = open(folder.write("m.safetensors", file));
   const std::uint64_t before = checkpoint.table_bytes();
-  constexpr std::uint64_t a_tensor = 8 + 16 + 4;  // where it is, its name, its place in the index, at least
+  constexpr std::uint64_t a_tensor = 8 + 16 + 4;     // where it is, its name, its place in the index, at least
   CHECK(before >= file.size() - 12 + 3 * a_tensor);  // the header is kept, not the 12 bytes of payload
   CHECK(before < 64 << 10);
   constexpr std::uint64_t nodes = 6;  // the root, a, b, and three leaves

@@ -121,7 +121,9 @@ TEST_CASE("distributed: files of Megatron-Core and Lightning beside the index ar
   for (const std::string name : {"common.pt", "meta.pt"}) {
     const TempFolder folder;
     DcpBuilder().tensor("model.v", {3}).chunk({0}, {3}, ramp(3)).write(folder, "iter_0000005");
-    folder.write("iter_0000005/" + name, test::pickle::torch_file(test::pickle::dict({test::pickle::text("iteration"), test::pickle::integer(5)})));
+    folder.write(
+        "iter_0000005/" + name,
+        test::pickle::torch_file(test::pickle::dict({test::pickle::text("iteration"), test::pickle::integer(5)})));
     folder.write("iter_0000005/metadata.json", R"({"sharded_backend": "torch_dist", "sharded_backend_version": 1})");
     folder.write("latest_checkpointed_iteration.txt", "5");
     const Checkpoint checkpoint = open(folder.path() / "iter_0000005");
@@ -155,25 +157,16 @@ TEST_CASE("distributed: an index that does not fit its files is refused, with th
   };
   const auto first_chunk = [](DcpBuilder& made) -> DcpBuilder::Chunk& { return made.tensors[0].chunks[0]; };
   const Wrong table[] = {
-      {"a chunk over another",
-       [&](DcpBuilder& made) {
-         first_chunk(made).at = {1, 0};
-       },
-       ErrorCode::corrupt, "model.w", "overlap"},
-      {"a chunk outside",
-       [&](DcpBuilder& made) {
-         first_chunk(made).at = {3, 0};
-       },
-       ErrorCode::corrupt, "model.w", "inside"},
+      {"a chunk over another", [&](DcpBuilder& made) { first_chunk(made).at = {1, 0}; }, ErrorCode::corrupt, "model.w",
+       "overlap"},
+      {"a chunk outside", [&](DcpBuilder& made) { first_chunk(made).at = {3, 0}; }, ErrorCode::corrupt, "model.w",
+       "inside"},
       {"a hole", [&](DcpBuilder& made) { made.tensors[0].chunks.pop_back(); }, ErrorCode::corrupt, "model.w",
        "together"},
       {"no chunk", [&](DcpBuilder& made) { made.tensors[0].chunks.clear(); }, ErrorCode::corrupt, "model.w",
        "together"},
-      {"a chunk of another shape",
-       [&](DcpBuilder& made) {
-         first_chunk(made).sizes = {3, 2};
-       },
-       ErrorCode::corrupt, "model.w", "[3, 2]"},
+      {"a chunk of another shape", [&](DcpBuilder& made) { first_chunk(made).sizes = {3, 2}; }, ErrorCode::corrupt,
+       "model.w", "[3, 2]"},
       {"a chunk of another dtype", [&](DcpBuilder& made) { made.tensors[0].dtype = "int32"; }, ErrorCode::corrupt,
        "model.w", "i32"},
       {"a chunk of another rank", [&](DcpBuilder& made) { first_chunk(made).sizes = {6}; }, ErrorCode::corrupt,

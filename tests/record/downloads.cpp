@@ -40,7 +40,8 @@ void check_strangers(const std::vector<Stranger>& strangers) {
 std::string tar_of(const std::string& name, char type = '0') { return test::tar_file({{name, "", type}}); }
 
 std::string gzip_of(const std::string& content) {
-  return std::string("\x1F\x8B\x08\0\0\0\0\0\0\x03", 10) + test::deflated(content) + test::little(test::zip_crc32(content), 4) + test::little(content.size(), 4);
+  return std::string("\x1F\x8B\x08\0\0\0\0\0\0\x03", 10) + test::deflated(content) +
+         test::little(test::zip_crc32(content), 4) + test::little(content.size(), 4);
 }
 
 }  // namespace
@@ -48,12 +49,24 @@ std::string gzip_of(const std::string& content) {
 TEST_CASE("downloads: text in the place of weights is described, and its first line quoted") {
   constexpr auto unrecognized = ErrorCode::unrecognized;
   check_strangers({
-      {"model.safetensors", "<!DOCTYPE html>\n<html><head><title>Sign in to continue</title></head></html>\n", unrecognized, {"HTML page", "'Sign in to continue'", "download"}},
-      {"page.pt", "  \n<HTML><TITLE >\n Quota\x1b[2J exceeded </TITLE>", unrecognized, {"HTML page", "Quota\\x1b[2J exceeded"}},
+      {"model.safetensors",
+       "<!DOCTYPE html>\n<html><head><title>Sign in to continue</title></head></html>\n",
+       unrecognized,
+       {"HTML page", "'Sign in to continue'", "download"}},
+      {"page.pt",
+       "  \n<HTML><TITLE >\n Quota\x1b[2J exceeded </TITLE>",
+       unrecognized,
+       {"HTML page", "Quota\\x1b[2J exceeded"}},
       {"untitled.gguf", "<html>\n<body>nothing</body>", unrecognized, {"HTML page", "'<html>'"}},
-      {"error.bin", "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", unrecognized, {"XML", "AccessDenied"}},
+      {"error.bin",
+       "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>",
+       unrecognized,
+       {"XML", "AccessDenied"}},
       {"denied.npz", "<Error><Code>NoSuchKey</Code></Error>", unrecognized, {"XML", "NoSuchKey"}},
-      {"error.safetensors", R"({"error":"Repository not found"})", unrecognized, {"JSON", R"({"error":"Repository not found"})"}},
+      {"error.safetensors",
+       R"({"error":"Repository not found"})",
+       unrecognized,
+       {"JSON", R"({"error":"Repository not found"})"}},
       {"pretty.safetensors", "{\n  \"error\": \"gone\"\n}", unrecognized, {"JSON", "gone"}},
       {"list.safetensors", "[1, 2]", unrecognized, {"JSON", "[1, 2]"}},
       {"entry.bin", "Entry not found", unrecognized, {"text", "'Entry not found'"}},
@@ -63,7 +76,10 @@ TEST_CASE("downloads: text in the place of weights is described, and its first l
       {"empty.safetensors", "", unrecognized, {"empty", "download"}},
       {"zeros.safetensors", std::string(10'000, '\0'), unrecognized, {"4096 of 10000 bytes are zero", "download"}},
       {"noise.bin", std::string("\x01\x02\x03\xFF\xFE", 5), unrecognized, {"01 02 03 ff fe"}},
-      {"pointer.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", ErrorCode::unsupported, {"Git LFS", "git lfs pull"}},
+      {"pointer.bin",
+       "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+       ErrorCode::unsupported,
+       {"Git LFS", "git lfs pull"}},
   });
 }
 
@@ -88,8 +104,14 @@ TEST_CASE("downloads: truncated files are errors that advise to download again")
       {"half.npz", npz.build().substr(0, 80), corrupt, {"zip", "end record", "incomplete"}},
       {"half.gguf", gguf.substr(0, gguf.size() - 100), corrupt, {"download is incomplete"}},
       {"head.gguf", gguf.substr(0, 40), corrupt, {"incomplete download"}},
-      {"half.safetensors", safetensors.substr(0, safetensors.size() - 100), corrupt, {"header declares", "download is incomplete"}},
-      {"head.safetensors", safetensors.substr(0, 30), corrupt, {"header declares", "the file has 22", "download is incomplete"}},
+      {"half.safetensors",
+       safetensors.substr(0, safetensors.size() - 100),
+       corrupt,
+       {"header declares", "download is incomplete"}},
+      {"head.safetensors",
+       safetensors.substr(0, 30),
+       corrupt,
+       {"header declares", "the file has 22", "download is incomplete"}},
       {"half.npy", npy.substr(0, npy.size() - 100), corrupt, {"expected 256 bytes", "156"}},
   });
 }
@@ -105,19 +127,34 @@ TEST_CASE("downloads: archives of models are refused with their contents and adv
   check_strangers({
       {"model.zip", one.build(), unsupported, {"zip archive", "'model.safetensors'", "unpack"}},
       {"models.zip", many.build(), unsupported, {"zip archive", "'model/config.json'", "7 more", "unpack"}},
-      {"model.tar", tar_of("model/pytorch_model.bin"), unsupported, {"tar archive", "'model/pytorch_model.bin'", "unpack"}},
+      {"model.tar",
+       tar_of("model/pytorch_model.bin"),
+       unsupported,
+       {"tar archive", "'model/pytorch_model.bin'", "unpack"}},
       {"dot.tar", tar_of("./", '5').substr(0, 512) + tar_of("./model.bin"), unsupported, {"'model.bin'", "unpack"}},
       {"folder.tar", tar_of("model/", '5'), unsupported, {"tar archive", "'model/'", "unpack"}},
-      {"model.tar.gz", gzip_of(tar_of("model/pytorch_model.bin")), unsupported, {"tar archive", "gzip", "'model/pytorch_model.bin'", "unpack"}},
+      {"model.tar.gz",
+       gzip_of(tar_of("model/pytorch_model.bin")),
+       unsupported,
+       {"tar archive", "gzip", "'model/pytorch_model.bin'", "unpack"}},
       {"model.safetensors.gz", gzip_of(model_of({"w"})), unsupported, {"safetensors", "gzip", "unpack"}},
       {"notes.gz", gzip_of("hello"), unsupported, {"gzip", "unpack"}},
       {"model.7z", "7z\xBC\xAF\x27\x1C" + zeros, unsupported, {"7z", "unpack"}},
       {"model.rar", "Rar!\x1A\x07\x01" + zeros, unsupported, {"RAR", "unpack"}},
-      {"model.xz", std::string("\xFD" "7zXZ\0", 6) + zeros, unsupported, {"xz", "unpack"}},
+      {"model.xz",
+       std::string("\xFD"
+                   "7zXZ\0",
+                   6) +
+           zeros,
+       unsupported,
+       {"xz", "unpack"}},
       {"model.bz2", "BZh91AY&SY" + zeros, unsupported, {"bzip2", "unpack"}},
       {"model.zst", "\x28\xB5\x2F\xFD" + zeros, unsupported, {"zstd", "unpack"}},
       {"model.lz4", "\x04\x22\x4D\x18" + zeros, unsupported, {"lz4", "unpack"}},
-      {"gzipped.joblib", gzip_of("\x80\x04\x8c\x13joblib.numpy_pickle\x94" + zeros), unsupported, {"a file of joblib compressed by gzip", "load it with joblib"}},
+      {"gzipped.joblib",
+       gzip_of("\x80\x04\x8c\x13joblib.numpy_pickle\x94" + zeros),
+       unsupported,
+       {"a file of joblib compressed by gzip", "load it with joblib"}},
       {"model.joblib", "\x78\x9C" + zeros, unsupported, {"zlib", "joblib"}},
   });
 }

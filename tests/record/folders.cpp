@@ -25,8 +25,29 @@ std::string opened_name(const TempFolder& folder) {
 }  // namespace
 
 TEST_CASE("folder: a single file with the ending of any format is the model, in upper case too") {
-  for (const std::string name : {"x.safetensors", "X.SAFETENSORS", "x.sft", "x.bpk", "x.mpk", "x.mpk.gz", "x.msgpack", "x.npz", "X.NPZ", "x.npy", "model.bin", "Model.BIN", "x.gguf", "x.pt", "x.pth",
-                                 "x.ckpt", "x.pkl", "x.tar", "x.ot", "flax_model.msgpack", "adapter_model.safetensors", "model.fp16.safetensors", "model-00001-of-00001.safetensors"}) {
+  for (const std::string name : {"x.safetensors",
+                                 "X.SAFETENSORS",
+                                 "x.sft",
+                                 "x.bpk",
+                                 "x.mpk",
+                                 "x.mpk.gz",
+                                 "x.msgpack",
+                                 "x.npz",
+                                 "X.NPZ",
+                                 "x.npy",
+                                 "model.bin",
+                                 "Model.BIN",
+                                 "x.gguf",
+                                 "x.pt",
+                                 "x.pth",
+                                 "x.ckpt",
+                                 "x.pkl",
+                                 "x.tar",
+                                 "x.ot",
+                                 "flax_model.msgpack",
+                                 "adapter_model.safetensors",
+                                 "model.fp16.safetensors",
+                                 "model-00001-of-00001.safetensors"}) {
     CAPTURE(name);
     const TempFolder folder;
     folder.write("config.json", "{}");
@@ -40,8 +61,10 @@ TEST_CASE("folder: a single file with the ending of any format is the model, in 
 
 TEST_CASE("folder: files of a trainer are never the model") {
   for (const std::string helper :
-       {"training_args.bin", "optimizer.pt", "optimizer.bin", "optimizer_0.pt", "optimizer-00001-of-00001.safetensors", "scheduler.pt", "lr_scheduler.bin", "rng_state.pth", "rng_state_0.pth",
-        "random_states_0.pkl", "scaler.pt", "grad_scaler.pt", "common.pt", "meta.pt", "sampler.bin", "custom_checkpoint_0.pkl", "trainer_state.pt", "optim.pt"}) {
+       {"training_args.bin", "optimizer.pt", "optimizer.bin", "optimizer_0.pt", "optimizer-00001-of-00001.safetensors",
+        "scheduler.pt", "lr_scheduler.bin", "rng_state.pth", "rng_state_0.pth", "random_states_0.pkl", "scaler.pt",
+        "grad_scaler.pt", "common.pt", "meta.pt", "sampler.bin", "custom_checkpoint_0.pkl", "trainer_state.pt",
+        "optim.pt"}) {
     CAPTURE(helper);
     const TempFolder folder;
     folder.write(helper, model_of({"helper"}));
@@ -57,7 +80,8 @@ TEST_CASE("folder: files of a trainer are never the model") {
 }
 
 TEST_CASE("folder: names that only start like those of a trainer's files are models") {
-  for (const std::string name : {"optimus.pt", "schedulerless.bin", "rngs.pth", "metal.pt", "scalers.npz", "commons.pt"}) {
+  for (const std::string name :
+       {"optimus.pt", "schedulerless.bin", "rngs.pth", "metal.pt", "scalers.npz", "commons.pt"}) {
     const TempFolder folder;
     folder.write(name, model_of({"w"}));
     CHECK(opened_name(folder) == name);
@@ -66,7 +90,12 @@ TEST_CASE("folder: names that only start like those of a trainer's files are mod
 
 TEST_CASE("folder: chooses in Hugging Face's order, with a note about unused files") {
   const TempFolder folder;
-  const std::vector<std::string> order = {"flax_model.msgpack", "adapter_model.bin", "pytorch_model.bin", "adapter_model.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors"};
+  const std::vector<std::string> order = {"flax_model.msgpack",
+                                          "adapter_model.bin",
+                                          "pytorch_model.bin",
+                                          "adapter_model.safetensors",
+                                          "diffusion_pytorch_model.safetensors",
+                                          "model.safetensors"};
   std::vector<std::string> before;
   for (const std::string& name : order) {
     folder.write(name, model_of({"w"}));
@@ -91,7 +120,11 @@ TEST_CASE("folder: chooses model.safetensors before its index, with a note") {
 }
 
 TEST_CASE("folder: several candidates without an order are an error that lists them") {
-  for (const auto& [one, other] : {std::pair{"a.safetensors", "b.safetensors"}, {"a.safetensors", "b.gguf"}, {"a.pt", "b.pt"}, {"model.fp16.safetensors", "model.fp32.safetensors"}, {"x.npz", "x.npy"}}) {
+  for (const auto& [one, other] : {std::pair{"a.safetensors", "b.safetensors"},
+                                   {"a.safetensors", "b.gguf"},
+                                   {"a.pt", "b.pt"},
+                                   {"model.fp16.safetensors", "model.fp32.safetensors"},
+                                   {"x.npz", "x.npy"}}) {
     const TempFolder folder;
     folder.write(one, model_of({"w"}));
     folder.write(other, model_of({"w"}));
@@ -108,7 +141,8 @@ TEST_CASE("folder: several candidates without an order are an error that lists t
 
 TEST_CASE("folder: complete numbered parts without an index are one model, beside a trainer's files too") {
   const TempFolder folder;
-  for (const std::string number : {"00001", "00002"}) folder.write("pytorch_model-" + number + "-of-000002.bin", model_of({"w" + number}));
+  for (const std::string number : {"00001", "00002"})
+    folder.write("pytorch_model-" + number + "-of-000002.bin", model_of({"w" + number}));
   folder.write("training_args.bin", "x");
   const Checkpoint checkpoint = open(folder.path());
   CHECK(names_of(checkpoint) == std::vector<std::string>{"w00001", "w00002"});
@@ -119,13 +153,16 @@ TEST_CASE("folder: complete numbered parts without an index are one model, besid
 
 TEST_CASE("folder: counts and lists missing parts") {
   const TempFolder folder;
-  for (const std::string number : {"1", "3", "4"}) folder.write("model-0000" + number + "-of-00006.safetensors", model_of({"w" + number}));
+  for (const std::string number : {"1", "3", "4"})
+    folder.write("model-0000" + number + "-of-00006.safetensors", model_of({"w" + number}));
   const Error error = error_of(folder.path());
   CHECK(error.code() == ErrorCode::not_found);
-  check_words(error.what(), {"expected 6 parts", "found 3", "model-00002-of-00006.safetensors", "model-00005-of-00006.safetensors", "model-00006-of-00006.safetensors", "incomplete"});
+  check_words(error.what(), {"expected 6 parts", "found 3", "model-00002-of-00006.safetensors",
+                             "model-00005-of-00006.safetensors", "model-00006-of-00006.safetensors", "incomplete"});
   const TempFolder huge;
   huge.write("model-000000001-of-999999999.safetensors", model_of({"w"}));
-  check_words(error_of(huge.path()).what(), {"999999999", "found 1", "model-000000002-of-999999999.safetensors", "999999993 more"});
+  check_words(error_of(huge.path()).what(),
+              {"999999999", "found 1", "model-000000002-of-999999999.safetensors", "999999993 more"});
   const TempFolder from_zero;
   from_zero.write("model-00000-of-00002.safetensors", model_of({"a"}));
   check_words(error_of(from_zero.path()).what(), {"model-00001-of-00002.safetensors"});
@@ -135,14 +172,20 @@ TEST_CASE("folder: counts and lists missing parts") {
 
 TEST_CASE("folder: reports a folder with only refused files as the file itself") {
   const std::string hdf5 = "\x89HDF\r\n\x1A\n" + std::string(64, '\0');
-  for (const auto& [name, content, words] : {std::tuple<std::string, std::string, const char*>{"tf_model.h5", hdf5, "HDF5"},
-                                             {"MODEL.H5", hdf5, "HDF5"},
-                                             {"model.tflite", std::string("\x1C\0\0\0TFL3", 8) + std::string(64, '\0'), "TensorFlow Lite"},
-                                             {"model.onnx", std::string("\x08\x08\x12\x07pytorch\x1A\x05" "2.1.0:\x10", 20) + std::string(64, '\0'), "ONNX"},
-                                             {"model.joblib", std::string("\x78\x9C") + std::string(64, '\0'), "joblib"},
-                                             {"model.zip", std::string("PK\x05\x06") + std::string(18, '\0'), "zip"},
-                                             {"model.tgz", std::string("\x1F\x8B\x08\xE0") + std::string(64, '\0'), "gzip"},
-                                             {"model.7z", "7z\xBC\xAF\x27\x1C" + std::string(64, '\0'), "7z"}}) {
+  for (const auto& [name, content, words] :
+       {std::tuple<std::string, std::string, const char*>{"tf_model.h5", hdf5, "HDF5"},
+        {"MODEL.H5", hdf5, "HDF5"},
+        {"model.tflite", std::string("\x1C\0\0\0TFL3", 8) + std::string(64, '\0'), "TensorFlow Lite"},
+        {"model.onnx",
+         std::string("\x08\x08\x12\x07pytorch\x1A\x05"
+                     "2.1.0:\x10",
+                     20) +
+             std::string(64, '\0'),
+         "ONNX"},
+        {"model.joblib", std::string("\x78\x9C") + std::string(64, '\0'), "joblib"},
+        {"model.zip", std::string("PK\x05\x06") + std::string(18, '\0'), "zip"},
+        {"model.tgz", std::string("\x1F\x8B\x08\xE0") + std::string(64, '\0'), "gzip"},
+        {"model.7z", "7z\xBC\xAF\x27\x1C" + std::string(64, '\0'), "7z"}}) {
     const TempFolder folder;
     folder.write("config.json", "{}");
     folder.write(name, content);

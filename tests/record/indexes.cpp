@@ -26,12 +26,15 @@ constexpr const char* second = "model-00002-of-00002.safetensors";
 TEST_CASE("index: missing shards are counted and listed in one sentence") {
   const TempFolder folder;
   std::vector<std::pair<std::string, std::string>> map;
-  for (int i = 1; i <= 6; ++i) map.push_back({"w" + std::to_string(i), "model-0000" + std::to_string(i) + "-of-00006.safetensors"});
+  for (int i = 1; i <= 6; ++i)
+    map.push_back({"w" + std::to_string(i), "model-0000" + std::to_string(i) + "-of-00006.safetensors"});
   folder.write(index_name, index_of(map));
-  for (const int i : {1, 3, 4}) folder.write(map[static_cast<std::size_t>(i) - 1].second, model_of({"w" + std::to_string(i)}));
+  for (const int i : {1, 3, 4})
+    folder.write(map[static_cast<std::size_t>(i) - 1].second, model_of({"w" + std::to_string(i)}));
   const Error error = error_of(folder.path());
   CHECK(error.code() == ErrorCode::not_found);
-  check_words(error.what(), {"3 of the 6 shards", "missing", "model-00002-of-00006", "model-00005-of-00006", "model-00006-of-00006", "incomplete"});
+  check_words(error.what(), {"3 of the 6 shards", "missing", "model-00002-of-00006", "model-00005-of-00006",
+                             "model-00006-of-00006", "incomplete"});
   CHECK(std::string(error.what()).find("No such file") == std::string::npos);
   // A symlink to nothing is as good as missing.
   std::filesystem::remove(folder.path() / map[0].second);
@@ -52,7 +55,8 @@ TEST_CASE("index: many missing shards are listed in a short sentence") {
 
 TEST_CASE("index: ignores a stale index beside one complete set of parts, with a note") {
   const TempFolder folder;
-  folder.write(index_name, index_of({{"a", "model-00001-of-00013.safetensors"}, {"b", "model-00013-of-00013.safetensors"}}));
+  folder.write(index_name,
+               index_of({{"a", "model-00001-of-00013.safetensors"}, {"b", "model-00013-of-00013.safetensors"}}));
   const Error alone = error_of(folder.path());
   CHECK(alone.code() == ErrorCode::not_found);
   check_words(alone.what(), {"2 of the 2 shards", "missing"});
@@ -63,7 +67,8 @@ TEST_CASE("index: ignores a stale index beside one complete set of parts, with a
     const Checkpoint checkpoint = open(path);
     CHECK(names_of(checkpoint) == std::vector<std::string>{"a", "b"});
     CHECK(checkpoint.notes().size() == 1);
-    CHECK(has_note(checkpoint, {index_name, "not used", "none of the 2 files", "model-00001-of-00013.safetensors", "2 parts"}));
+    CHECK(has_note(checkpoint,
+                   {index_name, "not used", "none of the 2 files", "model-00001-of-00013.safetensors", "2 parts"}));
   }
   folder.write("other-00001-of-00001.safetensors", model_of({"c"}));
   CHECK(error_of(folder.path()).code() == ErrorCode::not_found);  // two sets
@@ -104,7 +109,10 @@ TEST_CASE("index: uses the declared one of two shards with a tensor, with a note
   folder.write("one.safetensors", model_of({"a", "p"}, '1'));
   folder.write("two.safetensors", model_of({"a", "q"}, '2'));
   folder.write("three.safetensors", model_of({"r"}, '3'));
-  folder.write(index_name, index_of({{"a", "two.safetensors"}, {"p", "one.safetensors"}, {"q", "two.safetensors"}, {"r", "three.safetensors"}}));
+  folder.write(
+      index_name,
+      index_of(
+          {{"a", "two.safetensors"}, {"p", "one.safetensors"}, {"q", "two.safetensors"}, {"r", "three.safetensors"}}));
   const Checkpoint checkpoint = open(folder.path());
   CHECK(checkpoint.tensor("a").read<std::uint8_t>(0) == '2');
   CHECK(checkpoint.tensors().count() == 4);
@@ -144,11 +152,14 @@ TEST_CASE("index: an index without tensors is an error that lists the files besi
 TEST_CASE("index: Flax's index has paths with slashes") {
   namespace pack = test::pack;
   const std::string array = pack::list({pack::shape({1}), pack::text("uint8"), pack::bytes("x")});
-  const auto shard = [&](const std::string& name) { return pack::map({pack::text("dense"), pack::map({pack::text(name), pack::extension(1, array)})}); };
+  const auto shard = [&](const std::string& name) {
+    return pack::map({pack::text("dense"), pack::map({pack::text(name), pack::extension(1, array)})});
+  };
   const TempFolder folder;
   folder.write("flax_model-00001-of-00002.msgpack", shard("kernel"));
   folder.write("flax_model-00002-of-00002.msgpack", shard("bias"));
-  folder.write("flax_model.msgpack.index.json", index_of({{"dense/kernel", "flax_model-00001-of-00002.msgpack"}, {"dense/bias", "flax_model-00002-of-00002.msgpack"}}));
+  folder.write("flax_model.msgpack.index.json", index_of({{"dense/kernel", "flax_model-00001-of-00002.msgpack"},
+                                                          {"dense/bias", "flax_model-00002-of-00002.msgpack"}}));
   const Checkpoint checkpoint = open(folder.path());
   CHECK(names_of(checkpoint) == std::vector<std::string>{"dense.kernel", "dense.bias"});
   CHECK(checkpoint.notes().empty());

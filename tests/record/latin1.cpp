@@ -49,7 +49,8 @@ std::string zip_of(const std::string& object, bool deflate) {
 TEST_CASE("latin1: reads any part of an array spelled as text, in any order") {
   const std::string expected = noise();
   const TempFolder folder;
-  const std::string files[] = {zip_of(pickle_of(latin1_text(expected)), false), zip_of(pickle_of(latin1_text(expected)), true),
+  const std::string files[] = {zip_of(pickle_of(latin1_text(expected)), false),
+                               zip_of(pickle_of(latin1_text(expected)), true),
                                proto() + pickle_of(latin1_text(expected)) + "."};
   for (const std::string& file : files)
     for (const Access access : {Access::map, Access::read}) {

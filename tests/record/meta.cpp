@@ -61,7 +61,8 @@ TensorView part_of(const Model& model, const std::string& name, int part, int pa
   const TensorView& whole = model.whole.at(name);
   const auto cut = model.cut.find(name);
   if (cut == model.cut.end()) return whole;
-  const std::int64_t distinct = std::min<std::int64_t>(parts, name.find("wk") != name.npos || name.find("wv") != name.npos ? whole.shape()[0] / head_dim : parts);
+  const std::int64_t distinct = std::min<std::int64_t>(
+      parts, name.find("wk") != name.npos || name.find("wv") != name.npos ? whole.shape()[0] / head_dim : parts);
   return whole.shard(cut->second, part / (parts / distinct), distinct);
 }
 
@@ -76,12 +77,14 @@ std::string file_of(const Model& model, int part, int parts) {
 
 void write_parts(const TempFolder& folder, const Model& model, int parts, const std::string& params) {
   for (int part = 0; part < parts; ++part)
-    folder.write("consolidated." + std::string(part < 10 ? "0" : "") + std::to_string(part) + ".pth", file_of(model, part, parts));
+    folder.write("consolidated." + std::string(part < 10 ? "0" : "") + std::to_string(part) + ".pth",
+                 file_of(model, part, parts));
   folder.write("params.json", params);
 }
 
 std::string params_of(std::int64_t key_heads, const std::string& vocab_size) {
-  return "{\"dim\": 8, \"n_layers\": 2, \"n_heads\": 4, \"n_kv_heads\": " + std::to_string(key_heads) + ", \"norm_eps\": 1e-05, \"vocab_size\": " + vocab_size + "}";
+  return "{\"dim\": 8, \"n_layers\": 2, \"n_heads\": 4, \"n_kv_heads\": " + std::to_string(key_heads) +
+         ", \"norm_eps\": 1e-05, \"vocab_size\": " + vocab_size + "}";
 }
 
 void check_equal(const Checkpoint& checkpoint, const Model& model) {
@@ -104,9 +107,14 @@ TEST_CASE("meta: parts are one checkpoint, equal to the whole they were cut from
     Embeddings embeddings;
     std::string_view vocab_size;
   };
-  for (const Row& row : {Row{2, 4, Embeddings::by_column, "-1"}, {2, 4, Embeddings::by_row, "16"}, {2, 2, Embeddings::by_row, "-1"},
-                         {4, 4, Embeddings::by_column, "16"}, {8, 8, Embeddings::by_row, "16"}, {8, 2, Embeddings::by_row, "16"},
-                         {8, 2, Embeddings::by_column, "-1"}, {4, 1, Embeddings::by_row, "16"}}) {
+  for (const Row& row : {Row{2, 4, Embeddings::by_column, "-1"},
+                         {2, 4, Embeddings::by_row, "16"},
+                         {2, 2, Embeddings::by_row, "-1"},
+                         {4, 4, Embeddings::by_column, "16"},
+                         {8, 8, Embeddings::by_row, "16"},
+                         {8, 2, Embeddings::by_row, "16"},
+                         {8, 2, Embeddings::by_column, "-1"},
+                         {4, 1, Embeddings::by_row, "16"}}) {
     // Eight ranks need eight query heads to share: their rows divide, whatever the heads.
     INFO(row.parts, " parts, ", row.key_heads, " key heads");
     const Model model = llama(row.key_heads, row.embeddings);
@@ -186,7 +194,8 @@ TEST_CASE("meta: parts that contradict each other or params.json are corrupt") {
   CHECK(error_with("{\"dim\": 12, \"n_heads\": 4}", {}).code() == ErrorCode::corrupt);
   CHECK(error_with("{\"dim\": 8, \"n_heads\": 4, \"n_kv_heads\": 3}", {}).tensor() == "layers.0.attention.wk.weight");
   CHECK(error_with(params_of(4, "16"), file_of(model, 0, 1)).code() == ErrorCode::corrupt);
-  CHECK(error_with(params_of(4, "16"), SafetensorsBuilder().add("x", "U8", {1}, "x").build()).code() == ErrorCode::corrupt);
+  CHECK(error_with(params_of(4, "16"), SafetensorsBuilder().add("x", "U8", {1}, "x").build()).code() ==
+        ErrorCode::corrupt);
   Model other = model;
   other.whole.erase("norm.weight");
   other.add("norm.bias", {dim}, -1);

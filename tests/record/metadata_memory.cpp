@@ -28,12 +28,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const core::MetadataBudget& budget_of(const Checkpoint& checkpoint) { return *record::StateAccess::state(checkpoint)->budget; }
+const core::MetadataBudget& budget_of(const Checkpoint& checkpoint) {
+  return *record::StateAccess::state(checkpoint)->budget;
+}
 
 // Bytes taken for each byte of metadata read.
 double ratio_of(const Checkpoint& checkpoint) {
   const core::MetadataBudget& budget = budget_of(checkpoint);
-  return static_cast<double>(budget.peak_bytes()) / static_cast<double>(std::max<std::uint64_t>(budget.read_bytes(), 1));
+  return static_cast<double>(budget.peak_bytes()) /
+         static_cast<double>(std::max<std::uint64_t>(budget.read_bytes(), 1));
 }
 
 void check_limit(const Error& error) {
@@ -53,22 +56,27 @@ std::string doubled(int levels) {
 // A list of many tuples ((), ()): a byte or two each, and values of 16.
 std::string tuples(std::size_t count) {
   std::string object = "](";
-  for (std::size_t i = 0; i < count; ++i) object += i % 1000 == 999 ? "))\x86" "e(" : "))\x86";
+  for (std::size_t i = 0; i < count; ++i)
+    object += i % 1000 == 999 ? "))\x86"
+                                "e("
+                              : "))\x86";
   return object + "e";
 }
 
 std::string model_of(std::size_t tensors) {
   std::string header = "{";
   for (std::size_t i = 0; i < tensors; ++i)
-    header += fmt::format(R"({}"model.layers.{}.mlp.experts.{}.up_proj.weight":{{"dtype":"U8","shape":[1,1],"data_offsets":[{},{}]}})",
-                          i == 0 ? "" : ",", i / 512, i % 512, i, i + 1);
+    header += fmt::format(
+        R"({}"model.layers.{}.mlp.experts.{}.up_proj.weight":{{"dtype":"U8","shape":[1,1],"data_offsets":[{},{}]}})",
+        i == 0 ? "" : ",", i / 512, i % 512, i, i + 1);
   return test::safetensors_file(header + "}", std::string(tensors, 'x'));
 }
 
 std::string state_dict_of(std::size_t tensors) {
   test::TorchBuilder file;
   for (std::size_t i = 0; i < tensors; ++i)
-    file.tensor(fmt::format("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 512, i % 512), "ByteStorage", {1, 1}, "x");
+    file.tensor(fmt::format("model.layers.{}.mlp.experts.{}.up_proj.weight", i / 512, i % 512), "ByteStorage", {1, 1},
+                "x");
   return file.build();
 }
 
@@ -96,7 +104,8 @@ std::string arrays_of_arrays(std::size_t count) {
 std::string many_values(std::size_t count) {
   using namespace test::pickle;
   std::string map = "}(";
-  for (std::size_t i = 0; i < count; ++i) map += text(fmt::format("key{}", i)) + integer(static_cast<std::int32_t>(i) + 1'000);
+  for (std::size_t i = 0; i < count; ++i)
+    map += text(fmt::format("key{}", i)) + integer(static_cast<std::int32_t>(i) + 1'000);
   return torch_file("}(" + text("w") + tensor("0", 1, 0, {1}, {1}) + text("map") + map + "uu", {std::string(4, 'x')});
 }
 
@@ -143,8 +152,9 @@ TEST_CASE("metadata memory: each format counts its tables") {
   const std::string description = "{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}\n";
   const std::string array = std::string("\x93NUMPY\x01\0", 8) + test::little(description.size(), 2) + description + "x";
   using namespace test::pack;
-  const std::string record = map({text("metadata"), map({text("float"), text("f32")}), text("item"),
-                                  map({text(name), map({text("bytes"), bytes("x"), text("shape"), shape({1}), text("dtype"), text("U8")})})});
+  const std::string record =
+      map({text("metadata"), map({text("float"), text("f32")}), text("item"),
+           map({text(name), map({text("bytes"), bytes("x"), text("shape"), shape({1}), text("dtype"), text("U8")})})});
   const std::vector<std::pair<std::string, std::string>> files{
       {"a.safetensors", test::SafetensorsBuilder().add(name, "U8", {1}, "x").build()},
       {"a.pt", test::TorchBuilder().tensor(name, "ByteStorage", {1}, "x").build()},
@@ -175,8 +185,10 @@ TEST_CASE("metadata memory: the tree is counted when it is built, and names can 
   for (int part = 0; part < 900; ++part) parts += ".a";
   std::string header = "{";
   for (int i = 0; i < 2000; ++i)
-    header += fmt::format(R"({}"{}{}":{{"dtype":"U8","shape":[],"data_offsets":[{},{}]}})", i == 0 ? "" : ",", i, parts, i, i + 1);
-  const Checkpoint checkpoint = open(folder.write("deep.safetensors", test::safetensors_file(header + "}", std::string(2000, 'x'))));
+    header += fmt::format(R"({}"{}{}":{{"dtype":"U8","shape":[],"data_offsets":[{},{}]}})", i == 0 ? "" : ",", i, parts,
+                          i, i + 1);
+  const Checkpoint checkpoint =
+      open(folder.write("deep.safetensors", test::safetensors_file(header + "}", std::string(2000, 'x'))));
   CHECK(checkpoint.find("7" + parts));
   const std::uint64_t used = budget_of(checkpoint).used_bytes();
   const Error error = test::thrown_by([&] { return checkpoint.root(); });
@@ -204,7 +216,8 @@ TEST_CASE("metadata memory: arrays of arrays in GGUF are counted as they are rea
     }
     if (!measured) continue;
     const std::uint64_t peak = test::peak_resident_bytes() - before;
-    MESSAGE(size << " bytes of arrays of arrays: peak " << peak << ", " << static_cast<double>(peak) / static_cast<double>(size) << " times");
+    MESSAGE(size << " bytes of arrays of arrays: peak " << peak << ", "
+                 << static_cast<double>(peak) / static_cast<double>(size) << " times");
     CHECK(peak < (16u << 20) + 8 * size);
   }
 }
@@ -268,13 +281,15 @@ TEST_CASE("metadata memory: what a tree adds for totals, paths and keys is count
 TEST_CASE("metadata memory: 92,000 tensors take a small part of the limit, with their tree") {
   const test::TempFolder folder;
   constexpr std::size_t tensors = 92'000;
-  for (const auto& [name, bytes] : {std::pair("model.safetensors", model_of(tensors)), std::pair("model.pt", state_dict_of(tensors))}) {
+  for (const auto& [name, bytes] :
+       {std::pair("model.safetensors", model_of(tensors)), std::pair("model.pt", state_dict_of(tensors))}) {
     const Checkpoint checkpoint = open(folder.write(name, bytes));
     CHECK(checkpoint.tensors().count() == tensors);
     CHECK(checkpoint.root()["model"]["layers"].count() == tensors / 512 + 1);
     const core::MetadataBudget& budget = budget_of(checkpoint);
     const double ratio = ratio_of(checkpoint);
-    MESSAGE(name << ": " << budget.read_bytes() << " bytes of metadata, " << budget.peak_bytes() << " counted, ratio " << ratio);
+    MESSAGE(name << ": " << budget.read_bytes() << " bytes of metadata, " << budget.peak_bytes() << " counted, ratio "
+                 << ratio);
     CHECK(ratio < 6);
     CHECK(budget.peak_bytes() < budget.limit() / 3 * 2);
   }
@@ -293,13 +308,15 @@ TEST_CASE("metadata memory: the fixtures are far from the limit") {
       static_cast<void>(checkpoint.root());
       static_cast<void>(checkpoint.metadata());
       ++opened;
-      largest = std::max(largest, static_cast<double>(budget_of(checkpoint).peak_bytes()) / static_cast<double>(budget_of(checkpoint).limit()));
+      largest = std::max(largest, static_cast<double>(budget_of(checkpoint).peak_bytes()) /
+                                      static_cast<double>(budget_of(checkpoint).limit()));
       most = std::max(most, budget_of(checkpoint).peak_bytes());
     } catch (const Error& error) {
       CHECK_MESSAGE(error.sentence().find("metadata_memory_bytes") == std::string::npos, file.path().string());
     }
   }
-  MESSAGE(opened << " files open; the largest share of the limit is " << largest << ", the most is " << most << " bytes");
+  MESSAGE(opened << " files open; the largest share of the limit is " << largest << ", the most is " << most
+                 << " bytes");
   CHECK(opened > 100);
   CHECK(largest < 0.5);
 }

@@ -24,7 +24,8 @@ inline std::string model_of(const std::vector<std::string>& names, char value = 
 }
 
 /// An index of tensors and the files that they lie in.
-inline std::string index_of(const std::vector<std::pair<std::string, std::string>>& map, const std::string& metadata = "{}") {
+inline std::string index_of(const std::vector<std::pair<std::string, std::string>>& map,
+                            const std::string& metadata = "{}") {
   std::string json = "{\"metadata\": " + metadata + ", \"weight_map\": {";
   for (const auto& [name, file] : map) json += (json.back() == '{' ? "\"" : ", \"") + name + "\": \"" + file + "\"";
   return json + "}}";
@@ -49,7 +50,8 @@ inline bool has_note(const Checkpoint& checkpoint, const std::vector<std::string
 
 /// Fails the test, showing the sentence, unless it holds all these words.
 inline void check_words(const std::string& text, const std::vector<std::string_view>& words) {
-  for (const std::string_view word : words) CHECK_MESSAGE(text.find(word) != std::string::npos, std::string(word) << " in: " << text);
+  for (const std::string_view word : words)
+    CHECK_MESSAGE(text.find(word) != std::string::npos, std::string(word) << " in: " << text);
 }
 
 }  // namespace heft::test

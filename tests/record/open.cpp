@@ -50,8 +50,10 @@ TEST_CASE("open: reports a missing, an empty and an unknown file with its path")
 
 TEST_CASE("open: refuses unsupported formats by name") {
   const TempFolder folder;
-  for (const auto& [head, words] : {std::pair<std::string, const char*>{"PYTORCH1", "preview release"}, {"PK\x05\x06" + std::string(18, '\0'), "empty zip"},
-                                    {"\x89HDF\r\n\x1a\n", "HDF5"}, {"tjgg\x03", "ggjt"}}) {
+  for (const auto& [head, words] : {std::pair<std::string, const char*>{"PYTORCH1", "preview release"},
+                                    {"PK\x05\x06" + std::string(18, '\0'), "empty zip"},
+                                    {"\x89HDF\r\n\x1a\n", "HDF5"},
+                                    {"tjgg\x03", "ggjt"}}) {
     const Error error = thrown_by([&] { return open(folder.write("stranger", head)); });
     CHECK(error.code() == ErrorCode::unsupported);
     CHECK(error.sentence().find(words) != std::string::npos);
@@ -60,7 +62,8 @@ TEST_CASE("open: refuses unsupported formats by name") {
 
 TEST_CASE("open: errors of a format contain the path of the file") {
   const TempFolder folder;
-  const auto path = folder.write("m.safetensors", test::safetensors_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", "x"));
+  const auto path = folder.write(
+      "m.safetensors", test::safetensors_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", "x"));
   const Error error = thrown_by([&] { return open(path); });
   CHECK(error.code() == ErrorCode::corrupt);
   CHECK(error.path() == path.string());
@@ -70,7 +73,9 @@ TEST_CASE("open: an index loads exactly what it names, shards in its order") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a", "b"}, '1'));
   folder.write("two.safetensors", file_of({"c", "a", "extra"}, '2'));
-  const auto index = folder.write("model.safetensors.index.json", index_of({{"c", "two.safetensors"}, {"a", "one.safetensors"}, {"b", "one.safetensors"}}));
+  const auto index =
+      folder.write("model.safetensors.index.json",
+                   index_of({{"c", "two.safetensors"}, {"a", "one.safetensors"}, {"b", "one.safetensors"}}));
   for (const auto& path : {index, folder.path()}) {
     const Checkpoint checkpoint = open(path);
     CHECK(names_of(checkpoint) == std::vector<std::string>{"c", "a", "b"});
@@ -80,8 +85,10 @@ TEST_CASE("open: an index loads exactly what it names, shards in its order") {
     CHECK(checkpoint.shards()[0].tensor_count == 1);
     CHECK(checkpoint.shards()[1].tensor_count == 2);
     REQUIRE(checkpoint.notes().size() == 2);
-    CHECK(checkpoint.notes()[0].find("1 tensor found in several shards, and read from the one in the index: 'a'") != std::string::npos);
-    CHECK(checkpoint.notes()[1].find("two.safetensors: 1 tensor that the index does not name is left out") != std::string::npos);
+    CHECK(checkpoint.notes()[0].find("1 tensor found in several shards, and read from the one in the index: 'a'") !=
+          std::string::npos);
+    CHECK(checkpoint.notes()[1].find("two.safetensors: 1 tensor that the index does not name is left out") !=
+          std::string::npos);
   }
 }
 
@@ -98,7 +105,9 @@ TEST_CASE("open: the index decides between shards that both have a tensor") {
 TEST_CASE("open: contradictions between index and shards are errors") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a"}));
-  const auto try_index = [&](const std::string& json) { return thrown_by([&] { return open(folder.write("m.index.json", json)); }); };
+  const auto try_index = [&](const std::string& json) {
+    return thrown_by([&] { return open(folder.write("m.index.json", json)); });
+  };
   CHECK(try_index(index_of({{"a", "none.safetensors"}})).code() == ErrorCode::not_found);
   CHECK(try_index(index_of({{"a", "m.index.json"}})).code() == ErrorCode::corrupt);
   folder.write("bad.safetensors", "bad");
@@ -109,8 +118,9 @@ TEST_CASE("open: names that leave the folder are refused before anything is open
   const TempFolder folder;
   folder.write("outside.safetensors", file_of({"a"}));
   const std::string outside = (folder.path() / "outside.safetensors").string();
-  for (const std::string& name : {std::string("../outside.safetensors"), outside, std::string("."), std::string(".."), std::string("sub/x"),
-                                  std::string("a\\\\b"), std::string("x\\u0000y"), std::string("x\\n"), std::string(), std::string(256, 'n')}) {
+  for (const std::string& name :
+       {std::string("../outside.safetensors"), outside, std::string("."), std::string(".."), std::string("sub/x"),
+        std::string("a\\\\b"), std::string("x\\u0000y"), std::string("x\\n"), std::string(), std::string(256, 'n')}) {
     INFO(name);
     const auto index = folder.write("model/m.index.json", index_of({{"a", name}}));
     const Error error = thrown_by([&] { return open(index); });
@@ -137,10 +147,12 @@ TEST_CASE("open: one file under two names is opened once") {
   folder.write("one.safetensors", file_of({"a", "b"}));
   std::filesystem::create_symlink("one.safetensors", folder.path() / "two.safetensors");
   std::filesystem::create_hard_link(folder.path() / "one.safetensors", folder.path() / "three.safetensors");
-  const Checkpoint checkpoint = open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "two.safetensors"}})));
+  const Checkpoint checkpoint =
+      open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "two.safetensors"}})));
   CHECK(checkpoint.shards().size() == 1);
   CHECK(names_of(checkpoint) == std::vector<std::string>{"a", "b"});
-  const Checkpoint linked = open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "three.safetensors"}})));
+  const Checkpoint linked =
+      open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "three.safetensors"}})));
   CHECK(linked.shards().size() == 1);
 }
 
@@ -148,7 +160,8 @@ TEST_CASE("open: a wrong total_size in any form is a note") {
   const TempFolder folder;
   folder.write("one.safetensors", file_of({"a", "b"}));
   const auto notes = [&](const std::string& metadata) {
-    const Checkpoint checkpoint = open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "one.safetensors"}}, metadata)));
+    const Checkpoint checkpoint =
+        open(folder.write("m.index.json", index_of({{"a", "one.safetensors"}, {"b", "one.safetensors"}}, metadata)));
     return checkpoint.notes();
   };
   CHECK(notes("{}").empty());
@@ -255,5 +268,4 @@ TEST_CASE("open: parts of a GGUF split must declare the same split") {
   CHECK(second(split_part(1, 2, 4, {"c", "d"})) == ErrorCode::corrupt);
   CHECK(second(split_part(0, 2, 3, {"c"})) == ErrorCode::ambiguous);
   CHECK(second(test::GgufBuilder().tensor("c", {1}, 0, "xxxx").build()) == ErrorCode::corrupt);
-
 }

@@ -23,7 +23,10 @@ TEST_CASE("pattern: globs match whole names") {
       {"", "", true},
       {"", "x", false},
       {"a?c", "abc", true},
-      {"a?c", "a\xC3\xA9" "c", true},
+      {"a?c",
+       "a\xC3\xA9"
+       "c",
+       true},
       {"a?c", "ac", false},
       {"a?c", "a\nc", true},
       {"layers.[0-3].*", "layers.2.w", true},
@@ -77,7 +80,8 @@ TEST_CASE("pattern: globs match whole names") {
 }
 
 TEST_CASE("pattern: reports why a pattern does not compile") {
-  for (const std::string_view pattern : {"[abc", "{a,b", "{a,{b}", "[]", "[!]", "[z-a]", "a\\", "re:(", "re:(?=x)", "re:(a)\\1"}) {
+  for (const std::string_view pattern :
+       {"[abc", "{a,b", "{a,{b}", "[]", "[!]", "[z-a]", "a\\", "re:(", "re:(?=x)", "re:(a)\\1"}) {
     INFO(pattern);
     const Error error = thrown_by([&] { Pattern compiled(pattern); });
     CHECK(error.code() == ErrorCode::out_of_range);
@@ -90,8 +94,12 @@ TEST_CASE("pattern: globs and the regular expressions that mean the same agree o
     std::string_view glob, expression;
   };
   static constexpr Row rows[] = {
-      {"*a?b*", "re:(?s).*a.b.*"},         {"{a,ab}{b,}*", "re:(?s)(a|ab)(b|).*"}, {"[!a]*[ab]", "re:(?s)[^a].*[ab]"},
-      {"{a*,{b,*c}a}b", "re:(?s)(a.*|(b|.*c)a)b"}, {"*{aa,bb,c?}*", "re:(?s).*(aa|bb|c.).*"}, {"{{a,b},*}c", "re:(?s)((a|b)|.*)c"},
+      {"*a?b*", "re:(?s).*a.b.*"},
+      {"{a,ab}{b,}*", "re:(?s)(a|ab)(b|).*"},
+      {"[!a]*[ab]", "re:(?s)[^a].*[ab]"},
+      {"{a*,{b,*c}a}b", "re:(?s)(a.*|(b|.*c)a)b"},
+      {"*{aa,bb,c?}*", "re:(?s).*(aa|bb|c.).*"},
+      {"{{a,b},*}c", "re:(?s)((a|b)|.*)c"},
   };
   for (const Row& row : rows) {
     const Pattern glob(row.glob);

@@ -124,9 +124,11 @@ TEST_CASE("remap: trace() shows keys that are no tensors too") {
 }
 
 TEST_CASE("remap: lists with gaps are renumbered, each under its own prefix") {
-  const Checkpoint checkpoint = checkpoint_of({"fc.0.w", "fc.2.w", "fc.4.w", "x.3.y.7.w", "x.3.y.10.w", "x.5.y.2.w", "9.w"});
+  const Checkpoint checkpoint =
+      checkpoint_of({"fc.0.w", "fc.2.w", "fc.4.w", "x.3.y.7.w", "x.3.y.10.w", "x.5.y.2.w", "9.w"});
   const Checkpoint now = remap(checkpoint, {}, Indices::contiguous);
-  CHECK(names_of(now) == std::vector<std::string>{"fc.0.w", "fc.1.w", "fc.2.w", "x.0.y.0.w", "x.0.y.1.w", "x.1.y.0.w", "9.w"});
+  CHECK(names_of(now) ==
+        std::vector<std::string>{"fc.0.w", "fc.1.w", "fc.2.w", "x.0.y.0.w", "x.0.y.1.w", "x.1.y.0.w", "9.w"});
   CHECK(now.root()["fc"].kind() == RecordKind::list);
   // Off for safetensors unless asked.
   CHECK(names_of(remap(checkpoint, {})) == names_of(checkpoint));
@@ -135,7 +137,8 @@ TEST_CASE("remap: lists with gaps are renumbered, each under its own prefix") {
 
 TEST_CASE("remap: prefixes can be exempt from renumbering") {
   const Checkpoint checkpoint = checkpoint_of({"layers.10.fc.2.w", "layers.20.fc.4.w"});
-  CHECK(names_of(remap(checkpoint, {}, Indices::contiguous, {"layers"})) == std::vector<std::string>{"layers.10.fc.0.w", "layers.20.fc.0.w"});
+  CHECK(names_of(remap(checkpoint, {}, Indices::contiguous, {"layers"})) ==
+        std::vector<std::string>{"layers.10.fc.0.w", "layers.20.fc.0.w"});
   CHECK(names_of(remap(checkpoint, {}, Indices::contiguous, {"re:.*"})) == names_of(checkpoint));
   CHECK(thrown_by([&] { return remap(checkpoint, {}, Indices::contiguous, {"["}); }).code() == ErrorCode::out_of_range);
   // Their numbers stay as they are spelled, and two spellings are two keys.
@@ -144,7 +147,8 @@ TEST_CASE("remap: prefixes can be exempt from renumbering") {
 }
 
 TEST_CASE("remap: leading zeros are read, and two spellings of one index collide") {
-  CHECK(names_of(remap(checkpoint_of({"l.007", "l.01"}), {}, Indices::contiguous)) == std::vector<std::string>{"l.1", "l.0"});
+  CHECK(names_of(remap(checkpoint_of({"l.007", "l.01"}), {}, Indices::contiguous)) ==
+        std::vector<std::string>{"l.1", "l.0"});
   const Checkpoint twice = checkpoint_of({"l.00", "l.0"});
   const Error error = thrown_by([&] { return remap(twice, {}, Indices::contiguous); });
   CHECK(error.code() == ErrorCode::ambiguous);

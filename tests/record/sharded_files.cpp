@@ -37,7 +37,10 @@ std::string rank_file(const std::vector<Part>& parts) {
     builder.add(part.name, "F32", part.sizes, packed<float>(part.values));
     info += (info.empty() ? "{\"" : ", \"") + part.name + "\": {\"saved_offsets\": " + part.offsets + "}";
   }
-  return builder.metadata("format", "pt").metadata("DCP_VERSION", "1.0").metadata("DCP_SHARDING_INFO", info + "}").build();
+  return builder.metadata("format", "pt")
+      .metadata("DCP_VERSION", "1.0")
+      .metadata("DCP_SHARDING_INFO", info + "}")
+      .build();
 }
 
 std::string name_of_rank(int rank) { return "shard-0000" + std::to_string(rank) + "-model-00001-of-00001.safetensors"; }
@@ -53,7 +56,8 @@ std::string refusal(const TempFolder& folder, ErrorCode code) {
 
 TEST_CASE("rank files: the pieces of all ranks are one checkpoint") {
   const TempFolder folder;
-  const std::string first = rank_file({{"w", {2, 2}, "[0, 0]", {0, 1, 3, 4}}, {"b", {2}, "[0]", {7, 8}}, {"none", {0, 2}, "[0, 0]", {}}});
+  const std::string first =
+      rank_file({{"w", {2, 2}, "[0, 0]", {0, 1, 3, 4}}, {"b", {2}, "[0]", {7, 8}}, {"none", {0, 2}, "[0, 0]", {}}});
   folder.write(name_of_rank(1), first);
   folder.write(name_of_rank(2), rank_file({{"w", {2, 1}, "[0, 2]", {2, 5}}}));
   folder.write("config.json", "{}");
@@ -109,8 +113,11 @@ TEST_CASE("rank files: refuses incomplete pieces, with the tensor") {
 }
 
 TEST_CASE("rank files: only names of the pattern are") {
-  for (const std::string_view name : {"shard-00001-model-00001-of-00001.safetensors", "shard-1-model-2-of-3.safetensors"}) CHECK(record::is_rank_file(name));
-  for (const std::string_view name : {"shard-00001-model-00001-of-00001.bin", "shard-model-00001-of-00001.safetensors", "shard-1-model.safetensors",
-                                      "shard-1-model-.safetensors", "model-00001-of-00001.safetensors", "shard-", ""})
+  for (const std::string_view name :
+       {"shard-00001-model-00001-of-00001.safetensors", "shard-1-model-2-of-3.safetensors"})
+    CHECK(record::is_rank_file(name));
+  for (const std::string_view name :
+       {"shard-00001-model-00001-of-00001.bin", "shard-model-00001-of-00001.safetensors", "shard-1-model.safetensors",
+        "shard-1-model-.safetensors", "model-00001-of-00001.safetensors", "shard-", ""})
     CHECK_FALSE(record::is_rank_file(name));
 }

@@ -76,7 +76,8 @@ TEST_CASE("temporaries: loops over tensors, slices and pieces keep what they wal
   CHECK(sum == 15);
   const TensorView half = test::counting({1, 3});
   std::vector<std::int64_t> rows;
-  for (const Piece& piece : TensorView::over_pieces("both", {2, 3}, {{half, {0, 0}}, {half, {1, 0}}}).pieces()) rows.push_back(piece.at[0]);
+  for (const Piece& piece : TensorView::over_pieces("both", {2, 3}, {{half, {0, 0}}, {half, {1, 0}}}).pieces())
+    rows.push_back(piece.at[0]);
   CHECK(rows == std::vector<std::int64_t>{0, 1});
 }
 

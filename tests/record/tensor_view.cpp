@@ -36,8 +36,10 @@ TEST_CASE("view: over() takes exactly the bytes that dtype and shape need") {
   CHECK(view.offset() == 0);
   CHECK(view.shard_path().empty());
   const Bytes eight = Bytes::copy_of(std::vector<std::byte>(8));
-  CHECK(thrown_by([&] { static_cast<void>(TensorView::over("x", DType::f32, {3}, eight)); }).code() == ErrorCode::out_of_range);
-  CHECK(thrown_by([&] { static_cast<void>(TensorView::over("x", DType::q4_0, {31}, eight)); }).code() == ErrorCode::corrupt);
+  CHECK(thrown_by([&] { static_cast<void>(TensorView::over("x", DType::f32, {3}, eight)); }).code() ==
+        ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { static_cast<void>(TensorView::over("x", DType::q4_0, {31}, eight)); }).code() ==
+        ErrorCode::corrupt);
 }
 
 TEST_CASE("view: an empty view has no name, no data and rank 0") {
@@ -109,7 +111,8 @@ TEST_CASE("view: an uneven shard is refused unless asked for") {
   CHECK(shape_of(whole.shard(0, INT64_MAX - 1, INT64_MAX, Uneven::last_short)) == Shape{0});
   CHECK(counting({0, 3}).shard(0, 1, 2).element_count() == 0);
   for (const auto& [rank, size] : {std::pair{-1, 2}, {2, 2}, {0, 0}, {0, -1}})
-    CHECK(thrown_by([&, r = rank, s = size] { static_cast<void>(whole.shard(0, r, s)); }).code() == ErrorCode::out_of_range);
+    CHECK(thrown_by([&, r = rank, s = size] { static_cast<void>(whole.shard(0, r, s)); }).code() ==
+          ErrorCode::out_of_range);
 }
 
 TEST_CASE("view: transpose exchanges dims, and twice is the same view") {
@@ -183,7 +186,8 @@ TEST_CASE("view: two elements in a byte part only where a byte does") {
   CHECK(nibbles.slice(0, 2, 4).offset() == 3);
   CHECK(thrown_by([&] { static_cast<void>(nibbles.slice(0, 1, 3)); }).code() == ErrorCode::misaligned);
   CHECK(thrown_by([&] { static_cast<void>(nibbles.slice(0, 0, 1)); }).code() == ErrorCode::misaligned);
-  CHECK(thrown_by([&] { static_cast<void>(nibbles.reshape({2, 2, 3}).slice(1, 0, 1)); }).code() == ErrorCode::misaligned);
+  CHECK(thrown_by([&] { static_cast<void>(nibbles.reshape({2, 2, 3}).slice(1, 0, 1)); }).code() ==
+        ErrorCode::misaligned);
 }
 
 TEST_CASE("view: a swapped, conjugated or negated tensor is read right and refuses as()") {
@@ -222,7 +226,9 @@ TEST_CASE("view: a dtype without a row is raw bytes under its own word") {
 TEST_CASE("view: it outlives the checkpoint, and its bytes and slices outlive the view") {
   for (const Access access : {Access::map, Access::read}) {
     const test::TempFolder folder;
-    const auto path = folder.write("m.safetensors", test::SafetensorsBuilder().add("a.weight", "F32", {2, 2}, test::packed<float>({1, 2, 3, 4})).build());
+    const auto path = folder.write(
+        "m.safetensors",
+        test::SafetensorsBuilder().add("a.weight", "F32", {2, 2}, test::packed<float>({1, 2, 3, 4})).build());
     Slice<float> slice;
     Bytes bytes;
     TensorView row;

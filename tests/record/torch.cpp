@@ -39,7 +39,10 @@ TorchBuilder training() {
   builder.tensor("net.0.weight", "FloatStorage", {2, 2}, packed<float>({1, 2, 3, 4}));
   builder.tensor("net.2.weight", "FloatStorage", {1}, packed<float>({5}));
   builder.value("epoch", pickled_int(7)).value("rate", pickled_real(0.25)).value("arch", pickled_text("mlp"));
-  builder.value("groups", pickled_list({pickled_dict({{"lr", pickled_real(0.5)}, {"betas", pickled_list({pickled_real(0.9), pickled_real(0.99)})}}), pickled_dict({})}));
+  builder.value("groups",
+                pickled_list({pickled_dict({{"lr", pickled_real(0.5)},
+                                            {"betas", pickled_list({pickled_real(0.9), pickled_real(0.99)})}}),
+                              pickled_dict({})}));
   return builder;
 }
 
@@ -90,7 +93,10 @@ TEST_CASE("torch records: what is missing inside a value is named by its full pa
 
 TEST_CASE("torch records: deflated storages are inflated when asked for, by one thread for all") {
   const std::string payload = packed(std::vector<float>(50000, 1.5f));
-  const Checkpoint checkpoint = opened(TorchBuilder().tensor("a", "FloatStorage", {50000}, payload).tensor("b", "FloatStorage", {2}, packed<float>({2, 3})).deflate());
+  const Checkpoint checkpoint = opened(TorchBuilder()
+                                           .tensor("a", "FloatStorage", {50000}, payload)
+                                           .tensor("b", "FloatStorage", {2}, packed<float>({2, 3}))
+                                           .deflate());
   const TensorView a = checkpoint.tensor("a");
   CHECK(a.size_bytes() == payload.size());
   CHECK(a.read<float>(49999) == 1.5f);
@@ -126,10 +132,15 @@ TEST_CASE("torch records: checksums are compared when asked, stored and deflated
 
 TEST_CASE("torch records: an index of pytorch_model.bin shards is one checkpoint, opened by file and by folder") {
   const TempFolder folder;
-  folder.write("pytorch_model-00001-of-00002.bin", TorchBuilder().tensor("a", "FloatStorage", {2}, packed<float>({1, 2})).build());
-  folder.write("pytorch_model-00002-of-00002.bin", TorchBuilder().tensor("b", "HalfStorage", {1}, packed<std::uint16_t>({0x3C00})).value("epoch", pickled_int(3)).build());
-  const auto index = folder.write("pytorch_model.bin.index.json",
-                                  R"({"metadata": {"total_size": 10}, "weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}})");
+  folder.write("pytorch_model-00001-of-00002.bin",
+               TorchBuilder().tensor("a", "FloatStorage", {2}, packed<float>({1, 2})).build());
+  folder.write("pytorch_model-00002-of-00002.bin", TorchBuilder()
+                                                       .tensor("b", "HalfStorage", {1}, packed<std::uint16_t>({0x3C00}))
+                                                       .value("epoch", pickled_int(3))
+                                                       .build());
+  const auto index = folder.write(
+      "pytorch_model.bin.index.json",
+      R"({"metadata": {"total_size": 10}, "weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}})");
   for (const auto& path : {index, folder.path()}) {
     const Checkpoint checkpoint = open(path);
     CHECK(checkpoint.shards().size() == 2);

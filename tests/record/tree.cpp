@@ -54,8 +54,8 @@ TEST_CASE("tree: lookups take dotted names relative to the node") {
 }
 
 TEST_CASE("tree: keys 0..n-1 make a list in their own order, but never of the root") {
-  const Record root = tree_of({"layers.0.w", "layers.10.w", "layers.1.w", "layers.2.w", "layers.3.w", "layers.4.w", "layers.5.w",
-                               "layers.6.w", "layers.7.w", "layers.8.w", "layers.9.w"});
+  const Record root = tree_of({"layers.0.w", "layers.10.w", "layers.1.w", "layers.2.w", "layers.3.w", "layers.4.w",
+                               "layers.5.w", "layers.6.w", "layers.7.w", "layers.8.w", "layers.9.w"});
   const Record layers = root["layers"];
   CHECK(layers.kind() == RecordKind::list);
   CHECK(layers.count() == 11);
@@ -68,7 +68,12 @@ TEST_CASE("tree: keys 0..n-1 make a list in their own order, but never of the ro
 }
 
 TEST_CASE("tree: gaps, leading zeros and other keys make a map") {
-  for (const std::vector<std::string>& names : {std::vector<std::string>{"l.0", "l.2"}, {"l.00", "l.1"}, {"l.0", "l.x"}, {"l.1", "l.2"}, {"l.0", "l.-1"}, {"l.0", "l."}}) {
+  for (const std::vector<std::string>& names : {std::vector<std::string>{"l.0", "l.2"},
+                                                {"l.00", "l.1"},
+                                                {"l.0", "l.x"},
+                                                {"l.1", "l.2"},
+                                                {"l.0", "l.-1"},
+                                                {"l.0", "l."}}) {
     const Record list = tree_of(names)["l"];
     INFO(names[1]);
     CHECK(list.kind() == RecordKind::map);
@@ -125,10 +130,14 @@ TEST_CASE("tree: the first missing key is named, with the nearest") {
 
 TEST_CASE("tree: values of the wrong kind say what they are") {
   const Record root = tree_of({"a.b"});
-  for (const auto& call : {+[](const Record& r) { static_cast<void>(r.tensor()); }, +[](const Record& r) { static_cast<void>(r.integer()); },
-                           +[](const Record& r) { static_cast<void>(r.unsigned_integer()); }, +[](const Record& r) { static_cast<void>(r.real()); },
-                           +[](const Record& r) { static_cast<void>(r.text()); }, +[](const Record& r) { static_cast<void>(r.bytes()); },
-                           +[](const Record& r) { static_cast<void>(r.boolean()); }, +[](const Record& r) { static_cast<void>(r.class_name()); }}) {
+  for (const auto& call :
+       {+[](const Record& r) { static_cast<void>(r.tensor()); },
+        +[](const Record& r) { static_cast<void>(r.integer()); },
+        +[](const Record& r) { static_cast<void>(r.unsigned_integer()); },
+        +[](const Record& r) { static_cast<void>(r.real()); }, +[](const Record& r) { static_cast<void>(r.text()); },
+        +[](const Record& r) { static_cast<void>(r.bytes()); },
+        +[](const Record& r) { static_cast<void>(r.boolean()); },
+        +[](const Record& r) { static_cast<void>(r.class_name()); }}) {
     const Error error = thrown_by([&] { call(root["a"]); });
     CHECK(error.code() == ErrorCode::type_mismatch);
     CHECK(error.sentence().find("'a' is a map") != std::string::npos);
@@ -161,7 +170,9 @@ TEST_CASE("tree: a name of too many parts is one leaf under its whole name, with
     CHECK(!root.find(odd.substr(1)));
     CHECK(root.tensor_count() == 3);
     REQUIRE(checkpoint.notes().size() == 1);
-    CHECK(checkpoint.notes()[0].find("parts, more than Limits::record_depth = 1000: the tree shows it as one leaf under its whole name") != std::string::npos);
+    CHECK(checkpoint.notes()[0].find(
+              "parts, more than Limits::record_depth = 1000: the tree shows it as one leaf under its whole name") !=
+          std::string::npos);
   }
 }
 
@@ -234,8 +245,11 @@ TEST_CASE("tree: totals count a shared subtree once for each path to it, and a c
   const test::TempFolder folder;
   // {"a": shared, "b": shared, "c": {"self": itself, "t": tensor}}
   const std::string shared = p::dict({p::text("t"), p::tensor("0", 4, 0, {4}, {1})});
-  const std::string cycle = "}r" + test::little(2, 4) + "(" + p::text("self") + "j" + test::little(2, 4) + p::text("t") + p::tensor("0", 4, 0, {2}, {1}) + "u";
-  const std::string object = p::dict({p::text("x"), p::dict({p::text("a"), shared + "r" + test::little(1, 4), p::text("b"), "j" + test::little(1, 4)}), p::text("c"), cycle});
+  const std::string cycle = "}r" + test::little(2, 4) + "(" + p::text("self") + "j" + test::little(2, 4) +
+                            p::text("t") + p::tensor("0", 4, 0, {2}, {1}) + "u";
+  const std::string object = p::dict(
+      {p::text("x"), p::dict({p::text("a"), shared + "r" + test::little(1, 4), p::text("b"), "j" + test::little(1, 4)}),
+       p::text("c"), cycle});
   const Record root = open(folder.write("m.pt", p::torch_file(object, {std::string(16, 'x')}))).root();
   CHECK(root["x"].tensor_count() == 2);
   CHECK(root["x"].tensor_bytes() == 32);
@@ -247,7 +261,8 @@ TEST_CASE("tree: every record of a value knows its path, also where two values s
   namespace p = test::pickle;
   const test::TempFolder folder;
   // {"x": [[1, [2, 3]]], "y": the inner list again}
-  const std::string inner = p::list({p::integer(1), p::list({p::integer(2), p::integer(3)})}) + "r" + test::little(1, 4);
+  const std::string inner =
+      p::list({p::integer(1), p::list({p::integer(2), p::integer(3)})}) + "r" + test::little(1, 4);
   const std::string object = p::dict({p::text("x"), p::list({inner}), p::text("y"), "j" + test::little(1, 4)});
   const Record root = open(folder.write("m.pt", p::torch_file(object))).root();
   CHECK(root["x"][0][1][1].integer() == 3);

@@ -26,7 +26,8 @@ namespace {
 // As ds_to_universal.py writes a parameter's weight, and its optimizer's states.
 std::string state_of(const std::vector<float>& values, std::string_view key = "param") {
   const int count = static_cast<int>(values.size());
-  return torch_file(dict({text("cat_dim"), integer(0), text(key), tensor("0", count, 0, {count}, {1})}), {packed<float>(values)});
+  return torch_file(dict({text("cat_dim"), integer(0), text(key), tensor("0", count, 0, {count}, {1})}),
+                    {packed<float>(values)});
 }
 
 void write_universal(const TempFolder& folder, const std::string& at) {

@@ -11,7 +11,8 @@
 namespace heft::test::burnpack {
 
 /// Returns a file with the metadata: padded as by Burn since 0.20, or without padding as by 0.19.
-inline std::string file(const std::string& metadata, const std::string& data, bool padded = true, unsigned version = 1) {
+inline std::string file(const std::string& metadata, const std::string& data, bool padded = true,
+                        unsigned version = 1) {
   std::string bytes = "NRUB" + little(version, 2) + little(metadata.size(), 4) + metadata;
   if (padded) bytes.resize((bytes.size() + 255) / 256 * 256);
   return bytes + data;

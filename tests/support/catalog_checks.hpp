@@ -15,8 +15,8 @@
 
 #include "core/gather_run.hpp"
 #include "core/input.hpp"
-#include "format/format.hpp"
 #include "format/archive/inflate_stream.hpp"
+#include "format/format.hpp"
 #include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "support/printable.hpp"
@@ -49,10 +49,12 @@ class SoundCatalog {
                     member.inside == format::none ? file_size_ : catalog_.members.at(member.inside).full_size,
                     "a member");
     for (const format::Node& node : catalog_.nodes) check_node(node);
-    for (const std::uint32_t child : catalog_.children) require(child < catalog_.nodes.size(), "a child that is no node");
+    for (const std::uint32_t child : catalog_.children)
+      require(child < catalog_.nodes.size(), "a child that is no node");
     for (const format::PackedList& list : catalog_.packed)
       for (std::uint32_t i = 0; i < list.count; ++i) check_node(catalog_.node(list.first + i));
-    for (const format::Value& value : catalog_.values) require(value.node < catalog_.nodes.size(), "a value that is no node");
+    for (const format::Value& value : catalog_.values)
+      require(value.node < catalog_.nodes.size(), "a value that is no node");
     for (const std::string& note : catalog_.notes) require_printable(note, "a note");
     require_printable(catalog_.detail, "a catalog's detail");
     if (catalog_.metadata != format::none)
@@ -76,7 +78,8 @@ class SoundCatalog {
     if (tensor.member == format::none) {
       require_range(tensor.begin, tensor.size, file_size_, "a storage outside the file");
     } else {
-      require_range(tensor.begin, tensor.size, catalog_.members.at(tensor.member).full_size, "a storage outside its member");
+      require_range(tensor.begin, tensor.size, catalog_.members.at(tensor.member).full_size,
+                    "a storage outside its member");
     }
     for (const std::int64_t size : catalog_.sizes(tensor)) require(size >= 0, "a negative dim");
     if (tensor.dtype == DType::unknown) {
@@ -84,7 +87,8 @@ class SoundCatalog {
       // Throws an Error when they do not fit, which is_read() takes for a violation.
       if (Shape(catalog_.sizes(tensor)).element_count() == 0) require(tensor.size == 0, "bytes of no elements");
     } else if ((tensor.flags & (format::strided | format::no_data)) == 0 && tensor.first == 0)
-      require(bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor))) <= tensor.size, "a tensor larger than its storage");
+      require(bytes_for(tensor.dtype, Shape(catalog_.sizes(tensor))) <= tensor.size,
+              "a tensor larger than its storage");
   }
 
   void check_joined(const format::Joined& joined) {
@@ -105,7 +109,9 @@ class SoundCatalog {
         if ((node.first & format::packed_list) != 0) return check_packed(node);
         [[fallthrough]];
       case opaque: return require_range(node.first, node.count, catalog_.children.size(), "items outside the table");
-      case map: return require_range(node.first, 2 * std::uint64_t{node.count}, catalog_.children.size(), "pairs outside the table");
+      case map:
+        return require_range(node.first, 2 * std::uint64_t{node.count}, catalog_.children.size(),
+                             "pairs outside the table");
       case tensor: return require(node.tensor < catalog_.tensors.size(), "a node of no tensor");
       default: return;
     }

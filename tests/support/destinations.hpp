@@ -68,7 +68,8 @@ class ByteCounts {
     std::uint8_t* const first = counts_.data() + offset;
     for (std::uint64_t i = 0; i < size; ++i) ++first[i];
   }
-  [[nodiscard, gnu::no_sanitize("thread", "address", "undefined")]] bool all_once(std::uint64_t offset, std::uint64_t size) const noexcept {
+  [[nodiscard, gnu::no_sanitize("thread", "address", "undefined")]] bool all_once(std::uint64_t offset,
+                                                                                  std::uint64_t size) const noexcept {
     const std::uint8_t* const first = counts_.data() + offset;
     bool once = true;
     for (std::uint64_t i = 0; i < size; ++i) once &= first[i] == 1;
@@ -103,7 +104,8 @@ class DeviceDestination final : public WatchedDestination {
     const std::lock_guard lock(mutex_);
     ++written;
     on_write();
-    if (offset + staged.size_bytes() > memory->size()) throw std::logic_error("expected bytes inside the allocation, found bytes beyond it");
+    if (offset + staged.size_bytes() > memory->size())
+      throw std::logic_error("expected bytes inside the allocation, found bytes beyond it");
     std::memcpy(memory->data() + offset, staged.data(), staged.size_bytes());
     counts_.add(offset, staged.size_bytes());
     max_write_bytes_ = std::max(max_write_bytes_, staged.size_bytes());

@@ -82,11 +82,17 @@ constexpr std::size_t plain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 void* operator new(std::size_t size) { return allocate_or_throw(size, plain); }
 void* operator new[](std::size_t size) { return allocate_or_throw(size, plain); }
-void* operator new(std::size_t size, std::align_val_t to) { return allocate_or_throw(size, static_cast<std::size_t>(to)); }
-void* operator new[](std::size_t size, std::align_val_t to) { return allocate_or_throw(size, static_cast<std::size_t>(to)); }
+void* operator new(std::size_t size, std::align_val_t to) {
+  return allocate_or_throw(size, static_cast<std::size_t>(to));
+}
+void* operator new[](std::size_t size, std::align_val_t to) {
+  return allocate_or_throw(size, static_cast<std::size_t>(to));
+}
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size, plain); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return allocate(size, plain); }
-void* operator new(std::size_t size, std::align_val_t to, const std::nothrow_t&) noexcept { return allocate(size, static_cast<std::size_t>(to)); }
+void* operator new(std::size_t size, std::align_val_t to, const std::nothrow_t&) noexcept {
+  return allocate(size, static_cast<std::size_t>(to));
+}
 void operator delete(void* block) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }
 void operator delete(void* block, std::size_t) noexcept { release(block); }
@@ -101,11 +107,11 @@ void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { re
 // The C library's functions, under the names that it exports for programs that replace the usual ones.
 extern "C" {
 
-void* __libc_malloc(std::size_t);                // NOLINT
-void* __libc_calloc(std::size_t, std::size_t);   // NOLINT
-void* __libc_realloc(void*, std::size_t);        // NOLINT
-void* __libc_memalign(std::size_t, std::size_t); // NOLINT
-void __libc_free(void*);                         // NOLINT
+void* __libc_malloc(std::size_t);                 // NOLINT
+void* __libc_calloc(std::size_t, std::size_t);    // NOLINT
+void* __libc_realloc(void*, std::size_t);         // NOLINT
+void* __libc_memalign(std::size_t, std::size_t);  // NOLINT
+void __libc_free(void*);                          // NOLINT
 
 static void* or_no_memory(void* block) {
   if (block == nullptr) errno = ENOMEM;
@@ -113,8 +119,12 @@ static void* or_no_memory(void* block) {
 }
 
 void* malloc(std::size_t size) { return or_no_memory(heft::test::fails() ? nullptr : __libc_malloc(size)); }
-void* calloc(std::size_t count, std::size_t size) { return or_no_memory(heft::test::fails() ? nullptr : __libc_calloc(count, size)); }
-void* memalign(std::size_t alignment, std::size_t size) { return or_no_memory(heft::test::fails() ? nullptr : __libc_memalign(alignment, size)); }
+void* calloc(std::size_t count, std::size_t size) {
+  return or_no_memory(heft::test::fails() ? nullptr : __libc_calloc(count, size));
+}
+void* memalign(std::size_t alignment, std::size_t size) {
+  return or_no_memory(heft::test::fails() ? nullptr : __libc_memalign(alignment, size));
+}
 void* aligned_alloc(std::size_t alignment, std::size_t size) { return memalign(alignment, size); }
 
 int posix_memalign(void** into, std::size_t alignment, std::size_t size) {

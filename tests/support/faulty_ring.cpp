@@ -39,7 +39,8 @@ std::int64_t read_now(int handle, const Ring::Read& read) {
   if (const auto fault = next_fault(Call::ring_read)) {
     if (fault->os_error != 0) return -fault->os_error;
     if (fault->at_most) size = std::min<std::size_t>(size, *fault->at_most);
-    if (fault->ends_at) size = read.offset >= *fault->ends_at ? 0 : std::min<std::size_t>(size, *fault->ends_at - read.offset);
+    if (fault->ends_at)
+      size = read.offset >= *fault->ends_at ? 0 : std::min<std::size_t>(size, *fault->ends_at - read.offset);
   }
   if (size == 0) return 0;
   // A short answer is cut from a whole read, because O_DIRECT refuses an odd size.
@@ -76,7 +77,8 @@ int Ring::submit(bool wait) noexcept {
     if (read.buffer >= 0 && (static_cast<std::size_t>(read.buffer) >= state_->buffers.size() ||
                              !lies_in(read.into, state_->buffers[static_cast<std::size_t>(read.buffer)])))
       result = -EPROTO;
-    else result = read_now(read.file, read);
+    else
+      result = read_now(read.file, read);
     state_->answers.push_back({read.tag, result});
   }
   return static_cast<int>(std::exchange(state_->prepared, {}).size());

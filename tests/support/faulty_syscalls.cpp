@@ -48,9 +48,8 @@ std::uint64_t FaultPlan::hits(Call call) const {
 }
 
 std::optional<Fault> next_fault(Call call, int advice) {
-  auto found = calls_made().next(call, [&](const Fault& fault) {
-    return is_of(call, fault.call) && (!fault.advice || *fault.advice == advice);
-  });
+  auto found = calls_made().next(
+      call, [&](const Fault& fault) { return is_of(call, fault.call) && (!fault.advice || *fault.advice == advice); });
   if (found && found->before) found->before();
   return found;
 }
@@ -132,7 +131,8 @@ bool stamps_finely(int handle) noexcept {
   if ((fault && fault->os_error != 0) || ::uname(&kernel) < 0) return false;
   if (std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
   const std::int64_t type = fstatfs_type(handle);
-  const bool stamps = type == EXT4_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
+  const bool stamps =
+      type == EXT4_SUPER_MAGIC || type == BTRFS_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
   return stamps && (major > 6 || (major == 6 && minor >= 13));
 }
 

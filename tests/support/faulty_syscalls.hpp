@@ -25,12 +25,12 @@ struct Fault {
   static constexpr std::uint64_t for_ever = std::numeric_limits<std::uint64_t>::max();
 
   Call call;
-  std::uint64_t skip = 0;                   ///< Calls of the kind that are not hit at first.
-  std::uint64_t times = for_ever;           ///< Calls that are hit after them.
+  std::uint64_t skip = 0;          ///< Calls of the kind that are not hit at first.
+  std::uint64_t times = for_ever;  ///< Calls that are hit after them.
   /// The call is not made and returns this error; 0: it is made, changed as below.
   int os_error = 0;
-  std::optional<std::uint64_t> at_most = {};     ///< Max bytes that reads return.
-  std::optional<std::uint64_t> ends_at = {};     ///< Reads and fstat see a file of this size.
+  std::optional<std::uint64_t> at_most = {};  ///< Max bytes that reads return.
+  std::optional<std::uint64_t> ends_at = {};  ///< Reads and fstat see a file of this size.
   /// Only calls of madvise or posix_fadvise with this advice are hit (and counted).
   std::optional<int> advice = {};
   /// Runs before a call that is hit, on its thread, as an action of another process. Must not make such calls itself.

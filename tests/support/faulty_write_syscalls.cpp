@@ -62,11 +62,13 @@ namespace heft::mmap::sys {
 using heft::test::WriteCall;
 
 int create(int folder, const char* name, ::mode_t mode) noexcept {
-  return test::faulty(WriteCall::create, [&] { return ::openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode); });
+  return test::faulty(WriteCall::create,
+                      [&] { return ::openat(folder, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode); });
 }
 int create_unnamed(int folder, ::mode_t mode) noexcept {
   if (test::lacks_unnamed()) return -EOPNOTSUPP;
-  return test::faulty(WriteCall::create_unnamed, [&] { return ::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode); });
+  return test::faulty(WriteCall::create_unnamed,
+                      [&] { return ::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode); });
 }
 int link(int handle, int folder, const char* name) noexcept {
   char unnamed[32];
@@ -95,7 +97,9 @@ std::int64_t pwrite(int handle, std::uint64_t offset, std::span<const std::byte>
   const auto fault = test::next_fault(WriteCall::pwrite);
   if (fault && fault->os_error != 0) return -fault->os_error;
   if (fault && fault->signal != 0) ::kill(::getpid(), fault->signal);
-  const std::size_t most = fault && fault->kills ? from.size() / 2 : fault && fault->at_most ? *fault->at_most : from.size();
+  const std::size_t most = fault && fault->kills     ? from.size() / 2
+                           : fault && fault->at_most ? *fault->at_most
+                                                     : from.size();
   const std::int64_t result = ::pwrite(handle, from.data(), std::min(from.size(), most), static_cast<off_t>(offset));
   if (fault && fault->kills) ::raise(SIGKILL);
   return result < 0 ? -errno : result;

@@ -17,14 +17,14 @@ enum class WriteCall : std::uint8_t {
 
 /// A change of one call.
 struct WriteFault {
-  std::optional<WriteCall> call = {};   ///< The kind of call that is counted; empty: every kind.
-  std::uint64_t skip = 0;               ///< Calls that are not hit at first.
+  std::optional<WriteCall> call = {};  ///< The kind of call that is counted; empty: every kind.
+  std::uint64_t skip = 0;              ///< Calls that are not hit at first.
   std::uint64_t times = ~std::uint64_t{0};
-  int os_error = 0;                     ///< The call is not made and returns this error.
+  int os_error = 0;                           ///< The call is not made and returns this error.
   std::optional<std::uint64_t> at_most = {};  ///< Max bytes that pwrite writes.
-  bool kills = false;                   ///< SIGKILL instead of the call (for pwrite: after half of the bytes).
-  int signal = 0;                       ///< Sent to the process before the call, which is then made.
-  bool no_unnamed = false;              ///< In addition: the file system has no unnamed files (EOPNOTSUPP).
+  bool kills = false;                         ///< SIGKILL instead of the call (for pwrite: after half of the bytes).
+  int signal = 0;                             ///< Sent to the process before the call, which is then made.
+  bool no_unnamed = false;                    ///< In addition: the file system has no unnamed files (EOPNOTSUPP).
 };
 
 /// A fault that is active from construction to destruction. One at a time; calls can come from any thread.

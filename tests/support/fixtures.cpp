@@ -16,7 +16,8 @@ namespace {
 std::optional<fs::path> outside(std::string_view folder, std::string_view name) {
   const fs::path root = HEFT_FIXTURES;
   if (fs::path path = root / folder / name; !root.empty() && fs::exists(path)) return path;
-  skip(root.empty() ? "the Meson option 'fixtures' names no folder" : "the folder that the Meson option 'fixtures' names lacks it");
+  skip(root.empty() ? "the Meson option 'fixtures' names no folder"
+                    : "the folder that the Meson option 'fixtures' names lacks it");
   return std::nullopt;
 }
 

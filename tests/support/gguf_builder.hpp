@@ -17,7 +17,8 @@ enum class GgufValue : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean,
 /// Appends pairs and tensors without checks. Tensors follow each other on the alignment unless an offset is given.
 class GgufBuilder {
  public:
-  explicit GgufBuilder(std::uint32_t version = 3, bool big_endian = false) : version_(version), big_endian_(big_endian) {}
+  explicit GgufBuilder(std::uint32_t version = 3, bool big_endian = false)
+      : version_(version), big_endian_(big_endian) {}
 
   /// Appends a number in the file's byte order.
   template <class T>
@@ -35,7 +36,9 @@ class GgufBuilder {
 
   /// Adds a pair; `value` are the bytes after the type.
   GgufBuilder& pair(std::string_view key, GgufValue type, std::string_view value);
-  GgufBuilder& text(std::string_view key, std::string_view value) { return pair(key, GgufValue::string, string(value)); }
+  GgufBuilder& text(std::string_view key, std::string_view value) {
+    return pair(key, GgufValue::string, string(value));
+  }
   /// Adds general.alignment, which also places the tensors that follow.
   GgufBuilder& alignment(std::uint32_t bytes);
   /// Dims innermost first, as in the file.

@@ -22,9 +22,7 @@ inline std::string latin1_text(std::string_view bytes) {
   return utf8;
 }
 /// Returns _codecs.encode(text, 'latin1') of a text in UTF-8.
-inline std::string encoded(std::string_view utf8) {
-  return call("_codecs", "encode", {text(utf8), text("latin1")});
-}
+inline std::string encoded(std::string_view utf8) { return call("_codecs", "encode", {text(utf8), text("latin1")}); }
 inline std::string spelled_bytes(std::string_view bytes) { return encoded(latin1_text(bytes)); }
 
 /// Returns the numpy.dtype of a code such as "f4".

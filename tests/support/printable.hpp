@@ -19,7 +19,9 @@ enum class Lines : bool {
 /// 0x7f, C1 controls, line and paragraph separators, direction marks, and bytes that are not UTF-8.
 inline std::size_t unprintable_at(std::string_view text, Lines lines = Lines::one) {
   for (std::size_t at = 0; at < text.size();) {
-    const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<std::uint8_t>(text[at + i]) : std::uint8_t{0}; };
+    const auto byte = [&](std::size_t i) {
+      return at + i < text.size() ? static_cast<std::uint8_t>(text[at + i]) : std::uint8_t{0};
+    };
     const std::uint8_t lead = byte(0);
     if (lead < 0x80) {
       if ((lead < 0x20 && !(lead == '\n' && lines == Lines::many)) || lead == 0x7F) return at;
@@ -36,7 +38,8 @@ inline std::size_t unprintable_at(std::string_view text, Lines lines = Lines::on
     const std::uint32_t least = length == 2 ? 0x80 : length == 3 ? 0x800 : 0x10000;
     if (code < least || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return at;
     const bool control = code < 0xA0;
-    const bool direction = code == 0x61C || code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+    const bool direction = code == 0x61C || code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) ||
+                           (code >= 0x2066 && code <= 0x2069);
     const bool separator = code == 0x2028 || code == 0x2029;
     if (control || direction || separator) return at;
     at += length;
@@ -47,7 +50,8 @@ inline std::size_t unprintable_at(std::string_view text, Lines lines = Lines::on
 /// Throws std::logic_error, which fails a test and stops a fuzzer, unless `text` is printable. `what` names the text.
 inline void require_printable(std::string_view text, const char* what, Lines lines = Lines::one) {
   const std::size_t at = unprintable_at(text, lines);
-  if (at != std::string_view::npos) throw std::logic_error(std::string(what) + " is not printable at byte " + std::to_string(at));
+  if (at != std::string_view::npos)
+    throw std::logic_error(std::string(what) + " is not printable at byte " + std::to_string(at));
 }
 
 }  // namespace heft::test

@@ -14,8 +14,10 @@ namespace heft::test {
 template <class Call>
 [[nodiscard]] Error thrown_by(Call&& call) {
   try {
-    if constexpr (std::is_void_v<decltype(call())>) call();
-    else static_cast<void>(call());
+    if constexpr (std::is_void_v<decltype(call())>)
+      call();
+    else
+      static_cast<void>(call());
   } catch (const Error& error) {
     return error;
   } catch (const std::exception& other) {

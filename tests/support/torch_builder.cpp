@@ -46,7 +46,8 @@ std::string pickled_tensor(std::string_view key, std::string_view storage, const
   for (const std::int64_t dim : shape) count *= dim;
   std::string pickle = "ctorch._utils\n_rebuild_tensor_v2\n((" + pickled_text("storage");
   pickle += "ctorch\n" + std::string(storage) + "\n" + pickled_text(key) + pickled_text("cpu");
-  pickle += pickled_int(static_cast<std::int32_t>(count)) + "tQ" + pickled_int(0) + tuple_of(shape) + tuple_of(packed_strides(shape));
+  pickle += pickled_int(static_cast<std::int32_t>(count)) + "tQ" + pickled_int(0) + tuple_of(shape) +
+            tuple_of(packed_strides(shape));
   return pickle +
          "\x89"
          "ccollections\nOrderedDict\n)RtR";
@@ -68,7 +69,8 @@ std::string TorchBuilder::build() const {
   ZipBuilder zip;
   zip.add({.name = "archive/data.pkl", .content = "\x80\x02" + pickled_dict(pairs_) + ".", .alignment = 64});
   for (std::size_t i = 0; i < storages_.size(); ++i) {
-    ZipRecord record{.name = "archive/data/" + std::to_string(i), .content = storages_[i], .deflate = deflate_, .alignment = 64};
+    ZipRecord record{
+        .name = "archive/data/" + std::to_string(i), .content = storages_[i], .deflate = deflate_, .alignment = 64};
     if (i + 1 == storages_.size()) record.crc32 = crc32_;
     zip.add(std::move(record));
   }

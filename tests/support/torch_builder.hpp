@@ -28,7 +28,8 @@ namespace heft::test {
 class TorchBuilder {
  public:
   /// Adds a packed row-major tensor. `storage` is PyTorch's name: "FloatStorage", "BFloat16Storage".
-  TorchBuilder& tensor(std::string_view name, std::string_view storage, const std::vector<std::int64_t>& shape, std::string payload);
+  TorchBuilder& tensor(std::string_view name, std::string_view storage, const std::vector<std::int64_t>& shape,
+                       std::string payload);
   TorchBuilder& value(std::string_view name, std::string pickled);
   /// Deflates storages, as programs that repack archives do.
   TorchBuilder& deflate() { return deflate_ = true, *this; }

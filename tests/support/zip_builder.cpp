@@ -94,7 +94,8 @@ std::string ZipBuilder::build() const {
            little(zip64_size.value_or(directory.size()), 8) + little(zip64_begin.value_or(begin), 8);
     out += "PK\x06\x07" + little(0, 4) + little(at, 8) + little(1, 4);
   }
-  const std::uint64_t number = count.value_or(static_cast<std::uint16_t>(std::min<std::size_t>(records_.size(), 0xFFFF)));
+  const std::uint64_t number =
+      count.value_or(static_cast<std::uint16_t>(std::min<std::size_t>(records_.size(), 0xFFFF)));
   out += "PK\x05\x06" + little(disk, 2) + little(0, 2) + little(number, 2) + little(number, 2) +
          little(directory_size.value_or(static_cast<std::uint32_t>(directory.size())), 4) +
          little(directory_begin.value_or(static_cast<std::uint32_t>(begin)), 4) + little(comment.size(), 2) + comment;

@@ -55,7 +55,8 @@ Bytes gzip_first(const core::Input& input, std::uint64_t wanted) {
   constexpr std::uint64_t any_size = std::uint64_t{1} << 40;
   core::Cursor cursor(input, 0, input.size_bytes(), head_bytes);
   skip_header(cursor);
-  const InflatedInput content(input, {.begin = cursor.offset(), .size = cursor.remaining(), .full_size = any_size}, "gzip");
+  const InflatedInput content(input, {.begin = cursor.offset(), .size = cursor.remaining(), .full_size = any_size},
+                              "gzip");
   return content.read(0, wanted);
 }
 
@@ -70,10 +71,11 @@ Member read_gzip(const core::Input& input) {
   member.full_size = core::load_le<std::uint32_t>(trailer.data() + 4);
   // Deflated bytes are read into memory, so their number must be in proportion to the declared size.
   if (member.size > deflated_bytes_for(member.full_size))
-    throw Error(ErrorCode::corrupt,
-                fmt::format("gzip: {} deflated bytes for {} inflated ones; several members, or over 4 GiB, are not read",
-                            member.size, member.full_size),
-                {.offset = member.begin});
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("gzip: {} deflated bytes for {} inflated ones; several members, or over 4 GiB, are not read",
+                    member.size, member.full_size),
+        {.offset = member.begin});
   return member;
 }
 

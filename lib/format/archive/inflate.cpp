@@ -86,9 +86,12 @@ Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, s
   const libdeflate_result result = libdeflate_deflate_decompress(make_decompressor().get(), deflated.data(),
                                                                  deflated.size(), memory.get(), room, &written);
   // If the room did not suffice, all steps before the last were written, in order.
-  if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size) written = room - max_step;
-  else if (result != LIBDEFLATE_SUCCESS) corrupt(what, "malformed deflate stream");
-  if (written < wanted) corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds fewer", full_size));
+  if (result == LIBDEFLATE_INSUFFICIENT_SPACE && room < full_size)
+    written = room - max_step;
+  else if (result != LIBDEFLATE_SUCCESS)
+    corrupt(what, "malformed deflate stream");
+  if (written < wanted)
+    corrupt(what, fmt::format("expected {} inflated bytes, the deflate stream holds fewer", full_size));
   return Bytes({memory.get(), static_cast<std::size_t>(wanted)}, memory);
 }
 

@@ -7,8 +7,8 @@
 
 #include "core/input.hpp"
 #include "core/text.hpp"
-#include "format/formats.hpp"
 #include "format/archive/tar.hpp"
+#include "format/formats.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -33,7 +33,10 @@ std::string holding(std::span<const std::string_view> members) {
 }  // namespace
 
 void refuse_archive(std::string_view kind, std::span<const std::string_view> members) {
-  throw Error(ErrorCode::unsupported, fmt::format("this is {}{}, which heft does not read: unpack it and open its contents", kind, holding(members)), {.offset = 0});
+  throw Error(
+      ErrorCode::unsupported,
+      fmt::format("this is {}{}, which heft does not read: unpack it and open its contents", kind, holding(members)),
+      {.offset = 0});
 }
 
 void refuse_gzip(const Bytes& inflated_head) {
@@ -51,7 +54,9 @@ void refuse_gzip(const Bytes& inflated_head) {
   throw Error(ErrorCode::unsupported,
               inside == nullptr || inside->reads.empty()
                   ? "this is a file compressed by gzip that holds no Burn record: unpack it first (gzip -d)"
-                  : fmt::format("this is a file of format {} compressed by gzip, which heft reads unpacked only: unpack it first (gzip -d)", inside->name),
+                  : fmt::format("this is a file of format {} compressed by gzip, which heft reads unpacked only: "
+                                "unpack it first (gzip -d)",
+                                inside->name),
               {.offset = 0});
 }
 

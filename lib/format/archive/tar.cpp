@@ -58,7 +58,8 @@ std::optional<std::uint64_t> octal(std::string_view text) noexcept {
 
 std::uint64_t octal(std::string_view text, std::uint64_t offset, std::string_view what) {
   const auto value = octal(text);
-  if (!value) fail(ErrorCode::corrupt, fmt::format("expected {} in octal, found '{}'", what, core::escaped(text)), offset);
+  if (!value)
+    fail(ErrorCode::corrupt, fmt::format("expected {} in octal, found '{}'", what, core::escaped(text)), offset);
   return *value;
 }
 
@@ -132,7 +133,8 @@ void require_plain(std::string_view name, char type, std::uint64_t offset) {
 
 std::string member_name(std::string_view header) {
   std::string name(field(header, 0, 100));
-  if (header.substr(magic_at).starts_with(posix_magic) && header[345] != '\0') name = fmt::format("{}/{}", field(header, 345, 155), name);
+  if (header.substr(magic_at).starts_with(posix_magic) && header[345] != '\0')
+    name = fmt::format("{}/{}", field(header, 345, 155), name);
   return name;
 }
 

@@ -13,9 +13,9 @@
 #include "core/cursor.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
-#include "format/catalog.hpp"
 #include "format/archive/inflate.hpp"
 #include "format/archive/zip_records.hpp"
+#include "format/catalog.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -65,10 +65,16 @@ std::uint64_t find_end_record(const core::Input& input) {
     if (found) fail(ErrorCode::ambiguous, "two zip end records fit the end of the file", tail_begin + at);
     found = tail_begin + at;
   }
-  if (!found && is_followed) fail(ErrorCode::corrupt, "no zip end record at the end of the file, but one before it: bytes were appended, or the file is damaged", size);
+  if (!found && is_followed)
+    fail(ErrorCode::corrupt,
+         "no zip end record at the end of the file, but one before it: bytes were appended, or the file is damaged",
+         size);
   if (!found)
     fail(ErrorCode::corrupt,
-         fmt::format("a zip archive starts here, and no zip end record is at the end of its {} bytes: the download is incomplete, download it again", size), size);
+         fmt::format("a zip archive starts here, and no zip end record is at the end of its {} bytes: the download is "
+                     "incomplete, download it again",
+                     size),
+         size);
   return *found;
 }
 

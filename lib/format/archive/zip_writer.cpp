@@ -16,10 +16,9 @@ using core::append_le;
 constexpr std::uint16_t version_plain = 20;  // 2.0
 constexpr std::uint16_t version_zip64 = 45;  // 4.5
 constexpr std::uint16_t made_on_unix = 3 << 8;
-constexpr std::uint32_t unix_mode = 0100644u << 16;  // a regular file, for tools that unpack
-constexpr std::uint32_t first_date =
-    1u << 21 | 1u << 16;                         // 1980-01-01, 00:00, so that equal tensors make equal files
-constexpr std::uint16_t padding_extra = 0x4246;  // "FB", as PyTorch's writer aligns its data
+constexpr std::uint32_t unix_mode = 0100644u << 16;        // a regular file, for tools that unpack
+constexpr std::uint32_t first_date = 1u << 21 | 1u << 16;  // 1980-01-01, 00:00, so that equal tensors make equal files
+constexpr std::uint16_t padding_extra = 0x4246;            // "FB", as PyTorch's writer aligns its data
 constexpr std::uint64_t extra_head_bytes = 4;
 
 bool is_wide(std::uint64_t value) noexcept { return value >= saturated32; }

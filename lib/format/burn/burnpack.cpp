@@ -25,8 +25,8 @@
 #include "core/cursor.hpp"
 #include "core/text.hpp"
 #include "format/burn/dtypes.hpp"
-#include "format/cbor/tokenizer.hpp"
 #include "format/cbor/nodes.hpp"
+#include "format/cbor/tokenizer.hpp"
 #include "format/formats.hpp"
 #include "format/range_checks.hpp"
 #include "format/view_checks.hpp"
@@ -72,7 +72,7 @@ class Reader {
   const Limits& limits_;
   Catalog catalog_{input_.budget()};
   std::uint64_t metadata_end_ = 0;
-  std::vector<std::uint32_t> pairs_;  // of the metadata map
+  std::vector<std::uint32_t> pairs_;                                // of the metadata map
   std::vector<std::pair<std::string_view, std::uint32_t>> others_;  // other keys of the map, at most 64
   std::vector<std::pair<std::string_view, std::uint64_t>> parameter_ids_;
 };

@@ -25,16 +25,16 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/archive/model_archive.hpp"
-#include "format/burn/dtypes.hpp"
-#include "format/formats.hpp"
 #include "format/archive/gzip.hpp"
 #include "format/archive/inflate.hpp"
 #include "format/archive/inflate_stream.hpp"
-#include "format/range_checks.hpp"
+#include "format/archive/model_archive.hpp"
+#include "format/archive/tar.hpp"
+#include "format/burn/dtypes.hpp"
+#include "format/formats.hpp"
 #include "format/msgpack/number_lists.hpp"
 #include "format/msgpack/tree.hpp"
-#include "format/archive/tar.hpp"
+#include "format/range_checks.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -258,8 +258,7 @@ void Reader::read_packed() {
   require_ratio(member, limits_.inflate_ratio, "gzip");
   const InflatedInput document(input_, member, "gzip");
   const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
-  if (!is_record(begin.span()))
-    refuse_gzip(begin);
+  if (!is_record(begin.span())) refuse_gzip(begin);
   catalog_.members.push_back(member);
   read_record(document, 0);
   document.finish();

@@ -83,7 +83,8 @@ Catalog Reader::read() {
   catalog_.format = "ctranslate2";
   version_ = cursor_.little<std::uint32_t>("the version");
   if (version_ < 1 || version_ > newest_version)
-    throw Error(ErrorCode::unsupported, fmt::format("CTranslate2 version {}, heft reads 1 to {}", version_, newest_version), {.offset = 0});
+    throw Error(ErrorCode::unsupported,
+                fmt::format("CTranslate2 version {}, heft reads 1 to {}", version_, newest_version), {.offset = 0});
   catalog_.detail = fmt::format("CTranslate2 v{}", version_);
   if (version_ >= 2) read_metadata();
   read_variables();
@@ -115,11 +116,13 @@ TensorEntry Reader::read_variable() {
   const std::uint64_t at = cursor_.offset();
   variable.size = read_type(variable);
   std::uint64_t expected = variable.size;
-  if (variable.dtype != DType::unknown) expected = bytes_for(variable.dtype, Shape(catalog_.sizes(variable)));
+  if (variable.dtype != DType::unknown)
+    expected = bytes_for(variable.dtype, Shape(catalog_.sizes(variable)));
   else
     require_raw_bytes(catalog_, variable, at);
   if (expected != variable.size)
-    throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes for its shape, {} are declared", expected, variable.size),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected {} bytes for its shape, {} are declared", expected, variable.size),
                 {.tensor = std::string(variable.name), .offset = at});
   variable.begin = cursor_.offset();
   cursor_.skip(variable.size, "a variable's data");
@@ -179,8 +182,10 @@ std::string_view Reader::read_string(std::string_view what) {
   const std::string_view text = cursor_.text(size, what);
   core::require_limit(size, limits_.name_bytes, what, "name_bytes", at);
   if (text.find('\0') != text.size() - 1 || text.size() < 2)
-    throw Error(ErrorCode::corrupt, fmt::format("{} is expected to have a NUL at its end and nowhere else, found '{}'", what, core::escaped(text)),
-                {.offset = at});
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("{} is expected to have a NUL at its end and nowhere else, found '{}'", what, core::escaped(text)),
+        {.offset = at});
   return text.substr(0, text.size() - 1);
 }
 
@@ -193,7 +198,8 @@ std::uint64_t Reader::read_count(std::uint64_t min_bytes, std::string_view what)
 }
 
 void Reader::fail(const TensorEntry& variable, std::string sentence) const {
-  throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(variable.name), .offset = cursor_.offset()});
+  throw Error(ErrorCode::corrupt, std::move(sentence),
+              {.tensor = std::string(variable.name), .offset = cursor_.offset()});
 }
 
 Catalog read(const core::Input& input, const ReadOptions& options) { return Reader(input, options.limits).read(); }

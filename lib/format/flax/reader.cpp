@@ -18,8 +18,8 @@
 
 #include "core/checked.hpp"
 #include "format/formats.hpp"
-#include "format/range_checks.hpp"
 #include "format/msgpack/tree.hpp"
+#include "format/range_checks.hpp"
 #include "format/view_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"

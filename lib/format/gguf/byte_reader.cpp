@@ -11,7 +11,8 @@ std::string_view ByteReader::name(std::string_view what) {
   std::string_view name = string(what);
   while (name.ends_with('\0')) name.remove_suffix(1);
   if (name.find('\0') != name.npos)
-    throw Error(ErrorCode::ambiguous, fmt::format("{} '{}' has a NUL inside", what, core::escaped(name)), {.offset = at});
+    throw Error(ErrorCode::ambiguous, fmt::format("{} '{}' has a NUL inside", what, core::escaped(name)),
+                {.offset = at});
   return name;
 }
 
@@ -24,8 +25,9 @@ std::uint64_t ByteReader::count(std::uint64_t min_bytes, std::string_view what) 
 void ByteReader::require_room(std::uint64_t count, std::uint64_t min_bytes, std::string_view what) const {
   if (count <= cursor_.remaining() / min_bytes) return;
   throw Error(ErrorCode::corrupt,
-              fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an incomplete download, or damaged", what, count,
-                          cursor_.remaining() / min_bytes, cursor_.remaining(), min_bytes),
+              fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an "
+                          "incomplete download, or damaged",
+                          what, count, cursor_.remaining() / min_bytes, cursor_.remaining(), min_bytes),
               {.offset = offset()});
 }
 

@@ -52,7 +52,8 @@ class ByteReader {
   /// Returns a string that points into the cursor's chunks.
   std::string_view string(std::string_view what) {
     const std::uint64_t size = length(what);
-    if (size > max_string_bytes) [[unlikely]] refuse_string(size, what);
+    if (size > max_string_bytes) [[unlikely]]
+      refuse_string(size, what);
     return cursor_.text(size, what);
   }
 

@@ -154,7 +154,8 @@ class Numbers final : public PackedElements {
 class Strings final : public PackedElements {
  public:
   /// Its marks are counted in `budget`.
-  Strings(Dialect dialect, const std::shared_ptr<core::MetadataBudget>& budget) noexcept : dialect_(dialect), marks_(budget) {}
+  Strings(Dialect dialect, const std::shared_ptr<core::MetadataBudget>& budget) noexcept
+      : dialect_(dialect), marks_(budget) {}
 
   void add(std::uint32_t index, std::string_view text) {
     // A string that does not follow the previous one in memory is the first of another chunk.

@@ -23,10 +23,10 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
+#include "format/gguf/byte_reader.hpp"
 #include "format/gguf/layout.hpp"
 #include "format/gguf/metadata.hpp"
 #include "format/gguf/tensor_types.hpp"
-#include "format/gguf/byte_reader.hpp"
 #include "format/range_checks.hpp"
 #include "format/view_checks.hpp"
 #include "heft/error.hpp"
@@ -150,16 +150,20 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
   const bool in_order = std::ranges::is_sorted(catalog_.tensors, {}, &TensorEntry::begin);
   for (TensorEntry& entry : catalog_.tensors) {
     if (entry.begin % alignment != 0)
-      fail(entry, data, fmt::format("offset {} is expected to be a multiple of the alignment {}", entry.begin, alignment));
+      fail(entry, data,
+           fmt::format("offset {} is expected to be a multiple of the alignment {}", entry.begin, alignment));
     if (!core::inside(data, entry.begin, file_size) || !core::inside(data + entry.begin, entry.size, file_size))
-      fail(entry, data, fmt::format("{} bytes at offset {} of the data, which start at {}, end past the file's {} bytes: the download is incomplete",
-                                    entry.size, entry.begin, data, file_size));
+      fail(entry, data,
+           fmt::format("{} bytes at offset {} of the data, which start at {}, end past the file's {} bytes: the "
+                       "download is incomplete",
+                       entry.size, entry.begin, data, file_size));
     entry.begin += data;
   }
   sort_by_place(catalog_.tensors);
   measure_unknown(file_size);
   require_disjoint(catalog_.tensors);
-  if (!in_order) catalog_.notes.emplace_back("the tensors' data are in another order than their descriptions; ggml refuses that");
+  if (!in_order)
+    catalog_.notes.emplace_back("the tensors' data are in another order than their descriptions; ggml refuses that");
   note_oddities(alignment, file_size);
 }
 
@@ -188,7 +192,8 @@ void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_siz
   if (end != 0 && file_size > core::align_up(end, alignment))
     catalog_.notes.push_back(fmt::format("{} bytes after the last tensor", file_size - end));
   if (long_names_ > 0)
-    catalog_.notes.push_back(fmt::format("{} names of tensors are longer than the {} bytes that ggml reads", long_names_, max_ggml_name_bytes));
+    catalog_.notes.push_back(fmt::format("{} names of tensors are longer than the {} bytes that ggml reads",
+                                         long_names_, max_ggml_name_bytes));
 }
 
 // ---- splits ----
@@ -211,7 +216,8 @@ void name_parts(Catalog& catalog, std::uint64_t count, std::string_view file_nam
     throw Error(ErrorCode::ambiguous, fmt::format("part {} of {} of a split is expected to have a name that ends in {}",
                                                   catalog.split_index + 1, count, suffix));
   const std::string prefix(file_name.substr(0, file_name.size() - suffix.size()));
-  for (std::uint64_t i = 0; i < count; ++i) catalog.shards.push_back(catalog.arena.store(prefix + split_suffix(i, count)));
+  for (std::uint64_t i = 0; i < count; ++i)
+    catalog.shards.push_back(catalog.arena.store(prefix + split_suffix(i, count)));
 }
 
 void read_split(Catalog& catalog, const ReadOptions& options) {
@@ -238,7 +244,8 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   core::Cursor cursor(input);
   ByteReader reader(cursor, read_dialect(cursor));
   catalog.format = "gguf";
-  catalog.detail = fmt::format("GGUF v{}{}", reader.dialect().version, reader.dialect().big_endian ? ", big-endian" : "");
+  catalog.detail =
+      fmt::format("GGUF v{}{}", reader.dialect().version, reader.dialect().big_endian ? ", big-endian" : "");
 
   const std::uint64_t tensors = reader.length("the number of tensors");
   const std::uint64_t pairs = reader.length("the number of key-value pairs");

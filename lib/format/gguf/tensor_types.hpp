@@ -11,8 +11,8 @@ namespace heft::format::gguf {
 
 /// A tensor type of ggml, current or removed.
 struct TensorType {
-  std::string_view name;          ///< ggml's name: "q4_0_4_4".
-  DType dtype = DType::unknown;   ///< unknown: removed from ggml, though files with it exist.
+  std::string_view name;         ///< ggml's name: "q4_0_4_4".
+  DType dtype = DType::unknown;  ///< unknown: removed from ggml, though files with it exist.
 };
 
 /// Returns the row of ggml's number, or nothing for a number that this version does not know.

@@ -13,9 +13,9 @@
 #include "core/endian.hpp"
 #include "core/text.hpp"
 #include "format/file_plan.hpp"
+#include "format/gguf/byte_reader.hpp"
 #include "format/gguf/layout.hpp"
 #include "format/gguf/tensor_types.hpp"
-#include "format/gguf/byte_reader.hpp"
 #include "format/range_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
@@ -47,8 +47,7 @@ void require_representable(const TensorSpec& tensor) {
   const auto refuse = [&](std::string sentence) {
     throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
   };
-  if (!gguf::type_id(tensor.dtype))
-    refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
+  if (!gguf::type_id(tensor.dtype)) refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
   if (tensor.name.size() > gguf::max_ggml_name_bytes)
     refuse(fmt::format("expected a name of at most {} bytes, which ggml reads, found {}; rename the tensor",
                        gguf::max_ggml_name_bytes, tensor.name.size()));

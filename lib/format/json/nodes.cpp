@@ -18,7 +18,8 @@ namespace {
 // Converts JSON values to nodes. Recursion is bounded by Limits::json_depth.
 class NodeMaker {
  public:
-  NodeMaker(json::Document& document, std::string_view what, Catalog& catalog) : document_(document), what_(what), catalog_(catalog) {}
+  NodeMaker(json::Document& document, std::string_view what, Catalog& catalog)
+      : document_(document), what_(what), catalog_(catalog) {}
 
   std::uint32_t make(json::Value& value) {
     switch (value.kind(what_)) {
@@ -26,7 +27,8 @@ class NodeMaker {
       case json::Kind::list: return list(value);
       case json::Kind::text: return text(value.text(what_));
       case json::Kind::number: return number(value);
-      case json::Kind::boolean: return catalog_.add_node({.kind = NodeKind::boolean, .integer = value.boolean(what_) ? 1 : 0});
+      case json::Kind::boolean:
+        return catalog_.add_node({.kind = NodeKind::boolean, .integer = value.boolean(what_) ? 1 : 0});
       case json::Kind::null: break;
     }
     value.null(what_);
@@ -41,7 +43,8 @@ class NodeMaker {
     NameTable keys;
     value.members(what_, [&](const json::Key& key, json::Value& member) {
       if (!keys.add(key.text).fresh)
-        document_.fail(ErrorCode::ambiguous, fmt::format("{}: the key '{}' occurs twice", what_, core::escaped(key.text)), key.at);
+        document_.fail(ErrorCode::ambiguous,
+                       fmt::format("{}: the key '{}' occurs twice", what_, core::escaped(key.text)), key.at);
       pairs.push_back(text(key.text));
       pairs.push_back(make(member));
     });

@@ -54,7 +54,8 @@ void Document::fail(ErrorCode code, std::string sentence, const char* at) const 
 }
 
 void Document::too_deep(std::uint32_t depth) const {
-  fail(ErrorCode::limit_exceeded, fmt::format("the nesting of the JSON text: {} is over Limits::json_depth = {}", depth, depth_limit_), at_);
+  fail(ErrorCode::limit_exceeded,
+       fmt::format("the nesting of the JSON text: {} is over Limits::json_depth = {}", depth, depth_limit_), at_);
 }
 
 void Document::expected(std::string_view what) const {
@@ -79,11 +80,13 @@ std::string_view Document::string_with_more_than_ascii(const char* from) {
   bool escapes = false;
   std::string out;
   for (;;) {
-    const char* special = std::find_if(at_, end_, [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' '; });
+    const char* special =
+        std::find_if(at_, end_, [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' '; });
     at_ = special;
     if (special == end_) fail(ErrorCode::corrupt, "malformed JSON: a string is not closed", opening);
     if (*special == '"') break;
-    if (*special != '\\') fail(ErrorCode::corrupt, "malformed JSON: a string holds a control character that is not escaped", special);
+    if (*special != '\\')
+      fail(ErrorCode::corrupt, "malformed JSON: a string holds a control character that is not escaped", special);
     escapes = true;
     out.append(from, special);
     unescape(out);
@@ -114,7 +117,8 @@ void Document::unescape(std::string& out) {
     const std::uint32_t low = hex4();
     code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : code;
   }
-  if (code >= 0xD800 && code < 0xE000) fail(ErrorCode::corrupt, "malformed JSON: a string holds an unpaired surrogate", backslash);
+  if (code >= 0xD800 && code < 0xE000)
+    fail(ErrorCode::corrupt, "malformed JSON: a string holds an unpaired surrogate", backslash);
   core::append_utf8(out, code);
 }
 
@@ -122,7 +126,8 @@ std::uint32_t Document::hex4() {
   std::uint32_t code = 0;
   const char* to = end_ - at_ < 4 ? end_ : at_ + 4;
   const auto [end, error] = std::from_chars(at_, to, code, 16);
-  if (error != std::errc() || end - at_ != 4) fail(ErrorCode::corrupt, "malformed JSON: expected four hexadecimal digits after \\u", at_);
+  if (error != std::errc() || end - at_ != 4)
+    fail(ErrorCode::corrupt, "malformed JSON: expected four hexadecimal digits after \\u", at_);
   at_ = end;
   return code;
 }
@@ -192,7 +197,8 @@ void Value::skip(std::string_view what) {
 }
 
 void Value::mismatch(std::string_view what, std::string_view expected) const {
-  document_.fail(ErrorCode::corrupt, fmt::format("{}: expected {}, found {}", what, expected, document_.found(at_)), at_);
+  document_.fail(ErrorCode::corrupt, fmt::format("{}: expected {}, found {}", what, expected, document_.found(at_)),
+                 at_);
 }
 
 }  // namespace heft::format::json

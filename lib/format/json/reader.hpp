@@ -100,7 +100,9 @@ class Document {
   void members(Each&& each);
 
   /// Returns the offset in the file of a place in the text.
-  [[nodiscard]] std::uint64_t offset(const char* at) const noexcept { return offset_ + static_cast<std::uint64_t>(at - begin_); }
+  [[nodiscard]] std::uint64_t offset(const char* at) const noexcept {
+    return offset_ + static_cast<std::uint64_t>(at - begin_);
+  }
   [[noreturn]] void fail(ErrorCode code, std::string sentence, const char* at) const;
 
  private:
@@ -114,7 +116,8 @@ class Document {
     return true;
   }
   void space() noexcept {
-    if (at_ < end_ && static_cast<unsigned char>(*at_) > ' ') [[likely]] return;
+    if (at_ < end_ && static_cast<unsigned char>(*at_) > ' ') [[likely]]
+      return;
     while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
   }
   // Consumes the comma between two members or elements and returns true, or consumes the closing bracket and returns
@@ -129,7 +132,8 @@ class Document {
     return false;
   }
   void require_depth(std::uint32_t depth) const {
-    if (depth > depth_limit_) [[unlikely]] too_deep(depth);
+    if (depth > depth_limit_) [[unlikely]]
+      too_deep(depth);
   }
   std::string_view string();
   Key key();
@@ -148,7 +152,7 @@ class Document {
   std::uint32_t depth_limit_;
   const char* begin_;
   const char* end_;
-  const char* at_;        // next character
+  const char* at_;  // next character
   core::Arena unescaped_;
 };
 
@@ -165,16 +169,19 @@ inline std::string_view Document::string() {
     at_ += plain;
     if (plain < 8) break;
   }
-  if (peek() != '"') [[unlikely]] return string_with_more_than_ascii(from);
+  if (peek() != '"') [[unlikely]]
+    return string_with_more_than_ascii(from);
   return {from, static_cast<std::size_t>(at_++ - from)};
 }
 
 inline Key Document::key() {
-  if (peek() != '"') [[unlikely]] expected("a name in quotes");
+  if (peek() != '"') [[unlikely]]
+    expected("a name in quotes");
   const char* at = at_;
   const std::string_view text = string();
   space();
-  if (!take(':')) [[unlikely]] expected("':'");
+  if (!take(':')) [[unlikely]]
+    expected("':'");
   space();
   return {text, at};
 }
@@ -199,11 +206,13 @@ void Document::members(Each&& each) {
   if (at_ != end_) expected("the end of the JSON text");
 }
 
-inline Value::Value(Document& document, std::uint32_t depth) noexcept : document_(document), depth_(depth), at_(document.at_) {}
+inline Value::Value(Document& document, std::uint32_t depth) noexcept
+    : document_(document), depth_(depth), at_(document.at_) {}
 
 inline void Value::enter(char opening, std::string_view what, std::string_view expected) const {
   document_.require_depth(depth_ + 1);
-  if (!document_.take(opening)) [[unlikely]] mismatch(what, expected);
+  if (!document_.take(opening)) [[unlikely]]
+    mismatch(what, expected);
 }
 
 template <class Each>
@@ -224,7 +233,8 @@ void Value::elements(std::string_view what, Each&& each) {
 }
 
 inline std::string_view Value::text(std::string_view what) {
-  if (document_.peek() != '"') [[unlikely]] mismatch(what, "a string");
+  if (document_.peek() != '"') [[unlikely]]
+    mismatch(what, "a string");
   return document_.string();
 }
 
@@ -243,8 +253,10 @@ inline std::uint64_t Value::unsigned_integer(std::string_view what) {
   for (; at < end && *at >= '0' && *at <= '9'; ++at) number = number * 10 + static_cast<std::uint64_t>(*at - '0');
   const std::ptrdiff_t digits = at - at_;
   const bool goes_on = at < end && !ends_token(*at);
-  if (digits == 0 || goes_on || (digits > 1 && *at_ == '0')) [[unlikely]] mismatch(what, unsigned_integer_words);
-  if (digits > always_fit) [[unlikely]] number = long_unsigned_integer(what, at);
+  if (digits == 0 || goes_on || (digits > 1 && *at_ == '0')) [[unlikely]]
+    mismatch(what, unsigned_integer_words);
+  if (digits > always_fit) [[unlikely]]
+    number = long_unsigned_integer(what, at);
   document_.at_ = at;
   return number;
 }

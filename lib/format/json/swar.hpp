@@ -13,7 +13,9 @@ inline constexpr std::uint64_t eight_ones = 0x0101'0101'0101'0101;  ///< 1 in ev
 inline constexpr std::uint64_t eight_tops = eight_ones << 7;        ///< The top bit of every byte.
 
 /// Returns the eight characters at `from`, the first in the lowest byte.
-inline std::uint64_t load_eight(const char* from) noexcept { return core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from)); }
+inline std::uint64_t load_eight(const char* from) noexcept {
+  return core::load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(from));
+}
 
 /// Returns the position of the first of eight characters that needs a closer look inside a string: a quote, a
 /// backslash, a control character or a byte of a longer UTF-8 sequence. 8 if there is none.
@@ -23,7 +25,8 @@ inline std::size_t first_special(const char* from) noexcept {
   // lowest hit is used.
   const std::uint64_t quote = word ^ (eight_ones * '"');
   const std::uint64_t backslash = word ^ (eight_ones * '\\');
-  const std::uint64_t hits = ((quote - eight_ones) | (backslash - eight_ones) | (word - eight_ones * ' ') | word) & eight_tops;
+  const std::uint64_t hits =
+      ((quote - eight_ones) | (backslash - eight_ones) | (word - eight_ones * ' ') | word) & eight_tops;
   return hits == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(hits)) / 8;
 }
 

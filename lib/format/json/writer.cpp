@@ -32,9 +32,12 @@ bool is_plain(char c) noexcept { return c >= ' ' && c <= '~' && !must_be_escaped
 // so four hexadecimal digits suffice.
 std::size_t append_printable(std::string& to, std::string_view text) {
   const core::CodePoint code = core::first_code_point(text);
-  if (code.length == 0) to += "\uFFFD";
-  else if (core::is_printable(code.value)) to += text.substr(0, code.length);
-  else fmt::format_to(std::back_inserter(to), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
+  if (code.length == 0)
+    to += "\uFFFD";
+  else if (core::is_printable(code.value))
+    to += text.substr(0, code.length);
+  else
+    fmt::format_to(std::back_inserter(to), "\\u{:04x}", static_cast<std::uint32_t>(code.value));
   return std::max<std::size_t>(code.length, 1);
 }
 
@@ -44,9 +47,12 @@ void append_json_string(std::string& to, std::string_view text, JsonEscapes esca
   to += '"';
   while (!text.empty()) {
     std::size_t length = 1;
-    if (is_plain(text[0]) || (escapes == JsonEscapes::required && !must_be_escaped(text[0]))) to += text[0];
-    else if (must_be_escaped(text[0])) append_escape(to, text[0]);
-    else length = append_printable(to, text);
+    if (is_plain(text[0]) || (escapes == JsonEscapes::required && !must_be_escaped(text[0])))
+      to += text[0];
+    else if (must_be_escaped(text[0]))
+      append_escape(to, text[0]);
+    else
+      length = append_printable(to, text);
     text.remove_prefix(length);
   }
   to += '"';

@@ -18,7 +18,8 @@ namespace {
 constexpr std::array<NumberHead, 256> make_heads() {
   using enum NumberKind;
   std::array<NumberHead, 256> heads{};
-  for (int i = 0; i < 128; ++i) heads[static_cast<std::size_t>(i)] = {unsigned_integer, 0, static_cast<std::int8_t>(i), 0x80};
+  for (int i = 0; i < 128; ++i)
+    heads[static_cast<std::size_t>(i)] = {unsigned_integer, 0, static_cast<std::int8_t>(i), 0x80};
   for (int i = 0xE0; i < 256; ++i)
     heads[static_cast<std::size_t>(i)] = {integer, 0, static_cast<std::int8_t>(i - 256), 0xE0};
   heads[0xC2] = {boolean, 0, 0, 0xFE};
@@ -103,7 +104,9 @@ std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
   return static_cast<std::int64_t>(bits << unused) >> unused;
 }
 
-bool is_integer(NumberKind kind) noexcept { return kind == NumberKind::unsigned_integer || kind == NumberKind::integer; }
+bool is_integer(NumberKind kind) noexcept {
+  return kind == NumberKind::unsigned_integer || kind == NumberKind::integer;
+}
 
 // Finds the head that occurred twice in a row last: it usually occurs again, also after numbers with another head.
 class Runs {
@@ -294,7 +297,8 @@ void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
     steps_.odd_kind = head.kind;
   }
   if (is_first || (agrees && head.kind == NumberKind::integer)) steps_.kind = head.kind;
-  if (head.kind == NumberKind::unsigned_integer && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX) steps_.over_i64 = true;
+  if (head.kind == NumberKind::unsigned_integer && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX)
+    steps_.over_i64 = true;
   if (!is_integer(head.kind) || !steps_.fits_u16) return;
   if (head.kind == NumberKind::unsigned_integer && head.width <= 2) return;
   const std::uint64_t bits = head.width == 0 ? UINT64_MAX : value_bits(at + 1, head.width);

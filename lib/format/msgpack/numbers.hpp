@@ -49,12 +49,12 @@ struct NumberSteps {
   std::uint64_t begin = 0;  ///< Offset of the first number's head.
   std::uint64_t end = 0;    ///< Offset of the byte after the last number.
   std::uint64_t count = 0;
-  std::uint32_t stride = 0;             ///< Bytes of each number with its head; 0: they differ.
-  std::vector<std::uint64_t> marks;     ///< If they differ: offsets of numbers 0, mark_step, 2 * mark_step...
-  NumberKind kind = NumberKind::other;  ///< Kind of the first; `integer` if some of a list of integers have a sign.
-  bool fits_u16 = true;                 ///< All are unsigned integers up to 65535.
-  bool over_i64 = false;                ///< Some unsigned integer is over INT64_MAX.
-  std::optional<std::uint64_t> odd;     ///< Offset of the first number of another kind than those before it.
+  std::uint32_t stride = 0;                 ///< Bytes of each number with its head; 0: they differ.
+  std::vector<std::uint64_t> marks;         ///< If they differ: offsets of numbers 0, mark_step, 2 * mark_step...
+  NumberKind kind = NumberKind::other;      ///< Kind of the first; `integer` if some of a list of integers have a sign.
+  bool fits_u16 = true;                     ///< All are unsigned integers up to 65535.
+  bool over_i64 = false;                    ///< Some unsigned integer is over INT64_MAX.
+  std::optional<std::uint64_t> odd;         ///< Offset of the first number of another kind than those before it.
   NumberKind odd_kind = NumberKind::other;  ///< Kind of that number.
 
   /// Shifts all offsets so that the first number lies at `offset`.

@@ -36,7 +36,8 @@ Node node_of(NumberHead head, const std::byte* at) noexcept {
       node.real = std::bit_cast<double>(bits);
       break;
     default:
-      node.kind = head.kind == NumberKind::unsigned_integer && bits > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
+      node.kind = head.kind == NumberKind::unsigned_integer && bits > INT64_MAX ? NodeKind::unsigned_integer
+                                                                                : NodeKind::integer;
       node.unsigned_integer = bits;
   }
   return node;

@@ -10,8 +10,8 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/range_checks.hpp"
 #include "format/msgpack/packed_numbers.hpp"
+#include "format/range_checks.hpp"
 #include "format/view_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"

@@ -84,7 +84,8 @@ Header Literal::read() {
     const std::uint64_t at = here();
     const std::string_view key = read_string();
     if (std::ranges::find(keys, key) != keys.end())
-      throw Error(ErrorCode::ambiguous, fmt::format("the key '{}' is in the header twice", core::escaped(key)), {.offset = at});
+      throw Error(ErrorCode::ambiguous, fmt::format("the key '{}' is in the header twice", core::escaped(key)),
+                  {.offset = at});
     keys.push_back(key);
     expect(':');
     read_item(header, key);
@@ -133,8 +134,11 @@ ItemType Literal::read_type(int depth) {
   const std::string_view text = read_string();
   if (text.find('\\') != text.npos) fail("a type without escapes");
   if (text.find('O') != text.npos)
-    throw Error(ErrorCode::refused, fmt::format("type '{}' is an array of Python objects, a pickle: heft runs none; save it with a numeric dtype", core::escaped(text)),
-                {.offset = at});
+    throw Error(
+        ErrorCode::refused,
+        fmt::format("type '{}' is an array of Python objects, a pickle: heft runs none; save it with a numeric dtype",
+                    core::escaped(text)),
+        {.offset = at});
   return item_type(text);
 }
 
@@ -157,7 +161,8 @@ std::uint64_t Literal::read_field(int depth) {
   expect(',');
   std::uint64_t size = read_type(depth + 1).size_bytes;
   if (accept(',') && next() == '(') {
-    for (const std::int64_t dim : read_shape()) size = core::mul_or_throw(size, static_cast<std::uint64_t>(dim), "the bytes of a field");
+    for (const std::int64_t dim : read_shape())
+      size = core::mul_or_throw(size, static_cast<std::uint64_t>(dim), "the bytes of a field");
     accept(',');
   }
   expect(')');
@@ -214,8 +219,10 @@ ItemType Literal::item_type(std::string_view text) const {
   const char kind = rest.empty() ? '\0' : rest.front();
   const char* digits = rest.data() + std::min<std::size_t>(rest.size(), 1);
   const auto [end, error] = std::from_chars(digits, rest.data() + rest.size(), type.size_bytes);
-  const bool unit = (kind == 'M' || kind == 'm') && end != rest.data() + rest.size() && *end == '[' && rest.back() == ']';
-  if (error != std::errc() || (end != rest.data() + rest.size() && !unit) || std::string_view("biufcSUVMma").find(kind) == rest.npos)
+  const bool unit =
+      (kind == 'M' || kind == 'm') && end != rest.data() + rest.size() && *end == '[' && rest.back() == ']';
+  if (error != std::errc() || (end != rest.data() + rest.size() && !unit) ||
+      std::string_view("biufcSUVMma").find(kind) == rest.npos)
     fail(fmt::format("a type as '<f4', found '{}'", core::escaped(text)));
   if (kind == 'U') type.size_bytes = core::mul_or_throw(type.size_bytes, 4, "the bytes of a string");
   type.dtype = plain_type(kind, type.size_bytes);
@@ -291,8 +298,10 @@ std::uint64_t header_length(core::Cursor& cursor) {
   const auto major = cursor.u8("the version");
   const auto minor = cursor.u8("the version");
   if (major < 1 || major > 3 || minor != 0)
-    throw Error(ErrorCode::unsupported, fmt::format("npy version {}.{}, heft reads 1.0 to 3.0", major, minor), {.offset = at});
-  return major == 1 ? cursor.little<std::uint16_t>("the header's length") : cursor.little<std::uint32_t>("the header's length");
+    throw Error(ErrorCode::unsupported, fmt::format("npy version {}.{}, heft reads 1.0 to 3.0", major, minor),
+                {.offset = at});
+  return major == 1 ? cursor.little<std::uint16_t>("the header's length")
+                    : cursor.little<std::uint32_t>("the header's length");
 }
 
 /// Returns column-major strides in elements; a zero dim counts as 1, as in Strides::contiguous().
@@ -356,9 +365,7 @@ bool has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow
 
 std::string head_of(DType dtype, const Shape& shape) {
   const auto* row = std::ranges::find(types, dtype, &TypeRow::dtype);
-  if (row == std::end(types))
-    throw Error(ErrorCode::unsupported,
-                fmt::format("npz has no dtype for {}", name(dtype)));
+  if (row == std::end(types)) throw Error(ErrorCode::unsupported, fmt::format("npz has no dtype for {}", name(dtype)));
   const std::string_view order = row->size == 1 ? "|" : "<";
   const std::string_view comma = shape.rank() == 1 ? "," : "";
   std::string header = fmt::format("{{'descr': '{}{}{}', 'fortran_order': False, 'shape': ({}{}), }}", order, row->kind,
@@ -373,7 +380,8 @@ std::string head_of(DType dtype, const Shape& shape) {
   return head + header;
 }
 
-TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name) {
+TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available,
+                     std::string_view name) {
   TensorEntry entry{.name = name, .begin = begin, .dtype = header.type.dtype};
   try {
     const std::uint64_t count = Shape(header.shape).element_count();
@@ -384,7 +392,8 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
   if (entry.size > available)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of elements, found {}", entry.size, available),
                 {.tensor = std::string(name), .offset = begin});
-  if (entry.size < available) catalog.notes.push_back(fmt::format("{} bytes after '{}'", available - entry.size, core::escaped(name)));
+  if (entry.size < available)
+    catalog.notes.push_back(fmt::format("{} bytes after '{}'", available - entry.size, core::escaped(name)));
   if (header.type.native)
     catalog.notes.push_back(fmt::format(
         "the byte order of '{}' is that of the machine that wrote it: taken as little-endian", core::escaped(name)));

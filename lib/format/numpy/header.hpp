@@ -62,6 +62,7 @@ bool has(DType dtype) noexcept;
 
 /// Returns the tensor that a header describes. Its bytes are among the `available` bytes from offset `begin` of the
 /// file or member. Adds a note if bytes follow the array. Throws Error{corrupt} if there are too few.
-TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available, std::string_view name);
+TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin, std::uint64_t available,
+                     std::string_view name);
 
 }  // namespace heft::format::npy

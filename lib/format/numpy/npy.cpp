@@ -34,7 +34,9 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 const Format npy_format = {
     .name = "npy",
     .suffixes = ".npy",
-    .reads = "versions 1 to 3, both byte orders, C and Fortran order; strings, dates and structures as raw bytes; no objects",
+    .reads =
+        "versions 1 to 3, both byte orders, C and Fortran order; strings, dates and structures as raw bytes; no "
+        "objects",
     .writes = "",
     .matches = npy::matches,
     .read = npy::read,

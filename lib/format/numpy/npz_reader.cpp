@@ -13,11 +13,11 @@
 #include "core/checked.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
-#include "format/formats.hpp"
 #include "format/archive/inflate.hpp"
-#include "format/range_checks.hpp"
-#include "format/numpy/header.hpp"
 #include "format/archive/zip_directory.hpp"
+#include "format/formats.hpp"
+#include "format/numpy/header.hpp"
+#include "format/range_checks.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -85,11 +85,13 @@ Catalog Reader::read() {
 void Reader::add(const ZipEntry& entry) {
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a member's name", "name_bytes", entry.header);
   if (entry.name.ends_with('/')) return;  // a folder
-  if (entry.method == ZipEntry::stored && entry.crc32 != 0) catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
+  if (entry.method == ZipEntry::stored && entry.crc32 != 0)
+    catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
   if (!entry.name.ends_with(suffix)) return add_raw(entry);
   const std::string_view name = entry.name.substr(0, entry.name.size() - suffix.size());
   try {
-    catalog_.tensors.push_back(entry.method == ZipEntry::stored ? stored_array(entry, name) : deflated_array(entry, name));
+    catalog_.tensors.push_back(entry.method == ZipEntry::stored ? stored_array(entry, name)
+                                                                : deflated_array(entry, name));
   } catch (const Error& error) {
     const bool is_broken = error.code() != ErrorCode::refused && error.code() != ErrorCode::unsupported;
     if (is_broken) throw error.with_tensor(name);
@@ -144,17 +146,15 @@ TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name)
 }
 
 Bytes Reader::first_bytes(const ZipEntry& entry) const {
-  const std::uint64_t wanted = std::min(core::add_or_throw(limits_.npy_header_bytes, max_header_prefix_bytes, "npy_header_bytes"), entry.full_size);
+  const std::uint64_t wanted = std::min(
+      core::add_or_throw(limits_.npy_header_bytes, max_header_prefix_bytes, "npy_header_bytes"), entry.full_size);
   const Bytes deflated = input_.read(entry.data, std::min(entry.size, deflated_bytes_for(wanted)));
   return inflate_first(deflated.span(), wanted, entry.full_size, entry.name);
 }
 
 std::uint32_t Reader::add_member(const ZipEntry& entry) {
-  const Member member{.begin = entry.data,
-                      .size = entry.size,
-                      .full_size = entry.full_size,
-                      .crc32 = entry.crc32,
-                      .name = entry.name};
+  const Member member{
+      .begin = entry.data, .size = entry.size, .full_size = entry.full_size, .crc32 = entry.crc32, .name = entry.name};
   return catalog_.add_deflated(member, entry.data);
 }
 

@@ -14,14 +14,14 @@
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
-#include "format/file_plan.hpp"
-#include "format/format.hpp"
 #include "format/archive/inflate.hpp"
-#include "format/range_checks.hpp"
-#include "format/numpy/header.hpp"
 #include "format/archive/zip_directory.hpp"
 #include "format/archive/zip_records.hpp"
 #include "format/archive/zip_writer.hpp"
+#include "format/file_plan.hpp"
+#include "format/format.hpp"
+#include "format/numpy/header.hpp"
+#include "format/range_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
 

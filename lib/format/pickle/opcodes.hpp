@@ -28,9 +28,9 @@ namespace heft::format {
 enum class PickleKind : std::uint8_t {
   null,
   boolean,
-  integer,      ///< Fits 64 bits signed.
+  integer,           ///< Fits 64 bits signed.
   unsigned_integer,  ///< Over INT64_MAX, fits 64 bits.
-  big_integer,  ///< Neither; little-endian two's complement bytes.
+  big_integer,       ///< Neither; little-endian two's complement bytes.
   real,
   text,   ///< UTF-8.
   bytes,  ///< Also a Python 2 str, or a str with lone surrogates, that is not UTF-8.
@@ -42,8 +42,8 @@ enum class PickleKind : std::uint8_t {
   global,      ///< A name: "module.name".
   call,        ///< REDUCE, NEWOBJ, INST...: an object made by a call.
   persistent,  ///< BINPERSID: an object outside the pickle, by its id.
-  far_text,  ///< Text that spells bytes, left in the file: `first` is an index in blobs. For _codecs.encode().
-  tensor,  ///< Made from calls by torch/objects.cpp; never by read_pickle().
+  far_text,    ///< Text that spells bytes, left in the file: `first` is an index in blobs. For _codecs.encode().
+  tensor,      ///< Made from calls by torch/objects.cpp; never by read_pickle().
 };
 
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
@@ -104,8 +104,8 @@ struct Pickle {
   std::uint32_t persistent_count = 0;  ///< Values that were made persistent objects.
   const core::Input* input = nullptr;  ///< Input of `left` blobs; null if there are none.
   std::uint64_t left_bytes = 0;        ///< Bytes of the pickle in `left` and `latin1` blobs.
-  std::uint64_t begin = 0;  ///< Offset of the pickle in the Input.
-  std::uint64_t end = 0;    ///< Offset of the byte after STOP.
+  std::uint64_t begin = 0;             ///< Offset of the pickle in the Input.
+  std::uint64_t end = 0;               ///< Offset of the byte after STOP.
 
   core::Arena arena{budget};  ///< Decoded strings.
   std::vector<Bytes> kept;    ///< Memory of the other strings.

@@ -17,8 +17,8 @@
 #include "core/name_table.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
-#include "format/json/reader.hpp"
 #include "format/json/nodes.hpp"
+#include "format/json/reader.hpp"
 #include "format/name_table.hpp"
 #include "format/unrecognized.hpp"
 #include "heft/error.hpp"
@@ -40,8 +40,10 @@ class MapReader {
 
   void read(json::Value& map) {
     map.members("weight_map", [this](const json::Key& key, json::Value& file) {
-      core::require_limit(catalog_.located.size() + 1, limits_.tensors, "the number of tensors", "tensors", document_.offset(key.at));
-      core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes", document_.offset(key.at));
+      core::require_limit(catalog_.located.size() + 1, limits_.tensors, "the number of tensors", "tensors",
+                          document_.offset(key.at));
+      core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes",
+                          document_.offset(key.at));
       try {
         locate(key, file);
       } catch (const Error& error) {
@@ -55,7 +57,8 @@ class MapReader {
   void locate(const json::Key& key, json::Value& file) {
     const std::string_view name = kept(key.text);
     const auto name_of = [this](std::uint32_t number) { return catalog_.located[number].name; };
-    if (names_.add(name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "weight_map: the name occurs twice", key.at);
+    if (names_.add(name, name_of) != names_.none)
+      document_.fail(ErrorCode::ambiguous, "weight_map: the name occurs twice", key.at);
     catalog_.located.push_back({name, shard(file)});
   }
 
@@ -76,7 +79,8 @@ class MapReader {
     }
     const auto known = shards_.find(name);
     if (known) return *known;
-    core::require_limit(shards_.names().size() + 1, limits_.shards, "the number of shards", "shards", document_.offset(file.at()));
+    core::require_limit(shards_.names().size() + 1, limits_.shards, "the number of shards", "shards",
+                        document_.offset(file.at()));
     return shards_.add(catalog_.arena.store(name)).index;
   }
 
@@ -88,7 +92,9 @@ class MapReader {
 };
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
-  const auto first = std::ranges::find_if_not(head, [](std::byte b) { return b == std::byte{' '} || b == std::byte{'\t'} || b == std::byte{'\n'} || b == std::byte{'\r'}; });
+  const auto first = std::ranges::find_if_not(head, [](std::byte b) {
+    return b == std::byte{' '} || b == std::byte{'\t'} || b == std::byte{'\n'} || b == std::byte{'\r'};
+  });
   return first != head.end() && *first == std::byte{'{'};
 }
 
@@ -112,17 +118,21 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   bool has_map = false;
   document.members([&](const json::Key& key, json::Value& value) {
     if (key.is("weight_map")) {
-      if (std::exchange(has_map, true)) document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
+      if (std::exchange(has_map, true))
+        document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
       MapReader(document, text, limits, catalog).read(value);
     } else if (key.is("metadata")) {
-      if (catalog.metadata != none) document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
+      if (catalog.metadata != none)
+        document.fail(ErrorCode::ambiguous, "expected one metadata, found a second", key.at);
       catalog.metadata = add_nodes(document, value, "metadata", catalog);
     } else {
       value.skip("an unknown member");
     }
   });
   // Any JSON object arrives here, for example config.json.
-  if (!has_map) throw Error(ErrorCode::unrecognized, "expected the index of a sharded checkpoint, found a JSON object without weight_map");
+  if (!has_map)
+    throw Error(ErrorCode::unrecognized,
+                "expected the index of a sharded checkpoint, found a JSON object without weight_map");
   return catalog;
 }
 

@@ -8,7 +8,8 @@
 namespace heft::format {
 
 std::string index_json(std::uint64_t total_size, std::span<const std::pair<std::string, std::string>> weight_map) {
-  std::string text = fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_size);
+  std::string text =
+      fmt::format("{{\n  \"metadata\": {{\n    \"total_size\": {}\n  }},\n  \"weight_map\": {{", total_size);
   bool first = true;
   for (const auto& [tensor, file] : weight_map) {
     text += first ? "\n    " : ",\n    ";

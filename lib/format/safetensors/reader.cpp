@@ -38,7 +38,7 @@
 namespace heft::format {
 namespace {
 
-constexpr std::uint64_t min_header_bytes = 2;  // "{}"
+constexpr std::uint64_t min_header_bytes = 2;     // "{}"
 constexpr std::uint64_t usual_entry_bytes = 112;  // of a tensor in the header of a large model; for reserving tables
 
 using safetensors::length_bytes;
@@ -66,7 +66,7 @@ std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
 struct Extent {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  std::uint32_t shape_at = 0;    // offsets in the header's text, for errors; a text has at most 4 GiB
+  std::uint32_t shape_at = 0;  // offsets in the header's text, for errors; a text has at most 4 GiB
   std::uint32_t offsets_at = 0;
 };
 
@@ -124,14 +124,17 @@ std::vector<Extent> HeaderReader::read() && {
 }
 
 void HeaderReader::metadata(const json::Key& key, json::Value& value) {
-  if (catalog_.metadata != none) document_.fail(ErrorCode::ambiguous, "expected one __metadata__, found a second", key.at);
+  if (catalog_.metadata != none)
+    document_.fail(ErrorCode::ambiguous, "expected one __metadata__, found a second", key.at);
   std::vector<std::uint32_t> pairs;
   NameTable keys;
-  if (value.kind("__metadata__") == json::Kind::null) value.null("__metadata__");
+  if (value.kind("__metadata__") == json::Kind::null)
+    value.null("__metadata__");
   else
     value.members("__metadata__", [&](const json::Key& name, json::Value& text) {
       if (!keys.add(name.text).fresh)
-        document_.fail(ErrorCode::ambiguous, fmt::format("__metadata__: the key '{}' occurs twice", core::escaped(name.text)), name.at);
+        document_.fail(ErrorCode::ambiguous,
+                       fmt::format("__metadata__: the key '{}' occurs twice", core::escaped(name.text)), name.at);
       pairs.push_back(catalog_.add_text(catalog_.arena.store(name.text)));
       pairs.push_back(catalog_.add_text(catalog_.arena.store(text.text("__metadata__"))));
     });
@@ -139,19 +142,24 @@ void HeaderReader::metadata(const json::Key& key, json::Value& value) {
 }
 
 void HeaderReader::tensor(const json::Key& key, json::Value& value) {
-  core::require_limit(catalog_.tensors.size() + 1, limits_.tensors, "the number of tensors", "tensors", document_.offset(key.at));
-  core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes", document_.offset(key.at));
+  core::require_limit(catalog_.tensors.size() + 1, limits_.tensors, "the number of tensors", "tensors",
+                      document_.offset(key.at));
+  core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes",
+                      document_.offset(key.at));
   entry_ = {};
   extent_ = {};
   parts_ = 0;
   value.members("the tensor", [this](const json::Key& name, json::Value& member) { part(name, member); });
   if (parts_ != all_parts) {
-    const std::string_view missing = (parts_ & dtype_part) == 0 ? "dtype" : (parts_ & shape_part) == 0 ? "shape" : "data_offsets";
+    const std::string_view missing = (parts_ & dtype_part) == 0   ? "dtype"
+                                     : (parts_ & shape_part) == 0 ? "shape"
+                                                                  : "data_offsets";
     document_.fail(ErrorCode::corrupt, fmt::format("expected a member '{}', found none", missing), value.at());
   }
   entry_.name = catalog_.arena.store(key.text);
   const auto name_of = [this](std::uint32_t number) { return catalog_.tensors[number].name; };
-  if (names_.add(entry_.name, name_of) != names_.none) document_.fail(ErrorCode::ambiguous, "the name is declared twice", key.at);
+  if (names_.add(entry_.name, name_of) != names_.none)
+    document_.fail(ErrorCode::ambiguous, "the name is declared twice", key.at);
   catalog_.tensors.push_back(entry_);
   extents_.push_back(extent_);
 }
@@ -173,7 +181,8 @@ void HeaderReader::part(const json::Key& key, json::Value& value) {
 }
 
 void HeaderReader::once(Part part, const json::Key& key) {
-  if ((parts_ & part) != 0) document_.fail(ErrorCode::ambiguous, fmt::format("the member '{}' occurs twice", key.text), key.at);
+  if ((parts_ & part) != 0)
+    document_.fail(ErrorCode::ambiguous, fmt::format("the member '{}' occurs twice", key.text), key.at);
   parts_ |= part;
 }
 
@@ -182,7 +191,9 @@ void HeaderReader::dtype(json::Value& value) {
   // Neighbours mostly share a dtype.
   if (name != type_->name) type_ = std::ranges::find(types, name, &TypeRow::name);
   if (type_ == types.end())
-    document_.fail(ErrorCode::unsupported, fmt::format("expected one of the format's {} dtypes, found '{}'", types.size(), core::escaped(name)), value.at());
+    document_.fail(ErrorCode::unsupported,
+                   fmt::format("expected one of the format's {} dtypes, found '{}'", types.size(), core::escaped(name)),
+                   value.at());
   entry_.dtype = type_->dtype;
 }
 
@@ -191,12 +202,15 @@ void HeaderReader::shape(json::Value& value) {
   constexpr std::uint64_t most = 255;  // TensorEntry::rank is a byte
   const std::uint64_t limit = std::min(limits_.rank, most);
   core::Table<std::int64_t>& dims = catalog_.dims;
-  core::require_format_bound(dims.size(), none - most, "the number of dims of all tensors", document_.offset(value.at()));
+  core::require_format_bound(dims.size(), none - most, "the number of dims of all tensors",
+                             document_.offset(value.at()));
   entry_.dims = static_cast<std::uint32_t>(dims.size());
   value.elements("shape", [&](json::Value& dim) {
-    core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank", document_.offset(dim.at()));
+    core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank",
+                        document_.offset(dim.at()));
     const std::uint64_t size = dim.unsigned_integer("shape");
-    if (size > INT64_MAX) document_.fail(ErrorCode::corrupt, fmt::format("shape: expected a dim below 2^63, found {}", size), dim.at());
+    if (size > INT64_MAX)
+      document_.fail(ErrorCode::corrupt, fmt::format("shape: expected a dim below 2^63, found {}", size), dim.at());
     dims.push_back(static_cast<std::int64_t>(size));
     ++entry_.rank;
   });
@@ -211,18 +225,22 @@ void HeaderReader::offsets(json::Value& value) {
     if (count == 1) extent_.end = number;
     ++count;
   });
-  if (count != 2) document_.fail(ErrorCode::corrupt, fmt::format("data_offsets: expected 2 numbers, found {}", count), value.at());
+  if (count != 2)
+    document_.fail(ErrorCode::corrupt, fmt::format("data_offsets: expected 2 numbers, found {}", count), value.at());
 }
 
 // Sorts tensors by the offset of their data; at equal offsets empty ones come first. The headers of most writers are
 // already sorted.
 void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents) {
-  const auto follows = [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end); };
+  const auto follows = [](const Extent& a, const Extent& b) {
+    return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end);
+  };
   if (std::ranges::adjacent_find(extents, follows) == extents.end()) return;
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
   const auto before = [&](std::uint32_t a, std::uint32_t b) {
-    return std::tie(extents[a].begin, extents[a].end, tensors[a].name) < std::tie(extents[b].begin, extents[b].end, tensors[b].name);
+    return std::tie(extents[a].begin, extents[a].end, tensors[a].name) <
+           std::tie(extents[b].begin, extents[b].end, tensors[b].name);
   };
   std::ranges::sort(order, before);
   std::vector<TensorEntry> sorted_tensors;
@@ -242,18 +260,23 @@ std::uint64_t expected_bytes(const Catalog& catalog, const TensorEntry& entry, c
   try {
     return bytes_for(entry.dtype, Shape(catalog.sizes(entry)));
   } catch (const Error& error) {
-    throw Error(error.code(), error.sentence(), {.tensor = std::string(entry.name), .offset = length_bytes + extent.shape_at});
+    throw Error(error.code(), error.sentence(),
+                {.tensor = std::string(entry.name), .offset = length_bytes + extent.shape_at});
   }
 }
 
 // Sets the offset and size of one tensor, whose data must start where those of the previous one end. Checks 6 to 10.
-void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& extent, std::uint64_t previous_end, std::uint64_t data_begin) {
+void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& extent, std::uint64_t previous_end,
+                  std::uint64_t data_begin) {
   const auto fail = [&](std::string sentence) {
-    throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
+    throw Error(ErrorCode::corrupt, std::move(sentence),
+                {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
   };
   if (extent.begin != previous_end)
-    fail(fmt::format("expected data_offsets to start at {}, where the previous tensor ends, found {}", previous_end, extent.begin));
-  if (extent.end < extent.begin) fail(fmt::format("expected data_offsets in ascending order, found [{}, {}]", extent.begin, extent.end));
+    fail(fmt::format("expected data_offsets to start at {}, where the previous tensor ends, found {}", previous_end,
+                     extent.begin));
+  if (extent.end < extent.begin)
+    fail(fmt::format("expected data_offsets in ascending order, found [{}, {}]", extent.begin, extent.end));
   entry.size = expected_bytes(catalog, entry, extent);
   if (extent.end - extent.begin != entry.size)
     fail(fmt::format("expected {} bytes, data_offsets span {}", entry.size, extent.end - extent.begin));
@@ -263,7 +286,8 @@ void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& exte
 }
 
 // Sets the offsets and sizes of all tensors. Checks 6 to 11: the tensors cover the data exactly.
-void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::uint64_t data_begin, std::uint64_t file_size) {
+void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::uint64_t data_begin,
+                   std::uint64_t file_size) {
   std::uint64_t end = 0;
   for (std::size_t i = 0; i < extents.size(); ++i) {
     place_tensor(catalog, catalog.tensors[i], extents[i], end, data_begin);
@@ -271,10 +295,12 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
   }
   if (end > file_size - data_begin)
     throw Error(ErrorCode::corrupt,
-                fmt::format("the header declares a file of {} bytes, it has {}: the download is incomplete", core::add_or_throw(data_begin, end, "the end of the data"), file_size),
+                fmt::format("the header declares a file of {} bytes, it has {}: the download is incomplete",
+                            core::add_or_throw(data_begin, end, "the end of the data"), file_size),
                 {.offset = data_begin});
   if (end != file_size - data_begin)
-    throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of data, the file has {} after its header", end, file_size - data_begin),
+    throw Error(ErrorCode::corrupt,
+                fmt::format("expected {} bytes of data, the file has {} after its header", end, file_size - data_begin),
                 {.offset = data_begin});
 }
 
@@ -287,7 +313,9 @@ std::optional<std::uint64_t> length_before_object(std::span<const std::byte> hea
   const bool is_whole_head = head.size() == head_bytes;
   const std::size_t brace = text.find_first_not_of(white_space);
   const std::size_t next = brace == text.npos ? brace : text.find_first_not_of(white_space, brace + 1);
-  const bool is_object = brace == text.npos ? is_whole_head : text[brace] == '{' && (next == text.npos || text[next] == '"' || text[next] == '}');
+  const bool is_object = brace == text.npos
+                             ? is_whole_head
+                             : text[brace] == '{' && (next == text.npos || text[next] == '"' || text[next] == '}');
   return is_object ? std::optional(core::load_le<std::uint64_t>(head.data())) : std::nullopt;
 }
 
@@ -316,7 +344,8 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
     extents = HeaderReader(document, header / usual_entry_bytes, options.limits, catalog).read();
   }
   order_by_data(catalog.tensors, extents);
-  place_tensors(catalog, extents, core::add_or_throw(length_bytes, header, "the start of the data"), input.size_bytes());
+  place_tensors(catalog, extents, core::add_or_throw(length_bytes, header, "the start of the data"),
+                input.size_bytes());
   return catalog;
 }
 

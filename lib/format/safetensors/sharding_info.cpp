@@ -31,7 +31,8 @@ std::optional<std::string_view> text_of(const Catalog& catalog) {
 std::int64_t offset_from(json::Document& document, json::Value& value) {
   const char* const at = value.at();
   const std::uint64_t offset = value.unsigned_integer("saved_offsets");
-  if (offset > max_offset) document.fail(ErrorCode::corrupt, fmt::format("saved_offsets: {} is no place in a tensor", offset), at);
+  if (offset > max_offset)
+    document.fail(ErrorCode::corrupt, fmt::format("saved_offsets: {} is no place in a tensor", offset), at);
   return static_cast<std::int64_t>(offset);
 }
 
@@ -53,7 +54,8 @@ void ShardingInfo::read(std::string_view text, const Limits& limits) {
   json::Document document(Bytes(std::as_bytes(std::span(text)), nullptr), 0, limits);
   document.members([&](const json::Key& name, json::Value& tensor) {
     core::require_limit(ends_.size() + 1, limits.tensors, "the number of tensors", "tensors");
-    if (!names_.add(arena_.store(name.text)).fresh) document.fail(ErrorCode::ambiguous, "the name occurs twice", name.at);
+    if (!names_.add(arena_.store(name.text)).fresh)
+      document.fail(ErrorCode::ambiguous, "the name occurs twice", name.at);
     tensor.members("a tensor", [&](const json::Key& member, json::Value& value) {
       if (!member.is("saved_offsets")) return value.skip("an unknown member");
       value.elements("saved_offsets", [&](json::Value& offset) { offsets_.push_back(offset_from(document, offset)); });

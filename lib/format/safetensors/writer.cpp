@@ -42,7 +42,8 @@ std::size_t rank_of(const TensorSpec& tensor) {
 
 void require_text(std::string_view text, std::string_view what) {
   if (!core::is_utf8(text))
-    throw Error(ErrorCode::unsupported, fmt::format("expected {} in UTF-8 as safetensors demands, found '{}'", what, core::escaped(text)));
+    throw Error(ErrorCode::unsupported,
+                fmt::format("expected {} in UTF-8 as safetensors demands, found '{}'", what, core::escaped(text)));
 }
 
 void require_names(std::span<const TensorSpec> tensors) {
@@ -51,11 +52,13 @@ void require_names(std::span<const TensorSpec> tensors) {
   for (const TensorSpec& tensor : tensors) {
     require_text(tensor.name, "a name");
     if (tensor.name == metadata_key)
-      throw Error(ErrorCode::unsupported, "safetensors keeps this name for its metadata; rename the tensor", {.tensor = tensor.name});
+      throw Error(ErrorCode::unsupported, "safetensors keeps this name for its metadata; rename the tensor",
+                  {.tensor = tensor.name});
     names.push_back(tensor.name);
   }
   if (const auto twice = duplicate(std::move(names)))
-    throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written", {.tensor = std::string(*twice)});
+    throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written",
+                {.tensor = std::string(*twice)});
 }
 
 std::vector<std::uint32_t> writing_order(std::span<const TensorSpec> tensors) {
@@ -85,14 +88,17 @@ void append_metadata(std::string& header, const TextMetadata& metadata) {
   }
   header += '}';
   if (const auto twice = duplicate(std::move(keys)))
-    throw Error(ErrorCode::ambiguous, fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
+    throw Error(ErrorCode::ambiguous,
+                fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
 }
 
-void append_tensor(std::string& header, const TensorSpec& tensor, std::string_view type, std::uint64_t begin, std::uint64_t end) {
+void append_tensor(std::string& header, const TensorSpec& tensor, std::string_view type, std::uint64_t begin,
+                   std::uint64_t end) {
   if (header.size() > 1) header += ',';
   append_json_string(header, tensor.name);
   const std::span<const std::int64_t> dims = tensor.shape.span();
-  fmt::format_to(std::back_inserter(header), R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", type, fmt::join(dims, ","), begin, end);
+  fmt::format_to(std::back_inserter(header), R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", type,
+                 fmt::join(dims, ","), begin, end);
 }
 
 }  // namespace

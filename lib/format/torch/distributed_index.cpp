@@ -24,9 +24,9 @@
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/name_table.hpp"
-#include "format/view_checks.hpp"
 #include "format/torch/globals.hpp"
 #include "format/torch/objects.hpp"
+#include "format/view_checks.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {

@@ -6,8 +6,8 @@
 #include <span>
 #include <utility>
 
-#include "format/view_checks.hpp"
 #include "format/torch/tree.hpp"
+#include "format/view_checks.hpp"
 
 namespace heft::format {
 namespace {

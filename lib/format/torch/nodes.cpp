@@ -107,7 +107,9 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
     case PickleKind::null: return null_;
     case PickleKind::boolean: node.kind = NodeKind::boolean, node.integer = value.integer; break;
     case PickleKind::integer: node.kind = NodeKind::integer, node.integer = value.integer; break;
-    case PickleKind::unsigned_integer: node.kind = NodeKind::unsigned_integer, node.unsigned_integer = value.unsigned_integer; break;
+    case PickleKind::unsigned_integer:
+      node.kind = NodeKind::unsigned_integer, node.unsigned_integer = value.unsigned_integer;
+      break;
     case PickleKind::big_integer:
       node.kind = NodeKind::integer, node.count = value.count, node.text = value.text;
       break;

@@ -42,9 +42,9 @@ struct TorchStorage {
 
 /// One tensor: a view of a storage or of bytes in the pickle itself (NumPy arrays), or without bytes (meta tensors).
 struct TorchTensor {
-  std::uint32_t value = none;  ///< The first value in the pickle for this tensor.
-  std::uint32_t use = none;    ///< Index in TorchObjects::uses; none for the other two.
-  std::uint32_t blob = none;   ///< Index in Pickle::blobs.
+  std::uint32_t value = none;      ///< The first value in the pickle for this tensor.
+  std::uint32_t use = none;        ///< Index in TorchObjects::uses; none for the other two.
+  std::uint32_t blob = none;       ///< Index in Pickle::blobs.
   std::uint32_t member = none;     ///< Index in Catalog::members, for a blob that became one.
   std::uint64_t member_begin = 0;  ///< Offset of the blob's bytes in the member.
   DType dtype = DType::unknown;
@@ -78,8 +78,8 @@ struct TorchObjects {
   core::Table<TorchStorage> storages{pickle.budget};  ///< One for each key.
   core::Table<TorchTensor> tensors{pickle.budget};
   core::Table<std::int64_t> dims{pickle.budget};
-  core::Table<TorchShard> shards{pickle.budget};  ///< Tensors of which the file has only a part.
-  core::Table<TorchArray> arrays{pickle.budget};  ///< Arrays that stay opaque.
+  core::Table<TorchShard> shards{pickle.budget};              ///< Tensors of which the file has only a part.
+  core::Table<TorchArray> arrays{pickle.budget};              ///< Arrays that stay opaque.
   core::Table<std::uint32_t> with_attributes{pickle.budget};  ///< Tensors that had attributes, which are left out.
 };
 

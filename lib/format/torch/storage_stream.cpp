@@ -36,10 +36,8 @@ std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uin
                             TorchStorage& storage) {
   const std::int64_t count = reader.number(offset, "the count of a storage");
   if (count < 0 || static_cast<std::uint64_t>(count) != use.count)
-    fail(
-        ErrorCode::corrupt,
-        fmt::format("storage '{}': expected {} elements, found {}", core::escaped(use.key), use.count, count),
-        offset);
+    fail(ErrorCode::corrupt,
+         fmt::format("storage '{}': expected {} elements, found {}", core::escaped(use.key), use.count, count), offset);
   storage.begin = offset + sizeof(std::int64_t);
   storage.size = storage_bytes(use, use.count);
   if (!core::inside(storage.begin, storage.size, end))

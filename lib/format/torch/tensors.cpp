@@ -8,9 +8,9 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/name_table.hpp"
-#include "format/view_checks.hpp"
 #include "format/torch/objects.hpp"
 #include "format/torch/resolver.hpp"
+#include "format/view_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
 

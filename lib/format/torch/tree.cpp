@@ -12,8 +12,8 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/range_checks.hpp"
 #include "format/name_table.hpp"
+#include "format/range_checks.hpp"
 #include "format/torch/entries.hpp"
 #include "format/torch/nodes.hpp"
 #include "heft/error.hpp"
@@ -352,9 +352,9 @@ void Walk::note_arrays() const {
   }
   if (count == 0) return;
   if (count > max_named_arrays) names += fmt::format(" and {} more", count - max_named_arrays);
-  catalog_.notes.push_back(
-      fmt::format("{} of NumPy without numbers {}: {}", count == 1 ? "1 array" : fmt::format("{} arrays", count),
-                  count == 1 ? "is a record, not a tensor" : "are records, not tensors", names));
+  catalog_.notes.push_back(fmt::format("{} of NumPy without numbers {}: {}",
+                                       count == 1 ? "1 array" : fmt::format("{} arrays", count),
+                                       count == 1 ? "is a record, not a tensor" : "are records, not tensors", names));
 }
 
 void note_attributes(Catalog& catalog, const TorchObjects& objects) {
@@ -375,8 +375,8 @@ void note_shards(Catalog& catalog, const TorchObjects& objects) {
       return;
     }
     const std::string name = core::escaped(path_to(objects.pickle, objects.shards[i].value));
-    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): the file has only '{}._local_tensor'",
-                                        name, objects.shards[i].what, name));
+    catalog.notes.push_back(fmt::format("tensor '{}' is a shard ({}): the file has only '{}._local_tensor'", name,
+                                        objects.shards[i].what, name));
   }
 }
 

@@ -19,16 +19,16 @@
 #include <string>
 #include <utility>
 
-#include "core/cursor.hpp"
 #include "core/checked.hpp"
+#include "core/cursor.hpp"
 #include "core/text.hpp"
-#include "format/archive/model_archive.hpp"
-#include "format/formats.hpp"
 #include "format/archive/inflate.hpp"
+#include "format/archive/model_archive.hpp"
+#include "format/archive/zip_directory.hpp"
+#include "format/formats.hpp"
 #include "format/torch/objects.hpp"
 #include "format/torch/tree.hpp"
 #include "format/torch/zip_file.hpp"
-#include "format/archive/zip_directory.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -128,9 +128,11 @@ std::string TorchZip::read_mark(std::string_view record) {
 
 /// Returns true for a record that archives of PyTorch have, also incomplete ones.
 bool is_pytorch(std::string_view record) noexcept {
-  static constexpr std::array<std::string_view, 6> names{"data.pkl", "bytecode.pkl", "constants.pkl", "version", "byteorder", "archive_format"};
+  static constexpr std::array<std::string_view, 6> names{"data.pkl", "bytecode.pkl", "constants.pkl",
+                                                         "version",  "byteorder",    "archive_format"};
   const std::size_t slash = record.find('/');
-  return slash == record.npos ? record == names.front() : std::ranges::find(names, record.substr(slash + 1)) != names.end();
+  return slash == record.npos ? record == names.front()
+                              : std::ranges::find(names, record.substr(slash + 1)) != names.end();
 }
 
 /// Refuses archives of other programs.

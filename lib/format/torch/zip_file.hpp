@@ -15,7 +15,7 @@ namespace heft::format {
 
 /// The place of a zip in the outer file, and the name of its object.
 struct TorchZipPlace {
-  std::uint64_t begin = 0;     ///< Added to all offsets in the Catalog.
+  std::uint64_t begin = 0;  ///< Added to all offsets in the Catalog.
   /// Name of the object, added before the names in it, with a dot. Empty: a separate file.
   std::string_view name = {};
 };

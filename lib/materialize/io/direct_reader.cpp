@@ -48,7 +48,8 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
 // No staging buffer, and no memory of the destination, is used for anything else while the device still writes to it.
 DirectReader::~DirectReader() { queue_.reset(); }
 
-DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file) {
+DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks,
+                                             const std::shared_ptr<const mmap::DirectFile>& file) {
   const Chunk& first = chunks.front();
   await_descriptors(first.source);
   file_ = file;
@@ -214,8 +215,7 @@ void DirectReader::await_request() {
     const std::uint64_t at = error.offset().value_or(0);
     for (const InFlightRead& read : reads_) {
       const bool holds = read.aligned.begin <= at && at < read.aligned.end;
-      if (holds && schedule_.source(read.chunks.front().source).path() == error.path())
-        throw about(error, read, at);
+      if (holds && schedule_.source(read.chunks.front().source).path() == error.path()) throw about(error, read, at);
     }
     throw;
   }

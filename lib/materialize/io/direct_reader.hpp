@@ -59,14 +59,14 @@ class DirectReader {
   struct InFlightRead {
     // one, or several that are converted or gathered, which are written one after the other
     std::span<const Chunk> chunks;
-    Range range;                    // of the source: what is written
-    Range aligned;                  // of the source: what `memory` has room for
-    std::uint64_t needed = 0;       // bytes that are written, of those that are read
+    Range range;               // of the source: what is written
+    Range aligned;             // of the source: what `memory` has room for
+    std::uint64_t needed = 0;  // bytes that are written, of those that are read
     std::byte* memory = nullptr;
-    bool in_place = false;        // `memory` is where the bytes belong
-    StagingBuffer staging = {};   // holds `memory`, on its way to device memory
-    std::uint64_t ring_end = 0;   // in the ring, when `memory` is a piece of it; else 0
-    unsigned outstanding = 0;     // requests not finished
+    bool in_place = false;       // `memory` is where the bytes belong
+    StagingBuffer staging = {};  // holds `memory`, on its way to device memory
+    std::uint64_t ring_end = 0;  // in the ring, when `memory` is a piece of it; else 0
+    unsigned outstanding = 0;    // requests not finished
   };
 
   [[nodiscard]] Range in_place_part(std::uint64_t at, const InPlaceRun& run) const;
@@ -95,7 +95,7 @@ class DirectReader {
   std::shared_ptr<const mmap::DirectFile> file_;  // of what is being submitted
   std::unique_ptr<mmap::DirectQueue> queue_;
   std::deque<InFlightRead> reads_;  // oldest first
-  std::uint64_t first_token_ = 0;  // of reads_.front()
+  std::uint64_t first_token_ = 0;   // of reads_.front()
   // Bytes of the ring count on and on: byte n lies at n % size. Between tail and head they are in use, what a wrap
   // left out included.
   std::uint64_t head_ = 0;

@@ -28,12 +28,15 @@ std::uint64_t resident_bytes(const record::Source& source, Range range, std::uin
   const mmap::File& file = *source.file();
   const std::span<const std::byte> mapped = source.mapped();
   const std::uint64_t size = std::min(range.end, file.size_bytes()) - range.begin;
-  return page * (mapped.empty() ? mmap::cached_residency(file, range.begin, size) : mmap::residency(mapped.subspan(range.begin, size), file)).resident;
+  return page * (mapped.empty() ? mmap::cached_residency(file, range.begin, size)
+                                : mmap::residency(mapped.subspan(range.begin, size), file))
+                    .resident;
 }
 
 }  // namespace
 
-std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const {
+std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const PageSnapshot::Pages& before,
+                                         Range range) const {
   const std::uint64_t page = mmap::page_size();
   range = whole_pages(range, page);
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;

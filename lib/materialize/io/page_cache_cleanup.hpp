@@ -16,7 +16,8 @@ namespace heft::engine {
 class PageCacheCleanup {
  public:
   /// `before` was made before anything of the schedule was read. Both outlive this.
-  PageCacheCleanup(const Schedule& schedule, const PageSnapshot& before) noexcept : schedule_(schedule), before_(before) {}
+  PageCacheCleanup(const Schedule& schedule, const PageSnapshot& before) noexcept
+      : schedule_(schedule), before_(before) {}
 
   /// Evicts pages of [range.begin, range.end) of a source, partly covered ones too, that are in the page cache now
   /// and were not before. Pages that a process maps, or that are dirty, stay. Returns the bytes evicted.
@@ -31,7 +32,8 @@ class PageCacheCleanup {
   static std::uint64_t table_bytes(const Transfers& transfers) noexcept;
 
  private:
-  [[nodiscard]] std::uint64_t drop_new(const record::Source& source, const PageSnapshot::Pages& before, Range range) const;
+  [[nodiscard]] std::uint64_t drop_new(const record::Source& source, const PageSnapshot::Pages& before,
+                                       Range range) const;
 
   const Schedule& schedule_;
   const PageSnapshot& before_;

@@ -32,7 +32,8 @@ Range reach_of(const Schedule& schedule, const Chunk& chunk) noexcept {
 
 PageSnapshot PageSnapshot::of_chunks(const Schedule& schedule) {
   PageSnapshot snapshot;
-  for (std::uint32_t source = 0; const Range& range : reaches(schedule)) snapshot.look(schedule.source(SourceIndex{source++}), range);
+  for (std::uint32_t source = 0; const Range& range : reaches(schedule))
+    snapshot.look(schedule.source(SourceIndex{source++}), range);
   return snapshot;
 }
 
@@ -54,8 +55,10 @@ void PageSnapshot::look(const record::Source& source, Range range) {
   const std::uint64_t page = mmap::page_size();
   try {
     const std::span<const std::byte> mapped = source.mapped();
-    pages_[&source] = {range.begin / page * page, mapped.empty() ? mmap::cached_pages(*source.file(), range.begin, range.size())
-                                                                 : mmap::resident_pages(mapped.subspan(range.begin, range.size()), *source.file())};
+    pages_[&source] = {range.begin / page * page,
+                       mapped.empty()
+                           ? mmap::cached_pages(*source.file(), range.begin, range.size())
+                           : mmap::resident_pages(mapped.subspan(range.begin, range.size()), *source.file())};
   } catch (const Error& error) {
     if (error.code() != ErrorCode::unsupported) throw;
   }

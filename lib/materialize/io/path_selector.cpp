@@ -48,7 +48,8 @@ Selected PathSelector::choose(const Batch& batch) {
   if (from.file() == nullptr) return {IoMethod::map, IoReason::in_memory};
   if (asked_ != IoMethod::automatic) return as_asked(source);
   if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
-  return can_direct(source) ? Selected{IoMethod::direct, IoReason::not_resident} : Selected{IoMethod::read, IoReason::no_direct};
+  return can_direct(source) ? Selected{IoMethod::direct, IoReason::not_resident}
+                            : Selected{IoMethod::read, IoReason::no_direct};
 }
 
 Selected PathSelector::as_asked(SourceIndex source) {
@@ -119,8 +120,10 @@ bool PathSelector::maps_cheaply(std::span<const std::byte> trial, const mmap::Fi
   const bool entered = mmap::populate(trial, file);
   const double seconds = seconds_since(begin);
   share_.worker_fetch_seconds += seconds;
-  if (entered) mmap::drop(trial);
-  else setup_.monitor.note("madvise(MADV_POPULATE_READ): refused");
+  if (entered)
+    mmap::drop(trial);
+  else
+    setup_.monitor.note("madvise(MADV_POPULATE_READ): refused");
   return entered && static_cast<double>(trial.size()) >= seconds * cheap_bytes_a_second;
 }
 
@@ -133,8 +136,7 @@ bool PathSelector::is_cheap_to_map(const record::Source& source, Range range) {
   }
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::page_size());
   // A range not yet known to be slow is sampled twice: other work on the machine can make one sample look slow.
-  cheap_to_map_ =
-      maps_cheaply(trial, *source.file()) || (distrusted_ == 0 && maps_cheaply(trial, *source.file()));
+  cheap_to_map_ = maps_cheaply(trial, *source.file()) || (distrusted_ == 0 && maps_cheaply(trial, *source.file()));
   distrusted_ = cheap_to_map_ ? 0 : std::min(2 * distrusted_ + 1, max_distrust);
   trusted_batches_ = cheap_to_map_ ? trust_in_cheap : distrusted_;
   return cheap_to_map_;

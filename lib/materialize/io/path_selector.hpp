@@ -46,7 +46,8 @@ class PathSelector {
     LoadMonitor& monitor;
   };
   /// `asked` is MaterializeOptions::io_method. Counts fallbacks in `share`, which outlives this.
-  PathSelector(const Setup& setup, IoMethod asked, LoadStats& share) noexcept : setup_(setup), asked_(asked), share_(share) {}
+  PathSelector(const Setup& setup, IoMethod asked, LoadStats& share) noexcept
+      : setup_(setup), asked_(asked), share_(share) {}
 
   /// The path of a batch. Until release() the file is under a lease where it is `map`, and open for direct reads where
   /// it is `direct`. Throws as mmap::populate() and mmap::residency() do.

@@ -20,14 +20,16 @@ constexpr std::uint64_t min_mapping = 256u << 10;
 constexpr std::size_t heap_alignment = 64;
 
 Error no_memory(std::uint64_t size_bytes, int os_error) {
-  return Error(ErrorCode::out_of_memory, fmt::format("expected {} bytes of memory, the system has none to give", size_bytes),
+  return Error(ErrorCode::out_of_memory,
+               fmt::format("expected {} bytes of memory, the system has none to give", size_bytes),
                {.path = {}, .tensor = {}, .offset = {}, .os_error = os_error});
 }
 
 }  // namespace
 
 std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
-  if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page)) throw no_memory(size_bytes, ENOMEM);
+  if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page))
+    throw no_memory(size_bytes, ENOMEM);
   // First the owner, then what it owns: nothing is lost when the other allocation fails.
   std::shared_ptr<Arena> arena(new Arena);
   arena->take(static_cast<std::size_t>(size_bytes), static_cast<std::size_t>(alignment));
@@ -43,7 +45,8 @@ void Arena::take(std::size_t size, std::size_t alignment) {
   }
   const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? mmap::page_size() : huge_page);
   const std::size_t mapped = size + boundary;
-  void* const mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const mapping =
+      ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw no_memory(size, errno);
   mapping_ = mapping;
   mapped_ = mapped;
@@ -55,13 +58,17 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 }
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
-  const std::uint64_t page = size_bytes < min_mapping ? heap_alignment : size_bytes < huge_page ? mmap::page_size() : huge_page;
+  const std::uint64_t page = size_bytes < min_mapping ? heap_alignment
+                             : size_bytes < huge_page ? mmap::page_size()
+                                                      : huge_page;
   return (size_bytes + page - 1) / page * page;
 }
 
 Arena::~Arena() {
-  if (mapped_ != 0) ::munmap(mapping_, mapped_);
-  else ::operator delete(mapping_, std::align_val_t{heap_alignment});
+  if (mapped_ != 0)
+    ::munmap(mapping_, mapped_);
+  else
+    ::operator delete(mapping_, std::align_val_t{heap_alignment});
 }
 
 void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {

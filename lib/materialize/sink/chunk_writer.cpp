@@ -2,8 +2,8 @@
 
 namespace heft::engine {
 
-void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& chunk, Range range, const std::byte* bytes,
-                 MemoryTarget& target) {
+void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& chunk, Range range,
+                 const std::byte* bytes, MemoryTarget& target) {
   WriteProgress progress(monitor);
   if (chunk.contiguous) {
     for_each_piece(schedule, chunk, range, [&](const Piece& piece) {

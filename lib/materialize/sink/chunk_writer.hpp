@@ -15,7 +15,8 @@ namespace heft::engine {
 class MemoryTarget {
  public:
   /// Copies `size` bytes to `to` of the part's entry, and counts them in `progress`.
-  virtual void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) = 0;
+  virtual void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
+                    WriteProgress& progress) = 0;
   /// Converts the whole part, the first byte of which is at `from`.
   virtual void convert(const Part& part, const std::byte* from) = 0;
 
@@ -31,20 +32,23 @@ struct Piece {
   const Part& part;
   Range range;
   /// Where it goes in the entry's memory.
-  [[nodiscard]] std::int64_t to() const noexcept { return part.to + static_cast<std::int64_t>(range.begin - part.from); }
+  [[nodiscard]] std::int64_t to() const noexcept {
+    return part.to + static_cast<std::int64_t>(range.begin - part.from);
+  }
 };
 
 /// Calls `visit` with each piece of a contiguous chunk that lies in `range`. Its parts do not overlap.
 template <class Visit>
 void for_each_piece(const Schedule& schedule, const Chunk& chunk, Range range, const Visit& visit) {
   const std::span<const Part> parts = schedule.parts_of(chunk);
-  auto part = std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= range.begin; });
+  auto part =
+      std::partition_point(parts.begin(), parts.end(), [&](const Part& p) { return p.from_end <= range.begin; });
   for (; part != parts.end() && part->from < range.end; ++part)
     visit(Piece{*part, {std::max(part->from, range.begin), std::min(part->from_end, range.end)}});
 }
 
 /// Writes `bytes`, which are `range` of the chunk's source, to `target`: see ChunkSink::write().
-void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& chunk, Range range, const std::byte* bytes,
-                 MemoryTarget& target);
+void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& chunk, Range range,
+                 const std::byte* bytes, MemoryTarget& target);
 
 }  // namespace heft::engine

@@ -18,9 +18,9 @@ struct Packing {
   Axis axes[max_axes];            // the part's own, with packed steps
   std::uint32_t order[max_axes];  // axes by their step in the destination, the smallest first
   std::uint64_t steps[max_axes];  // that step, in the same order
-  std::uint64_t size_bytes = 0;    // of all units
-  std::uint64_t first = 0;         // of the part's first unit among the packed ones: not 0 where an axis runs backwards
-  std::uint64_t before = 0;        // bytes of the destination from its lowest unit to that first one
+  std::uint64_t size_bytes = 0;   // of all units
+  std::uint64_t first = 0;        // of the part's first unit among the packed ones: not 0 where an axis runs backwards
+  std::uint64_t before = 0;       // bytes of the destination from its lowest unit to that first one
 };
 
 Packing pack(std::span<const Axis> axes, std::int64_t count, std::uint64_t unit) noexcept {
@@ -109,7 +109,8 @@ class DeviceSink::DeviceMemory final : public MemoryTarget {
  public:
   explicit DeviceMemory(DeviceSink& sink) noexcept : sink_(sink), writes_(sink.device_) {}
 
-  void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) override {
+  void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
+            WriteProgress& progress) override {
     if (sink_.host_.of(part).base != nullptr) return sink_.host_.copy(part, to, from, size, progress);
     for (std::uint64_t offset = sink_.offset_of(part, to); size > 0;) {
       const std::span<std::byte> room = writes_.room(1);
@@ -150,7 +151,8 @@ void DeviceSink::forward(const Chunk& chunk, Range range, const std::byte* bytes
   WriteProgress progress(monitor_);
   for_each_piece(schedule_, chunk, range, [&](const Piece& piece) {
     const std::byte* const from = bytes + (piece.range.begin - range.begin);
-    if (host_.of(piece.part).base != nullptr) return host_.copy(piece.part, piece.to(), from, piece.range.size(), progress);
+    if (host_.of(piece.part).base != nullptr)
+      return host_.copy(piece.part, piece.to(), from, piece.range.size(), progress);
     writes.add(offset_of(piece.part, piece.to()), from, piece.range.size());
     progress.add(piece.range.size());
   });

@@ -7,7 +7,8 @@
 
 namespace heft::engine {
 
-void HostMemory::copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) {
+void HostMemory::copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
+                      WriteProgress& progress) {
   const EntryMemory& memory = of(part);
   kernels::copy_run(from, memory.base + to, size, memory.store);
   progress.add(size);

@@ -24,7 +24,8 @@ class HostMemory final : public MemoryTarget {
   HostMemory(const Schedule& schedule, std::vector<EntryMemory> entries) noexcept
       : schedule_(schedule), entries_(std::move(entries)) {}
 
-  void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size, WriteProgress& progress) override;
+  void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
+            WriteProgress& progress) override;
   void convert(const Part& part, const std::byte* from) override;
 
   /// See ChunkSink.

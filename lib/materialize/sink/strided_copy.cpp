@@ -127,7 +127,8 @@ class Transpose {
 
   void transpose_line(const Block& block, std::byte* to, std::size_t rows, std::size_t columns) noexcept {
     const auto step = static_cast<std::size_t>(columns_.to_step);
-    if (writes_in_place(to)) return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
+    if (writes_in_place(to))
+      return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
     const std::size_t run = rows * width_;
     kernels::transpose_block(width_, block.rows, block.pitch, transposed_, run, rows, columns, Store::cached);
     if (columns_.to_step >= 0) return kernels::copy_rows(transposed_, run, to, step, columns, run, store_);
