@@ -8,6 +8,7 @@
 #include "heft/bindable.hpp"
 #include "heft/bytes.hpp"
 #include "heft/checkpoint.hpp"
+#include "heft/completion.hpp"
 #include "heft/destination.hpp"
 #include "heft/dtype.hpp"
 #include "heft/element.hpp"
