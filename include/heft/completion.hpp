@@ -18,8 +18,9 @@ namespace heft {
 /// Move-only. The moved-from object, and one that has reported, is empty: its members do nothing. One thread at a time.
 ///
 /// Example:
-///   struct Reply {  // of a client library that calls back
+///   struct Reply {
 ///     heft::Completion completion;
+///     // The client library calls this on a thread of its own.
 ///     void on_end(std::exception_ptr failure) { failure ? completion.fail(failure) : completion.succeed(); }
 ///   };
 class HEFT_API Completion {

@@ -38,7 +38,8 @@ void Completion::fail(std::exception_ptr failure) noexcept {
 }
 
 void Completion::drop() noexcept {
-  if (report_ != nullptr) fail(nameless_failure("expected the end of a request to be reported, its completion was dropped"));
+  if (report_ != nullptr)
+    fail(nameless_failure("expected the end of a request to be reported, its completion was dropped"));
 }
 
 }  // namespace heft
