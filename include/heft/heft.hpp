@@ -32,3 +32,4 @@
 #include "heft/tensor_view.hpp"
 #include "heft/version.hpp"
 #include "heft/weights.hpp"
+#include "heft/workers.hpp"

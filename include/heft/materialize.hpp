@@ -12,6 +12,7 @@
 #include "heft/plan.hpp"
 #include "heft/tensor.hpp"
 #include "heft/weights.hpp"
+#include "heft/workers.hpp"
 
 namespace heft {
 
@@ -31,8 +32,9 @@ struct Progress {
 struct MaterializeOptions {
   /// Number of threads that work, the calling one included. 0: the number of processors that this process may run on,
   /// at most 16 (more do not increase memory bandwidth), less the threads of other running loads of this process, at
-  /// least 1. A small load uses fewer; LoadStats::threads is the number used. On a machine with several NUMA nodes, and
-  /// with heft built with libnuma, each thread stays on one node while it works.
+  /// least 1. A small load uses fewer, and one that reads and writes less than 1 MiB in all runs on the calling thread;
+  /// LoadStats::threads is the number used. On a machine with several NUMA nodes, and with heft built with libnuma,
+  /// each thread stays on one node while it works.
   unsigned threads = 0;
   /// Called repeatedly during the load, from any worker but never from two at once, and a last time with bytes_done ==
   /// bytes_total. It must be short, because the worker waits for it. What it throws ends the load and comes out of
@@ -60,6 +62,8 @@ struct MaterializeOptions {
   /// comparison, and the kernel can kill the process. Loads below 32 MiB, and memory of a destination of the caller,
   /// are not compared.
   bool check_memory = true;
+  /// Threads to borrow. Null: the load starts threads of its own, and ends them before it returns.
+  std::shared_ptr<Workers> workers = {};
   /// The memory for tensors that were added without a buffer. Null: a host arena of huge pages. Two loads at once must
   /// not share one.
   std::shared_ptr<Destination> destination = {};
@@ -77,7 +81,7 @@ struct MaterializeOptions {
 ///   out_of_range     an option is invalid
 /// and what `progress` and the destination throw.
 ///
-/// All threads of the load have ended when it returns or throws. May be called from several threads at once, also with
+/// No thread works for the load any more when it returns or throws. May be called from several threads at once, also with
 /// the same plan.
 ///
 /// Example:

@@ -13,8 +13,6 @@
 namespace heft::engine {
 namespace {
 
-// More threads than this add nothing where memory is the limit, and take cores from others.
-constexpr unsigned max_threads = 16;
 // A thread costs some 50 microseconds to start and to end: what is copied in that time is not worth one.
 constexpr std::uint64_t bytes_worth_a_thread = 4u << 20;
 // A thread may have a ring, a lease and some files open at once. The rest of the process has as many again.

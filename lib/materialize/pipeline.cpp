@@ -8,11 +8,16 @@
 #include "heft/error.hpp"
 #include "materialize/thread_pool.hpp"
 #include "materialize/worker.hpp"
+#include "materialize/workers_state.hpp"
 
 namespace heft::engine {
 
 Pipeline::Pipeline(const Load& load, const Shared& shared)
-    : load_(load), shared_(shared), errors_(load.plan, load.schedule), sources_(load.schedule, load.monitor) {
+    : load_(load),
+      workers_(load.options.workers),
+      shared_(shared),
+      errors_(load.plan, load.schedule),
+      sources_(load.schedule, load.monitor) {
   if (!load.options.drop_page_cache) return;
   if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(load.schedule);
   cleanup_.emplace(load.schedule, shared.before == nullptr ? own_before_ : *shared.before);
@@ -63,7 +68,10 @@ unsigned Pipeline::run_workers_to_end() {
                           .monitor = load_.monitor,
                           .cleanup = cleanup_ ? &*cleanup_ : nullptr,
                           .rings = shared_.rings};
-  const unsigned threads = run_workers(share.threads(), [&](unsigned) {
+  std::optional<ThreadPool> own;
+  ThreadPool* pool = nullptr;
+  if (share.threads() > 1) pool = workers_ ? &WorkersAccess::pool(*workers_) : &own.emplace(share.threads() - 1);
+  const unsigned threads = run_workers(pool, share.threads(), [&](unsigned) {
     try {
       work(setup, batches);
     } catch (...) {
@@ -71,7 +79,7 @@ unsigned Pipeline::run_workers_to_end() {
       close();
     }
   });
-  if (threads < share.threads())
+  if (own && threads < share.threads())
     load_.monitor.note(fmt::format("{} of {} threads: the system gives no more", threads, share.threads()));
   return threads;
 }

@@ -48,6 +48,7 @@ class Pipeline {
   void require_success() const;
 
   const Load load_;
+  const std::shared_ptr<Workers> workers_;
   const Shared shared_;
   const ChunkErrors errors_;
   SourceHandles sources_;

@@ -19,6 +19,7 @@
 #include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/thread_pool.hpp"
+#include "materialize/workers_state.hpp"
 
 namespace heft {
 namespace {
@@ -159,8 +160,10 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
         report({.bytes_done = loaded + group.bytes_done, .bytes_total = total});
       };
     if (options.drop_page_cache) before = engine::PageSnapshot::of_files(engine::PlanAccess::transfers(plan));
-    loader = engine::start_thread([this] { load(); });
-    if (!loader) queue.note("no thread to load ahead: the system gives none");
+    if (!options.workers) own.emplace(1);
+    engine::ThreadPool& pool_of_loader = own ? *own : engine::WorkersAccess::pool(*options.workers);
+    has_loader = loader.start(pool_of_loader, [this] { load(); });
+    if (!has_loader) queue.note("no thread to load ahead: the system gives none");
   }
 
   ~State() {
@@ -169,7 +172,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   }
 
   std::optional<Tensor> take() {
-    if (!loader) load_here();
+    if (!has_loader) load_here();
     return queue.take();
   }
 
@@ -263,7 +266,9 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   BoundedQueue queue;
   std::stop_source stop;
   std::stop_callback<std::function<void()>> caller_stop;
-  std::shared_ptr<void> loader;  // last, so that it has ended before anything else goes
+  std::optional<engine::ThreadPool> own;
+  bool has_loader = false;
+  engine::Crew loader;  // last, so that it has ended before anything else goes
 };
 
 TensorStream::TensorStream(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}

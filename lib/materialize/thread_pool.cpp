@@ -3,6 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <exception>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <new>
@@ -18,35 +20,6 @@ namespace {
 
 // By the workers of all loads of this process. Constant-initialised; a count and nothing else.
 constinit std::atomic<unsigned> processors_taken = 0;
-
-using Pool = boost::asio::thread_pool;
-
-// Waits for what was posted. Pool itself would drop what no thread has taken yet.
-struct Joined {
-  explicit Joined(unsigned threads) : pool(threads) {}
-  ~Joined() { pool.join(); }
-  Pool pool;
-};
-
-// A pool, or none when the system has no threads or no memory for it.
-std::shared_ptr<Joined> open_pool(unsigned threads) noexcept {
-  try {
-    return std::make_shared<Joined>(threads);
-  } catch (const std::exception&) {
-    return nullptr;
-  }
-}
-
-// False when there is no memory for it.
-template <class Work>
-bool posted(Joined& to, Work&& work) noexcept {
-  try {
-    boost::asio::post(to.pool, std::forward<Work>(work));
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-}
 
 }  // namespace
 
@@ -66,25 +39,85 @@ ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : th
 
 ProcessorShare::~ProcessorShare() { processors_taken.fetch_sub(threads_, std::memory_order_relaxed); }
 
-unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>& work) {
+// One thread, with a pool of its own: it is known to be idle, or it is not asked.
+class ThreadPool::Thread {
+ public:
+  // Waits for what was posted. The pool itself would drop what its thread has not taken yet.
+  ~Thread() { pool_.join(); }
+
+  // False when the thread has work already, or there is no memory for more.
+  bool try_run(const std::function<void()>& work, const std::function<void()>& done) noexcept {
+    if (is_busy_.exchange(true, std::memory_order_acquire)) return false;
+    try {
+      boost::asio::post(pool_, [this, work, done] {
+        work();
+        is_busy_.store(false, std::memory_order_release);
+        done();
+      });
+      return true;
+    } catch (const std::bad_alloc&) {
+      is_busy_.store(false, std::memory_order_release);
+      return false;
+    }
+  }
+
+ private:
+  std::atomic<bool> is_busy_ = false;
+  boost::asio::thread_pool pool_{1};
+};
+
+ThreadPool::ThreadPool(unsigned threads) noexcept {
+  try {
+    threads_.reserve(threads);
+    while (threads_.size() < threads) threads_.push_back(std::make_unique<Thread>());
+  } catch (const std::exception&) {
+    // The system has no more threads, or no memory for them.
+  }
+}
+
+ThreadPool::~ThreadPool() = default;
+
+bool ThreadPool::try_run(const std::function<void()>& work, const std::function<void()>& done) noexcept {
+  return std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) { return thread->try_run(work, done); });
+}
+
+bool Crew::start(ThreadPool& pool, const std::function<void()>& work) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    ++running_;
+  }
+  if (pool.try_run(work, [this] { leave(); })) return true;
+  leave();
+  return false;
+}
+
+// Notifies under the lock: the crew may be gone as soon as it is released.
+void Crew::leave() noexcept {
+  const std::lock_guard lock(mutex_);
+  --running_;
+  changed_.notify_all();
+}
+
+void Crew::wait() noexcept {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return running_ == 0; });
+}
+
+unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(unsigned worker)>& work) {
   const auto run = [&work](unsigned worker) {
     const NodeBinding binding(worker);
     work(worker);
   };
-  std::shared_ptr<Joined> pool = count > 1 ? open_pool(count - 1) : nullptr;
+  count = pool == nullptr ? 1 : std::min(count, pool->threads() + 1);
+  Crew crew;
   unsigned started = 1;
-  while (pool && started < count && posted(*pool, [&run, worker = started] { run(worker); })) ++started;
+  while (started < count && crew.start(*pool, [&run, worker = started] { run(worker); })) ++started;
   if (started == 1)
     work(0);
   else
     run(0);
+  crew.wait();
   return started;
-}
-
-std::shared_ptr<void> start_thread(std::function<void()> work) {
-  std::shared_ptr<Joined> thread = open_pool(1);
-  if (!thread || !posted(*thread, std::move(work))) return nullptr;
-  return thread;
 }
 
 void FirstFailure::capture() noexcept {

@@ -1,13 +1,18 @@
-// materialize/thread_pool.hpp: threads for one load. The only file here that knows which library they come from.
+// materialize/thread_pool.hpp: threads for loads. thread_pool.cpp alone knows which library they come from.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace heft::engine {
+
+/// More threads than this add nothing where memory is the limit, and take processors from others.
+inline constexpr unsigned max_threads = 16;
 
 /// Processors that this process may run on, by its affinity; at most `max`.
 unsigned usable_threads(unsigned max) noexcept;
@@ -30,15 +35,56 @@ class ProcessorShare {
   unsigned threads_;
 };
 
-/// Calls work(0) on this thread and work(1) ... work(count - 1) on others, and returns when all have returned. `work`
-/// must not throw. Where the system gives fewer threads, fewer calls are made, at least work(0): so `work` takes its
-/// share from what is left, not by its number. Where there is more than one NUMA node, workers are bound to nodes in
-/// turn while they run, and memory that they touch first is their node's. Returns the number of calls made.
-unsigned run_workers(unsigned count, const std::function<void(unsigned worker)>& work);
+/// Threads that sleep until they are given work. All members may be called from any thread.
+class ThreadPool {
+ public:
+  /// Starts `threads` threads, or as many as the system has threads and memory for.
+  explicit ThreadPool(unsigned threads) noexcept;
+  /// Waits for the work that was given.
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
-/// Starts `work`, which must not throw, on a thread of its own. Letting the result go waits for its end. Null, and
-/// nothing is started, when the system gives no thread.
-std::shared_ptr<void> start_thread(std::function<void()> work);
+  /// The number of threads that were started.
+  [[nodiscard]] unsigned threads() const noexcept { return static_cast<unsigned>(threads_.size()); }
+  /// Runs `work` and then `done`, which must not throw, on an idle thread, which is idle again before `done` is called.
+  /// False, and nothing is run, when all threads have work, or when there is no memory for it: work is never queued, so
+  /// that it cannot wait for work that waits for it.
+  bool try_run(const std::function<void()>& work, const std::function<void()>& done) noexcept;
+
+ private:
+  class Thread;
+  std::vector<std::unique_ptr<Thread>> threads_;
+};
+
+/// Calls on threads of a pool that are waited for together.
+class Crew {
+ public:
+  Crew() = default;
+  /// Waits as wait().
+  ~Crew() { wait(); }
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  /// Runs `work`, which must not throw, on an idle thread of `pool`. False, and nothing is run, when there is none.
+  bool start(ThreadPool& pool, const std::function<void()>& work) noexcept;
+  /// Returns when all calls have returned.
+  void wait() noexcept;
+
+ private:
+  void leave() noexcept;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  unsigned running_ = 0;
+};
+
+/// Calls work(0) on this thread and work(1) ... work(count - 1) on idle threads of `pool`, and returns when all have
+/// returned. `work` must not throw. Where the pool has fewer idle threads, fewer calls are made, at least work(0): so
+/// `work` takes its share from what is left, not by its number. Where there is more than one NUMA node, workers are
+/// bound to nodes in turn while they run, and memory that they touch first is their node's. Null: this thread only.
+/// Returns the number of calls made.
+unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(unsigned worker)>& work);
 
 /// The first exception of several threads, and the word that it is time to stop. All members may be called from any
 /// thread.

@@ -345,6 +345,7 @@ constexpr Header headers[] = {
     {"tensor.hpp", "tensors"},
     {"tensor_view.hpp", "records and views; pieces"},
     {"weights.hpp", "tensors"},
+    {"workers.hpp", "workers"},
 };
 
 }  // namespace
@@ -719,6 +720,21 @@ TEST_CASE("allocations: materialize on every path, into every kind of memory, wi
     }
     tally.add("unmapped", [&] { static_cast<void>(materialize(plan_of(unmapped), {.threads = threads})); });
   }
+}
+
+TEST_CASE("allocations: threads that are kept, and loads on them") {
+  const test::TempFolder folder;
+  const Checkpoint large = open(folder.write("large.safetensors", large_model()));
+  Tally tally("workers");
+  tally.add("made", [] { static_cast<void>(Workers(2).threads()); });
+  const auto workers = std::make_shared<Workers>(1);
+  tally.add("a load", [&] { static_cast<void>(materialize(plan_of(large), {.threads = 2, .workers = workers})); });
+  tally.add("a stream", [&] {
+    std::size_t count = 0;
+    for (const Tensor& tensor : stream(plan_of(large), {.threads = 2, .workers = workers}, 4u << 20))
+      count += tensor.size_bytes() != 0;
+    if (count != 24) throw std::logic_error("a stream that is short");
+  });
 }
 
 TEST_CASE("allocations: a stream, whole or left early") {

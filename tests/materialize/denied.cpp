@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -143,6 +144,9 @@ struct Work {
     const TensorView large = checkpoint.tensor("large.0");
     into.add(large, DType::f32, std::span(there).first(large.element_count() * 4));
     add(materialize(into), digest, notes);
+    const auto workers = std::make_shared<Workers>(1);
+    notes.insert("workers: " + std::to_string(workers->threads()));
+    add(materialize(plan(checkpoint), {.threads = 2, .workers = workers}), digest, notes);
     TensorStream tensors = stream(plan(checkpoint), {}, 6u << 20);
     for (const Tensor& tensor : tensors) digest.add(tensor);
     for (const std::string& note : tensors.stats().notes) notes.insert(note);
@@ -435,6 +439,17 @@ TEST_CASE("denied: whatever call the kernel denies, the bytes are right and the 
     table += *row.evidence == '\0' ? "\n" : std::string("; note \"") + row.evidence + "\"\n";
   }
   MESSAGE(table);
+}
+
+TEST_CASE("denied: Workers for which the system has no thread leave every load to the thread that calls it") {
+  if (!filters_work()) return;
+  const Model model;
+  const Result undisturbed = in_child(model.work, {}, 0);
+  CHECK(undisturbed.text.find("\nworkers: 1\n") != std::string::npos);
+  const Result denied = in_child(model.work, {{SYS_clone}, {SYS_clone3}}, denial(EAGAIN));
+  CHECK(denied.text.find("\nworkers: 0\n") != std::string::npos);
+  CHECK(denied.status == 0);
+  CHECK(denied.digest() == undisturbed.digest());
 }
 
 TEST_CASE("denied: without a call that nothing replaces a load or a save is an Error that names it") {
