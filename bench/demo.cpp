@@ -65,7 +65,7 @@ std::optional<heft::TensorView> a_matrix(const heft::Checkpoint& checkpoint) {
 template <heft::Element T>
 std::string first_values(const heft::Tensor& tensor) {
   std::string text;
-  for (const T value : tensor.as<T>().first(4)) text += fmt::format(" {:.6g}", static_cast<double>(value));
+  for (const T value : tensor.span<T>().first(4)) text += fmt::format(" {:.6g}", static_cast<double>(value));
   return text;
 }
 

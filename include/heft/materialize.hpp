@@ -87,7 +87,7 @@ struct MaterializeOptions {
 /// Example:
 ///   plan.add(view.shard(0, 3, 8), heft::DType::f32);
 ///   const heft::Weights loaded = heft::materialize(plan, {.threads = 8});
-///   const std::span<const float> values = loaded[view.name()].as<float>();
+///   const std::span<const float> values = loaded[view.name()].span<float>();
 [[nodiscard]] HEFT_API Weights materialize(const LoadPlan& plan, const MaterializeOptions& options = {});
 
 /// Loads one view, unconverted (or as its wanted_dtype()), or converted to `dtype`: LoadPlan lists the conversions.

@@ -28,7 +28,7 @@ namespace heft {
 ///
 /// Example:
 ///   const heft::Tensor loaded = heft::materialize(view, heft::DType::f32);
-///   const std::span<const float> values = loaded.as<float>();      // valid while `loaded` lives
+///   const std::span<const float> values = loaded.span<float>();    // valid while `loaded` lives
 ///   const heft::Slice<float> kept = loaded.slice<float>();         // keeps the memory
 class HEFT_API Tensor {
  public:
@@ -57,7 +57,7 @@ class HEFT_API Tensor {
   /// True when the elements lie in one run, row-major. Dims of 1 can have any stride.
   [[nodiscard]] bool is_contiguous() const noexcept;
   /// Byte offset of the tensor in the memory of a Destination on a device; nothing for a tensor in memory that this
-  /// process can read. A tensor on a device has no bytes(), and its as(), slice() and view() throw Error{unsupported};
+  /// process can read. A tensor on a device has no bytes(), and its span(), slice() and view() throw Error{unsupported};
   /// the owner of owned_bytes() is the result of Destination::finish().
   [[nodiscard]] std::optional<std::uint64_t> device_offset() const noexcept { return device_offset_; }
 
@@ -73,12 +73,12 @@ class HEFT_API Tensor {
   /// contiguous; Error{misaligned} when the caller's buffer does not lie on alignof(T); Error{unsupported} for a tensor
   /// in device memory.
   template <Element T>
-  [[nodiscard]] std::span<const T> as() const& {
+  [[nodiscard]] std::span<const T> span() const& {
     const std::span<const std::byte> run = typed_bytes(dtype_of<T>, alignof(T));
     return {reinterpret_cast<const T*>(run.data()), run.size() / sizeof(T)};
   }
   template <Element T>
-  std::span<const T> as() const&& = delete;
+  std::span<const T> span() const&& = delete;
   /// The same elements with their owner, and the same errors: they stay valid after this Tensor, unless the memory is
   /// the caller's.
   template <Element T>

@@ -28,7 +28,7 @@ struct WeightsAccess;
 /// Example:
 ///   const heft::Weights loaded = heft::materialize(plan);
 ///   for (const heft::Tensor& tensor : loaded) std::cout << tensor.name() << ' ' << tensor.size_bytes() << '\n';
-///   if (const heft::Tensor* bias = loaded.find("head.bias")) std::cout << bias->as<float>()[0] << '\n';
+///   if (const heft::Tensor* bias = loaded.find("head.bias")) std::cout << bias->span<float>()[0] << '\n';
 class HEFT_API Weights {
  public:
   /// A random access iterator over tensors. Valid while this Weights (or a copy) lives.

@@ -148,7 +148,7 @@ Statistics statistics_of(const Tensor& tensor) {
 Difference difference_of(const Tensor& a, const Tensor& b) {
   Difference difference;
   visit_elements(a, [&]<class T>(std::span<const T> left) {
-    const std::span<const T> right = b.as<T>();
+    const std::span<const T> right = b.span<T>();
     for (std::size_t i = 0; i < left.size(); ++i)
       if (std::memcmp(&left[i], &right[i], sizeof(T)) != 0) widen_into(difference, left[i], right[i]);
   });

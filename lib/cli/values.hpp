@@ -45,21 +45,21 @@ Difference difference_of(const Tensor& a, const Tensor& b);
 template <class Visit>
 bool visit_elements(const Tensor& tensor, Visit&& visit) {
   switch (tensor.dtype()) {
-    case DType::boolean: visit(tensor.as<boolean>()); return true;
-    case DType::u8: visit(tensor.as<std::uint8_t>()); return true;
-    case DType::i8: visit(tensor.as<std::int8_t>()); return true;
-    case DType::u16: visit(tensor.as<std::uint16_t>()); return true;
-    case DType::i16: visit(tensor.as<std::int16_t>()); return true;
-    case DType::u32: visit(tensor.as<std::uint32_t>()); return true;
-    case DType::i32: visit(tensor.as<std::int32_t>()); return true;
-    case DType::u64: visit(tensor.as<std::uint64_t>()); return true;
-    case DType::i64: visit(tensor.as<std::int64_t>()); return true;
-    case DType::f16: visit(tensor.as<f16>()); return true;
-    case DType::bf16: visit(tensor.as<bf16>()); return true;
-    case DType::f32: visit(tensor.as<float>()); return true;
-    case DType::f64: visit(tensor.as<double>()); return true;
-    case DType::c64: visit(tensor.as<std::complex<float>>()); return true;
-    case DType::c128: visit(tensor.as<std::complex<double>>()); return true;
+    case DType::boolean: visit(tensor.span<boolean>()); return true;
+    case DType::u8: visit(tensor.span<std::uint8_t>()); return true;
+    case DType::i8: visit(tensor.span<std::int8_t>()); return true;
+    case DType::u16: visit(tensor.span<std::uint16_t>()); return true;
+    case DType::i16: visit(tensor.span<std::int16_t>()); return true;
+    case DType::u32: visit(tensor.span<std::uint32_t>()); return true;
+    case DType::i32: visit(tensor.span<std::int32_t>()); return true;
+    case DType::u64: visit(tensor.span<std::uint64_t>()); return true;
+    case DType::i64: visit(tensor.span<std::int64_t>()); return true;
+    case DType::f16: visit(tensor.span<f16>()); return true;
+    case DType::bf16: visit(tensor.span<bf16>()); return true;
+    case DType::f32: visit(tensor.span<float>()); return true;
+    case DType::f64: visit(tensor.span<double>()); return true;
+    case DType::c64: visit(tensor.span<std::complex<float>>()); return true;
+    case DType::c128: visit(tensor.span<std::complex<double>>()); return true;
     default: return false;
   }
 }

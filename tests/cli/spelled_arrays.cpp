@@ -43,7 +43,7 @@ TEST_CASE("spelled arrays: a load by several workers, a conversion and a save ha
   std::size_t wrong = 0;
   for (int i = 0; i < rows; ++i)
     for (int j = 0; j < columns; ++j)
-      wrong += columns_of.as<float>()[static_cast<std::size_t>(j) * rows + static_cast<std::size_t>(i)] !=
+      wrong += columns_of.span<float>()[static_cast<std::size_t>(j) * rows + static_cast<std::size_t>(i)] !=
                numbers[static_cast<std::size_t>(i) * columns + static_cast<std::size_t>(j)];
   CHECK(wrong == 0);
   const auto copy = folder.path() / "copy.safetensors";

@@ -4,9 +4,9 @@
 
 float first(const heft::TensorView& view) {
 #ifdef MUST_FAIL
-  return heft::materialize(view).as<float>()[0];
+  return heft::materialize(view).span<float>()[0];
 #else
   const heft::Tensor tensor = heft::materialize(view);
-  return tensor.as<float>()[0];
+  return tensor.span<float>()[0];
 #endif
 }

@@ -7,6 +7,6 @@ double first_and_seconds(const heft::LoadPlan& plan) {
   static_assert(std::is_same_v<decltype(heft::materialize(plan)["w"]), heft::Tensor>);
   static_assert(std::is_same_v<decltype(heft::materialize(plan)["w"].owned_bytes()), heft::Bytes>);
   const heft::Tensor& extended = heft::materialize(plan)["w"];
-  return extended.as<float>()[0] + heft::materialize(plan)["w"].slice<float>()[0] +
+  return extended.span<float>()[0] + heft::materialize(plan)["w"].slice<float>()[0] +
          heft::materialize(plan).stats().seconds;
 }

@@ -36,7 +36,7 @@ std::vector<DType> block_types() {
 
 template <class Value>
 std::vector<Value> values_of(const Weights& weights, std::string_view name) {
-  const std::span<const Value> values = weights[name].as<Value>();
+  const std::span<const Value> values = weights[name].span<Value>();
   return {values.begin(), values.end()};
 }
 

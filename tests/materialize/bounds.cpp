@@ -196,7 +196,7 @@ TEST_CASE("bounds: many tensors over one storage report progress on the way, and
   CHECK(std::ranges::is_sorted(reports));
   CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
   CHECK(plan.estimate().bytes_read == storage.size_bytes());
-  CHECK(weights["511"].as<std::uint8_t>()[1000] == 7);
+  CHECK(weights["511"].span<std::uint8_t>()[1000] == 7);
   for (const std::size_t last : {1u, 2u, 5u}) {
     std::stop_source stop;
     std::size_t calls = 0;
@@ -263,9 +263,9 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
     for (const unsigned threads : {1u, 3u}) {
       const Weights weights = materialize(plan, {.threads = threads, .io_method = path});
       const auto at = [&](std::size_t i) { return static_cast<std::uint8_t>(payload[i]); };
-      const std::uint8_t* const rows = weights["rows"].as<std::uint8_t>().data();
-      const std::uint8_t* const columns = weights["columns"].as<std::uint8_t>().data();
-      const std::uint8_t* const windows = weights["windows"].as<std::uint8_t>().data();
+      const std::uint8_t* const rows = weights["rows"].span<std::uint8_t>().data();
+      const std::uint8_t* const columns = weights["columns"].span<std::uint8_t>().data();
+      const std::uint8_t* const windows = weights["windows"].span<std::uint8_t>().data();
       std::size_t wrong = 0;
       for (std::size_t i = 0; i < 20'000; i += 7)
         for (std::size_t j = 0; j < 2000; j += 3)

@@ -298,7 +298,7 @@ TEST_CASE("destination: a tensor in device memory cannot be read here, and says 
   const Weights weights = materialize(plan, {.destination = destination});
   const Tensor& far = weights["large.0"];
   CHECK(far.owned_bytes().owner() == destination->memory);
-  CHECK(test::thrown_by([&] { (void)far.as<bf16>(); }).code() == ErrorCode::unsupported);
+  CHECK(test::thrown_by([&] { (void)far.span<bf16>(); }).code() == ErrorCode::unsupported);
   CHECK(test::thrown_by([&] { (void)far.slice<bf16>(); }).code() == ErrorCode::unsupported);
   CHECK(test::thrown_by([&] { (void)far.view(); }).code() == ErrorCode::unsupported);
 }
@@ -310,7 +310,7 @@ TEST_CASE("destination: a plan of no bytes is finished without being allocated")
   plan.add(checkpoint.tensor("none"));
   const auto destination = std::make_shared<DeviceDestination>();
   const Weights weights = materialize(plan, {.destination = destination});
-  CHECK(weights["none"].as<float>().empty());
+  CHECK(weights["none"].span<float>().empty());
   CHECK(destination->allocated == 0);
   CHECK(destination->finished == 1);
 }

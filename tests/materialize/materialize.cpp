@@ -128,8 +128,8 @@ TEST_CASE("materialize: every tensor of a file arrives, on every path, with one 
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);
       CHECK(sum_of(weights.stats().io_uses) == plan.estimate().bytes_read);
-      CHECK(weights["one"].as<float>()[0] == 2.5F);
-      CHECK(weights["none"].as<float>().empty());
+      CHECK(weights["one"].span<float>()[0] == 2.5F);
+      CHECK(weights["none"].span<float>().empty());
     }
 }
 
@@ -161,9 +161,9 @@ TEST_CASE("materialize: slices, shards, transposes and steps are gathered and co
     for (const TensorView& view : views) {
       INFO(view.name());
       const std::vector<float> expected = elements(view);
-      const std::span<const float> found = floats[view.name()].as<float>();
+      const std::span<const float> found = floats[view.name()].span<float>();
       CHECK(std::equal(expected.begin(), expected.end(), found.begin(), found.end()));
-      const std::span<const bf16> packed = same[view.name()].as<bf16>();
+      const std::span<const bf16> packed = same[view.name()].span<bf16>();
       REQUIRE(packed.size() == expected.size());
       CHECK(std::equal(expected.begin(), expected.end(), packed.begin(),
                        [](float a, bf16 b) { return a == static_cast<float>(b); }));
@@ -203,7 +203,7 @@ TEST_CASE("materialize: what several tensors of the plan read is read once") {
     check_bytes(wide, weights["tied"]);
     check_bytes(wide, weights["wide"]);
     const std::vector<float> part = elements(wide.slice(0, 10, 20));
-    CHECK(std::equal(part.begin(), part.end(), weights["part"].as<float>().begin()));
+    CHECK(std::equal(part.begin(), part.end(), weights["part"].span<float>().begin()));
     CHECK(weights.stats().bytes_read == once.estimate().bytes_read);
   }
 }
@@ -234,7 +234,7 @@ TEST_CASE(
       const Bytes rows = qkv[2].shard(0, 5, 8).bytes();
       CHECK(std::ranges::equal(weights["qkv"].bytes().subspan((1024 + 320) * 2048, rows.size_bytes()), rows.span()));
       const std::vector<float> part = elements(qkv[1].shard(dim, 6, 8));
-      const std::span<const bf16> found = weights["k of rank 6"].as<bf16>();
+      const std::span<const bf16> found = weights["k of rank 6"].span<bf16>();
       CHECK(std::equal(part.begin(), part.end(), found.begin(),
                        [](float a, bf16 b) { return a == static_cast<float>(b) || a != a; }));
     }
@@ -256,10 +256,10 @@ TEST_CASE("materialize: concat and stack write several views into one tensor") {
   const Weights weights = materialize(plan);
   CHECK(weights["rows"].shape() == Shape{250, 5000});
   CHECK(weights["columns"].shape() == Shape{300, 1333});
-  const std::span<const bf16> row = weights["rows"].as<bf16>();
+  const std::span<const bf16> row = weights["rows"].span<bf16>();
   CHECK(row[0] == wide.read<bf16>(100, 0));
   CHECK(row[200 * 5000 + 7] == wide.read<bf16>(0, 7));
-  const std::span<const float> column = weights["columns"].as<float>();
+  const std::span<const float> column = weights["columns"].span<float>();
   CHECK(column[0] == static_cast<float>(wide.read<bf16>(0, 4000)));
   CHECK(column[299 * 1333 + 1000] == static_cast<float>(wide.read<bf16>(299, 0)));
   CHECK(weights["experts.0"].shape() == Shape{3, 7, 31});
@@ -269,9 +269,9 @@ TEST_CASE("materialize: concat and stack write several views into one tensor") {
     for (int i = 0; i < 7; ++i)
       for (int j = 0; j < 31; ++j) {
         const bf16 value = experts[static_cast<std::size_t>(expert)].read<bf16>(i, j);
-        REQUIRE(weights["experts.0"].as<bf16>()[static_cast<std::size_t>((expert * 7 + i) * 31 + j)] == value);
-        REQUIRE(weights["experts.1"].as<bf16>()[static_cast<std::size_t>((i * 3 + expert) * 31 + j)] == value);
-        REQUIRE(weights["experts.2"].as<bf16>()[static_cast<std::size_t>((i * 31 + j) * 3 + expert)] == value);
+        REQUIRE(weights["experts.0"].span<bf16>()[static_cast<std::size_t>((expert * 7 + i) * 31 + j)] == value);
+        REQUIRE(weights["experts.1"].span<bf16>()[static_cast<std::size_t>((i * 3 + expert) * 31 + j)] == value);
+        REQUIRE(weights["experts.2"].span<bf16>()[static_cast<std::size_t>((i * 31 + j) * 3 + expert)] == value);
       }
 }
 
@@ -307,9 +307,9 @@ TEST_CASE("materialize: views of memory and tensors of a load load as files do")
   const Bytes bytes = Bytes::copy_of(std::as_bytes(std::span(values)));
   const TensorView view = TensorView::over("x", DType::f32, {1000, 100}, bytes);
   const Tensor turned = materialize(view.transpose(0, 1));
-  CHECK(turned.as<float>()[1] == 100.0F);
+  CHECK(turned.span<float>()[1] == 100.0F);
   const Tensor back = materialize(turned.view().transpose(0, 1), DType::f64);
-  CHECK(std::equal(values.begin(), values.end(), back.as<double>().begin()));
+  CHECK(std::equal(values.begin(), values.end(), back.span<double>().begin()));
 }
 
 TEST_CASE("materialize: tensors lie on the alignment asked for, and outlive the weights and the checkpoint") {
@@ -325,7 +325,7 @@ TEST_CASE("materialize: tensors lie on the alignment asked for, and outlive the 
     kept = weights["small.7"];
     sixth = checkpoint.tensor("small.7").read<bf16>(0, 5);
   }
-  CHECK(kept.as<bf16>()[5] == sixth);
+  CHECK(kept.span<bf16>()[5] == sixth);
   CHECK(test::thrown_by([&] { (void)materialize(kept.view(), {.alignment = 48}); }).code() == ErrorCode::out_of_range);
 }
 
@@ -446,8 +446,8 @@ TEST_CASE("materialize: memory that nobody has is an Error, and an empty plan is
   LoadPlan plan;
   plan.add(view);
   const Weights weights = materialize(plan);
-  CHECK(weights["x"].as<std::uint8_t>()[0] == 'x');
+  CHECK(weights["x"].span<std::uint8_t>()[0] == 'x');
   CHECK(weights.find("y") == nullptr);
   CHECK(test::thrown_by([&] { (void)weights["y"]; }).code() == ErrorCode::not_found);
-  CHECK(test::thrown_by([&] { (void)weights["x"].as<float>(); }).code() == ErrorCode::type_mismatch);
+  CHECK(test::thrown_by([&] { (void)weights["x"].span<float>(); }).code() == ErrorCode::type_mismatch);
 }
