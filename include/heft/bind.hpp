@@ -75,7 +75,7 @@ LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}
 }
 
 /// The same, but throws the first failure as an Error: not_found for a missing key, type_mismatch, out_of_range,
-/// misaligned, ambiguous. Its sentence ends with the number of further failures.
+/// misaligned, ambiguous. Its message ends with the number of further failures.
 template <Bindable T>
 LoadReport bind(const Record& from, T& into, const BindOptions& options = {}) {
   LoadReport report = try_bind(from, into, options);

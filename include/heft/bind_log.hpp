@@ -65,8 +65,8 @@ class HEFT_API BindLog {
   /// Lists the field as missing from `container`; with `is_failure` also as a failure, not_found. The first 20 failures
   /// name the nearest of the existing keys: each such search reads all keys of the container.
   void missing(const Record& container, const FieldSpec& field, bool is_failure);
-  /// Adds a failure at the current path. `sentence` states what was expected and what was found.
-  void fail(ErrorCode code, std::string sentence);
+  /// Adds a failure at the current path. `message` states what was expected and what was found.
+  void fail(ErrorCode code, std::string message);
   /// Number of failures so far. A read that did not increase it has succeeded.
   [[nodiscard]] std::size_t failures() const noexcept { return report_.errors.size(); }
 
@@ -112,7 +112,7 @@ class HEFT_API BindLog {
   /// Returns the report with the unused and skipped names; under Strict::yes each unused name is a failure. Call it
   /// once, as the last member.
   [[nodiscard]] LoadReport finish();
-  /// Throws the first failure of a report on `from` as an Error with file and record; its sentence ends with the number
+  /// Throws the first failure of a report on `from` as an Error with file and record; its message ends with the number
   /// of further failures. Requires !report.ok().
   [[noreturn]] static void throw_first(const LoadReport& report, const Record& from);
 

@@ -103,7 +103,7 @@ enum class Freshness : std::uint8_t {
 struct Damage {
   std::string path;      ///< The file.
   std::string tensor;    ///< The first tensor in the damaged record.
-  std::string sentence;  ///< What was expected and what was found.
+  std::string message;  ///< What was expected and what was found.
 };
 
 /// A range of tensors, in file order. It holds the checkpoint, and makes a view when an element is accessed.

@@ -14,12 +14,12 @@
 
 namespace heft {
 
-/// Names what the caller can do, not the place in heft that failed. The Error's sentence has the details. The numbers
+/// Names what the caller can do, not the place in heft that failed. The Error's message has the details. The numbers
 /// are fixed: a later version adds codes at the end. 0 is no code, so that a C function can return it for success.
 enum class ErrorCode : std::uint8_t {
   /// A system call failed; os_error() is its errno. Retry, free space on the device, or correct permissions.
   io = 1,
-  /// No such file, tensor or record. The sentence names the nearest name that exists ("did you mean").
+  /// No such file, tensor or record. The message names the nearest name that exists ("did you mean").
   not_found,
   /// The first bytes match no format that heft reads. Convert the file, or check that the download was complete.
   unrecognized,
@@ -28,15 +28,15 @@ enum class ErrorCode : std::uint8_t {
   /// The file can be read in two ways (duplicate names, overlapping ranges, several candidates in a folder). heft does
   /// not choose: name the file, or remove the duplicate.
   ambiguous,
-  /// Legal, but above a limit of heft::Limits, which the sentence names. Raise the limit if the file is trusted.
+  /// Legal, but above a limit of heft::Limits, which the message names. Raise the limit if the file is trusted.
   limit_exceeded,
-  /// Legal, but heft does not implement it: a format, its version, a compression, a conversion. The sentence names it.
+  /// Legal, but heft does not implement it: a format, its version, a compression, a conversion. The message names it.
   unsupported,
   /// heft does not do it for safety: a path outside the folder, a global under strict_globals. Change the option, where
   /// there is one, if the file is trusted.
   refused,
   /// The value is of another type: a typed view of another dtype, a layout that is not contiguous, another kind of
-  /// record. Ask for the dtype that the sentence names, or materialize().
+  /// record. Ask for the dtype that the message names, or materialize().
   type_mismatch,
   /// A typed view of bytes that do not lie on the type's alignment. materialize() copies and aligns.
   misaligned,
@@ -60,7 +60,7 @@ struct ErrorPlace {
   std::string path = {};
   /// The tensor or record, unescaped. Empty: none.
   std::string tensor = {};
-  /// Byte offset in the file (or in the inflated record that the sentence names).
+  /// Byte offset in the file (or in the inflated record that the message names).
   std::optional<std::uint64_t> offset = {};
   /// errno of the failed system call; 0: no system call failed.
   int os_error = 0;
@@ -68,9 +68,9 @@ struct ErrorPlace {
 
 /// The one exception type of heft.
 ///
-/// what() is one line of printable UTF-8, whatever the file contains: `path: tensor 'name': sentence (at byte N): text
+/// what() is one line of printable UTF-8, whatever the file contains: `path: tensor 'name': message (at byte N): text
 /// of errno`. Control characters, marks of direction and bytes that are not UTF-8 are escaped in it (\n, \x1b, \u202e);
-/// the path is cut at 1000 characters, the name at 200, the sentence at 8192. sentence() is printable too. path() and
+/// the path is cut at 1000 characters, the name at 200, the message at 8192. message() is printable too. path() and
 /// tensor() return the raw text, whole: escape them before they reach a terminal.
 ///
 /// A value: const members may be called from several threads. References that the getters return are valid while this
@@ -84,15 +84,15 @@ struct ErrorPlace {
 ///   }
 class HEFT_API Error : public std::runtime_error {
  public:
-  /// Makes an Error with a text for what(). `sentence` states what was expected and what was found, without path,
+  /// Makes an Error with a text for what(). `message` states what was expected and what was found, without path,
   /// tensor and offset, which are in `place`; it is made printable.
-  Error(ErrorCode code, std::string sentence, ErrorPlace place = {});
+  Error(ErrorCode code, std::string message, ErrorPlace place = {});
 
   /// Kind of the failure, by what the caller can do.
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
   /// Text of the failure: what was expected and what was found, without the place.
-  [[nodiscard]] const std::string& sentence() const& noexcept { return sentence_; }
-  [[nodiscard]] std::string sentence() const&& { return sentence_; }
+  [[nodiscard]] const std::string& message() const& noexcept { return message_; }
+  [[nodiscard]] std::string message() const&& { return message_; }
   /// The file, as the caller named it; empty where none is involved.
   [[nodiscard]] const std::string& path() const& noexcept { return place_.path; }
   [[nodiscard]] std::string path() const&& { return place_.path; }
@@ -117,10 +117,10 @@ class HEFT_API Error : public std::runtime_error {
   struct Printable {
     std::string text;
   };
-  Error(Printable sentence, ErrorCode code, ErrorPlace place);
+  Error(Printable message, ErrorCode code, ErrorPlace place);
 
   ErrorCode code_;
-  std::string sentence_;
+  std::string message_;
   ErrorPlace place_;
 };
 

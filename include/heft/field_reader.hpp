@@ -139,7 +139,7 @@ void read_tensor(BindLog& log, const Record& record, const FieldSpec& field, T& 
     try {
       target = view->as<typename T::value_type>();
     } catch (const Error& error) {
-      log.fail(error.code(), error.sentence());
+      log.fail(error.code(), error.message());
     }
   }
 }

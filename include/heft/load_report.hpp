@@ -13,7 +13,7 @@ namespace heft {
 struct BindError {
   ErrorCode code;        ///< not_found, type_mismatch, out_of_range, misaligned or ambiguous; what an adapter threw.
   std::string path;      ///< Full flat name of the record: "model.layers.0.norm.weight". Unescaped.
-  std::string sentence;  ///< What was expected and what was found. Printable.
+  std::string message;  ///< What was expected and what was found. Printable.
 };
 
 /// The report of bind() and try_bind(): full flat names of records, in the order in which the fields were read.

@@ -105,14 +105,14 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
         ErrorCode::unsupported,
         fmt::format("{}, and heft converts no dtype that it does not have (--as names that of NumPy's raw items); "
                     "leave it out with --exclude '{}'",
-                    found->sentence, pattern_of(view.name())),
+                    found->message, pattern_of(view.name())),
         {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
   const std::string advice =
       dtypes.empty()
           ? std::string("--dtype changes floats, quantized blocks and complex numbers only, so leave it out with")
           : fmt::format("convert it with --dtype {}, or leave it out with", writer::dtype_list(dtypes));
   throw Error(ErrorCode::unsupported,
-              fmt::format("{}; {} --exclude '{}'", found->sentence, advice, pattern_of(view.name())),
+              fmt::format("{}; {} --exclude '{}'", found->message, advice, pattern_of(view.name())),
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 

@@ -9,7 +9,7 @@
 namespace heft::cli {
 namespace {
 
-std::string_view sentence(Freshness freshness) noexcept {
+std::string_view message(Freshness freshness) noexcept {
   switch (freshness) {
     case Freshness::modified: return "was written to after it was read";
     case Freshness::replaced: return "was replaced meanwhile: what was read is the old one";
@@ -25,7 +25,7 @@ void note_freshness(const Checkpoint& checkpoint, Terminal& terminal) {
   try {
     const Freshness freshness = checkpoint.freshness();
     if (freshness != Freshness::same)
-      terminal.err << "note: " << core::escaped(checkpoint.path(), 1000) << ' ' << sentence(freshness) << '\n';
+      terminal.err << "note: " << core::escaped(checkpoint.path(), 1000) << ' ' << message(freshness) << '\n';
   } catch (const Error& error) {
     terminal.err << "note: " << error.what() << '\n';
   }

@@ -38,7 +38,7 @@ void Pieces::with_names(const Call& call) const {
     if (tensor.empty() || number >= places_.size()) throw;
     ErrorPlace place = error.place();
     place.tensor = names_[places_[number].tensor];
-    throw Error(error.code(), error.sentence(), std::move(place));
+    throw Error(error.code(), error.message(), std::move(place));
   }
 }
 

@@ -70,10 +70,10 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
   for (const Damage& damage : damages) {
     if (command.json)
       terminal.out << fmt::format("{{\"name\":{},\"damage\":{}}}\n", json_text(damage.tensor),
-                                  json_text(damage.sentence));
+                                  json_text(damage.message));
     else
       terminal.out << fmt::format("{}: tensor '{}': {}\n", core::escaped(damage.path, 1000),
-                                  core::escaped(damage.tensor), core::printable(damage.sentence));
+                                  core::escaped(damage.tensor), core::printable(damage.message));
   }
   return damages.size();
 }

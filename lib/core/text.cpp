@@ -86,10 +86,10 @@ bool is_printable(char32_t c) noexcept {
 
 std::string escaped(std::string_view text, std::size_t limit) { return without_controls(text, limit, '\''); }
 
-std::string printable(std::string sentence, std::size_t limit) {
+std::string printable(std::string message, std::size_t limit) {
   const auto is_plain = [](char c) { return c >= ' ' && c <= '~'; };
-  if (sentence.size() <= limit && std::ranges::all_of(sentence, is_plain)) return sentence;
-  return without_controls(sentence, limit, no_quote);
+  if (message.size() <= limit && std::ranges::all_of(message, is_plain)) return message;
+  return without_controls(message, limit, no_quote);
 }
 
 std::string with_article(std::string_view word) {

@@ -21,9 +21,9 @@ bool is_printable(char32_t code_point) noexcept;
 /// with "..." appended.
 std::string escaped(std::string_view text, std::size_t limit = 200);
 
-/// Returns a whole sentence with escapes as in escaped(), except that quotes and backslashes are kept, because names in
+/// Returns a whole message with escapes as in escaped(), except that quotes and backslashes are kept, because names in
 /// it are escaped already. Every Error passes through it, so that no message can control a terminal.
-std::string printable(std::string sentence, std::size_t limit = 8192);
+std::string printable(std::string message, std::size_t limit = 8192);
 
 /// A code point and its length in bytes. The length is 0 for a byte that starts no well-formed UTF-8 sequence.
 struct CodePoint {

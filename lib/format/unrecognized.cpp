@@ -75,7 +75,7 @@ std::string hexadecimal(std::span<const std::byte> head) {
   return hex;
 }
 
-std::string sentence(std::span<const std::byte> head, std::uint64_t file_size) {
+std::string message(std::span<const std::byte> head, std::uint64_t file_size) {
   if (file_size == 0) return "expected model weights, the file is empty: download it again";
   if (std::ranges::all_of(head, [](std::byte byte) { return byte == std::byte{0}; }))
     return fmt::format(
@@ -93,7 +93,7 @@ std::string sentence(std::span<const std::byte> head, std::uint64_t file_size) {
 }  // namespace
 
 void refuse_unknown(std::span<const std::byte> head, std::uint64_t file_size) {
-  throw Error(ErrorCode::unrecognized, sentence(head, file_size));
+  throw Error(ErrorCode::unrecognized, message(head, file_size));
 }
 
 }  // namespace heft::format

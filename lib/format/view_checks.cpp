@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint64_t max_count = INT64_MAX;
 
-[[noreturn]] void corrupt(std::string sentence) { throw Error(ErrorCode::corrupt, std::move(sentence)); }
+[[noreturn]] void corrupt(std::string message) { throw Error(ErrorCode::corrupt, std::move(message)); }
 
 }  // namespace
 
@@ -32,7 +32,7 @@ void require_shape(std::span<const std::int64_t> sizes, const Limits& limits, st
   try {
     require_shape(sizes, limits);
   } catch (const Error& error) {
-    throw Error(error.code(), error.sentence(), {.tensor = std::string(tensor), .offset = offset});
+    throw Error(error.code(), error.message(), {.tensor = std::string(tensor), .offset = offset});
   }
 }
 

@@ -27,8 +27,8 @@ void add_use(std::vector<IoUse>& uses, const IoUse& use) {
     uses.push_back(use);
 }
 
-void add_note(std::vector<std::string>& notes, std::string sentence) {
-  if (std::find(notes.begin(), notes.end(), sentence) == notes.end()) notes.push_back(std::move(sentence));
+void add_note(std::vector<std::string>& notes, std::string message) {
+  if (std::find(notes.begin(), notes.end(), message) == notes.end()) notes.push_back(std::move(message));
 }
 
 void LoadMonitor::check_stop() const {
@@ -64,9 +64,9 @@ void LoadMonitor::report(bool last) {
   options_.progress({.bytes_done = done, .bytes_total = bytes_total_});
 }
 
-void LoadMonitor::note(std::string sentence) {
+void LoadMonitor::note(std::string message) {
   const std::lock_guard lock(stats_mutex_);
-  add_note(stats_.notes, std::move(sentence));
+  add_note(stats_.notes, std::move(message));
 }
 
 void LoadMonitor::note(std::string_view call, int os_error) {

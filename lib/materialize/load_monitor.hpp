@@ -20,8 +20,8 @@ namespace heft::engine {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
 }
 
-/// Adds a sentence, unless it is there.
-void add_note(std::vector<std::string>& notes, std::string sentence);
+/// Adds a message, unless it is there.
+void add_note(std::vector<std::string>& notes, std::string message);
 
 /// Adds to the entry of the same path and reason.
 void add_use(std::vector<IoUse>& uses, const IoUse& use);
@@ -43,8 +43,8 @@ class LoadMonitor {
   /// Reports the end.
   void finish() { report(true); }
 
-  /// Adds a sentence to LoadStats::notes, unless it is there.
-  void note(std::string sentence);
+  /// Adds a message to LoadStats::notes, unless it is there.
+  void note(std::string message);
   /// The same, of a call that the system refused.
   void note(std::string_view call, int os_error);
   /// Adds a worker's share to the statistics.

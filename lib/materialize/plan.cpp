@@ -20,8 +20,8 @@ namespace {
 
 using engine::PlanEntry;
 
-Error refusal(ErrorCode code, std::string_view tensor, std::string sentence) {
-  return Error(code, std::move(sentence), {.path = {}, .tensor = std::string(tensor)});
+Error refusal(ErrorCode code, std::string_view tensor, std::string message) {
+  return Error(code, std::move(message), {.path = {}, .tensor = std::string(tensor)});
 }
 
 // Names the view's file and name in what `work` throws, where those are missing.
@@ -41,8 +41,8 @@ std::uint64_t packed_size(const TensorView& view, DType dtype) {
 
 // A buffer with strides: every element inside, no two at one place.
 void require_layout(const PlanEntry& entry, const Strides& strides) {
-  const auto refuse = [&](std::string sentence) {
-    return refusal(ErrorCode::out_of_range, entry.name, std::move(sentence));
+  const auto refuse = [&](std::string message) {
+    return refusal(ErrorCode::out_of_range, entry.name, std::move(message));
   };
   if (strides.rank() != entry.shape.rank())
     throw refuse(fmt::format("expected a stride for each of {} dims, found {}", entry.shape.rank(), strides.rank()));

@@ -71,9 +71,9 @@ class BoundedQueue {
     return !ready_.empty() || ended_;
   }
 
-  void note(std::string sentence) {
+  void note(std::string message) {
     const std::lock_guard lock(mutex_);
-    engine::add_note(stats_.notes, std::move(sentence));
+    engine::add_note(stats_.notes, std::move(message));
   }
 
   // Puts a group down, for which there was room.

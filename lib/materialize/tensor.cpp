@@ -32,8 +32,8 @@ bool Tensor::is_contiguous() const noexcept { return core::is_contiguous(shape_,
 
 std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
   require_near();
-  const auto refuse = [&](ErrorCode code, std::string sentence) {
-    return Error(code, std::move(sentence), {.path = {}, .tensor = name_});
+  const auto refuse = [&](ErrorCode code, std::string message) {
+    return Error(code, std::move(message), {.path = {}, .tensor = name_});
   };
   if (dtype_ != wanted)
     throw refuse(ErrorCode::type_mismatch,

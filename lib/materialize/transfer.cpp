@@ -13,8 +13,8 @@
 namespace heft::engine {
 namespace {
 
-Error refusal(ErrorCode code, const TensorView& view, std::string sentence) {
-  return Error(code, std::move(sentence), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+Error refusal(ErrorCode code, const TensorView& view, std::string message) {
+  return Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
 // Plans name few sources and conversions, and neighbours name the same: the last one found is looked at first.

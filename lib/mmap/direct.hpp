@@ -20,7 +20,7 @@ namespace heft::mmap {
 /// from several threads.
 class DirectFile {
  public:
-  /// The file, or null and the reason why it must be read through the page cache: one printable sentence.
+  /// The file, or null and the reason why it must be read through the page cache: one printable message.
   struct Opening {
     std::shared_ptr<const DirectFile> file;
     std::string reason;

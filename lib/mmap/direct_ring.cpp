@@ -19,7 +19,7 @@ namespace {
 // Consecutive refusals of io_uring_enter (EAGAIN: no memory for a request, EBUSY) after which the load fails.
 constexpr unsigned max_refusals = 10'000;
 
-std::string sentence(const char* call, int result) {
+std::string message(const char* call, int result) {
   return std::string(call) + ": " + std::generic_category().message(-result);
 }
 
@@ -89,7 +89,7 @@ class RingQueue final : public DirectQueue {
   void register_buffers() {
     if (setup_.buffers.empty()) return;
     if (const int result = ring_.register_buffers(setup_.buffers); result < 0) {
-      reason_ = sentence("io_uring_register_buffers", result);
+      reason_ = message("io_uring_register_buffers", result);
       return;
     }
     for (std::size_t i = 0; i < setup_.buffers.size(); ++i)
@@ -130,7 +130,7 @@ class RingQueue final : public DirectQueue {
       // they are read with pread.
       refused_ = true;
       unsent_ = 0;
-      reason_ = (reason_.empty() ? "" : reason_ + "; ") + sentence("io_uring_enter", result);
+      reason_ = (reason_.empty() ? "" : reason_ + "; ") + message("io_uring_enter", result);
     } else if (result != -EINTR) {
       throw Error(ErrorCode::io, "io_uring_enter()", {.os_error = -result});
     }
@@ -204,7 +204,7 @@ std::unique_ptr<DirectQueue> open_ring_queue(const DirectSetup& setup, std::stri
   auto queue = std::make_unique<RingQueue>(setup);
   const int result = queue->open();
   if (result == 0) return queue;
-  reason = sentence("io_uring_setup", result);
+  reason = message("io_uring_setup", result);
   return nullptr;
 }
 

@@ -45,8 +45,8 @@ std::optional<std::string> link_target(int folder, const std::string& name) {
   return size < 0 ? std::nullopt : std::optional(std::string(target.data(), static_cast<std::size_t>(size)));
 }
 
-// For a file that is not found, the errno text is the whole sentence; Error::what() does not repeat it.
-std::string sentence_of_opening(ErrorCode code, int os_error) {
+// For a file that is not found, the errno text is the whole message; Error::what() does not repeat it.
+std::string message_of_opening(ErrorCode code, int os_error) {
   if (code == ErrorCode::not_found) return std::generic_category().message(os_error);
   if (code == ErrorCode::io) return "open()";
   return os_error == ELOOP ? "expected a regular file, found a symlink"
@@ -123,7 +123,7 @@ std::string seconds(std::int64_t time_ns) {
   return fmt::format("{}.{:09}", whole, time_ns - whole * second);
 }
 
-std::string sentence_of(std::string_view what, std::string_view expected, std::string_view found) {
+std::string message_of(std::string_view what, std::string_view expected, std::string_view found) {
   return fmt::format("expected {} {} as when it was opened, found {}", what, expected, found);
 }
 
@@ -148,7 +148,7 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
           fmt::format("this is a symlink to '{}', which is not there: the download was interrupted, download it again",
                       core::escaped(*target)),
           place(path, 0));
-    throw Error(code, sentence_of_opening(code, error), place(path, error));
+    throw Error(code, message_of_opening(code, error), place(path, error));
   }
   const Identity identity = identity_at_rest(opened.get(), path);
   return {std::move(opened), identity};
@@ -180,13 +180,13 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
 
 std::string difference(const Identity& opened, const Identity& now) {
   if (!opened.is_same_file(now))
-    return sentence_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
+    return message_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
                        fmt::format("{}:{}", now.device, now.inode));
   if (opened.size_bytes != now.size_bytes)
-    return sentence_of("size", std::to_string(opened.size_bytes), std::to_string(now.size_bytes));
+    return message_of("size", std::to_string(opened.size_bytes), std::to_string(now.size_bytes));
   if (opened.mtime_ns != now.mtime_ns)
-    return sentence_of("modification time", seconds(opened.mtime_ns), seconds(now.mtime_ns));
-  if (only_ctime_moved(opened, now)) return sentence_of("change time", seconds(opened.ctime_ns), seconds(now.ctime_ns));
+    return message_of("modification time", seconds(opened.mtime_ns), seconds(now.mtime_ns));
+  if (only_ctime_moved(opened, now)) return message_of("change time", seconds(opened.ctime_ns), seconds(now.ctime_ns));
   return {};
 }
 
@@ -210,7 +210,7 @@ std::shared_ptr<const Folder> Folder::open(const std::string& path) {
   Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (const int error = opened.os_error()) {
     const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
-    throw Error(code, sentence_of_opening(code, error), place(path, error));
+    throw Error(code, message_of_opening(code, error), place(path, error));
   }
   std::unique_ptr<const Folder> folder(new Folder(opened.get(), path, identity_of(status_of(opened.get(), path))));
   opened.release();
@@ -307,7 +307,7 @@ std::shared_ptr<const Descriptor> File::open_again() const {
     // The path leads to no regular file any more, so the file that was opened was replaced or removed.
     if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::refused) throw;
     const bool none = error.code() == ErrorCode::not_found;
-    throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.sentence(),
+    throw Error(ErrorCode::changed_on_disk, none ? "expected the file that was opened, found none" : error.message(),
                 error.place());
   }
 }

@@ -35,7 +35,7 @@ struct Identity {
   }
 };
 
-/// Returns the first sign that the bytes of a file have changed since `opened`, as a sentence: "expected size 12 as
+/// Returns the first sign that the bytes of a file have changed since `opened`, as a message: "expected size 12 as
 /// when it was opened, found 13". Empty when there is none.
 ///
 /// A change of the ctime alone is a sign: the file was written and its mtime set back. A change of the ctime together
@@ -109,7 +109,7 @@ class File {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
   /// Returns the place of an Error in this file. `os_error` is 0 for failures that are not the system's.
   [[nodiscard]] ErrorPlace at(int os_error, std::optional<std::uint64_t> offset = {}) const;
-  /// Examines the open file again. Throws Error{changed_on_disk} with the sentence of difference() if the bytes can
+  /// Examines the open file again. Throws Error{changed_on_disk} with the message of difference() if the bytes can
   /// have changed, Error{io} if fstat() fails. A file that was removed, or replaced by a rename over it, keeps its
   /// bytes as long as it is open. So does a file that was itself renamed: a change of the ctime alone is taken for the
   /// rename when the path does not lead to the file any more.

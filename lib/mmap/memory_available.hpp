@@ -22,7 +22,7 @@ struct MemoryAvailable {
   static constexpr std::uint64_t unknown = UINT64_MAX;
 
   std::uint64_t bytes = unknown;  ///< `unknown` if neither /proc nor a cgroup can be read.
-  /// For sentences: "MemAvailable of /proc/meminfo", "cgroup /sys/fs/cgroup/a: limit 1, in use 2".
+  /// For messages: "MemAvailable of /proc/meminfo", "cgroup /sys/fs/cgroup/a: limit 1, in use 2".
   std::string limited_by = {};
 };
 

@@ -247,8 +247,8 @@ void ScratchFile::publish() {
   sys::close(std::exchange(handle_, -1));
 }
 
-void ScratchFile::fail(const std::string& sentence, std::int64_t result) const {
-  throw Error(ErrorCode::io, sentence, {.path = path_, .os_error = static_cast<int>(-result)});
+void ScratchFile::fail(const std::string& message, std::int64_t result) const {
+  throw Error(ErrorCode::io, message, {.path = path_, .os_error = static_cast<int>(-result)});
 }
 
 void require_file_size(const std::string& path, std::uint64_t size) {

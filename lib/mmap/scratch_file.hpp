@@ -66,7 +66,7 @@ class ScratchFile {
   bool open_unnamed(::mode_t mode);
   bool open_named(::mode_t mode);
   void link();
-  [[noreturn]] void fail(const std::string& sentence, std::int64_t result) const;
+  [[noreturn]] void fail(const std::string& message, std::int64_t result) const;
 
   std::shared_ptr<const Folder> folder_;
   std::string name_;

@@ -38,8 +38,8 @@ std::string nearest_keys(const Record& container, std::string_view key) {
 BindLog::BindLog(Record root, const BindOptions& options)
     : root_(std::move(root)), options_(options), path_(root_.path()) {}
 
-void BindLog::fail(ErrorCode code, std::string sentence) {
-  report_.errors.push_back({code, path_, std::move(sentence)});
+void BindLog::fail(ErrorCode code, std::string message) {
+  report_.errors.push_back({code, path_, std::move(message)});
 }
 
 std::optional<BindLog::Child> BindLog::find(const Record& container, const FieldSpec& field) {
@@ -90,7 +90,7 @@ std::optional<TensorView> BindLog::tensor(const Record& record, const FieldSpec&
     apply();
     return view;
   } catch (const Error& error) {
-    fail(error.code(), error.sentence());
+    fail(error.code(), error.message());
     return {};
   }
 }
@@ -106,7 +106,7 @@ std::optional<BindLog::Scalar> BindLog::scalar(const Record& record, std::string
     }
     fail(ErrorCode::type_mismatch, fmt::format("expected {}, found {}", expected, record::describe(record)));
   } catch (const Error& error) {
-    fail(error.code(), error.sentence());
+    fail(error.code(), error.message());
   }
   return {};
 }
@@ -293,7 +293,7 @@ void BindLog::throw_first(const LoadReport& report, const Record& from) {
   const record::State* state = record::RecordAccess::state(from);
   const BindError& first = report.errors.front();
   const std::size_t more = report.errors.size() - 1;
-  throw Error(first.code, more == 0 ? first.sentence : fmt::format("{} (and {} more)", first.sentence, more),
+  throw Error(first.code, more == 0 ? first.message : fmt::format("{} (and {} more)", first.message, more),
               {.path = state == nullptr ? std::string() : state->path, .tensor = first.path});
 }
 

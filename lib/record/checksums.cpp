@@ -54,7 +54,7 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corrupt) throw;
         damage.push_back(
-            {file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.sentence()});
+            {file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.message()});
       }
     }
     file.require_unchanged();

@@ -34,8 +34,8 @@ using Places = std::vector<EntryRef>;
 /// Entries of a file's catalog that are tensors inside values, not tiles.
 using Entries = std::vector<std::uint32_t>;
 
-Error failure(const mmap::File& file, std::string_view tensor, std::uint64_t offset, std::string sentence) {
-  return Error(ErrorCode::corrupt, std::move(sentence),
+Error failure(const mmap::File& file, std::string_view tensor, std::uint64_t offset, std::string message) {
+  return Error(ErrorCode::corrupt, std::move(message),
                {.path = file.path(), .tensor = std::string(tensor), .offset = offset});
 }
 
@@ -215,7 +215,7 @@ class Assembler {
       add_made(TensorView::over_pieces(std::string(tiled.whole.name), whole, std::move(pieces)));
     } catch (const Error& error) {
       // over_pieces() reports a caller's mistake; here the file is at fault.
-      throw Error(ErrorCode::corrupt, fmt::format("its chunks do not cover the tensor: {}", error.sentence()),
+      throw Error(ErrorCode::corrupt, fmt::format("its chunks do not cover the tensor: {}", error.message()),
                   {.path = index_.file->path(), .tensor = std::string(tiled.whole.name), .offset = 0});
     }
   }

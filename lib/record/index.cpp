@@ -151,8 +151,8 @@ class Candidates {
       if (meant_[position]) state_.entries.push_back(refs_[position]);
   }
 
-  void note(std::string sentence) {
-    state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), sentence));
+  void note(std::string message) {
+    state_.notes.push_back(fmt::format("{}: {}", core::escaped(index_.file->path(), 1000), message));
   }
 
   void note_differences() {

@@ -13,9 +13,9 @@ namespace heft::record {
 /// record tree is a tensor.
 std::optional<std::string> values_left_out(const Checkpoint& checkpoint);
 
-/// Returns the same sentence for `count` values, the first of which have the names `names`.
+/// Returns the same message for `count` values, the first of which have the names `names`.
 std::string values_sentence(std::size_t count, const std::vector<std::string>& names);
-/// The maximum number of names in the sentence.
+/// The maximum number of names in the message.
 inline constexpr std::size_t max_names_listed = 3;
 
 }  // namespace heft::record

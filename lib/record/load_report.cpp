@@ -32,7 +32,7 @@ std::string LoadReport::to_string() const {
   append_list(out, "unused", unused.size(), [&](std::size_t i) { return core::escaped(unused[i]); });
   append_list(out, "skipped", skipped.size(), [&](std::size_t i) { return core::escaped(skipped[i]); });
   append_list(out, "errors", errors.size(),
-              [&](std::size_t i) { return fmt::format("{}: {}", core::escaped(errors[i].path), errors[i].sentence); });
+              [&](std::size_t i) { return fmt::format("{}: {}", core::escaped(errors[i].path), errors[i].message); });
   return out;
 }
 

@@ -131,8 +131,8 @@ class Merger {
   }
 
  private:
-  [[noreturn]] void fail(std::uint32_t part, std::string_view name, std::string sentence) const {
-    throw Error(ErrorCode::corrupt, std::move(sentence),
+  [[noreturn]] void fail(std::uint32_t part, std::string_view name, std::string message) const {
+    throw Error(ErrorCode::corrupt, std::move(message),
                 {.path = state_.shards[part]->file->path(), .tensor = std::string(name)});
   }
 

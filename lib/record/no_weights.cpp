@@ -104,7 +104,7 @@ std::string folders_sentence(const mmap::Folder& folder, std::span<const std::st
                      with_weights.size() == 1 ? "it" : "one of them");
 }
 
-std::string sentence(const mmap::Folder& folder, std::span<const std::string> names,
+std::string message(const mmap::Folder& folder, std::span<const std::string> names,
                      std::span<const std::string> broken) {
   if (!broken.empty()) return broken_sentence(folder, broken);
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
@@ -130,7 +130,7 @@ std::string sentence(const mmap::Folder& folder, std::span<const std::string> na
 
 void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names,
                      std::span<const std::string> broken) {
-  throw Error(ErrorCode::not_found, sentence(folder, names, broken), {.path = folder.path()});
+  throw Error(ErrorCode::not_found, message(folder, names, broken), {.path = folder.path()});
 }
 
 void fail_scattered(const mmap::Folder& folder) {

@@ -25,9 +25,9 @@ using format::Node;
 using format::NodeKind;
 using format::NodeVariant;
 
-[[noreturn]] void fail(const Record& record, ErrorCode code, std::string sentence) {
+[[noreturn]] void fail(const Record& record, ErrorCode code, std::string message) {
   const record::State* state = record::RecordAccess::state(record);
-  throw Error(code, std::move(sentence),
+  throw Error(code, std::move(message),
               {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
 }
 

@@ -16,8 +16,8 @@ namespace heft {
 namespace record {
 namespace {
 
-[[noreturn]] void fail(ErrorCode code, const std::string& name, std::string sentence) {
-  throw Error(code, std::move(sentence), {.tensor = name});
+[[noreturn]] void fail(ErrorCode code, const std::string& name, std::string message) {
+  throw Error(code, std::move(message), {.tensor = name});
 }
 
 bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }

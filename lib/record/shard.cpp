@@ -32,7 +32,7 @@ std::string_view base_name(std::string_view path) noexcept { return path.substr(
 Error explained(const Error& error, const mmap::File& file) {
   const bool is_broken = error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unrecognized;
   if (!is_broken || !is_unfinished(base_name(file.path()))) return error.with_path(file.path());
-  return Error(error.code(), error.sentence() + "; its name is that of a download that is not finished", error.place())
+  return Error(error.code(), error.message() + "; its name is that of a download that is not finished", error.place())
       .with_path(file.path());
 }
 

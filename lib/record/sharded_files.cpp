@@ -107,7 +107,7 @@ class Assembler {
       state_.entries.push_back({EntryRef::made, static_cast<std::uint32_t>(state_.made.size())});
       state_.made.push_back(std::move(made));
     } catch (const Error& error) {
-      fail(name, places, error.sentence());
+      fail(name, places, error.message());
     }
   }
 

@@ -15,8 +15,8 @@
 namespace heft {
 namespace {
 
-[[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string sentence) {
-  throw Error(code, std::move(sentence), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+[[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string message) {
+  throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
 void require_values(const TensorView& view, DType wanted) {

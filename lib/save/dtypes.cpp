@@ -83,7 +83,7 @@ void require_dtypes(std::span<const SaveItem> items, SaveFormat format) {
   const std::vector<DType> others = writable_as(view, format);
   const std::string advice = others.empty() ? std::string("and heft converts it to none that the format has")
                                             : "convert it to " + dtype_list(others);
-  throw Error(ErrorCode::unsupported, fmt::format("{}{}{}", found->sentence, others.empty() ? ", " : "; ", advice),
+  throw Error(ErrorCode::unsupported, fmt::format("{}{}{}", found->message, others.empty() ? ", " : "; ", advice),
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 

@@ -123,7 +123,7 @@ struct Said {
 
 }  // namespace
 
-TEST_CASE("cases: a refusal or a fallback is one sentence with advice") {
+TEST_CASE("cases: a refusal or a fallback is one message with advice") {
   const auto folder = test::cases("bugreports-2");
   if (!folder) return;
   const Said table[] = {

@@ -211,7 +211,7 @@ TEST_CASE("load: reports bytes read and written, and peak memory") {
     CHECK(heft_command({"load", path, "--io", io}).status == 0);
 }
 
-TEST_CASE("load: refuses impossible options with one sentence") {
+TEST_CASE("load: refuses impossible options with one message") {
   const TempFolder folder;
   const std::string path = small_model(folder);
   CHECK(heft_command({"load", path, "--dtype", "f99"}).status == 2);

@@ -72,10 +72,10 @@ std::optional<heft::Error> obstacle(const heft::Checkpoint& source, const Target
   }
 }
 
-// The sentence without what changes from file to file, to be counted.
+// The message without what changes from file to file, to be counted.
 std::string kind_of(const heft::Error& error) {
-  const std::string sentence = error.sentence();
-  return sentence.substr(0, sentence.find(';'));
+  const std::string message = error.message();
+  return message.substr(0, message.find(';'));
 }
 
 }  // namespace

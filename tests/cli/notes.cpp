@@ -384,13 +384,13 @@ TEST_CASE("save: a dtype that a format lacks is refused with the dtypes that hef
   const Checkpoint checkpoint = open(folder.write("m.safetensors", builder.build()));
   const std::vector<SaveItem> integers = {checkpoint.tensor("m")};
   const Error gguf = test::thrown_by([&] { return save(integers, folder.path() / "o.gguf"); });
-  CHECK(gguf.sentence() == "GGUF has no dtype for u8; convert it to i16, i32 or i64");
+  CHECK(gguf.message() == "GGUF has no dtype for u8; convert it to i16, i32 or i64");
   CHECK(gguf.tensor() == "m");
   CHECK(gguf.path().ends_with("m.safetensors"));
   CHECK_NOTHROW(save(std::vector<SaveItem>{{checkpoint.tensor("m"), DType::i32}}, folder.path() / "o.gguf"));
   const Error npz =
       test::thrown_by([&] { return save(std::vector<SaveItem>{checkpoint.tensor("h")}, folder.path() / "o.npz"); });
-  CHECK(npz.sentence() == "npz has no dtype for bf16; convert it to f32, f16 or f64");
+  CHECK(npz.message() == "npz has no dtype for bf16; convert it to f32, f16 or f64");
 }
 
 TEST_CASE("notes: reported cases of silent loss and of wrong advice") {

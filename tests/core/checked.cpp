@@ -31,7 +31,7 @@ TEST_CASE("checked: require_inside states the expected and the remaining bytes")
     FAIL("expected an error");
   } catch (const heft::Error& error) {
     CHECK(error.code() == heft::ErrorCode::corrupt);
-    CHECK(error.sentence() ==
+    CHECK(error.message() ==
           "expected 20 bytes of the header, 10 remain: cut short by an incomplete download, or damaged");
     CHECK(error.offset() == 90);
   }
@@ -41,7 +41,7 @@ TEST_CASE("checked: a bound that no caller can raise is not called a limit") {
   CHECK_NOTHROW(require_format_bound(5, 5, "tar members"));
   const heft::Error error = heft::test::thrown_by([] { require_format_bound(6, 5, "tar members", 12); });
   CHECK(error.code() == heft::ErrorCode::limit_exceeded);
-  CHECK(error.sentence() == "tar members: 6 is over the 5 that heft reads");
+  CHECK(error.message() == "tar members: 6 is over the 5 that heft reads");
   CHECK(error.offset() == 12);
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("checked: require_limit names the limit, its value and the value found
     FAIL("expected an error");
   } catch (const heft::Error& error) {
     CHECK(error.code() == heft::ErrorCode::limit_exceeded);
-    CHECK(error.sentence() == "tensors in the file: 6 is over Limits::tensors = 5");
+    CHECK(error.message() == "tensors in the file: 6 is over Limits::tensors = 5");
   }
 }
 

@@ -9,7 +9,7 @@
 using heft::Error;
 using heft::ErrorCode;
 
-TEST_CASE("error: what() names path, tensor, sentence, offset and errno in that order") {
+TEST_CASE("error: what() names path, tensor, message, offset and errno in that order") {
   const Error error(ErrorCode::corrupt, "expected 4000000 bytes, data_offsets span 12",
                     {.path = "model.safetensors", .tensor = "x", .offset = 318, .os_error = EIO});
   CHECK(
@@ -30,12 +30,12 @@ TEST_CASE("error: a name from a file cannot write to the terminal or add a line"
   CHECK(error.tensor() == "a\n\x1b[31mb'\xff");
 }
 
-TEST_CASE("error: what() and sentence() are one printable line for any sentence and path") {
+TEST_CASE("error: what() and message() are one printable line for any message and path") {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string text = "a" + std::string(1, static_cast<char>(byte)) + "b\xE2\x80\xA8\xD8\x9C";
     const Error error(ErrorCode::corrupt, text, {.path = text, .tensor = text, .offset = 1, .os_error = EIO});
     CHECK(heft::test::unprintable_at(error.what()) == std::string_view::npos);
-    CHECK(heft::test::unprintable_at(error.sentence()) == std::string_view::npos);
+    CHECK(heft::test::unprintable_at(error.message()) == std::string_view::npos);
     CHECK(heft::test::unprintable_at(error.with_path("p").what()) == std::string_view::npos);
     CHECK(error.path() == text);
   }
@@ -49,7 +49,7 @@ TEST_CASE("error: the text of errno is written once") {
   CHECK(std::string(error.what()) == "/nonexistent: No such file or directory");
 }
 
-TEST_CASE("error: a name of a megabyte is cut in the sentence and whole in tensor()") {
+TEST_CASE("error: a name of a megabyte is cut in the message and whole in tensor()") {
   const Error error(ErrorCode::corrupt, "bad", {.tensor = std::string(1 << 20, 'n')});
   CHECK(std::string(error.what()).size() < 300);
   CHECK(error.tensor().size() == 1 << 20);

@@ -30,8 +30,8 @@ TEST_CASE("metadata budget: bytes over the limit are refused with the name of th
   budget.take(60);
   const Error error = test::thrown_by([&] { budget.take(41); });
   CHECK(error.code() == ErrorCode::limit_exceeded);
-  CHECK(error.sentence().find("Limits::metadata_memory_bytes") != std::string::npos);
-  CHECK(error.sentence().find("at most 100 bytes") != std::string::npos);
+  CHECK(error.message().find("Limits::metadata_memory_bytes") != std::string::npos);
+  CHECK(error.message().find("at most 100 bytes") != std::string::npos);
   CHECK(budget.used_bytes() == 60);
   budget.take(40);
   budget.give_back(100);

@@ -35,7 +35,7 @@ TEST_CASE("nearest names: the nearest first") {
   CHECK(nearest("completely different", names).empty());
 }
 
-TEST_CASE("nearest names: did_you_mean() is a sentence") {
+TEST_CASE("nearest names: did_you_mean() is a message") {
   const std::vector<std::string_view> names = {"model.norm.weight", "lm_head.weight", "x"};
   CHECK(did_you_mean("lm_head.weigh", names) == " (did you mean 'lm_head.weight'?)");
   CHECK(did_you_mean("y", names) == " (did you mean 'x'?)");

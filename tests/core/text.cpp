@@ -26,7 +26,7 @@ TEST_CASE("text: every code point that controls a terminal or the order of lette
   for (char32_t c = 0; c < 0x3000; ++c) CHECK_MESSAGE(is_printable(c) == !bad(c), static_cast<std::uint32_t>(c));
 }
 
-TEST_CASE("text: a sentence is made printable, printable characters are kept") {
+TEST_CASE("text: a message is made printable, printable characters are kept") {
   CHECK(printable("expected 'a\\b', found \"é\"") == "expected 'a\\b', found \"é\"");
   CHECK(printable("two\nlines\x1b[31m\xC2\x9B\xFF") == "two\\nlines\\x1b[31m\\u009b\\xff");
   CHECK(printable(std::string(100'000, 'x')).size() < 10'000);

@@ -157,7 +157,7 @@ TEST_CASE("burn record: an integer that does not fit its type is found when it i
   const Catalog catalog = read_bytes(burn_record_format, file);
   const Error error = test::thrown_by([&] { return gathered<std::int32_t>(catalog, catalog.tensors.at(0), file); });
   CHECK(error.code() == ErrorCode::corrupt);
-  CHECK(error.sentence().find("fit i32") != std::string::npos);
+  CHECK(error.message().find("fit i32") != std::string::npos);
   CHECK(error.offset() == file.find('\xCF'));
 }
 

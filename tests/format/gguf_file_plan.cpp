@@ -118,12 +118,12 @@ TEST_CASE("gguf file plan: refuses what ggml cannot represent, by name") {
     CHECK(error.tensor() == name);
     return error;
   };
-  CHECK(refused({"flags", DType::boolean, Shape{1}}).sentence() == "GGUF has no dtype for bool");
+  CHECK(refused({"flags", DType::boolean, Shape{1}}).message() == "GGUF has no dtype for bool");
   for (const DType dtype : {DType::u8, DType::u64, DType::c64, DType::f8_e4m3, DType::unknown})
     CHECK(refused({"w", dtype, Shape{2}}).code() == ErrorCode::unsupported);
   const Error name = refused({std::string(64, 'n'), DType::f32, Shape{1}});
   CHECK(name.code() == ErrorCode::unsupported);
-  CHECK(name.sentence() == "expected a name of at most 63 bytes, which ggml reads, found 64; rename the tensor");
+  CHECK(name.message() == "expected a name of at most 63 bytes, which ggml reads, found 64; rename the tensor");
   CHECK(refused({"\xff", DType::f32, Shape{1}}).code() == ErrorCode::unsupported);
   CHECK(refused({std::string("a\0", 2), DType::f32, Shape{1}}).code() == ErrorCode::unsupported);
   CHECK(refused({"deep", DType::f32, Shape{1, 1, 1, 1, 1}}).code() == ErrorCode::unsupported);

@@ -107,7 +107,7 @@ TEST_CASE("inflate stream: a size or checksum other than declared is corrupt") {
   const auto words = [](const Packed& packed) {
     const Error error = refusal(packed);
     CHECK(error.code() == ErrorCode::corrupt);
-    return error.sentence();
+    return error.message();
   };
   Packed longer(whole);
   ++longer.member.full_size;

@@ -101,7 +101,7 @@ TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name"
   const Error bf16 = refused({{"w", DType::bf16, Shape{2}}});
   CHECK(bf16.code() == ErrorCode::unsupported);
   CHECK(bf16.tensor() == "w");
-  CHECK(bf16.sentence() == "npz has no dtype for bf16");
+  CHECK(bf16.message() == "npz has no dtype for bf16");
   for (const DType dtype : {DType::q4_k, DType::c32, DType::f8_e4m3, DType::unknown})
     CHECK(refused({{"w", dtype, Shape{256}}}).code() == ErrorCode::unsupported);
   struct Row {
@@ -120,7 +120,7 @@ TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name"
     const Error error = refused({{row.name, DType::f32, Shape{}}});
     CHECK(error.code() == ErrorCode::unsupported);
     CHECK(error.tensor() == row.name);
-    CHECK(error.sentence().find(row.words) != std::string::npos);
+    CHECK(error.message().find(row.words) != std::string::npos);
   }
   CHECK(refused({{"deep", DType::f32, Shape(std::vector<std::int64_t>(33, 1))}}).code() == ErrorCode::unsupported);
   CHECK(refused({}).code() == ErrorCode::unsupported);

@@ -194,7 +194,7 @@ TEST_CASE("pickle: every opcode reports a wrong operand with its offset") {
     const Error error = thrown_by([&] { return run(row.program); });
     INFO(std::string(error.what()));
     CHECK(name(error.code()) == name(row.code));
-    CHECK(error.sentence().find(row.words) != std::string::npos);
+    CHECK(error.message().find(row.words) != std::string::npos);
     REQUIRE(error.offset());
     CHECK(*error.offset() <= row.program.size());
   }
@@ -211,7 +211,7 @@ TEST_CASE("pickle: errors name the limit that was reached") {
   const auto refused = [](std::string_view program, const std::function<void(Limits&)>& set) {
     Limits limits;
     set(limits);
-    return thrown_by([&] { return run(program, limits); }).sentence();
+    return thrown_by([&] { return run(program, limits); }).message();
   };
   CHECK(refused("NNN.", [](Limits& l) { l.pickle_stack = 2; }).find("pickle_stack") != std::string::npos);
   CHECK(refused("(((N.", [](Limits& l) { l.pickle_stack = 2; }).find("pickle_stack") != std::string::npos);
@@ -248,18 +248,18 @@ TEST_CASE("pickle: reads and destroys a million levels on a stack of 256 KiB") {
   const std::string file = pickle::torch_file("N" + repeated("\x85", 1'000'000));
   const std::string calls = "cos\nsystem\n" + repeated(")R", 500'000) + ".";
   std::size_t values = 0;
-  std::string sentence;
+  std::string message;
   on_small_stack(256 << 10, [&] {
     values = run(tuples).values.size();
     values += run(lists).values.size() + run(calls).values.size();
     try {
       static_cast<void>(open_bytes(file));
     } catch (const Error& error) {
-      sentence = error.sentence();
+      message = error.message();
     }
   });
   CHECK(values > 2'500'000);
-  CHECK(sentence.find("record_depth") != std::string::npos);
+  CHECK(message.find("record_depth") != std::string::npos);
 }
 
 TEST_CASE("pickle: refuses every prefix, and refuses or reads a flipped bit") {

@@ -31,7 +31,7 @@ void check_refusals(const Format& format, std::span<const Hostile> rows) {
     REQUIRE(error);
     CAPTURE(std::string(error->what()));
     CHECK(name(error->code()) == name(row.code));
-    CHECK(error->sentence().find(row.words) != std::string::npos);
+    CHECK(error->message().find(row.words) != std::string::npos);
     if (error->offset()) CHECK(*error->offset() <= row.file.size());
   }
 }

@@ -18,10 +18,10 @@ namespace heft::test {
 
 /// One way to break a format's rules, and how it must be refused.
 struct Hostile {
-  const char* what;  ///< A sentence.
+  const char* what;  ///< A message.
   std::string file;  ///< Its bytes.
   ErrorCode code;
-  const char* words;  ///< Must occur in the sentence.
+  const char* words;  ///< Must occur in the message.
 };
 
 /// The catalog of `bytes`, which are copied to a block of exactly their size, so that a sanitizer sees a byte read too

@@ -76,8 +76,8 @@ TEST_CASE("refused: refuses files of known formats by name, with advice") {
     CHECK(recognized(row.file) == &refused_format);
     const Error error = test::thrown_by([&] { return test::read_bytes(refused_format, row.file); });
     CHECK(error.code() == ErrorCode::unsupported);
-    CHECK_MESSAGE(error.sentence().find(row.words) != std::string::npos, error.sentence());
-    CHECK_MESSAGE(error.sentence().find(row.advice) != std::string::npos, error.sentence());
+    CHECK_MESSAGE(error.message().find(row.words) != std::string::npos, error.message());
+    CHECK_MESSAGE(error.message().find(row.advice) != std::string::npos, error.message());
   }
 }
 

@@ -81,7 +81,7 @@ TEST_CASE("torch golden: refuses every prefix, and refuses or reads a file with 
       try {
         static_cast<void>(open_bytes(flipped));  // checks that it is sound
       } catch (const Error& error) {
-        CHECK(!error.sentence().empty());
+        CHECK(!error.message().empty());
       }
     }
   }

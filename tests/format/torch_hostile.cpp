@@ -104,12 +104,12 @@ const Verdict verdicts[] = {
     {"hostile/legacy_view_oob.pt", ErrorCode::corrupt, "view"},
 };
 
-ErrorCode outcome_of(const std::string& file, const format::ReadOptions& options, std::string& sentence) {
+ErrorCode outcome_of(const std::string& file, const format::ReadOptions& options, std::string& message) {
   try {
     static_cast<void>(open_bytes(file, options));
     return opens;
   } catch (const Error& error) {
-    sentence = error.what();
+    message = error.what();
     return error.code();
   }
 }
@@ -123,11 +123,11 @@ TEST_CASE("torch fixtures: every synthetic file opens, or is refused with its re
   for (const Verdict& row : verdicts) {
     INFO(std::string(row.file));
     known.insert(row.file);
-    std::string sentence;
-    const ErrorCode found = outcome_of(read_file(*folder / row.file), {}, sentence);
-    INFO(sentence);
+    std::string message;
+    const ErrorCode found = outcome_of(read_file(*folder / row.file), {}, message);
+    INFO(message);
     CHECK(name(found) == name(row.code));
-    CHECK(sentence.find(row.words) != std::string::npos);
+    CHECK(message.find(row.words) != std::string::npos);
   }
   for (const Row& row : read_tsv(*folder / "INDEX.tsv"))
     CHECK_MESSAGE(known.contains(row.at(0)), "no verdict for " << row.at(0));
@@ -173,12 +173,12 @@ TEST_CASE("torch fixtures: strict_globals refuses what calls unknown names, and 
                                                       {"pkl_torch_load_from_bytes.pt", "_load_from_bytes"},
                                                       {"pkl_stack_global.pt", ""}};
   for (const auto& [file, words] : rows) {
-    std::string sentence;
-    CHECK(name(outcome_of(read_file(*folder / "hostile" / file), {.strict_globals = true}, sentence)) == "refused");
-    CHECK(sentence.find(words) != std::string::npos);
+    std::string message;
+    CHECK(name(outcome_of(read_file(*folder / "hostile" / file), {.strict_globals = true}, message)) == "refused");
+    CHECK(message.find(words) != std::string::npos);
   }
-  std::string sentence;
-  CHECK(outcome_of(read_file(*folder / "ok/v3_dtypes.pt"), {.strict_globals = true}, sentence) == opens);
+  std::string message;
+  CHECK(outcome_of(read_file(*folder / "ok/v3_dtypes.pt"), {.strict_globals = true}, message) == opens);
 }
 
 namespace {
@@ -221,11 +221,11 @@ TEST_CASE(
   if (!folder) return;
   for (const Verdict& row : odd_files) {
     INFO(std::string(row.file));
-    std::string sentence;
-    const ErrorCode found = outcome_of(read_file(*folder / "tests" / row.file), {}, sentence);
-    INFO(sentence);
+    std::string message;
+    const ErrorCode found = outcome_of(read_file(*folder / "tests" / row.file), {}, message);
+    INFO(message);
     CHECK(name(found) == name(row.code));
-    CHECK(sentence.find(row.words) != std::string::npos);
+    CHECK(message.find(row.words) != std::string::npos);
   }
 }
 
@@ -243,10 +243,10 @@ TEST_CASE("torch fixtures: malicious pickles are opaque records without a tensor
       INFO(name);
       REQUIRE(is_malicious(name));
       const std::string file = read_file(entry.path());
-      std::string sentence;
-      CHECK(outcome_of(file, {.strict_globals = true}, sentence) != opens);
+      std::string message;
+      CHECK(outcome_of(file, {.strict_globals = true}, message) != opens);
       // Protocols 0 and 1 have no magic number: a file that begins with any letter is nothing heft knows.
-      if (outcome_of(file, {}, sentence) == ErrorCode::unrecognized) {
+      if (outcome_of(file, {}, message) == ErrorCode::unrecognized) {
         CHECK(file.front() != '\x80');
         continue;
       }

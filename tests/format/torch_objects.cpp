@@ -58,16 +58,16 @@ TEST_CASE("torch objects: an object of unknown class keeps its tensors and its n
   CHECK(value_of(catalog, "net.state.depth")->integer == 3);
   const Error error = thrown_by([&] { return open_bytes(file, {.strict_globals = true}); });
   CHECK(error.code() == ErrorCode::refused);
-  CHECK(error.sentence().find("my.models.Net") != std::string::npos);
+  CHECK(error.message().find("my.models.Net") != std::string::npos);
 }
 
 TEST_CASE("torch objects: strict_globals lists every unknown name once, and accepts PyTorch's") {
   const std::string evil = list(
       {call("os", "system", {text("x")}), call("os", "system", {text("y")}), call("builtins", "eval", {text("z")})});
-  const std::string sentence =
-      thrown_by([&] { return open_bytes(file_of(evil), {.strict_globals = true}); }).sentence();
-  CHECK(sentence.find("os.system, builtins.eval") != std::string::npos);
-  CHECK(sentence.find("os.system", sentence.find("os.system") + 1) == std::string::npos);
+  const std::string message =
+      thrown_by([&] { return open_bytes(file_of(evil), {.strict_globals = true}); }).message();
+  CHECK(message.find("os.system, builtins.eval") != std::string::npos);
+  CHECK(message.find("os.system", message.find("os.system") + 1) == std::string::npos);
   for (const auto& [module, name] : {std::pair{"torch.sparse", "FloatTensor"},
                                      {"torch.cuda.sparse", "HalfTensor"},
                                      {"torch", "bits1x8"},
@@ -102,7 +102,7 @@ TEST_CASE("torch objects: a few lists that expand to more tensors than memory ho
         "a";  // each list holds the one before it twice
   const Error error = thrown_by([&] { return open_bytes(file_of(bomb)); });
   CHECK(error.code() == ErrorCode::limit_exceeded);
-  CHECK(error.sentence().find("tensors") != std::string::npos);
+  CHECK(error.message().find("tensors") != std::string::npos);
 }
 
 TEST_CASE("torch objects: the same bomb without a tensor is one value that is shared") {
@@ -193,7 +193,7 @@ TEST_CASE("torch objects: refuses items and state on complete values") {
     const Error error = thrown_by([&] { return open_bytes(file_of(row.object)); });
     INFO(std::string(error.what()));
     CHECK(error.code() == ErrorCode::corrupt);
-    CHECK(error.sentence().find(row.words) != std::string::npos);
+    CHECK(error.message().find(row.words) != std::string::npos);
   }
 }
 
@@ -224,7 +224,7 @@ TEST_CASE("torch objects: bytes in every encoding keep their kind") {
   CHECK(name(value_of(catalog, "bytes")->variant) == "");
   CHECK(text_of(value_of(catalog, "old")) == "h\xe9");
   CHECK(thrown_by([&] { return open_bytes(torch_file(std::string("}\x96\0\0\0\0\0\0\0\0N", 11) + "s")); })
-            .sentence()
+            .message()
             .find("hashable") != std::string::npos);
 }
 

@@ -107,7 +107,7 @@ TEST_CASE("torch tar: refuses hostile archives, each with its reason") {
     const Error error = thrown_by([&] { return read_bytes(format::torch_tar_format, row.file); });
     INFO(std::string(error.what()));
     CHECK(name(error.code()) == name(row.code));
-    CHECK(error.sentence().find(row.words) != std::string::npos);
+    CHECK(error.message().find(row.words) != std::string::npos);
   }
 }
 

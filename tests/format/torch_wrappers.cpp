@@ -212,8 +212,8 @@ TEST_CASE("pickles: refuses joblib's files by name, with one array or several") 
   for (const std::string& file : files) {
     const Error error = test::thrown_by([&] { static_cast<void>(read_bytes(pickle_format, file)); });
     CHECK(error.code() == ErrorCode::unsupported);
-    CHECK(error.sentence().find("a file of joblib") != std::string::npos);
-    CHECK(error.sentence().find("load it with joblib") != std::string::npos);
+    CHECK(error.message().find("a file of joblib") != std::string::npos);
+    CHECK(error.message().find("load it with joblib") != std::string::npos);
   }
   CHECK_NOTHROW(static_cast<void>(read_bytes(
       pickle_format, proto() + dict({text("by"), text("joblib.numpy_pickle"), text("n"), integer(1)}) + ".")));

@@ -164,7 +164,7 @@ TEST_CASE("torch zip: refuses hostile archives, each with its reason") {
     const Error error = thrown_by([&] { return read(file); });
     INFO(std::string(error.what()));
     CHECK(name(error.code()) == name(row.code));
-    CHECK(error.sentence().find(row.words) != std::string::npos);
+    CHECK(error.message().find(row.words) != std::string::npos);
   }
 }
 

@@ -249,7 +249,7 @@ TEST_CASE("zip: refuses hostile archives, each with its reason") {
     } catch (const Error& error) {
       INFO(std::string(error.what()));
       CHECK(name(error.code()) == name(row.code));
-      CHECK(error.sentence().find(row.words) != std::string::npos);
+      CHECK(error.message().find(row.words) != std::string::npos);
     }
   }
 }
@@ -309,7 +309,7 @@ TEST_CASE("zip: a flipped bit is refused or does not change the content") {
       const auto read = contents(flipped);
       CHECK(read == right);
     } catch (const Error& error) {
-      CHECK(!error.sentence().empty());
+      CHECK(!error.message().empty());
     }
   }
 }

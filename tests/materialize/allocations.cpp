@@ -382,7 +382,7 @@ TEST_CASE("allocations: values: bytes, shapes and errors") {
   tally.add(
       "Error",
       [&] {
-        const Error error(ErrorCode::io, "a sentence that is longer than a short text", {.offset = 7, .os_error = 5});
+        const Error error(ErrorCode::io, "a message that is longer than a short text", {.offset = 7, .os_error = 5});
         throw error.with_path("/a/path/that/is/longer/than/a/short/text")
             .with_tensor("a.name.that.is.longer.than.a.short.text");
       },

@@ -139,7 +139,7 @@ TEST_CASE("blocks: a slice of rows or of whole blocks is that part of the whole;
     CHECK(differences(loaded<bf16>(view.shard(1, 3, 4)), loaded<bf16>(view.slice(1, 3 * block, 4 * block))) == 0);
     const Error error = test::thrown_by([&] { return view.slice(1, block / 2, 2 * block); });
     CHECK(error.code() == ErrorCode::misaligned);
-    CHECK(error.sentence().find("whole blocks of " + std::to_string(block) + " elements") != std::string::npos);
+    CHECK(error.message().find("whole blocks of " + std::to_string(block) + " elements") != std::string::npos);
     CHECK(test::thrown_by([&] { return view.shard(1, 0, 8); }).code() == ErrorCode::misaligned);
   }
 }

@@ -57,7 +57,7 @@ Limits repeating(std::uint64_t bytes) {
 
 void check_repeated(const Error& error) {
   CHECK(error.code() == ErrorCode::limit_exceeded);
-  CHECK(error.sentence().find("Limits::repeated_bytes") != std::string::npos);
+  CHECK(error.message().find("Limits::repeated_bytes") != std::string::npos);
   CHECK(!error.tensor().empty());
 }
 
@@ -158,7 +158,7 @@ TEST_CASE(
   plan.add(checkpoint.tensor("vast"));
   const auto check = [](const Error& error) {
     CHECK(error.code() == ErrorCode::out_of_memory);
-    CHECK(error.sentence().find("are left (") != std::string::npos);
+    CHECK(error.message().find("are left (") != std::string::npos);
     CHECK(error.path().ends_with("vast.safetensors"));
     CHECK(error.tensor() == "vast");
   };
@@ -181,7 +181,7 @@ TEST_CASE("bounds: staging shrinks to the memory that is left, to a MiB at least
   engine::require_memory(10, {.bytes = 10, .limited_by = "a cgroup"});
   const Error error = test::thrown_by([] { engine::require_memory(11, {.bytes = 10, .limited_by = "cgroup /a"}); });
   CHECK(error.code() == ErrorCode::out_of_memory);
-  CHECK(error.sentence().find("expected 11 bytes of memory, 10 are left (cgroup /a)") == 0);
+  CHECK(error.message().find("expected 11 bytes of memory, 10 are left (cgroup /a)") == 0);
 }
 
 TEST_CASE("bounds: many tensors over one storage report progress on the way, and stop at any report") {

@@ -97,7 +97,7 @@ TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond 
   LoadPlan plan;
   const Error error = test::thrown_by([&] { plan.add(expanded(terabyte)); });
   CHECK(error.code() == ErrorCode::limit_exceeded);
-  CHECK(error.sentence().find("Limits::repeated_bytes") != std::string::npos);
+  CHECK(error.message().find("Limits::repeated_bytes") != std::string::npos);
   CHECK(test::thrown_by([&] { return materialize(expanded(terabyte)); }).code() == ErrorCode::limit_exceeded);
   CHECK(test::thrown_by([&] { plan.add(expanded(terabyte), DType::u8, {}); }).code() == ErrorCode::out_of_range);
   const std::vector<TensorView> both{expanded(terabyte), expanded(terabyte)};

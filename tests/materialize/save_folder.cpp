@@ -122,7 +122,7 @@ TEST_CASE("save: a file larger than RLIMIT_FSIZE is an Error before anything is 
       CHECK(error.code() == ErrorCode::io);
       CHECK(error.os_error() == EFBIG);
       CHECK(error.path() == (folder.path() / name).string());
-      CHECK(error.sentence().find("RLIMIT_FSIZE is 10000") != std::string::npos);
+      CHECK(error.message().find("RLIMIT_FSIZE is 10000") != std::string::npos);
       CHECK_FALSE(progressed);
       CHECK(names_in(folder.path()).empty());
     }

@@ -257,7 +257,7 @@ TEST_CASE("save: a struct comes back from every format that has texts, and npz s
   }
   const Error error = thrown_by([&] { return save(before, folder.path() / "small.npz"); });
   CHECK(error.code() == ErrorCode::unsupported);
-  CHECK(error.sentence() == "npz has no metadata to hold 'activation.kind'");
+  CHECK(error.message() == "npz has no metadata to hold 'activation.kind'");
 }
 
 TEST_CASE("save: shards are safetensors only, and the refusal says so") {
@@ -267,7 +267,7 @@ TEST_CASE("save: shards are safetensors only, and the refusal says so") {
     CAPTURE(name);
     const Error error = thrown_by([&] { return save(items, folder.path() / name, {.shard_bytes = 16}); });
     CHECK(error.code() == ErrorCode::unsupported);
-    CHECK(error.sentence().find("safetensors only") != std::string::npos);
+    CHECK(error.message().find("safetensors only") != std::string::npos);
   }
   CHECK(names_in(folder.path()).empty());
 }

@@ -175,7 +175,7 @@ TEST_CASE("faults: a lock that the system refuses is out_of_memory with the limi
   const Error error = thrown_by([&] { mmap::lock(view.span(), *file); });
   CHECK(error.code() == ErrorCode::out_of_memory);
   CHECK(error.os_error() == ENOMEM);
-  CHECK(error.sentence().find("RLIMIT_MEMLOCK") != std::string::npos);
+  CHECK(error.message().find("RLIMIT_MEMLOCK") != std::string::npos);
 }
 
 TEST_CASE("faults: where mincore or cachestat is refused, residency is unknown") {

@@ -104,7 +104,7 @@ TEST_CASE("file: pipes, folders, devices and sockets are refused without hanging
     const Error error = thrown_by([&] { return File::open(path); });
     CHECK(error.code() == ErrorCode::refused);
     CHECK(error.path() == path);
-    CHECK(error.sentence().find("expected a regular file, found") == 0);
+    CHECK(error.message().find("expected a regular file, found") == 0);
   }
   ::close(socket);
 }
@@ -188,11 +188,11 @@ TEST_CASE("file: the difference is named, and links, modes and names can differ"
   const auto path = folder.write("weights", "0123456789");
   const auto file = File::open(path.string());
   const auto time = std::filesystem::last_write_time(path);
-  const auto sentence = [&] {
+  const auto message = [&] {
     const Error error = thrown_by([&] { file->require_unchanged(); });
     CHECK(error.code() == ErrorCode::changed_on_disk);
     CHECK(error.path() == path.string());
-    return error.sentence();
+    return error.message();
   };
   std::filesystem::create_hard_link(path, folder.path() / "other");
   CHECK_NOTHROW(file->require_unchanged());
@@ -203,9 +203,9 @@ TEST_CASE("file: the difference is named, and links, modes and names can differ"
   std::filesystem::rename(folder.path() / "other", path);
   CHECK_NOTHROW(file->require_unchanged());
   std::filesystem::resize_file(path, 12);
-  CHECK(sentence() == "expected size 10 as when it was opened, found 12");
+  CHECK(message() == "expected size 10 as when it was opened, found 12");
   std::filesystem::resize_file(path, 10);
-  CHECK(sentence().starts_with("expected modification time "));
+  CHECK(message().starts_with("expected modification time "));
   std::filesystem::last_write_time(path, time);
   CHECK(file->unchanged());  // the mode has changed too
 }
@@ -221,7 +221,7 @@ TEST_CASE("file: a write whose mtime was set back is found by the ctime, a renam
   const auto time = std::filesystem::last_write_time(path);
   folder.write("weights", "9876543210");
   std::filesystem::last_write_time(path, time);
-  CHECK(thrown_by([&] { again->require_unchanged(); }).sentence().starts_with("expected change time "));
+  CHECK(thrown_by([&] { again->require_unchanged(); }).message().starts_with("expected change time "));
 }
 
 TEST_CASE("file: identity_at() returns the identity of the file at a path, or nothing") {

@@ -186,7 +186,7 @@ TEST_CASE("mapping: locking more than RLIMIT_MEMLOCK names the limit") {
       mmap::lock(view.span(), *file);
     } catch (const Error& error) {
       const bool told = error.code() == ErrorCode::out_of_memory && error.os_error() != 0 &&
-                        error.sentence().find("RLIMIT_MEMLOCK is 65536 bytes") != std::string::npos;
+                        error.message().find("RLIMIT_MEMLOCK is 65536 bytes") != std::string::npos;
       mmap::lock(view.span().first(4096), *file);
       mmap::unlock(view.span().first(4096));
       return told ? 0 : 4;

@@ -145,7 +145,7 @@ TEST_CASE("scratch file: a limit on files' sizes is an Error before anything is 
   CHECK(error.code() == ErrorCode::io);
   CHECK(error.os_error() == EFBIG);
   CHECK(error.path() == (folder.path() / "b").string());
-  CHECK(error.sentence() == "expected to write 101 bytes, RLIMIT_FSIZE is 100 (raise it with ulimit -f)");
+  CHECK(error.message() == "expected to write 101 bytes, RLIMIT_FSIZE is 100 (raise it with ulimit -f)");
   CHECK(std::ranges::count(plan.calls(), WriteCall::fallocate) == 1);
   CHECK(names(folder.path()) == std::vector<std::string>{"a"});
 }

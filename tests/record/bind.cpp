@@ -174,7 +174,7 @@ TEST_CASE("bind: a missing key is reported with its full path and the nearest ke
   CHECK(error.code() == ErrorCode::not_found);
   CHECK(error.tensor() == "layers.0.up");
   CHECK(error.path().ends_with("m.safetensors"));
-  CHECK(error.sentence() == "missing (did you mean 'upp'?)");
+  CHECK(error.message() == "missing (did you mean 'upp'?)");
   CHECK(model.layers.size() == 7);
   const LoadReport report = try_bind(checkpoint.root(), model);
   CHECK(report.missing == std::vector<std::string>{"layers.0.up"});
@@ -258,7 +258,7 @@ TEST_CASE("bind: unused keys are reported, and refused in strict mode") {
   const auto [strict, same] = bind_one<TensorView>(checkpoint, {.strict = Strict::yes});
   CHECK(strict.errors.size() == 3);
   One<TensorView> one;
-  CHECK(thrown_by([&] { return bind(checkpoint, one, {.strict = Strict::yes}); }).sentence() ==
+  CHECK(thrown_by([&] { return bind(checkpoint, one, {.strict = Strict::yes}); }).message() ==
         "no field wants this key (and 2 more)");
 }
 
@@ -339,7 +339,7 @@ TEST_CASE("bind: shape and dtype are checked after the field's adapter") {
   const LoadReport report = try_shape({2, 3});
   REQUIRE(report.errors.size() == 1);
   CHECK(report.errors[0].path == "x");
-  CHECK(report.errors[0].sentence == "expected shape [2, 3], found [3, 2]");
+  CHECK(report.errors[0].message == "expected shape [2, 3], found [3, 2]");
   CHECK(try_shape({3, 2}, "I32").errors[0].code == ErrorCode::type_mismatch);
   CHECK(try_shape({6}).errors[0].code == ErrorCode::out_of_range);
 }

@@ -95,7 +95,7 @@ TEST_CASE("checkpoint: find() returns nothing for an unknown name, tensor() repo
   CHECK(error.code() == ErrorCode::not_found);
   CHECK(error.tensor() == "a.weigth");
   CHECK(error.path() == path.string());
-  CHECK(error.sentence().find("did you mean 'a.weight'") != std::string::npos);
+  CHECK(error.message().find("did you mean 'a.weight'") != std::string::npos);
 }
 
 TEST_CASE("checkpoint: shards have path, format, size and number of tensors") {

@@ -23,7 +23,7 @@ constexpr const char* second = "model-00002-of-00002.safetensors";
 
 }  // namespace
 
-TEST_CASE("index: missing shards are counted and listed in one sentence") {
+TEST_CASE("index: missing shards are counted and listed in one message") {
   const TempFolder folder;
   std::vector<std::pair<std::string, std::string>> map;
   for (int i = 1; i <= 6; ++i)
@@ -42,7 +42,7 @@ TEST_CASE("index: missing shards are counted and listed in one sentence") {
   check_words(error_of(folder.path()).what(), {"4 of the 6 shards", "model-00001-of-00006"});
 }
 
-TEST_CASE("index: many missing shards are listed in a short sentence") {
+TEST_CASE("index: many missing shards are listed in a short message") {
   const TempFolder folder;
   std::vector<std::pair<std::string, std::string>> map;
   for (int i = 0; i < 1000; ++i) map.push_back({"w" + std::to_string(i), "part" + std::to_string(i) + ".safetensors"});
@@ -50,7 +50,7 @@ TEST_CASE("index: many missing shards are listed in a short sentence") {
   folder.write(index_name, index_of(map));
   const Error error = error_of(folder.path());
   check_words(error.what(), {"999 of the 1000", "994 more"});
-  CHECK(error.sentence().size() < 400);
+  CHECK(error.message().size() < 400);
 }
 
 TEST_CASE("index: ignores a stale index beside one complete set of parts, with a note") {

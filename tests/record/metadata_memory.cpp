@@ -41,7 +41,7 @@ double ratio_of(const Checkpoint& checkpoint) {
 
 void check_limit(const Error& error) {
   CHECK(error.code() == ErrorCode::limit_exceeded);
-  CHECK(error.sentence().find("Limits::metadata_memory_bytes") != std::string::npos);
+  CHECK(error.message().find("Limits::metadata_memory_bytes") != std::string::npos);
   CHECK(!error.path().empty());
 }
 
@@ -312,7 +312,7 @@ TEST_CASE("metadata memory: the fixtures are far from the limit") {
                                       static_cast<double>(budget_of(checkpoint).limit()));
       most = std::max(most, budget_of(checkpoint).peak_bytes());
     } catch (const Error& error) {
-      CHECK_MESSAGE(error.sentence().find("metadata_memory_bytes") == std::string::npos, file.path().string());
+      CHECK_MESSAGE(error.message().find("metadata_memory_bytes") == std::string::npos, file.path().string());
     }
   }
   MESSAGE(opened << " files open; the largest share of the limit is " << largest << ", the most is " << most

@@ -48,7 +48,7 @@ inline bool has_note(const Checkpoint& checkpoint, const std::vector<std::string
   return false;
 }
 
-/// Fails the test, showing the sentence, unless it holds all these words.
+/// Fails the test, showing the message, unless it holds all these words.
 inline void check_words(const std::string& text, const std::vector<std::string_view>& words) {
   for (const std::string_view word : words)
     CHECK_MESSAGE(text.find(word) != std::string::npos, std::string(word) << " in: " << text);

@@ -45,7 +45,7 @@ TEST_CASE("open: reports a missing, an empty and an unknown file with its path")
   const Error error = thrown_by([&] { return open(folder.write("noise", "no weights at all")); });
   CHECK(error.code() == ErrorCode::unrecognized);
   CHECK(error.path() == (folder.path() / "noise").string());
-  CHECK(error.sentence().find("this is text, 'no weights at all'") != std::string::npos);
+  CHECK(error.message().find("this is text, 'no weights at all'") != std::string::npos);
 }
 
 TEST_CASE("open: refuses unsupported formats by name") {
@@ -56,7 +56,7 @@ TEST_CASE("open: refuses unsupported formats by name") {
                                     {"tjgg\x03", "ggjt"}}) {
     const Error error = thrown_by([&] { return open(folder.write("stranger", head)); });
     CHECK(error.code() == ErrorCode::unsupported);
-    CHECK(error.sentence().find(words) != std::string::npos);
+    CHECK(error.message().find(words) != std::string::npos);
   }
 }
 
@@ -211,7 +211,7 @@ TEST_CASE("open: a folder with several checkpoints is ambiguous and names some")
   folder.write("b.safetensors", file_of({"b"}));
   const Error error = thrown_by([&] { return open(folder.path()); });
   CHECK(error.code() == ErrorCode::ambiguous);
-  CHECK(error.sentence().find("'a.safetensors' and 'b.safetensors'") != std::string::npos);
+  CHECK(error.message().find("'a.safetensors' and 'b.safetensors'") != std::string::npos);
   const TempFolder variants;
   variants.write("x.safetensors", file_of({"a"}));
   variants.write("model.fp16.safetensors.index.json", index_of({{"a", "x.safetensors"}}));

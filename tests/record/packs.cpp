@@ -118,7 +118,7 @@ TEST_CASE("packs: gzip whose checksum is wrong is damage, found at open") {
   const auto path = folder.write("m.mpk.gz", packed);
   const Error error = test::thrown_by([&] { return open(path); });
   CHECK(error.code() == ErrorCode::corrupt);
-  CHECK(error.sentence().find("checksum") != std::string::npos);
+  CHECK(error.message().find("checksum") != std::string::npos);
   CHECK(error.path() == path.string());
 }
 
@@ -233,6 +233,6 @@ TEST_CASE("packs: numbers in encoded form are charged to the metadata budget") {
     options.limits.metadata_memory_bytes = 1'000'000;
     const Error error = test::thrown_by([&] { return open(path, options); });
     CHECK(error.code() == ErrorCode::limit_exceeded);
-    CHECK(error.sentence().find("metadata_memory_bytes") != std::string::npos);
+    CHECK(error.message().find("metadata_memory_bytes") != std::string::npos);
   }
 }

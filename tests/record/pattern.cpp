@@ -85,7 +85,7 @@ TEST_CASE("pattern: reports why a pattern does not compile") {
     INFO(pattern);
     const Error error = thrown_by([&] { Pattern compiled(pattern); });
     CHECK(error.code() == ErrorCode::out_of_range);
-    CHECK(error.sentence().find("pattern '") == 0);
+    CHECK(error.message().find("pattern '") == 0);
   }
 }
 

@@ -101,7 +101,7 @@ TEST_CASE("remap: two keys that become one are refused, naming both") {
   const Error error = thrown_by([&] { return remap(checkpoint, Remapping().add("[ab]", "c")); });
   CHECK(error.code() == ErrorCode::ambiguous);
   CHECK(error.tensor() == "c.w");
-  CHECK(error.sentence().find("'a.w' and 'b.w'") != std::string::npos);
+  CHECK(error.message().find("'a.w' and 'b.w'") != std::string::npos);
 }
 
 TEST_CASE("remap: trace() shows what becomes of every key, collisions too") {
@@ -152,7 +152,7 @@ TEST_CASE("remap: leading zeros are read, and two spellings of one index collide
   const Checkpoint twice = checkpoint_of({"l.00", "l.0"});
   const Error error = thrown_by([&] { return remap(twice, {}, Indices::contiguous); });
   CHECK(error.code() == ErrorCode::ambiguous);
-  CHECK(error.sentence().find("'l.00' and 'l.0'") != std::string::npos);
+  CHECK(error.message().find("'l.00' and 'l.0'") != std::string::npos);
 }
 
 TEST_CASE("remap: lists of PyTorch's files are renumbered unless the caller says no, after the names were remapped") {

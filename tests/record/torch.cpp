@@ -85,9 +85,9 @@ TEST_CASE("torch records: what is missing inside a value is named by its full pa
   const Error error = thrown_by([&] { return root["groups"][0]["beta"]; });
   CHECK(error.code() == ErrorCode::not_found);
   CHECK(error.tensor() == "groups.0.beta");
-  CHECK(error.sentence().find("did you mean 'betas'") != std::string::npos);
+  CHECK(error.message().find("did you mean 'betas'") != std::string::npos);
   CHECK(thrown_by([&] { return root["epoch"]["x"]; }).code() == ErrorCode::type_mismatch);
-  CHECK(thrown_by([&] { return root["groups"][2]; }).sentence().find("it is a list of 2") != std::string::npos);
+  CHECK(thrown_by([&] { return root["groups"][2]; }).message().find("it is a list of 2") != std::string::npos);
   CHECK(!root.find("groups.0.lr.x"));
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("torch records: checksums are compared when asked, stored and deflated
   const std::vector<Damage> stored = opened(training().declare_crc32(0x12345678)).verify_checksums();
   REQUIRE(stored.size() == 1);
   CHECK(stored[0].tensor == "net.2.weight");
-  CHECK(stored[0].sentence.find("expected checksum 12345678") == 0);
+  CHECK(stored[0].message.find("expected checksum 12345678") == 0);
   const Checkpoint deflated = opened(training().deflate().declare_crc32(0x12345678));
   CHECK(deflated.verify_checksums().size() == 1);
   CHECK(thrown_by([&] { return deflated.tensor("net.2.weight").bytes(); }).code() == ErrorCode::corrupt);

@@ -118,7 +118,7 @@ TEST_CASE("tree: the first missing key is named, with the nearest") {
   const Error error = thrown_by([&] { return root["model"]["layer"]["0"]; });
   CHECK(error.code() == ErrorCode::not_found);
   CHECK(error.tensor() == "model.layer");
-  CHECK(error.sentence().find("no 'layer' in 'model' (did you mean 'layers'") == 0);
+  CHECK(error.message().find("no 'layer' in 'model' (did you mean 'layers'") == 0);
   const Error index = thrown_by([&] { return root["model"]["layers"][2]; });
   CHECK(index.code() == ErrorCode::not_found);
   CHECK(index.tensor() == "model.layers.2");
@@ -140,7 +140,7 @@ TEST_CASE("tree: values of the wrong kind say what they are") {
         +[](const Record& r) { static_cast<void>(r.class_name()); }}) {
     const Error error = thrown_by([&] { call(root["a"]); });
     CHECK(error.code() == ErrorCode::type_mismatch);
-    CHECK(error.sentence().find("'a' is a map") != std::string::npos);
+    CHECK(error.message().find("'a' is a map") != std::string::npos);
     CHECK(thrown_by([&] { call(Record()); }).code() == ErrorCode::type_mismatch);
   }
 }

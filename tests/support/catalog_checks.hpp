@@ -134,7 +134,7 @@ class SoundCatalog {
 inline void check_words(const Error& error) {
   if (std::string_view(error.what()).empty()) throw std::logic_error("an Error without words");
   require_printable(error.what(), "an Error");
-  require_printable(error.sentence(), "an Error's sentence");
+  require_printable(error.message(), "an Error's message");
 }
 
 /// Produces the bytes of a catalog's members, within the time of a test: inflates deflated bytes, gathers numbers. An

@@ -1,4 +1,4 @@
-// The Error that a call throws, so that a test can check its code, path, offset and sentence.
+// The Error that a call throws, so that a test can check its code, path, offset and message.
 #pragma once
 
 #include <doctest/doctest.h>

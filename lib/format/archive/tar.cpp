@@ -24,8 +24,8 @@ constexpr std::size_t magic_at = 257;
 constexpr std::string_view posix_magic{"ustar\0", 6};
 constexpr std::string_view gnu_magic{"ustar  \0", 8};  // has no prefix field
 
-[[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
-  throw Error(code, std::move(sentence), {.offset = offset});
+[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
+  throw Error(code, std::move(message), {.offset = offset});
 }
 
 std::string_view text_of(std::span<const std::byte> bytes) noexcept {

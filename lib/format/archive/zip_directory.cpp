@@ -31,10 +31,10 @@ constexpr std::uint64_t near_bytes = 4096;
 // The maximum size of one read: it fits a core's cache, and the allocator serves it without mmap.
 constexpr std::uint64_t window_bytes = 64u << 10;
 
-[[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
+[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
   ErrorPlace place;
   place.offset = offset;
-  throw Error(code, std::move(sentence), std::move(place));
+  throw Error(code, std::move(message), std::move(place));
 }
 
 [[noreturn]] void fail(ErrorCode code, const ZipEntry& entry, std::string_view finding) {

@@ -77,8 +77,8 @@ class Reader {
   std::vector<std::pair<std::string_view, std::uint64_t>> parameter_ids_;
 };
 
-[[noreturn]] void fail(ErrorCode code, std::string_view tensor, std::uint64_t at, std::string sentence) {
-  throw Error(code, std::move(sentence), {.tensor = std::string(tensor), .offset = at});
+[[noreturn]] void fail(ErrorCode code, std::string_view tensor, std::uint64_t at, std::string message) {
+  throw Error(code, std::move(message), {.tensor = std::string(tensor), .offset = at});
 }
 
 Catalog Reader::read() {

@@ -71,7 +71,7 @@ class Reader {
   std::uint64_t read_type(TensorEntry& variable);
   std::string_view read_string(std::string_view what);
   std::uint64_t read_count(std::uint64_t min_bytes, std::string_view what);
-  [[noreturn]] void fail(const TensorEntry& variable, std::string sentence) const;
+  [[noreturn]] void fail(const TensorEntry& variable, std::string message) const;
 
   core::Cursor cursor_;
   const Limits& limits_;
@@ -197,8 +197,8 @@ std::uint64_t Reader::read_count(std::uint64_t min_bytes, std::string_view what)
   return count;
 }
 
-void Reader::fail(const TensorEntry& variable, std::string sentence) const {
-  throw Error(ErrorCode::corrupt, std::move(sentence),
+void Reader::fail(const TensorEntry& variable, std::string message) const {
+  throw Error(ErrorCode::corrupt, std::move(message),
               {.tensor = std::string(variable.name), .offset = cursor_.offset()});
 }
 

@@ -67,7 +67,7 @@ class FlaxTree final : public PackTree {
   void set_dtype(TensorEntry& tensor, const PackItem& name);
   void require_end(const PackItem& head);
   std::vector<std::int64_t> dims_of(std::uint32_t shape) const;
-  [[noreturn]] void fail_join(std::string sentence) const;
+  [[noreturn]] void fail_join(std::string message) const;
 };
 
 bool FlaxTree::take_tensor(const PackItem& head) {
@@ -128,8 +128,8 @@ std::uint32_t FlaxTree::make_extension(const PackItem& head) {
 
 // ---- arrays in chunks ----
 
-void FlaxTree::fail_join(std::string sentence) const {
-  throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(path())});
+void FlaxTree::fail_join(std::string message) const {
+  throw Error(ErrorCode::corrupt, std::move(message), {.tensor = std::string(path())});
 }
 
 bool FlaxTree::join_tensors(std::span<const Child> children, std::size_t first_tensor) {

@@ -85,8 +85,8 @@ class TensorReader {
   std::size_t long_names_ = 0;
 };
 
-[[noreturn]] void fail(const TensorEntry& entry, std::uint64_t at, std::string sentence) {
-  throw Error(ErrorCode::corrupt, std::move(sentence), {.tensor = std::string(entry.name), .offset = at});
+[[noreturn]] void fail(const TensorEntry& entry, std::uint64_t at, std::string message) {
+  throw Error(ErrorCode::corrupt, std::move(message), {.tensor = std::string(entry.name), .offset = at});
 }
 
 void TensorReader::read_descriptions(std::uint64_t count) {
@@ -135,7 +135,7 @@ void TensorReader::read_type(TensorEntry& entry) {
     try {
       entry.size = packed_bytes(entry);
     } catch (const Error& error) {
-      throw Error(error.code(), error.sentence(), {.tensor = std::string(entry.name), .offset = at});
+      throw Error(error.code(), error.message(), {.tensor = std::string(entry.name), .offset = at});
     }
     return;
   }

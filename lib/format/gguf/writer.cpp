@@ -44,8 +44,8 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
 // ---- checks ----
 
 void require_representable(const TensorSpec& tensor) {
-  const auto refuse = [&](std::string sentence) {
-    throw Error(ErrorCode::unsupported, std::move(sentence), {.tensor = tensor.name});
+  const auto refuse = [&](std::string message) {
+    throw Error(ErrorCode::unsupported, std::move(message), {.tensor = tensor.name});
   };
   if (!gguf::type_id(tensor.dtype)) refuse(fmt::format("GGUF has no dtype for {}", name(tensor.dtype)));
   if (tensor.name.size() > gguf::max_ggml_name_bytes)

@@ -49,8 +49,8 @@ Document::Document(Bytes text, std::uint64_t offset, const Limits& limits) noexc
       end_(begin_ + text_.size_bytes()),
       at_(begin_) {}
 
-void Document::fail(ErrorCode code, std::string sentence, const char* at) const {
-  throw Error(code, std::move(sentence), {.offset = offset(at)});
+void Document::fail(ErrorCode code, std::string message, const char* at) const {
+  throw Error(code, std::move(message), {.offset = offset(at)});
 }
 
 void Document::too_deep(std::uint32_t depth) const {

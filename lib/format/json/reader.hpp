@@ -103,7 +103,7 @@ class Document {
   [[nodiscard]] std::uint64_t offset(const char* at) const noexcept {
     return offset_ + static_cast<std::uint64_t>(at - begin_);
   }
-  [[noreturn]] void fail(ErrorCode code, std::string sentence, const char* at) const;
+  [[noreturn]] void fail(ErrorCode code, std::string message, const char* at) const;
 
  private:
   friend class Value;

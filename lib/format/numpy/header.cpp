@@ -387,7 +387,7 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
     const std::uint64_t count = Shape(header.shape).element_count();
     entry.size = core::mul_or_throw(count, header.type.size_bytes, "the bytes of the array");
   } catch (const Error& error) {
-    throw Error(error.code(), error.sentence(), {.tensor = std::string(name), .offset = begin});
+    throw Error(error.code(), error.message(), {.tensor = std::string(name), .offset = begin});
   }
   if (entry.size > available)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of elements, found {}", entry.size, available),

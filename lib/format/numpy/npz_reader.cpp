@@ -104,7 +104,7 @@ void Reader::add(const ZipEntry& entry) {
 void Reader::add_unreadable(std::string_view name, const Error& why) {
   if (!first_refusal_) first_refusal_ = why.with_tensor(name);
   if (++unreadable_ <= max_noted)
-    catalog_.notes.push_back(fmt::format("'{}' cannot be read: {}", core::escaped(name), why.sentence()));
+    catalog_.notes.push_back(fmt::format("'{}' cannot be read: {}", core::escaped(name), why.message()));
   const bool is_refused = why.code() == ErrorCode::refused;
   const std::uint32_t what =
       catalog_.add_text(is_refused ? "numpy.ndarray of Python objects" : "numpy.ndarray of a later version");

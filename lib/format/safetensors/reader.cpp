@@ -260,7 +260,7 @@ std::uint64_t expected_bytes(const Catalog& catalog, const TensorEntry& entry, c
   try {
     return bytes_for(entry.dtype, Shape(catalog.sizes(entry)));
   } catch (const Error& error) {
-    throw Error(error.code(), error.sentence(),
+    throw Error(error.code(), error.message(),
                 {.tensor = std::string(entry.name), .offset = length_bytes + extent.shape_at});
   }
 }
@@ -268,8 +268,8 @@ std::uint64_t expected_bytes(const Catalog& catalog, const TensorEntry& entry, c
 // Sets the offset and size of one tensor, whose data must start where those of the previous one end. Checks 6 to 10.
 void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& extent, std::uint64_t previous_end,
                   std::uint64_t data_begin) {
-  const auto fail = [&](std::string sentence) {
-    throw Error(ErrorCode::corrupt, std::move(sentence),
+  const auto fail = [&](std::string message) {
+    throw Error(ErrorCode::corrupt, std::move(message),
                 {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
   };
   if (extent.begin != previous_end)

@@ -45,7 +45,7 @@ std::optional<ShardingInfo> ShardingInfo::of(const Catalog& catalog, const Limit
   try {
     info.read(*text, limits);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{}: {}", key, error.sentence()), {.offset = 0});
+    throw Error(error.code(), fmt::format("{}: {}", key, error.message()), {.offset = 0});
   }
   return info;
 }

@@ -59,7 +59,7 @@ class DcpIndex {
   Catalog read();
 
  private:
-  [[noreturn]] void fail(ErrorCode code, std::string sentence) const;
+  [[noreturn]] void fail(ErrorCode code, std::string message) const;
   std::uint32_t attribute(std::uint32_t object, std::string_view name) const;
   std::uint32_t require_attribute(std::uint32_t object, std::string_view name) const;
   std::vector<std::int64_t> dims(std::uint32_t value, std::string_view what) const;
@@ -86,8 +86,8 @@ class DcpIndex {
   Catalog catalog_{input_.budget()};
 };
 
-void DcpIndex::fail(ErrorCode code, std::string sentence) const {
-  throw Error(code, std::move(sentence), {.tensor = std::string(current_), .offset = pickle_->begin});
+void DcpIndex::fail(ErrorCode code, std::string message) const {
+  throw Error(code, std::move(message), {.tensor = std::string(current_), .offset = pickle_->begin});
 }
 
 /// Returns the value of an object's attribute, or Pickle::absent.
@@ -234,7 +234,7 @@ void DcpIndex::read_tensor(std::uint32_t owner, std::uint32_t object, std::uint3
   try {
     require_shape(sizes, options_.limits);
   } catch (const Error& error) {
-    fail(error.code(), error.sentence());
+    fail(error.code(), error.message());
   }
   catalog_.set_dims(tiled.whole, sizes);
   set_dtype(tiled.whole, require_attribute(object, "properties"));

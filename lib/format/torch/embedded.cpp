@@ -66,7 +66,7 @@ void in_part(const TorchEmbedded& source, const Read& read) {
   } catch (const Error& error) {
     ErrorPlace place = error.place();
     place.offset = source.begin + error.offset().value_or(0);
-    throw Error(error.code(), error.sentence(), std::move(place));
+    throw Error(error.code(), error.message(), std::move(place));
   }
 }
 

@@ -43,13 +43,13 @@ bool is_object(GlobalKind kind) noexcept {
 
 }  // namespace
 
-void TorchResolver::corrupt(std::string sentence) const {
+void TorchResolver::corrupt(std::string message) const {
   ErrorPlace place;
   const PickleValue& value = pickle_[current_];
   if (value.kind == PickleKind::call || value.kind == PickleKind::persistent)
     place.offset = pickle_.begin + value.count;
   place.tensor = path_to(pickle_, current_);
-  throw Error(ErrorCode::corrupt, fmt::format("{}: {}", objects_.what, sentence), std::move(place));
+  throw Error(ErrorCode::corrupt, fmt::format("{}: {}", objects_.what, message), std::move(place));
 }
 
 /// Makes two passes: calls of functions in order, so that arguments come before calls; then objects in reverse order,

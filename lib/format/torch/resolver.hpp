@@ -101,7 +101,7 @@ class TorchResolver {
   bool leave_array(std::uint32_t value, std::uint32_t dtype);
   bool make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran, std::uint32_t data);
 
-  [[noreturn]] void corrupt(std::string sentence) const;
+  [[noreturn]] void corrupt(std::string message) const;
 
   TorchObjects& objects_;
   Pickle& pickle_;

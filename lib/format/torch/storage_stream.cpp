@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::uint64_t window_bytes = 4096;
 
-[[noreturn]] void fail(ErrorCode code, std::string sentence, std::uint64_t offset) {
-  throw Error(code, std::move(sentence), {.offset = offset});
+[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
+  throw Error(code, std::move(message), {.offset = offset});
 }
 
 }  // namespace

@@ -69,8 +69,8 @@ class TorchTar {
   TensorTable tensors_;
 };
 
-[[noreturn]] void corrupt(std::string sentence, std::uint64_t offset) {
-  throw Error(ErrorCode::corrupt, std::move(sentence), {.offset = offset});
+[[noreturn]] void corrupt(std::string message, std::uint64_t offset) {
+  throw Error(ErrorCode::corrupt, std::move(message), {.offset = offset});
 }
 
 const TarMember* TorchTar::find(std::string_view name) const {

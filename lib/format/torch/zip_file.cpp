@@ -249,7 +249,7 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
     if (!error.offset() || *error.offset() >= memory.size_bytes() || !is_stored) throw;
     ErrorPlace at = error.place();
     at.offset = *at.offset + entry.data;
-    throw Error(error.code(), error.sentence(), std::move(at));
+    throw Error(error.code(), error.message(), std::move(at));
   }
 }
 
