@@ -109,7 +109,7 @@ class HEFT_API Filter {
 };
 
 /// Returns the checkpoint with each view replaced by the adapter's result, and of those only what `filter` chooses: the
-/// filter sees the new names, shapes and wanted dtypes. Dropped tensors are listed as LoadReport::skipped by a bind().
+/// filter sees the new names, shapes and wanted dtypes. Dropped tensors are listed as BindReport::skipped by a bind().
 /// No payload is read or copied. Throws Error{ambiguous}, which names both originals, when two keys become one, and
 /// what the adapter throws.
 [[nodiscard]] HEFT_API Checkpoint adapt(const Checkpoint& checkpoint, const Adapter& adapter);

@@ -12,7 +12,7 @@
 //     }
 //   };
 //   Norm norm;
-//   const heft::LoadReport report = heft::bind(checkpoint.root()["model"]["norm"], norm);
+//   const heft::BindReport report = heft::bind(checkpoint.root()["model"]["norm"], norm);
 //
 // Fields can be: TensorView, Slice<T>, Record, bool, integers, float, double, std::string, structs with describe(), and
 // std::optional, std::vector, std::array, std::map<std::string, ...> and std::variant of these. A bind makes views and
@@ -48,7 +48,7 @@
 #include "heft/checkpoint.hpp"
 #include "heft/field_reader.hpp"
 #include "heft/field_writer.hpp"
-#include "heft/load_report.hpp"
+#include "heft/bind_report.hpp"
 #include "heft/record.hpp"
 
 namespace heft {
@@ -60,7 +60,7 @@ namespace heft {
 /// copied is default-constructed instead. Throws std::bad_alloc, and what an adapter throws that is not an Error. May
 /// be called from several threads, for different objects.
 template <Bindable T>
-LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}) {
+BindReport try_bind(const Record& from, T& into, const BindOptions& options = {}) {
   BindLog log(from, options);
   T fresh = [&]() -> T {
     if constexpr (std::is_copy_constructible_v<T>)
@@ -69,7 +69,7 @@ LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}
       return T{};
   }();
   detail::read_value(log, from, FieldSpec{}, fresh);
-  LoadReport report = log.finish();
+  BindReport report = log.finish();
   if (report.ok()) into = std::move(fresh);
   return report;
 }
@@ -77,15 +77,15 @@ LoadReport try_bind(const Record& from, T& into, const BindOptions& options = {}
 /// The same, but throws the first failure as an Error: not_found for a missing key, type_mismatch, out_of_range,
 /// misaligned, ambiguous. Its message ends with the number of further failures.
 template <Bindable T>
-LoadReport bind(const Record& from, T& into, const BindOptions& options = {}) {
-  LoadReport report = try_bind(from, into, options);
+BindReport bind(const Record& from, T& into, const BindOptions& options = {}) {
+  BindReport report = try_bind(from, into, options);
   if (!report.ok()) BindLog::throw_first(report, from);
   return report;
 }
 
 /// Binds the root of a checkpoint.
 template <Bindable T>
-LoadReport bind(const Checkpoint& from, T& into, const BindOptions& options = {}) {
+BindReport bind(const Checkpoint& from, T& into, const BindOptions& options = {}) {
   return bind(from.root(), into, options);
 }
 

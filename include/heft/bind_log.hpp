@@ -14,13 +14,13 @@
 
 #include "heft/bind_options.hpp"
 #include "heft/field.hpp"
-#include "heft/load_report.hpp"
+#include "heft/bind_report.hpp"
 #include "heft/record.hpp"
 
 namespace heft {
 
 /// Reads values and collects failures instead of throwing them: a value that cannot be read is an empty optional or an
-/// empty list, and an entry of LoadReport::errors with the current path. A value that was read is listed as applied.
+/// empty list, and an entry of BindReport::errors with the current path. A value that was read is listed as applied.
 ///
 /// Used by one thread for one bind(). It holds the tree of the root record. Members throw std::bad_alloc, and what an
 /// adapter throws that is not an Error; nothing else.
@@ -28,7 +28,7 @@ namespace heft {
 /// Example:
 ///   heft::BindLog log(record, {});
 ///   const std::optional<std::string> name = log.text(record["name"]);   // a failure if it is not a text
-///   const heft::LoadReport report = log.finish();
+///   const heft::BindReport report = log.finish();
 class HEFT_API BindLog {
  public:
   /// A child and the key under which it was found: the field's name, an alias, or a list's number.
@@ -111,10 +111,10 @@ class HEFT_API BindLog {
 
   /// Returns the report with the unused and skipped names; under Strict::yes each unused name is a failure. Call it
   /// once, as the last member.
-  [[nodiscard]] LoadReport finish();
+  [[nodiscard]] BindReport finish();
   /// Throws the first failure of a report on `from` as an Error with file and record; its message ends with the number
   /// of further failures. Requires !report.ok().
-  [[noreturn]] static void throw_first(const LoadReport& report, const Record& from);
+  [[noreturn]] static void throw_first(const BindReport& report, const Record& from);
 
  private:
   struct Scalar;
@@ -126,7 +126,7 @@ class HEFT_API BindLog {
   Record root_;
   BindOptions options_;
   std::string path_;
-  LoadReport report_;
+  BindReport report_;
   std::vector<std::string> subtrees_;  // paths given to take_subtree()
   std::size_t hints_ = 0;              // missing fields so far for which the nearest keys were searched
 };

@@ -7,7 +7,7 @@ namespace heft {
 
 /// The treatment of keys that no field reads.
 enum class Strict : std::uint8_t {
-  no,   ///< They are listed in LoadReport::unused.
+  no,   ///< They are listed in BindReport::unused.
   yes,  ///< Each is also a failure, Error{out_of_range}: the struct must describe everything that the record contains.
 };
 
@@ -15,7 +15,7 @@ enum class Strict : std::uint8_t {
 enum class Missing : std::uint8_t {
   /// A failure, Error{not_found}, which names the full path and the nearest keys.
   refuse,
-  /// The field becomes an empty vector, map or string, 0 or false, and is listed in LoadReport::missing. A missing
+  /// The field becomes an empty vector, map or string, 0 or false, and is listed in BindReport::missing. A missing
   /// tensor, struct, array or variant is a failure nevertheless, because it has no empty value.
   use_default,
 };

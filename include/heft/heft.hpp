@@ -18,7 +18,7 @@
 #include "heft/field_reader.hpp"
 #include "heft/field_writer.hpp"
 #include "heft/limits.hpp"
-#include "heft/load_report.hpp"
+#include "heft/bind_report.hpp"
 #include "heft/load_stats.hpp"
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"

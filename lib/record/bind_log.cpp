@@ -277,7 +277,7 @@ void BindLog::collect_unused() {
     if (!record::is_container(leaf.record) && !applied.contains(leaf.path)) report_.unused.push_back(leaf.path);
 }
 
-LoadReport BindLog::finish() {
+BindReport BindLog::finish() {
   collect_unused();
   const std::string prefix = path_.empty() ? std::string() : path_ + ".";
   if (const record::State* state = record::RecordAccess::state(root_))
@@ -289,7 +289,7 @@ LoadReport BindLog::finish() {
   return std::move(report_);
 }
 
-void BindLog::throw_first(const LoadReport& report, const Record& from) {
+void BindLog::throw_first(const BindReport& report, const Record& from) {
   const record::State* state = record::RecordAccess::state(from);
   const BindError& first = report.errors.front();
   const std::size_t more = report.errors.size() - 1;

@@ -329,7 +329,7 @@ constexpr Header headers[] = {
     {"field_writer.hpp", "structs: what fields_of() and save() call"},
     {"heft.hpp", "includes the others"},
     {"limits.hpp", "values only"},
-    {"load_report.hpp", "structs: to_string()"},
+    {"bind_report.hpp", "structs: to_string()"},
     {"load_stats.hpp", "materialize, stream: LoadStats is made by each; names of enumerators allocate nothing"},
     {"materialize.hpp", "materialize"},
     {"plan.hpp", "plans"},
@@ -468,7 +468,7 @@ TEST_CASE("allocations: structs of every kind of field, bound and written") {
   });
   tally.add("try_bind() of what does not fit, its report", [&] {
     Everything all;
-    const LoadReport report = try_bind(small.root(), all);
+    const BindReport report = try_bind(small.root(), all);
     if (report.ok() || report.to_string().empty()) throw std::logic_error("a report without errors");
   });
   tally.add(

@@ -94,9 +94,9 @@ struct One {
 };
 
 template <class T>
-std::pair<LoadReport, T> bind_one(const Checkpoint& from, const BindOptions& options = {}, T before = {}) {
+std::pair<BindReport, T> bind_one(const Checkpoint& from, const BindOptions& options = {}, T before = {}) {
   One<T> one{std::move(before)};
-  LoadReport report = try_bind(from.root(), one, options);
+  BindReport report = try_bind(from.root(), one, options);
   return {std::move(report), std::move(one.x)};
 }
 
@@ -148,7 +148,7 @@ TEST_CASE("bind: a struct of structs is filled with views, and outlives the chec
   Model model;
   {
     const Checkpoint checkpoint = opened(model_builder(3));
-    const LoadReport report = bind(checkpoint.root()["model"], model);
+    const BindReport report = bind(checkpoint.root()["model"], model);
     CHECK(report.ok());
     CHECK(report.applied.size() == 10);
     CHECK(report.applied[0] == "model.layers.0.norm.weight");
@@ -176,7 +176,7 @@ TEST_CASE("bind: a missing key is reported with its full path and the nearest ke
   CHECK(error.path().ends_with("m.safetensors"));
   CHECK(error.message() == "missing (did you mean 'upp'?)");
   CHECK(model.layers.size() == 7);
-  const LoadReport report = try_bind(checkpoint.root(), model);
+  const BindReport report = try_bind(checkpoint.root(), model);
   CHECK(report.missing == std::vector<std::string>{"layers.0.up"});
   CHECK(report.unused == std::vector<std::string>{"layers.0.upp.weight"});
   CHECK(report.to_string().find("1 missing:\n  layers.0.up") != std::string::npos);
@@ -187,7 +187,7 @@ TEST_CASE("bind: a report contains the number and the first ten entries of each 
   std::vector<std::string> names;
   for (int i = 10; i < 25; ++i) names.push_back("k" + std::to_string(i));
   One<TensorView> one;
-  const LoadReport report = try_bind(checkpoint_of(names).root(), one);
+  const BindReport report = try_bind(checkpoint_of(names).root(), one);
   CHECK(report.to_string().starts_with("failed: 0 applied\n1 missing:\n  x\n15 unused:\n  k10\n"));
   CHECK(report.to_string().find("\n  k19\n  ...\n1 errors:\n  x: missing") != std::string::npos);
   CHECK(report.to_string().find("k20") == std::string::npos);
@@ -195,7 +195,7 @@ TEST_CASE("bind: a report contains the number and the first ten entries of each 
 
 TEST_CASE("bind: a report shows a similar unused name for a missing one") {
   Settings settings;
-  const LoadReport report =
+  const BindReport report =
       try_bind(checkpoint_of({"layerz", "other"}).root(), settings, {.missing = Missing::use_default});
   CHECK(report.ok());
   CHECK(report.to_string() ==
@@ -336,7 +336,7 @@ TEST_CASE("bind: shape and dtype are checked after the field's adapter") {
   CHECK(try_shape({3, 2}).ok());
   CHECK(demanding.x.strides() == Strides{1, 2});
   CHECK(demanding.rate == 0.5);
-  const LoadReport report = try_shape({2, 3});
+  const BindReport report = try_shape({2, 3});
   REQUIRE(report.errors.size() == 1);
   CHECK(report.errors[0].path == "x");
   CHECK(report.errors[0].message == "expected shape [2, 3], found [3, 2]");
@@ -454,10 +454,10 @@ struct Tagged {
 
 TEST_CASE("bind: first_that_fits uses the first matching alternative, and drops errors of the others") {
   Fitting fitting;
-  const LoadReport glu = bind(checkpoint_of({"x.a", "x.b"}), fitting);
+  const BindReport glu = bind(checkpoint_of({"x.a", "x.b"}), fitting);
   CHECK(fitting.x.index() == 0);
   CHECK(glu.applied.size() == 2);
-  const LoadReport gelu = bind(checkpoint_of({"x.a"}), fitting);
+  const BindReport gelu = bind(checkpoint_of({"x.a"}), fitting);
   CHECK(fitting.x.index() == 1);
   CHECK(gelu.applied == std::vector<std::string>{"x.a"});
   CHECK(gelu.missing.empty());
@@ -511,7 +511,7 @@ TEST_CASE("bind: remapped and adapted checkpoints fill the same struct") {
   const ModuleKinds kinds = ModuleKinds().add("*.fc", ModuleKind::linear).add("*.ln", ModuleKind::layer_norm);
   const Checkpoint adapted = adapt(mapped, pytorch_to_row_major_linear(kinds), Filter().matching("layers.*"));
   Net net;
-  const LoadReport report = bind(adapted, net);
+  const BindReport report = bind(adapted, net);
   REQUIRE(net.net.size() == 2);
   CHECK(net.net[1].up.shape() == Shape{4, 2});
   CHECK(net.net[1].gamma.count() == 2);
@@ -566,7 +566,7 @@ TEST_CASE("bind: metadata of GGUF and other trees bind as numbers, texts and lis
   const TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("m.gguf", builder.build()));
   Settings settings;
-  const LoadReport report = bind(checkpoint.metadata(), settings, {.strict = Strict::yes});
+  const BindReport report = bind(checkpoint.metadata(), settings, {.strict = Strict::yes});
   CHECK(settings.layers == 7);
   CHECK(settings.rate == 0.5f);
   CHECK(settings.arch == "llama");

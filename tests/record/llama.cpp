@@ -212,7 +212,7 @@ void check_filled(const Llama& llama) {
 
 void check_bind(const Checkpoint& checkpoint) {
   Llama llama;
-  const LoadReport report = bind(checkpoint, llama, {.strict = Strict::yes});
+  const BindReport report = bind(checkpoint, llama, {.strict = Strict::yes});
   CHECK(report.applied.size() == entries().size());
   CHECK(report.unused.empty());
   REQUIRE(llama.blocks.size() == layers);
@@ -244,7 +244,7 @@ TEST_CASE("llama: a file that lacks a tensor of one block fills nothing, and the
       adapt(whole, {},
             Filter().where([](const TensorView& view) { return view.name() != "model.layers.7.mlp.up_proj.weight"; }));
   Llama llama;
-  const LoadReport report = try_bind(lacking.root(), llama);
+  const BindReport report = try_bind(lacking.root(), llama);
   REQUIRE(report.errors.size() == 1);
   CHECK(report.errors[0].path == "model.layers.7.mlp.up_proj");
   CHECK(report.errors[0].code == ErrorCode::not_found);

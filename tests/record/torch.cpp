@@ -187,7 +187,7 @@ struct Training {
 
 TEST_CASE("torch records: a training state binds, gaps of a Sequential closed") {
   Training state;
-  const LoadReport report = bind(opened(training()), state, {.strict = Strict::yes});
+  const BindReport report = bind(opened(training()), state, {.strict = Strict::yes});
   CHECK(report.applied.size() == 8);
   REQUIRE(state.net.size() == 2);
   CHECK(state.net[1].weight[0] == 5);

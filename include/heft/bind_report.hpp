@@ -1,4 +1,4 @@
-// heft/load_report.hpp: the result of a bind(): the keys it used, those it missed, and those left over.
+// heft/bind_report.hpp: the result of a bind(): the keys it used, those it missed, and those left over.
 #pragma once
 
 #include <string>
@@ -22,9 +22,9 @@ struct BindError {
 ///
 /// Example:
 ///   struct Norm { heft::TensorView weight; template <class F> void describe(F& f) { f("weight", weight); } } norm;
-///   const heft::LoadReport report = heft::try_bind(record, norm);
+///   const heft::BindReport report = heft::try_bind(record, norm);
 ///   if (!report.ok() || !report.unused.empty()) std::cerr << report.to_string() << '\n';
-struct HEFT_API LoadReport {
+struct HEFT_API BindReport {
   std::vector<std::string> applied;  ///< Read into a field, under its name or an alias.
   std::vector<std::string> missing;  ///< Required by a field and absent; no failures under Missing::use_default.
   std::vector<std::string> unused;   ///< Present, and read by no field. Failures under Strict::yes.

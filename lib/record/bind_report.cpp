@@ -1,4 +1,4 @@
-#include "heft/load_report.hpp"
+#include "heft/bind_report.hpp"
 
 #include <fmt/format.h>
 
@@ -24,7 +24,7 @@ void append_list(std::string& out, std::string_view title, std::size_t count, Li
 
 }  // namespace
 
-std::string LoadReport::to_string() const {
+std::string BindReport::to_string() const {
   const std::vector<std::string_view> unused_names(unused.begin(), unused.end());
   std::string out = fmt::format("{}: {} applied", ok() ? "ok" : "failed", applied.size());
   append_list(out, "missing", missing.size(),
