@@ -28,7 +28,7 @@
 //                             allows it
 //   array<T, N>               a list of exactly N
 //   map<string, T>            a list or map, by its keys
-//   variant                   the alternative that .tag() names, or with .first_that_fits() the first for which the
+//   variant                   the alternative that .tag() names, or with .untagged() the first for which the
 //                             record passes all checks
 //   optional                  empty where the key is missing or the record a null
 //
@@ -44,11 +44,11 @@
 
 #include "heft/bind_log.hpp"
 #include "heft/bind_options.hpp"
+#include "heft/bind_report.hpp"
 #include "heft/bindable.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/field_reader.hpp"
 #include "heft/field_writer.hpp"
-#include "heft/bind_report.hpp"
 #include "heft/record.hpp"
 
 namespace heft {

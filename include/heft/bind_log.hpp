@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "heft/bind_options.hpp"
-#include "heft/field.hpp"
 #include "heft/bind_report.hpp"
+#include "heft/field.hpp"
 #include "heft/record.hpp"
 
 namespace heft {

@@ -11,7 +11,7 @@ enum class Strict : std::uint8_t {
   yes,  ///< Each is also a failure, Error{out_of_range}: the struct must describe everything that the record contains.
 };
 
-/// The treatment of a missing key, for fields that are neither optional nor have a default (Field::otherwise()).
+/// The treatment of a missing key, for fields that are neither optional nor have a default (Field::default_value()).
 enum class Missing : std::uint8_t {
   /// A failure, Error{not_found}, which names the full path and the nearest keys.
   refuse,

@@ -11,8 +11,8 @@ namespace heft {
 
 /// One reason why a bind() failed. Its members are what an Error of it would have; bind() throws the first as an Error.
 struct BindError {
-  ErrorCode code;        ///< not_found, type_mismatch, out_of_range, misaligned or ambiguous; what an adapter threw.
-  std::string path;      ///< Full flat name of the record: "model.layers.0.norm.weight". Unescaped.
+  ErrorCode code;       ///< not_found, type_mismatch, out_of_range, misaligned or ambiguous; what an adapter threw.
+  std::string path;     ///< Full flat name of the record: "model.layers.0.norm.weight". Unescaped.
   std::string message;  ///< What was expected and what was found. Printable.
 };
 

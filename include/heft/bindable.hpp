@@ -58,7 +58,7 @@ template <class T>
 inline constexpr bool is_map = false;
 template <class T>
 inline constexpr bool is_map<std::map<std::string, T>> = true;
-// One of several alternatives, selected by Field::tag() or Field::first_that_fits().
+// One of several alternatives, selected by Field::tag() or Field::untagged().
 template <class T>
 inline constexpr bool is_variant = false;
 template <class... T>

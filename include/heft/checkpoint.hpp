@@ -101,8 +101,8 @@ enum class Freshness : std::uint8_t {
 
 /// Payload that does not match the checksum in its file. A result of Checkpoint::verify_checksums().
 struct Damage {
-  std::string path;      ///< The file.
-  std::string tensor;    ///< The first tensor in the damaged record.
+  std::string path;     ///< The file.
+  std::string tensor;   ///< The first tensor in the damaged record.
   std::string message;  ///< What was expected and what was found.
 };
 

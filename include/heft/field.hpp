@@ -2,7 +2,7 @@
 //
 //   template <class Fields> void describe(Fields& f) {
 //     f("weight", weight).shape({4096, 4096}).adapter(transposed, transposed);
-//     f("eps", eps).otherwise(1e-5f);
+//     f("eps", eps).default_value(1e-5f);
 //     f("activation", activation).tag("kind", {"gelu", "glu"});
 //   }
 //
@@ -39,7 +39,7 @@ struct FieldSpec {
   Adapter writing = {};                             ///< Applied to each tensor before it is saved.
   bool has_default = false;                         ///< The field has a default for a missing key.
   bool from_integer = false;                        ///< A real accepts an integer that is exact.
-  bool first_that_fits = false;                     ///< Variants: the alternatives are tried in order.
+  bool untagged = false;                            ///< Variants: the alternatives are tried in order.
   std::string_view tag = {};                        ///< Variants: the key whose text names the alternative ...
   std::vector<std::string_view> alternatives = {};  ///< ... among these, in the variant's order.
 };
@@ -56,7 +56,7 @@ struct FieldSpec {
 ///     float eps = 0;
 ///     template <class Fields> void describe(Fields& f) {
 ///       f("gamma", gamma).alias("weight").shape({4096});
-///       f("eps", eps).otherwise(1e-5f);
+///       f("eps", eps).default_value(1e-5f);
 ///     }
 ///   };
 ///   Norm norm;
@@ -85,7 +85,7 @@ class Field {
 
   /// Sets the value for a missing key, which then is neither a failure nor listed as missing. A record of the wrong
   /// kind under the key is a failure nevertheless.
-  Field& otherwise(T value) {
+  Field& default_value(T value) {
     spec_.has_default = true;
     if constexpr (Engine::reads) default_ = std::move(value);
     return *this;
@@ -124,8 +124,8 @@ class Field {
   /// Selects the first alternative of a variant for which the record passes every check, in the variant's order. A try
   /// binds views and copies no payload; what a failed try recorded is discarded. No alternative fits: a failure,
   /// type_mismatch.
-  Field& first_that_fits() {
-    spec_.first_that_fits = true;
+  Field& untagged() {
+    spec_.untagged = true;
     return *this;
   }
 

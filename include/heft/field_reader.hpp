@@ -18,7 +18,7 @@
 //   Record         the subtree, of any kind            a failure
 //   optional       its value; empty for a null         empty
 //
-// Field::otherwise() replaces the failure or the empty value by a default. Codes of the failures:
+// Field::default_value() replaces the failure or the empty value by a default. Codes of the failures:
 //
 //   not_found      a missing key, or a missing tag of a variant
 //   type_mismatch  another kind, dtype or shape; a list with gaps; no alternative fits
@@ -88,7 +88,7 @@ class FieldReader {
   /// without one calls absent(). When find() added a failure (two of the names exist), the field is neither read nor
   /// missing.
   template <class T>
-  void finish(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
+  void finish(const FieldSpec& field, T& target, std::optional<T>& default_value) {
     static_assert(Bindable<T>, "bind() cannot fill a field of this type");
     // find() returns nothing both for no key and for two of them; only the second adds a failure.
     const std::size_t before = log_.failures();
@@ -96,7 +96,7 @@ class FieldReader {
       const BindLog::Scope scope(log_, child->key);
       read_value(log_, child->record, field, target);
     } else if (log_.failures() == before) {
-      absent(field, target, otherwise);
+      absent(field, target, default_value);
     }
   }
 
@@ -105,11 +105,11 @@ class FieldReader {
   // empty value where BindOptions::missing allows it, a failure. Metadata comes before the default because safetensors
   // files have their texts there: such a text is the field's value, not a substitute.
   template <class T>
-  void absent(const FieldSpec& field, T& target, std::optional<T>& otherwise) {
+  void absent(const FieldSpec& field, T& target, std::optional<T>& default_value) {
     if constexpr (std::is_same_v<T, std::string>) {
       if (auto text = log_.metadata_text(field)) return void(target = *std::move(text));
     }
-    if (otherwise) return void(target = *std::move(otherwise));
+    if (default_value) return void(target = *std::move(default_value));
     if constexpr (is_optional<T>) {
       target.reset();
     } else {
@@ -214,12 +214,12 @@ bool read_alternative(BindLog& log, const Record& record, const FieldSpec& field
   }
 }
 
-/// Reads the alternative that the tag names, or the first that fits. A field with neither tag() nor first_that_fits(),
+/// Reads the alternative that the tag names, or the first that fits. A field with neither tag() nor untagged(),
 /// or with a tag() that names fewer alternatives than the variant has, fails with out_of_range: describe() is wrong,
 /// not the file. Keys that a failed try had used count as unused again.
 template <class... T>
 void read_variant(BindLog& log, const Record& record, const FieldSpec& field, std::variant<T...>& target) {
-  if (!field.first_that_fits) {
+  if (!field.untagged) {
     if (const auto index = log.alternative(record, field, sizeof...(T)))
       read_alternative<0>(log, record, field, *index, target);
     return;

@@ -181,7 +181,7 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
 std::string difference(const Identity& opened, const Identity& now) {
   if (!opened.is_same_file(now))
     return message_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
-                       fmt::format("{}:{}", now.device, now.inode));
+                      fmt::format("{}:{}", now.device, now.inode));
   if (opened.size_bytes != now.size_bytes)
     return message_of("size", std::to_string(opened.size_bytes), std::to_string(now.size_bytes));
   if (opened.mtime_ns != now.mtime_ns)

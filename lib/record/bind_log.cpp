@@ -38,9 +38,7 @@ std::string nearest_keys(const Record& container, std::string_view key) {
 BindLog::BindLog(Record root, const BindOptions& options)
     : root_(std::move(root)), options_(options), path_(root_.path()) {}
 
-void BindLog::fail(ErrorCode code, std::string message) {
-  report_.errors.push_back({code, path_, std::move(message)});
-}
+void BindLog::fail(ErrorCode code, std::string message) { report_.errors.push_back({code, path_, std::move(message)}); }
 
 std::optional<BindLog::Child> BindLog::find(const Record& container, const FieldSpec& field) {
   std::optional<Child> found;
@@ -248,7 +246,7 @@ bool BindLog::has_fields(const Record& record) {
 std::optional<std::size_t> BindLog::alternative(const Record& record, const FieldSpec& field, std::size_t count) {
   if (field.tag.empty() || field.alternatives.size() != count) {
     fail(ErrorCode::out_of_range,
-         fmt::format("a variant of {} alternatives needs first_that_fits(), or a tag() with a name for each", count));
+         fmt::format("a variant of {} alternatives needs untagged(), or a tag() with a name for each", count));
     return {};
   }
   const Scope scope(*this, field.tag);

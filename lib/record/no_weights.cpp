@@ -105,7 +105,7 @@ std::string folders_sentence(const mmap::Folder& folder, std::span<const std::st
 }
 
 std::string message(const mmap::Folder& folder, std::span<const std::string> names,
-                     std::span<const std::string> broken) {
+                    std::span<const std::string> broken) {
   if (!broken.empty()) return broken_sentence(folder, broken);
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
   if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())

@@ -15,7 +15,7 @@ namespace heft::writer {
 struct Unwritable {
   std::size_t first = 0;  ///< Position of the first one.
   std::size_t count = 0;  ///< Items of that dtype.
-  std::string message;   ///< "GGUF has no dtype for u8"
+  std::string message;    ///< "GGUF has no dtype for u8"
 };
 
 /// Returns the first dtype that the format lacks; nothing when it has the dtype of every item. `format` is not

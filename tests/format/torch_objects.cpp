@@ -64,8 +64,7 @@ TEST_CASE("torch objects: an object of unknown class keeps its tensors and its n
 TEST_CASE("torch objects: strict_globals lists every unknown name once, and accepts PyTorch's") {
   const std::string evil = list(
       {call("os", "system", {text("x")}), call("os", "system", {text("y")}), call("builtins", "eval", {text("z")})});
-  const std::string message =
-      thrown_by([&] { return open_bytes(file_of(evil), {.strict_globals = true}); }).message();
+  const std::string message = thrown_by([&] { return open_bytes(file_of(evil), {.strict_globals = true}); }).message();
   CHECK(message.find("os.system, builtins.eval") != std::string::npos);
   CHECK(message.find("os.system", message.find("os.system") + 1) == std::string::npos);
   for (const auto& [module, name] : {std::pair{"torch.sparse", "FloatTensor"},

@@ -265,7 +265,7 @@ struct Everything {
     f("numbers", numbers);
     f("pair", pair);
     f("by_name", by_name);
-    f("either", either).first_that_fits();
+    f("either", either).untagged();
     f("rest", rest);
   }
 };
@@ -295,7 +295,7 @@ struct Network {
   template <class Fields>
   void describe(Fields& f) {
     f("layers", layers);
-    f("steps", steps).otherwise(-1);
+    f("steps", steps).default_value(-1);
   }
 };
 

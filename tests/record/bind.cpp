@@ -62,7 +62,7 @@ struct Model {
   template <class Fields>
   void describe(Fields& f) {
     f("layers", layers);
-    f("steps", steps).otherwise(-1);
+    f("steps", steps).default_value(-1);
   }
 };
 
@@ -322,7 +322,7 @@ struct Demanding {
         .dtype(DType::f32)
         .adapter([](const TensorView& view) { return view.transpose(0, 1); },
                  [](const TensorView& view) { return view.transpose(0, 1); });
-    f("rate", rate).from_integer().otherwise(0.5);
+    f("rate", rate).from_integer().default_value(0.5);
   }
 };
 
@@ -439,7 +439,7 @@ struct Fitting {
   std::variant<Glu, Gelu> x;
   template <class Fields>
   void describe(Fields& f) {
-    f("x", x).first_that_fits();
+    f("x", x).untagged();
   }
 };
 struct Tagged {
@@ -452,7 +452,7 @@ struct Tagged {
 
 }  // namespace
 
-TEST_CASE("bind: first_that_fits uses the first matching alternative, and drops errors of the others") {
+TEST_CASE("bind: untagged uses the first matching alternative, and drops errors of the others") {
   Fitting fitting;
   const BindReport glu = bind(checkpoint_of({"x.a", "x.b"}), fitting);
   CHECK(fitting.x.index() == 0);

@@ -163,8 +163,8 @@ struct Group {
   double lr = 0;
   std::vector<double> betas;
   void describe(auto& f) {
-    f("lr", lr).otherwise(0.125);
-    f("betas", betas).otherwise({});
+    f("lr", lr).default_value(0.125);
+    f("betas", betas).default_value({});
   }
 };
 
