@@ -46,12 +46,12 @@ void inspect(const heft::Checkpoint& checkpoint, double open_seconds) {
   for (const auto& [dtype, total] : totals)
     fmt::print("   {:>6} tensors of {:<8} {:>10.1f} MB\n", total.tensors, dtype, megabytes(total.bytes));
   const heft::Record root = checkpoint.root();
-  for (std::size_t i = 0; i < root.count() && i < 6; ++i) {
+  for (std::size_t i = 0; i < root.size() && i < 6; ++i) {
     const heft::Record child = root.child(i);
     fmt::print("   {:<28} {:>6} tensors {:>14.1f} MB\n", root.key(i), child.tensor_count(),
                megabytes(child.tensor_bytes()));
   }
-  if (root.count() > 6) fmt::print("   ... {} more\n", root.count() - 6);
+  if (root.size() > 6) fmt::print("   ... {} more\n", root.size() - 6);
 }
 
 // Returns the first matrix that a tensor parallel rank would cut.
@@ -96,7 +96,7 @@ void load(const heft::Checkpoint& checkpoint, unsigned threads) {
   bar.clear();
   const heft::LoadStats& stats = weights.stats();
   fmt::print("\n3. All tensors, copied into memory: {} tensors, {:.1f} MB in {:.3f} s, {:.2f} GB/s, {} threads\n",
-             weights.count(), megabytes(stats.bytes_written), stats.seconds,
+             weights.size(), megabytes(stats.bytes_written), stats.seconds,
              megabytes(stats.bytes_written) / 1e3 / stats.seconds, stats.threads);
   for (const heft::IoUse& use : stats.io_uses)
     fmt::print("   {:.1f} MB by path {} ({})\n", megabytes(use.bytes), heft::name(use.method), heft::name(use.reason));

@@ -82,7 +82,7 @@ void slice_and_type(benchmark::State& state, const Subject& s) {
 std::uint64_t walk(const heft::Record& record) {
   if (record.kind() == heft::RecordKind::tensor) return 1;
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < record.count(); ++i) sum += walk(record.child(i));
+  for (std::size_t i = 0; i < record.size(); ++i) sum += walk(record.child(i));
   return sum;
 }
 
@@ -96,13 +96,13 @@ void walk_tree(benchmark::State& state, const Subject& s) {
 void list(benchmark::State& state, const Subject& s, std::string_view pattern) {
   const AllocationCount count(state);
   for (auto _ : state)
-    benchmark::DoNotOptimize(pattern.empty() ? s.checkpoint.tensors().count() : s.checkpoint.tensors(pattern).count());
+    benchmark::DoNotOptimize(pattern.empty() ? s.checkpoint.tensors().size() : s.checkpoint.tensors(pattern).size());
   state.SetItemsProcessed(static_cast<std::int64_t>(s.names.size()) * state.iterations());
 }
 
 void open_again(benchmark::State& state, const Subject& s) {
   const AllocationCount count(state);
-  for (auto _ : state) benchmark::DoNotOptimize(heft::open(s.checkpoint.path()).tensors().count());
+  for (auto _ : state) benchmark::DoNotOptimize(heft::open(s.checkpoint.path()).tensors().size());
 }
 
 // A struct of 292 tensors filled with views.

@@ -32,7 +32,7 @@ Work prepare_open(const Job& job) {
 std::uint64_t count_leaves(const heft::Record& record) {
   if (record.kind() == heft::RecordKind::tensor) return 1;
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < record.count(); ++i) sum += count_leaves(record.child(i));
+  for (std::size_t i = 0; i < record.size(); ++i) sum += count_leaves(record.child(i));
   return sum;
 }
 

@@ -145,9 +145,9 @@ class HEFT_API TensorRange {
   };
 
   /// Number of tensors.
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
-  /// Returns view number `position`. Throws Error{out_of_range} unless position < count().
+  /// Returns view number `position`. Throws Error{out_of_range} unless position < size().
   [[nodiscard]] TensorView operator[](std::size_t position) const;
   /// Iterators are valid while this range lives and is not moved. Deleted for a temporary; a loop keeps one alive.
   [[nodiscard]] iterator begin() const& noexcept { return {this, 0}; }

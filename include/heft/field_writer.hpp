@@ -132,7 +132,7 @@ void write_value(FieldList& list, const std::string& path, const FieldSpec& fiel
   if constexpr (std::is_same_v<T, TensorView>) {
     list.add(path, field, value);
   } else if constexpr (is_slice<T>) {
-    list.add_elements(path, field, dtype_of<typename T::value_type>, value.bytes(), value.count());
+    list.add_elements(path, field, dtype_of<typename T::value_type>, value.bytes(), value.size());
   } else if constexpr (Number<T>) {
     write_number(list, path, field, value);
   } else if constexpr (std::is_same_v<T, std::string>) {

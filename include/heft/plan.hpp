@@ -53,7 +53,7 @@ struct LoadEstimate {
 /// Example:
 ///   heft::LoadPlan part;
 ///   for (const heft::TensorView& t : checkpoint.tensors("*_proj.weight")) part.add(t.shard(0, 3, 8));
-///   std::cout << part.count() << " tensors, the first is " << part.name(0) << '\n';
+///   std::cout << part.size() << " tensors, the first is " << part.name(0) << '\n';
 class HEFT_API LoadPlan {
  public:
   /// No tensors, default limits.
@@ -95,10 +95,10 @@ class HEFT_API LoadPlan {
   void stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype);
 
   /// Number of tensors. They are numbered in the order in which they were added.
-  [[nodiscard]] std::size_t count() const noexcept;
-  [[nodiscard]] bool empty() const noexcept { return count() == 0; }
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   /// Name, shape and dtype of tensor number `position`, as it will be loaded. Throw Error{out_of_range} unless position
-  /// < count(). Borrowed: valid until the plan is changed or destroyed; on a temporary, copies.
+  /// < size(). Borrowed: valid until the plan is changed or destroyed; on a temporary, copies.
   [[nodiscard]] std::string_view name(std::size_t position) const&;
   [[nodiscard]] std::string name(std::size_t position) const&& { return std::string(name(position)); }
   [[nodiscard]] const Shape& shape(std::size_t position) const&;

@@ -63,7 +63,7 @@ class HEFT_API Record {
   [[nodiscard]] std::string detail() const&& { return std::string(detail()); }
 
   /// Number of children of a list, map or opaque record; 0 for all others.
-  [[nodiscard]] std::size_t count() const noexcept;
+  [[nodiscard]] std::size_t size() const noexcept;
   /// Returns the child of a map by key, of a list by its number as text. Throws Error{not_found}, which names the full
   /// path of the missing key and the nearest keys; Error{type_mismatch} when this record is not a container.
   [[nodiscard]] Record operator[](std::string_view key) const;
@@ -75,7 +75,7 @@ class HEFT_API Record {
   /// Every tensor is also found by its flat name from the root, whatever the shape of the tree.
   [[nodiscard]] std::optional<Record> find(std::string_view key) const noexcept;
   /// Child number `position` in order, and its key (for lists, the number as text). Throw Error{out_of_range} unless
-  /// position < count().
+  /// position < size().
   [[nodiscard]] Record child(std::size_t position) const;
   [[nodiscard]] std::string key(std::size_t position) const;
 
@@ -95,7 +95,7 @@ class HEFT_API Record {
   [[nodiscard]] std::string text() const&& { return std::string(text()); }
   /// Bytes; also an integer that fits neither integer() nor unsigned_integer(), in little-endian two's complement.
   [[nodiscard]] Bytes bytes() const;
-  /// Returns the elements of a list of numbers as a view of shape [count()]. Its dtype is the one that the format
+  /// Returns the elements of a list of numbers as a view of shape [size()]. Its dtype is the one that the format
   /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled
   /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. Throws
   /// Error{type_mismatch} when this is not a list, when an item is not a number or of another kind than the first, and

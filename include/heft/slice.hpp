@@ -38,7 +38,7 @@ class Slice {
       : elements_(elements), owner_(std::move(owner)) {}
 
   /// Number of elements, not bytes.
-  [[nodiscard]] std::size_t count() const noexcept { return elements_.size(); }
+  [[nodiscard]] std::size_t size() const noexcept { return elements_.size(); }
   /// True for a tensor with a dim of 0, and for a default Slice.
   [[nodiscard]] bool empty() const noexcept { return elements_.empty(); }
   /// The elements in row-major order of the tensor, aligned to alignof(T). Borrowed: valid while this Slice (or a copy
@@ -55,7 +55,7 @@ class Slice {
   const T* end() const&& = delete;
   /// The same memory as bytes, with its owner.
   [[nodiscard]] Bytes bytes() const noexcept { return {std::as_bytes(elements_), owner_}; }
-  /// A copy of element `index`. Requires index < count(): unchecked, as std::span's. Valid on a temporary.
+  /// A copy of element `index`. Requires index < size(): unchecked, as std::span's. Valid on a temporary.
   [[nodiscard]] T operator[](std::size_t index) const noexcept { return elements_[index]; }
 
  private:

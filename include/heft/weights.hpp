@@ -51,9 +51,9 @@ class HEFT_API Weights {
   [[nodiscard]] const_iterator end() const& noexcept;
   const_iterator begin() const&& = delete;
   const_iterator end() const&& = delete;
-  /// Number of tensors: LoadPlan::count() of the plan.
-  [[nodiscard]] std::size_t count() const noexcept;
-  [[nodiscard]] bool empty() const noexcept { return count() == 0; }
+  /// Number of tensors: LoadPlan::size() of the plan.
+  [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
   /// The statistics of the load: bytes by I/O method with reasons, seconds by phase, memory.
   [[nodiscard]] const LoadStats& stats() const& noexcept;

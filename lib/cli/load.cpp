@@ -40,11 +40,11 @@ void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector
     else
       whole.add(quoted(view));
   }
-  if (!views.empty() && whole.count() == views.size())
+  if (!views.empty() && whole.size() == views.size())
     throw Error(ErrorCode::out_of_range,
                 fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()),
                 {.path = command.path});
-  if (whole.count() > 0)
+  if (whole.size() > 0)
     notes.push_back(fmt::format("{} loaded whole, without a dim {}: {}", whole.tensors(), dim, whole.names()));
 }
 
@@ -55,7 +55,7 @@ Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
   for (const TensorView& view : views)
     if (!view.has_data()) without_bytes.add(quoted(view));
   std::erase_if(views, [](const TensorView& view) { return !view.has_data(); });
-  if (without_bytes.count() > 0)
+  if (without_bytes.size() > 0)
     planned.notes.push_back(
         fmt::format("{} not loaded, with a shape but no bytes: {}", without_bytes.tensors(), without_bytes.names()));
   cut(views, command, planned.notes);
@@ -129,10 +129,10 @@ int run(const LoadCommand& command, Terminal& terminal) {
   note_freshness(checkpoint, terminal);
   const Times times{open_seconds, weights.stats().seconds};
   if (command.json)
-    print_json(weights.stats(), weights.count(), times, peak,
+    print_json(weights.stats(), weights.size(), times, peak,
                joined(joined(checkpoint.notes(), planned.notes), weights.stats().notes), terminal);
   else
-    print_text(weights.stats(), weights.count(), times, peak, terminal);
+    print_text(weights.stats(), weights.size(), times, peak, terminal);
   return ok;
 }
 

@@ -79,10 +79,10 @@ std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::spa
       unscaled.add(fmt::format("'{}' (beside it '{}')", core::escaped(view.name()), core::escaped(scale->name())));
   }
   std::vector<std::string> notes;
-  if (kept.count() > 0)
+  if (kept.size() > 0)
     notes.push_back(fmt::format("{} not converted to {}, which is for {} only: {}", kept.tensors(), name(asked),
                                 elements_of(asked), kept.names()));
-  if (unscaled.count() > 0)
+  if (unscaled.size() > 0)
     notes.push_back(
         fmt::format("{} converted to {} without the scale that lies beside it, so the values are not the model's: {}",
                     unscaled.tensors(), name(asked), unscaled.names()));

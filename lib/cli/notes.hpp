@@ -23,7 +23,7 @@ class NamedCount {
  public:
   /// Requires an escaped `name`.
   void add(std::string name);
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
   /// Returns "1 tensor is", "12 tensors are".
   [[nodiscard]] std::string tensors() const;
   /// Returns "'a', 'b', 'c' and 9 more".

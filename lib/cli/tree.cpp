@@ -103,7 +103,7 @@ std::string json_scalar(const Record& record) {
 std::string json_opening(const Record& record) {
   if (record.kind() == RecordKind::list) return "[";
   if (record.kind() == RecordKind::map) return "{";
-  return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.count() > 0 ? "," : "");
+  return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.size() > 0 ? "," : "");
 }
 
 // Ends a container before its next child, counts the remaining children and marks their place.
@@ -124,10 +124,10 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
       sheet.write(json_scalar(record));
     else if (frames.size() >= depth) {
       sheet.write("\"...\"");
-      if (sheet.is_last_level(depth)) sheet.leave_out(record.count());
+      if (sheet.is_last_level(depth)) sheet.leave_out(record.size());
     } else {
       sheet.write(json_opening(record));
-      frames.push_back({record, 0, record.count()});
+      frames.push_back({record, 0, record.size()});
     }
   };
   enter(root);
@@ -160,7 +160,7 @@ std::string container_line(const Record& record) {
   if (tensors > 0)
     return fmt::format("{}{}, {} {}, {}", kind, detail, tensors, tensors == 1 ? "tensor" : "tensors",
                        human_bytes(record.tensor_bytes()));
-  return fmt::format("{}{} of {}", kind, detail, record.count());
+  return fmt::format("{}{} of {}", kind, detail, record.size());
 }
 
 std::string text_line(const Record& record) {
@@ -172,7 +172,7 @@ std::string text_line(const Record& record) {
 }
 
 std::size_t children_shown(const Record& record) {
-  return record.tensor_count() > 0 ? record.count() : std::min(record.count(), max_scalars);
+  return record.tensor_count() > 0 ? record.size() : std::min(record.size(), max_scalars);
 }
 
 std::string indent_of(std::size_t level) {
@@ -183,7 +183,7 @@ std::string indent_of(std::size_t level) {
 void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
   sheet.write(text_line(root) + '\n');
-  if (is_container(root) && depth > 0) frames.push_back({root, 0, root.count()});
+  if (is_container(root) && depth > 0) frames.push_back({root, 0, root.size()});
   while (!frames.empty()) {
     Frame& frame = frames.back();
     const std::string indent = indent_of(frames.size());
@@ -192,8 +192,8 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
       frame.shown = frame.next;
     }
     if (frame.next == frame.shown) {
-      if (frame.shown < frame.record.count())
-        sheet.write(fmt::format("{}... {} more\n", indent, frame.record.count() - frame.shown));
+      if (frame.shown < frame.record.size())
+        sheet.write(fmt::format("{}... {} more\n", indent, frame.record.size() - frame.shown));
       frames.pop_back();
       continue;
     }
@@ -204,7 +204,7 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
     if (frames.size() < depth)
       frames.push_back({child, 0, children_shown(child)});
     else if (sheet.is_last_level(depth))
-      sheet.leave_out(child.count());
+      sheet.leave_out(child.size());
   }
 }
 

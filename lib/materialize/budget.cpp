@@ -52,7 +52,7 @@ std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule) {
                                  schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
                                  schedule.batches.capacity() * sizeof(Batch);
   const std::uint64_t names = PlanAccess::names(plan).size_bytes() +
-                              plan.count() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
+                              plan.size() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
   return compiled + names;
 }
 
@@ -141,7 +141,7 @@ ErrorPlace place_of(const LoadPlan& plan) {
   ErrorPlace place;
   if (!transfers.transfers.empty())
     place.path = transfers.sources[position(transfers.transfers.front().source)]->path();
-  if (plan.count() == 1) place.tensor = plan.name(0);
+  if (plan.size() == 1) place.tensor = plan.name(0);
   return place;
 }
 

@@ -260,7 +260,7 @@ void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::s
             });
 }
 
-std::size_t LoadPlan::count() const noexcept { return state_->entries.size(); }
+std::size_t LoadPlan::size() const noexcept { return state_->entries.size(); }
 
 namespace {
 

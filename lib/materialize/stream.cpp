@@ -34,13 +34,13 @@ constexpr std::size_t max_rings = 64;
 std::vector<std::uint32_t> file_order(const LoadPlan& plan) {
   using Place = std::pair<engine::SourceIndex, std::uint64_t>;
   constexpr Place nowhere{engine::SourceIndex{0xFFFFFFFF}, 0};
-  std::vector<Place> first(plan.count(), nowhere);
+  std::vector<Place> first(plan.size(), nowhere);
   for (const engine::Transfer& transfer : engine::PlanAccess::transfers(plan).transfers) {
     Place& place = first[engine::position(transfer.entry)];
     place = std::min(place, Place{transfer.source, transfer.from});
   }
   std::replace(first.begin(), first.end(), nowhere, Place{});
-  std::vector<std::uint32_t> order(plan.count());
+  std::vector<std::uint32_t> order(plan.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return first[a] < first[b]; });
   return order;
@@ -79,7 +79,7 @@ class BoundedQueue {
   // Puts a group down, for which there was room.
   void put(const Weights& group, std::uint64_t bytes) {
     const std::lock_guard lock(mutex_);
-    std::size_t left = group.count();
+    std::size_t left = group.size();
     for (const Tensor& tensor : group) ready_.push_back({tensor, --left == 0 ? bytes : 0});
     engine::add_stats(stats_, group.stats());
     changed_.notify_all();

@@ -29,7 +29,7 @@ const Tensor& Weights::operator[](std::string_view name) const& {
 
 Weights::const_iterator Weights::begin() const& noexcept { return state_->tensors.begin(); }
 Weights::const_iterator Weights::end() const& noexcept { return state_->tensors.end(); }
-std::size_t Weights::count() const noexcept { return state_->tensors.size(); }
+std::size_t Weights::size() const noexcept { return state_->tensors.size(); }
 const LoadStats& Weights::stats() const& noexcept { return state_->stats; }
 
 Weights engine::WeightsAccess::make(std::vector<Tensor> tensors, core::NameTable names, LoadStats stats) {

@@ -28,7 +28,7 @@ constexpr std::size_t max_hints = 20;
 
 std::string nearest_keys(const Record& container, std::string_view key) {
   core::NearestNames nearest(key);
-  for (std::size_t position = 0; position < container.count(); ++position)
+  for (std::size_t position = 0; position < container.size(); ++position)
     if (!nearest.offer(container.key(position))) break;
   return nearest.did_you_mean();
 }
@@ -199,7 +199,7 @@ std::vector<BindLog::Child> BindLog::pairs(const Record& record) {
     fail(ErrorCode::type_mismatch, fmt::format("expected a list or map, found {}", record::describe(record)));
     return children;
   }
-  for (std::size_t position = 0; position < record.count(); ++position)
+  for (std::size_t position = 0; position < record.size(); ++position)
     children.push_back({record.key(position), record.child(position)});
   return children;
 }

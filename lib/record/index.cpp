@@ -33,7 +33,7 @@ class NoteList {
     if (++count_ <= max_shown) shown_.push_back(std::move(words));
   }
   void add_name(std::string_view name) { add(fmt::format("'{}'", core::escaped(name))); }
-  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
   [[nodiscard]] std::string text() const {
     return fmt::format("{}{}", fmt::join(shown_, ", "),
                        count_ > shown_.size() ? fmt::format(" and {} more", count_ - shown_.size()) : "");
@@ -80,7 +80,7 @@ class Candidates {
   void keep_marked() {
     if (marked_ == 0)
       throw Error(ErrorCode::corrupt,
-                  fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.count(),
+                  fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.size(),
                               absent_.text()),
                   {.path = index_.file->path()});
     note_differences();
@@ -156,11 +156,11 @@ class Candidates {
   }
 
   void note_differences() {
-    if (moved_.count() != 0)
-      note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.count()),
+    if (moved_.size() != 0)
+      note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.size()),
                        moved_.text()));
-    if (absent_.count() != 0)
-      note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.count()), absent_.text()));
+    if (absent_.size() != 0)
+      note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.size()), absent_.text()));
     if (marked_ == refs_.size()) return;
     const std::vector<bool> copies = find_copies();
     std::vector<std::uint32_t> left_out(state_.shards.size());
@@ -185,8 +185,8 @@ class Candidates {
         copies[twin] = true;
       if (is_taken) names.add_name(name(first));
     }
-    if (names.count() != 0)
-      note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.count()),
+    if (names.size() != 0)
+      note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.size()),
                        names.text()));
     return copies;
   }

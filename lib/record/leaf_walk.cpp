@@ -39,7 +39,7 @@ bool LeafWalk::next(Leaf& into) {
     left_.pop_back();
     into = std::move(step.leaf);
     if (prune_ && prune_(into.path)) continue;
-    const std::size_t count = is_container(into.record) ? into.record.count() : 0;
+    const std::size_t count = is_container(into.record) ? into.record.size() : 0;
     if (count == 0) return true;
     if (step.depth == max_depth_ || visits_left_ < count) {
       was_cut_ = true;

@@ -117,7 +117,7 @@ std::shared_ptr<const format::PackedElements> packed_elements(const Items& items
 
 TensorView view_of(const Record& record, std::shared_ptr<const record::Source> source, std::uint64_t size,
                    DType dtype) {
-  const std::int64_t count[] = {static_cast<std::int64_t>(record.count())};
+  const std::int64_t count[] = {static_cast<std::int64_t>(record.size())};
   ViewAccess::Parts parts;
   parts.source = std::move(source);
   parts.size = size;

@@ -40,17 +40,17 @@ std::string file_of(const Record& record) {
 
 std::string nearest_keys(const Record& record, std::string_view key) {
   core::NearestNames nearest(key);
-  for (std::size_t position = 0; position < record.count(); ++position)
+  for (std::size_t position = 0; position < record.size(); ++position)
     if (!nearest.offer(record.key(position))) break;
   return nearest.did_you_mean();
 }
 
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
-  if (record.count() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
+  if (record.size() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
       record.kind() != RecordKind::opaque)
     fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
   const std::string path = record.path();
-  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.count())
+  const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.size())
                                                              : nearest_keys(record, key);
   throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
               {.path = file_of(record), .tensor = record::join_path(path, key)});
@@ -76,7 +76,7 @@ Record::Record() noexcept = default;
 RecordKind Record::kind() const noexcept { return tree_ ? tree_->kind(node_) : RecordKind::null; }
 std::string Record::path() const { return tree_ ? tree_->path(node_) : std::string(); }
 std::string_view Record::detail() const& noexcept { return tree_ ? tree_->detail(node_) : std::string_view(); }
-std::size_t Record::count() const noexcept { return tree_ ? tree_->count(node_) : 0; }
+std::size_t Record::size() const noexcept { return tree_ ? tree_->count(node_) : 0; }
 
 std::optional<Record> Record::find(std::string_view key) const noexcept {
   if (!tree_) return {};
@@ -90,7 +90,7 @@ Record Record::operator[](std::string_view key) const {
 }
 
 Record Record::operator[](std::size_t index) const {
-  if (kind() == RecordKind::list && index < count()) return child(index);
+  if (kind() == RecordKind::list && index < size()) return child(index);
   return (*this)[std::string_view(fmt::format_int(index).c_str())];
 }
 
@@ -100,17 +100,17 @@ Record Record::operator[](int index) const {
 }
 
 Record Record::child(std::size_t position) const {
-  if (position >= count())
+  if (position >= size())
     throw Error(ErrorCode::out_of_range,
-                fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position),
+                fmt::format("expected a child below {} of {}, found {}", size(), where(path()), position),
                 {.path = file_of(*this), .tensor = path()});
   return Record(tree_, tree_->child(node_, position));
 }
 
 std::string Record::key(std::size_t position) const {
-  if (position >= count())
+  if (position >= size())
     throw Error(ErrorCode::out_of_range,
-                fmt::format("expected a child below {} of {}, found {}", count(), where(path()), position),
+                fmt::format("expected a child below {} of {}, found {}", size(), where(path()), position),
                 {.path = file_of(*this), .tensor = path()});
   return tree_->key(node_, position);
 }

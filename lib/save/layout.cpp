@@ -46,7 +46,7 @@ SaveLayout npz_layout(const SaveOptions& options, std::vector<std::string>& note
   if (!options.metadata.empty())
     throw Error(ErrorCode::unsupported,
                 fmt::format("npz has no metadata to hold '{}'", core::escaped(options.metadata.front().first)));
-  if (const std::size_t count = options.keep_metadata.count(); count != 0)
+  if (const std::size_t count = options.keep_metadata.size(); count != 0)
     notes.push_back(fmt::format("{} metadata values are not kept: npz has none", count));
   return format::npz_file_plan;
 }

@@ -130,7 +130,7 @@ bool GgufValues::append(std::string& into, const Record& value, ValueType type, 
 }
 
 bool GgufValues::append_array(std::string& into, const Record& list, std::size_t depth) {
-  const std::size_t count = list.count();
+  const std::size_t count = list.size();
   const auto type = count == 0 ? std::optional(ValueType::string) : type_of(list.child(0));
   if (!type || depth == max_depth) return false;
   core::append_le(into, static_cast<std::uint32_t>(*type));
@@ -172,7 +172,7 @@ GgufPair text_pair(const std::string& key, std::string_view text) {
 format::TextMetadata text_metadata(const Record& kept, AddedPairs added, std::vector<std::string>& notes) {
   format::TextMetadata metadata;
   std::size_t left_out = 0;
-  for (std::size_t i = 0; i < kept.count(); ++i) {
+  for (std::size_t i = 0; i < kept.size(); ++i) {
     if (auto text = text_of(kept.child(i)))
       metadata.emplace_back(kept.key(i), std::move(*text));
     else
@@ -201,7 +201,7 @@ std::vector<GgufPair> gguf_metadata(const Record& kept, AddedPairs added, bool c
   GgufValues values;
   std::size_t left_out = 0;
   bool was_split = false;
-  for (std::size_t i = 0; i < kept.count(); ++i) {
+  for (std::size_t i = 0; i < kept.size(); ++i) {
     GgufPair pair{.key = kept.key(i), .type = {}, .value = {}};
     const Record value = kept.child(i);
     if (is_of_split(pair.key)) {

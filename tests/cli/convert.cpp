@@ -50,7 +50,7 @@ TEST_CASE("convert: --dtype converts floats, --select chooses and --remap rename
                       "weight$=>w", "--select", "blk.*", "--select", "count"})
             .status == 0);
   const heft::Checkpoint made = heft::open(path);
-  CHECK(made.tensors().count() == 3);
+  CHECK(made.tensors().size() == 3);
   CHECK(made.tensor("blk.0.w").dtype() == heft::DType::bf16);
   CHECK(made.tensor("blk.0.w").read<heft::bf16>(1, 2) == heft::bf16(-6.0F));
   CHECK(made.tensor("blk.0.bias").dtype() == heft::DType::bf16);

@@ -22,7 +22,7 @@ void write_checkpoint(const std::string& path) {
 
 bool reads_it(const std::string& path) {
   const heft::Slice<float> weight = heft::open(path).root()["layer"]["weight"].tensor().as<float>();
-  return weight.count() == 4 && weight[3] == 4.0F;
+  return weight.size() == 4 && weight[3] == 4.0F;
 }
 
 // An exception crosses the library's border as the type it is.

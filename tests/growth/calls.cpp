@@ -34,7 +34,7 @@ std::size_t walk(const Record& root) {
     const Record record = std::move(left.back());
     left.pop_back();
     ++count;
-    for (std::size_t i = 0; i < record.count(); ++i) left.push_back(record.child(i));
+    for (std::size_t i = 0; i < record.size(); ++i) left.push_back(record.child(i));
   }
   return count;
 }
@@ -45,7 +45,7 @@ void find_all(const Record& root) {
   while (!left.empty()) {
     const Record record = std::move(left.back());
     left.pop_back();
-    for (std::size_t i = 0; i < record.count(); ++i) {
+    for (std::size_t i = 0; i < record.size(); ++i) {
       REQUIRE(record.find(record.key(i)));
       left.push_back(record.child(i));
     }
@@ -60,9 +60,9 @@ void path_of_all(const Record& root) {
     const Record record = std::move(left.back());
     left.pop_back();
     bytes += record.path().size();
-    for (std::size_t i = 0; i < record.count(); ++i) left.push_back(record.child(i));
+    for (std::size_t i = 0; i < record.size(); ++i) left.push_back(record.child(i));
   }
-  CHECK(bytes >= root.count());
+  CHECK(bytes >= root.size());
 }
 
 void find_every_name(const std::string& path) {
@@ -87,8 +87,8 @@ void plan_all(const std::string& path) {
   LoadPlan plan;
   for (const TensorView& view : open(path).tensors()) plan.add(view);
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < plan.count(); ++i) sum += plan.estimate().bytes_written;
-  CHECK(sum / plan.count() == plan.estimate().bytes_written);
+  for (std::size_t i = 0; i < plan.size(); ++i) sum += plan.estimate().bytes_written;
+  CHECK(sum / plan.size() == plan.estimate().bytes_written);
   CHECK(plan.estimate().bytes_read > 0);
   CHECK(plan.estimate().host_bytes > plan.estimate().bytes_written);
 }
@@ -114,7 +114,7 @@ void join_all(const std::string& path) {
   Shape shape = views.front().shape();
   shape[0] = rows;
   plan.add(TensorView::over_pieces("joined", std::move(shape), std::move(pieces)));
-  CHECK(materialize(plan).count() == 3);
+  CHECK(materialize(plan).size() == 3);
 }
 
 void stream_all(const std::string& path) {
@@ -122,7 +122,7 @@ void stream_all(const std::string& path) {
   for (const TensorView& view : open(path).tensors()) plan.add(view);
   std::size_t count = 0;
   for (const Tensor& tensor : stream(plan, {}, 4096)) count += tensor.name().empty() ? 0 : 1;
-  CHECK(count == plan.count());
+  CHECK(count == plan.size());
 }
 
 void bind_all(const std::string& path) {
@@ -132,14 +132,14 @@ void bind_all(const std::string& path) {
 
 void rename_all(const std::string& path) {
   const Checkpoint renamed = remap(open(path), Remapping().add("^(.*)$", "prefix.$1"));
-  CHECK(renamed.root().count() <= 1);
+  CHECK(renamed.root().size() <= 1);
 }
 
 void adapt_all(const std::string& path) {
   const Checkpoint adapted = adapt(
       open(path), [](TensorView view) { return view.renamed("prefix." + std::string(view.name())); },
       Filter().matching("*"));
-  CHECK(adapted.tensors("*").count() == adapted.tensors().count());
+  CHECK(adapted.tensors("*").size() == adapted.tensors().size());
 }
 
 }  // namespace

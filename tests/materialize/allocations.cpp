@@ -300,7 +300,7 @@ struct Network {
 };
 
 void walk(const Record& record) {
-  for (std::size_t i = 0; i < record.count(); ++i) {
+  for (std::size_t i = 0; i < record.size(); ++i) {
     static_cast<void>(record.key(i));
     walk(record.child(i));
   }
@@ -495,7 +495,7 @@ TEST_CASE("allocations: adapters and filters") {
     modules.add("model.layers.*.up", ModuleKind::linear).add("*.norm", ModuleKind::layer_norm);
     const Adapter adapter =
         chain(pytorch_to_row_major_linear(modules), half_precision({.patterns = {"*.up.*"}, .modules = modules}));
-    static_cast<void>(adapt(small, chain(adapter, cast_floats(DType::f32))).tensors().count());
+    static_cast<void>(adapt(small, chain(adapter, cast_floats(DType::f32))).tensors().size());
   });
   tally.add("filters", [&] {
     const Filter filter = Filter().matching("model.*.weight").named("eight_dims").where([](const TensorView& view) {
@@ -525,7 +525,7 @@ TEST_CASE("allocations: expressions, whose compiler loses blocks of its own") {
   const auto add = [&](const std::string& name, const std::function<void()>& call, int comes_to = done) {
     tally.add(name, call, comes_to, Blocks::may_be_lost);
   };
-  add("re: names", [&] { static_cast<void>(small.tensors("re:model.*[0-9]+[.](norm|up).*").count()); });
+  add("re: names", [&] { static_cast<void>(small.tensors("re:model.*[0-9]+[.](norm|up).*").size()); });
   add(
       "re: that does not compile", [&] { static_cast<void>(small.tensors("re:(")); },
       expected(ErrorCode::out_of_range));
@@ -778,12 +778,12 @@ TEST_CASE("allocations: saving in every format leaves the old file or the new on
     static_cast<void>(save(items, path));
     tally.add(file, [&] { static_cast<void>(save(items, path)); });
     CHECK(std::distance(fs::directory_iterator(folder.path() / "out"), fs::directory_iterator()) == 1);
-    CHECK(open(path).tensors().count() == items.size());
+    CHECK(open(path).tensors().size() == items.size());
     fs::remove_all(folder.path() / "out");
   }
   fs::create_directory(folder.path() / "out");
   tally.add("shards", [&] { static_cast<void>(save(small, folder.path() / "out", {.shard_bytes = 40})); });
-  CHECK(open(folder.path() / "out").tensors().count() == small.tensors().count());
+  CHECK(open(folder.path() / "out").tensors().size() == small.tensors().size());
   tally.add("a record", [&] { static_cast<void>(save(small.root()["model"], folder.path() / "record.safetensors")); });
   Network network;
   static_cast<void>(bind(remap(small, {}, Indices::contiguous).root()["model"], network));

@@ -169,7 +169,7 @@ TEST_CASE("blocks: a split opened from any part equals the whole") {
   for (const char* part : {"split-00001-of-00003.gguf", "split-00002-of-00003.gguf", "split-00003-of-00003.gguf"}) {
     CAPTURE(part);
     const Checkpoint split = open(folder.path() / part);
-    CHECK(split.tensors().count() == 5);
+    CHECK(split.tensors().size() == 5);
     const Record architecture = split.metadata()["general.architecture"];
     CHECK(architecture.text() == "heft");
     for (const TensorView& view : expected.tensors())

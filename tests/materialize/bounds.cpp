@@ -76,7 +76,7 @@ TEST_CASE("bounds: what repeats is summed over a plan, be it the same storage, w
     LoadPlan plan(repeating(50'000));
     for (int i = 0; i < 6; ++i) plan.add(storage.renamed(std::to_string(i)));
     check_repeated(test::thrown_by([&] { plan.add(storage.renamed("6")); }));
-    CHECK(plan.count() == 6);
+    CHECK(plan.size() == 6);
     CHECK(test::thrown_by([&] { plan.add(storage.renamed("5")); }).code() == ErrorCode::limit_exceeded);
   }
   SUBCASE("windows, each of which is small") {
@@ -103,7 +103,7 @@ TEST_CASE("bounds: what repeats is summed over a plan, be it the same storage, w
     check_repeated(test::thrown_by([&] { plan.concat("all", seven, 0); }));
     check_repeated(test::thrown_by([&] { plan.stack("all", seven, 0); }));
     plan.concat("six", std::span(seven).first(6), 0);  // what was refused is not counted
-    CHECK(plan.count() == 1);
+    CHECK(plan.size() == 1);
   }
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("bounds: tied weights, shards and transposes repeat nothing that count
     shards.add(matrix.shard(1, rank, 4).renamed("columns" + std::to_string(rank)));
   LoadPlan turned(repeating(0));
   turned.add(matrix.transpose(0, 1));
-  CHECK(turned.count() == 1);
+  CHECK(turned.size() == 1);
 }
 
 TEST_CASE("bounds: a buffer of the caller's may be filled with what repeats, and a save may not") {
@@ -126,7 +126,7 @@ TEST_CASE("bounds: a buffer of the caller's may be filled with what repeats, and
   std::vector<std::byte> buffer(30'000);
   LoadPlan plan(repeating(10));
   plan.add(restrided(storage, "wide", {30'000}, {0}), DType::u8, buffer);
-  CHECK(plan.count() == 1);
+  CHECK(plan.size() == 1);
   const test::TempFolder folder;
   SaveOptions options;
   options.limits = repeating(20'000);
@@ -282,7 +282,7 @@ TEST_CASE("bounds: the reported file of 64 GiB out of 4 bytes is refused in a pl
   const auto folder = test::cases("attack-memory");
   if (!folder) return;
   const Checkpoint checkpoint = open(*folder / "stride0-16.pt");
-  CHECK(checkpoint.tensors().count() == 16);
+  CHECK(checkpoint.tensors().size() == 16);
   LoadPlan plan;
   check_repeated(test::thrown_by([&] {
     for (const TensorView& view : checkpoint.tensors()) plan.add(view);

@@ -62,7 +62,7 @@ LoadPlan shaped_plan(const Checkpoint& checkpoint) {
 // The same tensors as a load into heft's own memory gives.
 void check_same(const LoadPlan& plan, const DeviceDestination& destination, const Weights& far) {
   const Weights near = materialize(plan);
-  REQUIRE(far.count() == near.count());
+  REQUIRE(far.size() == near.size());
   for (const Tensor& tensor : far) {
     INFO(tensor.name());
     const Tensor& expected = near[tensor.name()];

@@ -103,7 +103,7 @@ TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond 
   const std::vector<TensorView> both{expanded(terabyte), expanded(terabyte)};
   CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::limit_exceeded);
   CHECK(test::thrown_by([&] { plan.stack("both", both, 0); }).code() == ErrorCode::limit_exceeded);
-  CHECK(plan.count() == 0);
+  CHECK(plan.size() == 0);
 }
 
 TEST_CASE("materialize: empty tensors whose dims do not add up within 63 bits are refused") {
@@ -111,7 +111,7 @@ TEST_CASE("materialize: empty tensors whose dims do not add up within 63 bits ar
   const std::vector<TensorView> both{vast, vast};
   LoadPlan plan;
   CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::out_of_range);
-  CHECK(plan.count() == 0);
+  CHECK(plan.size() == 0);
 }
 
 TEST_CASE("materialize: every tensor of a file arrives, on every path, with one thread and with several") {
@@ -123,7 +123,7 @@ TEST_CASE("materialize: every tensor of a file arrives, on every path, with one 
     for (const unsigned threads : {1u, 3u}) {
       INFO("path ", name(path), " threads ", threads);
       const Weights weights = materialize(plan, {.threads = threads, .io_method = path});
-      REQUIRE(weights.count() == checkpoint.tensors().count());
+      REQUIRE(weights.size() == checkpoint.tensors().size());
       for (const TensorView& view : checkpoint.tensors()) check_bytes(view, weights[view.name()]);
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);

@@ -113,7 +113,7 @@ TEST_CASE("meta: 2 and 8 parts materialize to exactly the whole, whichever way t
         const Cut cut(embeddings_cut, ranks, vocab_size);
         const Checkpoint merged = open(cut.path());
         CHECK(merged.shards().size() == static_cast<std::size_t>(ranks));
-        REQUIRE(merged.tensors().count() == cut.parts.size());
+        REQUIRE(merged.tensors().size() == cut.parts.size());
         const Weights expected = load(cut.whole);
         for (const IoMethod path : {IoMethod::automatic, IoMethod::map, IoMethod::read}) {
           const Weights found = load(merged, {.threads = 2, .io_method = path});

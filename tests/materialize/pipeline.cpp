@@ -103,7 +103,7 @@ TEST_CASE("pipeline: both sinks write each kind of chunk to the same bytes, whic
   CHECK(monitor.stats().bytes_written == 2 * model.schedule->sizes.written);
   CHECK(host == device.memory);
   const Weights loaded = materialize(model.plan);
-  for (std::size_t i = 0; i < loaded.count(); ++i) {
+  for (std::size_t i = 0; i < loaded.size(); ++i) {
     const std::span<const std::byte> expected = loaded.begin()[static_cast<std::ptrdiff_t>(i)].bytes();
     CHECK(std::memcmp(host.data() + model.layout->offsets[i], expected.data(), expected.size()) == 0);
   }

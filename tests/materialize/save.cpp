@@ -167,7 +167,7 @@ TEST_CASE("save: metadata is kept and added to, and what has no text is said") {
   options.metadata = {{"k", "new"}, {"by", "heft"}};
   static_cast<void>(save(open(source), path, options));
   const Record metadata = open(path).metadata();
-  CHECK(metadata.count() == 3);
+  CHECK(metadata.size() == 3);
   CHECK(metadata["format"].text() == "pt");
   CHECK(metadata["k"].text() == "new");
   CHECK(metadata["by"].text() == "heft");
@@ -200,7 +200,7 @@ TEST_CASE("save: the tensors under a record are named from it, those of a load b
   CHECK(open(folder.path() / "list.safetensors").find("1.w").has_value());
   static_cast<void>(save(checkpoint.root()["m"][0], folder.path() / "one.safetensors"));
   const Checkpoint one = open(folder.path() / "one.safetensors");
-  CHECK(one.tensors().count() == 2);
+  CHECK(one.tensors().size() == 2);
   CHECK(one.tensor("w").read<std::uint8_t>(0) == 'w');
   CHECK(test::thrown_by([&] { return save(checkpoint.root()["m"][0]["w"], folder.path() / "x.safetensors"); }).code() ==
         ErrorCode::type_mismatch);
@@ -218,7 +218,7 @@ TEST_CASE("save: tied weights are written both, and named") {
                                                        SaveItem(embed.renamed("head"))},
                                  folder.path() / "a.safetensors");
   CHECK(report.tied == std::vector<std::pair<std::string, std::string>>{{"head", "embed"}});
-  CHECK(open(folder.path() / "a.safetensors").tensors().count() == 3);
+  CHECK(open(folder.path() / "a.safetensors").tensors().size() == 3);
 }
 
 TEST_CASE("save: refusals name the tensor and leave the folder as it was") {

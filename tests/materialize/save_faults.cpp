@@ -36,7 +36,7 @@ std::vector<SaveItem> filled(std::int8_t fill) {
 
 // What a checkpoint is filled with. Fails the test when it is not whole.
 int fill_of(const Checkpoint& checkpoint) {
-  CHECK(checkpoint.tensors().count() == 2);
+  CHECK(checkpoint.tensors().size() == 2);
   CHECK(checkpoint.verify_checksums().empty());
   std::optional<int> fill;
   for (const TensorView& view : checkpoint.tensors()) {

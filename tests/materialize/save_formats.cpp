@@ -186,7 +186,7 @@ TEST_CASE("save: what is true of the source only is not kept in a GGUF, and said
   const SaveReport same = save(source, folder.path() / "same.gguf");
   REQUIRE(same.notes.size() == 1);
   CHECK(same.notes[0].starts_with("split.no"));
-  CHECK(open(folder.path() / "same.gguf").metadata().count() == 2);
+  CHECK(open(folder.path() / "same.gguf").metadata().size() == 2);
 
   const SaveReport half = save(std::vector<SaveItem>{{source.tensor("w"), DType::f16}}, folder.path() / "half.gguf",
                                {.keep_metadata = source.metadata()});
@@ -201,7 +201,7 @@ TEST_CASE("save: metadata without types get GGUF's, and what has no type is coun
   SaveOptions options;
   options.metadata = {{"general.architecture", "llama"}, {"format", "new"}};
   const Record metadata = saved_as(open(source), folder.path() / "a.gguf", options).metadata();
-  CHECK(metadata.count() == 2);
+  CHECK(metadata.size() == 2);
   CHECK(metadata["format"].text() == "new");
   CHECK(metadata["general.architecture"].text() == "llama");
 

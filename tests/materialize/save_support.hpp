@@ -35,7 +35,7 @@ inline std::string packed_bytes(const TensorView& view, DType dtype) {
 
 /// Every item is in the checkpoint, alone, with its dtype, shape and bytes.
 inline void check_equal(const Checkpoint& saved, std::span<const SaveItem> items) {
-  CHECK(saved.tensors().count() == items.size());
+  CHECK(saved.tensors().size() == items.size());
   for (const SaveItem& item : items) {
     CAPTURE(std::string(item.view.name()));
     const TensorView found = saved.tensor(item.view.name());

@@ -101,7 +101,7 @@ TEST_CASE("schedule: a plan is compiled once, for its copies too, and again when
   // The schedule that was made before, and the plan that it was made of, are as they were.
   CHECK(engine::PlanAccess::schedule(plan) == first);
   CHECK(plan.estimate().bytes_written == before.bytes_written);
-  CHECK(first->transfers->transfers.size() == checkpoint.tensors().count());
+  CHECK(first->transfers->transfers.size() == checkpoint.tensors().size());
 }
 
 TEST_CASE("schedule: a schedule that is still held keeps the transfers it was compiled of when the plan grows") {

@@ -62,7 +62,7 @@ LoadPlan plan_of(const Checkpoint& checkpoint) {
 void check_loads(const std::filesystem::path& path, std::size_t count, std::size_t size, Access access,
                  unsigned threads) {
   const Checkpoint checkpoint = open(path, {.access = access});
-  REQUIRE(checkpoint.tensors().count() == count);
+  REQUIRE(checkpoint.tensors().size() == count);
   CHECK(checkpoint.freshness() == Freshness::same);
   const auto right = [&](const Tensor& tensor) { return is_right(tensor, size); };
   for (const IoMethod way : every_path)
@@ -71,7 +71,7 @@ void check_loads(const std::filesystem::path& path, std::size_t count, std::size
            drop);
       const Weights weights =
           materialize(plan_of(checkpoint), {.threads = threads, .io_method = way, .drop_page_cache = drop});
-      CHECK(weights.count() == count);
+      CHECK(weights.size() == count);
       CHECK(std::all_of(weights.begin(), weights.end(), right));
     }
   std::size_t streamed = 0;
@@ -126,7 +126,7 @@ TEST_CASE("shards: a model that users reported opens and loads where 48 files ma
   if (!folder) return;
   const test::DescriptorLimit limit(48);
   const Checkpoint checkpoint = open(*folder);
-  CHECK(checkpoint.tensors().count() == 80);
-  CHECK(materialize(plan_of(checkpoint)).count() == 80);
+  CHECK(checkpoint.tensors().size() == 80);
+  CHECK(materialize(plan_of(checkpoint)).size() == 80);
   CHECK(materialize(checkpoint.tensor("l.79.w")).dtype() == DType::f32);
 }

@@ -18,7 +18,7 @@ TEST_CASE("attacks: Burn 0.19's file with an empty tensor opens") {
   const Checkpoint opened = open(*folder / "unpadded-with-empty-tensor.bpk");
   std::uint64_t bytes = 0;
   for (const TensorView& view : opened.tensors()) bytes += view.size_bytes();
-  CHECK(opened.tensors().count() == 5);
+  CHECK(opened.tensors().size() == 5);
   CHECK(bytes == 43);
   CHECK(opened.tensor("a.w").read<float>(0, 1) == 1.0F);
 }

@@ -266,7 +266,7 @@ TEST_CASE("bind: a key under an alias is used; two names at once are ambiguous")
   One<Norm> norm;
   const Checkpoint scale = opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd"));
   CHECK(bind(scale, norm).unused.empty());
-  CHECK(norm.x.gamma.count() == 1);
+  CHECK(norm.x.gamma.size() == 1);
   const Checkpoint both =
       opened(SafetensorsBuilder().add("x.scale", "F32", {1}, "abcd").add("x.gamma", "F32", {1}, "abcd"));
   CHECK(code_of<Norm>(both) == ErrorCode::ambiguous);
@@ -275,7 +275,7 @@ TEST_CASE("bind: a key under an alias is used; two names at once are ambiguous")
 TEST_CASE("bind: a typed slice requires its dtype, an untyped view accepts any") {
   const Checkpoint checkpoint = checkpoint_of({"x"});
   CHECK(bind_one<TensorView>(checkpoint).first.ok());
-  CHECK(bind_one<Slice<std::uint8_t>>(checkpoint).second.count() == 1);
+  CHECK(bind_one<Slice<std::uint8_t>>(checkpoint).second.size() == 1);
   CHECK(code_of<Slice<float>>(checkpoint) == ErrorCode::type_mismatch);
   CHECK(code_of<std::string>(checkpoint) == ErrorCode::type_mismatch);
   CHECK(code_of<Norm>(checkpoint) == ErrorCode::type_mismatch);
@@ -514,7 +514,7 @@ TEST_CASE("bind: remapped and adapted checkpoints fill the same struct") {
   const BindReport report = bind(adapted, net);
   REQUIRE(net.net.size() == 2);
   CHECK(net.net[1].up.shape() == Shape{4, 2});
-  CHECK(net.net[1].gamma.count() == 2);
+  CHECK(net.net[1].gamma.size() == 2);
   CHECK(report.skipped == std::vector<std::string>{"head.weight"});
   CHECK(report.unused.empty());
 }

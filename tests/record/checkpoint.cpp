@@ -70,7 +70,7 @@ TEST_CASE("checkpoint: its tables are those of names, entries and index, and of 
 TEST_CASE("checkpoint: a range has a size and checks its bounds") {
   const TempFolder folder;
   const TensorRange range = open(folder.write("m.safetensors", small())).tensors();
-  CHECK(range.count() == 3);
+  CHECK(range.size() == 3);
   CHECK(test::name_of(range[2]) == "a.bias");
   CHECK(thrown_by([&] { return range[3]; }).code() == ErrorCode::out_of_range);
 }
@@ -81,7 +81,7 @@ TEST_CASE("checkpoint: names are selected by glob or expression, in file order")
   CHECK(names_of(checkpoint.tensors("*.weight")) == std::vector<std::string>{"b.weight", "a.weight"});
   CHECK(names_of(checkpoint.tensors("re:a\\..*")) == std::vector<std::string>{"a.weight", "a.bias"});
   CHECK(checkpoint.tensors("none").empty());
-  CHECK(thrown_by([&] { return checkpoint.tensors("[").count(); }).code() == ErrorCode::out_of_range);
+  CHECK(thrown_by([&] { return checkpoint.tensors("[").size(); }).code() == ErrorCode::out_of_range);
 }
 
 TEST_CASE("checkpoint: find() returns nothing for an unknown name, tensor() reports the nearest one") {
@@ -135,7 +135,7 @@ TEST_CASE("checkpoint: a file without tensors opens, and holds none") {
   const Checkpoint checkpoint = open(folder.write("m.safetensors", SafetensorsBuilder().build()));
   CHECK(checkpoint.tensors().empty());
   CHECK(checkpoint.root().kind() == RecordKind::map);
-  CHECK(checkpoint.root().count() == 0);
+  CHECK(checkpoint.root().size() == 0);
 }
 
 TEST_CASE("checkpoint: copies share what was opened; ranges and records outlive them") {

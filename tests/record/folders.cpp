@@ -167,7 +167,7 @@ TEST_CASE("folder: counts and lists missing parts") {
   from_zero.write("model-00000-of-00002.safetensors", model_of({"a"}));
   check_words(error_of(from_zero.path()).what(), {"model-00001-of-00002.safetensors"});
   from_zero.write("model-00001-of-00002.safetensors", model_of({"b"}));
-  CHECK(open(from_zero.path()).tensors().count() == 2);
+  CHECK(open(from_zero.path()).tensors().size() == 2);
 }
 
 TEST_CASE("folder: reports a folder with only refused files as the file itself") {
@@ -259,7 +259,7 @@ TEST_CASE("folder: refuses a DeepSpeed checkpoint with advice, in its folder and
   CHECK(in.code() == ErrorCode::unsupported);
   check_words(in.what(), {"ZeRO", "zero_to_fp32.py"});
   folder.write("model.safetensors", model_of({"w"}));
-  CHECK(open(folder.path()).tensors().count() == 1);
+  CHECK(open(folder.path()).tensors().size() == 1);
 }
 
 TEST_CASE("folder: reports subfolders with weights if it has none itself") {

@@ -115,7 +115,7 @@ TEST_CASE("index: uses the declared one of two shards with a tensor, with a note
           {{"a", "two.safetensors"}, {"p", "one.safetensors"}, {"q", "two.safetensors"}, {"r", "three.safetensors"}}));
   const Checkpoint checkpoint = open(folder.path());
   CHECK(checkpoint.tensor("a").read<std::uint8_t>(0) == '2');
-  CHECK(checkpoint.tensors().count() == 4);
+  CHECK(checkpoint.tensors().size() == 4);
   CHECK(checkpoint.notes().size() == 1);
   CHECK(has_note(checkpoint, {"1 tensor found in several shards", "'a'"}));
   folder.write(index_name, index_of({{"a", "three.safetensors"}, {"p", "one.safetensors"}, {"q", "two.safetensors"}}));

@@ -88,7 +88,7 @@ std::string params_of(std::int64_t key_heads, const std::string& vocab_size) {
 }
 
 void check_equal(const Checkpoint& checkpoint, const Model& model) {
-  CHECK(checkpoint.tensors().count() == model.whole.size());
+  CHECK(checkpoint.tensors().size() == model.whole.size());
   for (const auto& [name, whole] : model.whole) {
     INFO(name);
     const TensorView merged = checkpoint.tensor(name);
@@ -137,7 +137,7 @@ TEST_CASE("meta: a repeated head is taken from one part, and a shard touches onl
   const TensorView mine = checkpoint.tensor("layers.0.attention.wq.weight").shard(0, 3, 8);
   CHECK(mine.pieces().empty());
   CHECK(mine.shard_path().ends_with("consolidated.03.pth"));
-  CHECK(mine.as<float>().count() == 8);
+  CHECK(mine.as<float>().size() == 8);
   CHECK(test::count_of_pieces(checkpoint.tensor("layers.0.attention.wq.weight").shard(0, 1, 4)) == 2);
 }
 

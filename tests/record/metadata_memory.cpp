@@ -118,8 +118,8 @@ TEST_CASE("metadata memory: names that a kilobyte of pickle multiplies are refus
   check_limit(test::thrown_by([&] { return open(path); }));
   OpenOptions trusted;
   trusted.limits.metadata_memory_bytes = std::uint64_t{1} << 30;
-  CHECK(open(path, trusted).tensors().count() == 1u << 20);
-  CHECK(open(folder.write("few.pt", doubled(10))).tensors().count() == 1u << 10);
+  CHECK(open(path, trusted).tensors().size() == 1u << 20);
+  CHECK(open(folder.write("few.pt", doubled(10))).tensors().size() == 1u << 10);
 }
 
 TEST_CASE("metadata memory: refuses a pickle that inflates too much or has too many values, before it allocates") {
@@ -170,7 +170,7 @@ TEST_CASE("metadata memory: each format counts its tables") {
     const fs::path path = folder.write(file, bytes);
     if (!file.ends_with(".json")) {
       const Checkpoint checkpoint = open(path);
-      CHECK(checkpoint.tensors().count() == 1);
+      CHECK(checkpoint.tensors().size() == 1);
       CHECK(budget_of(checkpoint).read_bytes() > 0);  // its limit grows with the file
     }
     OpenOptions tight;
@@ -208,7 +208,7 @@ TEST_CASE("metadata memory: arrays of arrays in GGUF are counted as they are rea
     try {
       const Checkpoint checkpoint = open(path);
       const Record all = checkpoint.metadata()["arrays"];
-      CHECK(all.count() == arrays);
+      CHECK(all.size() == arrays);
       CHECK(all[arrays - 1][0].unsigned_integer() == 7);
       CHECK(all.child(1).path() == "arrays.1");
     } catch (const Error& error) {
@@ -284,8 +284,8 @@ TEST_CASE("metadata memory: 92,000 tensors take a small part of the limit, with 
   for (const auto& [name, bytes] :
        {std::pair("model.safetensors", model_of(tensors)), std::pair("model.pt", state_dict_of(tensors))}) {
     const Checkpoint checkpoint = open(folder.write(name, bytes));
-    CHECK(checkpoint.tensors().count() == tensors);
-    CHECK(checkpoint.root()["model"]["layers"].count() == tensors / 512 + 1);
+    CHECK(checkpoint.tensors().size() == tensors);
+    CHECK(checkpoint.root()["model"]["layers"].size() == tensors / 512 + 1);
     const core::MetadataBudget& budget = budget_of(checkpoint);
     const double ratio = ratio_of(checkpoint);
     MESSAGE(name << ": " << budget.read_bytes() << " bytes of metadata, " << budget.peak_bytes() << " counted, ratio "

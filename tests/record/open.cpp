@@ -180,7 +180,7 @@ TEST_CASE("open: a folder is tried in Hugging Face's order") {
   folder.write("other.safetensors", file_of({"any"}));
   CHECK(first() == "any");
   folder.write("model.fp16.safetensors.index.json", index_of({{"any", "other.safetensors"}}));
-  CHECK(open(folder.path()).tensors().count() == 1);
+  CHECK(open(folder.path()).tensors().size() == 1);
   folder.write("shard.safetensors", file_of({"sharded"}));
   folder.write("model.safetensors.index.json", index_of({{"sharded", "shard.safetensors"}}));
   CHECK(first() == "sharded");
@@ -227,7 +227,7 @@ TEST_CASE("open: limits on tensors and shards apply to the whole checkpoint") {
   options.limits.tensors = 3;
   CHECK(code_of(folder.path(), options) == ErrorCode::limit_exceeded);
   options.limits.tensors = 4;
-  CHECK(open(folder.path(), options).tensors().count() == 4);
+  CHECK(open(folder.path(), options).tensors().size() == 4);
 }
 
 namespace {

@@ -164,7 +164,7 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
     CHECK(burn.tensors().empty());
     const Record fc = burn.root()["fc"];
     CHECK(fc["reals"].kind() == RecordKind::list);
-    CHECK(fc["reals"].count() == count);
+    CHECK(fc["reals"].size() == count);
     CHECK(fc["reals"][2].real() == 0.5);
     CHECK(fc["integers"][1].integer() == 1);
     CHECK(fc["integers"].child(count - count % 3 - (count % 3 == 0 ? 3 : 0)).integer() <= 0);

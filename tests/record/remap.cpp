@@ -93,7 +93,7 @@ TEST_CASE("remap: a view under a new name outlives every checkpoint") {
     view = remap(original, Remapping().add("old", "new")).tensor("new");
   }
   CHECK(view.name() == "new");
-  CHECK(view.as<std::uint8_t>().count() == 1);
+  CHECK(view.as<std::uint8_t>().size() == 1);
 }
 
 TEST_CASE("remap: two keys that become one are refused, naming both") {

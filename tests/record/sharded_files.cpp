@@ -62,7 +62,7 @@ TEST_CASE("rank files: the pieces of all ranks are one checkpoint") {
   folder.write(name_of_rank(2), rank_file({{"w", {2, 1}, "[0, 2]", {2, 5}}}));
   folder.write("config.json", "{}");
   const Checkpoint checkpoint = open(folder.path());
-  CHECK(checkpoint.tensors().count() == 3);
+  CHECK(checkpoint.tensors().size() == 3);
   CHECK(test::shape_of(checkpoint.tensor("w")) == Shape{2, 3});
   CHECK(test::values_of(checkpoint.tensor("w")) == std::vector<float>{0, 1, 2, 3, 4, 5});
   CHECK(test::count_of_pieces(checkpoint.tensor("w")) == 2);

@@ -144,7 +144,7 @@ TEST_CASE("view: reshape keeps row-major order, with strides where they can say 
 TEST_CASE("view: as() is strict about dtype, layout and alignment") {
   const TensorView whole = counting({2, 3});
   const Slice<float> slice = whole.as<float>();
-  CHECK(slice.count() == 6);
+  CHECK(slice.size() == 6);
   CHECK(slice[5] == 5);
   CHECK(thrown_by([&] { static_cast<void>(whole.as<bf16>()); }).code() == ErrorCode::type_mismatch);
   CHECK(thrown_by([&] { static_cast<void>(whole.as<std::int32_t>()); }).code() == ErrorCode::type_mismatch);

@@ -61,7 +61,7 @@ TEST_CASE("torch records: tensors, scalars and containers are one tree") {
   CHECK(group["betas"][1].real() == 0.99);
   CHECK(group["betas"][1].path() == "groups.0.betas.1");
   CHECK(root["groups.0.lr"].real() == 0.5);
-  CHECK(root["groups"][1].count() == 0);
+  CHECK(root["groups"][1].size() == 0);
   CHECK(group.key(1) == "betas");
   CHECK(root.tensor_count() == 2);
   CHECK(root["groups"].tensor_count() == 0);
@@ -144,7 +144,7 @@ TEST_CASE("torch records: an index of pytorch_model.bin shards is one checkpoint
   for (const auto& path : {index, folder.path()}) {
     const Checkpoint checkpoint = open(path);
     CHECK(checkpoint.shards().size() == 2);
-    CHECK(checkpoint.tensors().count() == 2);
+    CHECK(checkpoint.tensors().size() == 2);
     CHECK(checkpoint.tensor("a").as<float>()[1] == 2);
     const TensorView second = checkpoint.tensor("b");
     CHECK(second.shard_path().ends_with("00002-of-00002.bin"));
@@ -215,6 +215,6 @@ TEST_CASE("torch: the tree keeps the order of the pickle's dicts, tensors and ot
   builder.tensor("a", "FloatStorage", {1}, packed<float>({5})).value("arch", pickled_text("mlp"));
   const Record root = opened(builder).root();
   std::vector<std::string> keys;
-  for (std::size_t i = 0; i < root.count(); ++i) keys.push_back(root.key(i));
+  for (std::size_t i = 0; i < root.size(); ++i) keys.push_back(root.key(i));
   CHECK(keys == std::vector<std::string>{"epoch", "z", "rate", "a", "arch"});
 }

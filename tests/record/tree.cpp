@@ -24,7 +24,7 @@ Record tree_of(const std::vector<std::string>& names, const OpenOptions& options
 
 std::vector<std::string> keys_of(const Record& record) {
   std::vector<std::string> keys;
-  for (std::size_t i = 0; i < record.count(); ++i) keys.push_back(record.key(i));
+  for (std::size_t i = 0; i < record.size(); ++i) keys.push_back(record.key(i));
   return keys;
 }
 
@@ -40,7 +40,7 @@ TEST_CASE("tree: names are split at dots, keys keep the order of the file") {
   CHECK(weight.kind() == RecordKind::tensor);
   CHECK(weight.path() == "model.norm.weight");
   CHECK(name_of(weight.tensor()) == "model.norm.weight");
-  CHECK(weight.count() == 0);
+  CHECK(weight.size() == 0);
 }
 
 TEST_CASE("tree: lookups take dotted names relative to the node") {
@@ -58,7 +58,7 @@ TEST_CASE("tree: keys 0..n-1 make a list in their own order, but never of the ro
                                "layers.5.w", "layers.6.w", "layers.7.w", "layers.8.w", "layers.9.w"});
   const Record layers = root["layers"];
   CHECK(layers.kind() == RecordKind::list);
-  CHECK(layers.count() == 11);
+  CHECK(layers.size() == 11);
   CHECK(layers[10].path() == "layers.10");
   CHECK(name_of(layers[2]["w"].tensor()) == "layers.2.w");
   CHECK(layers.key(10) == "10");
@@ -77,7 +77,7 @@ TEST_CASE("tree: gaps, leading zeros and other keys make a map") {
     const Record list = tree_of(names)["l"];
     INFO(names[1]);
     CHECK(list.kind() == RecordKind::map);
-    CHECK(list.count() == 2);
+    CHECK(list.size() == 2);
   }
   CHECK(tree_of({"l.0", "l.2"})["l"][2].path() == "l.2");
 }
@@ -193,9 +193,9 @@ TEST_CASE("tree: tens of thousands of siblings are found without a search throug
   std::vector<std::string> names;
   for (int i = 0; i < 30000; ++i) names.push_back("w" + std::to_string(i));
   const Record root = tree_of(names);
-  CHECK(root.count() == 30000);
+  CHECK(root.size() == 30000);
   for (const std::string& name : names) REQUIRE(root[name].path() == name);
-  for (std::size_t i = 0; i < root.count(); ++i) REQUIRE(root.child(i).path() == names[i]);
+  for (std::size_t i = 0; i < root.size(); ++i) REQUIRE(root.child(i).path() == names[i]);
 }
 
 TEST_CASE("tree: arrays of metadata are lists whose elements are records, and the element knows its path") {
@@ -211,7 +211,7 @@ TEST_CASE("tree: arrays of metadata are lists whose elements are records, and th
       .pair("none", test::GgufValue::array, file.array_head(test::GgufValue::string, 0));
   const Record metadata = open(folder.write("m.gguf", file.build())).metadata();
   CHECK(metadata["words"].kind() == RecordKind::list);
-  CHECK(metadata["words"].count() == 3);
+  CHECK(metadata["words"].size() == 3);
   CHECK(metadata["words"][2].text() == "the");
   CHECK(metadata["words"][1].text().empty());
   CHECK(metadata["words.2"].path() == "words.2");
@@ -221,7 +221,7 @@ TEST_CASE("tree: arrays of metadata are lists whose elements are records, and th
   CHECK(metadata["nested"][1][0].boolean());
   CHECK_FALSE(metadata["nested"][1][1].boolean());
   CHECK(metadata["nested"][1][1].path() == "nested.1.1");
-  CHECK(metadata["none"].count() == 0);
+  CHECK(metadata["none"].size() == 0);
   CHECK(metadata["words"].tensor_count() == 0);
   CHECK(thrown_by([&] { return metadata["words"][3]; }).code() == ErrorCode::not_found);
 }
@@ -232,7 +232,7 @@ TEST_CASE("tree: keys of a large map of a value are found by a table, integers a
   for (int i = 0; i < 1000; ++i) pairs.emplace_back("key." + std::to_string(i), test::pickled_int(i));
   const std::string path = folder.write("m.pt", test::TorchBuilder().value("large", test::pickled_dict(pairs)).build());
   const Record large = open(path).root()["large"];
-  REQUIRE(large.count() == 1000);
+  REQUIRE(large.size() == 1000);
   for (int i = 0; i < 1000; ++i) REQUIRE(large["key." + std::to_string(i)].integer() == i);
   CHECK(!large.find("key"));
   CHECK(!large.find("key.1000"));

@@ -74,7 +74,7 @@ TEST_CASE("universal: the weights of all parameters are one checkpoint, from it,
 TEST_CASE("universal: what is incomplete or no parameter is refused") {
   const TempFolder folder;
   write_universal(folder, "");
-  CHECK(open(folder.path()).tensors().count() == 2);
+  CHECK(open(folder.path()).tensors().size() == 2);
   std::filesystem::rename(folder.path() / "zero/norm.weight/fp32.pt", folder.path() / "kept");
   const Error missing = error_of(folder.path());
   CHECK(missing.code() == ErrorCode::not_found);
