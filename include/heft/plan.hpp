@@ -85,15 +85,6 @@ class HEFT_API LoadPlan {
   void add(TensorView view, DType dtype, std::span<std::byte> into);
   void add(TensorView view, DType dtype, std::span<std::byte> into, const Strides& strides);
 
-  /// Adds one tensor that consists of several views one after the other along `dim`: fused q/k/v, gate and up. All
-  /// other dims must be equal, and so must dtypes, unless `dtype` is given. Throws Error{out_of_range} for shapes that
-  /// do not fit and for an empty list, Error{type_mismatch} for dtypes that differ, and what add() throws.
-  void concat(std::string name, std::span<const TensorView> views, std::size_t dim);
-  void concat(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype);
-  /// Adds one tensor that consists of several views of one shape, with a new dim at `dim`: experts. Throws as concat().
-  void stack(std::string name, std::span<const TensorView> views, std::size_t dim);
-  void stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype);
-
   /// Number of tensors. They are numbered in the order in which they were added.
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }

@@ -191,4 +191,18 @@ struct Piece {
   Dims at;          ///< Index of the part's element 0 in the whole tensor; one number for each dim.
 };
 
+/// Returns one tensor that consists of `views`, one after the other along `dim`: fused q/k/v, gate and up. A view of
+/// pieces: no bytes move, and the views can be pieces, slices and transposes themselves. All other dims must be equal,
+/// and so must dtypes, byte order and wanted_dtype(). Throws Error{out_of_range} for an empty list, a dim that the
+/// views lack, shapes that do not fit; Error{type_mismatch} for dtypes that differ.
+///
+/// Example:
+///   const heft::TensorView parts[] = {view.slice(0, 0, 64), view.slice(0, 128, 192)};
+///   plan.add(heft::concat("fused", parts, 0), heft::DType::f32);
+///   plan.add(heft::concat("mine", parts, 0).shard(0, 3, 8));
+[[nodiscard]] HEFT_API TensorView concat(std::string name, std::span<const TensorView> views, std::size_t dim);
+/// Returns one tensor that consists of `views`, all of one shape, side by side in a new dim at `dim`: experts. Throws as
+/// concat(), and Error{out_of_range} for a new dim inside of blocks.
+[[nodiscard]] HEFT_API TensorView stack(std::string name, std::span<const TensorView> views, std::size_t dim);
+
 }  // namespace heft

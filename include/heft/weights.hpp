@@ -37,8 +37,7 @@ class HEFT_API Weights {
   /// No tensors.
   Weights();
 
-  /// Returns the tensor of that full name: the view's, or the one given to concat() and stack(). Constant time;
-  /// allocates nothing. Throws Error{not_found}, which names the nearest names.
+  /// Returns the tensor of that full name, which is that of its view. Constant time; allocates nothing. Throws Error{not_found}, which names the nearest names.
   [[nodiscard]] const Tensor& operator[](std::string_view name) const&;
   [[nodiscard]] Tensor operator[](std::string_view name) const&& { return (*this)[name]; }
   /// Returns the tensor of that full name, or null when the plan had none. Deleted for a temporary.

@@ -65,47 +65,6 @@ void require_layout(const PlanEntry& entry, const Strides& strides) {
     throw refuse(fmt::format("expected a buffer of {} bytes, found {}", needed, entry.into.size()));
 }
 
-// Views that become one tensor: what they have in common.
-DType common_dtype(std::string_view name, std::span<const TensorView> views) {
-  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
-  const DType dtype = views.front().wanted_dtype();
-  for (const TensorView& view : views)
-    if (view.wanted_dtype() != dtype)
-      throw refusal(ErrorCode::type_mismatch, name,
-                    fmt::format("expected one dtype, found {} ('{}') and {} ('{}')", heft::name(dtype),
-                                core::escaped(views.front().name()), heft::name(view.wanted_dtype()),
-                                core::escaped(view.name())));
-  return dtype;
-}
-
-// True when the shapes are equal, or differ in `dim` only.
-bool same_but_for(const Shape& a, const Shape& b, std::size_t dim) {
-  if (a.rank() != b.rank()) return false;
-  for (std::size_t i = 0; i < a.rank(); ++i)
-    if (i != dim && a[i] != b[i]) return false;
-  return true;
-}
-
-constexpr std::size_t no_dim = static_cast<std::size_t>(-1);
-
-// Throws unless all views have the first one's shape, but for `except`.
-void require_shapes(std::string_view name, std::span<const TensorView> views, std::size_t except) {
-  const Shape& first = views.front().shape();
-  for (const TensorView& view : views)
-    if (!same_but_for(first, view.shape(), except))
-      throw refusal(ErrorCode::out_of_range, name,
-                    fmt::format("expected shapes that fit {}, found {} ('{}')", to_string(first),
-                                to_string(view.shape()), core::escaped(view.name())));
-}
-
-// Empty tensors may declare dims whose sum does not fit.
-std::int64_t sum_of_dims(std::string_view name, std::int64_t sum, std::int64_t dim) {
-  if (dim > INT64_MAX - sum)
-    throw refusal(ErrorCode::out_of_range, name,
-                  fmt::format("expected dims whose sum is below 2^63, found {} and {}", sum, dim));
-  return sum + dim;
-}
-
 }  // namespace
 
 LoadPlan::LoadPlan() : state_(std::make_unique<State>()) {}
@@ -204,59 +163,6 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, cons
   add_entry(*state_, std::move(entry), {},
             [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& to) {
               table.add(entry_index, view, dtype, {.first = 0, .strides = to.span()});
-            });
-}
-
-void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim) {
-  const DType dtype = common_dtype(name, views);
-  concat(std::move(name), views, dim, dtype);
-}
-
-void LoadPlan::concat(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
-  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
-  Shape shape = views.front().shape();
-  if (dim >= shape.rank())
-    throw refusal(ErrorCode::out_of_range, name,
-                  fmt::format("expected a dim of {}, found dim {}", to_string(shape), dim));
-  require_shapes(name, views, dim);
-  shape[dim] = 0;
-  for (const TensorView& view : views) {
-    shape[dim] = sum_of_dims(name, shape[dim], view.shape()[dim]);
-  }
-  PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views,
-            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-              std::int64_t first = 0;
-              for (const TensorView& view : views) {
-                table.add(entry_index, view, dtype, {.first = first, .strides = strides.span()});
-                first += view.shape()[dim] * strides[dim];
-              }
-            });
-}
-
-void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim) {
-  const DType dtype = common_dtype(name, views);
-  stack(std::move(name), views, dim, dtype);
-}
-
-void LoadPlan::stack(std::string name, std::span<const TensorView> views, std::size_t dim, DType dtype) {
-  if (views.empty()) throw refusal(ErrorCode::out_of_range, name, "expected at least one view, found none");
-  const Shape& part = views.front().shape();
-  if (dim > part.rank())
-    throw refusal(ErrorCode::out_of_range, name,
-                  fmt::format("expected a new dim in {}, found dim {}", to_string(part), dim));
-  require_shapes(name, views, no_dim);
-  std::vector<std::int64_t> dims(part.begin(), part.end());
-  dims.insert(dims.begin() + static_cast<std::ptrdiff_t>(dim), static_cast<std::int64_t>(views.size()));
-  const Shape shape{std::span<const std::int64_t>(dims)};
-  PlanEntry entry{.name = std::move(name), .dtype = dtype, .shape = shape, .size_bytes = bytes_for(dtype, shape)};
-  add_entry(*state_, std::move(entry), views,
-            [&](engine::Transfers& table, engine::EntryIndex entry_index, const Strides& strides) {
-              std::vector<std::int64_t> inner(strides.begin(), strides.end());
-              inner.erase(inner.begin() + static_cast<std::ptrdiff_t>(dim));
-              for (std::size_t i = 0; i < views.size(); ++i)
-                table.add(entry_index, views[i], dtype,
-                          {.first = static_cast<std::int64_t>(i) * strides[dim], .strides = inner});
             });
 }
 

@@ -60,6 +60,12 @@ struct ViewAccess {
   /// Makes a view of pieces. Requires that they tile `shape`. A single piece of the whole shape becomes a view of that
   /// piece.
   static TensorView make_pieces(const TensorView& like, Shape shape, std::vector<Piece> pieces);
+  /// Makes a view of the same storage with another layout. Requires that its elements are those of `view`.
+  static TensorView with_layout(TensorView view, Shape shape, Strides strides) noexcept {
+    view.shape_ = std::move(shape);
+    view.strides_ = std::move(strides);
+    return view;
+  }
   static void set_name(TensorView& view, std::string_view name, std::shared_ptr<const void> owner) noexcept {
     view.name_ = name;
     view.name_owner_ = std::move(owner);

@@ -102,8 +102,8 @@ std::vector<TensorView> views_of(const std::string& path) {
 void join_all(const std::string& path) {
   const std::vector<TensorView> views = views_of(path);
   LoadPlan plan;
-  plan.concat("concat", views, 0);
-  plan.stack("stack", views, 0);
+  plan.add(concat("concat", views, 0));
+  plan.add(stack("stack", views, 0));
   std::vector<Piece> pieces;
   std::int64_t rows = 0;
   for (const TensorView& view : views) {

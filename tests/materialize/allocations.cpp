@@ -556,8 +556,8 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
   Tally tally("plans");
   tally.add("concat(), stack(), a copy", [&] {
     LoadPlan plan;
-    plan.concat("concat", both, 0);
-    plan.stack("stack", both, 1, DType::f32);
+    plan.add(concat("concat", both, 0));
+    plan.add(stack("stack", both, 1), DType::f32);
     plan.add(joined());
     const LoadPlan copy = plan;
     static_cast<void>(copy.estimate({.threads = 2}).host_bytes + copy.estimate().bytes_read);

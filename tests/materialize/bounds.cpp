@@ -100,9 +100,9 @@ TEST_CASE("bounds: what repeats is summed over a plan, be it the same storage, w
   SUBCASE("parts of one tensor") {
     LoadPlan plan(repeating(50'000));
     const std::vector<TensorView> seven(7, storage);
-    check_repeated(test::thrown_by([&] { plan.concat("all", seven, 0); }));
-    check_repeated(test::thrown_by([&] { plan.stack("all", seven, 0); }));
-    plan.concat("six", std::span(seven).first(6), 0);  // what was refused is not counted
+    check_repeated(test::thrown_by([&] { plan.add(concat("all", seven, 0)); }));
+    check_repeated(test::thrown_by([&] { plan.add(stack("all", seven, 0)); }));
+    plan.add(concat("six", std::span(seven).first(6), 0));  // what was refused is not counted
     CHECK(plan.size() == 1);
   }
 }

@@ -53,8 +53,8 @@ LoadPlan shaped_plan(const Checkpoint& checkpoint) {
   plan.add(wide.transpose(0, 1).renamed("turned"));
   plan.add(wide.transpose(0, 1).renamed("turned f32"), DType::f32);
   plan.add(wide.shard(1, 3, 8).renamed("columns"));
-  plan.concat("side by side", both, 1);
-  plan.stack("between", both, 2);
+  plan.add(concat("side by side", both, 1));
+  plan.add(stack("between", both, 2));
   plan.add(wide.renamed("tied"));
   return plan;
 }

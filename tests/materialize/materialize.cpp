@@ -101,8 +101,8 @@ TEST_CASE("materialize: elements that repeat are made up to a limit, and beyond 
   CHECK(test::thrown_by([&] { return materialize(expanded(terabyte)); }).code() == ErrorCode::limit_exceeded);
   CHECK(test::thrown_by([&] { plan.add(expanded(terabyte), DType::u8, {}); }).code() == ErrorCode::out_of_range);
   const std::vector<TensorView> both{expanded(terabyte), expanded(terabyte)};
-  CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::limit_exceeded);
-  CHECK(test::thrown_by([&] { plan.stack("both", both, 0); }).code() == ErrorCode::limit_exceeded);
+  CHECK(test::thrown_by([&] { plan.add(concat("both", both, 0)); }).code() == ErrorCode::limit_exceeded);
+  CHECK(test::thrown_by([&] { plan.add(stack("both", both, 0)); }).code() == ErrorCode::limit_exceeded);
   CHECK(plan.size() == 0);
 }
 
@@ -110,7 +110,7 @@ TEST_CASE("materialize: empty tensors whose dims do not add up within 63 bits ar
   const TensorView vast = TensorView::over("vast", DType::u8, Shape{INT64_MAX, 0}, {});
   const std::vector<TensorView> both{vast, vast};
   LoadPlan plan;
-  CHECK(test::thrown_by([&] { plan.concat("both", both, 0); }).code() == ErrorCode::out_of_range);
+  CHECK(test::thrown_by([&] { plan.add(concat("both", both, 0)); }).code() == ErrorCode::out_of_range);
   CHECK(plan.size() == 0);
 }
 
@@ -220,7 +220,7 @@ TEST_CASE(
   const std::vector<TensorView> qkv = {checkpoint.tensor("q"), checkpoint.tensor("k"), checkpoint.tensor("v")};
   for (const std::size_t dim : {0, 1}) {
     LoadPlan plan;
-    plan.concat("qkv", qkv, 0);
+    plan.add(concat("qkv", qkv, 0));
     for (int rank = 0; rank < 8; ++rank) {
       const std::string of_rank = " of rank " + std::to_string(rank);
       for (const TensorView& view : qkv) plan.add(view.shard(dim, rank, 8).renamed(std::string(view.name()) + of_rank));
@@ -250,9 +250,9 @@ TEST_CASE("materialize: concat and stack write several views into one tensor") {
   const std::vector<TensorView> experts = {checkpoint.tensor("small.3"), checkpoint.tensor("small.1"),
                                            checkpoint.tensor("small.399")};
   LoadPlan plan;
-  plan.concat("rows", rows, 0);
-  plan.concat("columns", columns, 1, DType::f32);
-  for (std::size_t dim = 0; dim < 3; ++dim) plan.stack("experts." + std::to_string(dim), experts, dim);
+  plan.add(concat("rows", rows, 0));
+  plan.add(concat("columns", columns, 1), DType::f32);
+  for (std::size_t dim = 0; dim < 3; ++dim) plan.add(stack("experts." + std::to_string(dim), experts, dim));
   const Weights weights = materialize(plan);
   CHECK(weights["rows"].shape() == Shape{250, 5000});
   CHECK(weights["columns"].shape() == Shape{300, 1333});
