@@ -11,11 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "heft/bytes.hpp"
 #include "heft/limits.hpp"
 #include "heft/record.hpp"
 #include "heft/tensor_view.hpp"
 
 namespace heft {
+
+class Storage;
 
 namespace record {
 struct State;
@@ -237,6 +240,9 @@ class HEFT_API Checkpoint {
  private:
   friend struct record::StateAccess;
   friend HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options);
+  friend HEFT_API Checkpoint open(const std::shared_ptr<const Storage>& storage, std::string_view name,
+                                  const OpenOptions& options);
+  friend HEFT_API Checkpoint open(Bytes bytes, const OpenOptions& options);
   explicit Checkpoint(std::shared_ptr<const record::State> state) noexcept : state_(std::move(state)) {}
   std::shared_ptr<const record::State> state_;
 };
@@ -269,5 +275,23 @@ class HEFT_API Checkpoint {
 ///   changed_on_disk  a file was written to while its headers were read, or one of several was replaced
 ///   type_mismatch, out_of_range   an option that files of this format cannot use
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
+
+/// Opens a checkpoint in a storage of the caller's: the file, index or folder `name`, a plain name; or the storage
+/// itself, as a folder, if `name` is empty or ".". The same as open() of a path, except what a path alone has: caches of
+/// huggingface_hub, symlinks.
+///
+/// Reads headers by ByteSource::read(), up to eight files at a time. The Checkpoint keeps the storage.
+///
+/// Throws as open() of a path, and what the storage and its sources throw; Error{out_of_range} for a null storage and
+/// for capabilities that contradict each other; Error{unsupported} for a folder that cannot be listed.
+[[nodiscard]] HEFT_API Checkpoint open(const std::shared_ptr<const Storage>& storage, std::string_view name,
+                                       const OpenOptions& options = {});
+
+/// Opens a whole file of any format in memory. Views point into `bytes` and hold their owner. path() is "bytes in
+/// memory", freshness() is always `same`.
+///
+/// Throws as open() of a path; Error{unsupported} for a file that names other files (an index, a part of a split), which
+/// open() of a Storage finds.
+[[nodiscard]] HEFT_API Checkpoint open(Bytes bytes, const OpenOptions& options = {});
 
 }  // namespace heft

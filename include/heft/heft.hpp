@@ -27,6 +27,8 @@
 #include "heft/save.hpp"
 #include "heft/shape.hpp"
 #include "heft/slice.hpp"
+#include "heft/source.hpp"
+#include "heft/storage.hpp"
 #include "heft/stream.hpp"
 #include "heft/tensor.hpp"
 #include "heft/tensor_view.hpp"

@@ -243,7 +243,7 @@ class Batcher {
     sizes_.spanned += chunk_.range.size();
     sizes_.max_chunk = std::max(sizes_.max_chunk, chunk_.range.size());
     if (!chunk_.contiguous) note_converted();
-    if (chunk_.contiguous && (has_short_parts_ || schedule_.source(chunk_.source).is_made()))
+    if (chunk_.contiguous && (has_short_parts_ || schedule_.source(chunk_.source).kind() == record::Source::Kind::made))
       sizes_.max_buffered = std::max(sizes_.max_buffered, chunk_.range.size());
     schedule_.chunks.push_back(chunk_);
   }

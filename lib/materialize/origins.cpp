@@ -2,21 +2,29 @@
 
 #include <unordered_set>
 
+#include "heft/error.hpp"
+
 namespace heft::engine {
 
 Origins::Origins(const Schedule& schedule) {
-  std::unordered_set<const mmap::File*> seen{nullptr};
+  std::unordered_set<const record::Source*> seen{nullptr};
   const record::Source* last = nullptr;
   for (const Chunk& chunk : schedule.chunks) {
     const record::Source* const source = &schedule.source(chunk.source);
     if (source == last) continue;
     last = source;
-    if (const mmap::File* const file = source->origin(); seen.insert(file).second) files_.push_back(file);
+    if (const record::Source* const root = source->root(); seen.insert(root).second) roots_.push_back(root);
   }
 }
 
 void Origins::require_unchanged() const {
-  for (const mmap::File* const file : files_) file->require_unchanged();
+  for (const record::Source* const root : roots_) {
+    try {
+      root->check_unchanged();
+    } catch (const Error& error) {
+      throw error.with_path(root->path());
+    }
+  }
 }
 
 }  // namespace heft::engine

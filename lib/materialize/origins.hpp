@@ -4,23 +4,22 @@
 #include <vector>
 
 #include "materialize/schedule.hpp"
-#include "mmap/file.hpp"
 
 namespace heft::engine {
 
-/// The files that the bytes of a schedule come from, each once, whatever way the bytes take: mapped, read, inflated, or
-/// in memory since the file was opened. Immutable once made; const members may be called from several threads.
+/// The opened sources that the bytes of a schedule come from, each once, whatever way the bytes take: mapped, read,
+/// requested, inflated, or in memory since the file was opened. Immutable once made; const members may be called from several threads.
 class Origins {
  public:
   /// Of what the chunks of `schedule` read. The schedule outlives this.
   explicit Origins(const Schedule& schedule);
 
   /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was
-  /// when it was opened, Error{io} where it cannot be examined.
+  /// when it was opened, Error{io} where it cannot be examined, what a source of the caller's throws.
   void require_unchanged() const;
 
  private:
-  std::vector<const mmap::File*> files_;
+  std::vector<const record::Source*> roots_;
 };
 
 }  // namespace heft::engine

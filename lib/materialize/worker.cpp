@@ -94,7 +94,7 @@ class Worker {
     const record::Source& source = schedule_.source(chunk.source);
     const Selected selected = selector_.of_chunk(chunk, of_batch);
     if (chunk.repeats && selected.method != IoMethod::direct) share_.over_read += chunk.range.size();
-    if (source.is_made() && !batch.steps_back)
+    if ((source.kind() == record::Source::Kind::made) && !batch.steps_back)
       take_made(chunk, selected);
     else if (source.file() == nullptr)
       take_memory(chunk, source);

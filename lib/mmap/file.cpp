@@ -287,6 +287,12 @@ std::shared_ptr<const File> File::open_in(const Folder& folder, const std::strin
       new File(folder.shared_from_this(), folder.path_of(name), symlinks, std::move(pool)));
 }
 
+std::shared_ptr<const File> File::of_descriptor(int descriptor, std::string path) {
+  std::shared_ptr<File> file(new File(nullptr, fmt::format("/proc/self/fd/{}", descriptor), Symlinks::follow, nullptr));
+  file->path_ = std::move(path);
+  return file;
+}
+
 std::shared_ptr<const Descriptor> File::descriptor() const {
   const std::lock_guard lock(mutex_);
   if (auto open = open_.lock()) return open;

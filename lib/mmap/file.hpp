@@ -98,6 +98,9 @@ class File {
   static std::shared_ptr<const File> open_in(const Folder& folder, const std::string& name,
                                              Symlinks symlinks = Symlinks::follow,
                                              std::shared_ptr<DescriptorPool> pool = nullptr);
+  /// Opens the regular file of a descriptor of the caller's once more, through /proc/self/fd. `path` is its name for
+  /// people. The new descriptor is never dropped. Throws as open().
+  static std::shared_ptr<const File> of_descriptor(int descriptor, std::string path);
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 

@@ -17,11 +17,11 @@ namespace {
 
 constexpr std::uint64_t chunk_bytes = 4u << 20;
 
-std::uint32_t checksum_of(const mmap::File& file, const format::Checksum& record, std::vector<std::byte>& chunk) {
+std::uint32_t checksum_of(const record::Source& file, const format::Checksum& record, std::vector<std::byte>& chunk) {
   std::uint32_t sum = 0;
   for (std::uint64_t done = 0; done < record.size;) {
     const std::span<std::byte> into(chunk.data(), std::min<std::uint64_t>(chunk_bytes, record.size - done));
-    file.read(record.begin + done, into);
+    file.fetch(record.begin + done, into);
     sum = format::crc32(into, sum);
     done += into.size();
   }
@@ -42,10 +42,10 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
   std::vector<Damage> damage;
   std::vector<std::byte> chunk(chunk_bytes);
   for (const auto& shard : state_->shards) {
-    const mmap::File& file = *shard->file;
+    const record::Source& file = *shard->file;
     for (const format::Checksum& record : shard->catalog->checksums)
       if (const std::uint32_t found = checksum_of(file, record, chunk); found != record.crc32)
-        damage.push_back({file.path(), tensor_at(*shard->catalog, format::none, record.begin),
+        damage.push_back({std::string(file.path()), tensor_at(*shard->catalog, format::none, record.begin),
                           fmt::format("expected checksum {:08x}, found {:08x}", record.crc32, found)});
     // A deflated record is inflated to its end and not kept.
     for (std::size_t member = 0; member < shard->members.size(); ++member) {
@@ -53,11 +53,11 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
         shard->members[member]->prove();
       } catch (const Error& error) {
         if (error.code() != ErrorCode::corrupt) throw;
-        damage.push_back(
-            {file.path(), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0), error.message()});
+        damage.push_back({std::string(file.path()), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0),
+                          error.message()});
       }
     }
-    file.require_unchanged();
+    file.check_unchanged();
   }
   return damage;
 }

@@ -39,7 +39,8 @@ void require_shapes(const std::string& name, std::span<const TensorView> views, 
   const Shape& first = views.front().shape();
   for (const TensorView& view : views) {
     bool fits = view.rank() == first.rank();
-    for (std::size_t dim = 0; fits && dim < first.rank(); ++dim) fits = dim == except || view.shape()[dim] == first[dim];
+    for (std::size_t dim = 0; fits && dim < first.rank(); ++dim)
+      fits = dim == except || view.shape()[dim] == first[dim];
     if (!fits)
       fail(ErrorCode::out_of_range, name,
            fmt::format("expected shapes that fit {}, found {} ({})", to_string(first), to_string(view.shape()),
@@ -64,11 +65,12 @@ TensorView with_dim(const TensorView& view, std::size_t at) {
   }
   if (!pieces.empty()) return ViewAccess::make_pieces(view, shape, std::move(pieces));
   // Any stride is right for a dim of 1, also one that wraps; this one keeps the strides of a packed tensor in order.
-  const std::uint64_t stride = at == view.rank() ? 1
-                                                 : static_cast<std::uint64_t>(view.shape()[at]) *
-                                                       static_cast<std::uint64_t>(view.strides()[at]);
-  return ViewAccess::with_layout(view, shape,
-                                 Strides(std::span<const std::int64_t>(inserted(view.strides().span(), at, static_cast<std::int64_t>(stride)))));
+  const std::uint64_t stride =
+      at == view.rank() ? 1
+                        : static_cast<std::uint64_t>(view.shape()[at]) * static_cast<std::uint64_t>(view.strides()[at]);
+  return ViewAccess::with_layout(
+      view, shape,
+      Strides(std::span<const std::int64_t>(inserted(view.strides().span(), at, static_cast<std::int64_t>(stride)))));
 }
 
 // Joins views that differ in `dim` only.

@@ -34,9 +34,9 @@ using Places = std::vector<EntryRef>;
 /// Entries of a file's catalog that are tensors inside values, not tiles.
 using Entries = std::vector<std::uint32_t>;
 
-Error failure(const mmap::File& file, std::string_view tensor, std::uint64_t offset, std::string message) {
+Error failure(const Source& file, std::string_view tensor, std::uint64_t offset, std::string message) {
   return Error(ErrorCode::corrupt, std::move(message),
-               {.path = file.path(), .tensor = std::string(tensor), .offset = offset});
+               {.path = std::string(file.path()), .tensor = std::string(tensor), .offset = offset});
 }
 
 Shape shape_of(const Catalog& catalog, const TensorEntry& entry) { return Shape(catalog.sizes(entry)); }
@@ -56,7 +56,7 @@ std::string_view dtype_word(const Catalog& catalog, const TensorEntry& entry) {
 /// Reads the contents of one file.
 class PartReader {
  public:
-  PartReader(const Catalog& index, std::span<const std::uint32_t> owners, const mmap::File& file, std::uint32_t number,
+  PartReader(const Catalog& index, std::span<const std::uint32_t> owners, const Source& file, std::uint32_t number,
              const OpenOptions& options)
       : index_(index), owners_(owners), file_(file), input_(file, index.budget), number_(number) {
     options_.limits = options.limits;
@@ -150,8 +150,8 @@ class PartReader {
 
   const Catalog& index_;
   std::span<const std::uint32_t> owners_;
-  const mmap::File& file_;
-  FileInput input_;
+  const Source& file_;
+  SourceInput input_;
   std::uint32_t number_;
   format::ReadOptions options_;
   format::NameTable names_;
@@ -216,7 +216,7 @@ class Assembler {
     } catch (const Error& error) {
       // over_pieces() reports a caller's mistake; here the file is at fault.
       throw Error(ErrorCode::corrupt, fmt::format("its chunks do not cover the tensor: {}", error.message()),
-                  {.path = index_.file->path(), .tensor = std::string(tiled.whole.name), .offset = 0});
+                  {.path = std::string(index_.file->path()), .tensor = std::string(tiled.whole.name), .offset = 0});
     }
   }
 
@@ -234,8 +234,8 @@ class Assembler {
 }  // namespace
 
 void open_distributed(State& state, const std::shared_ptr<const Shard>& index,
-                      std::span<const std::shared_ptr<const mmap::File>> files,
-                      const std::vector<std::uint32_t>& numbers, const OpenOptions& options) {
+                      std::span<const std::shared_ptr<const Source>> files, const std::vector<std::uint32_t>& numbers,
+                      const OpenOptions& options) {
   const Catalog& catalog = *index->catalog;
   const std::vector<std::uint32_t> owners = owners_of(catalog);
   const std::vector<Content> contents = contents_of(catalog, files.size(), numbers);

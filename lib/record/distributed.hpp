@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "heft/checkpoint.hpp"
-#include "mmap/file.hpp"
 #include "record/state.hpp"
 
 namespace heft::record {
@@ -20,7 +19,7 @@ namespace heft::record {
 /// Throws Error{corrupt} with path, tensor and offset for a chunk that differs from its declaration, and for chunks
 /// that overlap or leave a gap.
 void open_distributed(State& state, const std::shared_ptr<const Shard>& index,
-                      std::span<const std::shared_ptr<const mmap::File>> files,
-                      const std::vector<std::uint32_t>& numbers, const OpenOptions& options);
+                      std::span<const std::shared_ptr<const Source>> files, const std::vector<std::uint32_t>& numbers,
+                      const OpenOptions& options);
 
 }  // namespace heft::record

@@ -41,8 +41,7 @@ bool is_variant(std::string_view name, const KnownName& known, std::string_view 
   return name.starts_with(known.stem) && name.substr(known.stem.size()).starts_with('.') && name.ends_with(ending);
 }
 
-[[noreturn]] void fail_ambiguous(const mmap::Folder& folder, std::string_view what,
-                                 std::span<const std::string> names) {
+[[noreturn]] void fail_ambiguous(const Directory& folder, std::string_view what, std::span<const std::string> names) {
   throw Error(
       ErrorCode::ambiguous,
       fmt::format("expected one checkpoint, found {} {}: {}; open one of them", names.size(), what, listed(names)),
@@ -61,7 +60,7 @@ bool is_digits(std::string_view text) noexcept {
 
 class Chooser {
  public:
-  explicit Chooser(const mmap::Folder& folder) : folder_(folder), names_(folder.names()) {
+  explicit Chooser(const Directory& folder) : folder_(folder), names_(folder.names()) {
     for (const std::string& name : names_) {
       if (name.starts_with('.') || is_helper(name) || !(is_weights(name) || is_index(name))) continue;
       if (folder.has_file(name))
@@ -210,7 +209,7 @@ class Chooser {
     return {Choice::Kind::parts, set.names};
   }
 
-  const mmap::Folder& folder_;
+  const Directory& folder_;
   std::vector<std::string> names_;    // sorted
   std::vector<std::string> weights_;  // sorted
   std::vector<std::string> indexes_;  // sorted
@@ -219,9 +218,9 @@ class Chooser {
 
 }  // namespace
 
-Choice choose(const mmap::Folder& folder) { return Chooser(folder).choose(); }
+Choice choose(const Directory& folder) { return Chooser(folder).choose(); }
 
-void require_plain_name(std::string_view name, const std::string& declared_in) {
+void require_plain_name(std::string_view name, std::string_view declared_in) {
   const bool plain = !name.empty() && name.size() <= max_name_bytes && name != "." && name != ".." &&
                      std::none_of(name.begin(), name.end(), [](char c) {
                        return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
@@ -229,7 +228,7 @@ void require_plain_name(std::string_view name, const std::string& declared_in) {
   if (!plain)
     throw Error(ErrorCode::refused,
                 fmt::format("expected the plain name of a file in the same folder, found '{}'", core::escaped(name)),
-                {.path = declared_in});
+                {.path = std::string(declared_in)});
 }
 
 }  // namespace heft::record

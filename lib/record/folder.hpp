@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "mmap/file.hpp"
+#include "record/directory.hpp"
 
 namespace heft::record {
 
@@ -33,10 +33,10 @@ struct Choice {
 /// Throws Error{not_found} if there is none, with the contents of the folder, or with the missing parts of an
 /// incomplete set; Error{ambiguous} with the candidates if there are several; Error{unsupported} for pieces of a
 /// DeepSpeed checkpoint.
-Choice choose(const mmap::Folder& folder);
+Choice choose(const Directory& folder);
 
 /// Throws Error{refused} unless `name`, a sibling that a file declares, is a plain name: 1 to 255 bytes without '/',
 /// '\' and control characters, and not "." or "..". Such a name cannot leave the folder.
-void require_plain_name(std::string_view name, const std::string& declared_in);
+void require_plain_name(std::string_view name, std::string_view declared_in);
 
 }  // namespace heft::record

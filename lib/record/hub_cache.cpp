@@ -78,16 +78,18 @@ std::optional<std::string> snapshot_of(const mmap::Folder& folder, State& state)
   return inside(snapshots->path(), chosen);
 }
 
-std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> file, mmap::Symlinks symlinks,
-                                           State& state) {
+std::shared_ptr<const Source> followed(std::shared_ptr<const Source> file, mmap::Symlinks symlinks, State& state) {
   const std::filesystem::path snapshot = std::filesystem::path(file->path()).parent_path();
-  if (file->size_bytes() > max_commit_bytes || snapshot.parent_path().filename() != "snapshots") return file;
-  const std::string target = short_text(*file);
+  if (file->file() == nullptr || file->size_bytes() > max_commit_bytes ||
+      snapshot.parent_path().filename() != "snapshots")
+    return file;
+  const std::string target = short_text(*file->file());
   if (!target.starts_with(blobs_from_snapshot)) return file;
   const std::string blob = target.substr(blobs_from_snapshot.size());
   require_plain_name(blob, file->path());
   if (symlinks == mmap::Symlinks::refuse)
-    throw Error(ErrorCode::refused, "expected a regular file, found the text of a symlink", {.path = file->path()});
+    throw Error(ErrorCode::refused, "expected a regular file, found the text of a symlink",
+                {.path = std::string(file->path())});
   const std::string blobs = (snapshot / "../../blobs").string();
   if (std::error_code ignored;
       !std::filesystem::is_directory(blobs, ignored) || !mmap::Folder::open(blobs)->has_file(blob))
@@ -95,11 +97,11 @@ std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> fil
                 fmt::format("this is the text of a symlink to '{}', which is not there: the download was interrupted, "
                             "download it again",
                             core::escaped(target)),
-                {.path = file->path()});
+                {.path = std::string(file->path())});
   state.notes.push_back(
       fmt::format("{}: holds the text of a symlink, '{}', as a copy without symlinks leaves it: that file is opened",
                   core::escaped(file->path(), 1000), core::escaped(target)));
-  return mmap::File::open_in(*mmap::Folder::open(blobs), blob, symlinks);
+  return file_source(mmap::File::open_in(*mmap::Folder::open(blobs), blob, symlinks));
 }
 
 bool is_hub_name(std::string_view path) noexcept {

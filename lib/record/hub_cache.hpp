@@ -27,8 +27,7 @@ std::optional<std::string> snapshot_of(const mmap::Folder& folder, State& state)
 /// Returns the blob for a file of a snapshot that contains the text of a symlink, "../../blobs/<hash>", as a copy
 /// without symlinks leaves it, and adds a note. Returns any other file unchanged. Throws Error{not_found} if the blob
 /// is missing, Error{refused} if symlinks must not be followed.
-std::shared_ptr<const mmap::File> followed(std::shared_ptr<const mmap::File> file, mmap::Symlinks symlinks,
-                                           State& state);
+std::shared_ptr<const Source> followed(std::shared_ptr<const Source> file, mmap::Symlinks symlinks, State& state);
 
 /// Returns the folder in the cache of the model with the hub's name `path`, "organization/name"; nothing if `path` is
 /// not such a name or the cache does not have the model.

@@ -19,7 +19,7 @@ namespace heft::record {
 namespace {
 
 std::string base_name(const Shard& shard) {
-  const std::string& path = shard.file->path();
+  const std::string path(shard.file->path());
   return path.substr(path.rfind('/') + 1);
 }
 
@@ -68,7 +68,7 @@ class Candidates {
     next_[shards_[position]].front() = position + 1;
     if (meant_[position])
       throw Error(ErrorCode::ambiguous, "the index names it twice",
-                  {.path = index_.file->path(), .tensor = std::string(name)});
+                  {.path = std::string(index_.file->path()), .tensor = std::string(name)});
     meant_[position] = true;
     ++marked_;
     if (shards_[position] != shard)
@@ -82,7 +82,7 @@ class Candidates {
       throw Error(ErrorCode::corrupt,
                   fmt::format("none of the {} tensors that the index names is in its shards: {}", absent_.size(),
                               absent_.text()),
-                  {.path = index_.file->path()});
+                  {.path = std::string(index_.file->path())});
     note_differences();
     std::ranges::sort(state_.absent);
     state_.absent_in = index_.file->path();
@@ -138,7 +138,7 @@ class Candidates {
                             core::escaped(base_name(*state_.shards[shard])),
                             core::escaped(base_name(*state_.shards[shards_[first]])),
                             core::escaped(base_name(*state_.shards[shards_[twins_[first]]]))),
-                {.path = index_.file->path(), .tensor = std::string(name)});
+                {.path = std::string(index_.file->path()), .tensor = std::string(name)});
   }
 
   [[nodiscard]] std::uint32_t find(std::string_view wanted) const noexcept {

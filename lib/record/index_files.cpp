@@ -20,7 +20,7 @@ std::string_view ending(std::string_view name) noexcept {
 }
 
 // Of `found` in the folder, the weights whose ending one of `names` has, sorted.
-std::vector<std::string> weights_like(const mmap::Folder& folder, std::vector<std::string> found,
+std::vector<std::string> weights_like(const Directory& folder, std::vector<std::string> found,
                                       const std::vector<std::string>& names) {
   std::set<std::string_view> endings;
   for (const std::string& name : names) endings.insert(ending(name));
@@ -39,7 +39,7 @@ std::vector<std::string> without(std::vector<std::string> all, std::vector<std::
 }
 
 /// "; beside it lies 'x', which can be opened by its name"; empty where nothing does.
-std::string beside(const mmap::Folder& folder) {
+std::string beside(const Directory& folder) {
   std::vector<std::string> names = folder.names();
   std::erase_if(
       names, [&](const std::string& name) { return !is_weights(name) || is_helper(name) || !folder.has_file(name); });
@@ -49,11 +49,12 @@ std::string beside(const mmap::Folder& folder) {
                      one ? "its" : "their", one ? "" : "s");
 }
 
-[[noreturn]] void fail_empty(const mmap::Folder& folder, const Shard& index) {
-  throw Error(ErrorCode::corrupt, "the index names no tensor" + beside(folder), {.path = index.file->path()});
+[[noreturn]] void fail_empty(const Directory& folder, const Shard& index) {
+  throw Error(ErrorCode::corrupt, "the index names no tensor" + beside(folder),
+              {.path = std::string(index.file->path())});
 }
 
-[[noreturn]] void fail_missing(const mmap::Folder& folder, const Shard& index, std::size_t count,
+[[noreturn]] void fail_missing(const Directory& folder, const Shard& index, std::size_t count,
                                const std::vector<std::string>& missing) {
   const std::string shards = count == 1 ? "the shard that the index names is"
                                         : fmt::format("{} of the {} shards that the index names {}", missing.size(),
@@ -61,12 +62,12 @@ std::string beside(const mmap::Folder& folder) {
   throw Error(ErrorCode::not_found,
               fmt::format("{} missing: {}: the download is incomplete{}", shards, listed(missing),
                           missing.size() == count ? beside(folder) : ""),
-              {.path = index.file->path()});
+              {.path = std::string(index.file->path())});
 }
 
 }  // namespace
 
-IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index) {
+IndexFiles files_of_index(const Directory& folder, const Shard& index) {
   if (index.catalog->located.empty()) fail_empty(folder, index);
   IndexFiles files;
   std::vector<std::string> missing;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "mmap/file.hpp"
+#include "record/directory.hpp"
 #include "record/shard.hpp"
 
 namespace heft::record {
@@ -22,6 +22,6 @@ struct IndexFiles {
 /// Returns the files of `index`. Throws Error{refused} for a name that leads out of the folder; Error{corrupt} for an
 /// index without tensors; Error{not_found} with the number and names of missing files, unless all are missing and there
 /// is one complete set of numbered parts.
-IndexFiles files_of_index(const mmap::Folder& folder, const Shard& index);
+IndexFiles files_of_index(const Directory& folder, const Shard& index);
 
 }  // namespace heft::record

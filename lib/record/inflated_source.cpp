@@ -18,9 +18,10 @@ namespace heft::record {
 struct InflatedPart {
   InflatedPart(const Source* source, std::shared_ptr<const Source> packed, const format::Member& member,
                std::string what)
-      : of(source), input(std::move(packed)), stream(input, member, std::move(what)) {}
+      : of(source), from(std::move(packed)), input(*from), stream(input, member, std::move(what)) {}
 
   const Source* of;
+  std::shared_ptr<const Source> from;
   SourceInput input;
   format::InflateStream stream;
 };
@@ -72,7 +73,7 @@ class InflatedReader final : public SourceReader {
     try {
       step();
     } catch (const Error& error) {
-      throw error.with_path(part_->input.path());
+      throw error.with_path(part_->from->path());
     }
     sound_ = true;
   }
@@ -94,10 +95,9 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
                  std::shared_ptr<LastInflated> last) noexcept
       : packed_(std::move(packed)), member_(std::move(member)), last_(std::move(last)), proven_(member_.proven) {}
 
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::made; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return member_.full_size; }
-  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
-  [[nodiscard]] const mmap::File* origin() const noexcept override { return packed_->origin(); }
-  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
+  [[nodiscard]] const Source* root() const noexcept override { return packed_->root(); }
   [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     return inflated().subrange(offset, size);
@@ -142,10 +142,9 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
     try {
       // Reads the file instead of using the mapping: if the file shrinks, that is an Error, not SIGBUS, and its pages
       // are not kept.
-      const mmap::File* const file = packed_->file();
-      const Bytes deflated = file != nullptr ? read_bytes(*file, member_.begin, member_.size)
-                                             : packed_->bytes(member_.begin, member_.size);
-      if (file != nullptr) file->require_unchanged();
+      const Bytes deflated = packed_->kind() == Kind::memory ? packed_->bytes(member_.begin, member_.size)
+                                                             : read_bytes(*packed_, member_.begin, member_.size);
+      packed_->check_unchanged();
       Bytes all = format::inflate(deflated.span(), member_.full_size, format::deflate_max_ratio, what());
       if (member_.crc32 != 0 && format::crc32(all.span()) != member_.crc32)
         throw Error(ErrorCode::corrupt, fmt::format("{}: its checksum is not the one the directory declares", what()));

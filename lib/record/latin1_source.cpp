@@ -31,10 +31,9 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
         size_(member.full_size),
         name_(member.name) {}
 
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::made; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_; }
-  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
-  [[nodiscard]] const mmap::File* origin() const noexcept override { return text_->origin(); }
-  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
+  [[nodiscard]] const Source* root() const noexcept override { return text_->root(); }
   [[nodiscard]] std::string_view path() const noexcept override { return text_->path(); }
 
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
@@ -55,13 +54,13 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
     decode(at, passed, buffer);
     decode(at, into, buffer);
     // The counts are valid only for an unchanged file.
-    if (const mmap::File* const file = text_->file()) file->require_unchanged();
+    check_unchanged();
     if (at.decoded == size_ && at.text != text_bytes_) fail(at.text, "ends before the text does");
   }
 
   /// Returns the bytes of a block to count and one to decode; text in a deflated record is inflated whole.
   [[nodiscard]] std::uint64_t reader_bytes() const noexcept override {
-    return 2 * block_bytes + (text_->file() == nullptr ? text_->size_bytes() : 0);
+    return 2 * block_bytes + (text_->kind() == Kind::made ? text_->size_bytes() : 0);
   }
   [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun) const override;
 
@@ -86,7 +85,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
 
   [[noreturn]] void fail(std::uint64_t at, std::string_view finding) const {
     // If the file changed, reports that instead.
-    if (const mmap::File* const file = text_->file()) file->require_unchanged();
+    check_unchanged();
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected {} bytes spelled as text in the pickle, the array {}", size_, finding),
                 {.path = std::string(path()), .tensor = std::string(name_), .offset = begin_ + at});
@@ -96,13 +95,13 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
   /// instead of using the mapping: if the file shrinks, that is an Error, not SIGBUS, and its pages are not kept.
   [[nodiscard]] std::span<const std::byte> text(std::uint64_t at, Buffer& buffer) const {
     const std::uint64_t size = std::min(block_bytes + 1, text_bytes_ - at);
-    if (text_->file() == nullptr) {
+    if (text_->kind() == Kind::made || text_->kind() == Kind::memory) {
       buffer.owner = text_->bytes(begin_ + at, size);
       return buffer.owner.span();
     }
     buffer.room.resize(block_bytes + 1);
     const auto into = std::span(buffer.room).first(size);
-    text_->file()->read(begin_ + at, into);
+    text_->fetch(begin_ + at, into);
     return into;
   }
 

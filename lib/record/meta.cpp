@@ -133,7 +133,7 @@ class Merger {
  private:
   [[noreturn]] void fail(std::uint32_t part, std::string_view name, std::string message) const {
     throw Error(ErrorCode::corrupt, std::move(message),
-                {.path = state_.shards[part]->file->path(), .tensor = std::string(name)});
+                {.path = std::string(state_.shards[part]->file->path()), .tensor = std::string(name)});
   }
 
   void add(std::uint32_t entry) {
@@ -209,18 +209,19 @@ class Merger {
 
 }  // namespace
 
-std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+std::shared_ptr<const Shard> open_params(std::shared_ptr<const Source> file, const OpenOptions& options,
                                          const std::shared_ptr<core::MetadataBudget>& budget) {
   auto shard = std::make_shared<Shard>();
   try {
-    const FileInput input(*file, budget);
+    const SourceInput input(*file, budget);
     shard->catalog =
         std::make_shared<const format::Catalog>(format::read_json_object(input, "params.json", options.limits));
-    file->require_unchanged();
+    file->check_unchanged();
   } catch (const Error& error) {
     throw error.with_path(file->path());
   }
-  shard->source = file_source(file, {}, shard->catalog);
+  std::vector<std::string> no_notes;
+  shard->source = file->payload(shard->catalog, Access::read, no_notes);
   shard->file = std::move(file);
   return shard;
 }

@@ -15,7 +15,7 @@ namespace heft::record {
 void merge_meta(State& state, const Shard& params);
 
 /// Reads params.json. Throws the errors of the JSON reader, with the path.
-std::shared_ptr<const Shard> open_params(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+std::shared_ptr<const Shard> open_params(std::shared_ptr<const Source> file, const OpenOptions& options,
                                          const std::shared_ptr<core::MetadataBudget>& budget);
 
 }  // namespace heft::record

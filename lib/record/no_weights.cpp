@@ -23,9 +23,9 @@ std::vector<std::string> those(std::span<const std::string> names, const Test& t
   return found;
 }
 
-bool holds_weights(const mmap::Folder& folder, const std::string& name) {
+bool holds_weights(const Directory& folder, const std::string& name) {
   try {
-    const auto names = mmap::Folder::open(folder.path() + '/' + name)->names();
+    const auto names = folder.open_folder(name)->names();
     return std::ranges::any_of(names, [](const std::string& file) {
       return ((is_weights(file) || is_index(file)) && !is_helper(file)) || file.ends_with(".distcp");
     });
@@ -42,8 +42,8 @@ std::size_t count_unfinished(const std::string& path) {
   }
 }
 
-// Downloads that huggingface_hub has not finished: beside the snapshots of its cache, or below a folder that it fills.
-std::size_t unfinished_elsewhere(const mmap::Folder& folder) {
+// Of a folder on disk. Downloads that huggingface_hub has not finished: beside the snapshots of its cache, or below a folder that it fills.
+std::size_t unfinished_elsewhere(const Directory& folder) {
   const std::filesystem::path path(folder.path());
   const std::filesystem::path plain = path.has_filename() ? path : path.parent_path();
   const bool is_snapshot = plain.parent_path().filename() == "snapshots";
@@ -51,14 +51,14 @@ std::size_t unfinished_elsewhere(const mmap::Folder& folder) {
          (is_snapshot ? count_unfinished((path / "../../blobs").string()) : 0);
 }
 
-std::string broken_sentence(const mmap::Folder& folder, std::span<const std::string> broken) {
+std::string broken_sentence(const Directory& folder, std::span<const std::string> broken) {
   return fmt::format("'{}' is a symlink to '{}', which is not there{}: the download was interrupted, download it again",
                      core::escaped(broken.front()), core::escaped(folder.broken_link(broken.front()).value_or("")),
                      broken.size() == 1 ? "" : fmt::format(", and so are {} more", broken.size() - 1));
 }
 
 // Returns the description of a DeepSpeed folder; empty for other folders.
-std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+std::string deepspeed_sentence(const Directory& folder, std::span<const std::string> names) {
   const auto steps =
       those(names, [&](const std::string& name) { return name.starts_with("global_step") && folder.has_folder(name); });
   const bool has_script = std::ranges::find(names, "zero_to_fp32.py") != names.end();
@@ -70,10 +70,10 @@ std::string deepspeed_sentence(const mmap::Folder& folder, std::span<const std::
 }
 
 // Megatron-Core's older backend: a folder for each tensor. Empty where the folder is none of its.
-std::string zarr_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+std::string zarr_sentence(const Directory& folder, std::span<const std::string> names) {
   const std::size_t looked_at = std::min(names.size(), max_folders);
   const auto found = std::ranges::find_if(names.first(looked_at),
-                                          [&](const std::string& name) { return folder.has_file(name + "/.zarray"); });
+                                          [&](const std::string& name) { return folder.has_file_in(name, ".zarray"); });
   if (found == names.begin() + static_cast<std::ptrdiff_t>(looked_at)) return {};
   return fmt::format(
       "no file here holds weights: '{}' and its like are Zarr arrays, as Megatron-Core's zarr backend saves them, "
@@ -82,7 +82,7 @@ std::string zarr_sentence(const mmap::Folder& folder, std::span<const std::strin
       core::escaped(*found));
 }
 
-std::string folders_sentence(const mmap::Folder& folder, std::span<const std::string> names) {
+std::string folders_sentence(const Directory& folder, std::span<const std::string> names) {
   auto folders =
       those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
   const auto models = those(folders, [](const std::string& name) { return name.starts_with("models--"); });
@@ -104,18 +104,19 @@ std::string folders_sentence(const mmap::Folder& folder, std::span<const std::st
                      with_weights.size() == 1 ? "it" : "one of them");
 }
 
-std::string message(const mmap::Folder& folder, std::span<const std::string> names,
-                    std::span<const std::string> broken) {
+std::string message(const Directory& folder, std::span<const std::string> names, std::span<const std::string> broken) {
   if (!broken.empty()) return broken_sentence(folder, broken);
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
   if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())
     return fmt::format("no file here holds weights: the download of {} is not finished, download it again",
                        listed(unfinished));
-  if (const std::size_t count = unfinished_elsewhere(folder); count > 0)
+  if (const std::size_t count = folder.on_disk() == nullptr ? 0 : unfinished_elsewhere(folder); count > 0)
     return fmt::format("no file here holds weights: {} not finished, download the model again",
                        count == 1 ? "a download of it is" : fmt::format("{} downloads of it are", count));
-  if (std::string zarr = zarr_sentence(folder, names); !zarr.empty()) return zarr;
-  if (std::string folders = folders_sentence(folder, names); !folders.empty()) return folders;
+  // In a storage, each folder that is looked into costs a request.
+  if (std::string zarr = folder.on_disk() ? zarr_sentence(folder, names) : std::string(); !zarr.empty()) return zarr;
+  if (std::string folders = folder.on_disk() ? folders_sentence(folder, names) : std::string(); !folders.empty())
+    return folders;
   const auto helpers = those(names, [](const std::string& name) { return is_weights(name) && is_helper(name); });
   if (!helpers.empty())
     return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers),
@@ -128,12 +129,11 @@ std::string message(const mmap::Folder& folder, std::span<const std::string> nam
 
 }  // namespace
 
-void fail_no_weights(const mmap::Folder& folder, std::span<const std::string> names,
-                     std::span<const std::string> broken) {
+void fail_no_weights(const Directory& folder, std::span<const std::string> names, std::span<const std::string> broken) {
   throw Error(ErrorCode::not_found, message(folder, names, broken), {.path = folder.path()});
 }
 
-void fail_scattered(const mmap::Folder& folder) {
+void fail_scattered(const Directory& folder) {
   throw Error(ErrorCode::unsupported,
               "this is a checkpoint of DeepSpeed's ZeRO, whose ranks hold pieces of the tensors, which heft does not "
               "join: join them with its "

@@ -26,7 +26,7 @@ constexpr std::size_t dropped_numbers = 512;
 class Packed {
  public:
   Packed(std::shared_ptr<const Source> source, std::unique_ptr<SourceReader> reader)
-      : input_(source), reader_(std::move(reader)), size_(source->size_bytes()) {}
+      : source_(std::move(source)), reader_(std::move(reader)), size_(source_->size_bytes()) {}
 
   /// Returns at least `size` bytes from `offset`, and up to `wanted` if they are buffered or cheap to read.
   std::span<const std::byte> get(std::uint64_t offset, std::uint64_t size, std::uint64_t wanted) {
@@ -52,11 +52,11 @@ class Packed {
     if (reader_)
       reader_->read(offset + tail, more);
     else
-      input_.read_into(offset + tail, more);
+      source_->fetch(offset + tail, more);
     held_ += more.size();
   }
 
-  SourceInput input_;
+  std::shared_ptr<const Source> source_;
   std::unique_ptr<SourceReader> reader_;
   std::uint64_t size_;
   std::vector<std::byte> window_;
@@ -167,10 +167,9 @@ class NumberSource final : public Source {
   NumberSource(std::shared_ptr<const Source> packed, std::shared_ptr<const format::NumberLists> lists) noexcept
       : packed_(std::move(packed)), lists_(std::move(lists)) {}
 
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::made; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return lists_->size_bytes(); }
-  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
-  [[nodiscard]] const mmap::File* origin() const noexcept override { return packed_->origin(); }
-  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return {}; }
+  [[nodiscard]] const Source* root() const noexcept override { return packed_->root(); }
   [[nodiscard]] std::string_view path() const noexcept override { return packed_->path(); }
   [[nodiscard]] Order order() const noexcept override { return packed_->order(); }
   [[nodiscard]] std::uint64_t whole_bytes() const noexcept override { return packed_->whole_bytes(); }
@@ -190,10 +189,10 @@ class NumberSource final : public Source {
       NumberReader(lists_, core::gather_run, packed_, nullptr).read(offset, into);
     } catch (const Error& error) {
       // If numbers differ from those at open, the file may have changed.
-      if (error.code() == ErrorCode::corrupt && origin() != nullptr) origin()->require_unchanged();
+      if (error.code() == ErrorCode::corrupt) check_unchanged();
       throw;
     }
-    if (origin() != nullptr) origin()->require_unchanged();
+    check_unchanged();
   }
 
  private:

@@ -1,4 +1,5 @@
-// record/open.cpp: open(), which finds the files of a path, reads their catalogs and merges them into one table.
+// record/open.cpp: open(), which finds the files of a path or in a storage, reads their catalogs and merges them into one
+// table.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -14,6 +15,7 @@
 #include "format/formats.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
+#include "record/directory.hpp"
 #include "record/distributed.hpp"
 #include "record/folder.hpp"
 #include "record/hub_cache.hpp"
@@ -33,24 +35,50 @@ namespace {
 
 class Opener {
  public:
-  Opener(const std::filesystem::path& path, const OpenOptions& options)
+  Opener(std::string path, const OpenOptions& options)
       : options_(options),
-        symlinks_(options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse),
+        opening_{.symlinks = options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse},
         state_(std::make_shared<State>()) {
-    state_->path = path.string();
+    state_->path = std::move(path);
     state_->limits = options.limits;
     state_->budget = std::make_shared<core::MetadataBudget>(options.limits.metadata_memory_bytes);
     state_->values = core::Table<LeafValue>(state_->budget);
   }
 
+  // Opens the path.
   std::shared_ptr<const State> open() {
     std::error_code ignored;
     if (const std::string path = resolve(); std::filesystem::is_directory(path, ignored))
-      open_folder(path);
+      open_folder(Directory::open(path, opening_));
     else {
       refuse_part_of_distributed();
-      open_file(open_shard(followed(mmap::File::open(path, symlinks_), symlinks_, *state_), options_, state_->budget));
+      open_first(followed(file_source(mmap::File::open(path, opening_.symlinks)), opening_.symlinks, *state_));
     }
+    return finish();
+  }
+
+  // Opens a file, or a folder, in a storage.
+  std::shared_ptr<const State> open_in(std::shared_ptr<const Storage> storage, std::string_view name) {
+    folder_ = Directory::of(std::move(storage), opening_);
+    if (name.empty() || name == ".") {
+      open_folder(folder_);
+      return finish();
+    }
+    require_plain_name(name, folder_->path());
+    state_->path = folder_->path_of(name);
+    refuse_part_of_distributed();
+    open_named(std::string(name));
+    return finish();
+  }
+
+  // Opens a whole file in memory.
+  std::shared_ptr<const State> open_bytes(Bytes bytes) {
+    open_first(file_in_memory(std::move(bytes)));
+    return finish();
+  }
+
+ private:
+  std::shared_ptr<const State> finish() {
     list_origins();
     require_one_model(state_->origins);
     note_unused();
@@ -61,7 +89,23 @@ class Opener {
     return state_;
   }
 
- private:
+  void open_first(std::shared_ptr<const Source> file) {
+    open_file(open_shard(std::move(file), options_, state_->budget));
+  }
+
+  // The name is that of a file, or else of a folder.
+  void open_named(const std::string& name) {
+    std::shared_ptr<const Source> file;
+    try {
+      file = folder_->open_file(name);
+    } catch (const Error& error) {
+      const bool is_folder = error.code() == ErrorCode::not_found || error.code() == ErrorCode::refused;
+      if (!is_folder || !folder_->has_folder(name)) throw;
+      return open_folder(folder_->open_folder(name));
+    }
+    open_first(followed(std::move(file), opening_.symlinks, *state_));
+  }
+
   // Returns the path itself, or the folder in the hub's cache of the model with that name.
   std::string resolve() {
     if (state_->path.empty())
@@ -81,19 +125,20 @@ class Opener {
                 {.path = state_->path});
   }
 
-  void open_folder(const std::string& path) {
-    use_folder(path);
-    if (const auto snapshot = snapshot_of(*folder_, *state_)) use_folder(*snapshot);
-    if (const auto latest = latest_universal(*folder_, *state_)) use_folder(*latest);
+  void open_folder(std::shared_ptr<const Directory> folder) {
+    use_folder(std::move(folder));
+    if (const mmap::Folder* const on_disk = folder_->on_disk())
+      if (const auto snapshot = snapshot_of(*on_disk, *state_)) use_folder(Directory::open(*snapshot, opening_));
+    if (auto latest = latest_universal(*folder_, *state_)) use_folder(std::move(latest));
     if (const auto parameters = universal_parameters(*folder_)) {
       if (!options_.top_level_key.empty()) refuse_key("the names of a universal checkpoint are flat");
-      return open_universal(*state_, *folder_, *parameters, options_, descriptors_);
+      return open_universal(*state_, *folder_, *parameters, options_);
     }
     Choice choice = choose(*folder_);
     unused_ = std::move(choice.unused);
     state_->notes.insert(state_->notes.end(), choice.notes.begin(), choice.notes.end());
     switch (choice.kind) {
-      case Choice::Kind::file: return open_file(open_shard(sibling(choice.names.front()), options_, state_->budget));
+      case Choice::Kind::file: return open_first(sibling(choice.names.front()));
       case Choice::Kind::parts:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
         open_shards();
@@ -112,9 +157,19 @@ class Opener {
     }
   }
 
-  void use_folder(const std::string& path) {
-    folder_ = mmap::Folder::open(path);
-    state_->origins.push_back({folder_->path(), folder_->identity()});
+  void use_folder(std::shared_ptr<const Directory> folder) {
+    folder_ = std::move(folder);
+    add_origin(folder_->origin());
+  }
+
+  // Opens the folder of the files that an opened file names.
+  void use_folder_beside(const Source& file) {
+    if (!folder_ && file.file() == nullptr)
+      throw Error(ErrorCode::unsupported,
+                  "expected a file with its tensors, found one that names other files: open it "
+                  "from a Storage that has them",
+                  {.path = std::string(file.path())});
+    if (!folder_) folder_ = Directory::open(parent_of(state_->path), opening_);
   }
 
   // Opens a single file, an index, or a part of a split.
@@ -128,35 +183,35 @@ class Opener {
         state_->notes.push_back(std::move(note));
       return add_all_tensors();
     }
-    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    use_folder_beside(*shard->file);
     core::require_limit(catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
     open_split(shard);
   }
 
   void open_index(const std::shared_ptr<const Shard>& index) {
-    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    use_folder_beside(*index->file);
     core::require_limit(index->catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
     const IndexFiles files = files_of_index(*folder_, *index);
     std::vector<std::uint32_t> numbers;
     for (const std::string& name : files.names) numbers.push_back(add_sibling(name, index->file->path()));
-    add_origin(*index->file);
+    add_origin(index->file->origin());
     open_shards();
     note_index(*index, files);
     if (files.is_stale) return add_all_tensors();
     for (const auto& shard : state_->shards)
       if (!shard->catalog->located.empty())
         throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index",
-                    {.path = shard->file->path()});
+                    {.path = std::string(shard->file->path())});
     merge_index(*state_, *index, numbers);
   }
 
   // Opens the index of a distributed checkpoint and its files.
   void open_distributed(const std::shared_ptr<const Shard>& index) {
-    if (!folder_) folder_ = mmap::Folder::open(parent_of(state_->path));
+    use_folder_beside(*index->file);
     std::vector<std::uint32_t> numbers;
     for (const std::string_view name : index->catalog->shards)
       numbers.push_back(add_sibling(std::string(name), index->file->path()));
-    add_origin(*index->file);
+    add_origin(index->file->origin());
     record::open_distributed(*state_, index, files_, numbers, options_);
     for (const std::string& note : index->catalog->notes) state_->notes.push_back(note);
   }
@@ -206,7 +261,7 @@ class Opener {
       if (number != part)
         throw Error(ErrorCode::corrupt,
                     fmt::format("expected a file of its own for part {}, found that of part {}", part + 1, number + 1),
-                    {.path = opened->file->path()});
+                    {.path = std::string(opened->file->path())});
     }
     open_shards();
     for (std::uint32_t part = 0; part < catalog.shards.size(); ++part)
@@ -229,19 +284,20 @@ class Opener {
                                   : fmt::format("part {} of {}", catalog.split_index + 1, catalog.shards.size());
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected part {} of {}, found {}", part + 1, whole.shards.size(), found),
-                {.path = shard.file->path()});
+                {.path = std::string(shard.file->path())});
   }
 
   // Opens a file beside the first and returns its number among the shards.
-  std::uint32_t add_sibling(const std::string& name, const std::string& declared_in) {
+  std::uint32_t add_sibling(const std::string& name, std::string_view declared_in) {
     require_plain_name(name, declared_in);
     named_.push_back(name);
     return add_file(sibling(name));
   }
 
   // Returns the number of a file; the same for all names of one file.
-  std::uint32_t add_file(std::shared_ptr<const mmap::File> file) {
-    const auto [known, is_new] = numbers_.try_emplace({file->identity().device, file->identity().inode},
+  std::uint32_t add_file(std::shared_ptr<const Source> file) {
+    const std::string& object = file->identity().object;
+    const auto [known, is_new] = numbers_.try_emplace(object.empty() ? std::string(file->path()) : object,
                                                       static_cast<std::uint32_t>(files_.size()));
     if (is_new) files_.push_back(std::move(file));
     return known->second;
@@ -255,8 +311,8 @@ class Opener {
     });
   }
 
-  [[nodiscard]] std::shared_ptr<const mmap::File> sibling(const std::string& name) const {
-    return followed(mmap::File::open_in(*folder_, name, symlinks_, descriptors_), symlinks_, *state_);
+  [[nodiscard]] std::shared_ptr<const Source> sibling(const std::string& name) const {
+    return followed(folder_->open_file(name), opening_.symlinks, *state_);
   }
 
   void add_all_tensors() {
@@ -273,11 +329,13 @@ class Opener {
     state_->made.push_back(join_runs(shard, joined));
   }
 
-  void add_origin(const mmap::File& file) { state_->origins.push_back({file.path(), file.identity()}); }
+  void add_origin(std::optional<Origin> origin) {
+    if (origin) state_->origins.push_back(*std::move(origin));
+  }
 
   void list_origins() {
-    for (const auto& shard : state_->shards) add_origin(*shard->file);
-    if (state_->params) add_origin(*state_->params->file);
+    for (const auto& shard : state_->shards) add_origin(shard->file->origin());
+    if (state_->params) add_origin(state_->params->file->origin());
   }
 
   void add_values() {
@@ -325,14 +383,13 @@ class Opener {
   }
 
   const OpenOptions& options_;
-  mmap::Symlinks symlinks_;
+  FileOpening opening_;
   std::shared_ptr<State> state_;
-  std::shared_ptr<const mmap::Folder> folder_;
-  std::shared_ptr<mmap::DescriptorPool> descriptors_ = mmap::DescriptorPool::for_shards();
-  std::vector<std::shared_ptr<const mmap::File>> files_;
-  std::vector<std::string> named_;   // of all siblings opened
-  std::vector<std::string> unused_;  // weights in the folder that were not chosen
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint32_t> numbers_;  // places in `files_` by device and inode
+  std::shared_ptr<const Directory> folder_;  // null: that of a path to a file, until it is needed
+  std::vector<std::shared_ptr<const Source>> files_;
+  std::vector<std::string> named_;                // of all siblings opened
+  std::vector<std::string> unused_;               // weights in the folder that were not chosen
+  std::map<std::string, std::uint32_t> numbers_;  // places in `files_` by SourceIdentity::object, or by path
 };
 
 }  // namespace
@@ -340,10 +397,24 @@ class Opener {
 
 Checkpoint open(const std::filesystem::path& path, const OpenOptions& options) {
   try {
-    return Checkpoint(record::Opener(path, options).open());
+    return Checkpoint(record::Opener(path.string(), options).open());
   } catch (const Error& error) {
     throw error.with_path(path.string());
   }
+}
+
+Checkpoint open(const std::shared_ptr<const Storage>& storage, std::string_view name, const OpenOptions& options) {
+  if (!storage) throw Error(ErrorCode::out_of_range, "expected a storage, found null");
+  const std::string path(storage->path());
+  try {
+    return Checkpoint(record::Opener(path, options).open_in(storage, name));
+  } catch (const Error& error) {
+    throw error.with_path(path);
+  }
+}
+
+Checkpoint open(Bytes bytes, const OpenOptions& options) {
+  return Checkpoint(record::Opener(std::string(record::bytes_path), options).open_bytes(std::move(bytes)));
 }
 
 }  // namespace heft

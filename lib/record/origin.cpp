@@ -23,11 +23,20 @@ std::string_view name(Freshness freshness) noexcept {
 namespace record {
 namespace {
 
-bool is_file(const Origin& origin) noexcept { return S_ISREG(origin.identity.mode); }
+bool is_file(const Origin& origin) noexcept { return origin.storage != nullptr || S_ISREG(origin.identity.mode); }
+
+Freshness freshness_in_storage(const Origin& origin) {
+  if (origin.found.empty()) return Freshness::same;
+  const SourceIdentity now = origin.storage->identity_now(origin.name);
+  if (now.empty()) return Freshness::gone;
+  if (now.object != origin.found.object) return Freshness::replaced;
+  return now.version == origin.found.version ? Freshness::same : Freshness::modified;
+}
 
 }  // namespace
 
 Freshness freshness_of(const Origin& origin) {
+  if (origin.storage) return freshness_in_storage(origin);
   const auto now = mmap::identity_at(origin.path);
   if (!now) return Freshness::gone;
   if (!now->is_same_file(origin.identity)) return Freshness::replaced;

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/formats.hpp"
 #include "format/unrecognized.hpp"
 #include "heft/error.hpp"
-#include "mmap/mapping.hpp"
 #include "record/view_access.hpp"
 #include "record/weight_names.hpp"
 
@@ -21,22 +18,22 @@ namespace {
 
 std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
 
-[[noreturn]] void fail_unrecognized(const mmap::File& file) {
+[[noreturn]] void fail_unrecognized(const Source& file) {
   std::array<std::byte, format::head_bytes> head;
   const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
-  file.read(0, {head.data(), size});
+  file.fetch(0, {head.data(), size});
   format::refuse_unknown({head.data(), size}, file.size_bytes());
 }
 
 // Adds an explanation to an error if the file's name suggests one.
-Error explained(const Error& error, const mmap::File& file) {
+Error explained(const Error& error, const Source& file) {
   const bool is_broken = error.code() == ErrorCode::corrupt || error.code() == ErrorCode::unrecognized;
   if (!is_broken || !is_unfinished(base_name(file.path()))) return error.with_path(file.path());
   return Error(error.code(), error.message() + "; its name is that of a download that is not finished", error.place())
       .with_path(file.path());
 }
 
-format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
+format::Catalog read_catalog(const Source& file, const OpenOptions& options,
                              const std::shared_ptr<core::MetadataBudget>& budget) {
   const format::Format* format = recognize(file);
   if (format == nullptr) fail_unrecognized(file);
@@ -45,12 +42,12 @@ format::Catalog read_catalog(const mmap::File& file, const OpenOptions& options,
     throw Error(ErrorCode::type_mismatch,
                 fmt::format("raw items as {}: expected a file of NumPy, this is {}, which declares its dtypes",
                             name(options.numpy.raw_items.front()), format->name));
-  return format->read(FileInput(file, budget), {.limits = options.limits,
-                                                .file_name = base_name(file.path()),
-                                                .top_level_key = options.top_level_key,
-                                                .raw_items = options.numpy.raw_items,
-                                                .strict_globals = options.strict_globals,
-                                                .big_endian_default = options.big_endian_default});
+  return format->read(SourceInput(file, budget), {.limits = options.limits,
+                                                  .file_name = base_name(file.path()),
+                                                  .top_level_key = options.top_level_key,
+                                                  .raw_items = options.numpy.raw_items,
+                                                  .strict_globals = options.strict_globals,
+                                                  .big_endian_default = options.big_endian_default});
 }
 
 // Returns the source of a member. A member inside another one comes after it.
@@ -63,59 +60,34 @@ std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member
   return inflated_source(shard.source, member, last);
 }
 
-// Returns the mapped file; or nothing, with a note, if mmap fails: on some file systems (FUSE), in some sandboxes, and
-// in a process at its limit of address space.
-Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector<std::string>& notes) {
-  try {
-    return mmap::map(file);
-  } catch (const Error& error) {
-    if (error.os_error() == 0) throw;
-    notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read",
-                                std::generic_category().message(error.os_error())));
-    return {};
-  }
-}
-
 }  // namespace
 
-void FileInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
-  core::require_inside(offset, into.size(), file_.size_bytes(), "the file");
-  if (budget()) budget()->add_read(into.size());
-  file_.read(offset, into);
-}
-
-Bytes FileInput::read(std::uint64_t offset, std::uint64_t size) const {
-  core::require_inside(offset, size, file_.size_bytes(), "the file");
-  if (budget()) budget()->add_read(size);
-  return read_bytes(file_, offset, size);
-}
-
-const format::Format* recognize(const mmap::File& file) {
+const format::Format* recognize(const Source& file) {
   std::array<std::byte, format::head_bytes> head;
   const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
-  file.read(0, {head.data(), size});
+  file.fetch(0, {head.data(), size});
   return format::recognize({head.data(), size}, file.size_bytes());
 }
 
-std::shared_ptr<const Shard> open_shard(std::shared_ptr<const mmap::File> file, const OpenOptions& options,
+std::shared_ptr<const Shard> open_shard(std::shared_ptr<const Source> file, const OpenOptions& options,
                                         const std::shared_ptr<core::MetadataBudget>& budget) {
   format::Catalog catalog = read_as_it_is(*file, [&] { return read_catalog(*file, options, budget); });
   return make_shard(std::move(file), std::move(catalog), options);
 }
 
-format::Catalog read_as_it_is(const mmap::File& file, const std::function<format::Catalog()>& read) {
+format::Catalog read_as_it_is(const Source& file, const std::function<format::Catalog()>& read) {
   try {
     format::Catalog catalog = read();
-    file.require_unchanged();
+    file.check_unchanged();
     return catalog;
   } catch (const Error& error) {
     // If the file changed meanwhile, reports that instead of the format's error.
-    if (error.code() != ErrorCode::changed_on_disk) file.require_unchanged();
+    if (error.code() != ErrorCode::changed_on_disk) file.check_unchanged();
     throw explained(error, file);
   }
 }
 
-std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, format::Catalog catalog,
+std::shared_ptr<const Shard> make_shard(std::shared_ptr<const Source> file, format::Catalog catalog,
                                         const OpenOptions& options) {
   auto shard = std::make_shared<Shard>();
   // Tables live as long as the checkpoint, so unused capacity is freed.
@@ -123,10 +95,9 @@ std::shared_ptr<const Shard> make_shard(std::shared_ptr<const mmap::File> file, 
   catalog.dims.shrink_to_fit();
   catalog.nodes.shrink_to_fit();
   catalog.children.shrink_to_fit();
-  Bytes mapping;
-  if (options.access == Access::map && file->size_bytes() != 0) mapping = mapped_or_noted(file, catalog.notes);
-  shard->catalog = std::make_shared<const format::Catalog>(std::move(catalog));
-  shard->source = file_source(file, std::move(mapping), shard->catalog);
+  const auto kept = std::make_shared<format::Catalog>(std::move(catalog));
+  shard->catalog = kept;
+  shard->source = file->payload(kept, options.access, kept->notes);
   if (const auto& members = shard->catalog->members; !members.empty()) {
     const auto last = std::make_shared<LastInflated>();
     for (const format::Member& member : members) shard->members.push_back(source_of(*shard, member, last));

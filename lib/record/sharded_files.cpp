@@ -87,9 +87,10 @@ class Assembler {
   }
 
   [[noreturn]] void fail(const std::string& name, std::span<const Place> places, std::string_view finding) const {
-    throw Error(ErrorCode::corrupt,
-                fmt::format("its pieces in {} files do not cover it: {}; one may be missing", places.size(), finding),
-                {.path = state_.shards[places.front().entry.shard]->file->path(), .tensor = name, .offset = 0});
+    throw Error(
+        ErrorCode::corrupt,
+        fmt::format("its pieces in {} files do not cover it: {}; one may be missing", places.size(), finding),
+        {.path = std::string(state_.shards[places.front().entry.shard]->file->path()), .tensor = name, .offset = 0});
   }
 
   void add(std::string name, std::span<const Place> places) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,7 +14,18 @@
 #include "mmap/mapping.hpp"
 #include "mmap/pages.hpp"
 
-namespace heft::record {
+namespace heft {
+
+void ByteSource::read_async(ReadRequest request, std::stop_token, Completion completion) const {
+  try {
+    read(request.offset, request.into);
+  } catch (...) {
+    return completion.fail(std::current_exception());
+  }
+  completion.succeed();
+}
+
+namespace record {
 namespace {
 
 void require_range(const Source& source, std::uint64_t offset, std::uint64_t size) {
@@ -24,23 +36,59 @@ void require_range(const Source& source, std::uint64_t offset, std::uint64_t siz
       {.path = std::string(source.path())});
 }
 
+// Maps the file. Returns nothing, with a note, if mmap fails: on some file systems (FUSE), in some sandboxes, and in a
+// process at its limit of address space.
+Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector<std::string>& notes) {
+  try {
+    return mmap::map(file);
+  } catch (const Error& error) {
+    if (error.os_error() == 0) throw;
+    notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read",
+                                std::generic_category().message(error.os_error())));
+    return {};
+  }
+}
+
 class FileSource final : public Source {
  public:
-  FileSource(std::shared_ptr<const mmap::File> file, Bytes mapping,
-             std::shared_ptr<const format::Catalog> catalog) noexcept
-      : file_(std::move(file)), mapping_(std::move(mapping)), catalog_(std::move(catalog)) {}
+  /// `external` is the caller's source whose descriptor this is; null for a file that heft opened.
+  FileSource(std::shared_ptr<const mmap::File> file, std::shared_ptr<const ByteSource> external,
+             std::optional<Origin> origin) noexcept
+      : file_(std::move(file)),
+        external_(std::move(external)),
+        origin_(std::move(origin)),
+        identity_(external_ ? external_->identity() : source_identity(file_->identity())) {}
 
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::file; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return file_->size_bytes(); }
-  [[nodiscard]] const mmap::File* file() const noexcept override { return file_.get(); }
-  [[nodiscard]] const mmap::File* origin() const noexcept override { return file_.get(); }
-  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapping_.span(); }
   [[nodiscard]] std::string_view path() const noexcept override { return file_->path(); }
+  [[nodiscard]] Capabilities capabilities() const override {
+    return {.mapped = mapped(), .file_descriptor = file_->descriptor()->get()};
+  }
+  [[nodiscard]] const SourceIdentity& identity() const noexcept override { return identity_; }
+  [[nodiscard]] const mmap::File* file() const noexcept override { return file_.get(); }
+  [[nodiscard]] const Source* root() const noexcept override { return this; }
+  [[nodiscard]] std::optional<Origin> origin() const override { return origin_; }
+  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapping_.span(); }
+
+  void check_unchanged() const override {
+    if (external_) external_->check_unchanged();
+    file_->require_unchanged();
+  }
+
+  [[nodiscard]] std::shared_ptr<const Source> payload(std::shared_ptr<const format::Catalog> catalog, Access access,
+                                                      std::vector<std::string>& notes) const override {
+    auto source = std::make_shared<FileSource>(file_, external_, origin_);
+    if (access == Access::map && size_bytes() != 0) source->mapping_ = mapped_or_noted(file_, notes);
+    source->catalog_ = std::move(catalog);
+    return source;
+  }
 
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     require_range(*this, offset, size);
     if (!mapping_.empty()) return mapping_.subrange(offset, size);
-    Bytes bytes = read_bytes(*file_, offset, size);
-    file_->require_unchanged();
+    Bytes bytes = read_bytes(*this, offset, size);
+    check_unchanged();
     return bytes;
   }
 
@@ -51,11 +99,15 @@ class FileSource final : public Source {
       return;
     }
     file_->read(offset, into);
-    file_->require_unchanged();
+    check_unchanged();
   }
+  void fetch(std::uint64_t offset, std::span<std::byte> into) const override { file_->read(offset, into); }
 
  private:
   std::shared_ptr<const mmap::File> file_;
+  std::shared_ptr<const ByteSource> external_;
+  std::optional<Origin> origin_;
+  SourceIdentity identity_;
   Bytes mapping_;
   std::shared_ptr<const format::Catalog> catalog_;
 };
@@ -63,15 +115,13 @@ class FileSource final : public Source {
 class MemorySource final : public Source {
  public:
   MemorySource(Bytes bytes, std::shared_ptr<const Source> origin) noexcept
-      : bytes_(std::move(bytes)), origin_(std::move(origin)) {}
+      : bytes_(std::move(bytes)), origin_(std::move(origin)), path_(origin_ ? origin_->path() : std::string_view()) {}
 
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::memory; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
-  [[nodiscard]] const mmap::File* file() const noexcept override { return nullptr; }
-  [[nodiscard]] const mmap::File* origin() const noexcept override { return origin_ ? origin_->origin() : nullptr; }
+  [[nodiscard]] const Source* root() const noexcept override { return origin_ ? origin_->root() : nullptr; }
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return bytes_.span(); }
-  [[nodiscard]] std::string_view path() const noexcept override {
-    return origin_ ? origin_->path() : std::string_view();
-  }
+  [[nodiscard]] std::string_view path() const noexcept override { return path_; }
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     return bytes_.subrange(offset, size);
   }
@@ -81,56 +131,201 @@ class MemorySource final : public Source {
     if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
   }
 
+  [[nodiscard]] std::shared_ptr<const Source> payload(std::shared_ptr<const format::Catalog> catalog, Access,
+                                                      std::vector<std::string>&) const override {
+    auto source = std::make_shared<MemorySource>(bytes_, origin_);
+    source->path_ = path_;
+    source->catalog_ = std::move(catalog);
+    return source;
+  }
+
+  /// The path of a whole file, which has no other source to take one from.
+  void set_path(std::string_view path) noexcept { path_ = path; }
+
  private:
   Bytes bytes_;
   std::shared_ptr<const Source> origin_;
+  std::string_view path_;  // of the origin, or a literal
+  std::shared_ptr<const format::Catalog> catalog_;
 };
 
+// A source of the caller's that is no file: memory, or requested.
+class ExternalSource final : public Source, public std::enable_shared_from_this<ExternalSource> {
+ public:
+  ExternalSource(std::shared_ptr<const ByteSource> source, const Capabilities& able, std::optional<Origin> origin)
+      : source_(std::move(source)),
+        mapped_(able.mapped),
+        order_(able.order),
+        limits_{.preferred_bytes = able.preferred_request_bytes,
+                .max_in_flight = able.order == Order::ascending ? 1 : able.max_in_flight,
+                .bytes_per_request = able.bytes_per_request},
+        origin_(std::move(origin)),
+        size_bytes_(source_->size_bytes()) {}
+
+  [[nodiscard]] Kind kind() const noexcept override {
+    return mapped_.empty() && size_bytes_ != 0 ? Kind::requested : Kind::memory;
+  }
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
+  [[nodiscard]] std::string_view path() const noexcept override { return source_->path(); }
+  [[nodiscard]] Capabilities capabilities() const override {
+    return {.mapped = mapped_,
+            .order = order_,
+            .preferred_request_bytes = limits_.preferred_bytes,
+            .max_in_flight = limits_.max_in_flight,
+            .bytes_per_request = limits_.bytes_per_request};
+  }
+  [[nodiscard]] const SourceIdentity& identity() const noexcept override { return source_->identity(); }
+  void check_unchanged() const override { source_->check_unchanged(); }
+  [[nodiscard]] const Source* root() const noexcept override { return this; }
+  [[nodiscard]] std::optional<Origin> origin() const override { return origin_; }
+  [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapped_; }
+  [[nodiscard]] Order order() const noexcept override { return order_; }
+  [[nodiscard]] const RequestLimits& request_limits() const noexcept override { return limits_; }
+
+  [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
+    require_range(*this, offset, size);
+    if (!mapped_.empty()) return {mapped_.subspan(offset, size), shared_from_this()};
+    Bytes bytes = read_bytes(*this, offset, size);
+    check_unchanged();
+    return bytes;
+  }
+  void read(std::uint64_t offset, std::span<std::byte> into) const override {
+    require_range(*this, offset, into.size());
+    fetch(offset, into);
+    if (mapped_.empty()) check_unchanged();
+  }
+  void fetch(std::uint64_t offset, std::span<std::byte> into) const override {
+    if (into.empty()) return;
+    if (!mapped_.empty()) {
+      std::memcpy(into.data(), mapped_.data() + offset, into.size());
+      return;
+    }
+    try {
+      source_->read(offset, into);
+    } catch (const Error& error) {
+      throw error.with_path(path());
+    }
+  }
+  void read_async(ReadRequest request, std::stop_token stop, Completion completion) const override {
+    source_->read_async(request, std::move(stop), std::move(completion));
+  }
+
+  [[nodiscard]] std::shared_ptr<const Source> payload(std::shared_ptr<const format::Catalog> catalog, Access,
+                                                      std::vector<std::string>&) const override {
+    auto source = std::make_shared<ExternalSource>(source_, capabilities(), origin_);
+    source->catalog_ = std::move(catalog);
+    return source;
+  }
+
+ private:
+  std::shared_ptr<const ByteSource> source_;
+  std::span<const std::byte> mapped_;
+  Order order_;
+  RequestLimits limits_;
+  std::optional<Origin> origin_;
+  std::uint64_t size_bytes_;
+  std::shared_ptr<const format::Catalog> catalog_;
+};
+
+void require_capability(const ByteSource& source, bool holds, std::string sentence) {
+  if (!holds) throw Error(ErrorCode::out_of_range, std::move(sentence), {.path = std::string(source.path())});
+}
+
 }  // namespace
+
+SourceIdentity source_identity(const mmap::Identity& found) {
+  return {.object = fmt::format("{}:{}", found.device, found.inode),
+          .version = fmt::format("{}:{}:{}", found.size_bytes, found.mtime_ns, found.ctime_ns)};
+}
+
+const SourceIdentity& Source::identity() const noexcept {
+  static const SourceIdentity none;
+  const Source* const from = root();
+  return from == nullptr || from == this ? none : from->identity();
+}
+
+void Source::check_unchanged() const {
+  if (const Source* const from = root(); from != nullptr && from != this) from->check_unchanged();
+}
+
+std::shared_ptr<const Source> Source::payload(std::shared_ptr<const format::Catalog>, Access,
+                                              std::vector<std::string>&) const {
+  return nullptr;
+}
+
+const RequestLimits& Source::request_limits() const noexcept {
+  static constexpr RequestLimits none;
+  return none;
+}
 
 std::unique_ptr<SourceReader> Source::reader(format::GatherRun) const { return nullptr; }
 
 Bytes SourceInput::read(std::uint64_t offset, std::uint64_t size) const {
-  require_range(*source_, offset, size);
-  return source_->file() != nullptr ? read_bytes(*source_->file(), offset, size) : source_->bytes(offset, size);
+  core::require_inside(offset, size, source_.size_bytes(), "the file");
+  if (budget()) budget()->add_read(size);
+  return read_bytes(source_, offset, size);
 }
 
 void SourceInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
-  require_range(*source_, offset, into.size());
-  if (source_->file() != nullptr)
-    source_->file()->read(offset, into);
-  else
-    source_->read(offset, into);
+  core::require_inside(offset, into.size(), source_.size_bytes(), "the file");
+  if (budget()) budget()->add_read(into.size());
+  source_.fetch(offset, into);
 }
 
-std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file, Bytes mapping,
-                                          std::shared_ptr<const format::Catalog> catalog) {
-  return std::make_shared<FileSource>(std::move(file), std::move(mapping), std::move(catalog));
+std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file) {
+  Origin origin{.path = file->path(), .identity = file->identity()};
+  return std::make_shared<FileSource>(std::move(file), nullptr, std::move(origin));
+}
+
+std::shared_ptr<const Source> external_source(std::shared_ptr<const ByteSource> source, std::optional<Origin> origin) {
+  const ByteSource::Capabilities able = source->capabilities();
+  require_capability(*source, able.mapped.empty() || able.mapped.size() == source->size_bytes(),
+                     fmt::format("expected a source that is mapped whole, found {} of {} bytes", able.mapped.size(),
+                                 source->size_bytes()));
+  require_capability(*source, able.max_in_flight >= 1, "expected a source of 1 request in flight or more, found 0");
+  constexpr std::uint64_t min_request_bytes = 4096;
+  require_capability(*source, able.preferred_request_bytes >= min_request_bytes,
+                     fmt::format("expected requests of {} bytes or more, found a preference of {}", min_request_bytes,
+                                 able.preferred_request_bytes));
+  if (able.file_descriptor < 0) return std::make_shared<ExternalSource>(std::move(source), able, std::move(origin));
+  auto file = mmap::File::of_descriptor(able.file_descriptor, std::string(source->path()));
+  require_capability(
+      *source, file->size_bytes() == source->size_bytes(),
+      fmt::format("expected a descriptor of {} bytes, found {}", source->size_bytes(), file->size_bytes()));
+  return std::make_shared<FileSource>(std::move(file), std::move(source), std::move(origin));
 }
 
 std::shared_ptr<const Source> memory_source(Bytes bytes, std::shared_ptr<const Source> origin) {
   return std::make_shared<MemorySource>(std::move(bytes), std::move(origin));
 }
 
+std::shared_ptr<const Source> file_in_memory(Bytes bytes) {
+  auto source = std::make_shared<MemorySource>(std::move(bytes), nullptr);
+  source->set_path(bytes_path);
+  return source;
+}
+
 namespace {
 
 // Large rooms are on huge pages, whose faults take a fraction of the time of as many small pages.
-std::shared_ptr<std::byte[]> make_room(const mmap::File& file, std::uint64_t size) {
+std::shared_ptr<std::byte[]> make_room(const Source& source, std::uint64_t size) {
   constexpr std::string_view purpose = "to read into";
-  if (size < mmap::huge_page_bytes) return core::allocate_bytes(size, purpose, {.path = file.path()});
-  auto room = core::allocate_bytes(size, purpose, {.path = file.path()}, mmap::huge_page_bytes);
+  const ErrorPlace place{.path = std::string(source.path())};
+  if (size < mmap::huge_page_bytes) return core::allocate_bytes(size, purpose, place);
+  auto room = core::allocate_bytes(size, purpose, place, mmap::huge_page_bytes);
   mmap::advise({room.get(), size}, mmap::Advice::huge_pages);
   return room;
 }
 
 }  // namespace
 
-Bytes read_bytes(const mmap::File& file, std::uint64_t offset, std::uint64_t size) {
+Bytes read_bytes(const Source& source, std::uint64_t offset, std::uint64_t size) {
   if (size == 0) return {};
-  auto room = make_room(file, size);
+  auto room = make_room(source, size);
   const std::span<std::byte> into(room.get(), size);
-  file.read(offset, into);
+  source.fetch(offset, into);
   return {into, std::move(room)};
 }
 
-}  // namespace heft::record
+}  // namespace record
+}  // namespace heft

@@ -113,8 +113,9 @@ void State::describe_shards() {
   infos.clear();
   std::unordered_map<std::string_view, std::uint32_t> by_path;
   for (std::uint32_t shard = 0; shard < shards.size(); ++shard) {
-    const mmap::File& file = *shards[shard]->file;
-    infos.push_back({file.path(), std::string(catalog(shard).format), catalog(shard).detail, file.size_bytes(), 0});
+    const Source& file = *shards[shard]->file;
+    infos.push_back(
+        {std::string(file.path()), std::string(catalog(shard).format), catalog(shard).detail, file.size_bytes(), 0});
     by_path.emplace(file.path(), shard);
   }
   for (const EntryRef at : entries) {

@@ -27,28 +27,23 @@ constexpr const char* latest_file = "latest_universal";
 constexpr std::string_view weight_key = ".param";
 constexpr std::size_t max_looked_into = 64;  // names examined to recognize a folder
 
-std::string inside(const mmap::Folder& folder, std::string_view name) {
-  return fmt::format("{}{}{}", folder.path(), folder.path().ends_with('/') ? "" : "/", name);
-}
-
-std::string weight_of(const std::string& parameter) { return fmt::format("{}/{}", parameter, weight_file); }
-
-std::vector<std::string> folders_in(const mmap::Folder& folder) {
+std::vector<std::string> folders_in(const Directory& folder) {
   std::vector<std::string> names = folder.names();
   std::erase_if(names, [&](const std::string& name) { return name.starts_with('.') || !folder.has_folder(name); });
   return names;
 }
 
-bool holds_parameters(const mmap::Folder& folder) {
+bool holds_parameters(const Directory& folder) {
   const std::vector<std::string> names = folders_in(folder);
   const auto looked_into = std::span(names).first(std::min(names.size(), max_looked_into));
-  return std::ranges::any_of(looked_into, [&](const std::string& name) { return folder.has_file(weight_of(name)); });
+  return std::ranges::any_of(looked_into,
+                             [&](const std::string& name) { return folder.has_file_in(name, weight_file); });
 }
 
 /// Reads the weight of a parameter's file, under the name `parameter`, without its other values.
-format::Catalog read_parameter(const mmap::File& file, const std::string& parameter, const OpenOptions& options,
+format::Catalog read_parameter(const Source& file, const std::string& parameter, const OpenOptions& options,
                                const std::shared_ptr<core::MetadataBudget>& budget) {
-  const FileInput input(file, budget);
+  const SourceInput input(file, budget);
   const format::ReadOptions read{.limits = options.limits,
                                  .strict_globals = options.strict_globals,
                                  .big_endian_default = options.big_endian_default};
@@ -68,10 +63,10 @@ format::Catalog read_parameter(const mmap::File& file, const std::string& parame
 }
 
 /// Throws Error{not_found} if parameters lack their weights.
-void require_weights(const mmap::Folder& parameters, const std::vector<std::string>& names) {
+void require_weights(const Directory& parameters, const std::vector<std::string>& names) {
   std::vector<std::string> missing;
   std::ranges::copy_if(names, std::back_inserter(missing),
-                       [&](const std::string& name) { return !parameters.has_file(weight_of(name)); });
+                       [&](const std::string& name) { return !parameters.has_file_in(name, weight_file); });
   if (missing.empty()) return;
   throw Error(ErrorCode::not_found,
               fmt::format("{} of {} parameters have no {}: {}: the checkpoint is incomplete", missing.size(),
@@ -80,13 +75,13 @@ void require_weights(const mmap::Folder& parameters, const std::vector<std::stri
 }
 
 /// Returns the names of files that are not read.
-std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder& parameters,
+std::vector<std::string> left_out(const Directory& folder, const Directory& parameters,
                                   const std::vector<std::string>& names) {
   std::set<std::string> found;
   for (const std::string& name : names)
-    for (std::string& file : mmap::Folder::open(inside(parameters, name))->names())
+    for (std::string& file : parameters.open_folder(name)->names())
       if (file != weight_file) found.insert(std::move(file));
-  for (const mmap::Folder* each : {&folder, &parameters})
+  for (const Directory* each : {&folder, &parameters})
     for (std::string& name : each->names())
       if (each->has_file(name) && is_weights(name)) found.insert(std::move(name));
   return {found.begin(), found.end()};
@@ -94,43 +89,41 @@ std::vector<std::string> left_out(const mmap::Folder& folder, const mmap::Folder
 
 }  // namespace
 
-std::shared_ptr<const mmap::Folder> universal_parameters(const mmap::Folder& folder) {
-  const std::filesystem::path path = std::filesystem::path(inside(folder, "")).parent_path();
+std::shared_ptr<const Directory> universal_parameters(const Directory& folder) {
+  const std::filesystem::path path = std::filesystem::path(folder.path_of("")).parent_path();
   if (path.filename() == folder_of_parameters && holds_parameters(folder)) return folder.shared_from_this();
   if (!folder.has_folder(folder_of_parameters)) return nullptr;
-  auto parameters = mmap::Folder::open(inside(folder, folder_of_parameters));
+  auto parameters = folder.open_folder(folder_of_parameters);
   return holds_parameters(*parameters) ? parameters : nullptr;
 }
 
-std::optional<std::string> latest_universal(const mmap::Folder& folder, State& state) {
+std::shared_ptr<const Directory> latest_universal(const Directory& folder, State& state) {
   constexpr std::uint64_t max_name_bytes = 256;
-  if (!folder.has_file(latest_file) || universal_parameters(folder)) return {};
-  const auto file = mmap::File::open_in(folder, latest_file);
+  if (!folder.has_file(latest_file) || universal_parameters(folder)) return nullptr;
+  const auto file = folder.open_file(latest_file);
   std::string name(std::min(file->size_bytes(), max_name_bytes), '\0');
-  file->read(0, std::as_writable_bytes(std::span(name)));
+  file->fetch(0, std::as_writable_bytes(std::span(name)));
   while (name.ends_with('\n') || name.ends_with('\r') || name.ends_with(' ')) name.pop_back();
   require_plain_name(name, file->path());
   if (!folder.has_folder(name))
     throw Error(ErrorCode::not_found,
                 fmt::format("expected the folder '{}' beside it, which it names, found none", core::escaped(name)),
-                {.path = file->path()});
-  state.origins.push_back({file->path(), file->identity()});
+                {.path = std::string(file->path())});
+  if (auto origin = file->origin()) state.origins.push_back(*std::move(origin));
   state.notes.push_back(
       fmt::format("{}: '{}' is opened, which it names", core::escaped(file->path(), 1000), core::escaped(name)));
-  return inside(folder, name);
+  return folder.open_folder(name);
 }
 
-void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters,
-                    const OpenOptions& options, const std::shared_ptr<mmap::DescriptorPool>& descriptors) {
+void open_universal(State& state, const Directory& folder, const Directory& parameters, const OpenOptions& options) {
   const std::vector<std::string> names = folders_in(parameters);
   core::require_limit(names.size(), options.limits.shards, "the number of parameters", "shards");
   require_weights(parameters, names);
-  state.origins.push_back({parameters.path(), parameters.identity()});
-  const auto symlinks = options.follow_symlinks ? mmap::Symlinks::follow : mmap::Symlinks::refuse;
+  if (auto origin = parameters.origin()) state.origins.push_back(*std::move(origin));
   state.shards.resize(names.size());
   in_parallel(names.size(), [&](std::size_t number) {
     const std::string& name = names[number];
-    auto file = mmap::File::open_in(parameters, weight_of(name), symlinks, descriptors);
+    auto file = parameters.open_file_in(name, weight_file);
     format::Catalog catalog = read_as_it_is(*file, [&] { return read_parameter(*file, name, options, state.budget); });
     state.shards[number] = make_shard(std::move(file), std::move(catalog), options);
   });

@@ -7,31 +7,26 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "heft/checkpoint.hpp"
-#include "mmap/descriptor_pool.hpp"
-#include "mmap/file.hpp"
+#include "record/directory.hpp"
 #include "record/state.hpp"
 
 namespace heft::record {
 
-/// Returns the folder in the file `latest_universal` of `folder`, and adds a note; nothing without that file, and if
+/// Returns the folder in the file `latest_universal` of `folder`, and adds a note; null without that file, and if
 /// `folder` is a checkpoint itself. Throws Error{not_found} if that folder does not exist, Error{refused} for an
 /// invalid name.
-std::optional<std::string> latest_universal(const mmap::Folder& folder, State& state);
+std::shared_ptr<const Directory> latest_universal(const Directory& folder, State& state);
 
 /// Returns the folder of the parameters if `folder` is such a checkpoint or that folder itself.
-std::shared_ptr<const mmap::Folder> universal_parameters(const mmap::Folder& folder);
+std::shared_ptr<const Directory> universal_parameters(const Directory& folder);
 
 /// Fills the shards and the table of `state` with the weight of each parameter, under its name. A note counts the other
 /// files.
 ///
 /// Throws Error{not_found} with the number of parameters without fp32.pt, Error{corrupt} for a file that is not a
 /// parameter's.
-void open_universal(State& state, const mmap::Folder& folder, const mmap::Folder& parameters,
-                    const OpenOptions& options, const std::shared_ptr<mmap::DescriptorPool>& descriptors);
+void open_universal(State& state, const Directory& folder, const Directory& parameters, const OpenOptions& options);
 
 }  // namespace heft::record

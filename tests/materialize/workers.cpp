@@ -204,8 +204,7 @@ TEST_CASE("workers: after a failure and after a stop request they are idle again
   std::stop_source stop;
   const auto ask = [&](const Progress&) { stop.request_stop(); };
   CHECK(test::thrown_by([&] {
-          (void)materialize(model.plan,
-                            {.threads = 3, .progress = ask, .stop = stop.get_token(), .workers = workers});
+          (void)materialize(model.plan, {.threads = 3, .progress = ask, .stop = stop.get_token(), .workers = workers});
         }).code() == ErrorCode::cancelled);
   const Weights loaded = materialize(model.plan, {.threads = 3, .workers = workers});
   CHECK(loaded.stats().threads == 3);

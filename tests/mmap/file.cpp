@@ -57,6 +57,24 @@ TEST_CASE("file: a descriptor is closed on exec and opened for reading only") {
   CHECK((::fcntl(held->handle(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
+TEST_CASE("file: a descriptor of the caller's is opened once more, under the caller's name") {
+  const TempFolder folder;
+  const std::string path = folder.write("weights", "twelve bytes").string();
+  const auto first = File::open(path);
+  const int descriptor = first->descriptor()->get();
+  const auto second = File::of_descriptor(descriptor, "bucket/weights");
+  CHECK(second->path() == "bucket/weights");
+  CHECK(second->identity() == first->identity());
+  CHECK(second->descriptor()->get() != descriptor);
+  CHECK(read_text(*second, 7, 5) == "bytes");
+  CHECK(::fcntl(second->descriptor()->get(), F_GETFD) == FD_CLOEXEC);
+  folder.write("weights", "other bytes!");
+  CHECK(thrown_by([&] { second->require_unchanged(); }).code() == ErrorCode::changed_on_disk);
+  const int of_folder = ::open(folder.path().c_str(), O_RDONLY | O_CLOEXEC);
+  CHECK(thrown_by([&] { return File::of_descriptor(of_folder, "a folder"); }).code() == ErrorCode::refused);
+  ::close(of_folder);
+}
+
 TEST_CASE("file: the descriptor is closed with the last owner") {
   const TempFolder folder;
   auto file = File::open(folder.write("weights", "x").string());

@@ -66,7 +66,8 @@ TEST_CASE("concat, stack: the results are views that compose") {
 }
 
 TEST_CASE("concat, stack: the dtype to be loaded as is kept, and must be one") {
-  const std::vector<TensorView> cast = {counting({2}).cast_on_load(DType::bf16), counting({2}).cast_on_load(DType::bf16)};
+  const std::vector<TensorView> cast = {counting({2}).cast_on_load(DType::bf16),
+                                        counting({2}).cast_on_load(DType::bf16)};
   CHECK(concat("cast", cast, 0).wanted_dtype() == DType::bf16);
   CHECK(stack("cast", cast, 0).dtype() == DType::f32);
   CHECK(code_of_concat({cast[0], counting({2})}, 0) == ErrorCode::type_mismatch);
@@ -84,8 +85,7 @@ TEST_CASE("concat, stack: lists that make no tensor are refused") {
   CHECK(code_of_concat({counting({2}), bytes}, 0) == ErrorCode::type_mismatch);
   const TensorView vast = TensorView::over("vast", DType::u8, Shape{INT64_MAX, 0}, {});
   CHECK(code_of_concat({vast, vast}, 0) == ErrorCode::out_of_range);
-  const TensorView blocks =
-      TensorView::over("q", DType::q4_0, {2, 32}, Bytes::copy_of(std::vector<std::byte>(36)));
+  const TensorView blocks = TensorView::over("q", DType::q4_0, {2, 32}, Bytes::copy_of(std::vector<std::byte>(36)));
   CHECK(code_of_stack({blocks, blocks}, 2) == ErrorCode::out_of_range);
   const std::vector<TensorView> both = {blocks, blocks};
   CHECK(stack("q", both, 1).size_bytes() == 72);

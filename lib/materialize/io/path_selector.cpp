@@ -44,7 +44,7 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 Selected PathSelector::choose(const Batch& batch) {
   const SourceIndex source = setup_.schedule.chunks_of(batch).front().source;
   const record::Source& from = setup_.schedule.source(source);
-  if (from.is_made() && !batch.steps_back) return {IoMethod::read, IoReason::made};
+  if (from.kind() == record::Source::Kind::made && !batch.steps_back) return {IoMethod::read, IoReason::made};
   if (from.file() == nullptr) return {IoMethod::map, IoReason::in_memory};
   if (asked_ != IoMethod::automatic) return as_asked(source);
   if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
