@@ -102,6 +102,26 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("pack numbers: marks of numbers of random widths are their offsets, in any parts, before any item") {
+  std::vector<std::uint16_t> values;
+  std::string file = random_halves(20'000, values, 7);
+  std::vector<std::uint64_t> offsets{0};
+  for (const std::uint16_t value : values) offsets.push_back(offsets.back() + natural(value).size());
+  REQUIRE(offsets.back() == file.size());
+  for (const std::string& tail : {std::string(), std::string("\xC0"), std::string("\xCD\x01")})
+    for (const std::size_t part : {std::size_t{1}, std::size_t{47}, std::size_t{4096}, std::size_t{1} << 20}) {
+      CAPTURE(part);
+      const Stepped done = step(file + tail, 0, values.size() + (tail.empty() ? 0 : 1), part);
+      CHECK(done.used == file.size());
+      CHECK(done.met_other == (tail == "\xC0"));
+      CHECK(done.steps.kind == NumberKind::unsigned_integer);
+      CHECK(done.steps.fits_u16);
+      REQUIRE(done.steps.marks.size() == 5);
+      for (std::size_t mark = 0; mark < 5; ++mark)
+        CHECK(done.steps.marks[mark] == offsets[mark * NumberSteps::mark_step]);
+    }
+}
+
 TEST_CASE("pack numbers: finds other items, and numbers of another kind, at their byte") {
   const std::string reals = test::pack::real32(1) + test::pack::real32(2);
   CHECK(step(reals + test::pack::text("x"), 0, 3, 1 << 20).met_other);

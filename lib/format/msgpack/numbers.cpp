@@ -77,16 +77,61 @@ std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_b
     Block any{};
     for (std::size_t i = 0; i < stride; ++i) any |= differs(i);
     if ((any[0] | any[1]) == 0) continue;
-    for (std::size_t i = 0;; ++i)
-      for (std::size_t half = 0; half < 2; ++half)
-        if (const std::uint64_t word = differs(i)[half]; word != 0)
-          return done + (i * sizeof(Block) + half * sizeof word + first_byte(word)) / stride;
+    // Selected without branches: where a run ends is not predictable.
+    std::uint64_t word = 0;
+    std::size_t at = 0;
+    for (std::size_t i = 2 * stride; i-- > 0;) {
+      const std::uint64_t next = differs(i / 2)[i % 2];
+      word = next != 0 ? next : word;
+      at = next != 0 ? i * sizeof word : at;
+    }
+    return done + (at + first_byte(word)) / stride;
   }
   const auto same = [&](std::size_t i) {
     return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0};
   };
   while (done < count && same(done)) ++done;
   return done;
+}
+
+// Numbers that were stepped over, and their bytes.
+struct Stepped {
+  std::size_t numbers = 0;
+  std::size_t used = 0;
+};
+
+// Unsigned integers of up to 16 bits, which are how bits of f16 and bf16 are spelled: most take two bytes after a head of
+// 0xCD, those below 256 one or two bytes in all.
+constexpr std::byte u16_head{0xCD};
+constexpr std::byte u8_head{0xCC};
+constexpr std::size_t u16_size = 3;
+
+bool is_up_to_u16(NumberHead head) noexcept { return head.kind == NumberKind::unsigned_integer && head.width <= 2; }
+
+// Returns the bytes of a number below 256 by its head; 0 for any other head.
+std::size_t short_size(std::byte head) noexcept {
+  return (head == u8_head ? 2u : 0u) + (head < std::byte{0x80} ? 1u : 0u);
+}
+
+// Steps over up to `count` such numbers. Stops before another item, and before an incomplete number.
+Stepped step_u16(std::span<const std::byte> bytes, std::size_t count) noexcept {
+  Stepped stepped;
+  while (stepped.numbers < count) {
+    const std::byte* const at = bytes.data() + stepped.used;
+    const std::size_t left = bytes.size() - stepped.used;
+    if (left > 0 && *at == u16_head) {
+      const std::size_t run = run_of<u16_size>(at, std::min(count - stepped.numbers, left / u16_size), 0xFF);
+      if (run == 0) break;
+      stepped.numbers += run;
+      stepped.used += run * u16_size;
+      continue;
+    }
+    const std::size_t size = left > 0 ? short_size(*at) : 0;
+    if (size == 0 || size > left) break;
+    ++stepped.numbers;
+    stepped.used += size;
+  }
+  return stepped;
 }
 
 std::uint64_t value_bits(const std::byte* at, std::size_t width) noexcept {
@@ -274,6 +319,10 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     const std::uint32_t size = 1u + head.width;
     if (bytes.size() - used < size) break;
     note_kind(head, at);
+    if (steps_.stride == 0 && steps_.kind == NumberKind::unsigned_integer && is_up_to_u16(head)) {
+      used += feed_u16(bytes.subspan(used));
+      continue;
+    }
     runs.meet(*at);
     // Numbers whose values are looked at go one by one.
     const bool is_wide = head.kind == NumberKind::unsigned_integer && head.width == 8 && !steps_.over_i64;
@@ -287,6 +336,20 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     used += numbers * size;
   }
   return used;
+}
+
+// Steps over unsigned integers up to 65535 of all three widths, up to the next mark: they change nothing in the steps
+// of a list whose widths differ. Returns the bytes stepped over; at least one number, which the caller has seen.
+std::size_t NumberStepper::feed_u16(std::span<const std::byte> bytes) {
+  if (next_mark_ == done_) {
+    steps_.marks.push_back(at_);
+    next_mark_ += NumberSteps::mark_step;
+  }
+  const std::uint64_t wanted = std::min(next_mark_, steps_.count) - done_;
+  const Stepped stepped = step_u16(bytes, static_cast<std::size_t>(wanted));
+  done_ += stepped.numbers;
+  at_ += stepped.used;
+  return stepped.used;
 }
 
 void NumberStepper::note_kind(NumberHead head, const std::byte* at) {

@@ -88,6 +88,7 @@ class NumberStepper {
   [[nodiscard]] NumberSteps release();
 
  private:
+  std::size_t feed_u16(std::span<const std::byte> bytes);
   void note_kind(NumberHead head, const std::byte* at);
   void advance(std::uint64_t numbers, std::uint32_t bytes_each);
   void differ();
