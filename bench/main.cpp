@@ -23,7 +23,7 @@ namespace bench {
 namespace {
 
 struct Options {
-  std::string model = "llama-3.2-1b", format, stored, size, cache = default_cache().string();
+  std::string model = "llama-3.2-1b", format, stored, values = "bits", size, cache = default_cache().string();
   std::vector<std::string> states = {"warm", "cold", "half"}, dtypes = {""}, destinations = {"fresh", "reused"};
   std::string largest = "1.6GB", json;
   Settings settings;
@@ -40,6 +40,9 @@ Recipe recipe_of(const Options& o) {
   Recipe recipe{o.model, {}, o.size.empty() ? 0 : parse_bytes(o.size)};
   if (!o.stored.empty() && !(recipe.kind = kind_from_name(o.stored)))
     throw std::runtime_error(fmt::format("cannot make tensors of '{}'", o.stored));
+  if (o.values != "bits" && o.values != "normal")
+    throw std::runtime_error(fmt::format("expected values of 'bits' or 'normal', found '{}'", o.values));
+  recipe.values = o.values == "normal" ? Values::normal : Values::bits;
   return recipe;
 }
 
@@ -155,6 +158,10 @@ void add_target(CLI::App& command, Options& o) {
       "Make it as safetensors, torch, torch-legacy, gguf, burn-lists or burn-lists-gzip; else as published");
   command.add_option("--stored", o.stored,
                      "Store real tensors as f32, f16, bf16, f8_e4m3, f8_e5m2; in gguf also q4_k ...");
+  command
+      .add_option("--values", o.values,
+                  "Fill tensors of f32, f16 and bf16 with random bits, or with normal numbers, as weights are")
+      ->capture_default_str();
   command.add_option("--size", o.size, "Scale the model to about this many bytes: 100MB");
   command.add_option("--cache", o.cache, "Folder that keeps the checkpoints made")->capture_default_str();
 }

@@ -130,7 +130,7 @@ class Writer {
     for (std::uint64_t done = 0; done < tensor.elements(); done += chunk_numbers) {
       const std::uint64_t count = std::min(chunk_numbers, tensor.elements() - done);
       const auto part = std::span(values).first(count * width);
-      fill_random(part, tensors_, done * width / 8, info(tensor.kind).finite_mask);
+      fill_values(part, tensors_, done * width, tensor);
       std::vector<std::byte> spelled;
       spelled.reserve(count * (width + 1));
       for (std::uint64_t i = 0; i < count; ++i) put_number(spelled, tensor.kind, part.data() + i * width);

@@ -35,6 +35,7 @@ std::string file_name(const Recipe& recipe, bool folder, const FormatRow& format
   std::string name = recipe.model;
   if (recipe.kind) name += fmt::format("-{}", info(*recipe.kind).name);
   if (recipe.size_bytes != 0) name += fmt::format("-{}", recipe.size_bytes);
+  if (recipe.values == Values::normal) name += "-normal";
   return folder ? name : fmt::format("{}{}", name, format.extension);
 }
 

@@ -213,6 +213,7 @@ Model make_model(const Recipe& recipe) {
   std::vector<Tensor> tensors = row != nullptr ? row->tensors() : many_tensors(*count);
   if (recipe.kind) store_as(tensors, *recipe.kind);
   if (recipe.size_bytes != 0) scale(tensors, recipe.size_bytes);
+  for (Tensor& tensor : tensors) tensor.values = recipe.values;
   // A scaled copy of a sparse model is stored with its payload.
   const bool sparse = row != nullptr && row->sparse && recipe.size_bytes == 0;
   Model model{recipe.model, split(std::move(tensors), row != nullptr ? row->shards : 1),

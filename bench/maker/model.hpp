@@ -64,10 +64,15 @@ struct KindInfo {
 const KindInfo& info(Kind kind) noexcept;
 std::optional<Kind> kind_from_name(std::string_view name) noexcept;
 
+/// How a payload is chosen: random bits, or numbers as trained weights are distributed (mean 0, deviation 0.02), for
+/// f32, f16 and bf16.
+enum class Values : std::uint8_t { bits, normal };
+
 struct Tensor {
   std::string name;
   Kind kind = Kind::bf16;
   std::vector<std::int64_t> shape;
+  Values values = Values::bits;
 
   [[nodiscard]] std::uint64_t elements() const noexcept;
   [[nodiscard]] std::uint64_t bytes() const noexcept {
@@ -95,6 +100,7 @@ struct Recipe {
   std::string model;
   std::optional<Kind> kind;      ///< Store all real tensors as this; block types: those with rows of whole blocks.
   std::uint64_t size_bytes = 0;  ///< Scale to about this size by the first dim of every tensor; 0: as published.
+  Values values = Values::bits;  ///< Of the tensors whose kind can have them.
 };
 
 /// Returns the names of published models that can be made.

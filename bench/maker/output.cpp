@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <libdeflate.h>
 
+#include "heft/element.hpp"
+
 namespace bench {
 
 namespace {
@@ -37,8 +39,7 @@ void make_finite(std::span<std::byte> blocks, const KindInfo& kind) noexcept {
     for (std::size_t at = scale; at < blocks.size(); at += kind.bytes) blocks[at] &= std::byte{0xBF};
 }
 
-}  // namespace
-
+// Fills `out` with consecutive words of the random sequence, from number `first_word`, each masked by `mask`.
 void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept {
   const std::size_t words = out.size() / 8;
   for (std::size_t i = 0; i < words; ++i) {
@@ -47,6 +48,31 @@ void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t fir
   }
   const std::uint64_t last = random_word(seed, first_word + words) & mask;
   std::memcpy(out.data() + words * 8, &last, out.size() % 8);
+}
+
+// Fills `out` with numbers of mean 0 and standard deviation 0.02: each from the sum of the four quarters of a word.
+template <class T>
+void fill_normal(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first) noexcept {
+  constexpr float mean = 2 * 65535, deviation = 37837;  // of such a sum: 65536 / sqrt(12) * sqrt(4)
+  for (std::size_t i = 0; i < out.size() / sizeof(T); ++i) {
+    const std::uint64_t word = random_word(seed, first + i);
+    const auto sum = static_cast<float>((word & 0xFFFF) + (word >> 16 & 0xFFFF) + (word >> 32 & 0xFFFF) + (word >> 48));
+    const T value((sum - mean) / deviation * 0.02F);
+    std::memcpy(out.data() + i * sizeof(T), &value, sizeof value);
+  }
+}
+
+}  // namespace
+
+void fill_values(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_byte, const Tensor& tensor) {
+  const KindInfo& kind = info(tensor.kind);
+  if (tensor.values == Values::normal) {
+    if (tensor.kind == Kind::f32) return fill_normal<float>(out, seed, first_byte / kind.bytes);
+    if (tensor.kind == Kind::f16) return fill_normal<heft::f16>(out, seed, first_byte / kind.bytes);
+    if (tensor.kind == Kind::bf16) return fill_normal<heft::bf16>(out, seed, first_byte / kind.bytes);
+  }
+  fill_random(out, seed, first_byte / 8, kind.finite_mask);
+  make_finite(out, kind);
 }
 
 Output::Output(std::filesystem::path path, Progress& progress)
@@ -88,8 +114,7 @@ std::uint32_t Output::append_payload(const Tensor& tensor) {
   std::uint32_t crc = 0;
   for (std::uint64_t done = 0; done < total;) {
     const std::span part = std::span(buffer_).first(std::min(step, total - done));
-    fill_random(part, seed, done / 8, kind.finite_mask);
-    make_finite(part, kind);
+    fill_values(part, seed, done, tensor);
     crc = libdeflate_crc32(crc, part.data(), part.size());
     append(part);
     done += part.size();

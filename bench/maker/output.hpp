@@ -13,9 +13,9 @@
 
 namespace bench {
 
-/// Fills `out` with consecutive words, from number `first_word`, of the random sequence of `seed`, each masked by
-/// `mask`.
-void fill_random(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_word, std::uint64_t mask) noexcept;
+/// Fills `out` with consecutive values of `tensor`, from byte `first_byte` of its payload, that depend on `seed` only.
+/// `first_byte` is a multiple of 8 and of the element's (block's) bytes.
+void fill_values(std::span<std::byte> out, std::uint64_t seed, std::uint64_t first_byte, const Tensor& tensor);
 
 /// A file being written. commit() makes its bytes durable, so that they can be dropped from the page cache; without it
 /// the destructor removes the file. Throws std::runtime_error with the path.
@@ -28,7 +28,7 @@ class Output {
 
   void append(std::span<const std::byte> bytes);
   void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
-  /// Appends the payload of `tensor`: finite random numbers that depend only on its name. Returns their CRC-32.
+  /// Appends the payload of `tensor`: finite random values that depend only on its name. Returns their CRC-32.
   std::uint32_t append_payload(const Tensor& tensor);
   /// Leaves a hole.
   void skip(std::uint64_t bytes) noexcept { position_ += bytes; }
