@@ -12,12 +12,31 @@
 
 namespace heft {
 
-/// The tensors of a plan as a range, in file order, loaded ahead of the consumer by worker threads.
+/// The order in which a stream returns tensors.
+enum class StreamOrder : std::uint8_t {
+  file,         ///< By shard, then by the offset of the first byte: devices read fastest in this order.
+  plan,         ///< As they were added to the plan.
+  as_finished,  ///< Loaded in file order; a tensor never waits for one that is still being filled.
+};
+
+/// Options of stream() beside those of a load. A value.
 ///
-/// Each Tensor owns its memory. A Tensor that is kept also keeps the memory of the tensors that were loaded in one
-/// group with it: at most a quarter of the bound, or one larger tensor. The memory of destroyed tensors is used again
-/// for later ones. At most `in_flight_bytes` of tensors are finished or being filled ahead of the consumer, but at
-/// least one tensor of any size. The destructor stops the workers early.
+/// Example:
+///   heft::TensorStream tensors = heft::stream(plan, {.threads = 4}, {.order = heft::StreamOrder::plan});
+struct StreamOptions {
+  StreamOrder order = StreamOrder::file;
+  /// Bound on the bytes of tensors that are finished or being filled ahead of the consumer, in memory of the stream or
+  /// of the caller; staging and windows are not counted (LoadPlan::estimate() includes them). A larger tensor is loaded
+  /// while no other one is.
+  std::uint64_t in_flight_bytes = 256u << 20;
+};
+
+/// The tensors of a plan as a range, loaded ahead of the consumer by worker threads: one load, whose workers go on
+/// while tensors are taken.
+///
+/// Each Tensor owns its memory. A Tensor that is kept also keeps the memory of its neighbours that got theirs together
+/// with it: at most an eighth of StreamOptions::in_flight_bytes, or one larger tensor. The memory of destroyed tensors
+/// is used again for later ones. The destructor stops the workers early.
 ///
 /// Not copyable. Used by one thread at a time. Tensors that were returned do not depend on the stream and can outlive
 /// it.
@@ -65,8 +84,8 @@ class HEFT_API TensorStream {
 
   /// Waits for the next tensor and returns it, or nothing after the last. Throws what materialize() throws, once; later
   /// calls return nothing. After the last byte of a tensor was read, its files are compared with those that were
-  /// opened: each tensor that is returned is whole, and the first difference ends the stream with
-  /// Error{changed_on_disk}.
+  /// opened, and a record with a checksum is proved: each tensor that is returned is whole, and the first difference
+  /// ends the stream with Error{changed_on_disk}.
   [[nodiscard]] std::optional<Tensor> next();
 
   /// Single pass: begin() takes the first tensor, waiting and throwing as next(). Valid while the stream lives and is
@@ -77,11 +96,12 @@ class HEFT_API TensorStream {
   }
   [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// The statistics so far; complete after the last tensor.
+  /// The statistics; complete after the last tensor. Before, bytes_written and notes are those so far.
   [[nodiscard]] LoadStats stats() const;
 
  private:
-  friend HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options, std::uint64_t in_flight_bytes);
+  friend HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options,
+                                      const StreamOptions& stream_options);
   struct State;
   explicit TensorStream(std::unique_ptr<State> state) noexcept;
   void advance() {
@@ -93,11 +113,12 @@ class HEFT_API TensorStream {
   std::optional<Tensor> current_;
 };
 
-/// Starts to load the plan's tensors in file order (by shard, then by offset of the first byte). Options as for
-/// materialize(), but `destination` must be null: Error{unsupported}. A tensor with a buffer of the caller is filled
-/// there, and its Tensor refers to it. `in_flight_bytes` counts the bytes of finished tensors, in memory of the stream
-/// or of the caller, not staging and windows, which LoadPlan::estimate() includes.
+/// Starts to load the plan's tensors. Options as for materialize(), but `destination` must be null: Error{unsupported}. A
+/// tensor with a buffer of the caller is filled there, and its Tensor refers to it. A plan that reads and writes less
+/// than 1 MiB, and one for which there is no idle thread, is loaded by the thread that takes the tensors, as it takes
+/// them. Throws Error{out_of_range} for an invalid option and Error{out_of_memory} for staging that does not fit the
+/// memory left.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {},
-                                           std::uint64_t in_flight_bytes = 256u << 20);
+                                           const StreamOptions& stream_options = {});
 
 }  // namespace heft

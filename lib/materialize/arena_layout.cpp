@@ -32,19 +32,27 @@ std::optional<std::uint64_t> wanted_phase(const Transfers& all, const Transfer& 
 
 }  // namespace
 
+std::uint64_t place_after(std::uint64_t at, const PlanEntry& entry, std::span<const Transfer> transfers,
+                          const Transfers& all, std::uint64_t alignment) {
+  at = aligned(at, alignment);
+  if (entry.size_bytes < worth_a_phase || transfers.empty()) return at;
+  const auto phase = wanted_phase(all, transfers.front(), alignment);
+  return phase ? at + (*phase + page - at % page) % page : at;
+}
+
 ArenaLayout ArenaLayout::of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment) {
   if (!std::has_single_bit(alignment))
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected an alignment that is a power of two, found {}", alignment));
   ArenaLayout layout{.alignment = alignment, .offsets = {}};
   layout.offsets.reserve(entries.size());
-  auto transfer = all.transfers.begin();  // they lie in the order of their entries
+  const std::span<const Transfer> transfers(all.transfers);
+  std::size_t first = 0;  // they lie in the order of their entries
   for (std::uint32_t number = 0; number < entries.size(); ++number) {
     const PlanEntry& entry = entries[number];
-    while (transfer != all.transfers.end() && position(transfer->entry) < number) ++transfer;
-    if (!entry.has_buffer && entry.size_bytes >= worth_a_phase && transfer != all.transfers.end())
-      if (const auto phase = wanted_phase(all, *transfer, alignment))
-        layout.size_bytes += (*phase + page - layout.size_bytes % page) % page;
+    while (first < transfers.size() && position(transfers[first].entry) < number) ++first;
+    if (!entry.has_buffer)
+      layout.size_bytes = place_after(layout.size_bytes, entry, transfers.subspan(first), all, alignment);
     layout.offsets.push_back(layout.size_bytes);
     if (!entry.has_buffer) layout.size_bytes = aligned(layout.size_bytes + entry.size_bytes, alignment);
     if (entry.size_bytes > max_memory || layout.size_bytes > max_memory)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "materialize/plan_entry.hpp"
@@ -19,5 +20,10 @@ struct ArenaLayout {
   /// Error{out_of_range} when that is no power of two, Error{out_of_memory} when the sum does not fit 62 bits.
   static ArenaLayout of(const PlanEntries& entries, const Transfers& all, std::uint64_t alignment);
 };
+
+/// Where an entry lies that follows the first `at` bytes of a run of memory, which begins on a page: on a multiple of
+/// `alignment`, and such that a large entry can be read directly. `transfers` are the entry's, of `all`.
+[[nodiscard]] std::uint64_t place_after(std::uint64_t at, const PlanEntry& entry, std::span<const Transfer> transfers,
+                                        const Transfers& all, std::uint64_t alignment);
 
 }  // namespace heft::engine

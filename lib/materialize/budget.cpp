@@ -109,9 +109,9 @@ std::uint64_t staging_footprint(const Schedule& schedule, const MaterializeOptio
   return std::max(host, rings + Arena::footprint(budget.staging_buffers * budget.staging_buffer_bytes));
 }
 
-Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOptions& options) {
+Budget sized(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
+             const MaterializeOptions& options) {
   Budget budget;
-  budget.arena = PlanAccess::arena_layout(plan, options.alignment);
   budget.threads = threads_for(schedule, options);
   size_rings(schedule, options, budget);
   size_staging(schedule, options, budget);
@@ -124,7 +124,7 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOp
   const std::uint64_t overhead = budget.threads == 1 ? load_overhead : budget.threads * thread_overhead;
   budget.taken_bytes = budget.threads * Arena::footprint(budget.buffer_bytes) + overhead + readers +
                        staging_footprint(schedule, options, budget) + table_bytes(plan, schedule);
-  if (!options.destination) budget.taken_bytes += Arena::footprint(budget.arena->size_bytes);
+  if (!options.destination) budget.taken_bytes += Arena::footprint(arena_bytes);
   if (options.drop_page_cache) budget.taken_bytes += PageCacheCleanup::table_bytes(*schedule.transfers);
   budget.host_bytes = budget.taken_bytes + budget.threads * window;
   return budget;
@@ -133,7 +133,10 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOp
 }  // namespace
 
 Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options) {
-  return sized(plan, *PlanAccess::schedule(plan), options);
+  const std::shared_ptr<const ArenaLayout> arena = PlanAccess::arena_layout(plan, options.alignment);
+  Budget budget = sized(plan, *PlanAccess::schedule(plan), arena->size_bytes, options);
+  budget.arena = arena;
+  return budget;
 }
 
 ErrorPlace place_of(const LoadPlan& plan) {
@@ -146,8 +149,15 @@ ErrorPlace place_of(const LoadPlan& plan) {
 }
 
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options) {
-  const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
-  Budget budget = sized(plan, *schedule, options);
+  const std::shared_ptr<const ArenaLayout> arena = PlanAccess::arena_layout(plan, options.alignment);
+  Budget budget = affordable_budget(plan, *PlanAccess::schedule(plan), arena->size_bytes, options);
+  budget.arena = arena;
+  return budget;
+}
+
+Budget affordable_budget(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
+                         const MaterializeOptions& options) {
+  Budget budget = sized(plan, schedule, arena_bytes, options);
   if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
   const mmap::MemoryAvailable left = mmap::memory_available();
   MaterializeOptions modest = options;
@@ -155,7 +165,7 @@ Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options
   while (budget.taken_bytes > left.bytes && modest.staging_bytes > 0) {
     modest.staging_bytes = modest.staging_bytes < Arena::huge_page ? 0 : modest.staging_bytes / 2;
     if (modest.staging_bytes == 0) modest.threads = 1;
-    budget = sized(plan, *schedule, modest);
+    budget = sized(plan, schedule, arena_bytes, modest);
   }
   require_memory(budget.taken_bytes, left, place_of(plan));
   return budget;

@@ -8,6 +8,7 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/arena_layout.hpp"
+#include "materialize/schedule.hpp"
 
 namespace heft::engine {
 
@@ -58,5 +59,8 @@ ErrorPlace place_of(const LoadPlan& plan);
 /// that is left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless
 /// options.check_memory is off.
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options);
+/// The same for another schedule of the plan, which takes `arena_bytes` for the entries at once.
+Budget affordable_budget(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
+                         const MaterializeOptions& options);
 
 }  // namespace heft::engine

@@ -141,8 +141,16 @@ class Chunker {
   std::uint64_t max_written_ = 0;  // by a part
 };
 
-void sort_parts(Schedule& schedule) {
+std::uint32_t group_of_part(const Schedule& schedule, const Part& part,
+                            std::span<const std::uint32_t> group_of) noexcept {
+  return group_of.empty() ? 0 : group_of[position(schedule.transfer(part).entry)];
+}
+
+void sort_parts(Schedule& schedule, std::span<const std::uint32_t> group_of) {
   const auto before = [&](const Part& a, const Part& b) {
+    const std::uint32_t a_group = group_of_part(schedule, a, group_of);
+    const std::uint32_t b_group = group_of_part(schedule, b, group_of);
+    if (a_group != b_group) return a_group < b_group;
     const SourceIndex a_source = schedule.transfer(a).source;
     const SourceIndex b_source = schedule.transfer(b).source;
     return a_source != b_source ? a_source < b_source : a.from != b.from ? a.from < b.from : a.transfer < b.transfer;
@@ -190,18 +198,21 @@ void merge_ranges(std::vector<Range>& ranges, std::uint64_t gap) {
 // Groups sorted parts.
 class Batcher {
  public:
-  Batcher(Schedule& schedule, const ChunkSizes& sizes) : schedule_(schedule), wanted_(sizes), sizes_(schedule.sizes) {}
+  Batcher(Schedule& schedule, const ChunkSizes& sizes, std::span<const std::uint32_t> group_of)
+      : schedule_(schedule), wanted_(sizes), group_of_(group_of), sizes_(schedule.sizes) {}
 
   void run() {
     for (std::uint32_t i = 0; i < schedule_.parts.size(); ++i) {
       const Part& part = schedule_.parts[i];
       const Transfer& transfer = schedule_.transfer(part);
-      if (i == 0 || !joins(part, transfer)) {
+      const std::uint32_t group = group_of_part(schedule_, part, group_of_);
+      if (i == 0 || group != chunk_.group || !joins(part, transfer)) {
         close();
         chunk_ = {.range = {part.from, part.from},
                   .first_part = i,
                   .last_part = i,
                   .source = transfer.source,
+                  .group = group,
                   .contiguous = transfer.contiguous};
         has_short_parts_ = false;
       }
@@ -250,8 +261,8 @@ class Batcher {
 
   // True when all bytes of `next` are fetched for `chunk` too.
   static bool contains(const Chunk& chunk, const Chunk& next) noexcept {
-    return chunk.source == next.source && !chunk.sparse && next.range.begin >= chunk.range.begin &&
-           next.range.end <= chunk.range.end;
+    return chunk.source == next.source && chunk.group == next.group && !chunk.sparse &&
+           next.range.begin >= chunk.range.begin && next.range.end <= chunk.range.end;
   }
 
   void note_converted() {
@@ -270,7 +281,7 @@ class Batcher {
   // first splits its mapping, and interrupts every processor once more.
   static bool ends_batch(const Chunk& last, const Chunk& next, std::uint64_t room, std::uint64_t page_weight) noexcept {
     const bool enters_page = next.range.begin / huge_page != last.range.begin / huge_page;
-    return last.source != next.source || (enters_page && room < page_weight);
+    return enters_page && room < page_weight;
   }
 
   // What is inflated as it is read is one worker's.
@@ -280,8 +291,9 @@ class Batcher {
 
   [[nodiscard]] bool starts_batch(const Chunk& last, const Chunk& next, std::uint64_t bytes, std::uint64_t full,
                                   std::uint64_t page_weight) const noexcept {
-    if (is_ascending(next)) return last.source != next.source;
-    return bytes >= full || ends_batch(last, next, full - bytes, page_weight);
+    const bool steps_back = last.group != next.group && next.range.begin < last.range.end;
+    if (last.source != next.source || steps_back) return true;
+    return !is_ascending(next) && (bytes >= full || ends_batch(last, next, full - bytes, page_weight));
   }
 
   // Returns the cost of a huge page that is read and written as this chunk is.
@@ -324,6 +336,7 @@ class Batcher {
 
   Schedule& schedule_;
   const ChunkSizes& wanted_;
+  const std::span<const std::uint32_t> group_of_;
   ScheduleSizes& sizes_;
   Chunk chunk_;
   bool has_short_parts_ = false;  // in the chunk: parts not worth a read of their own, or gaps
@@ -332,14 +345,15 @@ class Batcher {
 
 }  // namespace
 
-std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes) {
+std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes,
+                                        std::span<const std::uint32_t> group_of) {
   const auto schedule = std::make_shared<Schedule>();
   schedule->transfers = std::move(transfers);
   const auto count = static_cast<std::uint32_t>(schedule->transfers->transfers.size());
   reserve_huge(schedule->parts, count);
   for (std::uint32_t i = 0; i < count; ++i) Chunker(*schedule, TransferIndex{i}, sizes).run();
-  sort_parts(*schedule);
-  Batcher(*schedule, sizes).run();
+  sort_parts(*schedule, group_of);
+  Batcher(*schedule, sizes, group_of).run();
   for (const auto& source : schedule->transfers->sources) {
     schedule->sizes.has_files |= source->file() != nullptr;
     schedule->sizes.has_mapped |= !source->mapped().empty();

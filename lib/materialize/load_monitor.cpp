@@ -49,16 +49,16 @@ bool LoadMonitor::is_report_due() const noexcept {
   return std::chrono::steady_clock::now().time_since_epoch() - reported_at >= report_time;
 }
 
-// A worker that finds another one reporting goes on with its work.
-void LoadMonitor::report(bool last) {
+// A worker that finds another one reporting goes on with its work, unless its report is `due` now.
+void LoadMonitor::report(bool is_due) {
   if (!options_.progress) return;
   std::unique_lock lock(progress_mutex_, std::defer_lock);
-  if (last)
+  if (is_due)
     lock.lock();
   else if (!lock.try_lock())
     return;
   const std::uint64_t done = written_.load(std::memory_order_relaxed);
-  if (!last && (done <= reported_ || done == bytes_total_)) return;
+  if (!is_due && (done <= reported_ || done == bytes_total_)) return;
   reported_ = done;
   reported_at_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
   options_.progress({.bytes_done = done, .bytes_total = bytes_total_});

@@ -40,8 +40,8 @@ class LoadMonitor {
   /// Counts `written` more bytes of the destination, and reports them to the caller now and then. Throws what
   /// MaterializeOptions::progress throws.
   void advance(std::uint64_t written);
-  /// Reports the end.
-  void finish() { report(true); }
+  /// Reports what has been written until now.
+  void report_now() { report(true); }
 
   /// Adds a message to LoadStats::notes, unless it is there.
   void note(std::string message);
@@ -60,7 +60,7 @@ class LoadMonitor {
 
  private:
   [[nodiscard]] bool is_report_due() const noexcept;
-  void report(bool last);
+  void report(bool is_due);
 
   const MaterializeOptions& options_;
   const std::uint64_t bytes_total_;

@@ -9,7 +9,6 @@
 
 #include "heft/error.hpp"
 #include "materialize/budget.hpp"
-#include "materialize/execute.hpp"
 #include "materialize/memory/arena.hpp"
 #include "materialize/pipeline.hpp"
 #include "materialize/plan_state.hpp"
@@ -111,12 +110,6 @@ std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& la
   return tensors;
 }
 
-// The file that a failure is about when it names none: the first that the plan reads.
-std::string_view path_of(const LoadPlan& plan) noexcept {
-  const auto& sources = PlanAccess::transfers(plan).sources;
-  return sources.empty() ? std::string_view() : sources.front()->path();
-}
-
 std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& budget, LoadMonitor& monitor,
                                      std::vector<EntryMemory> memory, Destination* device) {
   if (device == nullptr) return std::make_unique<HostSink>(schedule, monitor, std::move(memory));
@@ -125,7 +118,7 @@ std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& bud
                                       DeviceSink::Device{*device, budget.arena, std::move(staging)});
 }
 
-Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
+Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const PlanEntries& entries = PlanAccess::entries(plan);
   const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
@@ -138,7 +131,7 @@ Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const 
       make_sink(*schedule, budget, monitor,
                 entry_memory(entries, *budget.arena, destination.data(), !options.destination, schedule->sizes.written),
                 destination.is_device() ? options.destination.get() : nullptr);
-  Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor}, shared);
+  Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor});
   const double plan_seconds = seconds_since(begin);
   LoadStats stats = pipeline.run();
   const std::shared_ptr<const void> owner = destination.finish();
@@ -151,37 +144,14 @@ Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options, const 
 
 }  // namespace
 
-Weights execute(const LoadPlan& plan, const MaterializeOptions& options, const Shared& shared) {
-  try {
-    return run_plan(plan, options, shared);
-  } catch (const Error& error) {
-    throw error.with_path(path_of(plan));
-  }
-}
-
-void add_stats(LoadStats& sum, const LoadStats& load) {
-  sum.bytes_read += load.bytes_read;
-  sum.bytes_written += load.bytes_written;
-  for (const IoUse& use : load.io_uses) add_use(sum.io_uses, use);
-  sum.fallbacks += load.fallbacks;
-  for (const std::string& note : load.notes) add_note(sum.notes, note);
-  sum.over_read += load.over_read;
-  sum.dropped_bytes += load.dropped_bytes;
-  sum.ranges += load.ranges;
-  sum.threads = std::max(sum.threads, load.threads);
-  sum.peak_staging_bytes = std::max(sum.peak_staging_bytes, load.peak_staging_bytes);
-  sum.arena_bytes = std::max(sum.arena_bytes, load.arena_bytes);
-  sum.seconds += load.seconds;
-  sum.plan_seconds += load.plan_seconds;
-  sum.load_seconds += load.load_seconds;
-  sum.worker_fetch_seconds += load.worker_fetch_seconds;
-  sum.worker_copy_seconds += load.worker_copy_seconds;
-}
-
 }  // namespace engine
 
 Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) {
-  return engine::execute(plan, options, {});
+  try {
+    return engine::run_plan(plan, options);
+  } catch (const Error& error) {
+    throw error.with_path(engine::place_of(plan).path);
+  }
 }
 
 Tensor materialize(const TensorView& view, const MaterializeOptions& options) {

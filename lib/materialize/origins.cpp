@@ -6,10 +6,10 @@
 
 namespace heft::engine {
 
-Origins::Origins(const Schedule& schedule) {
+Origins::Origins(const Schedule& schedule, std::span<const Chunk> chunks) {
   std::unordered_set<const record::Source*> seen{nullptr};
   const record::Source* last = nullptr;
-  for (const Chunk& chunk : schedule.chunks) {
+  for (const Chunk& chunk : chunks) {
     const record::Source* const source = &schedule.source(chunk.source);
     if (source == last) continue;
     last = source;

@@ -1,6 +1,7 @@
 // materialize/origins.hpp: the files that a load reads.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "materialize/schedule.hpp"
@@ -11,8 +12,8 @@ namespace heft::engine {
 /// requested, inflated, or in memory since the file was opened. Immutable once made; const members may be called from several threads.
 class Origins {
  public:
-  /// Of what the chunks of `schedule` read. The schedule outlives this.
-  explicit Origins(const Schedule& schedule);
+  /// Of what `chunks` of `schedule` read. The schedule outlives this.
+  Origins(const Schedule& schedule, std::span<const Chunk> chunks);
 
   /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was
   /// when it was opened, Error{io} where it cannot be examined, what a source of the caller's throws.

@@ -1,43 +1,77 @@
 #include "materialize/pipeline.hpp"
 
-#include <chrono>
 #include <stop_token>
 
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
 #include "materialize/thread_pool.hpp"
-#include "materialize/worker.hpp"
 #include "materialize/workers_state.hpp"
 
 namespace heft::engine {
 
-Pipeline::Pipeline(const Load& load, const Shared& shared)
+Pipeline::Pipeline(const Load& load)
     : load_(load),
       workers_(load.options.workers),
-      shared_(shared),
       errors_(load.plan, load.schedule),
-      sources_(load.schedule, load.monitor) {
-  if (!load.options.drop_page_cache) return;
-  if (shared.before == nullptr) own_before_ = PageSnapshot::of_chunks(load.schedule);
-  cleanup_.emplace(load.schedule, shared.before == nullptr ? own_before_ : *shared.before);
+      sources_(load.schedule, load.monitor),
+      batches_(load.schedule, load.monitor) {
+  if (load.options.drop_page_cache) {
+    before_ = PageSnapshot::of_chunks(load.schedule);
+    cleanup_.emplace(load.schedule, before_);
+  }
+  setup_.emplace(WorkerSetup{.schedule = load_.schedule,
+                             .budget = load_.budget,
+                             .io_method = load_.options.io_method,
+                             .errors = errors_,
+                             .sources = sources_,
+                             .sink = load_.sink,
+                             .monitor = load_.monitor,
+                             .cleanup = cleanup_ ? &*cleanup_ : nullptr});
 }
 
 LoadStats Pipeline::run() {
-  const auto begin = std::chrono::steady_clock::now();
+  begin();
+  return end(run_workers_to_end());
+}
+
+bool Pipeline::step() {
+  try {
+    if (!stepping_) {
+      begin();
+      stepping_ = make_worker(*setup_);
+    }
+    if (stepping_->step(batches_)) return true;
+    stepping_->finish();
+  } catch (...) {
+    load_.monitor.fail();
+  }
+  return false;
+}
+
+LoadStats Pipeline::finish() {
+  stepping_.reset();
+  return end(1);
+}
+
+void Pipeline::begin() {
+  begin_ = std::chrono::steady_clock::now();
   load_.monitor.check_stop();
   sources_.require_unchanged();
-  const NoReadAhead alone(cleanup_ ? &*cleanup_ : nullptr);
-  const unsigned threads = run_workers_to_end();
+  no_read_ahead_.emplace(cleanup_ ? &*cleanup_ : nullptr);
+}
+
+LoadStats Pipeline::end(unsigned threads) {
   const std::uint64_t dropped = cleanup_ ? cleanup_->evict_all() : 0;
+  no_read_ahead_.reset();
   require_success();
-  load_.monitor.finish();
+  load_.monitor.report_now();
   LoadStats stats = load_.monitor.stats();
   stats.threads = threads;
   stats.dropped_bytes += dropped;
   stats.ranges = load_.schedule.chunks.size();
   if (const StagingPool* staging = load_.sink.staging()) stats.peak_staging_bytes += staging->peak_bytes();
-  stats.load_seconds = seconds_since(begin);
+  stats.load_seconds = seconds_since(begin_);
   return stats;
 }
 
@@ -49,31 +83,21 @@ void Pipeline::require_success() const {
     if (error.code() == ErrorCode::corrupt) sources_.require_unchanged();
     throw;
   }
-  sources_.require_unchanged();
+  if (load_.compares_at_end) sources_.require_unchanged();
 }
 
 unsigned Pipeline::run_workers_to_end() {
-  const auto close = [this] {
-    if (StagingPool* staging = load_.sink.staging()) staging->close();
-  };
+  const auto close = [this] { load_.sink.close(); };
   const std::stop_callback stopped(load_.options.stop, close);
   const ProcessorShare share(load_.budget.threads, load_.options.threads == 0);
-  BatchQueue batches(load_.schedule, load_.monitor);
-  const WorkerSetup setup{.schedule = load_.schedule,
-                          .budget = load_.budget,
-                          .io_method = load_.options.io_method,
-                          .errors = errors_,
-                          .sources = sources_,
-                          .sink = load_.sink,
-                          .monitor = load_.monitor,
-                          .cleanup = cleanup_ ? &*cleanup_ : nullptr,
-                          .rings = shared_.rings};
   std::optional<ThreadPool> own;
   ThreadPool* pool = nullptr;
   if (share.threads() > 1) pool = workers_ ? &WorkersAccess::pool(*workers_) : &own.emplace(share.threads() - 1);
   const unsigned threads = run_workers(pool, share.threads(), [&](unsigned) {
     try {
-      work(setup, batches);
+      const std::unique_ptr<Worker> worker = make_worker(*setup_);
+      worker->run(batches_);
+      worker->finish();
     } catch (...) {
       load_.monitor.fail();
       close();

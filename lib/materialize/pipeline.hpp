@@ -1,6 +1,7 @@
 // materialize/pipeline.hpp: executes a schedule: workers take batches, fetch their chunks, and give them to a sink.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -10,17 +11,11 @@
 #include "materialize/io/page_cache_cleanup.hpp"
 #include "materialize/io/source_handles.hpp"
 #include "materialize/load_monitor.hpp"
-#include "materialize/memory/arena_pool.hpp"
 #include "materialize/schedule.hpp"
 #include "materialize/sink/chunk_sink.hpp"
+#include "materialize/worker.hpp"
 
 namespace heft::engine {
-
-/// Resources shared by several loads; each can be null, and must outlive them.
-struct Shared {
-  ArenaPool* rings = nullptr;            ///< Keeps the memory of direct reads for the next load.
-  const PageSnapshot* before = nullptr;  ///< What was in the page cache before the first of them.
-};
 
 /// One load, from its first byte to its last.
 class Pipeline {
@@ -33,27 +28,41 @@ class Pipeline {
     const MaterializeOptions& options;
     ChunkSink& sink;
     LoadMonitor& monitor;
+    /// False: the sink hands out what it has before the end of the load, and compares the files of each piece itself.
+    bool compares_at_end = true;
   };
 
   /// Looks at the page cache, where the load is to leave it as it is.
-  Pipeline(const Load& load, const Shared& shared);
+  explicit Pipeline(const Load& load);
 
   /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended;
   /// Error{changed_on_disk} where a file they came from is not as it was when it was opened, before the first byte or
   /// after the last.
   LoadStats run();
 
+  /// The same on the calling thread alone, one batch after the other, without waiting for room: fetches the next one.
+  /// False: there is none, and finish() is to be called.
+  bool step();
+  /// Ends what step() began. Throws as run().
+  LoadStats finish();
+
  private:
+  void begin();
   unsigned run_workers_to_end();
+  LoadStats end(unsigned threads);
   void require_success() const;
 
   const Load load_;
   const std::shared_ptr<Workers> workers_;
-  const Shared shared_;
   const ChunkErrors errors_;
   SourceHandles sources_;
-  PageSnapshot own_before_;  // empty when it is shared, or not wanted
+  PageSnapshot before_;  // empty when it is not wanted
   std::optional<PageCacheCleanup> cleanup_;
+  BatchQueue batches_;
+  std::optional<WorkerSetup> setup_;
+  std::chrono::steady_clock::time_point begin_;
+  std::optional<NoReadAhead> no_read_ahead_;
+  std::unique_ptr<Worker> stepping_;
 };
 
 }  // namespace heft::engine

@@ -12,7 +12,6 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/budget.hpp"
-#include "materialize/execute.hpp"
 #include "materialize/plan_state.hpp"
 
 namespace heft {
@@ -194,52 +193,12 @@ LoadEstimate LoadPlan::estimate(const MaterializeOptions& options) const {
           .device_bytes = options.destination ? budget.arena->size_bytes : 0};
 }
 
-namespace {
-
-// Copies the transfers of one entry from plan to plan, and the sources that they read, each once.
-void copy_transfers(const engine::Transfers& from, engine::EntryIndex entry, engine::Transfers& to,
-                    engine::EntryIndex new_entry) {
-  // Transfers lie in the order of their entries.
-  const auto [first, last] =
-      std::equal_range(from.transfers.begin(), from.transfers.end(), engine::Transfer{.entry = entry},
-                       [](const engine::Transfer& a, const engine::Transfer& b) { return a.entry < b.entry; });
-  for (auto transfer = first; transfer != last; ++transfer) {
-    engine::Transfer copy = *transfer;
-    copy.entry = new_entry;
-    copy.source = to.index_of(from.sources[engine::position(transfer->source)]);
-    copy.axes = static_cast<std::uint32_t>(to.axes.size());
-    const std::span<const engine::Axis> axes = from.axes_of(*transfer);
-    to.axes.insert(to.axes.end(), axes.begin(), axes.end());
-    to.transfers.push_back(copy);
-  }
-}
-
-}  // namespace
-
-// Costs what the chosen entries cost, however large the plan is: a stream selects as many times as it has groups.
-LoadPlan engine::PlanAccess::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) {
-  const LoadPlan::State& all = *plan.state_;
-  LoadPlan chosen;
-  LoadPlan::State& state = *chosen.state_;
-  state.transfers->conversions = all.transfers->conversions;
-  const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
-  for (const std::uint32_t number : entries) {
-    copy_transfers(*all.transfers, engine::EntryIndex{number}, *state.transfers,
-                   static_cast<engine::EntryIndex>(state.entries.size()));
-    state.entries.push_back(all.entries[number]);
-    state.names.add(state.entries.back().name, name_of);
-    state.bytes_written += state.entries.back().size_bytes;
-  }
-  return chosen;
-}
-
-LoadPlan engine::select(const LoadPlan& plan, std::span<const std::uint32_t> entries) {
-  return PlanAccess::select(plan, entries);
-}
-
 const engine::PlanEntries& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
 const engine::Transfers& engine::PlanAccess::transfers(const LoadPlan& plan) noexcept {
   return *plan.state_->transfers;
+}
+std::shared_ptr<const engine::Transfers> engine::PlanAccess::shared_transfers(const LoadPlan& plan) noexcept {
+  return plan.state_->transfers;
 }
 const core::NameTable& engine::PlanAccess::names(const LoadPlan& plan) noexcept { return plan.state_->names; }
 

@@ -58,13 +58,13 @@ class CompiledPlan {
 struct PlanAccess {
   static const PlanEntries& entries(const LoadPlan& plan) noexcept;
   static const Transfers& transfers(const LoadPlan& plan) noexcept;
+  static std::shared_ptr<const Transfers> shared_transfers(const LoadPlan& plan) noexcept;
   static const core::NameTable& names(const LoadPlan& plan) noexcept;
   /// Destination bytes of all entries.
   static std::uint64_t bytes_written(const LoadPlan& plan) noexcept;
   /// Compiled on the first call, and again after the plan has changed.
   static std::shared_ptr<const Schedule> schedule(const LoadPlan& plan);
   static std::shared_ptr<const ArenaLayout> arena_layout(const LoadPlan& plan, std::uint64_t alignment);
-  static LoadPlan select(const LoadPlan& plan, std::span<const std::uint32_t> entries);
 };
 
 }  // namespace heft::engine

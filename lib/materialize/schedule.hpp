@@ -37,12 +37,13 @@ struct Range {
   [[nodiscard]] std::uint64_t size() const noexcept { return end - begin; }
 };
 
-/// Parts [first_part, last_part) of Schedule::parts, of one source, in the order of their first bytes.
+/// Parts [first_part, last_part) of Schedule::parts, of one source and one group, in the order of their first bytes.
 struct Chunk {
   Range range;  ///< Contains all bytes of the parts.
   std::uint32_t first_part = 0;
   std::uint32_t last_part = 0;
   SourceIndex source = {};
+  std::uint32_t group = 0;  ///< Of its entries: see compile().
   /// All parts are contiguous and none overlap: the bytes may be read to where they belong, without staging.
   bool contiguous = false;
   bool transposed = false;  ///< Some part's rows become columns.
@@ -94,7 +95,7 @@ struct ScheduleSizes {
 /// A plan compiled for execution. Immutable: const members may be called from several threads.
 struct Schedule {
   std::shared_ptr<const Transfers> transfers;
-  std::vector<Part> parts;    ///< By source, then by the first byte.
+  std::vector<Part> parts;    ///< By group, then by source, then by the first byte.
   std::vector<Chunk> chunks;  ///< In the same order.
   std::vector<Batch> batches;
   ScheduleSizes sizes;
@@ -126,7 +127,18 @@ struct Schedule {
 inline constexpr std::uint64_t min_read_bytes = 16u << 10;
 
 /// Cuts the transfers into parts, sorts them by source and offset, and groups them into chunks and batches.
-std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes = {});
+/// `group_of` has a number for each entry, by which the parts are sorted first: no chunk is of two groups, and chunks of
+/// a group come before those of the next. Empty: all entries are of group 0.
+std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes = {},
+                                        std::span<const std::uint32_t> group_of = {});
+
+/// Whether an ascending source is read to its end, which proves its bytes, after chunk number `number` of `chunks`,
+/// which are of a batch: it is the last one, or the last one of its group.
+[[nodiscard]] inline bool ends_proof(const Schedule& schedule, std::span<const Chunk> chunks,
+                                     std::size_t number) noexcept {
+  if (schedule.source(chunks[number].source).order() != record::Source::Order::ascending) return false;
+  return number + 1 == chunks.size() || chunks[number + 1].group != chunks[number].group;
+}
 
 /// From the first byte of a batch's chunks to the last one's end.
 [[nodiscard]] inline Range range_of(std::span<const Chunk> chunks) noexcept {

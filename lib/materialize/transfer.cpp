@@ -188,4 +188,10 @@ void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, con
   }
 }
 
+std::span<const Transfer> Transfers::of(EntryIndex entry) const noexcept {
+  const auto range = std::equal_range(transfers.begin(), transfers.end(), Transfer{.entry = entry},
+                                      [](const Transfer& a, const Transfer& b) { return a.entry < b.entry; });
+  return {range.first, range.second};
+}
+
 }  // namespace heft::engine

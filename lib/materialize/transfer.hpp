@@ -76,6 +76,8 @@ struct Transfers {
   /// that heft does not do, Error{corrupt} for a view that reaches past the end of its source.
   void add(EntryIndex entry, const TensorView& view, DType to_type, const Placement& placement);
 
+  /// The transfers of one entry.
+  [[nodiscard]] std::span<const Transfer> of(EntryIndex entry) const noexcept;
   [[nodiscard]] std::span<const Axis> axes_of(const Transfer& transfer) const noexcept {
     return std::span(axes).subspan(transfer.axes, transfer.rank);
   }

@@ -42,40 +42,83 @@ class Window {
   std::uint64_t end_ = 0;
 };
 
-class Worker {
+class BatchWorker final : public Worker {
  public:
-  explicit Worker(const WorkerSetup& setup) noexcept
+  explicit BatchWorker(const WorkerSetup& setup) noexcept
       : setup_(setup),
         schedule_(setup.schedule),
         sink_(setup.sink),
         monitor_(setup.monitor),
         selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.io_method, share_) {}
 
-  void run(BatchQueue& batches) {
-    while (const Batch* batch = batches.next()) take(*batch);
+  bool step(BatchQueue& batches) override {
+    const std::optional<Batch> batch = batches.next();
+    if (!batch) return false;
+    const std::size_t done = has_room(*batch) ? take(*batch) : 0;
+    if (done < schedule_.chunks_of(*batch).size()) batches.put_back(rest_of(*batch, done));
+    return true;
+  }
+
+  void run(BatchQueue& batches) override {
+    while (std::optional<Batch> batch = batches.next())
+      while (batch->first != batch->last && await_room(*batch)) *batch = rest_of(*batch, take(*batch));
+  }
+
+  void finish() override {
     if (direct_reader_) direct_reader_->drain();
     monitor_.add_stats(share_);
   }
 
  private:
-  void take(const Batch& batch) {
+  // Without `done` chunks, which were the first.
+  static Batch rest_of(const Batch& batch, std::size_t done) noexcept {
+    Batch rest = batch;
+    rest.first = ChunkIndex{static_cast<std::uint32_t>(position(batch.first) + done)};
+    return rest;
+  }
+
+  // Whether the batch can begin. Before that is denied, all that was fetched is written: the room for more may be that
+  // of tensors which only wait for it.
+  bool has_room(const Batch& batch) {
+    const Chunk& first = schedule_.chunks_of(batch).front();
+    if (sink_.enter(first)) return true;
+    if (direct_reader_) direct_reader_->drain();
+    return sink_.enter(first);
+  }
+
+  // False: there will be no room, since the load has failed. Throws Error{cancelled} after a stop request.
+  bool await_room(const Batch& batch) {
+    if (has_room(batch)) return true;
+    const Chunk& first = schedule_.chunks_of(batch).front();
+    while (sink_.await_room(first))
+      if (sink_.enter(first)) return true;
+    monitor_.check_stop();
+    return false;
+  }
+
+  // Fetches the first chunks of a batch, of which one has room, up to the first that has none. Returns their number.
+  // Nothing of the batch is mapped, and its file has no lease, when it returns: the worker may have to wait.
+  std::size_t take(const Batch& batch) {
     const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
+    std::size_t done = 0;
     std::size_t number = 0;
     Selected selected;
     try {
       selected = selector_.choose(batch);
       if (direct_reader_ && selected.method != IoMethod::direct) direct_reader_->flush();
-      while (number < chunks.size()) {
+      while (done < chunks.size() && sink_.enter(chunks[done])) {
+        number = done;
         monitor_.check_stop();
-        number += fetch(batch, chunks[number], selected);
+        done += fetch(batch, chunks[number], selected);
+        number = done - 1;
+        if (ends_proof(schedule_, chunks, number)) prove(chunks[number]);
       }
-      number = chunks.size() - 1;
-      finish_reader();
     } catch (const Error& error) {
       if (error.code() == ErrorCode::cancelled) throw;
       throw setup_.errors.about(error, chunks[number], error.offset().value_or(chunks[number].range.begin));
     }
     release(batch, selected);
+    return done;
   }
 
   // Releases the pages that the batch populated: from the mapping of this process, and from the page cache where
@@ -112,6 +155,12 @@ class Worker {
     return chunks.data() + chunks.size();
   }
 
+  // The chunk and those of the batch that follow it in its group: what has room when the chunk has.
+  [[nodiscard]] std::span<const Chunk> of_group(const Batch& batch, const Chunk& chunk) const noexcept {
+    const auto differs = [&](const Chunk& other) { return other.group != chunk.group; };
+    return {&chunk, std::find_if(&chunk, past_last(batch), differs)};
+  }
+
   void count(const Selected& selected, std::uint64_t bytes) {
     share_.bytes_read += bytes;
     add_use(share_.io_uses, {.method = selected.method, .reason = selected.reason, .bytes = bytes});
@@ -143,13 +192,16 @@ class Worker {
     return *reader_;
   }
 
-  // The end of an ascending source proves what was read of it: nothing of the load is handed out before.
-  void finish_reader() {
-    if (!reader_ || schedule_.source(reader_source_).order() != record::Source::Order::ascending) return;
-    const auto begin = std::chrono::steady_clock::now();
-    reader_->finish();
-    reader_.reset();
-    share_.worker_fetch_seconds += seconds_since(begin);
+  // The end of an ascending source proves what was read of it: nothing of it is handed out before. A reader that goes
+  // on behind what was proved reads it a second time, and is not asked for a proof again.
+  void prove(const Chunk& last) {
+    if (reader_) {
+      const auto begin = std::chrono::steady_clock::now();
+      reader_->finish();
+      reader_.reset();
+      share_.worker_fetch_seconds += seconds_since(begin);
+    }
+    sink_.proved(last);
   }
 
   void make(record::SourceReader& reader, Range range, std::byte* into) {
@@ -162,7 +214,7 @@ class Worker {
     std::byte* const to = sink_.in_place_run(chunk, part.from).to;
     if (to != nullptr) {
       make(reader, {part.from, part.from_end}, to);
-      return monitor_.advance(part.from_end - part.from);
+      return filled(chunk, part.from_end - part.from);
     }
     const std::span<std::byte> into = buffer();
     for (std::uint64_t at = part.from; at < part.from_end; at += into.size()) {
@@ -221,8 +273,7 @@ class Worker {
       direct_reader_.emplace(
           DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, ring(), setup_.budget.buffers_a_worker},
           share_);
-    const DirectReader::Submitted submitted =
-        direct_reader_->submit({&chunk, past_last(batch)}, selector_.direct_file());
+    const DirectReader::Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
     return submitted.chunks;
   }
@@ -268,7 +319,7 @@ class Worker {
   std::uint64_t read_in_place(const Chunk& chunk, const mmap::File& file, std::uint64_t at, const InPlaceRun& run) {
     const Range range{at, std::min(chunk.range.end, at + run.size)};
     read(file, range, run.to);
-    monitor_.advance(range.size());
+    filled(chunk, range.size());
     return range.end;
   }
 
@@ -288,6 +339,11 @@ class Worker {
     return range.end;
   }
 
+  void filled(const Chunk& chunk, std::uint64_t bytes) {
+    monitor_.advance(bytes);
+    sink_.filled(chunk, bytes);
+  }
+
   void write_timed(const Chunk& chunk, Range range, const std::byte* bytes) {
     const auto begin = std::chrono::steady_clock::now();
     sink_.write(chunk, range, bytes);
@@ -301,8 +357,7 @@ class Worker {
 
   [[nodiscard]] std::shared_ptr<Arena> ring() const {
     const std::uint64_t size = sink_.staging() == nullptr ? setup_.budget.ring_bytes : setup_.budget.device_ring_bytes;
-    return setup_.rings == nullptr ? Arena::allocate(size, Arena::huge_page)
-                                   : setup_.rings->take(size, Arena::huge_page);
+    return Arena::allocate(size, Arena::huge_page);
   }
 
   const WorkerSetup& setup_;
@@ -320,6 +375,6 @@ class Worker {
 
 }  // namespace
 
-void work(const WorkerSetup& setup, BatchQueue& batches) { Worker(setup).run(batches); }
+std::unique_ptr<Worker> make_worker(const WorkerSetup& setup) { return std::make_unique<BatchWorker>(setup); }
 
 }  // namespace heft::engine

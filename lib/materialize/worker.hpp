@@ -10,29 +10,32 @@
 #include "materialize/io/page_cache_cleanup.hpp"
 #include "materialize/io/source_handles.hpp"
 #include "materialize/load_monitor.hpp"
-#include "materialize/memory/arena_pool.hpp"
 #include "materialize/schedule.hpp"
 #include "materialize/sink/chunk_sink.hpp"
 
 namespace heft::engine {
 
-/// The batches of a schedule, each for one worker. May be used by several threads.
+/// The batches of a schedule, each for one worker. next() may be called by several threads.
 class BatchQueue {
  public:
   /// Both outlive this.
   BatchQueue(const Schedule& schedule, const LoadMonitor& monitor) noexcept : schedule_(schedule), monitor_(monitor) {}
 
-  /// The next batch to work on; null when there is none left, or when the load has failed.
-  [[nodiscard]] const Batch* next() noexcept {
-    if (monitor_.has_failed()) return nullptr;
+  /// The next batch to work on; none when there is none left, or when the load has failed.
+  [[nodiscard]] std::optional<Batch> next() noexcept {
+    if (monitor_.has_failed()) return std::nullopt;
+    if (rest_) return std::exchange(rest_, std::nullopt);
     const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
-    return number < schedule_.batches.size() ? &schedule_.batches[number] : nullptr;
+    return number < schedule_.batches.size() ? std::optional(schedule_.batches[number]) : std::nullopt;
   }
+  /// Makes the rest of the last batch the next one. Requires that there is one worker.
+  void put_back(const Batch& rest) noexcept { rest_ = rest; }
 
  private:
   const Schedule& schedule_;
   const LoadMonitor& monitor_;
   std::atomic<std::size_t> next_ = 0;
+  std::optional<Batch> rest_;
 };
 
 /// The objects that the workers of a load use. All must outlive them.
@@ -45,10 +48,28 @@ struct WorkerSetup {
   ChunkSink& sink;
   LoadMonitor& monitor;
   const PageCacheCleanup* cleanup = nullptr;  ///< Null: what the load brings into the page cache may stay.
-  ArenaPool* rings = nullptr;                 ///< Null: rings of direct reads are for this load only.
 };
 
-/// Takes batches until there are none left, fetches their chunks and gives them to the sink. Throws what went wrong.
-void work(const WorkerSetup& setup, BatchQueue& batches);
+/// Takes batches, fetches their chunks and gives them to the sink.
+///
+/// Threads: one, which need not be the same for each call.
+class Worker {
+ public:
+  virtual ~Worker() = default;
+  /// Fetches one batch, or as much of it as there is room for without waiting. False: no batch is left.
+  virtual bool step(BatchQueue& batches) = 0;
+  /// Fetches batches until none is left, and waits for room for them.
+  virtual void run(BatchQueue& batches) = 0;
+  /// Writes what is still being read, and adds this worker's part to the statistics. Called once, last.
+  virtual void finish() = 0;
+
+ protected:
+  Worker() = default;
+  Worker(const Worker&) = default;
+  Worker& operator=(const Worker&) = default;
+};
+
+/// `setup` outlives the worker. All members throw what goes wrong.
+std::unique_ptr<Worker> make_worker(const WorkerSetup& setup);
 
 }  // namespace heft::engine

@@ -121,7 +121,7 @@ void stream_all(const std::string& path) {
   LoadPlan plan;
   for (const TensorView& view : open(path).tensors()) plan.add(view);
   std::size_t count = 0;
-  for (const Tensor& tensor : stream(plan, {}, 4096)) count += tensor.name().empty() ? 0 : 1;
+  for (const Tensor& tensor : stream(plan, {}, {.in_flight_bytes = 4096})) count += tensor.name().empty() ? 0 : 1;
   CHECK(count == plan.size());
 }
 

@@ -731,7 +731,8 @@ TEST_CASE("allocations: threads that are kept, and loads on them") {
   tally.add("a load", [&] { static_cast<void>(materialize(plan_of(large), {.threads = 2, .workers = workers})); });
   tally.add("a stream", [&] {
     std::size_t count = 0;
-    for (const Tensor& tensor : stream(plan_of(large), {.threads = 2, .workers = workers}, 4u << 20))
+    for (const Tensor& tensor :
+         stream(plan_of(large), {.threads = 2, .workers = workers}, {.in_flight_bytes = 4u << 20}))
       count += tensor.size_bytes() != 0;
     if (count != 24) throw std::logic_error("a stream that is short");
   });
@@ -744,11 +745,13 @@ TEST_CASE("allocations: a stream, whole or left early") {
   for (const unsigned threads : {1u, 2u}) {
     tally.add("whole", [&] {
       std::size_t count = 0;
-      for (const Tensor& tensor : stream(plan_of(large), {.threads = threads}, 4u << 20))
+      for (const Tensor& tensor : stream(plan_of(large), {.threads = threads}, {.in_flight_bytes = 4u << 20}))
         count += tensor.size_bytes() != 0;
       if (count != 24) throw std::logic_error("a stream that is short");
     });
-    tally.add("left early", [&] { static_cast<void>(stream(plan_of(large), {.threads = threads}, 4u << 20).next()); });
+    tally.add("left early", [&] {
+      static_cast<void>(stream(plan_of(large), {.threads = threads}, {.in_flight_bytes = 4u << 20}).next());
+    });
   }
 }
 

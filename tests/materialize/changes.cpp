@@ -181,7 +181,7 @@ void sweep(const Scene& scene, const std::function<bool(const Checkpoint&)>& use
 
 // True when every tensor that the stream gave is the old one; the Error that ended it, if one did, is thrown then.
 bool streams_old(const Checkpoint& checkpoint, const Digests& old, const MaterializeOptions& options) {
-  TensorStream all = stream(plan_of(checkpoint), options, 2u << 20);
+  TensorStream all = stream(plan_of(checkpoint), options, {.in_flight_bytes = 2u << 20});
   while (const auto tensor = all.next())
     if (!std::ranges::binary_search(old, std::pair(std::string(tensor->name()), digest(*tensor)))) return false;
   return true;

@@ -147,7 +147,7 @@ struct Work {
     const auto workers = std::make_shared<Workers>(1);
     notes.insert("workers: " + std::to_string(workers->threads()));
     add(materialize(plan(checkpoint), {.threads = 2, .workers = workers}), digest, notes);
-    TensorStream tensors = stream(plan(checkpoint), {}, 6u << 20);
+    TensorStream tensors = stream(plan(checkpoint), {}, {.in_flight_bytes = 6u << 20});
     for (const Tensor& tensor : tensors) digest.add(tensor);
     for (const std::string& note : tensors.stats().notes) notes.insert(note);
     open_what_was_just_written(checkpoint);

@@ -275,7 +275,7 @@ TEST_CASE("faults: a stream passes the failure on, once") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const FaultPlan faults({{.call = Call::pread, .skip = 5, .os_error = EIO}});
-  TensorStream all = stream(plan_of(checkpoint), {.io_method = IoMethod::read}, 8u << 20);
+  TensorStream all = stream(plan_of(checkpoint), {.io_method = IoMethod::read}, {.in_flight_bytes = 8u << 20});
   CHECK(test::thrown_by([&] {
           while (all.next()) {
           }

@@ -167,7 +167,7 @@ TEST_CASE("footprint: a stream keeps to its bound") {
     const MaterializeOptions options{.threads = 2, .io_method = way};
     std::uint64_t bytes = 0;
     const std::uint64_t peak = peak_of([&] {
-      for (const Tensor& tensor : stream(plan_of(checkpoint, DType::bf16, false), options, bound))
+      for (const Tensor& tensor : stream(plan_of(checkpoint, DType::bf16, false), options, {.in_flight_bytes = bound}))
         bytes += tensor.bytes().size();
     });
     CHECK(bytes == 64'000'000);
@@ -209,8 +209,8 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
     for (int again = 0; again < tries && !same; ++again) {
       bring(path, 1u << 20);
       const std::vector<bool> before = resident(path);
-      TensorStream all =
-          stream(plan_of(checkpoint, DType::bf16, false), {.io_method = way, .drop_page_cache = true}, 16u << 20);
+      TensorStream all = stream(plan_of(checkpoint, DType::bf16, false), {.io_method = way, .drop_page_cache = true},
+                                {.in_flight_bytes = 16u << 20});
       while (all.next()) {
       }
       same = resident(path) == before;

@@ -207,7 +207,7 @@ TEST_CASE("made: value lists are streamed, in any order") {
     LoadPlan plan;
     for (const std::string& name : names) plan.add(burn.tensor(name));
     std::size_t seen = 0;
-    for (const Tensor& tensor : stream(plan, {}, 1 << 20)) {
+    for (const Tensor& tensor : stream(plan, {}, {.in_flight_bytes = 1 << 20})) {
       ++seen;
       if (tensor.name() == "reals") CHECK(values_of<float>(tensor) == expected.reals);
       if (tensor.name() == "integers") CHECK(values_of<std::int32_t>(tensor) == expected.integers);

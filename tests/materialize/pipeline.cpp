@@ -158,7 +158,7 @@ TEST_CASE("pipeline: the monitor keeps the first failure, counts, and stops when
   monitor.check_stop();
   monitor.advance(100);
   monitor.advance(200);
-  monitor.finish();
+  monitor.report_now();
   CHECK(reports.back() == 300);
   for (const char* what : {"first", "second"}) {
     CHECK(monitor.has_failed() == (std::string(what) == "second"));

@@ -75,7 +75,8 @@ void check_loads(const std::filesystem::path& path, std::size_t count, std::size
       CHECK(std::all_of(weights.begin(), weights.end(), right));
     }
   std::size_t streamed = 0;
-  for (const Tensor& tensor : stream(plan_of(checkpoint), {.threads = threads}, 1u << 20)) streamed += right(tensor);
+  for (const Tensor& tensor : stream(plan_of(checkpoint), {.threads = threads}, {.in_flight_bytes = 1u << 20}))
+    streamed += right(tensor);
   CHECK(streamed == count);
 }
 

@@ -184,7 +184,8 @@ TEST_CASE("workers: a load keeps the threads that its caller releases meanwhile"
   const Model model;
   auto workers = std::make_shared<Workers>(2);
   const std::weak_ptr<Workers> alive = workers;
-  TensorStream tensors = stream(model.plan, {.threads = 2, .workers = std::move(workers)}, 4'000'000);
+  TensorStream tensors =
+      stream(model.plan, {.threads = 2, .workers = std::move(workers)}, {.in_flight_bytes = 4'000'000});
   std::size_t count = 0;
   while (tensors.next()) {
     CHECK_FALSE(alive.expired());

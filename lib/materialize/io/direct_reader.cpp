@@ -242,7 +242,10 @@ void DirectReader::write_oldest() {
 }
 
 void DirectReader::write(const InFlightRead& read) {
-  if (read.in_place) return monitor_.advance(read.range.size());
+  if (read.in_place) {
+    monitor_.advance(read.range.size());
+    return sink_.filled(read.chunks.front(), read.range.size());
+  }
   const auto fetched = [&](const Range& range) { return read.memory + (range.begin - read.aligned.begin); };
   const Chunk& first = read.chunks.front();
   if (read.staging)

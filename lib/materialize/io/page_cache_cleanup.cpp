@@ -79,7 +79,10 @@ std::uint64_t PageCacheCleanup::evict_all() const noexcept {
     near = near.size() == 0 ? reach_of(schedule_, chunk)
                             : Range{near.begin, std::max(near.end, reach_of(schedule_, chunk).end)};
     const Chunk* const next = i + 1 < schedule_.chunks.size() ? &chunk + 1 : nullptr;
-    if (next != nullptr && next->source == chunk.source && reach_of(schedule_, *next).begin <= near.end) continue;
+    const Range next_reach = next == nullptr ? Range{} : reach_of(schedule_, *next);
+    // A schedule in groups steps back in a file at times.
+    const bool joins = near.begin <= next_reach.begin && next_reach.begin <= near.end;
+    if (next != nullptr && next->source == chunk.source && joins) continue;
     unmap(schedule_.source(chunk.source), near);
     dropped += evict(chunk.source, near);
     near = {};

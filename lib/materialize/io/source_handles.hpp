@@ -19,7 +19,7 @@ class SourceHandles {
  public:
   /// Notes in `monitor` what the system refuses. Both outlive this.
   SourceHandles(const Schedule& schedule, LoadMonitor& monitor)
-      : schedule_(schedule), monitor_(monitor), origins_(schedule) {}
+      : schedule_(schedule), monitor_(monitor), origins_(schedule, schedule.chunks) {}
 
   /// Direct access to a source's file, opened on first use; null where the system or the file system refuses it.
   [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(SourceIndex source);

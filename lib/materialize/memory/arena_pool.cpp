@@ -24,35 +24,50 @@ std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t a
     const std::lock_guard lock(mutex_);
     const auto found =
         std::find_if(free_.begin(), free_.end(), [&](const auto& each) { return fits(*each, size_bytes, alignment); });
-    if (found != free_.end()) arena = std::move(*found);
-    if (found != free_.end())
+    if (found != free_.end()) {
+      arena = std::move(*found);
       free_.erase(found);
-    else if (!free_.empty())
-      free_.erase(free_.begin());
+    } else {
+      while (!free_.empty() && (free_.size() == max_free_ || held_ + size_bytes > max_bytes_)) free_oldest();
+      held_ += size_bytes;
+      peak_ = std::max(peak_, held_);
+    }
   }
-  if (!arena) arena = Arena::allocate(size_bytes, alignment);
+  try {
+    if (!arena) arena = Arena::allocate(size_bytes, alignment);
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    held_ -= size_bytes;
+    throw;
+  }
   Arena* const memory = arena.get();
   return {memory, [arena = std::move(arena), pool = weak_from_this()](Arena*) mutable noexcept {
             if (const auto alive = pool.lock()) alive->give_back(std::move(arena));
           }};
 }
 
+void ArenaPool::free_oldest() noexcept {
+  held_ -= free_.front()->span().size();
+  free_.erase(free_.begin());
+}
+
 void ArenaPool::clear() noexcept {
   const std::lock_guard lock(mutex_);
-  free_.clear();
+  while (!free_.empty()) free_oldest();
 }
 
 // Within the capacity that the list has.
 void ArenaPool::give_back(std::shared_ptr<Arena> arena) noexcept {
   const std::lock_guard lock(mutex_);
-  std::uint64_t bytes = arena->span().size();
-  for (const auto& each : free_) bytes += each->span().size();
-  if (free_.size() < max_free_ && bytes <= max_bytes_) free_.push_back(std::move(arena));
+  if (free_.size() < max_free_ && held_ <= max_bytes_)
+    free_.push_back(std::move(arena));
+  else
+    held_ -= arena->span().size();
 }
 
-std::span<std::byte> PooledDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
-  arena_ = pool_->take(size_bytes, alignment);
-  return arena_->span().first(size_bytes);
+std::uint64_t ArenaPool::peak_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return peak_;
 }
 
 }  // namespace heft::engine

@@ -22,6 +22,12 @@ class ChunkSink {
  public:
   virtual ~ChunkSink() = default;
 
+  /// Called before anything of a chunk is fetched. False: there is no room for it yet. The worker then writes all that it
+  /// has fetched and calls await_room().
+  virtual bool enter(const Chunk& /*chunk*/) { return true; }
+  /// Waits for room for the chunk. False: there will be none, since the load has failed or was stopped.
+  virtual bool await_room(const Chunk& /*chunk*/) { return true; }
+
   /// Writes what `bytes` hold, which are `range` of the chunk's source, to where it belongs, converting on the way.
   /// `range` may be a part of a contiguous chunk; of any other it holds all. Throws Error{cancelled} after a stop
   /// request, and what the destination throws.
@@ -30,6 +36,15 @@ class ChunkSink {
   /// The run that begins with a contiguous chunk's byte `at`, for reading it to where it belongs; of size 0 when `at`
   /// lies in a gap.
   [[nodiscard]] virtual InPlaceRun in_place_run(const Chunk& chunk, std::uint64_t at) const = 0;
+
+  /// Called after `bytes` of a contiguous chunk were read to where in_place_run() said.
+  virtual void filled(const Chunk& /*chunk*/, std::uint64_t /*bytes*/) {}
+  /// Called after the source of a chunk was proved: see ends_proof().
+  virtual void proved(const Chunk& /*chunk*/) {}
+  /// Ends all waiting, also for buffers of staging(): the load has failed, or was stopped.
+  virtual void close() noexcept {
+    if (StagingPool* const buffers = staging()) buffers->close();
+  }
 
   /// How a part is written to host memory.
   [[nodiscard]] virtual Store store_of(const Part& part) const noexcept = 0;

@@ -2,6 +2,13 @@
 
 namespace heft::engine {
 
+std::uint64_t written_by(const Schedule& schedule, const Chunk& chunk, Range range) noexcept {
+  if (!chunk.contiguous) return written_by(schedule, chunk);
+  std::uint64_t bytes = 0;
+  for_each_piece(schedule, chunk, range, [&](const Piece& piece) { bytes += piece.range.size(); });
+  return bytes;
+}
+
 void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& chunk, Range range,
                  const std::byte* bytes, MemoryTarget& target) {
   WriteProgress progress(monitor);

@@ -17,12 +17,16 @@ struct EntryMemory {
   Store store = Store::cached;
 };
 
-/// The host memory of a plan's entries. Immutable: all members may be called from several threads.
+/// The host memory of a plan's entries. All members may be called from several threads, except that an entry is placed
+/// before it is used.
 class HostMemory final : public MemoryTarget {
  public:
   /// `entries` has one for each entry of the plan. The schedule outlives this.
   HostMemory(const Schedule& schedule, std::vector<EntryMemory> entries) noexcept
       : schedule_(schedule), entries_(std::move(entries)) {}
+
+  /// Changes where an entry is.
+  void place(EntryIndex entry, EntryMemory memory) noexcept { entries_[position(entry)] = memory; }
 
   void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
             WriteProgress& progress) override;
@@ -37,7 +41,7 @@ class HostMemory final : public MemoryTarget {
 
  private:
   const Schedule& schedule_;
-  const std::vector<EntryMemory> entries_;
+  std::vector<EntryMemory> entries_;
 };
 
 /// Writes chunks to memory that the workers can write to.

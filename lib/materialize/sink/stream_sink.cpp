@@ -1,0 +1,130 @@
+#include "materialize/sink/stream_sink.hpp"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+#include "materialize/memory/memory_left.hpp"
+#include "materialize/origins.hpp"
+#include "materialize/plan_state.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Results that fit the last-level cache may stay in it.
+constexpr std::uint64_t larger_than_caches = 16u << 20;
+
+// Offsets of large tensors count from the beginning of a page.
+std::uint64_t page_of(const StreamGroup& group) noexcept {
+  constexpr std::uint64_t page = 4096;
+  return group.arena_bytes < page ? 1 : page;
+}
+
+Tensor tensor_of(const PlanEntry& entry, Bytes bytes) {
+  Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes));
+}
+
+std::vector<EntryMemory> buffers_of_caller(const PlanEntries& entries) {
+  std::vector<EntryMemory> memory;
+  reserve_huge(memory, entries.size());
+  for (const PlanEntry& entry : entries) memory.push_back({entry.into.data(), Store::cached});
+  return memory;
+}
+
+}  // namespace
+
+StreamSink::StreamSink(const Setup& setup)
+    : setup_(setup),
+      memory_(setup.schedule, buffers_of_caller(PlanAccess::entries(setup.plan))),
+      filling_(setup.groups.groups.size()) {
+  for (std::uint32_t i = 0; i < setup.schedule.chunks.size(); ++i) {
+    Filling& filling = filling_[setup.schedule.chunks[i].group];
+    if (position(filling.last) == 0) filling.first = ChunkIndex{i};
+    filling.last = ChunkIndex{i + 1};
+  }
+  for (std::size_t group = 0; group < filling_.size(); ++group)
+    filling_[group].outstanding = setup.groups.groups[group].size_bytes;
+  for (const Batch& batch : setup.schedule.batches) {
+    const std::span<const Chunk> chunks = setup.schedule.chunks_of(batch);
+    for (std::size_t i = 0; i < chunks.size(); ++i)
+      if (ends_proof(setup.schedule, chunks, i)) ++filling_[chunks[i].group].outstanding;
+  }
+  for (std::size_t group = 0; group < filling_.size(); ++group)
+    if (setup.groups.groups[group].size_bytes == 0) hand_out(group);
+}
+
+bool StreamSink::enter(const Chunk& chunk) {
+  if (chunk.group < entered_.load(std::memory_order_acquire)) return true;
+  const std::lock_guard lock(mutex_);
+  for (std::size_t next = entered_.load(std::memory_order_relaxed); next <= chunk.group; ++next) {
+    if (!setup_.queue.try_enter()) return false;
+    allocate(next);
+    entered_.store(next + 1, std::memory_order_release);
+  }
+  return true;
+}
+
+void StreamSink::allocate(std::size_t number) {
+  const StreamGroup& group = setup_.groups.groups[number];
+  const std::span<const std::uint32_t> entries = setup_.groups.entries_of(group);
+  const Store store = group.size_bytes > larger_than_caches ? Store::streaming : Store::cached;
+  std::byte* memory = nullptr;
+  if (group.arena_bytes != 0) {
+    if (group.arena_bytes > setup_.checked_bytes) {
+      const PlanEntry& first = PlanAccess::entries(setup_.plan)[entries.front()];
+      const Chunk& chunk = setup_.schedule.chunks[position(filling_[number].first)];
+      setup_.arenas.clear();
+      require_memory(group.arena_bytes, mmap::memory_available(),
+                     {.path = std::string(setup_.schedule.source(chunk.source).path()), .tensor = first.name});
+    }
+    filling_[number].arena =
+        setup_.arenas.take(group.arena_bytes, std::max<std::uint64_t>(setup_.alignment, page_of(group)));
+    memory = filling_[number].arena->span().data();
+  }
+  for (const std::uint32_t entry : entries) {
+    const bool has_buffer = PlanAccess::entries(setup_.plan)[entry].has_buffer;
+    std::byte* const base =
+        has_buffer ? PlanAccess::entries(setup_.plan)[entry].into.data() : memory + setup_.groups.offsets[entry];
+    memory_.place(EntryIndex{entry}, {base, store});
+  }
+}
+
+void StreamSink::write(const Chunk& chunk, Range range, const std::byte* bytes) {
+  write_chunk(setup_.schedule, setup_.monitor, chunk, range, bytes, memory_);
+  count_down(chunk.group, written_by(setup_.schedule, chunk, range));
+}
+
+void StreamSink::filled(const Chunk& chunk, std::uint64_t bytes) { count_down(chunk.group, bytes); }
+
+void StreamSink::proved(const Chunk& chunk) { count_down(chunk.group, 1); }
+
+void StreamSink::count_down(std::size_t group, std::uint64_t written) {
+  if (filling_[group].outstanding.fetch_sub(written, std::memory_order_acq_rel) == written) hand_out(group);
+}
+
+// The last moment to find that a file has changed: the consumer has what leaves here.
+void StreamSink::hand_out(std::size_t number) {
+  const StreamGroup& group = setup_.groups.groups[number];
+  Filling& filling = filling_[number];
+  const Batch chunks{.first = filling.first, .last = filling.last};
+  Origins(setup_.schedule, setup_.schedule.chunks_of(chunks)).require_unchanged();
+  setup_.monitor.report_now();
+  std::vector<Tensor> tensors;
+  tensors.reserve(group.last - group.first);
+  const std::shared_ptr<Arena> arena = std::move(filling.arena);
+  for (const std::uint32_t number_of_entry : setup_.groups.entries_of(group)) {
+    const PlanEntry& entry = PlanAccess::entries(setup_.plan)[number_of_entry];
+    const auto size = static_cast<std::size_t>(entry.size_bytes);
+    if (entry.has_buffer)
+      tensors.push_back(tensor_of(entry, Bytes(entry.into, nullptr)));
+    else if (size == 0)
+      tensors.push_back(tensor_of(entry, Bytes()));
+    else
+      tensors.push_back(
+          tensor_of(entry, Bytes(arena->span().subspan(setup_.groups.offsets[number_of_entry], size), arena)));
+  }
+  setup_.queue.put(number, std::move(tensors));
+}
+
+}  // namespace heft::engine

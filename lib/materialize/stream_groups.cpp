@@ -1,0 +1,63 @@
+#include "materialize/stream_groups.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "materialize/arena_layout.hpp"
+#include "materialize/plan_state.hpp"
+
+namespace heft::engine {
+namespace {
+
+// Entries by their first byte: sources in the order in which the plan met them, then offsets. Entries without bytes
+// come first.
+void sort_by_file(const Transfers& transfers, std::vector<std::uint32_t>& order) {
+  using Place = std::pair<SourceIndex, std::uint64_t>;
+  constexpr Place nowhere{SourceIndex{0xFFFFFFFF}, 0};
+  std::vector<Place> first(order.size(), nowhere);
+  for (const Transfer& transfer : transfers.transfers) {
+    Place& place = first[position(transfer.entry)];
+    place = std::min(place, Place{transfer.source, transfer.from});
+  }
+  std::replace(first.begin(), first.end(), nowhere, Place{});
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return first[a] < first[b]; });
+}
+
+}  // namespace
+
+StreamGroups StreamGroups::of(const LoadPlan& plan, StreamOrder order, std::uint64_t max_bytes,
+                              std::uint64_t alignment) {
+  const PlanEntries& entries = PlanAccess::entries(plan);
+  const Transfers& transfers = PlanAccess::transfers(plan);
+  StreamGroups result;
+  result.order.resize(entries.size());
+  std::iota(result.order.begin(), result.order.end(), 0u);
+  if (order != StreamOrder::plan) sort_by_file(transfers, result.order);
+  result.group_of.resize(entries.size());
+  result.offsets.resize(entries.size());
+  for (std::uint32_t i = 0; i < entries.size(); ++i) {
+    const std::uint32_t number = result.order[i];
+    const PlanEntry& entry = entries[number];
+    if (i == 0 || (entry.size_bytes != 0 && result.groups.back().size_bytes + entry.size_bytes > max_bytes))
+      result.groups.push_back({.first = i, .last = i});
+    StreamGroup& group = result.groups.back();
+    group.last = i + 1;
+    group.size_bytes += entry.size_bytes;
+    result.group_of[number] = static_cast<std::uint32_t>(result.groups.size() - 1);
+    if (entry.has_buffer) continue;
+    result.offsets[number] =
+        place_after(group.arena_bytes, entry, transfers.of(EntryIndex{number}), transfers, alignment);
+    group.arena_bytes = result.offsets[number] + entry.size_bytes;
+  }
+  return result;
+}
+
+std::vector<std::uint64_t> StreamGroups::sizes() const {
+  std::vector<std::uint64_t> sizes;
+  sizes.reserve(groups.size());
+  for (const StreamGroup& group : groups) sizes.push_back(group.size_bytes);
+  return sizes;
+}
+
+}  // namespace heft::engine
