@@ -23,6 +23,7 @@ struct FreeDecompressor {
 };
 using Decompressor = std::unique_ptr<libdeflate_decompressor, FreeDecompressor>;
 
+// Allocates an inflater for one call: libdeflate's has some 10 KiB of tables and no state between streams.
 Decompressor make_decompressor() {
   Decompressor decompressor(libdeflate_alloc_decompressor());
   if (!decompressor) throw Error(ErrorCode::out_of_memory, "no memory for an inflater");
@@ -43,6 +44,8 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
   const Decompressor decompressor = make_decompressor();
   std::size_t used = 0;
   std::size_t written = 0;
+  // The _ex call reports how many deflated bytes were used. Without that, bytes after the end of the stream would
+  // pass.
   const libdeflate_result result = libdeflate_deflate_decompress_ex(
       decompressor.get(), deflated.data(), deflated.size(), out.data(), out.size(), &used, &written);
   if (result == LIBDEFLATE_INSUFFICIENT_SPACE)
@@ -80,6 +83,8 @@ std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept {
 
 Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, std::uint64_t full_size,
                     std::string_view what) {
+  // Room for one step more than is wanted: when the room ends, libdeflate has written all steps that fit and does not
+  // report how many bytes these were.
   const std::uint64_t room = full_size - wanted > max_step ? wanted + max_step : full_size;
   const std::shared_ptr<std::byte[]> memory = allocate(room, what);
   std::size_t written = 0;
@@ -96,6 +101,7 @@ Bytes inflate_first(std::span<const std::byte> deflated, std::uint64_t wanted, s
 }
 
 std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) noexcept {
+  // libdeflate_crc32() starts from 0 and inverts inside, so that its result is the start of the next part.
   return libdeflate_crc32(before, bytes.data(), bytes.size());
 }
 

@@ -52,16 +52,21 @@ bool InflatePoints::is_due(std::uint64_t position) const noexcept {
 
 void InflatePoints::add(const InflateState& state) {
   auto point = std::make_shared<InflateState>(state);
+  // The copy resumes without this stream's input buffer: bytes that were fetched and not consumed are fetched again,
+  // and the pointers into this stream's buffers are cleared. The window of 32 KiB that matches refer to is inside the
+  // inflater's state.
   point->fetched -= point->inflater.avail_in;
   point->inflater.avail_in = 0;
   point->inflater.next_in = point->inflater.next_out = nullptr;
   const std::scoped_lock lock(mutex_);
+  // Streams of several threads pass the same places. The table stays sorted: only the first to pass one adds a point.
   if (points_.empty() || point->position > points_.back()->position) points_.push_back(std::move(point));
 }
 
 std::shared_ptr<const InflateState> InflatePoints::before(std::uint64_t offset) const noexcept {
   const std::scoped_lock lock(mutex_);
   const auto next = std::ranges::upper_bound(points_, offset, {}, [](const auto& point) { return point->position; });
+  // upper_bound() returns the first point after `offset`, so the one before it is the last that is not after.
   return next == points_.begin() ? nullptr : *(next - 1);
 }
 
@@ -91,6 +96,7 @@ std::uint64_t InflateStream::position() const noexcept { return state_->position
 void InflateStream::go_near(std::uint64_t offset) {
   const auto point = member_.points ? member_.points->before(offset) : nullptr;
   const bool back = offset < state_->position;
+  // A point ahead saves inflating what lies between. One behind the position is worse than going on from here.
   if (point && (back || point->position > state_->position))
     *state_ = *point;
   else if (back)
@@ -108,17 +114,20 @@ void InflateStream::read(std::uint64_t offset, std::span<std::byte> into) {
 void InflateStream::skip_to(std::uint64_t offset) {
   if (state_->position < offset) dropped_.resize(dropped_bytes);
   while (state_->position < offset)
+    // Deflate has no index: bytes that are not wanted must be inflated too. They also count in the checksum.
     fill(std::span(dropped_).first(std::min<std::uint64_t>(dropped_bytes, offset - state_->position)));
 }
 
 void InflateStream::fill(std::span<std::byte> into) {
   while (!into.empty()) {
+    // A span over 4 GiB is filled in steps, because ISA-L's counters have 32 bits.
     const std::size_t written = step(into.first(std::min<std::uint64_t>(into.size(), max_step)));
     if (written == 0)
       corrupt(
           fmt::format("expected {} inflated bytes, the deflate stream holds {}", member_.full_size, state_->position));
     state_->crc = crc32(into.first(written), state_->crc);
     state_->position += written;
+    // Only the state after a whole step is recorded: position and checksum then belong to the same byte.
     if (member_.points && member_.points->is_due(state_->position)) member_.points->add(*state_);
     into = into.subspan(written);
   }
@@ -127,11 +136,14 @@ void InflateStream::fill(std::span<std::byte> into) {
 // Inflates until `into` is full, the input is used up, or the stream ends. Returns 0 at the end.
 std::size_t InflateStream::step(std::span<std::byte> into) {
   inflate_state& inflater = state_->inflater;
+  // A call can consume input without writing, at the head of a block for example, and can end with both buffers used
+  // up.
   while (true) {
     inflater.next_out = reinterpret_cast<std::uint8_t*>(into.data());
     inflater.avail_out = static_cast<std::uint32_t>(into.size());
     if (isal_inflate(&inflater) != ISAL_DECOMP_OK) corrupt("malformed deflate stream");
     if (const std::size_t written = into.size() - inflater.avail_out; written > 0) return written;
+    // The stream has ended, or the member's bytes have ended before it; the caller knows how many bytes it expected.
     if (inflater.block_state == ISAL_BLOCK_FINISH || (inflater.avail_in == 0 && state_->fetched == member_.size))
       return 0;
     refill();
@@ -140,6 +152,7 @@ std::size_t InflateStream::step(std::span<std::byte> into) {
 
 void InflateStream::refill() {
   inflate_state& inflater = state_->inflater;
+  // The inflater keeps a pointer into the buffer: it is overwritten only after all of it was consumed.
   if (inflater.avail_in != 0) return;
   const std::span<std::byte> room =
       std::span(input_).first(std::min<std::uint64_t>(input_.size(), member_.size - state_->fetched));
@@ -151,6 +164,8 @@ void InflateStream::refill() {
 
 void InflateStream::finish() {
   skip_to(member_.full_size);
+  // One byte more is asked for: a stream that is longer than the declared size returns it, and the inflater can reach
+  // the end of the stream only when it is asked for more.
   std::byte beyond[1];
   if (step(beyond) != 0)
     corrupt(fmt::format("expected {} inflated bytes, the deflate stream holds more", member_.full_size));
@@ -163,6 +178,8 @@ void InflateStream::finish() {
 void InflateStream::require_end() {
   const inflate_state& inflater = state_->inflater;
   if (inflater.block_state != ISAL_BLOCK_FINISH) corrupt("malformed deflate stream");
+  // Bytes fetched, less those in the input buffer, less whole bytes in the bit buffer: the end of the stream in the
+  // member.
   const std::uint64_t used =
       state_->fetched - inflater.avail_in - static_cast<std::uint64_t>(std::max(inflater.read_in_length, 0)) / 8;
   if (used != member_.size)
@@ -183,6 +200,7 @@ Bytes InflatedInput::read(std::uint64_t offset, std::uint64_t size) const {
 void InflatedInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
   core::require_inside(offset, into.size(), size_, what_);
   while (!into.empty()) {
+    // Each pass copies what is among the kept bytes, so a read longer than the buffer takes several.
     if (offset < kept_begin_ || offset >= kept_end()) go_on(offset);
     const std::uint64_t from = offset - kept_begin_;
     const std::size_t here = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), kept_.size() - from));
@@ -194,11 +212,14 @@ void InflatedInput::read_into(std::uint64_t offset, std::span<std::byte> into) c
 
 // Inflates, from the current position or from the start, until `offset` is among the kept bytes.
 void InflatedInput::go_on(std::uint64_t offset) const {
+  // Each step back before the kept bytes inflates the member again from its start. A crafted document could ask for
+  // that at every item, and opening it would take quadratic time.
   if (offset < kept_begin_ && stream_.restarts() >= max_restarts)
     throw Error(
         ErrorCode::unsupported,
         fmt::format("{}: the document cannot be read from front to back: unpack it first", core::escaped(what_)),
         {.offset = offset});
+  // When reading goes on without a gap, the last half of the buffer is kept for steps back; after a jump nothing is.
   const std::uint64_t tail =
       offset < kept_begin_ || offset > kept_end() ? 0 : std::min<std::uint64_t>(kept_.size(), kept_bytes / 2);
   if (tail > 0) std::memmove(kept_.data(), kept_.data() + kept_.size() - tail, static_cast<std::size_t>(tail));

@@ -22,6 +22,7 @@ bool is_joblib(const Bytes& head) noexcept {
   return text.starts_with('\x80') && text.find("joblib.numpy_pickle") != text.npos;
 }
 
+// Returns the part of the message that names the first members: " holding 'a', 'b', 'c' and 2 more".
 std::string holding(std::span<const std::string_view> members) {
   std::string text;
   for (std::size_t i = 0; i < std::min(members.size(), max_named); ++i)
@@ -43,6 +44,7 @@ void refuse_gzip(const Bytes& inflated_head) {
   if (resembles_tar(inflated_head.span())) {
     const std::string first = first_tar_member(core::MemoryInput(inflated_head));
     const std::string_view named = first;
+    // The head contains the first member's header at most, so only that one is named.
     refuse_archive("a tar archive compressed by gzip", {&named, first.empty() ? std::size_t{0} : 1});
   }
   if (is_joblib(inflated_head))
@@ -50,6 +52,8 @@ void refuse_gzip(const Bytes& inflated_head) {
                 "this is a file of joblib compressed by gzip, which heft does not read: load it with joblib and save "
                 "the arrays as safetensors or .npz",
                 {.offset = 0});
+  // The size of the inflated file is unknown, so the head is tested as if it were the whole file. Formats that
+  // compare a length with the file's size do not match then, which only makes the message less specific.
   const Format* inside = recognize(inflated_head.span(), inflated_head.size_bytes());
   throw Error(ErrorCode::unsupported,
               inside == nullptr || inside->reads.empty()

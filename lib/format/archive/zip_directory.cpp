@@ -48,6 +48,8 @@ struct DirectoryPlace {
   std::uint64_t count;
 };
 
+// Returns the offset of the end record. Its comment has up to 65535 bytes, so it is searched from the end of the file
+// backwards.
 std::uint64_t find_end_record(const core::Input& input) {
   const std::uint64_t size = input.size_bytes();
   if (size < end_bytes)
@@ -57,9 +59,13 @@ std::uint64_t find_end_record(const core::Input& input) {
   const std::span<const std::byte> bytes = tail.span();
   std::optional<std::uint64_t> found;
   bool is_followed = false;
+  // The whole tail is searched, also after a hit. A comment can contain a second end record that also fits the end of
+  // the file; readers differ in which one they take, and then in the directory that they read.
   for (std::size_t at = bytes.size() - end_bytes + 1; at-- > 0;) {
     if (core::load_le<std::uint32_t>(bytes.data() + at) != end_signature) continue;
     const std::uint64_t comment = core::load_le<std::uint16_t>(bytes.data() + at + 20);
+    // A record that ends before the end of the file is no match. It only selects the message: an archive with bytes
+    // after it has one, a download that stopped has none.
     is_followed = is_followed || at + end_bytes + comment < bytes.size();
     if (at + end_bytes + comment != bytes.size()) continue;
     if (found) fail(ErrorCode::ambiguous, "two zip end records fit the end of the file", tail_begin + at);
@@ -88,6 +94,7 @@ void require_same(std::uint64_t wide, Small narrow, Small saturated, std::string
 /// Reads the zip64 end record if a locator precedes the end record. `narrow` is the 32-bit end record.
 std::optional<DirectoryPlace> read_zip64_end(const core::Input& input, std::uint64_t end,
                                              std::span<const std::byte> narrow, std::uint64_t& directory_end) {
+  // The locator has a fixed size and lies directly before the end record. Without its signature this is not zip64.
   if (end < locator_bytes) return std::nullopt;
   const std::uint64_t locator_at = end - locator_bytes;
   const Bytes locator = input.read(locator_at, locator_bytes);
@@ -98,6 +105,8 @@ std::optional<DirectoryPlace> read_zip64_end(const core::Input& input, std::uint
   const std::byte* from = record.data();
   if (core::load_le<std::uint32_t>(from) != zip64_end_signature)
     fail(ErrorCode::corrupt, "no zip64 end record where its locator points", at);
+  // The record's size field does not count itself and the signature: 12 bytes. The record can be extended, so its end
+  // is computed; a gap between it and the locator could contain another record.
   const std::uint64_t record_end = core::add_or_throw(
       at, core::add_or_throw(core::load_le<std::uint64_t>(from + 4), 12, "zip64 end record"), "zip64 end record");
   if (record_end != locator_at)
@@ -109,8 +118,11 @@ std::optional<DirectoryPlace> read_zip64_end(const core::Input& input, std::uint
 
   const DirectoryPlace place{core::load_le<std::uint64_t>(from + 48), core::load_le<std::uint64_t>(from + 40),
                              core::load_le<std::uint64_t>(from + 32)};
+  // The entries on this disk, and those on all disks.
   if (core::load_le<std::uint64_t>(from + 24) != place.count)
     fail(ErrorCode::ambiguous, "two counts of zip entries in the zip64 end record", at);
+  // A field of the end record is either saturated or equal. Readers without zip64 use the narrow one: a different
+  // value would show them another directory.
   require_same(place.count, core::load_le<std::uint16_t>(narrow.data() + 10), saturated16, "zip entries", end);
   require_same(place.size, core::load_le<std::uint32_t>(narrow.data() + 12), saturated32, "bytes of the zip directory",
                end);
@@ -140,6 +152,8 @@ DirectoryPlace find_directory(const core::Input& input, const Limits& limits) {
   if (!wide && core::load_le<std::uint16_t>(from + 8) != place.count)
     fail(ErrorCode::ambiguous, "two counts of zip entries in the end record", end);
   core::require_inside(place.begin, place.size, directory_end, "zip directory");
+  // Bytes between the directory and the end records are not allowed: an archive with bytes in front of it (a
+  // self-extracting one) has its directory elsewhere than declared, and readers differ in correcting that.
   if (place.begin + place.size != directory_end)
     fail(ErrorCode::corrupt,
          fmt::format("expected the zip directory to end at byte {}, it ends at {}", directory_end,
@@ -147,6 +161,7 @@ DirectoryPlace find_directory(const core::Input& input, const Limits& limits) {
          place.begin);
   core::require_limit(place.count, limits.zip_entries, "number of zip entries", "zip_entries", end);
   core::require_limit(place.size, limits.zip_directory_bytes, "size of the zip directory", "zip_directory_bytes", end);
+  // Rows are reserved by the declared count, so it is compared with the bytes first.
   if (place.count > place.size / central_bytes)
     fail(ErrorCode::corrupt, fmt::format("{} zip entries do not fit a directory of {} bytes", place.count, place.size),
          place.begin);
@@ -166,6 +181,7 @@ void read_zip64_extra(ZipEntry& entry, std::span<const std::byte> extra) {
     if (size > extra.size() - 4) fail(ErrorCode::corrupt, entry, "an extra field is longer than the extra fields");
     std::span<const std::byte> field = extra.subspan(4, size);
     extra = extra.subspan(4 + size);
+    // Other extra fields (times, owners, padding) do not change where the bytes are.
     if (id != zip64_extra) continue;
     for (std::uint64_t* value : {&entry.full_size, &entry.size, &entry.header}) {
       if (*value != saturated32) continue;
@@ -183,6 +199,7 @@ ZipEntry read_central_entry(core::Cursor& cursor, const Limits& limits) {
   if (core::load_le<std::uint32_t>(from) != central_signature)
     fail(ErrorCode::corrupt, "expected a zip directory entry", at);
   ZipEntry entry;
+  // Offsets by APPNOTE 4.3.12. The fixed part precedes name, extra fields and comment, whose lengths it has.
   entry.flags = core::load_le<std::uint16_t>(from + 8);
   entry.method = core::load_le<std::uint16_t>(from + 10);
   entry.crc32 = core::load_le<std::uint32_t>(from + 16);
@@ -208,9 +225,12 @@ bool has_capitals(std::string_view name) noexcept {
   return std::any_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
+// Indexes names in lower case and refuses two that differ only in case: a reader that ignores case would return one
+// for the other.
 void index_names(ZipDirectory& directory) {
   directory.names = NameTable(directory.entries.size());
   for (const ZipEntry& entry : directory.entries) {
+    // Names without capitals, nearly all of PyTorch's, are used in place and not copied.
     const NameTable::Place place =
         directory.names.add(has_capitals(entry.name) ? directory.folded.store(zip_folded(entry.name)) : entry.name);
     if (!place.fresh)
@@ -226,8 +246,12 @@ void check_bounds(ZipDirectory& directory) {
   const auto by_header = [&](std::uint32_t a, std::uint32_t b) {
     return directory.entries[a].header < directory.entries[b].header;
   };
+  // Writers list records in file order, so the sort is the exception.
   if (!std::is_sorted(order.begin(), order.end(), by_header)) std::stable_sort(order.begin(), order.end(), by_header);
   std::uint64_t bound = directory.begin;
+  // From the last record to the first: the bound of each is the header of the one after it. The extra field of the
+  // local header is not known yet, so this finds data that overlap by the least size; check_local() compares the
+  // exact one.
   for (auto it = order.rbegin(); it != order.rend(); ++it) {
     ZipEntry& entry = directory.entries[*it];
     entry.bound = bound;
@@ -239,10 +263,14 @@ void check_bounds(ZipDirectory& directory) {
                        bound == directory.begin ? "the directory" : "another record"));
     bound = entry.header;
   }
+  // Bytes before the first record would be invisible to this reader, but a program that recognizes files by their
+  // first bytes would take them for the content.
   if (!order.empty() && bound != 0)
     fail(ErrorCode::ambiguous, fmt::format("expected the first zip record at byte 0, found it at {}", bound), 0);
 }
 
+// Requires a record that can be read: not encrypted, stored or deflated. Called for used records only, so that an
+// archive with an unsupported record that no tensor needs can be opened.
 void check_usable(const ZipEntry& entry) {
   if (entry.flags & (flag_encrypted | flag_strong_encryption | flag_masked))
     fail(ErrorCode::unsupported, entry, "encrypted");
@@ -257,6 +285,8 @@ void check_usable(const ZipEntry& entry) {
 /// Checks a field of the local header: it must have the directory's value, or the mark that the value is elsewhere (in
 /// the zip64 extra field or in the descriptor).
 void check_local_field(const ZipEntry& entry, std::uint32_t local, std::uint64_t central, std::string_view what) {
+  // With bit 3 the writer did not know CRC-32 and sizes when it wrote the header; it wrote zeros and put the values
+  // after the data.
   const bool elsewhere = local == saturated32 || (local == 0 && (entry.flags & flag_descriptor));
   if (!elsewhere && local != central)
     fail(ErrorCode::ambiguous, entry,
@@ -269,6 +299,7 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
   if (core::load_le<std::uint32_t>(from) != local_signature)
     fail(ErrorCode::corrupt, entry, "no local header where the directory points");
   const std::size_t name_bytes = core::load_le<std::uint16_t>(from + 26);
+  // `bytes` has the length that the directory's name implies, so the local length is compared before the name is.
   const std::string_view name(reinterpret_cast<const char*>(from + local_bytes), entry.name.size());
   if (name_bytes != entry.name.size() || name != entry.name)
     fail(ErrorCode::ambiguous, entry, "the local header has another name");
@@ -282,6 +313,8 @@ void check_local(ZipEntry& entry, std::span<const std::byte> bytes) {
   check_local_field(entry, core::load_le<std::uint32_t>(from + 18), entry.size, "compressed size");
   check_local_field(entry, core::load_le<std::uint32_t>(from + 22), entry.full_size, "size");
 
+  // The local extra field can be longer than the directory's (PyTorch pads with it), so only this header determines
+  // where the data start.
   const std::uint64_t extra_bytes = core::load_le<std::uint16_t>(from + 28);
   const std::uint64_t descriptor = entry.flags & flag_descriptor ? min_descriptor_bytes : 0;
   const std::uint64_t data = core::add_or_throw(entry.header, local_bytes + name_bytes + extra_bytes, "zip record");
@@ -302,6 +335,7 @@ std::optional<ZipNameFault> zip_name_fault(std::string_view name) noexcept {
     return Fault{ErrorCode::ambiguous, "backslash in the name: some readers take it for a slash"};
   if (!core::is_utf8(name)) return Fault{ErrorCode::corrupt, "the name is not UTF-8"};
   if (name.front() == '/') return Fault{ErrorCode::refused, "absolute path"};
+  // Part by part, so that "..weights" and "a..b" are names like any other.
   for (std::size_t at = 0; at <= name.size();) {
     const std::size_t slash = std::min(name.find('/', at), name.size());
     if (name.substr(at, slash - at) == "..") return Fault{ErrorCode::refused, "the name climbs out of its folder"};
@@ -318,6 +352,7 @@ std::string zip_folded(std::string_view name) {
 
 std::uint32_t ZipDirectory::find(std::string_view name, std::uint32_t guess) const {
   if (guess < entries.size() && entries[guess].name == name) return guess;
+  // The table is keyed by lower case; the entry found must also be equal with case.
   const std::optional<std::uint32_t> place = has_capitals(name) ? names.find(zip_folded(name)) : names.find(name);
   return place && entries[*place].name == name ? *place : none;
 }
@@ -329,6 +364,8 @@ ZipDirectory read_zip(const core::Input& input, const Limits& limits) {
   directory.entries.reserve(static_cast<std::size_t>(place.count));
   core::Cursor cursor(input, place.begin, place.begin + place.size);
   while (cursor.remaining() > 0) {
+    // Count and size of the directory are declared separately. Both must hold: a reader that stops at the count and
+    // one that stops at the size would see different records.
     if (directory.entries.size() == place.count)
       fail(ErrorCode::ambiguous,
            fmt::format("expected {} zip entries, {} bytes follow them in the directory", place.count,
@@ -340,7 +377,9 @@ ZipDirectory read_zip(const core::Input& input, const Limits& limits) {
     fail(ErrorCode::ambiguous,
          fmt::format("expected {} zip entries, the directory holds {}", place.count, directory.entries.size()),
          place.begin);
+  // Names point into the chunks that the cursor read.
   directory.kept = cursor.release();
+  // Names first: errors of the bounds check name two records.
   index_names(directory);
   check_bounds(directory);
   return directory;
@@ -352,6 +391,8 @@ void locate(const core::Input& input, ZipDirectory& directory, std::span<const s
     return directory.entries[a].header < directory.entries[b].header;
   };
   if (!std::is_sorted(order.begin(), order.end(), by_header)) std::sort(order.begin(), order.end(), by_header);
+  // The end of header and name, which are compared; the extra field's length is in the header, its content is not
+  // used.
   const auto header_end = [&](const ZipEntry& entry) {
     return entry.header + local_bytes + entry.name.size();
   };  // inside, by check_bounds
@@ -359,6 +400,7 @@ void locate(const core::Input& input, ZipDirectory& directory, std::span<const s
     const std::uint64_t begin = directory.entries[order[first]].header;
     std::uint64_t end = header_end(directory.entries[order[first]]);
     std::size_t last = first + 1;
+    // Records of small tensors lie close together: a window covers many headers with one read.
     for (; last < order.size(); ++last) {
       const ZipEntry& next = directory.entries[order[last]];
       if (next.header > end + near_bytes || header_end(next) > begin + window_bytes) break;
@@ -381,6 +423,7 @@ Bytes inflate_counted(const core::Input& input, const ZipEntry& entry, const Byt
   core::MetadataCharge charge(input.budget());
   charge.add(entry.full_size);
   const Bytes full = inflate(deflated.span(), entry.full_size, max_ratio, entry.name);
+  // The owner of the returned bytes holds the charge too, so that the budget gets them back when they are freed.
   using Held = std::pair<core::MetadataCharge, Bytes>;
   return Bytes(full.span(), std::make_shared<Held>(std::move(charge), full));
 }
@@ -389,10 +432,12 @@ Bytes inflate_counted(const core::Input& input, const ZipEntry& entry, const Byt
 
 Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t max_bytes, core::LimitName limit,
                  std::uint64_t max_ratio) {
+  // The declared size is compared before anything is allocated or inflated.
   core::require_limit(entry.full_size, max_bytes, fmt::format("size of zip record '{}'", core::escaped(entry.name)),
                       limit, entry.data);
   Bytes bytes = input.read(entry.data, entry.size);
   if (entry.method == ZipEntry::deflated) bytes = inflate_counted(input, entry, bytes, max_ratio);
+  // 0 is the mark for a checksum that the writer did not record.
   if (entry.crc32 != 0) {
     const std::uint32_t found = crc32(bytes.span());
     if (found != entry.crc32)
@@ -403,6 +448,8 @@ Bytes read_entry(const core::Input& input, const ZipEntry& entry, std::uint64_t 
 
 std::string_view common_folder(const ZipDirectory& directory) {
   if (directory.entries.empty()) fail(ErrorCode::corrupt, "the zip archive is empty", directory.begin);
+  // torch.save() puts all records into one folder, named like the file. A record outside it was added by another
+  // program.
   const std::string_view first = directory.entries.front().name;
   const std::string_view folder = first.substr(0, std::min(first.find('/'), first.size()));
   for (const ZipEntry& entry : directory.entries) {

@@ -97,10 +97,12 @@ std::string zip_local_header(const PlannedRecord& record, std::uint64_t alignmen
   const std::uint64_t zip64_bytes = wide ? extra_head_bytes + 16 : 0;
   const std::uint64_t filled = record.header + local_bytes + record.name.size() + zip64_bytes;
   std::uint64_t padding = core::align_up(filled, alignment) - filled;
+  // An extra field has a head of 4 bytes, so a shorter gap is filled up to the next multiple.
   if (padding != 0 && padding < extra_head_bytes) padding += alignment;
 
   std::string bytes;
   append_le(bytes, local_signature);
+  // The CRC-32 is 0 here: it is known only after the data were written, and the directory has it.
   append_common(bytes, record, wide, 0);
   append_le(bytes, static_cast<std::uint16_t>(zip64_bytes + padding));
   bytes += record.name;
