@@ -16,6 +16,7 @@ void product_overflows(std::uint64_t a, std::uint64_t b, std::string_view what) 
 
 void require_inside(std::uint64_t offset, std::uint64_t size, std::uint64_t bound, std::string_view what) {
   if (inside(offset, size, bound)) return;
+  // Zero also for an offset past the bound, which would wrap.
   const std::uint64_t left = offset <= bound ? bound - offset : 0;
   throw Error(ErrorCode::corrupt,
               fmt::format("expected {} bytes of {}, {} remain: cut short by an incomplete download, or damaged", size,
@@ -36,6 +37,7 @@ void over_format_bound(std::uint64_t value, std::uint64_t bound, std::string_vie
 }
 
 std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
+  // Adding alignment - 1 passes the next multiple; clearing the low bits of the sum goes back to it.
   return add_or_throw(value, alignment - 1, "an aligned offset") & ~(alignment - 1);
 }
 

@@ -11,6 +11,7 @@
 namespace heft::core {
 
 void Input::read_into(std::uint64_t offset, std::span<std::byte> into) const {
+  // One copy more than an override needs, which reads into the caller's memory at once.
   const Bytes bytes = read(offset, into.size());
   if (!into.empty()) std::memcpy(into.data(), bytes.data(), into.size());
 }
@@ -33,11 +34,13 @@ std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
   // Only a line that crosses the end of a chunk is fetched a second time.
   for (std::uint64_t look = std::min<std::uint64_t>(remaining(), 256);; look = std::min(remaining(), look * 4)) {
     const std::byte* from = next(look, what);
+    // Steps back: the bytes were only looked at, and remain to be read.
     at_ = from;
     offset_ -= look;
     const void* newline = look == 0 ? nullptr : std::memchr(from, '\n', static_cast<std::size_t>(look));
     const std::uint64_t length =
         newline ? static_cast<std::uint64_t>(static_cast<const std::byte*>(newline) - from) : look;
+    // Two failures with one message: the line is longer than the limit, or the region ends without a line feed.
     if (length > limit || (!newline && look == remaining()))
       throw Error(ErrorCode::corrupt,
                   fmt::format("expected a line feed within {} bytes of {}", std::min(limit, remaining()), what),
@@ -52,6 +55,9 @@ std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
 void Cursor::skip(std::uint64_t size, std::string_view what) {
   require_inside(offset_, size, end_, what);
   offset_ += size;
+  // The target lies in the current chunk, which is kept. Past its end the bytes between are never read, and the next
+  // chunk starts small again, because it does not follow the last one. chunks_ keeps old chunks: spans that take()
+  // returned point into them.
   if (size <= static_cast<std::uint64_t>(limit_ - at_)) {
     at_ += size;
     return;
@@ -61,6 +67,7 @@ void Cursor::skip(std::uint64_t size, std::string_view what) {
 }
 
 std::vector<Bytes> Cursor::release() noexcept {
+  // Without a current chunk the next read fetches again: the chunks are the caller's now.
   at_ = limit_ = nullptr;
   return std::exchange(chunks_, {});
 }

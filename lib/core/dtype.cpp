@@ -126,6 +126,7 @@ constexpr Alias aliases[] = {
 }  // namespace
 
 const DTypeInfo& info(DType dtype) noexcept {
+  // A value outside the enumeration (a cast of the caller's) reads as `unknown`, row 0.
   const auto index = static_cast<std::size_t>(dtype);
   return table[index < std::size(table) ? index : 0];
 }
@@ -135,6 +136,7 @@ std::span<const DTypeInfo> dtypes() noexcept { return table; }
 std::string_view name(DType dtype) noexcept { return info(dtype).name; }
 
 std::optional<DType> dtype_from_name(std::string_view name) noexcept {
+  // A file cannot declare "unknown": that row stands for types that heft has no name for.
   for (const DTypeInfo& row : table)
     if (row.name == name && row.dtype != DType::unknown) return row.dtype;
   for (const Alias& alias : aliases)
@@ -148,11 +150,13 @@ std::uint64_t bytes_for(DType dtype, const Shape& shape) {
   // ggml starts a new block in each row; the sub-byte types f4 and f6 are packed across rows.
   const std::uint64_t run =
       row.category == block ? (shape.rank() == 0 ? 1 : static_cast<std::uint64_t>(shape[shape.rank() - 1])) : count;
+  // A partial block has no defined size, so that neither rounding up nor down would be right.
   if (run % row.block_elements != 0)
     throw Error(ErrorCode::corrupt, fmt::format("expected a multiple of {} elements for {}, shape {} has {}",
                                                 row.block_elements, row.name, to_string(shape), run));
   const std::uint64_t bytes =
       core::mul_or_throw(count / row.block_elements, row.block_bytes, "the size of the tensor in bytes");
+  // Strides and differences of pointers are signed, so that the bytes of a tensor must fit 63 bits.
   if (bytes > INT64_MAX)
     throw Error(ErrorCode::corrupt,
                 fmt::format("the size of shape {} as {} does not fit 63 bits", to_string(shape), row.name));
@@ -161,6 +165,8 @@ std::uint64_t bytes_for(DType dtype, const Shape& shape) {
 
 std::uint32_t element_bytes(DType dtype) {
   const DTypeInfo& row = info(dtype);
+  // No number of bytes is right for one element of a packed type; a caller that divides would address the wrong
+  // element.
   if (row.block_elements != 1)
     throw Error(ErrorCode::type_mismatch,
                 fmt::format("expected a dtype with whole bytes for each element, {} packs {} elements in {} bytes",

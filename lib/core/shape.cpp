@@ -19,12 +19,14 @@ Dims::Dims(std::size_t rank, std::int64_t value) : rank_(static_cast<std::uint32
 }
 
 Dims::Dims(const Dims& other) : rank_(other.rank_), inline_(other.inline_) {
+  // A rank up to inline_rank lies in inline_, which the initializers have copied.
   if (!other.heap_) return;
   heap_ = std::make_unique<std::int64_t[]>(rank_);
   std::copy(other.begin(), other.end(), heap_.get());
 }
 
 Dims::Dims(Dims&& other) noexcept : rank_(other.rank_), inline_(other.inline_), heap_(std::move(other.heap_)) {
+  // Without its heap, the other one must not claim dims beyond inline_.
   other.rank_ = 0;
 }
 
@@ -33,6 +35,7 @@ Dims::Dims(Dims&& other) noexcept : rank_(other.rank_), inline_(other.inline_), 
 Dims& Dims::operator=(const Dims& other) { return *this = Dims(other); }
 
 Dims& Dims::operator=(Dims&& other) noexcept {
+  // As the constructor: the rank of `other` goes with its heap.
   rank_ = std::exchange(other.rank_, 0);
   inline_ = other.inline_;
   heap_ = std::move(other.heap_);
@@ -61,9 +64,11 @@ std::uint64_t Shape::element_count() const {
 }
 
 Strides Strides::contiguous(const Shape& shape) {
+  // Called for its checks: the product of the non-zero dims fits 63 bits, and so does each stride below.
   static_cast<void>(shape.element_count());
   Strides strides(shape.rank(), 1);
   for (std::size_t dim = shape.rank(); dim-- > 1;)
+    // A dim of 0 counts as 1: a tensor without elements has positive strides too, though no element uses them.
     strides[dim - 1] = strides[dim] * std::max<std::int64_t>(shape[dim], 1);
   return strides;
 }
