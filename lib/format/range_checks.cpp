@@ -39,19 +39,24 @@ void require_unique_names(const Catalog& catalog) {
 
 bool comes_before(const TensorEntry& a, const TensorEntry& b) noexcept {
   const auto place = [](const TensorEntry& tensor) {
+    // The file itself has member `none`, the largest number, so it comes after the members. Empty tensors come first
+    // at their offset: they then never lie between two tensors whose ranges are compared.
     return std::tuple(tensor.member, tensor.begin, tensor.size != 0, tensor.name);
   };
   return place(a) < place(b);
 }
 
 void sort_by_place(std::span<TensorEntry> tensors) {
+  // Most files list their tensors in this order, and the check takes linear time.
   if (!std::ranges::is_sorted(tensors, comes_before)) std::ranges::sort(tensors, comes_before);
 }
 
 void require_disjoint(std::span<const TensorEntry> tensors) {
   const TensorEntry* previous = nullptr;
   for (const TensorEntry& tensor : tensors) {
+    // An empty range overlaps nothing, wherever it lies.
     if (tensor.size == 0) continue;
+    // Sorted, so the difference is not negative, and comparing neighbours finds an overlap if there is one.
     if (previous != nullptr && tensor.member == previous->member && tensor.begin - previous->begin < previous->size)
       throw Error(ErrorCode::ambiguous,
                   fmt::format("its bytes overlap those of '{}', which end at {}", core::escaped(previous->name),
@@ -63,6 +68,7 @@ void require_disjoint(std::span<const TensorEntry> tensors) {
 
 void require_raw_bytes(const Catalog& catalog, const TensorEntry& tensor, std::uint64_t offset) {
   const std::span<const std::int64_t> sizes = catalog.sizes(tensor);
+  // The bytes of an element are not known, so only "none" and "some" can be compared.
   const bool is_empty = std::ranges::find(sizes, 0) != sizes.end();
   if (is_empty == (tensor.size == 0)) return;
   throw Error(ErrorCode::corrupt,

@@ -39,6 +39,8 @@ struct Head {
 /// Reads the varint at `at` and moves `at` past it. Returns false if there is none or it ends outside the head.
 bool take_varint(const Head& head, std::size_t& at, std::uint64_t& value) noexcept {
   value = 0;
+  // Seven bits a byte, the lowest first; the top bit marks that another byte follows. Nine bytes hold 63 bits, more
+  // than any length in the head has.
   for (unsigned shift = 0; shift < 63; shift += 7) {
     const int byte = head.at(at++);
     if (byte < 0) return false;
@@ -52,6 +54,7 @@ bool take_varint(const Head& head, std::size_t& at, std::uint64_t& value) noexce
 /// or the bytes end outside the head.
 bool take_field(const Head& head, std::size_t& at, int tag, std::string_view& value) noexcept {
   std::uint64_t size = 0;
+  // at() returns -1 past the head, which equals no tag.
   if (head.at(at) != tag || !take_varint(head, ++at, size) || at > head.bytes.size() || size > head.bytes.size() - at)
     return false;
   value = head.bytes.substr(at, static_cast<std::size_t>(size));
@@ -59,6 +62,7 @@ bool take_field(const Head& head, std::size_t& at, int tag, std::string_view& va
   return true;
 }
 
+// Returns true for printable ASCII without blanks: names that programs give.
 bool is_word(std::string_view text) noexcept {
   return !text.empty() && std::ranges::all_of(text, [](char letter) { return letter > ' ' && letter <= '~'; });
 }
@@ -66,6 +70,7 @@ bool is_word(std::string_view text) noexcept {
 // ---- the signatures ----
 
 bool is_ggml(const Head& head) noexcept {
+  // The magics "ggml", "ggmf", "ggjt" and "ggla" are numbers of 32 bits, so the file has their bytes in reverse.
   return head.has(0, "lmgg") || head.has(0, "fmgg") || head.has(0, "tjgg") || head.has(0, "algg");
 }
 
@@ -100,9 +105,12 @@ bool is_keras(const Head& head) noexcept {
 
 /// ModelProto: ir_version, then producer_name, and after it a field that this message has.
 bool is_onnx(const Head& head) noexcept {
+  // producer_version (3), domain (4), model_version (5, a varint), doc_string (6), graph (7), opset_import (8) and
+  // metadata_props (14).
   constexpr std::string_view tags_after_name = "\x1A\x22\x28\x32\x3A\x42\x72";
   std::size_t at = 2;
   std::string_view producer;
+  // ir_version is a varint of one byte: published versions are 1 to 13.
   if (head.at(0) != 0x08 || head.at(1) < 1 || head.at(1) > 0x20) return false;
   if (!take_field(head, at, 0x12, producer) || !is_word(producer)) return false;
   return at < head.bytes.size() && tags_after_name.find(head.bytes[at]) != std::string_view::npos;
@@ -112,6 +120,7 @@ bool is_onnx(const Head& head) noexcept {
 bool is_saved_model(const Head& head) noexcept {
   std::size_t at = 3;
   std::uint64_t size = 0;
+  // The size of the MetaGraphDef must fit the file: three bytes of magic are too few.
   return head.has(0, "\x08\x01\x12") && take_varint(head, at, size) && size > 2 && at <= head.file_size &&
          size <= head.file_size - at && head.at(at) == 0x0A;
 }
@@ -120,6 +129,8 @@ bool is_saved_model(const Head& head) noexcept {
 bool is_graph(const Head& head) noexcept {
   std::size_t at = 1;
   std::uint64_t size = 0;
+  // Fields 1 and 2 of a NodeDef inside field 1 of the GraphDef. TensorFlow's names of operations are CamelCase
+  // ("Const", "MatMul"), which text that happens to have these lengths is rarely.
   std::string_view name, op;
   return head.at(0) == 0x0A && take_varint(head, at, size) && size <= head.file_size &&
          take_field(head, at, 0x0A, name) && is_word(name) && take_field(head, at, 0x12, op) && is_word(op) &&
@@ -129,6 +140,8 @@ bool is_graph(const Head& head) noexcept {
 /// The index of a TensorFlow checkpoint: a table whose first key is empty and whose first value starts with num_shards,
 /// then the version.
 bool is_tensor_bundle(const Head& head) noexcept {
+  // An entry of the table starts with three varints: bytes of the key shared with the one before (0), other bytes of
+  // the key (0), bytes of the value. The value is a BundleHeaderProto: num_shards (1), endianness (2), version (3).
   if (head.at(0) != 0 || head.at(1) != 0 || head.at(2) < 6 || head.at(2) > 32 || head.at(3) != 0x08) return false;
   std::size_t at = 4;
   std::uint64_t shards = 0;
@@ -150,6 +163,7 @@ bool is_zlib(const Head& head) noexcept {
 /// The header of lzma's first format: properties, the window, a power of two from 4 KiB on, and a size that may be
 /// unknown.
 bool is_lzma(const Head& head) noexcept {
+  // 0x5D are the default properties (lc 3, lp 0, pb 2). The size is 64 bits: all ones if unknown, else below 2^40.
   if (head.at(0) != 0x5D || head.bytes.size() < 13) return false;
   const auto window = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(head.bytes.data() + 1));
   return window >= 4096 && std::has_single_bit(window) &&
@@ -221,8 +235,10 @@ bool resembles(std::span<const std::byte> head, std::uint64_t file_size) noexcep
 }
 
 Catalog read(const core::Input& input, const ReadOptions&) {
+  // matches() returned true for one row, but the reader gets no row from it: the signatures are compared again.
   const Bytes head = input.read(0, std::min<std::uint64_t>(head_bytes, input.size_bytes()));
   const Row* row = find_row(sure_rows, head.span(), input.size_bytes());
+  // Called after resembles(), so a weak row matches.
   if (row == nullptr) row = find_row(weak_rows, head.span(), input.size_bytes());
   if (row == nullptr)
     throw Error(ErrorCode::unrecognized,

@@ -22,6 +22,7 @@ class NodeMaker {
       : document_(document), what_(what), catalog_(catalog) {}
 
   std::uint32_t make(json::Value& value) {
+    // A Value is read by exactly one call, so the kind, which its first character implies, selects it.
     switch (value.kind(what_)) {
       case json::Kind::object: return object(value);
       case json::Kind::list: return list(value);
@@ -31,6 +32,7 @@ class NodeMaker {
         return catalog_.add_node({.kind = NodeKind::boolean, .integer = value.boolean(what_) ? 1 : 0});
       case json::Kind::null: break;
     }
+    // kind() saw an 'n'; null() requires the whole word.
     value.null(what_);
     return catalog_.add_node({});
   }
@@ -40,11 +42,14 @@ class NodeMaker {
 
   std::uint32_t object(json::Value& value) {
     std::vector<std::uint32_t> pairs;
+    // A repeated key is an error: parsers differ in which value they keep.
     NameTable keys;
     value.members(what_, [&](const json::Key& key, json::Value& member) {
       if (!keys.add(key.text).fresh)
         document_.fail(ErrorCode::ambiguous,
                        fmt::format("{}: the key '{}' occurs twice", what_, core::escaped(key.text)), key.at);
+      // Children are added before their container, so that the items of each container are contiguous in
+      // Catalog::children.
       pairs.push_back(text(key.text));
       pairs.push_back(make(member));
     });
@@ -58,6 +63,8 @@ class NodeMaker {
   }
 
   std::uint32_t number(json::Value& value) {
+    // Integers stay exact: seeds and offsets over 2^53 would change as doubles. unsigned_integer is used only over
+    // INT64_MAX, as Node requires.
     const json::Number number = value.number(what_);
     if (const auto* integer = std::get_if<std::int64_t>(&number)) return catalog_.add_integer(*integer);
     if (const auto* unsigned_integer = std::get_if<std::uint64_t>(&number))
@@ -77,6 +84,7 @@ std::uint32_t add_nodes(json::Document& document, json::Value& value, std::strin
 }
 
 Catalog read_json_object(const core::Input& input, std::string_view format, const Limits& limits) {
+  // The file is read whole, so its size is compared first.
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the file", "json_bytes");
   Catalog catalog(input.budget());
   catalog.format = format;

@@ -15,6 +15,7 @@ constexpr std::uint64_t deepest = 512;
 
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
+// Returns the first character from `at` on that is no digit, or `end`.
 const char* digits_from(const char* at, const char* end) noexcept { return std::find_if_not(at, end, is_digit); }
 
 // Returns the end of the number at `at` by the grammar of RFC 8259, or `at` if there is none.
@@ -23,6 +24,7 @@ const char* number_end(const char* at, const char* end) noexcept {
   if (at < end && *at == '-') ++at;
   const char* integer = at;
   at = digits_from(at, end);
+  // RFC 8259 requires a digit and forbids leading zeros: "01" is read as octal by some programs and as 1 by others.
   if (at == integer || (at - integer > 1 && *integer == '0')) return from;
   if (at < end && *at == '.') {
     const char* fraction = at + 1;
@@ -36,6 +38,7 @@ const char* number_end(const char* at, const char* end) noexcept {
     at = digits_from(exponent, end);
     if (at == exponent) return from;
   }
+  // A number must end at a delimiter; "1x" is no number, not 1 followed by something.
   return at < end && !ends_token(*at) ? from : at;
 }
 
@@ -76,6 +79,9 @@ std::string Document::found(const char* at) const {
 
 // Reads the rest, from at_, of a string that has escapes or characters beyond ASCII, or is malformed.
 std::string_view Document::string_with_more_than_ascii(const char* from) {
+  // Strings without escapes in plain ASCII end in string(), eight bytes at a time; here are the others, and those in
+  // the last seven bytes of the text. at_ is at the first character that stopped the fast loop; those before it are
+  // plain.
   const char* opening = from - 1;
   bool escapes = false;
   std::string out;
@@ -88,6 +94,7 @@ std::string_view Document::string_with_more_than_ascii(const char* from) {
     if (*special != '\\')
       fail(ErrorCode::corrupt, "malformed JSON: a string holds a control character that is not escaped", special);
     escapes = true;
+    // `out` collects the decoded text: what lies before the escape is copied, then unescape() appends its meaning.
     out.append(from, special);
     unescape(out);
     from = at_;
@@ -95,6 +102,7 @@ std::string_view Document::string_with_more_than_ascii(const char* from) {
   out.append(from, at_);
   // Decoded escapes are always valid UTF-8, so an error here comes from bytes of the text.
   if (!core::is_utf8(out)) fail(ErrorCode::corrupt, "malformed JSON: a string is not UTF-8", opening);
+  // Without escapes the text itself is the value; the copy in `out` only served the check.
   const std::string_view plain(from, static_cast<std::size_t>(at_ - from));
   ++at_;
   return escapes ? unescaped_.store(out) : plain;
@@ -113,6 +121,8 @@ void Document::unescape(std::string& out) {
   }
   if (!take('u')) fail(ErrorCode::corrupt, "malformed JSON: a string holds an unknown escape", backslash);
   std::uint32_t code = hex4();
+  // Code points from U+10000 on are spelled as two surrogates in UTF-16. A first half without a second stays a
+  // surrogate and fails below.
   if (code >= 0xD800 && code < 0xDC00 && take('\\') && take('u')) {
     const std::uint32_t low = hex4();
     code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : code;
@@ -124,6 +134,7 @@ void Document::unescape(std::string& out) {
 
 std::uint32_t Document::hex4() {
   std::uint32_t code = 0;
+  // from_chars() would read more than four digits; it accepts no sign and no "0x" here.
   const char* to = end_ - at_ < 4 ? end_ : at_ + 4;
   const auto [end, error] = std::from_chars(at_, to, code, 16);
   if (error != std::errc() || end - at_ != 4)
@@ -150,6 +161,8 @@ Number Value::number(std::string_view what) {
   const char* to = number_end(at_, document_.end_);
   if (to == at_) mismatch(what, "a number");
   document_.at_ = to;
+  // A type fits if from_chars() consumes the whole number: an integer type stops at '.' or 'e', and reports one that
+  // is out of its range.
   const auto parse = [&](auto& number) {
     const auto [end, error] = std::from_chars(at_, to, number);
     return error == std::errc() && end == to;
@@ -166,12 +179,14 @@ Number Value::number(std::string_view what) {
 // Reads a number of twenty digits or more, which can be over 64 bits.
 std::uint64_t Value::long_unsigned_integer(std::string_view what, const char* end) const {
   std::uint64_t number = 0;
+  // Digits were counted by the caller; from_chars() detects a value over 2^64 - 1.
   if (std::from_chars(at_, end, number).ec != std::errc()) mismatch(what, unsigned_integer_words);
   return number;
 }
 
 void Value::literal(std::string_view word, std::string_view what, std::string_view expected) {
   const std::string_view rest(at_, static_cast<std::size_t>(document_.end_ - at_));
+  // "nullx" starts with "null", but it is no value.
   const bool ends = rest.size() == word.size() || (rest.size() > word.size() && ends_token(rest[word.size()]));
   if (!rest.starts_with(word) || !ends) mismatch(what, expected);
   document_.at_ += word.size();

@@ -20,6 +20,7 @@ void append_escape(std::string& to, char c) {
     case '\n': to += "\\n"; return;
     case '\r': to += "\\r"; return;
     case '\t': to += "\\t"; return;
+    // The other controls below U+0020 have no short form.
     default: fmt::format_to(std::back_inserter(to), "\\u{:04x}", static_cast<unsigned char>(c));
   }
 }
@@ -32,6 +33,7 @@ bool is_plain(char c) noexcept { return c >= ' ' && c <= '~' && !must_be_escaped
 // so four hexadecimal digits suffice.
 std::size_t append_printable(std::string& to, std::string_view text) {
   const core::CodePoint code = core::first_code_point(text);
+  // A byte that is not UTF-8: one replacement character for each, and one byte is consumed.
   if (code.length == 0)
     to += "\uFFFD";
   else if (core::is_printable(code.value))
@@ -45,6 +47,8 @@ std::size_t append_printable(std::string& to, std::string_view text) {
 
 void append_json_string(std::string& to, std::string_view text, JsonEscapes escapes) {
   to += '"';
+  // A code point at a time. With `required`, bytes from 0x80 on are copied: the text is UTF-8, and JSON requires no
+  // escape for it. With `printable`, append_printable() decodes them.
   while (!text.empty()) {
     std::size_t length = 1;
     if (is_plain(text[0]) || (escapes == JsonEscapes::required && !must_be_escaped(text[0])))
