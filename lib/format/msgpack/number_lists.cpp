@@ -22,9 +22,12 @@ bool has_place(const NumberList& list, std::uint64_t number) noexcept {
 }  // namespace
 
 const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
+  // Charged before the row is added, so that a file cannot make the table exceed the budget.
   charge_.add(sizeof(NumberList) + steps.table_bytes());
   NumberList list;
   list.address = core::align_up(size_, alignment);
+  // `count` was compared with the bytes of the file, but elements can be wider than their spelling: a u64 that takes
+  // one byte in the file takes eight here.
   list.size = core::mul_or_throw(steps.count, info(dtype).block_bytes, "bytes of a list of numbers");
   list.dtype = dtype;
   list.steps = std::move(steps);
@@ -35,6 +38,7 @@ const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
 
 std::size_t NumberLists::find(std::uint64_t address) const noexcept {
   const auto found =
+      // Lists are sorted by address. Gaps of the alignment belong to the list after them.
       std::ranges::upper_bound(lists_, address, {}, [](const NumberList& list) { return list.address + list.size; });
   return static_cast<std::size_t>(found - lists_.begin());
 }
@@ -47,12 +51,15 @@ std::uint64_t NumberLists::table_bytes() const noexcept {
 
 NumberPlace place_before(const NumberList& list, std::uint64_t number) noexcept {
   if (list.steps.stride != 0) return {number, list.steps.begin + number * list.steps.stride};
+  // The widths differ: only every mark_step-th number has a recorded offset, and the caller steps from there.
   const std::uint64_t mark = number / NumberSteps::mark_step;
   return {mark * NumberSteps::mark_step, list.steps.marks[mark]};
 }
 
 void require_place(const NumberList& list, NumberPlace place) {
   if (!has_place(list, place.number)) return;
+  // A reader that reaches a recorded place at another offset has stepped over other widths than at open: the file has
+  // changed, and its elements would be a mixture.
   const std::uint64_t expected =
       place.number == list.steps.count ? list.steps.end : place_before(list, place.number).offset;
   if (place.offset == expected) return;

@@ -15,13 +15,17 @@
 namespace heft::format {
 namespace {
 
+// Returns the decoded form of every first byte. Bytes that start no number stay `other`.
 constexpr std::array<NumberHead, 256> make_heads() {
   using enum NumberKind;
   std::array<NumberHead, 256> heads{};
   for (int i = 0; i < 128; ++i)
+    // The positive fixint has its value in the lower 7 bits, the negative one in the lower 5; masks 0x80 and 0xE0
+    // leave the bits that distinguish them from other heads.
     heads[static_cast<std::size_t>(i)] = {unsigned_integer, 0, static_cast<std::int8_t>(i), 0x80};
   for (int i = 0xE0; i < 256; ++i)
     heads[static_cast<std::size_t>(i)] = {integer, 0, static_cast<std::int8_t>(i - 256), 0xE0};
+  // false and true differ in the last bit, so a run can mix them.
   heads[0xC2] = {boolean, 0, 0, 0xFE};
   heads[0xC3] = {boolean, 0, 1, 0xFE};
   heads[0xCA] = {real32, 4, 0, 0xFF};
@@ -43,6 +47,7 @@ constexpr std::size_t block_heads = 16;
 
 Block load(const std::byte* from) noexcept {
   Block block;
+  // Numbers lie at any address; memcpy compiles to one unaligned load.
   std::memcpy(&block, from, sizeof block);
   return block;
 }
@@ -68,8 +73,11 @@ std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_b
   const Block bits{same_bits * each, same_bits * each};
   const std::uint64_t head = std::to_integer<std::uint64_t>(from[0]) * each;
   Block compared[stride];  // of each block, the bits of heads
+  // The mask zeroes values between heads and the bits in which heads of one kind can differ.
   for (std::size_t i = 0; i < stride; ++i) compared[i] = load(places.data() + i * sizeof(Block)) & bits;
   std::size_t done = 0;
+  // Sixteen heads lie in `stride` blocks of 16 bytes, which are inside the memory of `count` numbers. The result of
+  // the blocks is combined first, so that the common case has one branch for sixteen numbers.
   for (; done + block_heads <= count; done += block_heads) {
     const auto differs = [&](std::size_t i) {
       return (load(from + done * stride + i * sizeof(Block)) ^ Block{head, head}) & compared[i];
@@ -80,6 +88,7 @@ std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_b
     // Selected without branches: where a run ends is not predictable.
     std::uint64_t word = 0;
     std::size_t at = 0;
+    // From the last word to the first, so that the first that differs remains.
     for (std::size_t i = 2 * stride; i-- > 0;) {
       const std::uint64_t next = differs(i / 2)[i % 2];
       word = next != 0 ? next : word;
@@ -87,6 +96,7 @@ std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_b
     }
     return done + (at + first_byte(word)) / stride;
   }
+  // The last numbers, fewer than a block has.
   const auto same = [&](std::size_t i) {
     return ((from[i * stride] ^ from[0]) & std::byte{same_bits}) == std::byte{0};
   };
@@ -100,8 +110,8 @@ struct Stepped {
   std::size_t used = 0;
 };
 
-// Unsigned integers of up to 16 bits, which are how bits of f16 and bf16 are spelled: most take two bytes after a head of
-// 0xCD, those below 256 one or two bytes in all.
+// Unsigned integers of up to 16 bits, as bits of f16 and bf16 are spelled: most take two bytes after a head of 0xCD,
+// those below 256 one or two bytes in all.
 constexpr std::byte u16_head{0xCD};
 constexpr std::byte u8_head{0xCC};
 constexpr std::size_t u16_size = 3;
@@ -119,14 +129,17 @@ Stepped step_u16(std::span<const std::byte> bytes, std::size_t count) noexcept {
   while (stepped.numbers < count) {
     const std::byte* const at = bytes.data() + stepped.used;
     const std::size_t left = bytes.size() - stepped.used;
+    // Values from 256 on, which most bits of floats are, go in blocks; the run ends at the first other head.
     if (left > 0 && *at == u16_head) {
       const std::size_t run = run_of<u16_size>(at, std::min(count - stepped.numbers, left / u16_size), 0xFF);
+      // Fewer than three bytes are left: an incomplete number.
       if (run == 0) break;
       stepped.numbers += run;
       stepped.used += run * u16_size;
       continue;
     }
     const std::size_t size = left > 0 ? short_size(*at) : 0;
+    // Another kind of number, or one that is incomplete.
     if (size == 0 || size > left) break;
     ++stepped.numbers;
     stepped.used += size;
@@ -146,6 +159,7 @@ std::uint64_t value_bits(const std::byte* at, std::size_t width) noexcept {
 // Returns the value of `width` bytes in two's complement.
 std::int64_t signed_value(std::uint64_t bits, std::size_t width) noexcept {
   const unsigned unused = 64 - 8 * static_cast<unsigned>(width);
+  // The shift to the left moves the sign to bit 63; the arithmetic shift back copies it down.
   return static_cast<std::int64_t>(bits << unused) >> unused;
 }
 
@@ -157,6 +171,8 @@ bool is_integer(NumberKind kind) noexcept {
 class Runs {
  public:
   void meet(std::byte head) noexcept {
+    // One other number does not change the usual head: in a list of f16 bits, some values are below 256 and have a
+    // short head.
     if (head == last_) usual_ = head;
     last_ = head;
   }
@@ -227,6 +243,7 @@ bool store_unsigned_integer(std::byte* to, std::uint64_t value) noexcept {
 template <class T>
 bool store_integer(std::byte* to, std::int64_t value) noexcept {
   put(to, static_cast<T>(value));
+  // Stored before it is checked: the caller discards the element of a number that does not fit.
   if (value < 0) return std::is_signed_v<T> && value >= static_cast<std::int64_t>(std::numeric_limits<T>::min());
   return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
 }
@@ -249,12 +266,15 @@ Gathered gather_as(DType dtype, std::span<const std::byte> from, std::uint64_t o
   while (done.numbers < count && done.used < from.size()) {
     const std::byte* const at = from.data() + done.used;
     const NumberHead head = heads[std::to_integer<std::size_t>(*at)];
+    // All heads were checked when the list was stepped over. Another kind now means that the file has changed.
     if (!is_of(head.kind, dtype)) fail_kind(*at, dtype, offset + done.used);
     const std::size_t size = std::size_t{1} + head.width;
+    // The rest of the number is in the caller's next piece.
     if (from.size() - done.used < size) break;
     std::byte* const element = to + done.numbers * sizeof(T);
     runs.meet(*at);
     if (runs.goes_on(*at) && is_direct(head, dtype)) {
+      // Whole numbers of this width in `from`: the bound of what the kernel reads.
       const std::uint64_t room = std::min<std::uint64_t>(count - done.numbers, (from.size() - done.used) / size);
       const std::size_t gathered = run(head.width, at, element, static_cast<std::size_t>(room));
       done.numbers += gathered;
@@ -279,6 +299,7 @@ std::uint64_t number_bits(NumberHead head, const std::byte* at) noexcept {
 }
 
 void NumberSteps::move_to(std::uint64_t offset) noexcept {
+  // Offsets before `begin` do not occur, so subtracting first cannot wrap.
   for (std::uint64_t& mark : marks) mark = mark - begin + offset;
   end = end - begin + offset;
   begin = offset;
@@ -318,7 +339,11 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     }
     const std::uint32_t size = 1u + head.width;
     if (bytes.size() - used < size) break;
+    // The first number of a run decides for all: numbers of a run have the same kind and width. Where the value
+    // matters too, the run has length 1, see below.
     note_kind(head, at);
+    // Bits of f16 are spelled in one, two or three bytes in no order, so that runs of one width are short. Once it is
+    // known that widths differ, all three are stepped over together.
     if (steps_.stride == 0 && steps_.kind == NumberKind::unsigned_integer && is_up_to_u16(head)) {
       used += feed_u16(bytes.subspan(used));
       continue;
@@ -328,6 +353,8 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     const bool is_wide = head.kind == NumberKind::unsigned_integer && head.width == 8 && !steps_.over_i64;
     const bool looked_at =
         is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
+    // Runs pay off where the head is likely to repeat. Numbers in their head are compared by kind only, so their runs
+    // are long.
     const bool by_run = head.width == 0 || (runs.goes_on(*at) && !looked_at);
     const std::size_t room = by_run ? (bytes.size() - used) / size : 1;
     const std::size_t numbers =
@@ -341,6 +368,7 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
 // Steps over unsigned integers up to 65535 of all three widths, up to the next mark: they change nothing in the steps
 // of a list whose widths differ. Returns the bytes stepped over; at least one number, which the caller has seen.
 std::size_t NumberStepper::feed_u16(std::span<const std::byte> bytes) {
+  // The mark of a number that starts a step; `wanted` ends before the next one, so none is missed.
   if (next_mark_ == done_) {
     steps_.marks.push_back(at_);
     next_mark_ += NumberSteps::mark_step;
@@ -354,7 +382,9 @@ std::size_t NumberStepper::feed_u16(std::span<const std::byte> bytes) {
 
 void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
   const bool is_first = done_ == 0;
+  // Signed and unsigned integers may be mixed: writers choose the shortest form for each value.
   const bool agrees = is_first || steps_.kind == head.kind || (is_integer(steps_.kind) && is_integer(head.kind));
+  // Not an error here: callers that accept lists of any values read this one item by item.
   if (!agrees && !steps_.odd) {
     steps_.odd = at_;
     steps_.odd_kind = head.kind;
@@ -364,15 +394,18 @@ void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
     steps_.over_i64 = true;
   if (!is_integer(head.kind) || !steps_.fits_u16) return;
   if (head.kind == NumberKind::unsigned_integer && head.width <= 2) return;
+  // A negative fixint is never in range, so its value is not decoded. A signed form of a small positive value is.
   const std::uint64_t bits = head.width == 0 ? UINT64_MAX : value_bits(at + 1, head.width);
   const bool is_negative = head.kind == NumberKind::integer && (head.width == 0 || signed_value(bits, head.width) < 0);
   steps_.fits_u16 = !is_negative && bits <= UINT16_MAX;
 }
 
 void NumberStepper::advance(std::uint64_t numbers, std::uint32_t bytes_each) {
+  // A list of one width needs no marks: the offset of each number is computed. Most lists are such.
   if (done_ == 0) steps_.stride = bytes_each;
   if (steps_.stride != bytes_each && steps_.stride != 0) differ();
   if (steps_.stride == 0)
+    // A run can pass several marks; its numbers have one width.
     for (; next_mark_ < done_ + numbers; next_mark_ += NumberSteps::mark_step)
       steps_.marks.push_back(at_ + (next_mark_ - done_) * bytes_each);
   done_ += numbers;
@@ -394,6 +427,8 @@ NumberSteps NumberStepper::release() {
 
 Gathered gather_numbers(DType dtype, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
                         std::uint64_t count, GatherRun run) {
+  // By the width of the element, because f16 and bf16 take the bits of a u16, f32 and f64 those of a u32 and u64.
+  // Signed integers have types of their own for the check of the range.
   switch (info(dtype).block_bytes) {
     case 1:
       if (dtype == DType::i8) return gather_as<std::int8_t>(dtype, from, offset, to, count, run);

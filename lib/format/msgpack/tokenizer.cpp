@@ -23,6 +23,7 @@ namespace {
 constexpr std::uint64_t min_chunk_bytes = 4096;
 constexpr std::uint64_t max_chunk_bytes = 256u << 10;
 
+// Returns the token's value, which libmpack keeps in two halves of 32 bits.
 std::uint64_t bits_of(const mpack_token_t& token) noexcept {
   return token.length > 4 ? std::uint64_t{token.data.value.hi} << 32 | token.data.value.lo : token.data.value.lo;
 }
@@ -34,6 +35,7 @@ std::int64_t signed_of(const mpack_token_t& token) noexcept {
   return static_cast<std::int64_t>(bits << unused) >> unused;
 }
 
+// Converts libmpack's token to an item. For containers and payloads the token has the declared length only.
 void set_value(PackItem& item, const mpack_token_t& token) {
   switch (token.type) {
     case MPACK_TOKEN_BOOLEAN:
@@ -59,6 +61,7 @@ void set_value(PackItem& item, const mpack_token_t& token) {
     case MPACK_TOKEN_ARRAY:
     case MPACK_TOKEN_MAP: item.number = token.length; break;
     case MPACK_TOKEN_NIL:
+    // Never returned: the tokenizer is not asked for payloads.
     case MPACK_TOKEN_CHUNK: return;
   }
   item.kind = token.type == MPACK_TOKEN_STR     ? PackKind::text
@@ -87,6 +90,7 @@ std::string_view name(PackKind kind) noexcept {
 
 PackReader::PackReader(const core::Input& input, std::uint64_t begin, std::uint64_t end, const Limits& limits)
     : input_(input), limits_(limits), at_(begin), end_(end), chunk_bytes_(min_chunk_bytes) {
+  // Checked once: all later reads are compared with `end` only.
   core::require_inside(begin, end - begin, input.size_bytes(), "the file");
 }
 
@@ -98,6 +102,8 @@ PackItem PackReader::next(std::string_view what) {
   mpack_tokbuf_init(&state);
   mpack_token_t token{};
   int status = MPACK_EOF;
+  // libmpack keeps an incomplete head in `state`, so bytes that take() returned need not stay valid. Heads have at
+  // most 9 bytes.
   for (std::size_t wanted = 1; status == MPACK_EOF; wanted = std::max<std::size_t>(state.plen - state.ppos, 1)) {
     const std::string_view bytes = take(wanted, what);
     const char* from = bytes.data();
@@ -133,6 +139,7 @@ std::string_view PackReader::take_text(const PackItem& item, std::string_view wh
 
 void PackReader::skip(const PackItem& item, std::string_view what) {
   if (item.has_payload()) return pass(item.number, what);
+  // Items left in each open container. Recursion would let a file choose the depth of the stack.
   std::vector<std::uint64_t> left{item.items_inside()};
   while (!left.empty()) {
     if (left.back() == 0) {
@@ -142,6 +149,7 @@ void PackReader::skip(const PackItem& item, std::string_view what) {
     --left.back();
     const PackItem inner = next(what);
     if (inner.has_payload()) pass(inner.number, what);
+    // Also true for empty containers, so only containers that have items count as nesting.
     if (inner.items_inside() == 0) continue;
     core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of MessagePack", "metadata_depth",
                         inner.offset);
@@ -151,6 +159,7 @@ void PackReader::skip(const PackItem& item, std::string_view what) {
 
 std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what,
                                                     SpelledNumbers* spelled) {
+  // The stepper reads the bytes of whole chunks and not item by item: a list can have a billion numbers.
   NumberStepper stepper(at_, list.number);
   while (!stepper.is_done()) {
     if (remaining() == 0)
@@ -165,6 +174,7 @@ std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::s
     }
     at_ += used;
     if (stepper.met_other()) return std::nullopt;
+    // Progress was made, or a number needs more bytes than the chunk has left.
     if (used > 0 || stepper.is_done()) continue;
     // The number crosses the end of the chunk, or that of the region.
     const std::size_t size = std::size_t{1} + number_head(rest[0]).width;
@@ -185,9 +195,12 @@ std::string_view PackReader::take(std::uint64_t size, std::string_view what) {
 // Loads the next `size` bytes into the chunk. Requires that they lie in the region.
 void PackReader::load(std::uint64_t size) {
   if (at_ >= chunk_begin_ && core::inside(at_ - chunk_begin_, size, chunk_.size())) return;
+  // Reading continues in or directly after the chunk: larger reads pay off. After a skipped payload only a head is
+  // needed.
   const bool goes_on = at_ <= chunk_begin_ + chunk_.size() && at_ > chunk_begin_;
   chunk_bytes_ = goes_on ? std::min(2 * chunk_bytes_, max_chunk_bytes) : min_chunk_bytes;
   const std::uint64_t wanted = std::min(std::max(size, chunk_bytes_), remaining());
+  // A text longer than a chunk is read into memory of its own, so that the buffer does not keep that size.
   if (wanted > max_chunk_bytes) {
     long_text_ = input_.read(at_, wanted);
     chunk_ = long_text_.span();

@@ -20,6 +20,7 @@ namespace heft::format {
 
 void PackTree::read() {
   const PackItem head = reader_.next("the document");
+  // A document that is one tensor has no key, so it gets this name.
   set_path(0, "tensor");
   if (take_tensor(head)) return;
   path_.clear();
@@ -28,6 +29,7 @@ void PackTree::read() {
     return;
   }
   open(head, {});
+  // The top frame is the innermost open container; `number` counts items of a list, pairs of a map.
   while (!frames_.empty()) {
     const Frame& frame = frames_.back();
     if (frame.done == frame.head.number)
@@ -40,6 +42,7 @@ void PackTree::read() {
 void PackTree::open(const PackItem& head, std::string_view key) {
   core::require_limit(frames_.size() + 1, limits_.metadata_depth, "the nesting of MessagePack", "metadata_depth",
                       head.offset);
+  // Children of all open containers share one stack; this frame's start at first_child.
   frames_.push_back({.head = head,
                      .key = key,
                      .path_bytes = path_.size(),
@@ -53,9 +56,11 @@ void PackTree::step() {
   const std::string_view key = read_key(frame);
   ++frame.done;
   const PackItem head = reader_.next("a value");
+  // Counted over the whole document: each item becomes a node of memory.
   core::require_limit(++items_, limits_.metadata_items, "the number of MessagePack items", "metadata_items",
                       head.offset);
   set_path(frame.path_bytes, key);
+  // The format sees every value first: its tensors are maps or extensions of certain forms.
   if (take_tensor(head)) {
     frame.holds_tensor = true;
     children_.push_back({key, none});
@@ -70,11 +75,13 @@ void PackTree::step() {
 bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   constexpr std::uint64_t min_numbers = 32;
   if (list.kind != PackKind::list) return false;
+  // Numbers are counted before they are stepped over, although they become no nodes: their bytes are copied.
   core::require_limit(core::add_or_throw(items_, list.number, "MessagePack items"), limits_.metadata_items,
                       "the number of MessagePack items", "metadata_items", list.offset);
   const std::uint64_t inside = reader_.offset();
   SpelledNumbers spelled(catalog_.budget);
   std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
+  // Items that are not numbers, or numbers of two kinds: the reader goes back, and the list is read item by item.
   if (!steps || steps->odd || (list.number < min_numbers && steps->kind != NumberKind::real32)) {
     reader_.seek(inside);
     return false;
@@ -86,6 +93,7 @@ bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
 }
 
 void PackTree::close() {
+  // A copy: the frame is popped before its node is given to the parent.
   const Frame frame = frames_.back();
   frames_.pop_back();
   path_.resize(frame.path_bytes);
@@ -101,6 +109,7 @@ void PackTree::close() {
   const std::uint32_t node = apart ? none : make_container(frame);
   children_.resize(frame.first_child);
   if (frames_.empty()) return;
+  // A container is transparent if a tensor lies at any depth in it: its children have names of their own.
   frames_.back().holds_tensor |= frame.holds_tensor;
   children_.push_back({frame.key, node});
 }
@@ -116,6 +125,7 @@ void PackTree::require_distinct_keys(const Frame& frame) const {
 
 void PackTree::emit_values(const Frame& frame) {
   for (std::size_t child = frame.first_child; child < children_.size(); ++child) {
+    // Tensors are listed already, and so are the values of containers inside.
     if (children_[child].node == none) continue;
     set_path(frame.path_bytes, children_[child].key);
     catalog_.values.push_back({keep(path_), children_[child].node});
@@ -134,8 +144,10 @@ std::uint32_t PackTree::make_container(const Frame& frame) {
 }
 
 std::string_view PackTree::read_key(const Frame& frame) {
+  // Items of a list have their position as key.
   if (frame.head.kind == PackKind::list) return keep(fmt::to_string(frame.done));
   const PackItem key = reader_.next("a key");
+  // Integer keys and texts of the same digits become equal keys, which close() refuses.
   if (key.kind == PackKind::unsigned_integer) return keep(fmt::to_string(key.number));
   if (key.kind == PackKind::negative) return keep(fmt::to_string(key.integer));
   if (key.kind != PackKind::text)
@@ -180,6 +192,7 @@ std::uint32_t PackTree::make_leaf(const PackItem& head) {
 }
 
 std::uint32_t PackTree::make_extension(const PackItem& head) {
+  // An opaque node has a name and arguments: the extension's type and its bytes.
   const std::uint32_t type = catalog_.add_text(keep(fmt::format("ext {}", head.extension)));
   Node bytes = catalog_.nodes[catalog_.add_text(keep(reader_.take_text(head, "an extension")))];
   bytes.kind = NodeKind::bytes;
@@ -208,6 +221,7 @@ void PackTree::add_tensor(TensorEntry entry, std::uint64_t at) {
   if (entry.dtype == DType::unknown) {
     require_raw_bytes(catalog_, entry, at);
   } else {
+    // A known dtype and shape determine the size; a different number of bytes means that one of the three is wrong.
     if (const std::uint64_t expected = bytes_for(entry.dtype, Shape(catalog_.sizes(entry))); expected != entry.size)
       throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes for its shape, found {}", expected, entry.size),
                   {.tensor = path_, .offset = at});
@@ -221,12 +235,14 @@ void PackTree::add_joined(TensorEntry whole, std::size_t first_tensor) {
   catalog_.joined.push_back({whole, static_cast<std::uint32_t>(catalog_.parts.size()),
                              static_cast<std::uint32_t>(catalog_.tensors.end() - begin)});
   catalog_.parts.insert(catalog_.parts.end(), begin, catalog_.tensors.end());
+  // The parts are the last tensors, because the walk is in file order and all of the map's items were just read.
   catalog_.tensors.erase(begin, catalog_.tensors.end());
 }
 
 std::vector<std::int64_t> PackTree::read_dims() { return read_dims(reader_.next(PackKind::list, "a shape")); }
 
 std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
+  // The count is compared before dims are collected.
   core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
   std::vector<std::int64_t> dims;
   for (std::uint64_t i = 0; i < list.number; ++i) {
