@@ -11,6 +11,7 @@ namespace heft::mmap {
 std::uint64_t descriptor_limit() noexcept { return sys::descriptor_limit(); }
 
 std::shared_ptr<DescriptorPool> DescriptorPool::for_shards() {
+  // A quarter leaves the server descriptors for its connections, and other checkpoints room beside this one.
   return std::make_shared<DescriptorPool>(std::clamp<std::uint64_t>(descriptor_limit() / 4, 4, 256));
 }
 
@@ -26,6 +27,8 @@ void DescriptorPool::keep(std::shared_ptr<const Descriptor> opened) {
 bool DescriptorPool::give_up_half() noexcept {
   const std::lock_guard lock(mutex_);
   if (kept_.empty()) return false;
+  // A descriptor that a reader still holds stays open until the reader releases it, so the call can free fewer than
+  // half.
   kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>((kept_.size() + 1) / 2));
   return true;
 }
@@ -33,6 +36,7 @@ bool DescriptorPool::give_up_half() noexcept {
 Descriptor open_at(int folder, const char* name, int flags, DescriptorPool& pool) noexcept {
   for (;;) {
     Descriptor opened = open_at(folder, name, flags);
+    // EMFILE: the process has too many; ENFILE: the system. Each round halves the pool, so the loop ends.
     const bool too_many = opened.os_error() == EMFILE || opened.os_error() == ENFILE;
     if (!too_many || !pool.give_up_half()) return opened;
   }

@@ -22,11 +22,13 @@ namespace {
 constexpr unsigned max_in_flight = 4096;
 constexpr std::size_t max_buffer_bytes = std::size_t{1} << 30;
 
+// Returns true for file systems that have no device behind the page cache.
 bool lives_in_memory(int handle) noexcept {
   const std::int64_t type = sys::fstatfs_type(handle);
   return type == TMPFS_MAGIC || type == RAMFS_MAGIC || type == HUGETLBFS_MAGIC;
 }
 
+// Returns false also when fstat() fails: then nothing proves that it is the file.
 bool is_same_file(int handle, const Identity& identity) noexcept {
   struct ::stat status {};
   return sys::fstat(handle, status) == 0 && status.st_dev == identity.device && status.st_ino == identity.inode;
@@ -40,6 +42,7 @@ sys::DirectAlignment alignment_of(int handle) noexcept {
   return {.memory = page, .offset = page};
 }
 
+// Throws Error{out_of_range} with `rule` unless it holds.
 void require_setup(bool holds, const char* rule) {
   if (!holds) throw Error(ErrorCode::out_of_range, rule);
 }
@@ -71,18 +74,23 @@ DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
   Descriptor opened = open_at(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   if (const int error = opened.os_error())
     return {.file = nullptr, .reason = "open(O_DIRECT): " + std::generic_category().message(error)};
+  // /proc can be another one than the process's own (a container that mounts it over, a chroot).
   if (!is_same_file(opened.get(), file->identity()))
     return {.file = nullptr, .reason = "/proc/self/fd does not lead to the opened file"};
   const auto [memory, offset] = alignment_of(opened.get());
+  // statx reports alignments of 0 for a file without direct reads (encrypted, compressed, with verity), which is no
+  // power of two.
   if (!std::has_single_bit(memory) || !std::has_single_bit(offset))
     return {.file = nullptr, .reason = "the file system does no direct reads of this file"};
   std::unique_ptr<const DirectFile> direct(new DirectFile(opened.get(), std::move(file), offset, memory));
+  // Released only now: if the allocation had thrown, `opened` would have closed the descriptor.
   opened.release();
   return {.file = std::move(direct), .reason = {}};
 }
 
 std::unique_ptr<DirectQueue> DirectQueue::open(DirectSetup setup) {
   check(setup);
+  // Kept when the ring was not tried; open_ring_queue() replaces it by the failure.
   std::string reason = "io_uring was not asked for";
   if (setup.allow_ring)
     if (auto ring = open_ring_queue(setup, reason)) return ring;

@@ -17,17 +17,21 @@ class PreadQueue final : public DirectQueue {
               std::uint64_t token) override {
     if (in_flight() == setup_.depth)
       throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
+    // Checks the request here, not in wait(), so that the caller gets the same errors as with io_uring.
     requests_.emplace_back(std::move(file), offset, into, token);
   }
 
+  // Nothing can be sent ahead: each pread() blocks the thread that calls wait().
   void flush() override {}
 
   DirectCompletion wait() override {
     if (requests_.empty()) throw Error(ErrorCode::out_of_range, "nothing is in flight");
+    // Taken out before it is read: a request that throws is not in flight any more.
     DirectRequest request = requests_.front();
     requests_.pop_front();
     auto step = DirectRequest::Step::again;
     while (step == DirectRequest::Step::again)
+      // A short read leaves a rest, which the next pread() continues. stats_ counts as io_uring's queue does.
       step = request.settle(sys::pread(request.handle(), request.offset(), request.rest()), stats_);
     return request.completion();
   }

@@ -17,13 +17,17 @@ constexpr std::uint64_t max_request_bytes = std::uint64_t{1} << 30;
 // Consecutive answers without a byte after which a request is read through the page cache, so that no load can hang.
 constexpr unsigned max_stalls = 64;
 
+// Returns `file`. Throws Error{out_of_range} if it is null. A function, so that the check precedes the other members.
 std::shared_ptr<const DirectFile> require_file(std::shared_ptr<const DirectFile> file) {
   if (!file) throw Error(ErrorCode::out_of_range, "expected a file that is open for direct reads, found none");
   return file;
 }
 
+// Returns the bytes of the file in the range: fewer than `size` at the end of the file, where a direct read still asks
+// for whole blocks.
 std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::uint64_t size) {
   const std::uint64_t file_size = file.file().size_bytes();
+  // A read that starts at the end would return 0 bytes, which settle() takes for a truncation.
   if (offset >= file_size || size == 0 || size > max_request_bytes)
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected a read of 1 to {} bytes that starts inside the file's {}, found {} bytes",
@@ -32,7 +36,9 @@ std::uint64_t wanted_bytes(const DirectFile& file, std::uint64_t offset, std::ui
   return std::min(size, file_size - offset);
 }
 
+// Throws Error{misaligned} unless offset, size and address have the alignments of the file.
 void require_aligned(const DirectFile& file, std::uint64_t offset, std::span<const std::byte> into) {
+  // A power of two divides both numbers if and only if it divides their bitwise or.
   const std::uint64_t position = offset | into.size();
   const auto address = reinterpret_cast<std::uintptr_t>(into.data());
   if (position % file.offset_alignment() != 0 || address % file.memory_alignment() != 0)
@@ -57,6 +63,7 @@ DirectRequest::DirectRequest(std::shared_ptr<const DirectFile> file, std::uint64
 DirectRequest::Step DirectRequest::settle(std::int64_t result, DirectStats& stats) {
   if (result > 0) return advance(static_cast<std::uint64_t>(result), stats);
   switch (-result) {
+    // The constructor proved that the range starts inside the file as opened, so the file is shorter now.
     case 0:
       throw Error(
           ErrorCode::changed_on_disk,
@@ -85,6 +92,7 @@ DirectRequest::Step DirectRequest::advance(std::uint64_t bytes, DirectStats& sta
   stats.direct_bytes += bytes;
   stalls_ = 0;
   if (done_ == wanted_) return Step::finished;
+  // The read stopped inside a block, where no direct read can start.
   if (!can_go_on()) return finish_buffered(stats);
   ++stats.retries;
   return Step::again;
@@ -97,6 +105,7 @@ DirectRequest::Step DirectRequest::stall(DirectStats& stats) {
 }
 
 DirectRequest::Step DirectRequest::finish_buffered(DirectStats& stats) {
+  // Throws Error{changed_on_disk} for a file that became shorter, as every buffered read.
   const std::uint64_t left = wanted_ - done_;
   file_->file().read(offset(), rest().first(static_cast<std::size_t>(left)));
   done_ = wanted_;

@@ -36,6 +36,7 @@ bool lies_before(const Registered& a, const Registered& b) noexcept {
 class RingQueue final : public DirectQueue {
  public:
   explicit RingQueue(const DirectSetup& setup) : setup_(setup), slots_(setup.depth) {
+    // Slots are taken from the back of free_, so that slot 0 is the first.
     for (unsigned slot = setup.depth; slot > 0; --slot) free_.push_back(slot - 1);
   }
   ~RingQueue() override { drain(); }
@@ -52,22 +53,27 @@ class RingQueue final : public DirectQueue {
               std::uint64_t token) override {
     if (free_.empty()) throw Error(ErrorCode::out_of_range, "the queue is full: wait() before the next submit()");
     const unsigned slot = free_.back();
+    // The constructor throws for a bad range; the slot is taken from free_ only after it, so nothing has to be undone.
     slots_[slot].emplace(std::move(file), offset, into, token);
     free_.pop_back();
     prepare(slot);
   }
 
   void flush() override {
+    // The kernel can accept fewer requests than were queued.
     while (unsent_ > 0 && !refused_) send(/*wait=*/false);
   }
 
   DirectCompletion wait() override {
     if (in_flight() == 0) throw Error(ErrorCode::out_of_range, "nothing is in flight");
     flush();
+    // The first io_uring_enter shows whether it is refused; is_asynchronous() returns false from then on.
     if (refused_) return read_now();
     for (;;) {
       const sys::Ring::Answer answer = next_answer();
       const auto slot = static_cast<unsigned>(answer.tag);
+      // A short read, EINTR or EAGAIN: the same slot is queued again for the rest. next_answer() sends it with the
+      // others.
       if (settle(slot, answer.result) == DirectRequest::Step::again) {
         prepare(slot);
         continue;
@@ -86,6 +92,8 @@ class RingQueue final : public DirectQueue {
   [[nodiscard]] const DirectStats& stats() const noexcept override { return stats_; }
 
  private:
+  // Registers the buffers of the setup, which saves pinning their pages in each request. Without (RLIMIT_MEMLOCK, a
+  // sandbox) the ring works with plain reads.
   void register_buffers() {
     if (setup_.buffers.empty()) return;
     if (const int result = ring_.register_buffers(setup_.buffers); result < 0) {
@@ -99,6 +107,7 @@ class RingQueue final : public DirectQueue {
 
   // Returns the index of the registered buffer that contains all of `into`, or -1.
   [[nodiscard]] int buffer_of(std::span<std::byte> into) const noexcept {
+    // The buffers are disjoint, so only the last one that starts at or before `into` can contain it.
     auto after = std::upper_bound(buffers_.begin(), buffers_.end(), Registered{into, 0}, lies_before);
     if (after == buffers_.begin()) return -1;
     const auto& [memory, index] = *--after;
@@ -106,7 +115,10 @@ class RingQueue final : public DirectQueue {
     return begin <= memory.size() && into.size() <= memory.size() - begin ? index : -1;
   }
 
+  // Queues the rest of the request for the next send(). The ring has at least as many entries as there are slots, so
+  // one is free.
   void prepare(unsigned slot) noexcept {
+    // read_now() takes requests from their slots; a refused ring sends nothing.
     if (refused_) return;
     const DirectRequest& request = *slots_[slot];
     ring_.prepare({.file = request.handle(),
@@ -117,13 +129,17 @@ class RingQueue final : public DirectQueue {
     ++unsent_;
   }
 
+  // Sends the queued requests and, with `wait`, waits for an answer. Sets refused_, or throws, if the kernel does not
+  // serve the ring.
   void send(bool wait) {
     const int result = ring_.submit(wait);
+    // 0 without unsent requests: the call only waited, and an answer is there.
     if (result > 0 || (result == 0 && unsent_ == 0)) {
       unsent_ -= std::min(unsent_, static_cast<unsigned>(result));
       sent_any_ = sent_any_ || result > 0;
       refusals_ = 0;
     } else if (result == 0 || result == -EAGAIN || result == -EBUSY) {
+      // The kernel is short of memory, or its queue of answers is full. The callers repeat the call.
       if (++refusals_ > max_refusals) throw Error(ErrorCode::out_of_memory, "io_uring_enter()", {.os_error = -result});
     } else if (!sent_any_ && (result == -EPERM || result == -EACCES || result == -ENOSYS)) {
       // A sandbox that allows io_uring_setup but not io_uring_enter. The kernel has received none of the requests, so
@@ -131,6 +147,7 @@ class RingQueue final : public DirectQueue {
       refused_ = true;
       unsent_ = 0;
       reason_ = (reason_.empty() ? "" : reason_ + "; ") + message("io_uring_enter", result);
+      // A signal is no failure: the callers repeat the call.
     } else if (result != -EINTR) {
       throw Error(ErrorCode::io, "io_uring_enter()", {.os_error = -result});
     }
@@ -146,11 +163,13 @@ class RingQueue final : public DirectQueue {
 
   // Reads one request with pread, after io_uring_enter was refused.
   DirectCompletion read_now() {
+    // Any request can be next: answers have no order. wait() has checked that one is in flight.
     const auto taken = std::find_if(slots_.begin(), slots_.end(), [](const auto& each) { return each.has_value(); });
     const auto slot = static_cast<unsigned>(taken - slots_.begin());
     auto step = DirectRequest::Step::again;
     while (step == DirectRequest::Step::again) {
       const DirectRequest& request = **taken;
+      // A request that throws is released by settle(); the others are read by later calls.
       step = settle(slot, sys::pread(request.handle(), request.offset(), request.rest()));
     }
     const DirectCompletion completion = (*taken)->completion();
@@ -158,6 +177,8 @@ class RingQueue final : public DirectQueue {
     return completion;
   }
 
+  // Gives `result` to the request of the slot. A request that fails is finished: its slot is released before the Error
+  // leaves.
   DirectRequest::Step settle(unsigned slot, std::int64_t result) {
     try {
       return slots_[slot]->settle(result, stats_);
@@ -177,6 +198,7 @@ class RingQueue final : public DirectQueue {
   void drain() noexcept {
     sys::Ring::Answer answer;
     for (unsigned refusals = 0; !refused_ && in_flight() > 0 && refusals < max_refusals;) {
+      // Results do not matter any more, and a short read is not continued.
       if (ring_.take(answer)) {
         release(static_cast<unsigned>(answer.tag));
       } else if (ring_.submit(/*wait=*/true) < 0) {

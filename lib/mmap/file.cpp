@@ -22,14 +22,18 @@
 namespace heft::mmap {
 namespace {
 
+// Returns the place of an Error in the file at `path`. `os_error` is 0 for failures that are not the system's.
 ErrorPlace place(std::string_view path, int os_error, std::optional<std::uint64_t> offset = {}) {
   return {.path = std::string(path), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
+// Returns the code of the Error for a failed open(): a file that is absent, one that heft refuses, or a failure of the
+// system.
 ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
   switch (os_error) {
     case ENOENT:
     case ENOTDIR: return ErrorCode::not_found;
+    // With O_NOFOLLOW, ELOOP reports that the last component is a symlink; without it, a circle of symlinks.
     case ELOOP: return symlinks == Symlinks::refuse ? ErrorCode::refused : ErrorCode::io;
     case ENXIO:   // a socket
     case ENODEV:  // a device without a driver
@@ -41,6 +45,7 @@ ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
 // Returns the target of a symlink, nothing for anything else.
 std::optional<std::string> link_target(int folder, const std::string& name) {
   std::array<char, 4096> target;
+  // A longer target is cut, which only shortens a message. EINVAL: the name is no symlink.
   const std::int64_t size = sys::readlinkat(folder, name.c_str(), target);
   return size < 0 ? std::nullopt : std::optional(std::string(target.data(), static_cast<std::size_t>(size)));
 }
@@ -59,6 +64,7 @@ void require_whole(const std::string& name, const std::string& path) {
     throw Error(ErrorCode::refused, "expected a path, found a NUL byte in it", place(path, 0));
 }
 
+// Returns words for a file that is not regular.
 const char* kind(mode_t mode) noexcept {
   switch (mode & S_IFMT) {
     case S_IFDIR: return "a folder";
@@ -71,6 +77,7 @@ const char* kind(mode_t mode) noexcept {
 }
 
 std::int64_t nanoseconds(const struct ::timespec& time) noexcept {
+  // Fits 63 bits up to the year 2262.
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
@@ -86,6 +93,7 @@ Identity identity_of(const struct ::stat& status) noexcept {
           .gid = status.st_gid};
 }
 
+// Returns fstat()'s result, or throws Error{io}.
 struct ::stat status_of(int handle, const std::string& path) {
   struct ::stat status {};
   if (const int result = sys::fstat(handle, status); result < 0)
@@ -93,6 +101,8 @@ struct ::stat status_of(int handle, const std::string& path) {
   return status;
 }
 
+// Returns the identity of the open file. Throws Error{refused} for pipes, devices, sockets and folders: open() succeeds
+// on them, but they have no size to map and no position to read from.
 Identity identity_of_regular(int handle, const std::string& path) {
   const struct ::stat status = status_of(handle, path);
   if (!S_ISREG(status.st_mode))
@@ -108,8 +118,11 @@ Identity identity_at_rest(int handle, const std::string& path) {
   constexpr std::int64_t max_tick_ns = 10'000'000;
   Identity identity = identity_of_regular(handle, path);
   for (int round = 0; round < 3; ++round) {
+    // ahead < 0: a later change has a later stamp already. Far ahead: the clock was set back, and waiting for it could
+    // take hours.
     const std::int64_t ahead = identity.ctime_ns - sys::stamping_clock();
     if (ahead < 0 || ahead > max_tick_ns || sys::stamps_finely(handle)) break;
+    // At most one tick, 10 ms. No call waits for the clock's next tick.
     while (sys::stamping_clock() <= identity.ctime_ns) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     identity = identity_of_regular(handle, path);
   }
@@ -119,10 +132,12 @@ Identity identity_at_rest(int handle, const std::string& path) {
 // "1700000000.123456789"
 std::string seconds(std::int64_t time_ns) {
   constexpr std::int64_t second = 1'000'000'000;
+  // Rounds down, not towards zero, so that the fraction of a time before 1970 is positive too.
   const std::int64_t whole = time_ns / second - (time_ns % second < 0 ? 1 : 0);
   return fmt::format("{}.{:09}", whole, time_ns - whole * second);
 }
 
+// Returns the message of a difference: "expected size 12 as when it was opened, found 13".
 std::string message_of(std::string_view what, std::string_view expected, std::string_view found) {
   return fmt::format("expected {} {} as when it was opened, found {}", what, expected, found);
 }
@@ -138,10 +153,13 @@ bool only_ctime_moved(const Identity& opened, const Identity& now) noexcept {
 std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name, const std::string& path,
                                              Symlinks symlinks, DescriptorPool& pool) {
   require_whole(name, path);
+  // O_NOCTTY: opening a terminal must not make it the controlling terminal of the server.
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (symlinks == Symlinks::refuse ? O_NOFOLLOW : 0);
   Descriptor opened = open_at(folder, name.c_str(), flags, pool);
   if (const int error = opened.os_error()) {
     const ErrorCode code = code_of_opening(error, symlinks);
+    // Caches of Hugging Face are folders of symlinks to blobs. An interrupted download leaves a link without its blob,
+    // and "No such file" about a name that ls lists would mislead.
     if (const auto target = error == ENOENT ? link_target(folder, name) : std::nullopt)
       throw Error(
           code,
@@ -150,17 +168,21 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
           place(path, 0));
     throw Error(code, message_of_opening(code, error), place(path, error));
   }
+  // fstat() of the descriptor, not stat() of the path: the path can lead to another file by now.
   const Identity identity = identity_at_rest(opened.get(), path);
   return {std::move(opened), identity};
 }
 
 // Returns the name for openat(): relative to `folder` if there is one.
 std::string name_in(const std::shared_ptr<const Folder>& folder, const std::string& path) {
+  // path_ is the folder's path, a slash (if it has none) and the name.
   return folder ? path.substr(folder->path().size() + (folder->path().ends_with('/') ? 0 : 1)) : path;
 }
 
+// Returns the descriptor from which names are looked up: the folder's, or the working directory.
 int handle_of(const std::shared_ptr<const Folder>& folder) noexcept { return folder ? folder->handle() : AT_FDCWD; }
 
+// Sets the readahead of a descriptor for the whole file (offset 0, size 0: to its end).
 void advise_reading(const Descriptor& open, bool ahead) noexcept {
   sys::posix_fadvise(open.get(), 0, 0, ahead ? POSIX_FADV_NORMAL : POSIX_FADV_RANDOM);
 }
@@ -169,7 +191,9 @@ void advise_reading(const Descriptor& open, bool ahead) noexcept {
 void append_names(std::span<const std::byte> records, std::vector<std::string>& names) {
   while (!records.empty()) {
     std::uint16_t record_bytes = 0;
+    // The buffer contains bytes, no objects of type dirent64, so that members are copied out, not pointed to.
     std::memcpy(&record_bytes, records.data() + offsetof(struct ::dirent64, d_reclen), sizeof record_bytes);
+    // The kernel ends each name with a NUL, and pads the record behind it.
     const std::string_view name(reinterpret_cast<const char*>(records.data()) + offsetof(struct ::dirent64, d_name));
     if (name != "." && name != "..") names.emplace_back(name);
     records = records.subspan(record_bytes);
@@ -179,6 +203,7 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
 }  // namespace
 
 std::string difference(const Identity& opened, const Identity& now) {
+  // From the surest sign to the weakest: each next one is only compared between equal ones.
   if (!opened.is_same_file(now))
     return message_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
                       fmt::format("{}:{}", now.device, now.inode));
@@ -193,6 +218,7 @@ std::string difference(const Identity& opened, const Identity& now) {
 std::optional<Identity> identity_at(const std::string& path) {
   require_whole(path, path);
   struct ::stat status {};
+  // Follows symlinks: the identity is that of the file, not of a link to it.
   const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
   if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
   if (result < 0) throw Error(ErrorCode::io, "fstatat()", place(path, -result));
@@ -207,11 +233,13 @@ Descriptor open_at(int folder, const char* name, int flags) noexcept {
 
 std::shared_ptr<const Folder> Folder::open(const std::string& path) {
   require_whole(path, path);
+  // O_DIRECTORY fails with ENOTDIR on a regular file, and opens no pipe.
   Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (const int error = opened.os_error()) {
     const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
     throw Error(code, message_of_opening(code, error), place(path, error));
   }
+  // `opened` owns the descriptor until the Folder exists, because fstat() and the allocation can throw.
   std::unique_ptr<const Folder> folder(new Folder(opened.get(), path, identity_of(status_of(opened.get(), path))));
   opened.release();
   return folder;
@@ -229,12 +257,14 @@ std::vector<std::string> Folder::names() const {
   if (const int error = listing.os_error())
     throw Error(ErrorCode::io, "open() of the folder, to list it", place(path_, error));
   std::vector<std::string> names;
+  // 32 KiB hold some 500 names of shards, so that a folder takes two calls: the last one returns 0.
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
     if (got == -EINTR) continue;
     if (got < 0) throw Error(ErrorCode::io, "getdents64()", place(path_, static_cast<int>(-got)));
     append_names(std::span(buffer).first(static_cast<std::size_t>(got)), names);
   }
+  // File systems list in the order of their hashes; the order of shards must not depend on it.
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -243,6 +273,7 @@ std::optional<std::vector<std::string>> Folder::names_if_listed() const {
   try {
     return names();
   } catch (const Error& error) {
+    // A folder that can be searched but not read (mode 0711) still opens the files that an index names.
     if (error.code() != ErrorCode::io) throw;
     return std::nullopt;
   }
@@ -250,6 +281,7 @@ std::optional<std::vector<std::string>> Folder::names_if_listed() const {
 
 bool Folder::has_file(const std::string& name) const noexcept {
   struct ::stat status {};
+  // A NUL would cut the name, and the answer would be about another file.
   return name.find('\0') == std::string::npos && sys::fstatat(handle_, name.c_str(), status) == 0 &&
          S_ISREG(status.st_mode);
 }
@@ -262,6 +294,8 @@ bool Folder::has_folder(const std::string& name) const noexcept {
 
 std::optional<std::string> Folder::broken_link(const std::string& name) const {
   struct ::stat status {};
+  // fstatat() follows the link, so ENOENT is about its target; link_target() then returns nothing if the name itself is
+  // free.
   if (name.find('\0') != std::string::npos || sys::fstatat(handle_, name.c_str(), status) != -ENOENT) return {};
   return link_target(handle_, name);
 }
@@ -269,11 +303,13 @@ std::optional<std::string> Folder::broken_link(const std::string& name) const {
 File::File(std::shared_ptr<const Folder> folder, std::string path, Symlinks symlinks,
            std::shared_ptr<DescriptorPool> pool)
     : folder_(std::move(folder)), path_(std::move(path)), symlinks_(symlinks), pool_(std::move(pool)) {
+  // A pool of its own, with room for its one descriptor, never drops it.
   if (!pool_) pool_ = std::make_shared<DescriptorPool>(1);
   auto [opened, identity] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
   identity_ = identity;
   auto shared = std::make_shared<const Descriptor>(std::move(opened));
   open_ = shared;
+  // open_ is weak: the pool alone keeps the descriptor between calls.
   pool_->keep(std::move(shared));
 }
 
@@ -288,15 +324,19 @@ std::shared_ptr<const File> File::open_in(const Folder& folder, const std::strin
 }
 
 std::shared_ptr<const File> File::of_descriptor(int descriptor, std::string path) {
+  // The new descriptor does not depend on the caller's, who can close it. The path for people is set afterwards; its
+  // own pool never drops the descriptor, so that path is never opened.
   std::shared_ptr<File> file(new File(nullptr, fmt::format("/proc/self/fd/{}", descriptor), Symlinks::follow, nullptr));
   file->path_ = std::move(path);
   return file;
 }
 
 std::shared_ptr<const Descriptor> File::descriptor() const {
+  // Held while opening, so that threads which find the descriptor dropped do not each open the file.
   const std::lock_guard lock(mutex_);
   if (auto open = open_.lock()) return open;
   auto shared = open_again();
+  // Advice belongs to the open file description, and the new one has the default.
   if (!reads_ahead_) advise_reading(*shared, false);
   open_ = shared;
   pool_->keep(shared);
@@ -306,6 +346,7 @@ std::shared_ptr<const Descriptor> File::descriptor() const {
 std::shared_ptr<const Descriptor> File::open_again() const {
   try {
     auto [opened, now] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);
+    // Compared before the descriptor is returned, so that no byte of another file is used.
     if (const std::string changed = difference(identity_, now); !changed.empty())
       throw Error(ErrorCode::changed_on_disk, changed, at(0));
     return std::make_shared<const Descriptor>(std::move(opened));
@@ -323,6 +364,7 @@ ErrorPlace File::at(int os_error, std::optional<std::uint64_t> offset) const { r
 void File::set_read_ahead(bool wanted) const noexcept {
   const std::lock_guard lock(mutex_);
   reads_ahead_ = wanted;
+  // A descriptor that was dropped gets the advice when the file is opened again.
   if (const auto open = open_.lock()) advise_reading(*open, wanted);
 }
 
@@ -331,6 +373,8 @@ void File::require_unchanged() const {
   const Identity now = identity_of(status_of(open->get(), path_));
   const std::string changed = difference(identity_, now);
   if (changed.empty()) return;
+  // A rename of the file itself changes only the ctime on most file systems. It is taken for one if the path does not
+  // lead to the file any more. If it still leads to this file, the file was written and its mtime set back.
   if (only_ctime_moved(identity_, now))
     if (const auto there = identity_at(path_); !there || !there->is_same_file(identity_)) return;
   throw Error(ErrorCode::changed_on_disk, changed, at(0));
@@ -357,6 +401,7 @@ void File::read(std::uint64_t offset, std::span<std::byte> into) const {
     if (got == -EINTR) continue;
     if (got < 0)
       throw Error(ErrorCode::io, fmt::format("pread() of {} bytes", into.size()), at(static_cast<int>(-got), offset));
+    // The range lies inside the size at open, so the end of the file has moved.
     if (got == 0)
       throw Error(ErrorCode::changed_on_disk,
                   fmt::format("expected {} bytes as when it was opened, the file ends here", size_bytes()),

@@ -15,6 +15,7 @@ std::unique_ptr<const Lease> Lease::take(const File& file, int& os_error) {
   const auto open = file.descriptor();
   char link[32];
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", open->get());
+  // O_NONBLOCK: open() would wait while another process holds a write lease on the file.
   Descriptor opened(sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   os_error = opened.os_error();
   if (os_error != 0) return nullptr;

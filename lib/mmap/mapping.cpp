@@ -42,13 +42,14 @@ struct Region {
   ipc::mapped_region pages;
 };
 
-// mapped_region rounds the offset down to a page and returns the address of the requested byte.
+// Maps the range. mapped_region rounds the offset down to a page and returns the address of the requested byte.
 ipc::mapped_region map_pages(const File& file, std::uint64_t offset, std::uint64_t size) {
   const auto open = file.descriptor();
   try {
     return {Mappable(open->get()), ipc::read_only, static_cast<ipc::offset_t>(offset), static_cast<std::size_t>(size)};
   } catch (const ipc::interprocess_exception& failure) {
     const int os_error = failure.get_native_error();
+    // ENOMEM is no sign of short memory alone: the process can have reached vm.max_map_count or RLIMIT_AS.
     throw Error(os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io, fmt::format("mmap() of {} bytes", size),
                 file.at(os_error, offset));
   }
@@ -61,6 +62,8 @@ std::uint64_t size_now(const File& file) {
   return sys::fstat(open->get(), status) == 0 ? static_cast<std::uint64_t>(status.st_size) : file.size_bytes();
 }
 
+// Throws Error{changed_on_disk} if the file is shorter than at open. A truncation makes mlock() and madvise() fail with
+// errors of their own, which would name the wrong cause.
 void require_not_shrunk(const File& file, int os_error) {
   const std::uint64_t size = size_now(file);
   if (size < file.size_bytes())
@@ -69,6 +72,7 @@ void require_not_shrunk(const File& file, int os_error) {
                 file.at(os_error));
 }
 
+// Throws the Error of a failed populate(): a truncation first, because it explains the failure (EFAULT) too.
 [[noreturn]] void fail_populate(std::size_t size, const File& file, int os_error) {
   require_not_shrunk(file, os_error);
   const ErrorCode code = os_error == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io;
@@ -99,6 +103,7 @@ Bytes map(std::shared_ptr<const File> file, std::uint64_t offset, std::uint64_t 
         file->at(0, offset));
   if (size == 0) return {};
   ipc::mapped_region pages = map_pages(*file, offset, size);
+  // Taken before the move of `pages`. The address of the mapping does not change with it.
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(pages.get_address()), pages.get_size());
   return {bytes, std::make_shared<const Region>(Region{std::move(file), std::move(pages)})};
 }
@@ -110,6 +115,7 @@ Bytes map(std::shared_ptr<const File> file) {
 
 void advise(std::span<const std::byte> mapped, Advice advice) noexcept {
   const auto pages = pages_around(mapped, sys::page_size());
+  // Failures are ignored: advice changes speed, no result.
   if (!pages.empty()) sys::madvise(pages.data(), pages.size(), flag_of(advice));
 }
 
@@ -118,6 +124,7 @@ bool populate(std::span<const std::byte> mapped, const File& file) {
   if (pages.empty()) return true;
   int result = -EINTR;
   while (result == -EINTR) result = sys::madvise(pages.data(), pages.size(), populate_read);
+  // EINVAL: a kernel before 5.14. The others come from sandboxes that filter madvise().
   if (result == -EINVAL || result == -EPERM || result == -EACCES || result == -ENOSYS) return false;
   if (result < 0) fail_populate(mapped.size(), file, -result);
   // madvise() reports no truncation inside the last page, whose lost bytes read as zeros.
@@ -126,6 +133,8 @@ bool populate(std::span<const std::byte> mapped, const File& file) {
 }
 
 void drop(std::span<const std::byte> mapped) noexcept {
+  // Narrowed to whole pages: a page at an end can hold bytes of a neighbour that is in use. Reading a dropped page
+  // again only faults it in from the page cache, because the mapping is never written.
   const auto pages = pages_inside(mapped, sys::page_size());
   if (!pages.empty()) sys::madvise(pages.data(), pages.size(), MADV_DONTNEED);
 }
@@ -135,6 +144,7 @@ void lock(std::span<const std::byte> mapped, const File& file) {
   if (pages.empty()) return;
   const int result = sys::mlock(pages.data(), pages.size());
   if (result == 0) return;
+  // mlock() of pages behind the end of a truncated file fails with ENOMEM, which must not be blamed on the limit.
   require_not_shrunk(file, -result);
   throw Error(ErrorCode::out_of_memory,
               fmt::format("mlock() of {} bytes, RLIMIT_MEMLOCK is {} bytes (raise it with ulimit -l, or lock less)",

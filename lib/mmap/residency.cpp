@@ -28,6 +28,7 @@ using Flags = std::array<unsigned char, max_pages_per_call>;
 bool is_told(const File& file) {
   const auto open = file.descriptor();
   struct ::stat status {};
+  // A root process passes the check of write access below, except on a read-only file system.
   if (sys::fstat(open->get(), status) == 0 && status.st_uid == sys::geteuid()) return true;
   return sys::faccess_write(open->get()) == 0;
 }
@@ -44,6 +45,7 @@ void advise_file(const File& file, std::uint64_t offset, std::uint64_t size, int
 // Returns a pointer without ownership, for a call during which the caller keeps the file.
 std::shared_ptr<const File> borrowed(const File& file) noexcept { return {std::shared_ptr<const File>(), &file}; }
 
+// Throws Error{out_of_range} for a range past the size at open: pages behind it would be counted as missing.
 void require_inside_file(const File& file, std::uint64_t offset, std::uint64_t size) {
   if (!core::inside(offset, size, file.size_bytes()))
     throw Error(ErrorCode::out_of_range,
@@ -58,6 +60,7 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
   auto left = pages_around(mapped, page);
   Flags flags;
   while (!left.empty()) {
+    // In runs, because mincore() writes one byte for each page: 256 MiB of flags for a file of 1 TiB.
     const auto run = left.first(std::min(left.size(), max_pages_per_call * page));
     const int result = sys::mincore(run.data(), run.size(), flags.data());
     if (result < 0) return result;
@@ -67,6 +70,7 @@ int for_each_run(std::span<const std::byte> mapped, Visit visit) {
   return 0;
 }
 
+// Throws Error{unsupported}; `os_error` is 0 if mincore() was not called, because its answer would be wrong.
 [[noreturn]] void fail_unknown(const File& file, std::uint64_t offset, int os_error) {
   throw Error(ErrorCode::unsupported,
               "the kernel does not report to this process which pages of the file are in memory",
@@ -80,8 +84,12 @@ int set_cached(int handle, std::uint64_t first, std::span<std::uint8_t> flags) {
   std::uint64_t found = 0;
   if (const int result = sys::cachestat(handle, first * page, flags.size() * page, found); result < 0) return result;
   if (found == 0) return 0;
+  // More than the range has cannot be: >= only guards the recursion. A range of one page is either empty or full, so it
+  // ends there.
   if (found >= flags.size()) return std::ranges::fill(flags, std::uint8_t{1}), 0;
   const std::size_t half = flags.size() / 2;
+  // Calls grow with the number of changes between resident and missing, times the depth: for most files the first call
+  // is the only one.
   const int result = set_cached(handle, first, flags.first(half));
   return result < 0 ? result : set_cached(handle, first + half, flags.subspan(half));
 }
@@ -91,6 +99,7 @@ constexpr bool is_resident(unsigned char flag) noexcept { return (flag & 1) != 0
 }  // namespace
 
 Residency residency(std::span<const std::byte> mapped, const File& file) {
+  // One sample of the whole range.
   return sampled_residency(mapped, file, {.step = mapped.size(), .bytes = mapped.size()});
 }
 
@@ -104,7 +113,9 @@ Residency cached_residency(const File& file, std::uint64_t offset, std::uint64_t
   require_inside_file(file, offset, size);
   const std::uint64_t page = sys::page_size();
   Residency found;
+  // A size of 0 would ask for the whole file.
   if (size == 0) return found;
+  // Pages that the range touches, the first and the last in part. size is not 0 here.
   found.pages = (offset + size - 1) / page - offset / page + 1;
   found.os_error = -sys::cachestat(file.descriptor()->get(), offset, size, found.resident);
   found.known = found.os_error == 0;
@@ -115,9 +126,11 @@ Residency cached_residency(const File& file, std::uint64_t offset, std::uint64_t
 Residency sampled_residency(std::span<const std::byte> mapped, const File& file, Sampling sampling) {
   const std::uint64_t page = sys::page_size();
   Residency found{.known = is_told(file)};
+  // A sample that starts inside a page counts the whole page, since pages are resident as a whole.
   for (std::uint64_t at = 0; at < mapped.size(); at += sampling.step) {
     const auto sample = mapped.subspan(at, std::min(sampling.bytes, mapped.size() - at));
     found.pages += pages_around(sample, page).size() / page;
+    // The remaining pages are counted all the same, so that the caller knows the size of what is unknown.
     if (!found.known) continue;
     found.os_error = -for_each_run(sample, [&](std::span<const unsigned char> flags) {
       found.resident += static_cast<std::uint64_t>(std::count_if(flags.begin(), flags.end(), is_resident));
@@ -135,6 +148,7 @@ std::vector<bool> resident_pages(const File& file, std::uint64_t offset, std::ui
 }
 
 std::vector<bool> resident_pages(std::span<const std::byte> mapped, const File& file) {
+  // mincore() would report every page as resident.
   if (!is_told(file)) fail_unknown(file, 0, 0);
   std::vector<bool> pages;
   const int result = for_each_run(mapped, [&](std::span<const unsigned char> flags) {
@@ -161,6 +175,8 @@ std::uint64_t read_resident(const File& file, std::uint64_t offset, std::span<st
   while (copied < into.size()) {
     const std::int64_t got = sys::preadv2_nowait(open->get(), offset + copied, into.subspan(copied));
     if (got == -EINTR) continue;
+    // EAGAIN: the next page is not resident. EOPNOTSUPP: a file system without RWF_NOWAIT. The others: an old kernel or
+    // a sandbox. 0: the end of the file.
     if (got == -EAGAIN || got == -EOPNOTSUPP || got == -ENOSYS || got == -EPERM || got == -EINVAL || got == 0) break;
     if (got < 0)
       throw Error(ErrorCode::io, fmt::format("preadv2() of {} bytes", into.size()),

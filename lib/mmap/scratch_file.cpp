@@ -23,8 +23,11 @@ namespace heft::mmap {
 namespace {
 
 constexpr std::size_t max_name_bytes = 255;
-// Without setuid, setgid and sticky bits: the new file can have another owner, and is no program.
+// Bits of a mode that are kept. Without setuid, setgid and sticky bits: the new file can have another owner, and is no
+// program.
 constexpr ::mode_t permissions = 0777;
+// Names of scratch files: ".NAME.heft-" and 16 hexadecimal digits. Changing them would orphan the files of older
+// versions.
 constexpr std::string_view mark = ".heft-";
 constexpr std::size_t random_digits = 16;
 constexpr std::size_t tail_bytes = mark.size() + random_digits;
@@ -40,6 +43,8 @@ auto finished(Call call) {
 // Returns a name that is random where the system has random bytes: another user of the folder could create a file of a
 // predictable name first and block the save.
 std::string scratch_name(const std::string& name) {
+  // A long NAME is cut, so that the result stays within the 255 bytes of a name. scratch_stem() returns what is left of
+  // it.
   return fmt::format(".{}{}{:0{}x}", name.substr(0, max_name_bytes - 1 - tail_bytes), mark, unique_number(),
                      random_digits);
 }
@@ -49,10 +54,12 @@ bool is_refusal(int result) noexcept {
   return result == -EPERM || result == -EACCES || result == -ENOSYS || result == -EOPNOTSUPP || result == -EINVAL;
 }
 
+// Returns the text of errno.
 std::string words(int result) { return std::generic_category().message(-result); }
 
 // Returns the prefix of NAME that the name of a scratch file contains; empty for other names.
 std::string_view scratch_stem(std::string_view name) noexcept {
+  // The end is looked at, because NAME can contain the mark itself.
   if (name.size() < 1 + tail_bytes || name.front() != '.') return {};
   const std::string_view tail = name.substr(name.size() - tail_bytes);
   const bool is_scratch =
@@ -64,6 +71,7 @@ std::string_view scratch_stem(std::string_view name) noexcept {
 bool is_named(const Folder& folder, const std::string& name, int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
+  // False also when a call fails: a file that cannot be examined is treated as another one's.
   return sys::fstatat(folder.handle(), name.c_str(), by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino;
 }
@@ -77,20 +85,26 @@ bool can_be_linked(const Folder& folder, int handle) noexcept {
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
   return sys::fstatat(AT_FDCWD, link, by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino &&
+         // EEXIST is the expected answer. ENOENT or EPERM would mean that publish() fails after all bytes are written.
          finished([&] { return sys::link(handle, folder.handle(), "."); }) == -EEXIST;
 }
 
 // Returns true for results of a file system, or a kernel, without unnamed files.
 bool lacks_unnamed(int result) noexcept {
+  // EOPNOTSUPP: the file system. EISDIR, ENOENT: a kernel before 3.11 takes the flag for O_DIRECTORY. EINVAL, ENOSYS,
+  // EPERM: other file systems and sandboxes.
   return result == -EOPNOTSUPP || result == -EISDIR || result == -EINVAL || result == -ENOSYS || result == -ENOENT ||
          result == -EPERM;
 }
 
+// Removes the scratch file unless its writer is alive, which then holds the lock, or the file cannot be opened or
+// locked.
 void remove_if_dead(const Folder& folder, const std::string& name) noexcept {
   // O_RDWR, because network file systems take an exclusive lock only on a file that is open for writing.
   const Descriptor opened =
       open_at(folder.handle(), name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
   if (opened.get() < 0 || sys::try_lock(opened.get()) < 0) return;
+  // Between open and lock the writer can have published the file and another one taken the name.
   if (is_named(folder, name, opened.get())) sys::unlink(folder.handle(), name.c_str());
 }
 
@@ -100,6 +114,7 @@ std::optional<::mode_t> replaced_mode(const Folder& folder, const std::string& n
   const int result = finished([&] { return sys::fstatat(folder.handle(), name.c_str(), status); });
   if (result == -ENOENT) return std::nullopt;  // or a broken symlink, which the rename replaces
   if (result < 0) throw Error(ErrorCode::io, "fstatat()", {.path = path, .os_error = -result});
+  // rename() would replace a pipe or a device without a word, and fail on a folder only at the end.
   if (!S_ISREG(status.st_mode))
     throw Error(ErrorCode::refused, "expected a regular file to replace, found something else", {.path = path});
   return status.st_mode & permissions;
@@ -119,12 +134,14 @@ ScratchFile::ScratchFile(ScratchFile&& other) noexcept
       handle_(std::exchange(other.handle_, -1)) {}
 
 ScratchFile::~ScratchFile() {
+  // An unnamed file vanishes with its descriptor. A moved-from object has neither descriptor nor name.
   if (handle_ >= 0) sys::close_written(handle_);
   if (!scratch_.empty()) sys::unlink(folder_->handle(), scratch_.c_str());
 }
 
 ScratchFile ScratchFile::create(std::shared_ptr<const Folder> folder, std::string name) {
   ScratchFile file(std::move(folder), std::move(name));
+  // The file to be replaced keeps its permissions: a model that only a group can read stays so.
   const auto replaced = replaced_mode(*file.folder_, file.name_, file.path_);
   // Never with more permissions than at the end: others must not be able to open a private file in between.
   file.open(replaced.value_or(S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH));
@@ -137,6 +154,7 @@ void ScratchFile::permit(::mode_t mode) {
   struct ::stat status {};
   if (const int result = finished([&] { return sys::fstat(handle_, status); }); result < 0)
     fail("fstat() of the new file", result);
+  // Called only if needed: some file systems (vfat, SMB) refuse fchmod(), but create files with the right bits.
   const ::mode_t there = status.st_mode & permissions;
   if (there == mode) return;
   const int result = finished([&] { return sys::fchmod(handle_, mode); });
@@ -149,6 +167,7 @@ void ScratchFile::permit(::mode_t mode) {
 
 void ScratchFile::open(::mode_t mode) {
   if (open_unnamed(mode)) return;
+  // Each round draws another name.
   while (!open_named(mode)) {
   }
 }
@@ -158,6 +177,7 @@ bool ScratchFile::open_unnamed(::mode_t mode) {
   const int handle = finished([&] { return sys::create_unnamed(folder_->handle(), mode); });
   if (lacks_unnamed(handle)) return false;
   if (handle < 0) fail("open() of a scratch file in its folder", handle);
+  // Found out now, before gigabytes are written to a file that could get no name.
   if (!can_be_linked(*folder_, handle)) {
     sys::close_written(handle);
     return false;
@@ -170,6 +190,7 @@ bool ScratchFile::open_unnamed(::mode_t mode) {
 // Returns false to retry: the name was taken, a signal came, or another process took the file for a dead one before it
 // was locked.
 bool ScratchFile::open_named(::mode_t mode) {
+  // Not repeated by finished(): after EINTR a file can exist under the name, so the next round takes another.
   std::string name = scratch_name(name_);
   const int handle = sys::create(folder_->handle(), name.c_str(), mode);
   if (handle == -EEXIST || handle == -EINTR) return false;
@@ -187,11 +208,14 @@ bool ScratchFile::open_named(::mode_t mode) {
 
 void ScratchFile::reserve(std::uint64_t size) {
   if (size == 0) return;
+  // fallocate() beyond RLIMIT_FSIZE would raise SIGXFSZ, which kills the process by default.
   require_file_size(path_, size);
   const int result = finished([&] { return sys::fallocate(handle_, size); });
   if (result == 0) return;
   if (result != -EOPNOTSUPP && result != -ENOSYS && result != -EINVAL && result != -EPERM)
     fail(fmt::format("fallocate() of {} bytes", size), result);
+  // A file system that cannot allocate: one byte at the end gives the file its size, with a hole before it. A full disk
+  // is then found by the writes.
   constexpr std::byte last{};
   write(size - 1, {&last, 1});
 }
@@ -200,6 +224,7 @@ void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
   while (!from.empty()) {
     const std::int64_t put = sys::pwrite(handle_, offset, from.first(std::min(from.size(), sys::max_transfer_bytes)));
     if (put == -EINTR) continue;
+    // 0 is no errno, but repeating it could go on for ever.
     if (put <= 0)
       throw Error(ErrorCode::io, fmt::format("pwrite() of {} bytes", from.size()),
                   {.path = path_, .offset = offset, .os_error = put < 0 ? static_cast<int>(-put) : EIO});
@@ -211,6 +236,8 @@ void ScratchFile::write(std::uint64_t offset, std::span<const std::byte> from) {
 void ScratchFile::sync() {
   const int result = finished([&] { return sys::fsync(handle_); });
   if (result == 0) return;
+  // A device that failed must not be asked again: after one failed fsync() the kernel reports success for pages that it
+  // has lost.
   if (!is_refusal(result)) fail("fsync()", result);
   // fdatasync() writes all metadata that is needed to read the bytes back; it omits timestamps.
   const int data = finished([&] { return sys::fdatasync(handle_); });
@@ -231,6 +258,8 @@ void ScratchFile::finish() {
 
 void ScratchFile::link() {
   int result = -EEXIST;
+  // linkat() never replaces a file, so a taken name is tried again under another one. rename() then replaces NAME
+  // atomically, which linkat() cannot.
   while (result == -EEXIST || result == -EINTR) {
     std::string name = scratch_name(name_);
     result = sys::link(handle_, folder_->handle(), name.c_str());
@@ -240,10 +269,14 @@ void ScratchFile::link() {
 }
 
 void ScratchFile::publish() {
+  // The unnamed file gets a name for the time of one call; a process killed in between leaves it to
+  // remove_dead_scratch().
   if (scratch_.empty()) link();
   const int result = finished([&] { return sys::rename(folder_->handle(), scratch_.c_str(), name_.c_str()); });
   if (result < 0) fail(fmt::format("rename() of '{}' to it", core::escaped(scratch_)), result);
+  // The name is gone, so the destructor must not remove a file that another process creates under it.
   scratch_.clear();
+  // Its result does not matter: finish() has reported delayed failures. The lock ends here, after the rename.
   sys::close(std::exchange(handle_, -1));
 }
 
@@ -260,15 +293,19 @@ void require_file_size(const std::string& path, std::uint64_t size) {
 
 void remove_dead_scratch(const Folder& folder, std::string_view stem) {
   const auto names = folder.names_if_listed();
+  // A folder that cannot be listed keeps its dead files: the save itself does not depend on them.
   if (!names) return;
   for (const std::string& name : *names)
+    // Both directions, because the name of the scratch file can hold a cut NAME, shorter than `stem`.
     if (const std::string_view of = scratch_stem(name); !of.empty() && (of.starts_with(stem) || stem.starts_with(of)))
       remove_if_dead(folder, name);
 }
 
 std::string sync_folder(const Folder& folder) {
   int result = finished([&] { return sys::fsync(folder.handle()); });
+  // Some sandboxes allow fdatasync() only. For the names in a folder both do the same.
   if (is_refusal(result) && finished([&] { return sys::fdatasync(folder.handle()); }) == 0) result = 0;
+  // File systems that cannot sync a folder answer EINVAL or EROFS: their renames are as durable as they get.
   if (result == 0 || result == -EINVAL || result == -EROFS) return {};
   if (!is_refusal(result))
     throw Error(ErrorCode::io, "fsync() of the folder", {.path = folder.path(), .os_error = -result});

@@ -19,11 +19,13 @@
 namespace heft::mmap::sys {
 namespace {
 
+// Returns -errno for a failed call. Its argument is the call, so that nothing overwrites errno in between.
 template <class Result>
 Result or_errno(Result result) noexcept {
   return result < 0 ? static_cast<Result>(-errno) : result;
 }
 
+// The C functions take pointers to mutable memory, though advice and mincore() write none.
 void* address(const std::byte* begin) noexcept { return const_cast<std::byte*>(begin); }
 
 }  // namespace
@@ -32,6 +34,7 @@ int openat(int folder, const char* name, int flags) noexcept { return or_errno(:
 void close(int handle) noexcept { ::close(handle); }
 int fstat(int handle, struct ::stat& into) noexcept { return or_errno(::fstat(handle, &into)); }
 int fstatat(int folder, const char* name, struct ::stat& into) noexcept {
+  // Flags of 0: follows symlinks.
   return or_errno(::fstatat(folder, name, &into, 0));
 }
 
@@ -47,6 +50,7 @@ std::int64_t fstatfs_type(int handle) noexcept {
 
 std::int64_t stamping_clock() noexcept {
   struct ::timespec now {};
+  // The coarse clock has the value of the last tick, which is the one that file systems stamp with.
   ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
@@ -56,6 +60,7 @@ bool stamps_finely(int handle) noexcept {
   unsigned major = 0;
   unsigned minor = 0;
   if (::uname(&kernel) < 0 || std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
+  // Multigrain timestamps came with 6.13 and are opted into by each file system.
   if (major < 6 || (major == 6 && minor < 13)) return false;
   switch (fstatfs_type(handle)) {
     case EXT4_SUPER_MAGIC:
@@ -68,6 +73,8 @@ bool stamps_finely(int handle) noexcept {
 
 int faccess_write(int handle) noexcept {
   char link[32];
+  // The link leads to the open file, even when its path does not any more. AT_EACCESS: with the effective user, as the
+  // kernel's check for mincore().
   std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
   return or_errno(::faccessat(AT_FDCWD, link, W_OK, AT_EACCESS));
 }
@@ -76,7 +83,9 @@ std::uint32_t geteuid() noexcept { return ::geteuid(); }
 
 int statx_direct(int handle, DirectAlignment& into) noexcept {
   struct ::statx found {};
+  // AT_EMPTY_PATH: of the descriptor itself.
   if (::statx(handle, "", AT_EMPTY_PATH, STATX_DIOALIGN, &found) < 0) return -errno;
+  // An older kernel ignores the question and leaves the bit clear.
   if ((found.stx_mask & STATX_DIOALIGN) == 0) return -ENODATA;
   into = {found.stx_dio_mem_align, found.stx_dio_offset_align};
   return 0;
@@ -108,6 +117,7 @@ void release_lease(int handle) noexcept { ::fcntl(handle, F_SETLEASE, F_UNLCK); 
 
 // Called by number, because the C library has no wrapper yet.
 int cachestat(int handle, std::uint64_t offset, std::uint64_t size, std::uint64_t& pages) noexcept {
+  // Structs and number are those of the kernel's ABI, which are the same on all architectures that heft is built for.
   constexpr long number = 451;
   struct {
     std::uint64_t offset, size;

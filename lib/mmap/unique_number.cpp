@@ -21,6 +21,8 @@ std::uint64_t spread(std::uint64_t bits) noexcept {
 }
 
 std::uint64_t from_the_clock() noexcept {
+  // The counter distinguishes threads in one tick of the clock, the process id processes. spread() moves both from the
+  // low bits, so that sums of them do not collide.
   static std::atomic<std::uint64_t> count = 0;
   struct ::timespec now {};
   ::clock_gettime(CLOCK_REALTIME, &now);
@@ -34,6 +36,7 @@ std::uint64_t unique_number() noexcept {
   std::uint64_t random = 0;
   std::int64_t got = -EINTR;
   while (got == -EINTR) got = sys::getrandom(std::as_writable_bytes(std::span(&random, 1)));
+  // getrandom() fills up to 256 bytes whole once the pool is initialized, so fewer means a failure.
   return got == sizeof random ? random : from_the_clock();
 }
 

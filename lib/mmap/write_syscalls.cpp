@@ -30,6 +30,7 @@ int create_unnamed(int folder, ::mode_t mode) noexcept {
 
 int link(int handle, int folder, const char* name) noexcept {
   char unnamed[32];
+  // AT_EMPTY_PATH would name the file by its descriptor, but requires CAP_DAC_READ_SEARCH.
   std::snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", handle);
   return or_errno(::linkat(AT_FDCWD, unnamed, folder, name, AT_SYMLINK_FOLLOW));
 }
