@@ -44,13 +44,16 @@ class NodeMaker {
   }
 
   std::uint32_t bytes(const CborItem& item) {
+    // Both kinds point into the reader's bytes; only the kind differs.
     const std::uint32_t node = catalog_.add_text(item.text);
     catalog_.nodes[node].kind = NodeKind::bytes;
     return node;
   }
 
   std::uint32_t container(const CborItem& item, std::uint64_t depth) {
+    // Before the recursion: the file determines the nesting.
     core::require_limit(depth, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", item.offset);
+    // Not reserved by the declared count: each byte of the file could then claim four of memory.
     std::vector<std::uint32_t> items;
     for (std::uint64_t i = 0; i < item.number; ++i) {
       if (item.kind == CborKind::map) items.push_back(key());
@@ -61,6 +64,7 @@ class NodeMaker {
 
   std::uint32_t key() {
     const CborItem key = reader_.next("a key");
+    // Keys of maps become names of the record tree, so other keys cannot be represented.
     if (key.kind == CborKind::text) return catalog_.add_text(key.text);
     throw Error(ErrorCode::unsupported, fmt::format("expected keys that are texts, found {}", name(key.kind)),
                 {.offset = key.offset});

@@ -25,6 +25,7 @@ template <CborKind kind, class Number>
 void set_number(void* found, Number number) {
   auto& item = static_cast<Found*>(found)->item;
   item.kind = kind;
+  // libcbor widens half-precision reals to float itself. A head of a container arrives as its count.
   if constexpr (kind == CborKind::real)
     item.real = static_cast<double>(number);
   else
@@ -65,12 +66,14 @@ constexpr cbor_callbacks callbacks = [] {
   calls.null = set_null;
   calls.undefined = set_undefined;
   calls.tag = set_tag;
+  // libcbor calls through every pointer without a test for null, so each must be set.
   calls.byte_string_start = calls.string_start = calls.indef_array_start = calls.indef_map_start = calls.indef_break =
       set_indefinite;
   return calls;
 }();
 
 std::uint64_t items_inside(const CborItem& item) {
+  // A map has a key and a value for each pair; the declared count has 64 bits, so its double can overflow.
   if (item.kind == CborKind::map) return core::mul_or_throw(item.number, 2, "pairs of a map");
   return item.kind == CborKind::list ? item.number : 0;
 }
@@ -85,12 +88,14 @@ std::string_view name(CborKind kind) noexcept {
 }
 
 CborItem CborReader::next(std::string_view what) {
+  // Counted before decoding, over the whole document: each item can become a node.
   core::require_limit(++items_, limits_.metadata_items, "the number of CBOR items", "metadata_items", offset());
   Found found;
   found.item.offset = offset();
   const auto rest = bytes_.subspan(at_);
   const cbor_decoder_result result =
       cbor_stream_decode(reinterpret_cast<cbor_data>(rest.data()), rest.size(), &callbacks, &found);
+  // The decoder has all bytes that there are, so asking for more means that the document is cut.
   if (result.status == CBOR_DECODER_NEDATA)
     throw Error(ErrorCode::corrupt, fmt::format("expected {}, the CBOR metadata end {} bytes later", what, rest.size()),
                 {.offset = offset()});
@@ -99,6 +104,7 @@ CborItem CborReader::next(std::string_view what) {
         ErrorCode::corrupt,
         fmt::format("expected {}, found a byte that is not CBOR: {:02x}", what, std::to_integer<unsigned>(rest[0])),
         {.offset = offset()});
+  // The callback cannot throw through libcbor's C code: it leaves a mark, which is reported here.
   if (!found.unsupported.empty())
     throw Error(ErrorCode::unsupported,
                 fmt::format("expected {}, found CBOR's {}, which heft does not read", what, found.unsupported),
@@ -109,6 +115,7 @@ CborItem CborReader::next(std::string_view what) {
     throw Error(ErrorCode::corrupt,
                 fmt::format("{}: {} items are declared, {} bytes remain", what, inside, remaining()),
                 {.offset = found.item.offset});
+  // RFC 8949, 3.1, requires UTF-8 of texts; libcbor's stateless decoder does not check it.
   if (found.item.kind == CborKind::text && !core::is_utf8(found.item.text))
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected {} in UTF-8, found '{}'", what, core::escaped(found.item.text)),
@@ -125,6 +132,8 @@ CborItem CborReader::next(CborKind kind, std::string_view what) {
 }
 
 void CborReader::skip_inside(const CborItem& item, std::string_view what) {
+  // Items left in each open container, the innermost last. Recursion would let the file choose the depth of the
+  // stack.
   std::vector<std::uint64_t> left{items_inside(item)};
   while (!left.empty()) {
     if (left.back() == 0) {
@@ -132,6 +141,7 @@ void CborReader::skip_inside(const CborItem& item, std::string_view what) {
       continue;
     }
     --left.back();
+    // Empty containers are complete with their head and do not count as nesting.
     if (const std::uint64_t inside = items_inside(next(what)); inside > 0) {
       core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", offset());
       left.push_back(inside);

@@ -35,6 +35,7 @@ constexpr std::uint64_t min_alias_bytes = 6;
 // The dtypes by type number, in version 4 and later.
 constexpr DType types[] = {DType::f32, DType::i8, DType::i16, DType::i32, DType::f16, DType::bf16};
 
+// Returns true for printable ASCII without blanks.
 bool is_name(std::string_view text) noexcept {
   return std::ranges::all_of(text, [](char letter) { return letter > ' ' && letter <= '~'; });
 }
@@ -43,6 +44,7 @@ bool is_name(std::string_view text) noexcept {
 bool looks_like_string(std::span<const std::byte> head, std::size_t at) noexcept {
   if (head.size() < at + 2) return false;
   const std::size_t size = core::load_le<std::uint16_t>(head.data() + at);
+  // The length counts the NUL. Names of specifications and variables are far shorter than 256.
   if (size < 2 || size > 256 || size > head.size() - at - 2) return false;
   const std::string_view text(reinterpret_cast<const char*>(head.data()) + at + 2, size);
   return text.back() == '\0' && is_name(text.substr(0, size - 1));
@@ -52,6 +54,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   if (head.size() < 8) return false;
   const auto version = core::load_le<std::uint32_t>(head.data());
   if (version < 1 || version > 64) return false;  // read() refuses versions over 6 by their number
+  // Version 1 has the number of variables before the first name, later ones the name of the specification.
   return looks_like_string(head, version == 1 ? 8 : 4);
 }
 
@@ -116,6 +119,8 @@ TensorEntry Reader::read_variable() {
   const std::uint64_t at = cursor_.offset();
   variable.size = read_type(variable);
   std::uint64_t expected = variable.size;
+  // Shape and size are declared separately. For a known dtype both must agree; else only "none" and "some" are
+  // compared.
   if (variable.dtype != DType::unknown)
     expected = bytes_for(variable.dtype, Shape(catalog_.sizes(variable)));
   else
@@ -124,6 +129,7 @@ TensorEntry Reader::read_variable() {
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected {} bytes for its shape, {} are declared", expected, variable.size),
                 {.tensor = std::string(variable.name), .offset = at});
+  // The data follow directly, unaligned, and are skipped.
   variable.begin = cursor_.offset();
   cursor_.skip(variable.size, "a variable's data");
   return variable;
@@ -135,6 +141,7 @@ void Reader::read_dims(TensorEntry& variable) {
   core::require_limit(rank, limits_.rank, "the number of dims", "rank", at);
   std::vector<std::int64_t> dims;
   for (unsigned i = 0; i < rank; ++i) dims.push_back(cursor_.little<std::uint32_t>("a variable's dim"));
+  // Each dim fits 32 bits, but the product of them may not fit 63.
   require_shape(dims, limits_, variable.name, at);
   catalog_.set_dims(variable, dims);
 }
@@ -144,11 +151,13 @@ void Reader::read_dims(TensorEntry& variable) {
 std::uint64_t Reader::read_type(TensorEntry& variable) {
   const auto type = cursor_.u8("a variable's type");
   const auto count = cursor_.little<std::uint32_t>("a variable's size");
+  // Here the two numbers are the bytes of an item and the number of items; later the type and the number of bytes.
   if (version_ < 4) {
     if (type != 1 && type != 2 && type != 4) fail(variable, fmt::format("items of {} bytes, expected 1, 2 or 4", type));
     variable.dtype = type == 1 ? DType::i8 : type == 2 ? DType::i16 : DType::f32;
     return std::uint64_t{count} * type;
   }
+  // A type of a later CTranslate2 is listed by its number, with raw bytes.
   if (type < std::size(types)) {
     variable.dtype = types[type];
   } else {
@@ -161,6 +170,7 @@ std::uint64_t Reader::read_type(TensorEntry& variable) {
 void Reader::read_aliases() {
   const std::uint64_t count = read_count(min_alias_bytes, "aliases");
   if (count == 0) return;
+  // A sorted copy: the table grows while aliases are added, and an alias names a variable, not another alias.
   std::vector<TensorEntry> variables(catalog_.tensors.begin(), catalog_.tensors.end());
   std::ranges::sort(variables, {}, &TensorEntry::name);
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -171,6 +181,7 @@ void Reader::read_aliases() {
     if (variable == variables.end() || variable->name != name)
       throw Error(ErrorCode::corrupt, fmt::format("is an alias of '{}', which is not in the file", core::escaped(name)),
                   {.tensor = std::string(alias), .offset = at});
+    // Equal byte ranges: the alias shares the variable's storage.
     catalog_.tensors.push_back(*variable);
     catalog_.tensors.back().name = alias;
   }
@@ -179,8 +190,10 @@ void Reader::read_aliases() {
 std::string_view Reader::read_string(std::string_view what) {
   const std::uint64_t at = cursor_.offset();
   const auto size = cursor_.little<std::uint16_t>(what);
+  // At most 65535 bytes, so they are read before the limit is compared.
   const std::string_view text = cursor_.text(size, what);
   core::require_limit(size, limits_.name_bytes, what, "name_bytes", at);
+  // Without any NUL find() returns npos, which is not the last place either.
   if (text.find('\0') != text.size() - 1 || text.size() < 2)
     throw Error(
         ErrorCode::corrupt,
@@ -192,7 +205,9 @@ std::string_view Reader::read_string(std::string_view what) {
 std::uint64_t Reader::read_count(std::uint64_t min_bytes, std::string_view what) {
   const std::uint64_t at = cursor_.offset();
   const auto count = cursor_.little<std::uint32_t>(what);
+  // The count has 32 bits, so the product fits 64.
   core::require_inside(0, count * min_bytes, cursor_.remaining(), what);
+  // Aliases count with the variables: each becomes a tensor.
   core::require_limit(count + catalog_.tensors.size(), limits_.tensors, what, "tensors", at);
   return count;
 }

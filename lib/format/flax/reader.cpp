@@ -35,8 +35,10 @@ enum Extension : std::int8_t { array = 1, complex_number = 2, scalar = 3 };
 /// Returns true for a map whose first key is a text that is not empty. read() refuses maps of other programs, which
 /// have no array.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  // 0 past the head: no head of a map or a text, so short files do not match.
   const auto byte = [&](std::size_t at) { return at < head.size() ? std::to_integer<unsigned>(head[at]) : 0u; };
   std::size_t at = 1;
+  // The count of pairs: in the head for up to 15, else in two or four bytes, which are not compared.
   if (byte(0) == 0xDE)
     at = 3;
   else if (byte(0) == 0xDF)
@@ -45,6 +47,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
     return false;
   std::size_t size = byte(at) - 0xA0u;
   std::size_t text = at + 1;
+  // A text of up to 31 bytes has its length in the head, one of up to 255 in the next byte. Longer keys do not occur.
   if (byte(at) == 0xD9) {
     size = byte(at + 1);
     text = at + 2;
@@ -52,6 +55,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
     return false;
   }
   if (size == 0 || text + size > head.size()) return false;
+  // Names of parameters have no control characters; bytes of other formats mostly do.
   return std::ranges::all_of(head.subspan(text, size),
                              [](std::byte letter) { return letter >= std::byte{0x20} && letter != std::byte{0x7F}; });
 }
@@ -72,6 +76,7 @@ class FlaxTree final : public PackTree {
 
 bool FlaxTree::take_tensor(const PackItem& head) {
   if (head.kind != PackKind::extension || (head.extension != array && head.extension != scalar)) return false;
+  // The contents of the extension are MessagePack again, so the same reader goes on inside.
   if (reader_.next(PackKind::list, "an array").number != 3)
     throw Error(ErrorCode::corrupt, "expected an array of shape, dtype and bytes",
                 {.tensor = std::string(path()), .offset = head.payload});
@@ -82,6 +87,7 @@ bool FlaxTree::take_tensor(const PackItem& head) {
   const PackItem bytes = reader_.next(PackKind::bytes, "the bytes of an array");
   tensor.begin = bytes.payload;
   tensor.size = bytes.number;
+  // Only the place is kept; the payload is not read.
   reader_.skip(bytes, "the bytes of an array");
   require_end(head);
   add_tensor(tensor, head.offset);
@@ -89,12 +95,14 @@ bool FlaxTree::take_tensor(const PackItem& head) {
 }
 
 void FlaxTree::set_dtype(TensorEntry& tensor, const PackItem& name) {
+  // Flax unpacks the name as raw bytes, so it accepts a text and bytes alike.
   if (name.kind != PackKind::text && name.kind != PackKind::bytes)
     throw Error(ErrorCode::corrupt, fmt::format("dtype: expected a text, found {}", format::name(name.kind)),
                 {.tensor = std::string(path()), .offset = name.offset});
   core::require_limit(name.number, limits_.name_bytes, "bytes of a dtype's name", "name_bytes", name.offset);
   const std::string_view text = reader_.take_text(name, "the dtype of an array");
   const auto dtype = dtype_from_name(text);
+  // NumPy and ml_dtypes have no block types: a name like one of heft's is unknown here.
   if (dtype && is_plain(*dtype)) {
     tensor.dtype = *dtype;
     return;
@@ -119,6 +127,7 @@ std::uint32_t FlaxTree::make_extension(const PackItem& head) {
   for (std::uint32_t& part : parts) {
     Node node;
     node.kind = NodeKind::real;
+    // Python's floats are doubles, and Flax packs the two parts of its complex.
     node.real = reader_.next(PackKind::real64, "a part of a complex number").real;
     part = catalog_.add_node(node);
   }
@@ -133,11 +142,14 @@ void FlaxTree::fail_join(std::string message) const {
 }
 
 bool FlaxTree::join_tensors(std::span<const Child> children, std::size_t first_tensor) {
+  // Linear: a chunked array has three children.
   const auto child = [&](std::string_view key) { return std::ranges::find(children, key, &Child::key); };
   if (child("__msgpack_chunked_array__") == children.end()) return false;
+  // A child without a node is a tensor or contains one, which is true for the chunks and false for the shape.
   if (children.size() != 3 || child("shape") == children.end() || child("shape")->node == none ||
       child("chunks") == children.end() || child("chunks")->node != none)
     fail_join("expected a chunked array of shape and chunks");
+  // At least one, because `chunks` is a tensor or contains one. Tensors in other places fail the comparison of names.
   const std::span<const TensorEntry> parts = std::span(catalog_.tensors).subspan(first_tensor);
   if (parts.size() > max_chunks)
     fail_join(fmt::format("expected at most {} chunks, found {}", max_chunks, parts.size()));
@@ -145,8 +157,10 @@ bool FlaxTree::join_tensors(std::span<const Child> children, std::size_t first_t
   const std::vector<std::int64_t> dims = dims_of(child("shape")->node);
   std::uint64_t elements = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
+    // Chunks are in file order, and their order is that of the elements: chunk 10 must not follow chunk 1.
     if (parts[i].name != fmt::format("{}.chunks.{}", path(), i))
       fail_join(fmt::format("expected chunk {} where '{}' is", i, parts[i].name));
+    // The parts are joined as flattened elements, so each must be a row of the same dtype.
     if (parts[i].rank != 1 || parts[i].dtype != whole.dtype || whole.dtype == DType::unknown)
       fail_join("expected chunks of rank 1 and of one known dtype");
     elements =
@@ -168,6 +182,7 @@ std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
   for (std::uint32_t i = 0; i < map.count; ++i) {
     const Node& key = catalog_.nodes[catalog_.children[map.first + 2 * i]];
     const Node& dim = catalog_.nodes[catalog_.children[map.first + 2 * i + 1]];
+    // The keys must count up: sorted as texts, "10" precedes "2".
     if (std::string_view(key.text, key.count) != fmt::to_string(i) || dim.kind != NodeKind::integer)
       fail_join("expected the dims of a chunked array in order");
     dims.push_back(dim.integer);
@@ -185,6 +200,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
     throw Error(ErrorCode::corrupt,
                 fmt::format("expected nothing after the document, found {} bytes", reader.remaining()),
                 {.offset = reader.offset()});
+  // matches() accepts any map with texts as keys; without an array this is a file of another program.
   if (catalog.tensors.empty() && catalog.joined.empty())
     throw Error(ErrorCode::unsupported,
                 "MessagePack without an array of Flax in it; heft reads Flax's files and Burn's records",

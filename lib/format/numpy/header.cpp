@@ -83,16 +83,21 @@ Header Literal::read() {
   while (!accept('}')) {
     const std::uint64_t at = here();
     const std::string_view key = read_string();
+    // Python keeps the last of two equal keys; other readers keep the first.
     if (std::ranges::find(keys, key) != keys.end())
       throw Error(ErrorCode::ambiguous, fmt::format("the key '{}' is in the header twice", core::escaped(key)),
                   {.offset = at});
     keys.push_back(key);
     expect(':');
     read_item(header, key);
+    // NumPy writes a comma after the last item, too.
     if (!accept(',') && next() != '}') fail("',' or '}'");
   }
   skip_spaces();
+  // Padding of spaces and the line feed were skipped; anything else would be ignored by one reader and read by
+  // another.
   if (at_ != text_.size()) fail("nothing after the header's '}'");
+  // Unknown and repeated keys were refused, so three keys are these three.
   if (keys.size() != 3) fail("the keys descr, fortran_order and shape");
   return header;
 }
@@ -111,6 +116,7 @@ void Literal::read_item(Header& header, std::string_view key) {
 
 std::vector<std::int64_t> Literal::read_shape() {
   std::vector<std::int64_t> shape;
+  // Tracks whether a dim may follow: the first one, or one after a comma.
   bool comma = true;
   expect('(');
   while (!accept(')')) {
@@ -122,6 +128,7 @@ std::vector<std::int64_t> Literal::read_shape() {
     core::require_limit(shape.size(), limits_.rank, "the number of dims", "rank", at);
     comma = accept(',');
   }
+  // In Python "(3)" is the number 3, which numpy refuses as a shape.
   if (shape.size() == 1 && !comma) fail("a tuple: (3,) and not (3)");
   return shape;
 }
@@ -132,7 +139,9 @@ ItemType Literal::read_type(int depth) {
   if (next() == '[') return read_structure(depth);
   const std::uint64_t at = here();
   const std::string_view text = read_string();
+  // Names of types need no escapes, and read_string() does not decode them.
   if (text.find('\\') != text.npos) fail("a type without escapes");
+  // 'O' occurs in no other type. numpy.load() would unpickle such an array, which can run code.
   if (text.find('O') != text.npos)
     throw Error(
         ErrorCode::refused,
@@ -151,6 +160,7 @@ ItemType Literal::read_structure(int depth) {
     type.size_bytes = core::add_or_throw(type.size_bytes, read_field(depth), "the bytes of a structured type");
     if (!accept(',') && next() != ']') fail("',' or ']'");
   }
+  // The whole list is the name of the dtype, which stays unknown: its elements are listed as raw bytes of this size.
   type.text = text_.substr(begin, at_ - begin);
   return type;
 }
@@ -160,6 +170,7 @@ std::uint64_t Literal::read_field(int depth) {
   skip_field_name();
   expect(',');
   std::uint64_t size = read_type(depth + 1).size_bytes;
+  // A third part of a field is the shape of a subarray, so the field has that many elements.
   if (accept(',') && next() == '(') {
     for (const std::int64_t dim : read_shape())
       size = core::mul_or_throw(size, static_cast<std::uint64_t>(dim), "the bytes of a field");
@@ -170,6 +181,7 @@ std::uint64_t Literal::read_field(int depth) {
 }
 
 void Literal::skip_field_name() {
+  // A field with a title has a pair in place of its name.
   if (!accept('(')) return static_cast<void>(read_string());
   read_string();
   expect(',');
@@ -208,6 +220,7 @@ std::uint64_t bytes_of_added_type(std::string_view name) noexcept {
 // Parses byte order, kind and size: '<f4', '|S3', '>M8[D]'. Types that are no dtypes of heft keep their text and size.
 ItemType Literal::item_type(std::string_view text) const {
   ItemType type{.size_bytes = bytes_of_added_type(text), .text = text};
+  // Names of ml_dtypes have no byte order and no kind. They are raw items as 'V' is: the caller can set their dtype.
   type.is_raw = type.size_bytes > 0;
   if (type.is_raw) return type;
   std::string_view rest = text;
@@ -216,15 +229,19 @@ ItemType Literal::item_type(std::string_view text) const {
     type.native = rest.front() == '=';
     rest.remove_prefix(1);
   }
+  // from_chars() fails without digits, so a type without a size ("<f") is refused.
   const char kind = rest.empty() ? '\0' : rest.front();
   const char* digits = rest.data() + std::min<std::size_t>(rest.size(), 1);
   const auto [end, error] = std::from_chars(digits, rest.data() + rest.size(), type.size_bytes);
+  // Dates and time spans have a unit after the size: M8[ns].
   const bool unit =
       (kind == 'M' || kind == 'm') && end != rest.data() + rest.size() && *end == '[' && rest.back() == ']';
   if (error != std::errc() || (end != rest.data() + rest.size() && !unit) ||
       std::string_view("biufcSUVMma").find(kind) == rest.npos)
     fail(fmt::format("a type as '<f4', found '{}'", core::escaped(text)));
+  // NumPy's strings have four bytes for each character.
   if (kind == 'U') type.size_bytes = core::mul_or_throw(type.size_bytes, 4, "the bytes of a string");
+  // Unknown for strings, dates, long doubles ('f16') and others, which remain raw bytes.
   type.dtype = plain_type(kind, type.size_bytes);
   type.is_raw = kind == 'V';
   return type;
@@ -238,10 +255,12 @@ void Literal::skip_spaces() noexcept {
 
 char Literal::next() {
   skip_spaces();
+  // NUL is no sign of the syntax, so the end matches none.
   return at_ < text_.size() ? text_[at_] : '\0';
 }
 
 bool Literal::accept(char sign) {
+  // The second test is for a NUL in the text, which equals the mark of the end.
   if (next() != sign || at_ == text_.size()) return false;
   ++at_;
   return true;
@@ -260,10 +279,12 @@ bool Literal::accept_word(std::string_view word) {
 
 // Returns the text between the quotes, with escapes not decoded.
 std::string_view Literal::read_string() {
+  // u'..' and b'..' are string literals of Python, too.
   if (next() == 'u' || next() == 'b') ++at_;
   const char quote = next();
   if (quote != '\'' && quote != '"') fail("a string");
   const std::size_t begin = ++at_;
+  // A backslash protects the next character, which can be the quote; the end can then lie one past the text.
   while (at_ < text_.size() && text_[at_] != quote) at_ += text_[at_] == '\\' ? 2 : 1;
   if (at_ >= text_.size()) fail(fmt::format("a closing {}", quote));
   return text_.substr(begin, at_++ - begin);
@@ -293,6 +314,7 @@ void Literal::fail(std::string_view expected) const {
               {.offset = here()});
 }
 
+// Reads the version and the header's length, whose width depends on the version.
 std::uint64_t header_length(core::Cursor& cursor) {
   const std::uint64_t at = cursor.offset();
   const auto major = cursor.u8("the version");
@@ -320,9 +342,11 @@ std::vector<std::int64_t> fortran_strides(const std::vector<std::int64_t>& shape
 RawItems::RawItems(std::span<const DType> dtypes) {
   for (const DType dtype : dtypes) {
     const DTypeInfo& row = info(dtype);
+    // Two elements in a byte, or blocks, have no size of one item that could be compared with the array's.
     if (dtype == DType::unknown || row.block_elements != 1)
       throw Error(ErrorCode::out_of_range,
                   fmt::format("raw items as {}: expected a dtype whose elements are whole bytes", row.name));
+    // Raw items are distinguished by their size only, so two dtypes of one size would be ambiguous.
     for (const Choice& other : choices_)
       if (info(other.dtype).block_bytes == row.block_bytes)
         throw Error(ErrorCode::out_of_range, fmt::format("raw items as {} and as {}: expected one dtype of {} bytes",
@@ -354,6 +378,7 @@ Header read_header(core::Cursor& cursor, const Limits& limits) {
   if (cursor.text(magic.size(), "the magic") != magic)
     throw Error(ErrorCode::corrupt, "expected an array that starts with \\x93NUMPY", {.offset = at});
   const std::uint64_t length = header_length(cursor);
+  // In versions 2 and 3 the length has 32 bits; it is compared before the header is read.
   core::require_limit(length, limits.npy_header_bytes, "bytes of the header", "npy_header_bytes", cursor.offset());
   const std::uint64_t begin = cursor.offset();
   Header header = Literal(cursor.text(length, "the header"), begin, limits).read();
@@ -366,11 +391,13 @@ bool has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow
 std::string head_of(DType dtype, const Shape& shape) {
   const auto* row = std::ranges::find(types, dtype, &TypeRow::dtype);
   if (row == std::end(types)) throw Error(ErrorCode::unsupported, fmt::format("npz has no dtype for {}", name(dtype)));
+  // NumPy writes '|' for types that have no byte order.
   const std::string_view order = row->size == 1 ? "|" : "<";
   const std::string_view comma = shape.rank() == 1 ? "," : "";
   std::string header = fmt::format("{{'descr': '{}{}{}', 'fortran_order': False, 'shape': ({}{}), }}", order, row->kind,
                                    row->size, fmt::join(shape.span(), ", "), comma);
   const std::uint64_t before = magic.size() + 2 + 2;  // magic, version 1.0, length
+  // The line feed is the last byte of the header, and the data start at the next one.
   const std::uint64_t end = core::align_up(before + header.size() + 1, alignment);
   header.append(end - before - header.size() - 1, ' ') += '\n';
 
@@ -384,6 +411,7 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
                      std::string_view name) {
   TensorEntry entry{.name = name, .begin = begin, .dtype = header.type.dtype};
   try {
+    // Shape requires a product within 63 bits; the size in bytes is checked separately.
     const std::uint64_t count = Shape(header.shape).element_count();
     entry.size = core::mul_or_throw(count, header.type.size_bytes, "the bytes of the array");
   } catch (const Error& error) {
@@ -392,6 +420,7 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
   if (entry.size > available)
     throw Error(ErrorCode::corrupt, fmt::format("expected {} bytes of elements, found {}", entry.size, available),
                 {.tensor = std::string(name), .offset = begin});
+  // numpy.load() ignores bytes after the array; in a stream of several arrays the next one lies there.
   if (entry.size < available)
     catalog.notes.push_back(fmt::format("{} bytes after '{}'", available - entry.size, core::escaped(name)));
   if (header.type.native)
@@ -405,6 +434,7 @@ TensorEntry describe(Catalog& catalog, const Header& header, std::uint64_t begin
         fmt::format("'{}' is in Fortran order: its raw bytes are listed as they lie", core::escaped(name)));
   catalog.set_dims(entry, header.shape,
                    by_columns && !is_raw ? fortran_strides(header.shape) : std::vector<std::int64_t>());
+  // Elements of one byte have no order, and raw bytes are not swapped.
   if (header.type.big_endian && info(entry.dtype).swap_bytes > 1) entry.flags |= swapped;
   if (is_raw) catalog.set_unknown_dtype(entry, catalog.arena.store(header.type.text));
   return entry;

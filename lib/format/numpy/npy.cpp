@@ -19,11 +19,13 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 Catalog read(const core::Input& input, const ReadOptions& options) {
   Catalog catalog(input.budget());
   catalog.format = "npy";
+  // A small first chunk: most headers have 128 bytes.
   core::Cursor cursor(input, 0, input.size_bytes(), head_chunk_bytes);
   Header header = read_header(cursor, options.limits);
   RawItems raw(options.raw_items);
   raw.apply(header.type);
   raw.require_all_used();
+  // The rest of the file belongs to the array; describe() notes what it does not need.
   catalog.tensors.push_back(describe(catalog, header, header.data, cursor.remaining(), array_name));
   return catalog;
 }

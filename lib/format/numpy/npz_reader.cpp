@@ -33,6 +33,7 @@ constexpr std::uint64_t max_header_prefix_bytes = 12;  // magic, version, length
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
   constexpr std::size_t header_bytes = 30;
   if (head.size() < header_bytes || core::load_le<std::uint32_t>(head.data()) != 0x04034B50) return false;
+  // Offset 26 of the local header has the length of the name, which follows the header.
   const std::size_t name_bytes = core::load_le<std::uint16_t>(head.data() + 26);
   if (name_bytes > head.size() - header_bytes) return false;
   const std::string_view name(reinterpret_cast<const char*>(head.data()) + header_bytes, name_bytes);
@@ -70,8 +71,10 @@ Catalog Reader::read() {
   core::require_limit(zip.entries.size(), limits_.tensors, "the number of arrays", "tensors");
   std::vector<std::uint32_t> all(zip.entries.size());
   std::iota(all.begin(), all.end(), 0u);
+  // All members are arrays, so all local headers are needed; those near each other are read together.
   locate(input_, zip, all);
   for (const ZipEntry& entry : zip.entries) add(entry);
+  // A file with unreadable arrays only is refused; with others it opens with notes.
   require_readable();
   if (unreadable_ > max_noted)
     catalog_.notes.push_back(fmt::format("and {} more arrays cannot be read", unreadable_ - max_noted));
@@ -85,6 +88,8 @@ Catalog Reader::read() {
 void Reader::add(const ZipEntry& entry) {
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a member's name", "name_bytes", entry.header);
   if (entry.name.ends_with('/')) return;  // a folder
+  // Stored members are mapped, so their checksum is compared on request only; deflated ones are checked when
+  // inflated.
   if (entry.method == ZipEntry::stored && entry.crc32 != 0)
     catalog_.checksums.push_back({entry.data, entry.full_size, entry.crc32});
   if (!entry.name.ends_with(suffix)) return add_raw(entry);
@@ -93,6 +98,8 @@ void Reader::add(const ZipEntry& entry) {
     catalog_.tensors.push_back(entry.method == ZipEntry::stored ? stored_array(entry, name)
                                                                 : deflated_array(entry, name));
   } catch (const Error& error) {
+    // An array that heft does not read, of objects for example, does not hide the others; a damaged one refuses the
+    // file.
     const bool is_broken = error.code() != ErrorCode::refused && error.code() != ErrorCode::unsupported;
     if (is_broken) throw error.with_tensor(name);
     add_unreadable(name, error);
@@ -118,6 +125,7 @@ void Reader::require_readable() const {
 /// Adds a member that is not an array as bytes, as numpy.load does.
 void Reader::add_raw(const ZipEntry& entry) {
   TensorEntry raw{.name = entry.name, .begin = entry.data, .size = entry.full_size, .dtype = DType::u8};
+  // The storage of a deflated member is its inflated bytes, so the tensor starts at 0 of them.
   if (entry.method != ZipEntry::stored) {
     raw.member = add_member(entry);
     raw.begin = 0;
@@ -140,12 +148,16 @@ TensorEntry Reader::deflated_array(const ZipEntry& entry, std::string_view name)
   core::Cursor cursor(head);
   npy::Header header = npy::read_header(cursor, limits_);
   raw_items_.apply(header.type);
+  // describe() sees the inflated size: the head was inflated, the elements were not. header.data is inside the head,
+  // which is no longer than the member.
   TensorEntry array = npy::describe(catalog_, header, header.data, entry.full_size - header.data, name);
   array.member = add_member(entry);
   return array;
 }
 
 Bytes Reader::first_bytes(const ZipEntry& entry) const {
+  // The length of the header is in its first bytes. The longest header that Limits allow is inflated at once instead
+  // of twice.
   const std::uint64_t wanted = std::min(
       core::add_or_throw(limits_.npy_header_bytes, max_header_prefix_bytes, "npy_header_bytes"), entry.full_size);
   const Bytes deflated = input_.read(entry.data, std::min(entry.size, deflated_bytes_for(wanted)));
