@@ -26,6 +26,7 @@ namespace {
 // all fields could take quadratic time.
 constexpr std::size_t max_hints = 20;
 
+// Returns " (did you mean 'a'?)" with the keys of `container` nearest to `key`; empty if none is near.
 std::string nearest_keys(const Record& container, std::string_view key) {
   core::NearestNames nearest(key);
   for (std::size_t position = 0; position < container.size(); ++position)
@@ -43,6 +44,7 @@ void BindLog::fail(ErrorCode code, std::string message) { report_.errors.push_ba
 std::optional<BindLog::Child> BindLog::find(const Record& container, const FieldSpec& field) {
   std::optional<Child> found;
   if (auto record = container.find(field.name)) found = Child{std::string(field.name), *std::move(record)};
+  // All aliases are looked up, also after one is found: with two of them in the file, either choice could be wrong.
   for (const std::string_view alias : field.aliases) {
     auto record = container.find(alias);
     if (!record) continue;
@@ -58,6 +60,7 @@ std::optional<BindLog::Child> BindLog::find(const Record& container, const Field
 
 void BindLog::missing(const Record& container, const FieldSpec& field, bool is_failure) {
   const std::string hint = is_failure && hints_++ < max_hints ? nearest_keys(container, field.name) : std::string();
+  // Extends path_ to the field while it lives, so that the failure is recorded under the field's name.
   const Scope scope(*this, field.name);
   report_.missing.push_back(path_);
   if (is_failure) fail(ErrorCode::not_found, fmt::format("missing{}", hint));
@@ -68,6 +71,7 @@ BindLog::Mark BindLog::mark() const noexcept {
 }
 
 void BindLog::forget(const Mark& since) {
+  // An alternative of a variant that was tried and does not fit leaves no trace in the report.
   report_.applied.resize(since.applied);
   report_.missing.resize(since.missing);
   report_.errors.erase(report_.errors.begin() + static_cast<std::ptrdiff_t>(since.errors), report_.errors.end());
@@ -76,6 +80,7 @@ void BindLog::forget(const Mark& since) {
 
 std::optional<TensorView> BindLog::tensor(const Record& record, const FieldSpec& field) {
   try {
+    // The field's adapter comes first: the struct declares the dtype and the shape that it sees.
     TensorView view = field.reading ? field.reading(record.tensor()) : record.tensor();
     if (field.dtype && view.dtype() != *field.dtype)
       return fail(ErrorCode::type_mismatch, fmt::format("expected dtype {}, the tensor is {}", name(*field.dtype),
@@ -85,6 +90,7 @@ std::optional<TensorView> BindLog::tensor(const Record& record, const FieldSpec&
       return fail(ErrorCode::type_mismatch, fmt::format("expected shape {}, found {}", heft::to_string(*field.shape),
                                                         heft::to_string(view.shape()))),
              std::nullopt;
+    // Only after all checks: a field that failed is not listed as applied.
     apply();
     return view;
   } catch (const Error& error) {
@@ -124,8 +130,10 @@ std::optional<std::int64_t> BindLog::integer(const Record& record, std::int64_t 
     fail(ErrorCode::type_mismatch, fmt::format("expected an integer, found {}", record::describe(record)));
     return {};
   }
+  // The magnitude of `least` is computed without a sign, because -INT64_MIN overflows.
   const std::uint64_t bound =
       value->negative ? ~static_cast<std::uint64_t>(least) + 1 : static_cast<std::uint64_t>(most);
+  // Negated in two's complement, which is right for INT64_MIN too.
   if (value->magnitude <= bound)
     return static_cast<std::int64_t>(value->negative ? ~value->magnitude + 1 : value->magnitude);
   fail(ErrorCode::out_of_range, fmt::format("expected an integer from {} to {}, found {}{}", least, most,
@@ -150,11 +158,14 @@ std::optional<double> BindLog::real(const Record& record, double most, bool from
   const auto value = scalar(record, "a real");
   if (!value) return {};
   if (value->kind == RecordKind::real) {
+    // Infinity and NaN exist in every real type. A finite number over the bound would silently become infinity.
     if (!std::isfinite(value->real) || std::abs(value->real) <= most) return value->real;
     fail(ErrorCode::out_of_range, fmt::format("expected a real up to {}, found {}", most, value->real));
     return {};
   }
   if (value->kind == RecordKind::integer && from_integer) {
+    // A float represents integers exactly only up to 2^24, a double up to 2^53. Converting back shows whether this one
+    // is exact.
     const bool is_float = most < std::numeric_limits<double>::max();
     const double near = is_float ? static_cast<float>(value->magnitude) : static_cast<double>(value->magnitude);
     // Excludes 2^64, to which magnitudes near it round: converting it back would overflow.
@@ -178,6 +189,7 @@ std::optional<std::string> BindLog::text(const Record& record) {
 
 std::optional<std::string> BindLog::metadata_text(const FieldSpec& field) {
   const Scope scope(*this, field.name);
+  // A format of tensors only has no records of other kinds; save() puts its texts into the metadata, under their paths.
   const auto value = record::RecordAccess::metadata(root_).find(path_);
   if (!value || value->kind() != RecordKind::text) return {};
   return std::string(value->text());
@@ -190,6 +202,7 @@ void BindLog::take_subtree() {
 
 bool BindLog::closes_gaps() const {
   const record::State* state = record::RecordAccess::state(root_);
+  // A Sequential of PyTorch numbers all layers, also those without parameters, so that its lists have gaps.
   return options_.gaps == Gaps::close || (options_.gaps == Gaps::by_format && state != nullptr && state->is_pytorch());
 }
 
@@ -205,6 +218,8 @@ std::vector<BindLog::Child> BindLog::pairs(const Record& record) {
 }
 
 std::vector<BindLog::Child> BindLog::elements(const Record& record) {
+  // Flat names with gaps in their numbers make a map, not a list. Its keys are sorted as numbers here: as text, "10"
+  // would come before "2".
   std::vector<Child> children = pairs(record);
   if (record.kind() == RecordKind::list || children.empty()) return children;
   std::vector<std::pair<std::uint64_t, std::size_t>> order;
@@ -218,6 +233,8 @@ std::vector<BindLog::Child> BindLog::elements(const Record& record) {
     order.emplace_back(*number, i);
   }
   std::sort(order.begin(), order.end());
+  // Distinct numbers have no gap if the last one is one less than their count. Equal ones ("1" and "01") are found
+  // below.
   const bool has_gaps = order.back().first + 1 != order.size();
   if (has_gaps && !closes_gaps()) {
     fail(ErrorCode::type_mismatch,
@@ -244,12 +261,14 @@ bool BindLog::has_fields(const Record& record) {
 }
 
 std::optional<std::size_t> BindLog::alternative(const Record& record, const FieldSpec& field, std::size_t count) {
+  // A mistake in describe(), not in the file, which the compiler cannot find.
   if (field.tag.empty() || field.alternatives.size() != count) {
     fail(ErrorCode::out_of_range,
          fmt::format("a variant of {} alternatives needs untagged(), or a tag() with a name for each", count));
     return {};
   }
   const Scope scope(*this, field.tag);
+  // The tag is a text among the record's fields, or text of the metadata in a format of tensors only.
   const auto tag = record.find(field.tag);
   std::optional<std::string> said;
   if (tag)
@@ -268,6 +287,7 @@ std::optional<std::size_t> BindLog::alternative(const Record& record, const Fiel
 
 // Collects leaves that no field used. Empty containers are ignored.
 void BindLog::collect_unused() {
+  // Sets of views: the lists of the report do not grow during the walk, except `unused`.
   const std::unordered_set<std::string_view> applied(report_.applied.begin(), report_.applied.end());
   const std::unordered_set<std::string_view> subtrees(subtrees_.begin(), subtrees_.end());
   record::LeafWalk walk(root_, root_.path(), [&](const std::string& path) { return subtrees.contains(path); });
@@ -277,6 +297,7 @@ void BindLog::collect_unused() {
 
 BindReport BindLog::finish() {
   collect_unused();
+  // Filters work on the whole checkpoint; only names below the bound record concern this struct.
   const std::string prefix = path_.empty() ? std::string() : path_ + ".";
   if (const record::State* state = record::RecordAccess::state(root_))
     for (const std::string& name : state->skipped)
@@ -291,6 +312,7 @@ void BindLog::throw_first(const BindReport& report, const Record& from) {
   const record::State* state = record::RecordAccess::state(from);
   const BindError& first = report.errors.front();
   const std::size_t more = report.errors.size() - 1;
+  // All errors are in the report. The exception has the first one, whose code a caller can act on.
   throw Error(first.code, more == 0 ? first.message : fmt::format("{} (and {} more)", first.message, more),
               {.path = state == nullptr ? std::string() : state->path, .tensor = first.path});
 }

@@ -25,6 +25,7 @@ void append_list(std::string& out, std::string_view title, std::size_t count, Li
 }  // namespace
 
 std::string BindReport::to_string() const {
+  // A field that is missing is often in the file under another name, which is then among the unused ones.
   const std::vector<std::string_view> unused_names(unused.begin(), unused.end());
   std::string out = fmt::format("{}: {} applied", ok() ? "ok" : "failed", applied.size());
   append_list(out, "missing", missing.size(),
@@ -32,6 +33,7 @@ std::string BindReport::to_string() const {
   append_list(out, "unused", unused.size(), [&](std::size_t i) { return core::escaped(unused[i]); });
   append_list(out, "skipped", skipped.size(), [&](std::size_t i) { return core::escaped(skipped[i]); });
   append_list(out, "errors", errors.size(),
+              // Paths come from the file; messages are escaped already.
               [&](std::size_t i) { return fmt::format("{}: {}", core::escaped(errors[i].path), errors[i].message); });
   return out;
 }

@@ -19,6 +19,7 @@ namespace {
   const format::Node node = catalog.node(value.node);
   std::string what = "a record of another kind: see root()";
   if (node.kind == format::NodeKind::opaque) {
+    // The first child of an opaque node is the text of its class.
     const format::Node name = catalog.node(catalog.child(node, 0));
     what = fmt::format("an opaque record: {}", core::escaped({name.text, name.count}));
   }
@@ -59,8 +60,10 @@ std::optional<TensorView> Checkpoint::find(std::string_view name) const {
 TensorView Checkpoint::tensor(std::string_view name) const {
   if (const std::uint32_t position = state_->find(name); position != core::NameIndex::none)
     return state_->view(position);
+  // Only for the message: there is no index of values by name, and a failed lookup can take linear time.
   for (const record::LeafValue& value : state_->values)
     if (value.name == name) fail_value(*state_, value);
+  // A tensor that the index promises is another failure than a misspelled name; hints would mislead.
   if (std::ranges::binary_search(state_->absent, name))
     throw Error(ErrorCode::not_found, "the index names it, and no shard has it",
                 {.path = state_->absent_in, .tensor = std::string(name)});
@@ -72,6 +75,7 @@ TensorView Checkpoint::tensor(std::string_view name) const {
 Record Checkpoint::root() const { return record::Tree::root_of({state_, &state_->tree()}); }
 
 Record Checkpoint::metadata() const {
+  // A null record, not an empty map, if no shard has metadata.
   const record::Tree& tree = state_->metadata();
   return tree.count(record::Tree::root) == 0 ? Record() : record::Tree::root_of({state_, &tree});
 }

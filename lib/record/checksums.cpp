@@ -17,10 +17,12 @@ namespace {
 
 constexpr std::uint64_t chunk_bytes = 4u << 20;
 
+// Returns the CRC-32 of the record's bytes in the file, which are read through `chunk`.
 std::uint32_t checksum_of(const record::Source& file, const format::Checksum& record, std::vector<std::byte>& chunk) {
   std::uint32_t sum = 0;
   for (std::uint64_t done = 0; done < record.size;) {
     const std::span<std::byte> into(chunk.data(), std::min<std::uint64_t>(chunk_bytes, record.size - done));
+    // fetch() does not compare the file with the opened one; verify_checksums() does so once at the end.
     file.fetch(record.begin + done, into);
     sum = format::crc32(into, sum);
     done += into.size();
@@ -52,11 +54,13 @@ std::vector<Damage> Checkpoint::verify_checksums() const {
       try {
         shard->members[member]->prove();
       } catch (const Error& error) {
+        // A damaged record is a finding. A device that fails, or missing memory, ends the call.
         if (error.code() != ErrorCode::corrupt) throw;
         damage.push_back({std::string(file.path()), tensor_at(*shard->catalog, static_cast<std::uint32_t>(member), 0),
                           error.message()});
       }
     }
+    // The bytes of a file that was replaced meanwhile have other checksums, which is no damage.
     file.check_unchanged();
   }
   return damage;

@@ -23,6 +23,7 @@ void require_one_dtype(const std::string& name, std::span<const TensorView> view
   if (views.empty()) fail(ErrorCode::out_of_range, name, "expected at least one view, found none");
   const TensorView& first = views.front();
   for (const TensorView& view : views) {
+    // Names are compared, because all dtypes that heft does not have are DType::unknown.
     if (view.dtype_name() != first.dtype_name())
       fail(ErrorCode::type_mismatch, name,
            fmt::format("expected one dtype, found {} ({}) and {} ({})", core::escaped(first.dtype_name()),
@@ -63,6 +64,7 @@ TensorView with_dim(const TensorView& view, std::size_t at) {
     piece.part = with_dim(piece.part, at);
     piece.at = Dims(std::span<const std::int64_t>(inserted(piece.at.span(), at, 0)));
   }
+  // The strides of a view of pieces are not used; those of its parts were extended above.
   if (!pieces.empty()) return ViewAccess::make_pieces(view, shape, std::move(pieces));
   // Any stride is right for a dim of 1, also one that wraps; this one keeps the strides of a packed tensor in order.
   const std::uint64_t stride =
@@ -77,6 +79,7 @@ TensorView with_dim(const TensorView& view, std::size_t at) {
 TensorView joined(std::string name, std::vector<TensorView> views, std::size_t dim) {
   const DType wanted = views.front().wanted_dtype();
   Shape shape = views.front().shape();
+  // Grows by each view, so that it is the place of the next one.
   shape[dim] = 0;
   std::vector<Piece> pieces;
   for (TensorView& view : views) {
@@ -88,6 +91,7 @@ TensorView joined(std::string name, std::vector<TensorView> views, std::size_t d
     at[dim] = std::exchange(shape[dim], shape[dim] + size);
     pieces.push_back({std::move(view), std::move(at)});
   }
+  // The whole has the stored dtype; the dtype to be loaded as is the same for all views and is set again.
   const TensorView whole = TensorView::over_pieces(std::move(name), std::move(shape), std::move(pieces));
   return wanted == whole.dtype() ? whole : whole.cast_on_load(wanted);
 }
@@ -95,6 +99,7 @@ TensorView joined(std::string name, std::vector<TensorView> views, std::size_t d
 }  // namespace
 
 TensorView concat(std::string name, std::span<const TensorView> views, std::size_t dim) {
+  // Also requires a first view, which the lines below use.
   require_one_dtype(name, views);
   if (dim >= views.front().rank())
     fail(ErrorCode::out_of_range, name,
@@ -108,6 +113,7 @@ TensorView stack(std::string name, std::span<const TensorView> views, std::size_
   if (dim > views.front().rank())
     fail(ErrorCode::out_of_range, name,
          fmt::format("expected a new dim in {}, found dim {}", to_string(views.front().shape()), dim));
+  // The rank is no dim, so none is excepted: rows must have equal shapes.
   require_shapes(name, views, views.front().rank());
   std::vector<TensorView> rows;
   for (const TensorView& view : views) rows.push_back(with_dim(view, dim));

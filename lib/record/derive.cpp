@@ -14,6 +14,7 @@ Derivation::Derivation(const Checkpoint& from)
       state_(std::make_shared<State>()),
       arena_(std::make_shared<core::Arena>()),
       skipped_(from_->entries.size()) {
+  // Names, index and infos are not copied: finish() makes those of the new checkpoint. Shards and views are shared.
   state_->path = from_->path;
   state_->limits = from_->limits;
   state_->shards = from_->shards;
@@ -46,6 +47,7 @@ void Derivation::rename(std::size_t number, std::string_view name) {
 
 void Derivation::replace(std::size_t number, const TensorView& view) {
   rename(number, view.name());
+  // The catalog's entry cannot be changed, because it is shared with the original.
   state_->entries[number] = {EntryRef::made, static_cast<std::uint32_t>(state_->made.size())};
   state_->made.push_back(view);
 }
@@ -59,6 +61,7 @@ void Derivation::require_distinct() const {
   const auto name_of = [&](std::uint32_t key) {
     return key < tensor_count() ? state_->names[key] : state_->values[key - tensor_count()].name;
   };
+  // Tensors and values share one space of names: the record tree has one node for each name.
   core::NameIndex index(key_count());
   for (std::uint32_t key = 0; key < key_count(); ++key) {
     if (key < tensor_count() && skipped_[key]) continue;
@@ -78,6 +81,7 @@ void Derivation::drop_skipped() {
   std::size_t kept = 0;
   for (std::size_t number = 0; number < skipped_.size(); ++number) {
     if (skipped_[number]) continue;
+    // Moves down in place; `kept` is never ahead of `number`.
     state_->entries[kept] = state_->entries[number];
     state_->names[kept++] = state_->names[number];
   }
@@ -86,6 +90,7 @@ void Derivation::drop_skipped() {
 }
 
 Checkpoint Derivation::finish() && {
+  // Before tensors are dropped, while numbers still index the original's keys for the message.
   require_distinct();
   drop_skipped();
   state_->name_arena = std::move(arena_);

@@ -35,6 +35,7 @@ std::optional<std::vector<std::string>> list_of(const Storage& storage) {
   }
 }
 
+// Opens a file of a folder on disk. `name` can lead through a folder inside.
 std::shared_ptr<const Source> file_in(const std::shared_ptr<const mmap::Folder>& folder, const std::string& name,
                                       const FileOpening& opening) {
   return file_source(mmap::File::open_in(*folder, name, opening.symlinks, opening.descriptors));
@@ -44,6 +45,7 @@ std::shared_ptr<const Source> file_in(const std::shared_ptr<const mmap::Folder>&
 
 std::shared_ptr<const ByteSource> FolderStorage::open(std::string_view plain_name) const {
   require_plain_name(plain_name, folder_->path());
+  // A single file of the caller's: without a pool its descriptor stays open.
   return file_in(folder_, std::string(plain_name), {.descriptors = nullptr});
 }
 
@@ -55,6 +57,7 @@ std::shared_ptr<const Storage> FolderStorage::folder(std::string_view plain_name
 SourceIdentity FolderStorage::identity_now(std::string_view plain_name) const {
   require_plain_name(plain_name, folder_->path());
   const auto now = mmap::identity_at(folder_->path_of(plain_name));
+  // Empty means that the file is gone.
   return now ? source_identity(*now) : SourceIdentity();
 }
 
@@ -64,6 +67,7 @@ Directory::Directory(std::shared_ptr<const mmap::Folder> folder, std::shared_ptr
       storage_(std::move(storage)),
       opening_(opening),
       path_(folder_ ? folder_->path() : storage_->path()) {
+  // Listed once: open() asks for many names, and each list of an object store takes requests.
   if (storage_) listed_ = list_of(*storage_);
 }
 
@@ -72,6 +76,8 @@ std::shared_ptr<const Directory> Directory::open(const std::string& path, const 
 }
 
 std::shared_ptr<const Directory> Directory::of(std::shared_ptr<const Storage> storage, const FileOpening& opening) {
+  // Heft's own storage is opened as the folder that it is: its files are mapped, keep a shared pool of descriptors, and
+  // can have symlinks.
   if (const auto* const local = dynamic_cast<const FolderStorage*>(storage.get()))
     return std::shared_ptr<const Directory>(new Directory(local->opened(), nullptr, opening));
   return std::shared_ptr<const Directory>(new Directory(nullptr, std::move(storage), opening));
@@ -99,11 +105,13 @@ std::optional<std::vector<std::string>> Directory::names_if_listed() const {
 
 bool Directory::has_file(const std::string& name) const {
   if (folder_) return folder_->has_file(name);
+  // A Storage has no call that tests for a file. Without a list, opening it is the test.
   if (listed_) return std::ranges::binary_search(*listed_, name);
   return if_found([&] { return storage_->open(name); }).has_value();
 }
 
 bool Directory::has_folder(const std::string& name) const {
+  // The list of a storage need not contain folders (prefixes of an object store), so it is not consulted below.
   if (folder_) return folder_->has_folder(name);
   return if_found([&] { return storage_->folder(name); }).has_value();
 }
@@ -115,10 +123,12 @@ std::optional<std::string> Directory::broken_link(const std::string& name) const
 std::shared_ptr<const Source> Directory::open_file(const std::string& name) const {
   if (folder_) return file_in(folder_, name, opening_);
   try {
+    // The storage is kept in the origin: freshness() asks it for the identity of the name.
     auto source = storage_->open(name);
     Origin origin{.path = path_of(name), .storage = storage_, .name = name, .found = source->identity()};
     return external_source(std::move(source), std::move(origin));
   } catch (const Error& error) {
+    // Keeps the path of an Error that has one.
     throw error.with_path(path_of(name));
   }
 }
@@ -128,6 +138,7 @@ std::shared_ptr<const Directory> Directory::open_folder(const std::string& name)
 }
 
 bool Directory::has_file_in(const std::string& folder, const std::string& name) const {
+  // openat() resolves both names in one call; the folder in between is not opened.
   if (folder_) return folder_->has_file(folder + '/' + name);
   const auto inside = if_found([&] { return open_folder(folder); });
   return inside && (*inside)->has_file(name);

@@ -34,6 +34,7 @@ using Places = std::vector<EntryRef>;
 /// Entries of a file's catalog that are tensors inside values, not tiles.
 using Entries = std::vector<std::uint32_t>;
 
+// Returns Error{corrupt} about `tensor` at `offset` of the file.
 Error failure(const Source& file, std::string_view tensor, std::uint64_t offset, std::string message) {
   return Error(ErrorCode::corrupt, std::move(message),
                {.path = std::string(file.path()), .tensor = std::string(tensor), .offset = offset});
@@ -41,6 +42,7 @@ Error failure(const Source& file, std::string_view tensor, std::uint64_t offset,
 
 Shape shape_of(const Catalog& catalog, const TensorEntry& entry) { return Shape(catalog.sizes(entry)); }
 
+// Returns the start of the tile in the whole. The index stores it before the tile's sizes.
 std::span<const std::int64_t> place_of(const Catalog& index, const Tile& tile, std::size_t rank) {
   return std::span(index.dims).subspan(tile.dims, rank);
 }
@@ -49,6 +51,7 @@ std::span<const std::int64_t> sizes_of(const Catalog& index, const Tile& tile, s
   return std::span(index.dims).subspan(tile.dims + rank, rank);
 }
 
+// Returns the name of the dtype; the file's own word for a dtype that heft does not have.
 std::string_view dtype_word(const Catalog& catalog, const TensorEntry& entry) {
   return entry.type_name == format::none ? name(entry.dtype) : catalog.type_names[entry.type_name];
 }
@@ -59,6 +62,7 @@ class PartReader {
   PartReader(const Catalog& index, std::span<const std::uint32_t> owners, const Source& file, std::uint32_t number,
              const OpenOptions& options)
       : index_(index), owners_(owners), file_(file), input_(file, index.budget), number_(number) {
+    // Only options of embedded tensors. Keys and raw items concern whole files.
     options_.limits = options.limits;
     options_.strict_globals = options.strict_globals;
     options_.big_endian_default = options.big_endian_default;
@@ -71,7 +75,9 @@ class PartReader {
     catalog_.detail = fmt::format("{} chunks and {} values of a distributed checkpoint{}", content.tiles.size(),
                                   content.values.size(), is_safetensors ? ", safetensors" : "");
     for (const std::uint32_t tile : content.tiles)
+      // Files are read in parallel; each writes only the places of its own tiles, so no lock is needed.
       places[tile] = {number_, is_safetensors ? find_tile(tile) : read_tile(tile)};
+    // Entries from here on are tensors inside values, which get their own names in the table.
     const std::size_t chunks = catalog_.tensors.size();
     // Empty chunks are not read.
     const auto filled = static_cast<std::size_t>(
@@ -100,6 +106,7 @@ class PartReader {
   void require_tile(std::uint32_t number, const TensorEntry& found) const {
     const TensorEntry& whole = owner(number).whole;
     const Shape expected(sizes_of(index_, index_.tiles[number], whole.rank));
+    // Names are compared too, because two unknown dtypes are equal as enumerators.
     const bool same_dtype = found.dtype == whole.dtype && dtype_word(catalog_, found) == dtype_word(index_, whole);
     if (same_dtype && shape_of(catalog_, found) == expected) return;
     throw failure(file_, whole.name, found.begin,
@@ -116,6 +123,7 @@ class PartReader {
       catalog_.tensors.push_back(
           format::read_embedded_tensor({input_, tile.begin, tile.size, options_}, name, catalog_));
     } catch (const Error& error) {
+      // The chunk is a pickle without a name; only the index has it.
       throw error.with_tensor(name);
     }
     require_tile(number, catalog_.tensors.back());
@@ -131,6 +139,7 @@ class PartReader {
   /// Finds a chunk by the name of its tensor. A file of this kind has at most one chunk of each tensor.
   std::uint32_t find_tile(std::uint32_t number) {
     const TensorEntry& whole = owner(number).whole;
+    // Offsets of the index do not apply to safetensors files, whose header has the places.
     const auto found = names_.find(whole.name);
     if (!found)
       throw failure(file_, whole.name, 0,
@@ -168,6 +177,7 @@ std::vector<std::uint32_t> owners_of(const Catalog& index) {
   return owners;
 }
 
+// Returns the contents of each file. `numbers` contains the position of each file that the index names.
 std::vector<Content> contents_of(const Catalog& index, std::size_t files, const std::vector<std::uint32_t>& numbers) {
   std::vector<Content> contents(files);
   for (std::uint32_t tile = 0; tile < index.tiles.size(); ++tile)
@@ -175,6 +185,7 @@ std::vector<Content> contents_of(const Catalog& index, std::size_t files, const 
   for (std::uint32_t value = 0; value < index.embedded.size(); ++value)
     contents[numbers[index.embedded[value].shard]].values.push_back(value);
   for (Content& content : contents) {
+    // In the order of bytes, so that heads are read from front to back and neighbours share a read.
     std::ranges::stable_sort(content.tiles, {}, [&](std::uint32_t tile) { return index.tiles[tile].begin; });
     std::ranges::stable_sort(content.values, {}, [&](std::uint32_t value) { return index.embedded[value].begin; });
   }
@@ -198,7 +209,9 @@ class Assembler {
   void add(const format::Tiled& tiled) {
     const Catalog& index = *index_.catalog;
     const Shape whole = shape_of(index, tiled.whole);
+    // No file has a chunk of a tensor without elements. The entry of the index has its dtype and shape.
     if (whole.element_count() == 0 && tiled.tile_count == 0) return add_made(index_.view(tiled.whole));
+    // A chunk that is the whole tensor stays an entry of the file's catalog, which takes less memory than a made view.
     if (tiled.tile_count == 1 &&
         std::ranges::equal(sizes_of(index, index.tiles[tiled.first_tile], whole.rank()), whole)) {
       state_.entries.push_back(places_[tiled.first_tile]);
@@ -242,6 +255,7 @@ void open_distributed(State& state, const std::shared_ptr<const Shard>& index,
   Places places(catalog.tiles.size());
   std::vector<Entries> others(files.size());
   state.shards.resize(files.size());
+  // Each step writes to elements of its own in vectors that were sized before.
   in_parallel(files.size(), [&](std::size_t number) {
     PartReader reader(catalog, owners, *files[number], static_cast<std::uint32_t>(number), options);
     Catalog part = read_as_it_is(*files[number], [&] { return reader.read(contents[number], places, others[number]); });

@@ -8,9 +8,11 @@
 namespace heft {
 
 void FieldList::add(const std::string& path, const FieldSpec& field, const TensorView& view) {
+  // A default TensorView: neither bound nor assigned. Saving it would write an empty tensor under the field's name.
   if (view.dtype() == DType::unknown && view.storage_bytes() == 0)
     throw Error(ErrorCode::out_of_range, "the field was never set", {.tensor = path});
   TensorView saved = field.writing ? field.writing(view) : view;
+  // The field's path, not the name in the file that the tensor was read from.
   tensors.push_back(saved.renamed(path));
 }
 
@@ -26,6 +28,7 @@ void FieldList::add_scalar(const std::string& path, const FieldSpec& field, DTyp
 }
 
 void FieldList::add_tag(const std::string& path, const FieldSpec& field, std::size_t index) {
+  // An untagged variant is recognized by its fields when it is read.
   if (field.tag.empty()) return;
   if (index >= field.alternatives.size())
     throw Error(ErrorCode::out_of_range, "the tag has no name for this alternative", {.tensor = path});
@@ -37,6 +40,7 @@ void FieldList::add_record(const std::string& path, const FieldSpec& field, cons
   record::LeafWalk walk(record, path);
   for (record::Leaf leaf; walk.next(leaf);)
     if (leaf.record.kind() == RecordKind::tensor) add(leaf.path, field, leaf.record.tensor());
+  // A walk that a limit has cut would save part of the record.
   walk.require_whole();
 }
 

@@ -23,6 +23,7 @@ char32_t take(std::string_view& text) noexcept {
   const std::string_view sequence = text.substr(0, size);
   text.remove_prefix(1);
   if (size == 1) return lead;
+  // Only the first byte is taken then; the ones behind it are examined again.
   if (sequence.size() != size || !core::is_utf8(sequence)) return first_stray_byte + lead;
   text.remove_prefix(size - 1);
   char32_t character = lead & (0xFFu >> (size + 1));
@@ -30,6 +31,7 @@ char32_t take(std::string_view& text) noexcept {
   return character;
 }
 
+// Throws Error{out_of_range} with the pattern and the reason.
 [[noreturn]] void fail(std::string_view pattern, std::string_view why) {
   throw Error(ErrorCode::out_of_range, fmt::format("pattern '{}': {}", core::escaped(pattern), why));
 }
@@ -60,6 +62,7 @@ class Glob::Compiler {
   [[nodiscard]] std::uint32_t here() const noexcept { return static_cast<std::uint32_t>(glob_.states_.size()); }
 
   void compile_next() {
+    // Outside of braces, ',' and '}' are ordinary characters, as in a shell.
     const std::string_view before = rest_;
     const char32_t character = take(rest_);
     if (character == '*')
@@ -84,7 +87,10 @@ class Glob::Compiler {
       text = rest_;
       character = take(rest_);
     }
+    // rest_ has moved behind the character, so this leaves the bytes of the character alone.
     text.remove_suffix(rest_.size());
+    // Literals before the first state of another kind start every name that matches. matches() compares them first,
+    // without the states.
     if (glob_.states_.size() == literals_) {
       glob_.prefix_ += text;
       ++literals_;
@@ -94,6 +100,8 @@ class Glob::Compiler {
 
   void next_alternative() {
     Brace& brace = braces_.back();
+    // The end of this alternative jumps behind the brace, whose position close_brace() fills in; the fork in front of
+    // it leads to the next alternative.
     brace.jumps.push_back(add({.kind = State::Kind::jump}));
     glob_.states_[brace.fork].target = here();
     brace.fork = add({.kind = State::Kind::fork});
@@ -103,6 +111,7 @@ class Glob::Compiler {
   void close_brace() {
     const Brace brace = std::move(braces_.back());
     braces_.pop_back();
+    // A fork needs two ways; both of the last one lead to the same state.
     glob_.states_[brace.fork].target = brace.fork + 1;
     for (const std::uint32_t jump : brace.jumps) glob_.states_[jump].target = here();
   }
@@ -113,6 +122,7 @@ class Glob::Compiler {
       set.negated = true;
       rest_.remove_prefix(1);
     }
+    // A ']' in first place is a member of the class, as in POSIX, and so is a '-' before the closing ']'.
     for (bool first = true; !rest_.starts_with(']') || first; first = false) {
       Range range{.first = take_of_set(), .last = 0};
       range.last = range.first;
@@ -159,6 +169,7 @@ class Glob::States {
     start();
     for (const std::uint32_t number : now_.first(count_)) {
       const State& state = glob_.states_[number];
+      // A run takes any character and stays; enter() adds the state behind it, for the run that ends here.
       if (state.kind == State::Kind::run)
         enter(number);
       else if (glob_.accepts(state, character))
@@ -169,6 +180,7 @@ class Glob::States {
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   [[nodiscard]] bool matched() const noexcept {
+    // The compiler adds the state `matched` last.
     const auto last = static_cast<std::uint32_t>(glob_.states_.size() - 1);
     return std::ranges::find(now_.first(count_), last) != now_.begin() + static_cast<std::ptrdiff_t>(count_);
   }
@@ -188,6 +200,7 @@ class Glob::States {
   void enter(std::uint32_t number) noexcept {
     std::size_t waiting = 0;
     for (;;) {
+      // A state is entered once for each character, however many ways lead to it: the step stays linear in the states.
       const bool is_new = std::exchange(seen_[number], generation_) != generation_;
       const State& state = glob_.states_[number];
       if (is_new && state.kind == State::Kind::jump) {
@@ -225,6 +238,7 @@ bool Glob::accepts(const State& state, char32_t character) const noexcept {
     case State::Kind::character: return state.character == character;
     case State::Kind::any: return true;
     case State::Kind::set: {
+      // Ranges of all classes lie in one vector, so that a state has a fixed size.
       const auto ranges = std::span(ranges_).subspan(state.first, state.last - state.first);
       const bool inside =
           std::ranges::any_of(ranges, [&](const Range& r) { return r.first <= character && character <= r.last; });
@@ -236,6 +250,7 @@ bool Glob::accepts(const State& state, char32_t character) const noexcept {
 
 bool Glob::matches(std::string_view name) const {
   if (!name.starts_with(prefix_)) return false;
+  // Patterns of up to 128 states, nearly all, are matched without an allocation.
   std::array<std::uint32_t, 3 * 128> inside{};
   std::vector<std::uint32_t> outside;
   std::span<std::uint32_t> room(inside);
@@ -244,6 +259,7 @@ bool Glob::matches(std::string_view name) const {
     room = outside;
   }
   States states(*this, room.first(states_.size() * 3));
+  // Without states no further character can lead to a match.
   while (!name.empty() && !states.empty()) states.advance(take(name));
   return name.empty() && states.matched();
 }

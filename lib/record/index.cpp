@@ -18,6 +18,7 @@
 namespace heft::record {
 namespace {
 
+// Returns the file's name without its folder.
 std::string base_name(const Shard& shard) {
   const std::string path(shard.file->path());
   return path.substr(path.rfind('/') + 1);
@@ -53,18 +54,23 @@ class Candidates {
     table_ = core::NameIndex(refs_.size());
     for (std::uint32_t position = 0; position < refs_.size(); ++position) enter(position);
     meant_.resize(refs_.size());
+    // `none` makes the first guess in each shard fail.
     next_.resize(state_.shards.size(),
                  {core::NameIndex::none, core::NameIndex::none, core::NameIndex::none, core::NameIndex::none});
   }
 
   void mark(std::string_view name, std::uint32_t shard) {
+    // A right guess saves hashing the name and a probe of the table.
     std::uint32_t position = guess(name, shard);
     if (position == core::NameIndex::none) position = look_up(name, shard);
     if (position == core::NameIndex::none) {
+      // No Error yet: indexes keep names of tied weights that were dropped from the shards. Asking for the tensor is
+      // the Error.
       state_.absent.emplace_back(name);
       absent_.add_name(name);
       return;
     }
+    // The next name of this shard is probably the next tensor in the file.
     next_[shards_[position]].front() = position + 1;
     if (meant_[position])
       throw Error(ErrorCode::ambiguous, "the index names it twice",
@@ -86,6 +92,7 @@ class Candidates {
     note_differences();
     std::ranges::sort(state_.absent);
     state_.absent_in = index_.file->path();
+    // Nothing is left out: the table and its index become the state's, so that no name is hashed again.
     if (marked_ == refs_.size()) {
       state_.entries = std::move(refs_);
       state_.index = std::move(table_);
@@ -101,15 +108,19 @@ class Candidates {
     for (std::uint32_t shard = 0; shard < state_.shards.size(); ++shard) {
       const format::Catalog& catalog = state_.catalog(shard);
       for (std::uint32_t entry = 0; entry < catalog.tensors.size(); ++entry) refs_.push_back({shard, entry});
+      // Tensors in several byte ranges are views made here; names of the index refer to them as to others.
       for (const format::Joined& joined : catalog.joined) {
         refs_.push_back({EntryRef::made, static_cast<std::uint32_t>(state_.made.size())});
         state_.made.push_back(join_runs(*state_.shards[shard], joined));
       }
+      // The entries added for this shard get its number.
       shards_.resize(refs_.size(), shard);
     }
   }
 
   void enter(std::uint32_t position) {
+    // Tensors of one name form a list that starts at the first one, which alone is in table_. Most checkpoints have
+    // none, so twins_ is empty until needed.
     const std::uint32_t twin = table_.insert(state_.hash(name(position)), position,
                                              [&](std::uint32_t held) { return name(held) == name(position); });
     if (twin == core::NameIndex::none) return;
@@ -129,9 +140,11 @@ class Candidates {
       std::ranges::replace(dotted, '/', '.');
       first = find(dotted);
     }
+    // Without twins the tensor is in one shard, which is used even if the index declares another one.
     if (first == core::NameIndex::none || twins_.empty()) return first;
     for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin])
       if (shards_[twin] == shard) return twin;
+    // The declared shard lacks it, and one other has it.
     if (twins_[first] == core::NameIndex::none) return first;
     throw Error(ErrorCode::ambiguous,
                 fmt::format("the index declares it in {}, which does not have it, and {} and {} do",
@@ -162,6 +175,7 @@ class Candidates {
     if (absent_.size() != 0)
       note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.size()), absent_.text()));
     if (marked_ == refs_.size()) return;
+    // A tensor that is used from another shard is a copy, not left out.
     const std::vector<bool> copies = find_copies();
     std::vector<std::uint32_t> left_out(state_.shards.size());
     for (std::uint32_t position = 0; position < refs_.size(); ++position)
@@ -181,6 +195,7 @@ class Candidates {
       bool is_taken = false;
       for (std::uint32_t twin = first; twin != core::NameIndex::none; twin = twins_[twin])
         is_taken = is_taken || meant_[twin];
+      // All are marked as copies, also the one in use: callers test meant_ first.
       for (std::uint32_t twin = first; is_taken && twin != core::NameIndex::none; twin = twins_[twin])
         copies[twin] = true;
       if (is_taken) names.add_name(name(first));
@@ -201,6 +216,7 @@ class Candidates {
         return recent.front();
       }
     }
+    // The oldest place moves to the front, where mark() stores the place of the tensor it finds.
     std::rotate(recent.begin(), recent.end() - 1, recent.end());
     return core::NameIndex::none;
   }
@@ -224,6 +240,7 @@ class Candidates {
   NoteList absent_;
 };
 
+// Returns a non-negative number in any form that writers of indexes use; nothing for other nodes.
 std::optional<std::uint64_t> number_of(const format::Node& node) noexcept {
   using format::NodeKind;
   if (node.kind == NodeKind::integer && node.count == 0 && node.integer >= 0)
@@ -253,11 +270,13 @@ std::uint64_t tensor_bytes(const State& state) noexcept {
     }
     const format::Catalog& catalog = state.catalog(at.shard);
     const format::TensorEntry& entry = catalog.tensors[at.entry];
+    // Formats list the entries of one storage next to each other, with the same byte range.
     const bool shared = before != nullptr && before->begin == entry.begin && before->size == entry.size &&
                         before->member == entry.member && at.entry != 0 && before == &catalog.tensors[at.entry - 1];
     before = &entry;
     if (shared) continue;
     std::uint64_t elements = 1;
+    // Does not overflow: formats have checked the product at open.
     for (const std::int64_t size : catalog.sizes(entry)) elements *= static_cast<std::uint64_t>(size);
     sum += entry.dtype == DType::unknown ? entry.size : packed_bytes(entry.dtype, elements);
   }
@@ -270,6 +289,7 @@ void merge_index(State& state, const Shard& index, const std::vector<std::uint32
   Candidates candidates(state, index);
   for (const format::Located& located : index.catalog->located) candidates.mark(located.name, numbers[located.shard]);
   candidates.keep_marked();
+  // A wrong total_size changes no tensor, so it is a note, not an Error.
   if (const auto declared = declared_size(*index.catalog))
     if (const std::uint64_t found = tensor_bytes(state); found != *declared)
       state.notes.push_back(fmt::format("{}: total_size is {}, the tensors have {} bytes",
