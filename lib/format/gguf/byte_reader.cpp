@@ -9,6 +9,7 @@ namespace heft::format::gguf {
 std::string_view ByteReader::name(std::string_view what) {
   const std::uint64_t at = offset();
   std::string_view name = string(what);
+  // Some converters counted the NUL of a C string in its length.
   while (name.ends_with('\0')) name.remove_suffix(1);
   if (name.find('\0') != name.npos)
     throw Error(ErrorCode::ambiguous, fmt::format("{} '{}' has a NUL inside", what, core::escaped(name)),
@@ -23,6 +24,7 @@ std::uint64_t ByteReader::count(std::uint64_t min_bytes, std::string_view what) 
 }
 
 void ByteReader::require_room(std::uint64_t count, std::uint64_t min_bytes, std::string_view what) const {
+  // Divided, because the product can overflow.
   if (count <= cursor_.remaining() / min_bytes) return;
   throw Error(ErrorCode::corrupt,
               fmt::format("{} is {}, expected at most {}: {} bytes remain and each takes {} or more: cut short by an "

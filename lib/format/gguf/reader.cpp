@@ -42,6 +42,7 @@ namespace {
 Dialect read_dialect(core::Cursor& cursor) {
   cursor.skip(magic.size(), "the magic");
   const auto word = cursor.little<std::uint32_t>("the version");
+  // Versions are small numbers: read in the wrong order, version 3 is 0x03000000.
   const bool big_endian = (word & 0xFFFF) == 0;
   const Dialect dialect{big_endian ? core::byte_swapped(word) : word, big_endian};
   if (dialect.version < 1 || dialect.version > newest_version)
@@ -51,10 +52,12 @@ Dialect read_dialect(core::Cursor& cursor) {
   return dialect;
 }
 
+// Returns general.alignment, or ggml's default without it.
 std::uint64_t read_alignment(const Catalog& catalog) {
   const Node* value = catalog.find_key(catalog.metadata, alignment_key);
   if (value == nullptr) return default_alignment;
   const auto alignment = static_cast<std::uint64_t>(value->integer);
+  // ggml requires a u32; a value of another type is a different number in readers that do not convert.
   if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
     throw Error(ErrorCode::corrupt, "general.alignment is expected to be a u32 and a power of two");
   return alignment;
@@ -90,6 +93,7 @@ class TensorReader {
 }
 
 void TensorReader::read_descriptions(std::uint64_t count) {
+  // A description has at least an empty name, rank, type and offset: 4 + 4 + 8 bytes after the length of the name.
   reader_.require_room(count, reader_.dialect().length_bytes() + 16, "the number of tensors");
   catalog_.tensors.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) catalog_.tensors.push_back(read_description());
@@ -101,9 +105,11 @@ TensorEntry TensorReader::read_description() {
   const std::uint64_t at = reader_.offset();
   entry.name = reader_.name("a tensor's name");
   core::require_limit(entry.name.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", at);
+  // Counted and noted once: ggml refuses such a file, but nothing about it is ambiguous.
   if (entry.name.size() > max_ggml_name_bytes) ++long_names_;
   read_dims(entry);
   read_type(entry);
+  // Relative to the data until place() adds where these start, which is known after the last description.
   entry.begin = reader_.number<std::uint64_t>("a tensor's offset");
   return entry;
 }
@@ -130,6 +136,7 @@ void TensorReader::read_type(TensorEntry& entry) {
   if (type && type->dtype != DType::unknown) {
     entry.dtype = type->dtype;
     const DTypeInfo& row = info(entry.dtype);
+    // Blocks contain f16 scales, so they need swapping inside, although their elements are bytes.
     if (reader_.dialect().big_endian && (row.swap_bytes > 1 || row.category == DTypeCategory::block))
       entry.flags |= swapped;
     try {
@@ -139,6 +146,7 @@ void TensorReader::read_type(TensorEntry& entry) {
     }
     return;
   }
+  // A type that ggml removed has a name in the table; one of a later ggml has only its number.
   catalog_.set_unknown_dtype(entry, type ? type->name : catalog_.arena.store(fmt::format("ggml type {}", id)));
 }
 
@@ -147,11 +155,13 @@ std::uint64_t TensorReader::packed_bytes(const TensorEntry& entry) const {
 }
 
 void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint64_t file_size) {
+  // Before sorting: only for the note.
   const bool in_order = std::ranges::is_sorted(catalog_.tensors, {}, &TensorEntry::begin);
   for (TensorEntry& entry : catalog_.tensors) {
     if (entry.begin % alignment != 0)
       fail(entry, data,
            fmt::format("offset {} is expected to be a multiple of the alignment {}", entry.begin, alignment));
+    // The first test keeps the sum of the second within the file.
     if (!core::inside(data, entry.begin, file_size) || !core::inside(data + entry.begin, entry.size, file_size))
       fail(entry, data,
            fmt::format("{} bytes at offset {} of the data, which start at {}, end past the file's {} bytes: the "
@@ -159,6 +169,8 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
                        entry.size, entry.begin, data, file_size));
     entry.begin += data;
   }
+  // The size of an unknown type is the distance to the next tensor, so the order comes first; ranges can be compared
+  // when all sizes are known.
   sort_by_place(catalog_.tensors);
   measure_unknown(file_size);
   require_disjoint(catalog_.tensors);
@@ -170,6 +182,7 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
 // Sets the sizes of tensors of unknown types: the bytes up to the next tensor, padding included, because the file does
 // not contain their size.
 void TensorReader::measure_unknown(std::uint64_t file_size) {
+  // From the last tensor to the first: `end` is where the next one with bytes starts.
   std::uint64_t end = file_size;
   for (auto entry = catalog_.tensors.rbegin(); entry != catalog_.tensors.rend(); ++entry) {
     const std::span<const std::int64_t> sizes = catalog_.sizes(*entry);
@@ -185,6 +198,7 @@ void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_siz
   std::size_t gaps = 0;
   std::uint64_t end = 0;
   for (const TensorEntry& entry : catalog_.tensors) {
+    // Padding up to the alignment is expected; more is a gap.
     if (end != 0 && entry.begin > core::align_up(end, alignment)) ++gaps;
     end = entry.begin + entry.size;
   }
@@ -198,6 +212,7 @@ void TensorReader::note_oddities(std::uint64_t alignment, std::uint64_t file_siz
 
 // ---- splits ----
 
+// Returns the metadata's value of `key`, or nothing. Writers use several integer types for these keys.
 std::optional<std::uint64_t> find_count(const Catalog& catalog, std::string_view key) {
   const Node* value = catalog.find_key(catalog.metadata, key);
   if (value == nullptr) return std::nullopt;
@@ -206,12 +221,15 @@ std::optional<std::uint64_t> find_count(const Catalog& catalog, std::string_view
   return static_cast<std::uint64_t>(value->integer);
 }
 
+// Returns the ending of a part's name as llama.cpp's gguf-split writes it, with numbers from 1.
 std::string split_suffix(std::uint64_t index, std::uint64_t count) {
   return fmt::format("-{:05}-of-{:05}.gguf", index + 1, count);
 }
 
+// Derives the names of all parts from this file's own name.
 void name_parts(Catalog& catalog, std::uint64_t count, std::string_view file_name) {
   const std::string suffix = split_suffix(catalog.split_index, count);
+  // A part that was renamed would look for siblings of the old name, or find those of another model.
   if (!file_name.ends_with(suffix))
     throw Error(ErrorCode::ambiguous, fmt::format("part {} of {} of a split is expected to have a name that ends in {}",
                                                   catalog.split_index + 1, count, suffix));
@@ -222,8 +240,10 @@ void name_parts(Catalog& catalog, std::uint64_t count, std::string_view file_nam
 
 void read_split(Catalog& catalog, const ReadOptions& options) {
   const std::uint64_t count = find_count(catalog, "split.count").value_or(0);
+  // A file with split.count 1 is whole.
   if (count <= 1) return;
   core::require_limit(count, options.limits.shards, "the number of parts", "shards");
+  // Without split.no the part is unknown: the default fails the check below.
   const std::uint64_t index = find_count(catalog, "split.no").value_or(count);
   if (index >= count)
     throw Error(ErrorCode::corrupt, fmt::format("split.no is expected to be under split.count, which is {}", count));
@@ -247,6 +267,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   catalog.detail =
       fmt::format("GGUF v{}{}", reader.dialect().version, reader.dialect().big_endian ? ", big-endian" : "");
 
+  // The counts come before the pairs, but tensors are described after them.
   const std::uint64_t tensors = reader.length("the number of tensors");
   const std::uint64_t pairs = reader.length("the number of key-value pairs");
   core::require_limit(tensors, options.limits.tensors, "the number of tensors", "tensors", magic.size() + 4);
@@ -255,6 +276,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   TensorReader tensor_reader(reader, options.limits, catalog);
   tensor_reader.read_descriptions(tensors);
   const std::uint64_t alignment = read_alignment(catalog);
+  // A file with metadata only (a vocabulary) can end before the padding.
   if (tensors > 0) tensor_reader.place(core::align_up(cursor.offset(), alignment), alignment, input.size_bytes());
   read_split(catalog, options);
   catalog.kept = cursor.release();

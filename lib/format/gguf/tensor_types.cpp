@@ -61,6 +61,7 @@ std::optional<TensorType> tensor_type(std::uint32_t id) noexcept {
 }
 
 std::optional<std::uint32_t> type_id(DType dtype) noexcept {
+  // Rows of removed types have this dtype, so the search would return one of them.
   if (dtype == DType::unknown) return std::nullopt;
   const auto row = std::ranges::find(types, dtype, &TensorType::dtype);
   if (row == types.end()) return std::nullopt;

@@ -34,7 +34,9 @@ class MapReader {
   // Requires the document's text.
   MapReader(json::Document& document, const Bytes& text, const Limits& limits, Catalog& catalog)
       : document_(document), limits_(limits), catalog_(catalog), names_(text.size_bytes() / usual_entry_bytes) {
+    // An estimate from the file's real size, not from a declared count; tables grow if it is too small.
     catalog.located.reserve(text.size_bytes() / usual_entry_bytes);
+    // Names without escapes point into the text, so the catalog keeps it.
     catalog.kept.push_back(text);
   }
 
@@ -45,6 +47,7 @@ class MapReader {
       core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes",
                           document_.offset(key.at));
       try {
+        // Errors inside have no name of the tensor; it is added here.
         locate(key, file);
       } catch (const Error& error) {
         throw error.with_tensor(key.text);
@@ -57,6 +60,7 @@ class MapReader {
   void locate(const json::Key& key, json::Value& file) {
     const std::string_view name = kept(key.text);
     const auto name_of = [this](std::uint32_t number) { return catalog_.located[number].name; };
+    // The table stores numbers only, so it finds a name through the row that has it.
     if (names_.add(name, name_of) != names_.none)
       document_.fail(ErrorCode::ambiguous, "weight_map: the name occurs twice", key.at);
     catalog_.located.push_back({name, shard(file)});
@@ -66,6 +70,7 @@ class MapReader {
   [[nodiscard]] std::string_view kept(std::string_view name) {
     const std::span<const std::byte> text = catalog_.kept.back().span();
     const auto* from = reinterpret_cast<const std::byte*>(name.data());
+    // std::less compares pointers into different arrays, for which `<` is unspecified.
     const bool inside = !std::less<>()(from, text.data()) && std::less<>()(from, text.data() + text.size());
     return inside ? name : catalog_.arena.store(name);
   }
@@ -79,6 +84,7 @@ class MapReader {
     }
     const auto known = shards_.find(name);
     if (known) return *known;
+    // Counted when a new name appears: the tensors of the map can be many more than the shards.
     core::require_limit(shards_.names().size() + 1, limits_.shards, "the number of shards", "shards",
                         document_.offset(file.at()));
     return shards_.add(catalog_.arena.store(name)).index;
@@ -101,6 +107,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 // Refuses JSON in a file that is not named .json, unless it has a weight_map: it is the message of a server or another
 // file in the place of weights.
 void require_index(const core::Input& input, std::string_view file_name) {
+  // The file name is empty for bytes without a file.
   if (file_name.empty() || file_name.ends_with(".json")) return;
   const Bytes head = input.read(0, std::min<std::uint64_t>(head_bytes, input.size_bytes()));
   const std::string_view text(reinterpret_cast<const char*>(head.data()), static_cast<std::size_t>(head.size_bytes()));
@@ -112,12 +119,15 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   catalog.format = index_json_format.name;
   const Limits& limits = options.limits;
   require_index(input, options.file_name);
+  // The text is read whole, so its size is compared first.
   core::require_limit(input.size_bytes(), limits.json_bytes, "the size of the index", "json_bytes");
   const Bytes text = input.read(0, input.size_bytes());
   json::Document document(text, 0, limits);
   bool has_map = false;
+  // Metadata can come before or after the map; other members are checked as JSON and ignored, as transformers does.
   document.members([&](const json::Key& key, json::Value& value) {
     if (key.is("weight_map")) {
+      // Of two maps each parser takes another, and would load other tensors.
       if (std::exchange(has_map, true))
         document.fail(ErrorCode::ambiguous, "expected one weight_map, found a second", key.at);
       MapReader(document, text, limits, catalog).read(value);

@@ -52,6 +52,8 @@ std::uint64_t header_bytes(const core::Input& input, const Limits& limits) {
   core::require_inside(0, length_bytes, size, "the header's length");
   const Bytes length = input.read(0, length_bytes);
   const auto header = core::load_le<std::uint64_t>(length.data());
+  // Compared with the limit before the file's size: a length of random bytes is then named as a limit and not as a
+  // download that was cut.
   core::require_limit(header, limits.safetensors_header_bytes, "the header's length", "safetensors_header_bytes", 0);
   if (!core::inside(length_bytes, header, size))
     throw Error(ErrorCode::corrupt,
@@ -106,6 +108,8 @@ class HeaderReader {
 
 HeaderReader::HeaderReader(json::Document& document, std::size_t expected, const Limits& limits, Catalog& catalog)
     : document_(document), limits_(limits), catalog_(catalog), names_(expected) {
+  // `expected` follows from the header's bytes, so that tables of large models grow once. Reserved memory that stays
+  // unused is never touched.
   catalog.tensors.reserve(expected);
   catalog.dims.reserve(expected * 2);
   extents_.reserve(expected);
@@ -113,6 +117,7 @@ HeaderReader::HeaderReader(json::Document& document, std::size_t expected, const
 
 std::vector<Extent> HeaderReader::read() && {
   document_.members([this](const json::Key& key, json::Value& value) {
+    // The one name that no tensor can have.
     if (key.is("__metadata__")) return metadata(key, value);
     try {
       tensor(key, value);
@@ -128,6 +133,7 @@ void HeaderReader::metadata(const json::Key& key, json::Value& value) {
     document_.fail(ErrorCode::ambiguous, "expected one __metadata__, found a second", key.at);
   std::vector<std::uint32_t> pairs;
   NameTable keys;
+  // The reference declares the metadata as optional, so null passes as none.
   if (value.kind("__metadata__") == json::Kind::null)
     value.null("__metadata__");
   else
@@ -135,6 +141,7 @@ void HeaderReader::metadata(const json::Key& key, json::Value& value) {
       if (!keys.add(name.text).fresh)
         document_.fail(ErrorCode::ambiguous,
                        fmt::format("__metadata__: the key '{}' occurs twice", core::escaped(name.text)), name.at);
+      // Copied: the header's text is freed when it has been read.
       pairs.push_back(catalog_.add_text(catalog_.arena.store(name.text)));
       pairs.push_back(catalog_.add_text(catalog_.arena.store(text.text("__metadata__"))));
     });
@@ -146,10 +153,12 @@ void HeaderReader::tensor(const json::Key& key, json::Value& value) {
                       document_.offset(key.at));
   core::require_limit(key.text.size(), limits_.name_bytes, "the length of a name", "name_bytes",
                       document_.offset(key.at));
+  // The parts of a tensor come in any order; they are collected in members until all were met.
   entry_ = {};
   extent_ = {};
   parts_ = 0;
   value.members("the tensor", [this](const json::Key& name, json::Value& member) { part(name, member); });
+  // Each part was met at most once, so all three bits mean that nothing is missing.
   if (parts_ != all_parts) {
     const std::string_view missing = (parts_ & dtype_part) == 0   ? "dtype"
                                      : (parts_ & shape_part) == 0 ? "shape"
@@ -202,9 +211,11 @@ void HeaderReader::shape(json::Value& value) {
   constexpr std::uint64_t most = 255;  // TensorEntry::rank is a byte
   const std::uint64_t limit = std::min(limits_.rank, most);
   core::Table<std::int64_t>& dims = catalog_.dims;
+  // Checked once for the whole shape: it adds at most 255 dims.
   core::require_format_bound(dims.size(), none - most, "the number of dims of all tensors",
                              document_.offset(value.at()));
   entry_.dims = static_cast<std::uint32_t>(dims.size());
+  // Dims are appended to the table of all tensors directly; an error discards the catalog, so nothing is undone.
   value.elements("shape", [&](json::Value& dim) {
     core::require_limit(std::uint64_t{entry_.rank} + 1, limit, "the number of dims", "rank",
                         document_.offset(dim.at()));
@@ -221,6 +232,7 @@ void HeaderReader::offsets(json::Value& value) {
   std::size_t count = 0;
   value.elements("data_offsets", [&](json::Value& offset) {
     const std::uint64_t number = offset.unsigned_integer("data_offsets");
+    // More than two numbers are counted and reported below; all are checked to be integers.
     if (count == 0) extent_.begin = number;
     if (count == 1) extent_.end = number;
     ++count;
@@ -235,6 +247,7 @@ void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents)
   const auto follows = [](const Extent& a, const Extent& b) {
     return std::tie(a.begin, a.end) >= std::tie(b.begin, b.end);
   };
+  // No extent is at or after the next one, so the order is strict and names are not needed.
   if (std::ranges::adjacent_find(extents, follows) == extents.end()) return;
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0);
@@ -242,6 +255,7 @@ void order_by_data(std::span<TensorEntry> tensors, std::vector<Extent>& extents)
     return std::tie(extents[a].begin, extents[a].end, tensors[a].name) <
            std::tie(extents[b].begin, extents[b].end, tensors[b].name);
   };
+  // Numbers are sorted and each row is moved once, because two tables must get the same order.
   std::ranges::sort(order, before);
   std::vector<TensorEntry> sorted_tensors;
   std::vector<Extent> sorted_extents;
@@ -272,14 +286,18 @@ void place_tensor(const Catalog& catalog, TensorEntry& entry, const Extent& exte
     throw Error(ErrorCode::corrupt, std::move(message),
                 {.tensor = std::string(entry.name), .offset = length_bytes + extent.offsets_at});
   };
+  // Equality with the end of the previous one excludes gaps and overlaps in one comparison, because the order is that
+  // of the offsets.
   if (extent.begin != previous_end)
     fail(fmt::format("expected data_offsets to start at {}, where the previous tensor ends, found {}", previous_end,
                      extent.begin));
   if (extent.end < extent.begin)
     fail(fmt::format("expected data_offsets in ascending order, found [{}, {}]", extent.begin, extent.end));
+  // The subtraction below cannot wrap: the offsets are in ascending order.
   entry.size = expected_bytes(catalog, entry, extent);
   if (extent.end - extent.begin != entry.size)
     fail(fmt::format("expected {} bytes, data_offsets span {}", entry.size, extent.end - extent.begin));
+  // The end of the data is compared with the file only after the last tensor, so this offset can still be any number.
   const auto begin = core::checked_add(data_begin, extent.begin);
   if (!begin) fail(fmt::format("expected data_offsets within 64 bits of the file, found {}", extent.begin));
   entry.begin = *begin;
@@ -293,6 +311,7 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
     place_tensor(catalog, catalog.tensors[i], extents[i], end, data_begin);
     end = extents[i].end;
   }
+  // Two messages for one check: a file that is too short was cut, a longer one was not written by this header.
   if (end > file_size - data_begin)
     throw Error(ErrorCode::corrupt,
                 fmt::format("the header declares a file of {} bytes, it has {}: the download is incomplete",
@@ -312,6 +331,7 @@ std::optional<std::uint64_t> length_before_object(std::span<const std::byte> hea
   // A writer can pad the front of the header to a page: the head then shows only white space.
   const bool is_whole_head = head.size() == head_bytes;
   const std::size_t brace = text.find_first_not_of(white_space);
+  // The character after the brace, if the head has it, excludes other texts that have a brace at byte 8.
   const std::size_t next = brace == text.npos ? brace : text.find_first_not_of(white_space, brace + 1);
   const bool is_object = brace == text.npos
                              ? is_whole_head
@@ -340,6 +360,8 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   const std::uint64_t header = header_bytes(input, options.limits);
   std::vector<Extent> extents;
   {
+    // The text and the decoded escapes are freed at the end of this block, before the tables are sorted: the header
+    // of a large model has 10 MiB and more.
     json::Document document(input.read(length_bytes, header), length_bytes, options.limits);
     extents = HeaderReader(document, header / usual_entry_bytes, options.limits, catalog).read();
   }

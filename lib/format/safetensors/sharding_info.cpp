@@ -28,6 +28,7 @@ std::optional<std::string_view> text_of(const Catalog& catalog) {
   return {};
 }
 
+// Reads one offset of a box in the whole tensor, in elements.
 std::int64_t offset_from(json::Document& document, json::Value& value) {
   const char* const at = value.at();
   const std::uint64_t offset = value.unsigned_integer("saved_offsets");
@@ -43,6 +44,7 @@ std::optional<ShardingInfo> ShardingInfo::of(const Catalog& catalog, const Limit
   if (!text) return {};
   ShardingInfo info;
   try {
+    // The JSON is a string inside the header's JSON: its offsets are not those of the file, so errors name the key.
     info.read(*text, limits);
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", key, error.message()), {.offset = 0});
@@ -51,6 +53,7 @@ std::optional<ShardingInfo> ShardingInfo::of(const Catalog& catalog, const Limit
 }
 
 void ShardingInfo::read(std::string_view text, const Limits& limits) {
+  // The text is owned by the catalog, which outlives the document, so these bytes have no owner.
   json::Document document(Bytes(std::as_bytes(std::span(text)), nullptr), 0, limits);
   document.members([&](const json::Key& name, json::Value& tensor) {
     core::require_limit(ends_.size() + 1, limits.tensors, "the number of tensors", "tensors");
@@ -60,12 +63,14 @@ void ShardingInfo::read(std::string_view text, const Limits& limits) {
       if (!member.is("saved_offsets")) return value.skip("an unknown member");
       value.elements("saved_offsets", [&](json::Value& offset) { offsets_.push_back(offset_from(document, offset)); });
     });
+    // Offsets of all tensors lie in one table, and each tensor has the end of its part.
     ends_.push_back(offsets_.size());
   });
 }
 
 std::span<const std::int64_t> ShardingInfo::offsets(std::string_view tensor, std::size_t rank) const {
   const auto found = names_.find(tensor);
+  // The part of a tensor starts where that of the one before it ends.
   const std::size_t begin = !found || *found == 0 ? 0 : ends_[*found - 1];
   if (!found || ends_[*found] - begin != rank)
     throw Error(ErrorCode::corrupt, fmt::format("{}: expected {} saved_offsets of this tensor", key, rank),
