@@ -89,11 +89,13 @@ Catalog Reader::read() {
   if (cbor.remaining() > 0)
     fail(ErrorCode::corrupt, {}, cbor.offset(),
          fmt::format("expected nothing after the metadata's map, found {} bytes", cbor.remaining()));
+  // The map's keys are names: a repeated key would let two readers load different tensors.
   require_unique_names(catalog_);
   place(find_data());
   add_parameter_ids();
   add_others();
   if (!pairs_.empty()) catalog_.metadata = catalog_.add_container(NodeKind::map, pairs_);
+  // Names and texts point into the metadata.
   catalog_.kept.push_back(metadata);
   return std::move(catalog_);
 }
@@ -106,6 +108,7 @@ Bytes Reader::read_metadata() {
     fail(ErrorCode::unsupported, {}, magic.size(),
          fmt::format("burnpack version {}, heft reads up to {}", version, newest_version));
   const auto size = cursor.little<std::uint32_t>("the size of the metadata");
+  // Before the limit: a size beyond the file is damage, and raising the limit would not help.
   core::require_inside(header_bytes, size, input_.size_bytes(), "the metadata");
   core::require_limit(size, limits_.burnpack_metadata_bytes, "bytes of the metadata", "burnpack_metadata_bytes",
                       magic.size() + 2);
@@ -138,8 +141,10 @@ void Reader::read_map(CborReader& cbor) {
     else if (key.text == "scalars")
       read_scalars(cbor);
     else
+      // Kept until the pairs of the metadata were read, which can come later in the map.
       others_.emplace_back(key.text, add_nodes(cbor, cbor.next("a value of the metadata"), catalog_, limits_));
   }
+  // Burn writes the key also for a model without tensors.
   if (std::ranges::find(keys, "tensors") == keys.end())
     fail(ErrorCode::corrupt, {}, map.offset, "expected the key 'tensors' in the metadata, found none");
 }
@@ -148,6 +153,7 @@ void Reader::read_map(CborReader& cbor) {
 
 void Reader::read_tensors(CborReader& cbor) {
   const CborItem map = cbor.next(CborKind::map, "the map of tensors");
+  // The reader has compared the count with the remaining bytes, so reserving is safe.
   core::require_limit(map.number, limits_.tensors, "the number of tensors", "tensors", map.offset);
   catalog_.tensors.reserve(map.number);
   for (std::uint64_t pair = 0; pair < map.number; ++pair) {
@@ -178,6 +184,7 @@ TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
     else if (key.text == "data_offsets")
       read_offsets(cbor, tensor);
     else if (key.text == "param_id") {
+      // An Option of Rust: null stands for none.
       const CborItem id = cbor.next("a tensor's param_id");
       if (id.kind == CborKind::unsigned_integer)
         parameter_ids_.emplace_back(name, id.number);
@@ -185,8 +192,10 @@ TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
         fail(ErrorCode::corrupt, {}, id.offset,
              fmt::format("param_id: expected an unsigned integer, found {}", format::name(id.kind)));
     } else
+      // Unknown keys of later versions are skipped, as Burn does.
       cbor.skip_inside(cbor.next("a tensor's description"), "a tensor's description");
   }
+  // Keys are unique, so a missing one is not hidden by a repeated other.
   for (const std::string_view wanted : {"dtype", "shape", "data_offsets"})
     if (std::ranges::find(keys, wanted) == keys.end())
       fail(ErrorCode::corrupt, {}, map.offset,
@@ -196,6 +205,7 @@ TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
 
 void Reader::read_dtype(CborReader& cbor, TensorEntry& tensor) {
   const CborItem item = cbor.next("a tensor's dtype");
+  // serde writes a Rust enum as its name, or as a map of one name and its parameters.
   if (item.kind == CborKind::text) return set_burn_dtype(catalog_, tensor, item.text, {});
   if (item.kind != CborKind::map || item.number != 1)
     fail(ErrorCode::corrupt, {}, item.offset,
@@ -203,6 +213,7 @@ void Reader::read_dtype(CborReader& cbor, TensorEntry& tensor) {
   const CborItem variant = cbor.next(CborKind::text, "the variant of a dtype");
   const CborItem parameter = cbor.next("the parameter of a dtype");
   cbor.skip_inside(parameter, "the parameter of a dtype");
+  // Parameters that are no text (the scheme of a quantized dtype) are shortened: the dtype stays unknown in any case.
   set_burn_dtype(catalog_, tensor, variant.text, parameter.kind == CborKind::text ? parameter.text : "..");
 }
 
@@ -224,6 +235,7 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's data_offsets");
   if (list.number != 2)
     fail(ErrorCode::corrupt, {}, list.offset, fmt::format("data_offsets: expected two numbers, found {}", list.number));
+  // Relative to the data, whose start find_data() computes when all tensors are known.
   tensor.begin = cbor.next(CborKind::unsigned_integer, "the start of a tensor").number;
   const CborItem end = cbor.next(CborKind::unsigned_integer, "the end of a tensor");
   if (end.number < tensor.begin)
@@ -238,6 +250,7 @@ void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
 void Reader::add_others() {
   for (const auto& [key, node] : others_) {
     bool is_new = true;
+    // At most 64 other keys, each compared with all pairs, so this takes linear time.
     for (std::size_t pair = 0; pair < pairs_.size() && is_new; pair += 2) {
       const Node& other = catalog_.nodes[pairs_[pair]];
       is_new = std::string_view(other.text, other.count) != key;
@@ -260,6 +273,7 @@ void Reader::read_pairs(CborReader& cbor) {
     pairs_.push_back(catalog_.add_text(keys.back()));
     pairs_.push_back(catalog_.add_text(cbor.next(CborKind::text, "a value of the metadata's pairs").text));
   }
+  // Compared once at the end by sorting: the number of pairs is the file's choice.
   if (const auto twin = duplicate(std::move(keys)))
     fail(ErrorCode::ambiguous, {}, map.offset,
          fmt::format("the metadata have the key '{}' twice", core::escaped(*twin)));
@@ -270,6 +284,7 @@ void Reader::read_scalars(CborReader& cbor) {
   for (std::uint64_t pair = 0; pair < map.number; ++pair) {
     const CborItem key = cbor.next(CborKind::text, "a scalar's name");
     core::require_limit(key.text.size(), limits_.name_bytes, "bytes of a scalar's name", "name_bytes", key.offset);
+    // A scalar is a value of its own beside the tensors, under its name.
     catalog_.values.push_back({key.text, read_scalar(cbor, key.text)});
   }
 }
@@ -283,11 +298,13 @@ std::uint32_t Reader::read_scalar(CborReader& cbor, std::string_view name) {
   const std::string_view variant = cbor.next(CborKind::text, "the variant of a scalar").text;
   const CborItem value = cbor.next("the value of a scalar");
   Node node;
+  // CBOR has one encoding for positive integers, whatever the sign of their Rust type.
   if ((variant == "Int" || variant == "UInt") && value.kind == CborKind::unsigned_integer) {
     node.kind = value.number > INT64_MAX ? NodeKind::unsigned_integer : NodeKind::integer;
     node.unsigned_integer = value.number;
   } else if (variant == "Int" && value.kind == CborKind::negative && value.number <= INT64_MAX) {
     node.kind = NodeKind::integer;
+    // CBOR stores -1 - value; the test above keeps the result within 64 bits.
     node.integer = -1 - static_cast<std::int64_t>(value.number);
   } else if (variant == "Float" && value.kind == CborKind::real) {
     node.kind = NodeKind::real;
@@ -329,19 +346,25 @@ std::uint64_t Reader::find_data() {
   bool dense = true;
   bool aligned = true;
   for (const TensorEntry& tensor : catalog_.tensors) {
+    // Dense and aligned can both be true: sizes that are multiples of 256 leave no gap in the padded layout.
     dense = dense && tensor.begin == end;
     aligned = aligned && tensor.begin % alignment == 0;
     end = std::max(end, tensor.begin + tensor.size);
   }
   const std::uint64_t file_size = input_.size_bytes();
   const std::uint64_t padded = core::align_up(metadata_end_, alignment);
+  // Without tensors nothing shows the layout, and nothing is read from the data.
   if (catalog_.tensors.empty()) return std::min(padded, file_size);
+  // The file's size is compared with both ends; either can be beyond 64 bits in a damaged file.
   const std::uint64_t padded_end = core::add_or_throw(padded, end, "the end of the data");
   const std::uint64_t plain_end = core::add_or_throw(metadata_end_, end, "the end of the data");
+  // The plain layout only if the file ends exactly with it: the padded one is what later versions write.
   if (dense && file_size == plain_end && plain_end != padded_end) {
     catalog_.detail += ", as Burn 0.19 wrote it: not aligned";
     return metadata_end_;
   }
+  // Tensors that are not aligned belong to no padded file of Burn; such a file must at least end with its data, else
+  // its layout would be a guess.
   if (file_size < padded_end || (!aligned && file_size != padded_end))
     fail(ErrorCode::corrupt, {}, metadata_end_,
          fmt::format("expected a file of {} bytes, or of {} as Burn 0.19 wrote it, found {}", padded_end, plain_end,
@@ -353,6 +376,7 @@ std::uint64_t Reader::find_data() {
 
 void Reader::place(std::uint64_t data) {
   for (TensorEntry& tensor : catalog_.tensors) {
+    // find_data() has checked that data and offsets do not overflow and end within the file.
     tensor.begin += data;
     if (tensor.dtype == DType::unknown) {
       require_raw_bytes(catalog_, tensor, tensor.begin);

@@ -32,6 +32,7 @@ void set_burn_dtype(Catalog& catalog, TensorEntry& entry, std::string_view name,
     entry.dtype = row.dtype;
     return;
   }
+  // The name as Rust prints the variant: QFloat(..).
   const std::string type = parameter.empty() ? std::string(name) : fmt::format("{}({})", name, parameter);
   catalog.set_unknown_dtype(entry, catalog.arena.store(type));
 }

@@ -44,6 +44,7 @@ namespace {
 /// Returns true for a map of up to 15 pairs whose first key is "metadata".
 bool is_record(std::span<const std::byte> head) noexcept {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  // 0x80 is the head of a map of up to 15 pairs, 0xA8 that of a text of 8 bytes.
   return text.size() > 1 && (static_cast<unsigned char>(text[0]) & 0xF0u) == 0x80 &&
          text.substr(1).starts_with("\xA8metadata");
 }
@@ -52,6 +53,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept { return i
 
 /// Returns the dtype for the name of a Rust type: "f32", "half::binary16::f16", "i64".
 DType rust_type(std::string_view name) noexcept {
+  // The part after the last "::" of a Rust path; the whole name without one.
   return dtype_from_name(name.substr(name.rfind(':') + 1)).value_or(DType::unknown);
 }
 
@@ -93,6 +95,7 @@ class RecordTree final : public PackTree {
 bool RecordTree::take_tensor(const PackItem& head) {
   if (head.kind != PackKind::map) return false;
   const std::uint64_t inside = reader_.offset();
+  // A map of two pairs can be a parameter or data in the older form; other numbers of pairs can only be data.
   if ((head.number == 2 && take_parameter()) || (reader_.seek(inside), take_data(head))) return true;
   reader_.seek(inside);
   return false;
@@ -101,6 +104,7 @@ bool RecordTree::take_tensor(const PackItem& head) {
 /// Returns true if the next item is that text. If not, the position of the reader is unspecified.
 bool RecordTree::has_key(std::string_view wanted) {
   const PackItem key = reader_.next("a key");
+  // The length is compared first: a long key is not read.
   return key.kind == PackKind::text && key.number == wanted.size() && reader_.take_text(key, "a key") == wanted;
 }
 
@@ -108,6 +112,7 @@ bool RecordTree::take_parameter() {
   if (!has_key("id")) return false;
   const PackItem id = reader_.next("a parameter's id");
   if (id.kind != PackKind::text) return false;
+  // A copy: the reader's memory is reused by the next item.
   const std::string text(reader_.take_text(id, "a parameter's id"));
   if (!has_key("param")) return false;
   const PackItem data = reader_.next("a parameter");
@@ -117,6 +122,7 @@ bool RecordTree::take_parameter() {
 }
 
 bool RecordTree::take_data(const PackItem& head) {
+  // serde writes the fields of a struct in their order, so the first key and the number of pairs decide.
   if (head.number == 3) return has_key("bytes") && take_bytes();
   return head.number == 2 && has_key("value") && take_values();
 }
@@ -125,7 +131,9 @@ bool RecordTree::take_bytes() {
   const PackItem bytes = reader_.next("a tensor's bytes");
   if (bytes.kind != PackKind::bytes) return false;
   reader_.skip(bytes, "a tensor's bytes");
+  // Up to here the map could be another struct; with bytes and shape it is a tensor, and what is missing is an error.
   if (!has_key("shape")) return false;
+  // `member_` is the inflated document, or none for a plain file: offsets are relative to either.
   TensorEntry tensor{.begin = bytes.payload, .size = bytes.number, .member = member_};
   const std::vector<std::int64_t> dims = read_dims();
   catalog_.set_dims(tensor, dims);
@@ -139,6 +147,8 @@ bool RecordTree::take_bytes() {
 
 void RecordTree::read_dtype(TensorEntry& tensor) {
   const PackItem item = reader_.next("a tensor's dtype");
+  // Both spellings of a Rust enum, as in burnpack. Texts are copied, because the next call reuses the reader's
+  // memory.
   if (item.kind == PackKind::text)
     return set_burn_dtype(catalog_, tensor, std::string(reader_.take_text(item, "a tensor's dtype")), {});
   if (item.kind != PackKind::map || item.number != 1)
@@ -161,6 +171,7 @@ void RecordTree::read_dtype(TensorEntry& tensor) {
 bool RecordTree::take_values() {
   const PackItem list = reader_.next("a value list");
   if (list.kind != PackKind::list) return false;
+  // Only places are recorded: an old record of a large model has billions of numbers.
   std::optional<NumberSteps> steps = reader_.step_numbers(list, "a value list");
   if (!steps || !has_key("shape")) return false;
   const PackItem shape = reader_.next("a shape");
@@ -179,18 +190,21 @@ bool RecordTree::take_values() {
 /// Adds the list to NumberLists and returns an entry with the place of its elements.
 TensorEntry RecordTree::place_list(NumberSteps steps) {
   const DType dtype = list_dtype(steps);
+  // An empty list has no place, and none is needed.
   if (steps.count == 0) return {.dtype = dtype};
   if (steps.odd)
     throw Error(
         ErrorCode::corrupt,
         fmt::format("a value list: expected {} as the first value, found {}", name(steps.kind), name(steps.odd_kind)),
         {.offset = *steps.odd});
+  // All lists of a file are one member: an address space of packed elements that are gathered when they are read.
   if (!lists_) {
     lists_ = std::make_shared<NumberLists>(catalog_.budget);
     lists_member_ = static_cast<std::uint32_t>(catalog_.members.size());
     catalog_.members.push_back({.name = "value lists", .lists = lists_, .inside = member_});
   }
   const NumberList& list = lists_->add(std::move(steps), dtype);
+  // The member grows with each list.
   catalog_.members[lists_member_].full_size = lists_->size_bytes();
   return {.begin = list.address, .size = list.size, .member = lists_member_, .dtype = dtype, .flags = spelled};
 }
@@ -254,13 +268,18 @@ void Reader::refuse_archives() const {
 void Reader::read_packed() {
   refuse_archives();
   Member member = read_gzip(input_);
+  // Filled while the document is inflated at open, so that loading its tensors does not inflate it from the start for
+  // each.
   member.points = std::make_shared<InflatePoints>(member.full_size);
+  // The declared size is compared before anything is inflated.
   require_ratio(member, limits_.inflate_ratio, "gzip");
   const InflatedInput document(input_, member, "gzip");
   const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
   if (!is_record(begin.span())) refuse_gzip(begin);
   catalog_.members.push_back(member);
   read_record(document, 0);
+  // The end of the stream and its checksum were not needed to find the tensors, but bytes before are valid only with
+  // them.
   document.finish();
   catalog_.members[0].proven = true;
 }
@@ -272,6 +291,8 @@ void Reader::read_record(const core::Input& document, std::uint32_t member) {
   for (std::uint64_t pair = 0; pair < map.number; ++pair) {
     const PackItem key = reader.next(PackKind::text, "a key of the record");
     const std::string name(reader.take_text(key, "a key of the record"));
+    // The metadata determine how the numbers of the item are read, so they must come first; matches() requires it,
+    // too.
     if (name == "metadata" && pair == 0)
       read_metadata(reader);
     else if (name == "item" && !std::exchange(has_item, true))
@@ -305,6 +326,7 @@ void Reader::read_metadata(PackReader& reader) {
     pairs_.push_back(catalog_.add_text(keys.back()));
     pairs_.push_back(catalog_.add_text(value));
     const DType type = rust_type(value);
+    // Only half types change the reading of integers; f32 and f64 are spelled as reals.
     if (keys.back() == "float" && (type == DType::f16 || type == DType::bf16)) types_.half = type;
     if (keys.back() == "int" && info(type).category == DTypeCategory::integer) types_.integer = type;
     if (keys.back() == "version") catalog_.detail = fmt::format("a record of Burn {}", core::escaped(value, 40));

@@ -17,6 +17,7 @@ bool is_ascii(const std::byte* from) noexcept {
 
 std::uint64_t count_latin1(std::span<const std::byte> text) noexcept {
   std::uint64_t count = 0;
+  // Counts bytes that do not continue a character.
   for (const std::byte byte : text) count += (byte & std::byte{0xC0}) != std::byte{0x80};
   return count;
 }
@@ -37,6 +38,8 @@ Latin1Progress decode_latin1(std::span<const std::byte> text, std::span<std::byt
     }
     const auto first = std::to_integer<unsigned>(from[0]);
     const auto second = std::to_integer<unsigned>(from[1]);
+    // C2 and C3 are the heads of U+0080 to U+00FF; their last bit is bit 6 of the value. `|` and `&` instead of `||`
+    // and `&&` keep the condition free of branches.
     const unsigned is_two = first >> 7;
     const bool is_byte = (is_two == 0) | (((first & 0xFE) == 0xC2) & ((second & 0xC0) == 0x80));
     if (!is_byte) break;

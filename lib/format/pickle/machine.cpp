@@ -36,6 +36,7 @@ void PickleMachine::wrong_kind(std::string_view operation, std::string_view expe
 }
 
 void PickleMachine::require_bytes(std::uint64_t size) const {
+  // Bytes that were left in the file take no memory, so they do not count.
   const std::uint64_t used = cursor_.offset() - pickle_.begin - pickle_.left_bytes;
   if (core::inside(used, size, limits_.pickle_bytes)) return;
   core::require_limit(core::checked_add(used, size).value_or(UINT64_MAX), limits_.pickle_bytes,
@@ -65,6 +66,7 @@ void PickleMachine::add_constants() {
   tuple.kind = PickleKind::tuple;
   pickle_.values.insert(pickle_.values.end(), {PickleValue{}, boolean, boolean, tuple});
   pickle_.values[Pickle::no].integer = 0;
+  // BININT1 pushes one of these without adding a value: sizes, strides and flags of tensors mostly fit a byte.
   for (std::uint32_t i = 0; i < small_integers; ++i) add_integer(i);
 }
 
@@ -85,6 +87,7 @@ std::uint32_t PickleMachine::add_integer(std::int64_t number) {
 std::uint32_t PickleMachine::add_number(const PickleNumber& number, std::string_view bytes) {
   PickleValue value;
   value.kind = number.kind;
+  // Booleans are two of the constants.
   if (number.kind == PickleKind::boolean) return number.bits ? Pickle::yes : Pickle::no;
   value.unsigned_integer = number.bits;
   if (number.kind == PickleKind::big_integer) {
@@ -96,6 +99,8 @@ std::uint32_t PickleMachine::add_number(const PickleNumber& number, std::string_
 
 std::uint32_t PickleMachine::add_text(std::string_view text) {
   if (!core::is_utf8(text)) {
+    // Python can write a str with lone surrogates, which is no UTF-8. It is kept as bytes, so that no text of a
+    // Catalog is invalid.
     if (!is_utf8_with_surrogates(text)) corrupt("text that is not UTF-8");
     return add_bytes(text, cursor_.offset() - text.size());
   }
@@ -123,7 +128,9 @@ std::uint32_t PickleMachine::add_container(PickleKind kind, std::span<const std:
   value.kind = kind;
   value.unhashable = kind == PickleKind::list || kind == PickleKind::dict || kind == PickleKind::set;
   if (kind == PickleKind::tuple)
+    // A tuple is hashable if its items are; a tuple cannot change later, so this holds for good.
     for (const std::uint32_t item : items) value.unhashable |= pickle_[item].unhashable;
+  // The container exists before its items are copied, because it can be one of them through the memo.
   const std::uint32_t index = add(value);
   append(index, items);
   return index;
@@ -132,6 +139,7 @@ std::uint32_t PickleMachine::add_container(PickleKind kind, std::span<const std:
 std::uint32_t PickleMachine::add_global(PickleGlobal global) {
   const PickleGlobal renamed = python3_name(global);
   const auto [known, is_new] =
+      // A state dict has one name (of _rebuild_tensor_v2) for each of its tensors, so names are stored once.
       globals_.try_emplace({renamed.module, renamed.name}, static_cast<std::uint32_t>(pickle_.globals.size()));
   if (is_new) {
     globals_bytes_.add(global_node_bytes);
@@ -148,6 +156,7 @@ std::uint32_t PickleMachine::add_call(std::uint32_t callable, std::uint32_t argu
   value.kind = PickleKind::call;
   value.count = offset();
   value.first = pickle_.items.size();
+  // The order of CallPart. State and items are set by later opcodes, or stay absent.
   for (const std::uint32_t part : {callable, arguments, Pickle::absent, items}) pickle_.items.push_back(part);
   return add(value);
 }
@@ -161,10 +170,13 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
   const std::size_t width = value.kind == PickleKind::dict ? 2 : 1;
   const std::size_t had = value.count * width;
   const std::size_t has = had + added.size();
+  // These never grow, so they take no room ahead.
   if (value.kind == PickleKind::tuple || value.kind == PickleKind::frozen_set) {
     value.first = pool.size();
     pool.insert(pool.end(), added.begin(), added.end());
   } else {
+    // The room follows from the count and is not stored. The old room is not reused: half of the table at most is
+    // waste.
     if (had == 0 || has > std::bit_ceil(had)) {
       const std::size_t first = pool.size();
       pool.resize(first + std::bit_ceil(has));
@@ -178,13 +190,13 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
 }
 
 /// Returns the container of `kind` that an opcode fills: the target itself, or the items of an object that a call made
-/// (a
-/// subclass of list or dict).
+/// (a subclass of list or dict).
 std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
   const PickleValue& value = pickle_[target];
   if (value.kind == kind) return target;
   if (value.kind != PickleKind::call || kind == PickleKind::set)
     wrong_kind("adding items", fmt::format("a {}", name(kind)), target);
+  // The index and not a reference: add_container() below can move the table.
   const std::size_t slot = static_cast<std::size_t>(value.first) + call_items;
   if (pickle_.items[slot] == Pickle::absent) {
     const std::uint32_t items = add_container(kind, {});
@@ -214,6 +226,7 @@ std::span<const std::uint32_t> PickleMachine::above_mark() const {
 
 void PickleMachine::drop_mark() {
   if (marks_.empty()) corrupt("no MARK on the stack");
+  // Drops the mark's items and the mark.
   stack_.resize(marks_.back());
   marks_.pop_back();
 }
@@ -226,10 +239,12 @@ void PickleMachine::replace_marked(std::uint32_t value) {
 void PickleMachine::memo_put(std::uint64_t index) {
   const std::uint32_t value = top();
   if (index < memo_.size() + memo_slack && index < limits_.pickle_memo) {
+    // PUT has any index, in any order; slots between are absent.
     if (index >= memo_.size()) memo_.resize(static_cast<std::size_t>(index) + 1, Pickle::absent);
     memo_entries_ += memo_[index] == Pickle::absent;
     memo_[index] = value;
   } else {
+    // Charged before the node is allocated.
     if (!far_memo_.contains(index)) far_memo_bytes_.add(far_memo_node_bytes), ++memo_entries_;
     far_memo_.insert_or_assign(index, value);
   }
@@ -247,6 +262,7 @@ void PickleMachine::memo_get(std::uint64_t index) {
 
 std::uint64_t PickleMachine::decimal_index() {
   const auto number = parse_decimal(line());
+  // Python refuses a negative index, too.
   if (!number || number->kind != PickleKind::integer || static_cast<std::int64_t>(number->bits) < 0)
     corrupt("expected the number of a memo entry");
   return number->bits;
@@ -263,11 +279,13 @@ std::span<const std::uint32_t> Pickle::children(const PickleValue& value) const 
     case PickleKind::call: count = call_parts; break;
     default: break;
   }
+  // Empty containers have no place in `items`: `first` is meaningless.
   if (count == 0) return {};
   return std::span(items).subspan(static_cast<std::size_t>(value.first), count);
 }
 
 const PickleBlob& Pickle::fetch(const PickleValue& value, const Limits& limits) {
+  // A value can be used in several places through the memo; its bytes are read once.
   PickleBlob& blob = blobs[value.first];
   if (blob.place == PickleBlob::Place::kept) return blob;
   core::require_limit(core::add_or_throw(arena.size_bytes(), blob.size, "bytes of the pickle"), limits.pickle_bytes,
@@ -276,6 +294,7 @@ const PickleBlob& Pickle::fetch(const PickleValue& value, const Limits& limits) 
   std::string decoded(blob.size, '\0');
   std::memcpy(decoded.data(), read.data(), blob.size);
   if (blob.place == PickleBlob::Place::latin1) {
+    // Each character becomes one byte, so the size of the text suffices.
     const Latin1Progress done = decode_latin1(read.span(), std::as_writable_bytes(std::span(decoded)));
     if (done.read < blob.size)
       throw Error(ErrorCode::corrupt, "expected text that spells bytes, found a character that is not a byte",

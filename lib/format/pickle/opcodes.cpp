@@ -27,6 +27,8 @@ void PickleMachine::op_proto() {
 
 void PickleMachine::op_frame() {
   const auto size = little<std::uint64_t>();
+  // Frames only let Python read ahead. The size is checked, because Python refuses a frame that is cut, and then
+  // ignored.
   if (size > cursor_.remaining())
     corrupt(fmt::format("FRAME: expected {} bytes, {} remain", size, cursor_.remaining()));
 }
@@ -35,10 +37,12 @@ void PickleMachine::op_mark() {
   if (marks_.size() >= limits_.pickle_stack)
     core::require_limit(marks_.size() + 1, limits_.pickle_stack, fmt::format("marks of {}", what_), "pickle_stack",
                         opcode_at_);
+  // A mark is a position in the stack: items above it belong to the next opcode that takes a mark.
   marks_.push_back(stack_.size());
 }
 
 void PickleMachine::op_pop() {
+  // The fence is the last mark: an opcode must not take items below it.
   if (stack_.size() > fence())
     stack_.pop_back();
   else if (!marks_.empty())
@@ -54,6 +58,7 @@ void PickleMachine::op_long4() {
 }
 
 void PickleMachine::push_long(std::uint64_t size) {
+  // A big integer keeps pointing at these bytes, which are in the cursor's chunks.
   const std::string_view bytes = take(size);
   push(add_number(parse_long(bytes), bytes));
 }
@@ -62,6 +67,7 @@ void PickleMachine::push_decimal(std::string_view operation, bool booleans) {
   const std::optional<PickleNumber> number = parse_decimal(line());
   if (!number || (number->kind == PickleKind::boolean && !booleans))
     corrupt(fmt::format("{}: expected a decimal number", operation));
+  // A decimal has no bytes in the file that could be pointed at, so they are stored.
   push(add_number(*number, pickle_.arena.store(number->big)));
 }
 
@@ -77,6 +83,7 @@ void PickleMachine::op_float_line() {
 void PickleMachine::op_float() {
   PickleValue value;
   value.kind = PickleKind::real;
+  // BINFLOAT is big-endian, unlike all other opcodes.
   value.real = core::load_be<double>(reinterpret_cast<const std::byte*>(take(8).data()));
   push(add(value));
 }
@@ -84,6 +91,7 @@ void PickleMachine::op_float() {
 void PickleMachine::op_string32() {
   const auto size = little<std::int32_t>();
   if (size < 0) corrupt("BINSTRING: negative size");
+  // A str of Python 2 is bytes; texts of ASCII or UTF-8 are taken for text, as names of tensors are.
   push(add_text_or_bytes(take(static_cast<std::uint64_t>(size))));
 }
 
@@ -112,6 +120,7 @@ void PickleMachine::push_left(PickleKind kind, PickleBlob::Place place, std::uin
   PickleValue value;
   value.kind = kind;
   value.first = pickle_.blobs.size();
+  // Only the place is recorded: weights that are pickled as bytes, of NumPy for example, are not read at open.
   pickle_.blobs.push_back({.offset = cursor_.offset(), .size = size, .place = place});
   cursor_.skip(size, what_);
   pickle_.left_bytes += size;
@@ -132,6 +141,7 @@ void PickleMachine::push_bytes(std::uint64_t size) {
 }
 
 void PickleMachine::op_byte_array() {
+  // BYTEARRAY8 has the operand of BINBYTES8; the value differs in being mutable.
   op_bytes64();
   PickleValue& value = pickle_.values[top()];
   value.variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
@@ -139,6 +149,7 @@ void PickleMachine::op_byte_array() {
 }
 
 void PickleMachine::push_tuple(std::size_t size) {
+  // Not by pop(): the items are needed in the order of the stack.
   if (stack_.size() - fence() < size) corrupt("the stack is empty");
   const std::uint32_t tuple = add_container(PickleKind::tuple, std::span(stack_).last(size));
   stack_.resize(stack_.size() - size);
@@ -147,6 +158,7 @@ void PickleMachine::push_tuple(std::size_t size) {
 
 void PickleMachine::op_dict() {
   const std::uint32_t dict = add_container(PickleKind::dict, {});
+  // An empty dict that is extended, so that DICT and SETITEMS have the same checks.
   extend(dict, PickleKind::dict, above_mark());
   replace_marked(dict);
 }
@@ -163,6 +175,7 @@ void PickleMachine::op_append() {
 
 void PickleMachine::op_set_item() {
   const std::uint32_t value = pop();
+  // The value is on top, its key below.
   const std::array<std::uint32_t, 2> pair{pop(), value};
   extend(top(), PickleKind::dict, pair);
 }
@@ -171,6 +184,7 @@ void PickleMachine::extend_marked(PickleKind kind) {
   const std::span<const std::uint32_t> items = above_mark();
   const std::size_t mark = marks_.back();
   const std::size_t below = marks_.size() > 1 ? marks_[marks_.size() - 2] : 0;
+  // The container lies directly below the mark, and must be above the mark before it.
   if (mark <= below) corrupt("the stack is empty");
   extend(stack_[mark - 1], kind, items);
   drop_mark();
@@ -179,6 +193,7 @@ void PickleMachine::extend_marked(PickleKind kind) {
 void PickleMachine::op_global() {
   const std::string_view module = line();
   const std::string_view name = line();
+  // Names appear in messages and as text of records.
   if (!core::is_utf8(module) || !core::is_utf8(name)) corrupt("GLOBAL: a name that is not UTF-8");
   push(add_global({module, name}));
 }
@@ -194,6 +209,8 @@ void PickleMachine::op_stack_global() {
 void PickleMachine::op_reduce() {
   const std::uint32_t arguments = pop();
   const std::uint32_t callable = pop();
+  // No opcode calls anything: the callable and its arguments become a value, and formats decide by the name what it
+  // is.
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("calling", "a tuple of arguments", arguments);
   const PickleKind kind = pickle_.kind(callable);
   // The result of a call can be callable too; other values are not.
@@ -211,6 +228,7 @@ void PickleMachine::op_new_object_ex() {
   const std::uint32_t callable = pop();
   if (pickle_.kind(callable) != PickleKind::global && pickle_.kind(callable) != PickleKind::call)
     wrong_kind("NEWOBJ_EX", "a class", callable);
+  // Without keywords the call is that of NEWOBJ; with them the arguments are a pair of tuple and dict.
   push(add_call(callable, pickle_[keywords].count == 0 ? arguments : add_container(PickleKind::tuple, both)));
 }
 
@@ -223,6 +241,7 @@ void PickleMachine::op_instance() {
 void PickleMachine::op_object() {
   const std::span<const std::uint32_t> marked = above_mark();
   if (marked.empty()) corrupt("OBJ: expected a class");
+  // The items above the mark are the class and then its arguments.
   const std::uint32_t callable = marked.front();
   if (pickle_.kind(callable) != PickleKind::global) wrong_kind("OBJ", "a class", callable);
   replace_marked(add_call(callable, add_container(PickleKind::tuple, marked.subspan(1))));
@@ -245,6 +264,7 @@ void PickleMachine::op_build() {
   const PickleValue& target = pickle_[top()];
   if (target.kind == PickleKind::call) {
     refuse_joblib(target);
+    // A later BUILD replaces the state; Python's pickler writes one for each object.
     pickle_.items[static_cast<std::size_t>(target.first) + call_state] = state;
   } else if (target.kind != PickleKind::global) {
     wrong_kind("BUILD", "an object", top());
@@ -255,6 +275,7 @@ void PickleMachine::op_persistent() {
   PickleValue value;
   value.kind = PickleKind::persistent;
   value.count = offset();
+  // The id, a tuple in PyTorch's files, stays a value; the format resolves it.
   value.first = pop();
   push(add(value));
   ++pickle_.persistent_count;
@@ -299,6 +320,7 @@ constexpr std::array<PickleMachine::Operation, 256> PickleMachine::make_table() 
       set(0x94, &PickleMachine::op_memoize);
   set('h', &PickleMachine::op_get8), set('j', &PickleMachine::op_get32), set('g', &PickleMachine::op_get_line),
       set('Q', &PickleMachine::op_persistent);
+  // PERSID, EXT1, EXT2, EXT4, NEXT_BUFFER, READONLY_BUFFER.
   for (const int outside : {0x50, 0x82, 0x83, 0x84, 0x97, 0x98}) set(outside, &PickleMachine::op_refused);
   return ops;
 }
@@ -312,14 +334,18 @@ Pickle PickleMachine::run() {
     if (operations > limits_.pickle_operations)
       core::require_limit(operations, limits_.pickle_operations, fmt::format("opcodes of {}", what_),
                           "pickle_operations", opcode_at_);
+    // Before each opcode and in take() for long operands. So operands of up to 8 bytes can exceed the limit by their
+    // size.
     if (opcode_at_ - pickle_.begin - pickle_.left_bytes >= limits_.pickle_bytes) require_bytes(1);
     opcode_ = cursor_.u8(what_);
     (this->*table[opcode_])();
   }
+  // Python ignores what else is on the stack. No writer leaves anything, so a file that does was made by hand.
   if (!marks_.empty()) corrupt("STOP below an open MARK");
   pickle_.root = pop();
   if (!stack_.empty()) corrupt(fmt::format("{} values on the stack besides the result", stack_.size()));
   pickle_.end = cursor_.offset();
+  // Texts and bytes point into the cursor's chunks.
   pickle_.kept = cursor_.release();
   pickle_.input = left_in_;
   return std::move(pickle_);

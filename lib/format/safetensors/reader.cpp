@@ -361,7 +361,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   std::vector<Extent> extents;
   {
     // The text and the decoded escapes are freed at the end of this block, before the tables are sorted: the header
-    // of a large model has 10 MiB and more.
+    // of a large model has several MiB.
     json::Document document(input.read(length_bytes, header), length_bytes, options.limits);
     extents = HeaderReader(document, header / usual_entry_bytes, options.limits, catalog).read();
   }
