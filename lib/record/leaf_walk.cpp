@@ -10,6 +10,7 @@
 namespace heft::record {
 namespace {
 
+// Returns the limits with which the checkpoint was opened; the defaults for a record of none.
 Limits limits_of(const Record& root) noexcept {
   const State* state = RecordAccess::state(root);
   return state == nullptr ? Limits{} : state->limits;
@@ -18,6 +19,7 @@ Limits limits_of(const Record& root) noexcept {
 }  // namespace
 
 std::string join_path(const std::string& path, std::string_view key) {
+  // No dot at the root, and none for the leaf beside the children of its own name.
   if (key.empty() || path.empty()) return path + std::string(key);
   return path + '.' + std::string(key);
 }
@@ -41,11 +43,13 @@ bool LeafWalk::next(Leaf& into) {
     if (prune_ && prune_(into.path)) continue;
     const std::size_t count = is_container(into.record) ? into.record.size() : 0;
     if (count == 0) return true;
+    // Counted when children are pushed, not when they are visited, so that one container of millions cannot fill left_.
     if (step.depth == max_depth_ || visits_left_ < count) {
       was_cut_ = true;
       continue;
     }
     visits_left_ -= count;
+    // Backwards, so that the first child lies on top.
     for (std::size_t position = count; position-- > 0;)
       left_.push_back({{join_path(into.path, into.record.key(position)), into.record.child(position)}, step.depth + 1});
   }

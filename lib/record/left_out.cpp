@@ -13,6 +13,7 @@ std::string values_sentence(std::size_t count, const std::vector<std::string>& n
   std::string list;
   for (const std::string& name : names)
     list += fmt::format("{}'{}'", list.empty() ? "" : ", ", core::escaped(name, 80));
+  // The caller collects only the first few names of what can be a million values.
   if (count > names.size()) list += fmt::format(" and {} more", count - names.size());
   return fmt::format("{} {} left out: {}", count,
                      count == 1 ? "value that is no tensor is" : "values that are no tensors are", list);

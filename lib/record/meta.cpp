@@ -4,7 +4,7 @@
 //   tok_embeddings.weight                  [vocab, dim]                   1 in Llama 1 and 2, 0 since Llama 3
 //   output.weight                          [vocab, dim]                   0
 //   attention.wq.weight                    [heads * head_dim, dim]        0
-//   attention.wk.weight, wv                [kv_heads * head_dim, dim]     0; with fewer heads than parts, neighbours hold the same head
+//   attention.wk.weight, wv                [kv_heads * head_dim, dim]     0; parts can repeat their neighbour
 //   attention.wo.weight                    [dim, heads * head_dim]        1
 //   feed_forward.w1.weight, w3             [?, dim]                       0
 //   feed_forward.w2.weight                 [dim, ?]                       1
@@ -50,11 +50,13 @@ std::int64_t number(const format::Catalog& catalog, std::string_view wanted) noe
   return value->integer > 0 && value->integer <= INT32_MAX ? value->integer : unknown;
 }
 
+// Returns the dims that params.json declares or implies: query_rows and key_rows are the rows of wq and of wk, wv.
 Params read_params(const format::Catalog& catalog) {
   Params params{
       .dim = number(catalog, "dim"), .vocab = number(catalog, "vocab_size"), .head_dim = number(catalog, "head_dim")};
   const std::int64_t heads = number(catalog, "n_heads");
   const std::int64_t declared = number(catalog, "n_kv_heads");
+  // Files of Llama 1 have no n_kv_heads: each head has its own keys.
   const std::int64_t key_heads = declared == unknown ? heads : declared;
   if (params.head_dim == unknown && params.dim != unknown && heads != unknown && params.dim % heads == 0)
     params.head_dim = params.dim / heads;
@@ -71,7 +73,9 @@ struct Whole {
   bool heads_repeat = false;  // parts can have the same rows of dim 0
 };
 
+// Returns the known dims of the tensor of that name; nothing without a rule in the table above.
 std::optional<Whole> whole_of(std::string_view name, const Params& params) {
+  // `ending` must be whole parts of the name: "output.weight" is not the end of "my_output.weight".
   const auto is = [&](std::string_view ending) {
     return name.ends_with(ending) && (name.size() == ending.size() || name[name.size() - ending.size() - 1] == '.');
   };
@@ -81,6 +85,7 @@ std::optional<Whole> whole_of(std::string_view name, const Params& params) {
   if (is("attention.wo.weight")) return Whole{{params.dim, params.query_rows}};
   if (is("feed_forward.w1.weight") || is("feed_forward.w3.weight")) return Whole{{unknown, params.dim}};
   if (is("feed_forward.w2.weight")) return Whole{{params.dim, unknown}};
+  // Without a dot in front: attention_norm, ffn_norm and norm.
   if (name.ends_with("norm.weight")) return Whole{{params.dim}, true};
   if (is("rope.freqs")) return Whole{{unknown}, true};
   return {};
@@ -97,9 +102,12 @@ std::optional<Cut> cut_of(const Whole& whole, const Shape& part, std::int64_t pa
   for (std::size_t dim = 0; dim < 2; ++dim) {
     const std::int64_t full = whole.shape[dim];
     const std::int64_t other = whole.shape[1 - dim];
+    // The other dim must be whole in a part. One that params.json does not declare is taken for whole if this dim is
+    // declared and is not.
     const bool other_whole = other == part[1 - dim] || (other == unknown && full != unknown && full != part[dim]);
     if (!other_whole || part[dim] == 0) continue;
     if (full == unknown || part[dim] * parts == full) return Cut{dim};
+    // With fewer heads than parts, each head is in several neighbouring parts, of which the first is used.
     const std::int64_t distinct = full / part[dim];
     if (whole.heads_repeat && dim == 0 && full % part[dim] == 0 && distinct < parts && parts % distinct == 0)
       return Cut{0, parts / distinct};
@@ -112,6 +120,8 @@ class Merger {
   Merger(State& state, const Params& params) : state_(state), params_(params) {
     for (std::uint32_t part = 0; part < state_.shards.size(); ++part) {
       const auto& tensors = state_.catalog(part).tensors;
+      // Names of a catalog are unique, so no comparison is needed to insert them. Parts can list them in different
+      // orders.
       core::NameIndex names(tensors.size());
       for (std::uint32_t entry = 0; entry < tensors.size(); ++entry)
         names.insert(state_.hash(tensors[entry].name), entry, [](std::uint32_t) { return false; });
@@ -122,6 +132,7 @@ class Merger {
   void merge() {
     const auto& first = state_.catalog(0).tensors;
     for (std::uint32_t part = 1; part < state_.shards.size(); ++part)
+      // With equal numbers, and each name of the first part found in the others, no part has another tensor.
       if (state_.catalog(part).tensors.size() != first.size())
         fail(part, {},
              fmt::format("expected {} tensors as in the first part, found {}", first.size(),
@@ -137,10 +148,12 @@ class Merger {
   }
 
   void add(std::uint32_t entry) {
+    // Throws for a part that lacks the tensor, with or without a rule.
     std::vector<TensorView> parts = views_of(state_.catalog(0).tensors[entry]);
     const auto whole = whole_of(parts.front().name(), params_);
     if (!whole) return add_apart(std::move(parts));
     require_alike(parts);
+    // All parts have the same values by construction; comparing them would read payload.
     if (whole->replicated) {
       state_.entries.push_back({0, entry});
       return;
@@ -180,7 +193,9 @@ class Merger {
     Shape shape = parts.front().shape();
     std::string name(parts.front().name());
     std::vector<Piece> pieces;
+    // Parts have equal shapes, as require_alike() has checked.
     const std::int64_t step = shape[cut.dim];
+    // Skips parts that repeat the rows of the one before.
     for (std::size_t part = 0; part < parts.size(); part += static_cast<std::size_t>(cut.every)) {
       Dims at(shape.rank(), 0);
       at[cut.dim] = static_cast<std::int64_t>(pieces.size()) * step;
@@ -199,6 +214,7 @@ class Merger {
     state_.notes.push_back(fmt::format("tensor '{}': no rule combines its {} parts, each is listed",
                                        core::escaped(parts.front().name()), parts.size()));
     for (std::size_t part = 0; part < parts.size(); ++part)
+      // Names of one tensor in several parts must differ in the table; the file's name in front makes them so.
       add_made(parts[part].renamed(fmt::format("consolidated.{:02}.{}", part, parts[part].name())));
   }
 
@@ -221,6 +237,7 @@ std::shared_ptr<const Shard> open_params(std::shared_ptr<const Source> file, con
     throw error.with_path(file->path());
   }
   std::vector<std::string> no_notes;
+  // Read, not mapped: the shard has no tensors, and its values lie in the catalog.
   shard->source = file->payload(shard->catalog, Access::read, no_notes);
   shard->file = std::move(file);
   return shard;

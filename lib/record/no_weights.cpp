@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t max_folders = 64;  // searched for weights
 
+// Returns the names for which `test` returns true.
 template <class Test>
 std::vector<std::string> those(std::span<const std::string> names, const Test& test) {
   std::vector<std::string> found;
@@ -23,6 +24,7 @@ std::vector<std::string> those(std::span<const std::string> names, const Test& t
   return found;
 }
 
+// Returns true if the folder `name` inside has a file that open() would choose.
 bool holds_weights(const Directory& folder, const std::string& name) {
   try {
     const auto names = folder.open_folder(name)->names();
@@ -34,6 +36,7 @@ bool holds_weights(const Directory& folder, const std::string& name) {
   }
 }
 
+// Returns the number of unfinished downloads in the folder at `path`; 0 if there is none.
 std::size_t count_unfinished(const std::string& path) {
   try {
     return those(mmap::Folder::open(path)->names(), is_unfinished).size();
@@ -42,15 +45,18 @@ std::size_t count_unfinished(const std::string& path) {
   }
 }
 
-// Of a folder on disk. Downloads that huggingface_hub has not finished: beside the snapshots of its cache, or below a folder that it fills.
+// Returns the number of downloads that huggingface_hub has not finished for a folder on disk: beside the snapshots of
+// its cache, or below a folder that it fills.
 std::size_t unfinished_elsewhere(const Directory& folder) {
   const std::filesystem::path path(folder.path());
+  // A path that ends with a slash has an empty last component.
   const std::filesystem::path plain = path.has_filename() ? path : path.parent_path();
   const bool is_snapshot = plain.parent_path().filename() == "snapshots";
   return count_unfinished((path / ".cache/huggingface/download").string()) +
          (is_snapshot ? count_unfinished((path / "../../blobs").string()) : 0);
 }
 
+// Returns the message for symlinks without their targets; the first one stands for all.
 std::string broken_sentence(const Directory& folder, std::span<const std::string> broken) {
   return fmt::format("'{}' is a symlink to '{}', which is not there{}: the download was interrupted, download it again",
                      core::escaped(broken.front()), core::escaped(folder.broken_link(broken.front()).value_or("")),
@@ -69,8 +75,9 @@ std::string deepspeed_sentence(const Directory& folder, std::span<const std::str
       steps.empty() ? "" : fmt::format(", in {}", listed(steps)));
 }
 
-// Megatron-Core's older backend: a folder for each tensor. Empty where the folder is none of its.
+// Returns the message for Megatron-Core's older backend, which has a folder for each tensor. Empty for other folders.
 std::string zarr_sentence(const Directory& folder, std::span<const std::string> names) {
+  // Each look is a system call, and a folder can have a million names.
   const std::size_t looked_at = std::min(names.size(), max_folders);
   const auto found = std::ranges::find_if(names.first(looked_at),
                                           [&](const std::string& name) { return folder.has_file_in(name, ".zarray"); });
@@ -82,10 +89,12 @@ std::string zarr_sentence(const Directory& folder, std::span<const std::string> 
       core::escaped(*found));
 }
 
+// Returns the message for a folder whose weights are one level below. Empty for other folders.
 std::string folders_sentence(const Directory& folder, std::span<const std::string> names) {
   auto folders =
       those(names, [&](const std::string& name) { return !name.starts_with('.') && folder.has_folder(name); });
   const auto models = those(folders, [](const std::string& name) { return name.starts_with("models--"); });
+  // The top of a cache of huggingface_hub, a level above what snapshot_of() opens.
   if (models.size() == 1) return fmt::format("this is a cache of one model; open it: {}", listed(models));
   if (!models.empty())
     return fmt::format("this is a cache of {} models; open one of them: {}", models.size(), listed(models));
@@ -96,6 +105,7 @@ std::string folders_sentence(const Directory& folder, std::span<const std::strin
         "convert it with Megatron's "
         "tools/checkpoint/convert.py and open the result",
         listed(ranks));
+  // Each of them is listed, so their number is bounded.
   folders.resize(std::min(folders.size(), max_folders));
   const auto with_weights = those(folders, [&](const std::string& name) { return holds_weights(folder, name); });
   if (with_weights.empty()) return {};
@@ -104,7 +114,9 @@ std::string folders_sentence(const Directory& folder, std::span<const std::strin
                      with_weights.size() == 1 ? "it" : "one of them");
 }
 
+// Returns the message of the surest cause: from signs that only one program leaves to guesses from names.
 std::string message(const Directory& folder, std::span<const std::string> names, std::span<const std::string> broken) {
+  // A link without its file proves an interrupted download; all else is weaker.
   if (!broken.empty()) return broken_sentence(folder, broken);
   if (std::string deepspeed = deepspeed_sentence(folder, names); !deepspeed.empty()) return deepspeed;
   if (const auto unfinished = those(names, is_unfinished); !unfinished.empty())
@@ -117,6 +129,7 @@ std::string message(const Directory& folder, std::span<const std::string> names,
   if (std::string zarr = folder.on_disk() ? zarr_sentence(folder, names) : std::string(); !zarr.empty()) return zarr;
   if (std::string folders = folder.on_disk() ? folders_sentence(folder, names) : std::string(); !folders.empty())
     return folders;
+  // The folder of a training run whose weights were not copied.
   const auto helpers = those(names, [](const std::string& name) { return is_weights(name) && is_helper(name); });
   if (!helpers.empty())
     return fmt::format("no file here holds weights: {} {} what a trainer keeps beside them", listed(helpers),

@@ -11,8 +11,10 @@ namespace {
 using format::Catalog;
 using format::NodeKind;
 
+// Keys of an opaque node's children behind its name: those of the call that made the object, and its state.
 constexpr std::string_view opaque_keys[] = {"arguments", "state"};
 
+// Returns the key of a pair: a map's children are key, value, key, value.
 const format::Node& key_node(const Catalog& catalog, const format::Node& map, std::size_t position) noexcept {
   return catalog.nodes[catalog.children[map.first + 2 * position]];
 }
@@ -42,12 +44,14 @@ bool is_container(NodeKind kind) noexcept {
 }
 
 std::uint32_t child_count(const format::Node& node) noexcept {
+  // The first child is the name of the class, which is not shown as a child.
   if (node.kind == NodeKind::opaque) return node.count > 1 ? node.count - 1 : 0;
   return is_container(node.kind) ? node.count : 0;
 }
 
 // Children of a map are the values of its pairs; those of an opaque node follow its name.
 std::uint32_t child_node(const Catalog& catalog, const format::Node& node, std::size_t position) noexcept {
+  // In 64 bits: a map of 2^31 pairs has more children than 32 bits count.
   const std::uint64_t step = node.kind == NodeKind::map      ? 2 * position + 1
                              : node.kind == NodeKind::opaque ? position + 1
                                                              : position;
@@ -64,6 +68,7 @@ std::optional<std::string_view> pair_key(const Catalog& catalog, const format::N
                                          Digits& digits) noexcept {
   const format::Node& key = key_node(catalog, map, position);
   if (key.kind == NodeKind::text) return std::string_view(key.text, key.count);
+  // count is not 0 for an integer over 64 bits, whose bytes are elsewhere.
   if (key.kind != NodeKind::integer || key.count != 0) return {};
   char* const end = std::to_chars(digits.text, digits.text + sizeof digits.text, key.integer).ptr;
   return std::string_view(digits.text, static_cast<std::size_t>(end - digits.text));

@@ -25,6 +25,7 @@ using format::Node;
 using format::NodeKind;
 using format::NodeVariant;
 
+// Throws an Error with the path of the checkpoint and of the record.
 [[noreturn]] void fail(const Record& record, ErrorCode code, std::string message) {
   const record::State* state = record::RecordAccess::state(record);
   throw Error(code, std::move(message),
@@ -33,6 +34,7 @@ using format::NodeVariant;
 
 // Returns the dtype that the format declares for a number, else the widest of its kind.
 DType dtype_of(const Node& node) noexcept {
+  // MessagePack encodes the type of each number; pickles do not.
   if (node.variant >= NodeVariant::u8 && node.variant <= NodeVariant::f64) {
     constexpr DType types[] = {DType::u8,  DType::i8,  DType::u16, DType::i16, DType::u32,
                                DType::i32, DType::u64, DType::i64, DType::f32, DType::f64};
@@ -65,6 +67,7 @@ struct Items {
 
 // Returns the dtype of all items: i64 for plain integers, or u64 if one of them exceeds it.
 DType common_dtype(const Items& items) {
+  // An empty list has no type; f64 can hold any number that a caller expects.
   DType common = items.list.count == 0 ? DType::f64 : dtype_of(items[0]);
   bool negative = false;
   for (std::uint64_t i = 0; i < items.list.count; ++i) {
@@ -73,17 +76,20 @@ DType common_dtype(const Items& items) {
     negative = negative || (node.kind == NodeKind::integer && node.integer < 0);
     if (is_number(node) && dtype == DType::unknown)
       fail(items.record, ErrorCode::out_of_range, fmt::format("expected integers of 64 bits, item {} is longer", i));
+    // An integer over 2^63 has the dtype u64 in a list whose others are i64, so the list becomes u64.
     const bool wide = (dtype == DType::u64 && common == DType::i64) || (dtype == DType::i64 && common == DType::u64);
     if (wide) common = DType::u64;
     if (!is_number(node) || (dtype != common && !wide))
       fail(items.record, ErrorCode::type_mismatch,
            fmt::format("expected a list of numbers of one kind, item {} is another", i));
   }
+  // No dtype has both.
   if (common == DType::u64 && negative)
     fail(items.record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
   return common;
 }
 
+// Writes the number of `node` at `to` as `dtype`, in the host's byte order.
 void put(const Node& node, DType dtype, std::byte* to) noexcept {
   const std::size_t width = info(dtype).block_bytes;
   if (dtype == DType::f32) {
@@ -93,11 +99,13 @@ void put(const Node& node, DType dtype, std::byte* to) noexcept {
     std::memcpy(to, &node.real, width);
   } else {
     for (std::size_t byte = 0; byte < width; ++byte)
+      // Two's complement: the low bytes of the wide number are those of the narrow one.
       to[std::endian::native == std::endian::little ? byte : width - 1 - byte] =
           static_cast<std::byte>(node.unsigned_integer >> (8 * byte));
   }
 }
 
+// Returns the elements as packed memory.
 Bytes gathered(const Items& items, DType dtype) {
   const std::size_t width = info(dtype).block_bytes;
   auto memory = std::make_shared<std::vector<std::byte>>(std::size_t{items.list.count} * width);
@@ -115,6 +123,7 @@ std::shared_ptr<const format::PackedElements> packed_elements(const Items& items
   return nullptr;
 }
 
+// Returns a view of one dim over the whole of `source`, under the record's path.
 TensorView view_of(const Record& record, std::shared_ptr<const record::Source> source, std::uint64_t size,
                    DType dtype) {
   const std::int64_t count[] = {static_cast<std::int64_t>(record.size())};
@@ -123,6 +132,7 @@ TensorView view_of(const Record& record, std::shared_ptr<const record::Source> s
   parts.size = size;
   parts.sizes = count;
   parts.dtype = dtype;
+  // Set for gathered memory too, so that the same calls work on a list in any encoding.
   parts.flags = format::spelled;
   TensorView view = ViewAccess::make(std::move(parts));
   auto name = std::make_shared<const std::string>(record.path());
@@ -135,10 +145,12 @@ TensorView view_of(const Record& record, std::shared_ptr<const record::Source> s
 TensorView Record::numbers() const {
   const auto place = record::RecordAccess::place(*this);
   if (kind() != RecordKind::list || !place) fail(*this, ErrorCode::type_mismatch, "expected a list of numbers");
+  // Guessing f64 for "1" would lose integers over 2^53, and i64 would fail on "1.0" beside it.
   if (place->catalog->format.ends_with("json"))
     fail(*this, ErrorCode::type_mismatch, "expected numbers of a type, JSON's have none: read them one by one");
   const Items items{*this, *place->catalog, *record::RecordAccess::node(*this)};
   const std::shared_ptr<const format::PackedElements> elements = packed_elements(items);
+  // Elements of one width in encoded form stay in the file, and are gathered when they are read.
   if (const auto* packed = dynamic_cast<const format::PackedNumbers*>(elements.get())) {
     const format::NumberList& list = packed->lists()->lists()[0];
     auto spelled = record::memory_source(Bytes(packed->spelled(), elements), place->source);

@@ -19,6 +19,7 @@ class Steps {
   Steps(std::size_t count, const std::function<void(std::size_t)>& step) : count_(count), step_(step) {}
 
   void work() noexcept {
+    // Continues after a failure, so that the failure with the smallest number is reported, whichever thread is faster.
     for (std::size_t number = next_++; number < count_; number = next_++) {
       try {
         step_(number);
@@ -35,6 +36,7 @@ class Steps {
  private:
   void remember(std::size_t number, std::exception_ptr error) noexcept {
     const std::scoped_lock lock(mutex_);
+    // Keeps the failure that one thread would have met first.
     if (error_ && number > failed_) return;
     failed_ = number;
     error_ = std::move(error);
@@ -53,10 +55,12 @@ class Steps {
 void in_parallel(std::size_t count, const std::function<void(std::size_t)>& step) {
   Steps steps(count, step);
   {
+    // Joined at the end of the block, before `steps` is examined.
     std::vector<std::jthread> helpers;
     const std::size_t threads =
         std::min({max_threads, count / steps_per_thread, std::size_t{std::thread::hardware_concurrency()}});
     try {
+      // The calling thread is one of them; for fewer than 16 steps it is the only one.
       while (helpers.size() + 1 < threads) helpers.emplace_back([&steps] { steps.work(); });
     } catch (const std::system_error&) {
       // No more threads can be started: the existing ones do the work.

@@ -9,6 +9,7 @@
 namespace heft::record {
 namespace {
 
+// Throws Error{out_of_range} with the pattern and the reason.
 [[noreturn]] void fail(std::string_view pattern, std::string_view why) {
   throw Error(ErrorCode::out_of_range, fmt::format("pattern '{}': {}", core::escaped(pattern), why));
 }
@@ -17,6 +18,7 @@ namespace {
 
 std::unique_ptr<re2::RE2> compile(std::string_view expression) {
   re2::RE2::Options options;
+  // RE2 would write the reason to stderr too.
   options.set_log_errors(false);
   auto compiled = std::make_unique<re2::RE2>(re2::StringPiece(expression.data(), expression.size()), options);
   if (!compiled->ok()) fail(expression, compiled->error());
@@ -36,6 +38,7 @@ Pattern& Pattern::operator=(Pattern&&) noexcept = default;
 
 bool Pattern::matches(std::string_view name) const {
   if (glob_) return glob_->matches(name);
+  // A pattern matches whole names, as a glob does: "wq" must not match "wq_norm".
   return re2::RE2::FullMatch(re2::StringPiece(name.data(), name.size()), *expression_);
 }
 

@@ -16,12 +16,14 @@ namespace heft {
 namespace record {
 namespace {
 
+// Throws an Error about the tensor `name`, which has no file of its own.
 [[noreturn]] void fail(ErrorCode code, const std::string& name, std::string message) {
   throw Error(code, std::move(message), {.tensor = name});
 }
 
 bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 
+// Returns true if the parts have an element in common: they are apart in no dim.
 bool overlap(const Piece& a, const Piece& b) noexcept {
   for (std::size_t dim = 0; dim < a.at.rank(); ++dim) {
     if (a.at[dim] >= b.at[dim] + b.part.shape()[dim] || b.at[dim] >= a.at[dim] + a.part.shape()[dim]) return false;
@@ -33,6 +35,7 @@ bool overlap(const Piece& a, const Piece& b) noexcept {
 std::vector<Piece> flattened(std::vector<Piece> pieces) {
   std::vector<Piece> flat;
   for (Piece& piece : pieces) {
+    // Parts without elements cover nothing and would break the proof of a tiling.
     if (is_empty(piece.part.shape())) continue;
     if (piece.part.pieces().empty()) {
       flat.push_back(std::move(piece));
@@ -46,6 +49,7 @@ std::vector<Piece> flattened(std::vector<Piece> pieces) {
   return flat;
 }
 
+// Throws unless one conversion suits all parts: dtype, byte order and lazy bits are properties of the whole view.
 void require_alike(const std::string& name, const std::vector<Piece>& pieces) {
   const TensorView& first = pieces.front().part;
   for (const Piece& piece : pieces) {
@@ -61,6 +65,7 @@ void require_alike(const std::string& name, const std::vector<Piece>& pieces) {
   }
 }
 
+// Throws unless the part lies inside `shape`, on whole blocks.
 void require_placed(const std::string& name, const Shape& shape, const Piece& piece) {
   const Shape& part = piece.part.shape();
   if (piece.at.rank() != shape.rank() || part.rank() != shape.rank())
@@ -68,12 +73,14 @@ void require_placed(const std::string& name, const Shape& shape, const Piece& pi
          fmt::format("expected parts of rank {}, found shape {} at {}", shape.rank(), to_string(part),
                      to_string(piece.at)));
   for (std::size_t dim = 0; dim < shape.rank(); ++dim) {
+    // Written without the sum of place and size, which can overflow.
     if (piece.at[dim] < 0 || part[dim] > shape[dim] || piece.at[dim] > shape[dim] - part[dim])
       fail(ErrorCode::out_of_range, name,
            fmt::format("expected parts inside {}, found shape {} at {}", to_string(shape), to_string(part),
                        to_string(piece.at)));
   }
   const std::int64_t block = info(piece.part.dtype()).block_elements;
+  // Blocks run along the last dim; a part that starts inside one has no bytes of its own.
   if (block > 1 &&
       (shape.rank() == 0 || piece.at[shape.rank() - 1] % block != 0 || part[shape.rank() - 1] % block != 0))
     fail(ErrorCode::out_of_range, name,
@@ -100,6 +107,8 @@ std::size_t widest_dim(const std::vector<Piece>& pieces, std::size_t rank) {
 
 // Throws an error that names two overlapping parts, if a search of bounded length finds them.
 void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
+  // The parts are wrong in any case; the search only makes the message better, and a hostile index can declare a
+  // million parts.
   constexpr std::size_t max_compared = 1u << 20;
   const std::size_t dim = shape.rank() == 0 ? 0 : widest_dim(pieces, shape.rank());
   if (shape.rank() != 0)
@@ -108,6 +117,7 @@ void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece
   std::size_t compared = 0;
   for (std::size_t i = 0; i < pieces.size() && compared < max_compared; ++i) {
     for (std::size_t j = i + 1; j < pieces.size() && compared < max_compared; ++j, ++compared) {
+      // Sorted by their start, all further parts lie behind part i.
       if (shape.rank() != 0 && pieces[j].at[dim] >= pieces[i].at[dim] + pieces[i].part.shape()[dim]) break;
       if (overlap(pieces[i], pieces[j]))
         fail(ErrorCode::out_of_range, name,
@@ -117,12 +127,14 @@ void name_overlap(const std::string& name, const Shape& shape, std::vector<Piece
   }
 }
 
+// Throws unless the parts cover `shape`, each element once.
 void require_tiling(const std::string& name, const Shape& shape, std::vector<Piece>& pieces) {
   std::uint64_t elements = 0;
   for (const Piece& piece : pieces) {
     require_placed(name, shape, piece);
     elements = core::add_or_throw(elements, piece.part.element_count(), "the number of elements in all parts");
   }
+  // The rest only finds the words for the failure.
   if (tile_exactly(shape, pieces)) return;
   name_overlap(name, shape, pieces);
   if (elements != shape.element_count())
@@ -136,6 +148,7 @@ void require_tiling(const std::string& name, const Shape& shape, std::vector<Pie
 std::vector<Piece> slice_pieces(std::span<const Piece> pieces, std::size_t dim, std::int64_t begin, std::int64_t end) {
   std::vector<Piece> cut;
   for (const Piece& piece : pieces) {
+    // The part of the piece inside [begin, end), in the coordinates of the old whole.
     const std::int64_t from = std::max(begin, piece.at[dim]);
     const std::int64_t to = std::min(end, piece.at[dim] + piece.part.shape()[dim]);
     if (from >= to) continue;
@@ -178,6 +191,7 @@ void read_from_pieces(std::span<const Piece> pieces, std::span<const std::int64_
 
 TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vector<Piece> pieces) {
   TensorView view = like;
+  // A slice that lies in one piece is an ordinary view: contiguous ones can be borrowed without a copy.
   if (pieces.size() == 1 && pieces.front().part.shape() == shape) {
     view = std::move(pieces.front().part);
     view.wanted_ = like.wanted_;
@@ -186,6 +200,7 @@ TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vec
   }
   view.size_ = 0;
   for (const Piece& piece : pieces) view.size_ += piece.part.storage_bytes();
+  // Strides of a view of pieces describe the layout that it will have in memory.
   view.strides_ = Strides::contiguous(shape);
   view.shape_ = std::move(shape);
   // The owner of the name keeps it: for a whole made at open, that is its first list of pieces.
@@ -196,6 +211,7 @@ TensorView ViewAccess::make_pieces(const TensorView& like, Shape shape, std::vec
 }
 
 TensorView TensorView::over_pieces(std::string name, Shape shape, std::vector<Piece> pieces) {
+  // Taken before flattened() drops parts without elements: they still have the dtype.
   const TensorView sample = pieces.empty() ? TensorView() : pieces.front().part;
   pieces = record::flattened(std::move(pieces));
   if (!pieces.empty()) record::require_alike(name, pieces);

@@ -21,6 +21,7 @@ namespace {
 
 using format::NodeKind;
 
+// Returns the record's path, quoted, for messages.
 std::string where(const std::string& path) {
   return path.empty() ? "the root" : fmt::format("'{}'", core::escaped(path));
 }
@@ -31,6 +32,7 @@ std::string file_of(const Record& record) {
   return state == nullptr ? std::string() : state->path;
 }
 
+// Throws Error{type_mismatch}: "expected EXPECTED, 'PATH' is a KIND".
 [[noreturn]] void fail_kind(const Record& record, std::string_view expected) {
   const std::string path = record.path();
   throw Error(ErrorCode::type_mismatch,
@@ -38,6 +40,7 @@ std::string file_of(const Record& record) {
               {.path = file_of(record), .tensor = path});
 }
 
+// Returns " (did you mean 'a'?)" with the nearest keys; empty if none is near.
 std::string nearest_keys(const Record& record, std::string_view key) {
   core::NearestNames nearest(key);
   for (std::size_t position = 0; position < record.size(); ++position)
@@ -45,17 +48,20 @@ std::string nearest_keys(const Record& record, std::string_view key) {
   return nearest.did_you_mean();
 }
 
+// Throws Error{not_found} for a container without the key, Error{type_mismatch} for a record that is no container.
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
   if (record.size() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
       record.kind() != RecordKind::opaque)
     fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
   const std::string path = record.path();
+  // The keys of a list are its positions: the nearest one would not help.
   const std::string hint = record.kind() == RecordKind::list ? fmt::format(" (it is a list of {})", record.size())
                                                              : nearest_keys(record, key);
   throw Error(ErrorCode::not_found, fmt::format("no '{}' in {}{}", core::escaped(key), where(path), hint),
               {.path = file_of(record), .tensor = record::join_path(path, key)});
 }
 
+// Throws Error{out_of_range} for an integer that does not fit the type asked for.
 [[noreturn]] void fail_range(const Record& record, std::string_view expected) {
   const std::string path = record.path();
   throw Error(ErrorCode::out_of_range, fmt::format("expected {}, {} does not fit", expected, where(path)),
@@ -90,6 +96,7 @@ Record Record::operator[](std::string_view key) const {
 }
 
 Record Record::operator[](std::size_t index) const {
+  // A list has its elements in order, also where they are nodes of a trie. A map can have the number as a key.
   if (kind() == RecordKind::list && index < size()) return child(index);
   return (*this)[std::string_view(fmt::format_int(index).c_str())];
 }
@@ -127,7 +134,9 @@ bool Record::boolean() const {
 
 std::int64_t Record::integer() const {
   if (kind() != RecordKind::integer) fail_kind(*this, "an integer");
+  // Nothing for an integer over 64 bits, which pickles can have.
   const auto whole = record::integer_of(*record::RecordAccess::node(*this));
+  // -2^63 has a magnitude one larger than INT64_MAX.
   const std::uint64_t most = whole && whole->negative ? std::uint64_t{1} << 63 : static_cast<std::uint64_t>(INT64_MAX);
   if (!whole || whole->magnitude > most) fail_range(*this, "an integer of 64 bits with a sign");
   return static_cast<std::int64_t>(whole->negative ? ~whole->magnitude + 1 : whole->magnitude);
@@ -145,6 +154,7 @@ double Record::real() const {
   if (node && node->kind == NodeKind::real) return node->real;
   if (kind() != RecordKind::integer) fail_kind(*this, "a real");
   const auto whole = record::integer_of(*node);
+  // A double represents integers exactly up to 2^53, and some above; converting back shows whether this is one.
   const double value = whole ? static_cast<double>(whole->magnitude) : 0.0;
   // Excludes 2^64, to which magnitudes near it round: converting it back would overflow.
   if (!whole || value >= 0x1p64 || static_cast<std::uint64_t>(value) != whole->magnitude)
@@ -163,6 +173,7 @@ Bytes Record::bytes() const {
   const format::Node node = *tree_->value(node_);
   // An integer of 64 bits is in its node and has no bytes; a longer one is a byte range of the file.
   if (kind() == RecordKind::integer && node.count == 0) fail_kind(*this, "bytes");
+  // The tree owns the catalog in which the text lies.
   return {std::as_bytes(std::span(node.text, node.count)), tree_};
 }
 

@@ -19,6 +19,7 @@
 namespace heft {
 namespace {
 
+// Returns true for characters of a group's name.
 bool is_name(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
 }
@@ -29,12 +30,14 @@ std::string with_re2_groups(std::string_view pattern) {
   bool in_class = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     out += pattern[i];
+    // An escaped parenthesis or bracket is a literal, and inside a class all are.
     if (pattern[i] == '\\' && i + 1 < pattern.size())
       out += pattern[++i];
     else if (pattern[i] == '[')
       in_class = true;
     else if (pattern[i] == ']')
       in_class = false;
+    // Not "(?<=" and "(?<!", which look behind: RE2 does not have them and reports so.
     else if (!in_class && pattern.substr(i, 3) == "(?<" && i + 3 < pattern.size() && is_name(pattern[i + 3]))
       out += "?P", ++i;
   }
@@ -76,6 +79,7 @@ struct [[gnu::visibility("hidden")]] Remapping::Rule {
 
 // Parses the part at `at` of the replacement and returns the position after it.
 std::size_t Remapping::Rule::take(std::string_view text, std::size_t at) {
+  // The syntax of Rust's regex: $1, $name and ${name} are groups, $$ is a dollar sign.
   std::string& literal = replacement.back().literal;
   if (text[at] != '$') return literal += text[at], at + 1;
   if (text.substr(at, 2) == "$$") return literal += '$', at + 2;
@@ -84,6 +88,7 @@ std::size_t Remapping::Rule::take(std::string_view text, std::size_t at) {
     if (close != std::string_view::npos) return add_group(text.substr(at + 2, close - at - 2)), close + 1;
   }
   std::size_t end = at + 1;
+  // The longest name: "$1a" is the group "1a", not group 1.
   while (end < text.size() && is_name(text[end])) ++end;
   if (end == at + 1) return literal += '$', end;
   return add_group(text.substr(at + 1, end - at - 1)), end;
@@ -93,6 +98,7 @@ std::size_t Remapping::Rule::take(std::string_view text, std::size_t at) {
 void Remapping::Rule::add_group(std::string_view name) {
   int group = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), group);
+  // Not a number, so a name.
   if (error != std::errc() || end != name.data() + name.size()) {
     const auto& named = pattern->NamedCapturingGroups();
     const auto found = named.find(std::string(name));
@@ -114,15 +120,19 @@ void Remapping::Rule::append_to(std::string& out, const std::vector<re2::StringP
 }
 
 std::string Remapping::Rule::apply(std::string name) const {
+  // RE2 is faster the fewer groups are asked for: only those that the replacement uses.
   std::vector<re2::StringPiece> matched(static_cast<std::size_t>(groups));
   const re2::StringPiece text(name.data(), name.size());
   std::string out;
   std::size_t copied = 0;
   std::size_t at = 0;
   bool touches = false;  // the last match ended at `at`, where an empty match does not count
+  // Match() gets a position in the whole name, not a rest of it, so that ^, $ and \b see the text around.
   while (at <= name.size() && pattern->Match(text, at, name.size(), re2::RE2::UNANCHORED, matched.data(), groups)) {
     const auto begin = static_cast<std::size_t>(matched[0].data() - name.data());
     const bool empty = matched[0].empty();
+    // As in Rust, an empty match directly behind another match does not count: "a*" on "aab" replaces "aa", then the
+    // end.
     if (!(empty && touches && begin == at)) {
       out.append(name, copied, begin - copied);
       append_to(out, matched);
@@ -130,8 +140,10 @@ std::string Remapping::Rule::apply(std::string name) const {
     }
     touches = !empty;
     at = begin + matched[0].size();
+    // Otherwise the same empty match would be found for ever. A step over a whole character keeps UTF-8 intact.
     if (empty) at += at < name.size() ? character_bytes(name[at]) : 1;
   }
+  // No match: the name is returned without a copy.
   if (copied == 0 && out.empty() && at == 0) return name;
   return out.append(name, std::min(copied, name.size()));
 }
@@ -180,11 +192,13 @@ class Renumbering {
       for_each_number(name, [&](std::string_view prefix, std::string_view, std::uint64_t number) {
         lists_[prefix].try_emplace(number, 0);
       });
+    // After all names are collected, so that a pattern is matched once for each list, not for each name.
     std::erase_if(lists_, [&](const auto& list) {
       return std::ranges::any_of(kept, [&](const record::Pattern& pattern) { return pattern.matches(list.first); });
     });
     for (auto& [prefix, numbers] : lists_) {
       std::uint64_t next = 0;
+      // std::map sorts the numbers, so they keep their order.
       for (auto& [was, now] : numbers) now = next++;
     }
   }
@@ -193,6 +207,7 @@ class Renumbering {
     std::string out;
     std::size_t copied = 0;
     for_each_number(name, [&](std::string_view prefix, std::string_view part, std::uint64_t number) {
+      // The prefix is that of the old name: numbers in it are looked up as they were, not as they become.
       const auto list = lists_.find(prefix);
       if (list == lists_.end()) return;  // exempt: its numbers are not changed
       const auto begin = static_cast<std::size_t>(part.data() - name.data());
@@ -214,6 +229,7 @@ Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indic
   record::Derivation derived(checkpoint);
   std::vector<std::string> names;
   for (std::size_t key = 0; key < derived.key_count(); ++key) names.push_back(remapping(derived.key(key)));
+  // PyTorch's Sequential numbers layers without parameters too, which leaves gaps.
   const bool renumber = indices == Indices::contiguous || (indices == Indices::by_format && derived.is_pytorch());
   if (renumber) {
     const Renumbering renumbering(names, exempt);

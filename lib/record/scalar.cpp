@@ -11,6 +11,7 @@ namespace heft::record {
 namespace {
 
 Scalar of_integer(std::int64_t value) noexcept {
+  // Negated without a sign: -INT64_MIN overflows.
   const auto bits = static_cast<std::uint64_t>(value);
   return {.kind = RecordKind::integer, .negative = value < 0, .magnitude = value < 0 ? ~bits + 1 : bits};
 }
@@ -24,12 +25,14 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
   std::uint64_t low = 0;
   for (std::size_t i = 0; i < size; ++i) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
+    // Bytes behind the eighth must only extend the sign.
     if (i < 8)
       low |= static_cast<std::uint64_t>(byte) << (8 * i);
     else if (byte != (negative ? 0xFF : 0))
       return {};
   }
   if (!negative) return of_unsigned_integer(low);
+  // Extends the sign to 64 bits.
   if (size < 8) low |= ~std::uint64_t{0} << (8 * size);
   if (low == 0) return {};  // -2^64: its magnitude does not fit
   return Scalar{.kind = RecordKind::integer, .negative = true, .magnitude = ~low + 1};
@@ -37,6 +40,7 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
 
 // Returns a view of one element without its dims.
 TensorView without_dims(TensorView view) {
+  // A view of pieces cannot be reshaped; its only part can.
   if (view.pieces().size() == 1) return view.pieces().front().part.reshape(Shape{});
   return view.reshape(Shape{});
 }
@@ -84,6 +88,7 @@ std::optional<Scalar> scalar_of(const Record& record) {
 
 std::string describe(const Record& record) {
   if (record.kind() == RecordKind::tensor) {
+    // PyTorch saves counters, such as num_batches_tracked, as tensors of one element.
     const TensorView view = record.tensor();
     return fmt::format("a tensor of {} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
   }

@@ -23,6 +23,7 @@ struct Ending {
 constexpr auto replaced = std::to_array<Ending>(
     {{"_qdata", "_scale"}, {"_packed", "_scale"}, {"_blocks", "_scales"}, {"_data", "_scale"}, {"qdata", "scale"}});
 
+// Returns true for elements of at most 8 bits: scales beside wider ones are parameters of the model.
 bool is_small(DType dtype) noexcept {
   const DTypeInfo& type = info(dtype);
   return type.block_bytes == 1 &&
@@ -42,7 +43,9 @@ std::optional<TensorView> scale_beside(const Checkpoint& checkpoint, const Tenso
   const auto look = [&](std::string_view front, std::string_view back) {
     return checkpoint.find(std::string(front).append(back));
   };
+  // NVFP4 has a second scale, for the tensor, beside the one for each block.
   if (is_scale(last)) return look(name, "_2");
+  // From the most specific name to the least: `weight_scale` belongs to `weight` alone, `scale` to the module.
   for (const std::string_view ending : endings)
     if (auto found = look(name, ending)) return found;
   for (const std::string_view sibling : siblings)

@@ -18,6 +18,7 @@ namespace {
 
 std::string_view base_name(std::string_view path) noexcept { return path.substr(path.rfind('/') + 1); }
 
+// Throws the Error of a file that no format recognizes, with words about its first bytes.
 [[noreturn]] void fail_unrecognized(const Source& file) {
   std::array<std::byte, format::head_bytes> head;
   const std::size_t size = std::min<std::uint64_t>(head.size(), file.size_bytes());
@@ -33,11 +34,13 @@ Error explained(const Error& error, const Source& file) {
       .with_path(file.path());
 }
 
+// Reads the catalog of the file by the format that its first bytes have, whatever its name.
 format::Catalog read_catalog(const Source& file, const OpenOptions& options,
                              const std::shared_ptr<core::MetadataBudget>& budget) {
   const format::Format* format = recognize(file);
   if (format == nullptr) fail_unrecognized(file);
   const bool is_numpy = format == &format::npy_format || format == &format::npz_format;
+  // An option without effect would be taken for one that worked.
   if (!is_numpy && !options.numpy.raw_items.empty())
     throw Error(ErrorCode::type_mismatch,
                 fmt::format("raw items as {}: expected a file of NumPy, this is {}, which declares its dtypes",
@@ -53,6 +56,7 @@ format::Catalog read_catalog(const Source& file, const OpenOptions& options,
 // Returns the source of a member. A member inside another one comes after it.
 std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member& member,
                                         const std::shared_ptr<LastInflated>& last) {
+  // Packed in the file, or in another member: spelled numbers can lie in a deflated record.
   const auto& packed = member.inside == format::none ? shard.source : shard.members[member.inside];
   if (member.lists) return number_source(packed, member.lists);
   if (member.is_latin1) return latin1_source(packed, member);
@@ -78,6 +82,7 @@ std::shared_ptr<const Shard> open_shard(std::shared_ptr<const Source> file, cons
 format::Catalog read_as_it_is(const Source& file, const std::function<format::Catalog()>& read) {
   try {
     format::Catalog catalog = read();
+    // Once after the last header: parts of a file that was rewritten meanwhile would not fit each other.
     file.check_unchanged();
     return catalog;
   } catch (const Error& error) {
@@ -97,8 +102,11 @@ std::shared_ptr<const Shard> make_shard(std::shared_ptr<const Source> file, form
   catalog.children.shrink_to_fit();
   const auto kept = std::make_shared<format::Catalog>(std::move(catalog));
   shard->catalog = kept;
+  // The source keeps the catalog, whose strings are the names of its views.
   shard->source = file->payload(kept, options.access, kept->notes);
   if (const auto& members = shard->catalog->members; !members.empty()) {
+    // Shared by all members: reading tensors of one record after the other inflates it once, and only one record is
+    // kept.
     const auto last = std::make_shared<LastInflated>();
     for (const format::Member& member : members) shard->members.push_back(source_of(*shard, member, last));
   }
@@ -118,6 +126,7 @@ TensorView Shard::view(const format::TensorEntry& entry) const {
       .sizes = from.sizes(entry),
       .strides = from.strides(entry),
       .dtype = entry.dtype,
+      // The view has strides of its own, so the flag is not needed.
       .flags = static_cast<std::uint8_t>(entry.flags & ~format::TensorFlag::strided),
   });
 }

@@ -28,6 +28,7 @@ std::uint64_t capacity_bytes(const core::Table<T>& table) noexcept {
   return table.capacity() * sizeof(T);
 }
 
+// Returns the memory that a catalog's tables take, with unused capacity.
 std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
   std::uint64_t bytes =
       capacity_bytes(catalog.tensors) + capacity_bytes(catalog.dims) + capacity_bytes(catalog.type_names) +
@@ -36,6 +37,7 @@ std::uint64_t catalog_bytes(const format::Catalog& catalog) noexcept {
       capacity_bytes(catalog.shards) + capacity_bytes(catalog.located) + capacity_bytes(catalog.tiled) +
       capacity_bytes(catalog.tiles) + capacity_bytes(catalog.embedded) + catalog.arena.size_bytes();
   for (const format::PackedList& list : catalog.packed) bytes += list.elements->table_bytes();
+  // Chunks of the header in which names lie.
   for (const Bytes& kept : catalog.kept) bytes += kept.size_bytes();
   for (const format::Member& member : catalog.members) {
     bytes += member.made.size_bytes();
@@ -53,12 +55,14 @@ TensorView State::view(std::uint32_t position) const {
   const EntryRef at = entries[position];
   TensorView view =
       at.shard == EntryRef::made ? made[at.entry] : shards[at.shard]->view(catalog(at.shard).tensors[at.entry]);
+  // A derived name is not in the file, so the view keeps the arena that has it, instead of the catalog.
   if (name_arena) ViewAccess::set_name(view, names[position], name_arena);
   return view;
 }
 
 std::uint32_t State::find(std::string_view wanted) const noexcept {
   return index.find(hash(wanted), [&](std::uint32_t position) {
+    // The first comparison is nearly always the right one.
     prefetch_entry(position);
     return names[position] == wanted;
   });
@@ -70,6 +74,7 @@ void State::prefetch_entry(std::uint32_t position) const noexcept {
   if (at.shard == EntryRef::made) return;
   const format::TensorEntry* const entry = catalog(at.shard).tensors.data() + at.entry;
   __builtin_prefetch(entry);
+  // An entry can lie in two cache lines.
   __builtin_prefetch(reinterpret_cast<const std::byte*>(entry + 1) - 1);
 }
 
@@ -80,6 +85,7 @@ bool State::is_pytorch() const noexcept {
 }
 
 void State::list_names() {
+  // Derivation has set the names already.
   if (name_arena) return;
   names.clear();
   names.reserve(entries.size());
@@ -91,6 +97,7 @@ void State::index_names() {
   core::require_limit(entries.size(), limits.tensors, "the number of tensors", "tensors");
   list_names();
   core::MetadataCharge charge(budget);
+  // Charged before the allocation. The old charge is released when the new one replaces it.
   charge.add(entries.size() * (sizeof(EntryRef) + sizeof(std::string_view)) + made.size() * sizeof(TensorView));
   charge.add(core::NameIndex::size_for(entries.size()));
   index = core::NameIndex(entries.size());
@@ -100,6 +107,7 @@ void State::index_names() {
     const std::uint32_t other =
         index.insert(hash(name), position, [&](std::uint32_t held) { return this->name(held) == name; });
     if (other == core::NameIndex::none) continue;
+    // Views are made for the paths of their files.
     const TensorView first = view(other);
     const TensorView second = view(position);
     throw Error(ErrorCode::ambiguous,
@@ -116,11 +124,12 @@ void State::describe_shards() {
     const Source& file = *shards[shard]->file;
     infos.push_back(
         {std::string(file.path()), std::string(catalog(shard).format), catalog(shard).detail, file.size_bytes(), 0});
+    // The first shard of a path counts, should one file be opened twice.
     by_path.emplace(file.path(), shard);
   }
   for (const EntryRef at : entries) {
-    if (at.shard != EntryRef::made)
-      ++infos[at.shard].tensor_count;
+    if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
+    // A view of pieces counts for the file of its first piece.
     else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end())
       ++infos[shard->second].tensor_count;
   }
@@ -132,10 +141,12 @@ void State::describe_shards() {
 void State::collect_notes() {
   for (const auto& shard : shards)
     for (const std::string& note : shard->catalog->notes)
+      // With one file, the path of the checkpoint is the file's.
       notes.push_back(shards.size() == 1 ? note
                                          : fmt::format("{}: {}", core::escaped(shard->file->path(), 1000), note));
   note_long_paths();
   if (entries.empty() && !values.empty()) notes.push_back(note_of_no_tensors());
+  // Notes quote names from files and go to terminals and logs.
   for (std::string& note : notes) note = core::printable(std::move(note));
 }
 
@@ -163,6 +174,7 @@ std::string State::note_of_no_tensors() const {
     const format::Catalog& catalog = this->catalog(value.shard);
     const format::Node node = catalog.node(value.node);
     if (node.kind != format::NodeKind::opaque || ++opaque > max_opaque_listed) continue;
+    // The first child of an opaque node is the name of its class.
     const format::Node word = catalog.node(catalog.child(node, 0));
     objects.push_back(
         fmt::format("'{}' ({})", core::escaped(value.name, 80),
@@ -178,6 +190,7 @@ std::string State::note_of_no_tensors() const {
 const Tree& State::tree() const {
   tree_once_.call([this] {
     try {
+      // A limit or a budget that is exceeded throws, and the next call tries again.
       tree_ = Tree::of_names(*this);
     } catch (const Error& error) {
       throw error.with_path(path);

@@ -15,16 +15,19 @@
 namespace heft {
 namespace {
 
+// Throws an Error with the file's path and the tensor's name.
 [[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string message) {
   throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
+// Throws Error{type_mismatch} unless the elements have the dtype `wanted`.
 void require_values(const TensorView& view, DType wanted) {
   if (view.dtype() != wanted)
     fail(view, ErrorCode::type_mismatch,
          fmt::format("expected dtype {}, the tensor is {}", name(wanted), core::escaped(view.dtype_name())));
 }
 
+// Throws Error{type_mismatch} if the bytes of the file are not the values: then no span over them can be returned.
 void require_plain_bytes(const TensorView& view) {
   if (view.is_swapped())
     fail(view, ErrorCode::type_mismatch,
@@ -46,6 +49,7 @@ void flip_sign(std::byte* number, std::size_t size) { number[size - 1] ^= std::b
 void apply_lazy_bits(const TensorView& view, std::byte* element) {
   const DTypeInfo& type = info(view.dtype());
   const std::size_t part = type.swap_bytes;
+  // A complex number is its real part, then the imaginary one, whose sign a conjugate has exchanged.
   if (view.is_conjugated() && type.category == DTypeCategory::complex) flip_sign(element + part, part);
   if (!view.is_negated()) return;
   for (std::size_t at = 0; at < type.block_bytes; at += part) flip_sign(element + at, part);
@@ -56,6 +60,7 @@ void apply_lazy_bits(const TensorView& view, std::byte* element) {
 TensorView::TensorView() noexcept = default;
 
 TensorView TensorView::over(std::string name, DType dtype, Shape shape, Bytes bytes) {
+  // The product is checked here, so that arithmetic on the view's offsets cannot overflow.
   if (const std::uint64_t expected = bytes_for(dtype, shape); bytes.size_bytes() != expected)
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected {} bytes for {} {}, found {}", expected, heft::name(dtype), to_string(shape),
@@ -99,6 +104,7 @@ TensorView TensorView::cast_on_load(DType dtype) const {
 }
 
 std::string_view TensorView::dtype_name() const& noexcept {
+  // The file's own word for a dtype that heft does not have.
   return dtype_ == DType::unknown && !type_name_.empty() ? type_name_ : heft::name(dtype_);
 }
 
@@ -116,6 +122,7 @@ std::vector<Piece> TensorView::pieces() const&& {
 }
 
 std::string_view TensorView::shard_path() const& noexcept {
+  // A view of pieces has no file of its own; the first piece stands for all.
   if (pieces_ && !pieces_->empty()) return pieces_->front().part.shard_path();
   return source_ ? source_->path() : std::string_view();
 }
@@ -128,6 +135,7 @@ bool TensorView::shares_storage_with(const TensorView& other) const noexcept {
   if (pieces_ || other.pieces_)
     return pieces_ && other.pieces_ && record::pieces_share_storage(*pieces_, *other.pieces_);
   if (!source_ || !other.source_ || size_ == 0 || size_ != other.size_) return false;
+  // Storages, not elements: slices of one tensor share theirs.
   if (source_ == other.source_) return begin_ == other.begin_;
   // Two views of the same memory of the caller have different sources.
   const auto here = source_->mapped();
@@ -140,6 +148,7 @@ Bytes TensorView::bytes() const {
   if (pieces_)
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("expected one run of bytes, the tensor lies in {} pieces", pieces_->size()));
+  // Before is_contiguous(): spelled numbers have contiguous strides, but no packed bytes.
   if (is_spelled())
     fail(*this, ErrorCode::type_mismatch,
          "expected packed bytes, the file spells the elements as a list of numbers: materialize() gathers");
@@ -154,6 +163,7 @@ Bytes TensorView::typed_bytes(DType wanted, std::size_t alignment) const {
   require_values(*this, wanted);
   require_plain_bytes(*this);
   Bytes run = bytes();
+  // safetensors does not align its payload, so a valid file can fail here.
   if (reinterpret_cast<std::uintptr_t>(run.data()) % alignment != 0)
     fail(*this, ErrorCode::misaligned,
          fmt::format("expected bytes aligned to {}, the payload lies at byte {} of its file: materialize() aligns",
@@ -171,6 +181,7 @@ void TensorView::read_element(DType wanted, std::span<const std::int64_t> index,
     if (index[dim] < 0 || index[dim] >= shape_[dim])
       fail(*this, ErrorCode::out_of_range,
            fmt::format("index {} is outside dim {} of shape {}", index[dim], dim, to_string(shape_)));
+    // Stays inside the storage: formats and slices have checked the farthest element.
     at += static_cast<std::uint64_t>(index[dim] * strides_[dim]);
   }
   if (pieces_)
@@ -181,6 +192,7 @@ void TensorView::read_element(DType wanted, std::span<const std::int64_t> index,
   const DTypeInfo& type = info(dtype_);
   auto* element = static_cast<std::byte*>(into);
   source_->read(begin_ + at * type.block_bytes, {element, type.block_bytes});
+  // Swapped first, because the sign bit is then in the last byte of each part.
   if (is_swapped()) swap_parts(element, type.block_bytes, type.swap_bytes);
   apply_lazy_bits(*this, element);
 }

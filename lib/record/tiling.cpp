@@ -20,6 +20,7 @@ class Corners {
   explicit Corners(std::vector<std::size_t> dims) : dims_(std::move(dims)) {}
 
   void add(std::span<const std::int64_t> at, std::span<const std::int64_t> sizes, std::int64_t sign) {
+    // Bit i of `corner` selects the upper bound in the i-th cut dim.
     for (std::uint64_t corner = 0; corner < std::uint64_t{1} << dims_.size(); ++corner) {
       std::int64_t signed_one = sign;
       for (std::size_t i = 0; i < dims_.size(); ++i) {
@@ -32,6 +33,7 @@ class Corners {
   }
 
   [[nodiscard]] bool cancel() const {
+    // Sorted by number of the corner: the coordinates themselves are not moved.
     std::vector<std::uint32_t> order(signs_.size());
     for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
     std::sort(order.begin(), order.end(), [this](std::uint32_t a, std::uint32_t b) {
@@ -40,6 +42,8 @@ class Corners {
     std::int64_t sum = 0;
     for (std::size_t i = 0; i < order.size(); ++i) {
       if (i > 0 && !std::ranges::equal(point(order[i - 1]), point(order[i]))) {
+        // The corners of one point are neighbours now, and their signs must cancel out. The sum is 0 at the start of
+        // each point.
         if (sum != 0) return false;
       }
       sum += signs_[order[i]];
@@ -57,6 +61,7 @@ class Corners {
   std::vector<std::int64_t> signs_;
 };
 
+// Returns the dims in which a piece differs from the whole. In all others every corner has the same coordinates.
 std::vector<std::size_t> cut_dims(const Shape& shape, std::span<const Piece> pieces) {
   std::vector<std::size_t> dims;
   for (std::size_t dim = 0; dim < shape.rank(); ++dim)
@@ -77,6 +82,7 @@ bool tile_exactly(const Shape& shape, std::span<const Piece> pieces) {
   core::require_format_bound((pieces.size() + 1) << dims.size(), max_corners, "the number of corners of all parts");
   Corners corners(std::move(dims));
   const Dims origin(shape.rank(), 0);
+  // The whole has the opposite signs, so that a tiling leaves no corner.
   corners.add(origin, shape, -1);
   for (const Piece& piece : pieces) corners.add(piece.at, piece.part.shape(), 1);
   return corners.cancel();

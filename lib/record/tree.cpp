@@ -15,6 +15,7 @@ namespace {
 using format::Catalog;
 using format::NodeKind;
 
+// Returns the kind that callers see; the two kinds of integers are one to them.
 RecordKind record_kind(NodeKind kind) noexcept {
   switch (kind) {
     case NodeKind::null: return RecordKind::null;
@@ -43,16 +44,19 @@ std::optional<std::size_t> position_of(std::string_view key, std::size_t count) 
 std::optional<std::uint32_t> Tree::leaf_of(NodeId id) const noexcept {
   if ((id & in_value) != 0) return {};
   const Node& node = nodes_[id & ~own_leaf];
+  // A node with a leaf and children is a container, whose leaf is a child of its own (own_leaf).
   if (node.leaf == format::none || ((id & own_leaf) == 0 && node.count != 0)) return {};
   return node.leaf;
 }
 
 Tree::InValue Tree::resolve(NodeId id) const noexcept {
   if ((id & in_value) != 0) {
+    // The low 32 bits are the number of the node in the catalog.
     const auto value = static_cast<std::uint32_t>((id & ~in_value) >> 32);
     return {&state_.catalog(values_[value].shard), value, static_cast<std::uint32_t>(id)};
   }
   const auto leaf = leaf_of(id);
+  // A container of the trie, or a tensor.
   if (!leaf || (*leaf & value_leaf) == 0) return {};
   const std::uint32_t value = *leaf & ~value_leaf;
   return {&state_.catalog(values_[value].shard), value, values_[value].node};
@@ -80,6 +84,7 @@ std::string_view Tree::class_name(NodeId id) const noexcept {
 
 RecordKind Tree::kind(NodeId id) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) return record_kind(at.get().kind);
+  // resolve() has found values, so a leaf is a tensor.
   if (leaf_of(id)) return RecordKind::tensor;
   return nodes_[id].is_list != 0 ? RecordKind::list : RecordKind::map;
 }
@@ -90,10 +95,12 @@ std::string_view Tree::detail(NodeId id) const noexcept {
 }
 
 std::string Tree::path(NodeId id) const {
+  // A node of the trie has its path in the flat name of its first entry.
   if ((id & in_value) == 0) return std::string(nodes_[id & ~own_leaf].path());
   const InValue at = resolve(id);
   std::string path(values_[at.value].name);
   path += node_paths_.between(values_[at.value], at.node);
+  // A file of one value, which has no name, starts its paths without a dot.
   return path.starts_with('.') && values_[at.value].name.empty() ? path.substr(1) : path;
 }
 
@@ -101,6 +108,7 @@ std::size_t Tree::count(NodeId id) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) return child_count(at.get());
   if (leaf_of(id)) return 0;
   const Node& node = nodes_[id];
+  // The node's own leaf counts as its last child, with an empty key.
   return node.count + (node.leaf != format::none ? std::size_t{1} : 0);
 }
 
@@ -118,6 +126,7 @@ std::string Tree::key(NodeId id, std::size_t position) const {
 }
 
 std::uint32_t Tree::find_child(std::uint32_t parent, std::string_view key) const noexcept {
+  // One table for all nodes: the parent is the salt, so equal keys under different parents have different hashes.
   return index_.find(state_.hash(key, parent),
                      [&](std::uint32_t node) { return nodes_[node].parent == parent && nodes_[node].key() == key; });
 }
@@ -126,6 +135,7 @@ std::optional<std::size_t> Tree::find_in(InValue at, std::string_view key) const
   const format::Node node = at.get();
   if (node.kind == NodeKind::map) return map_indexes_.find(*at.catalog, at.node, key);
   if (node.kind == NodeKind::list) return position_of(key, node.count);
+  // An opaque node has at most a few children, "arguments" and "state".
   for (std::size_t position = 0; position < child_count(node); ++position)
     if (child_key(*at.catalog, node, position) == key) return position;
   return {};
@@ -137,9 +147,11 @@ std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) cons
     return position ? std::optional(at.id_of(child_node(*at.catalog, at.get(), *position))) : std::nullopt;
   }
   if (leaf_of(id)) return {};
+  // find() tries the prefixes of a path as keys of the root; sizes exclude most of them without a hash.
   const bool of_no_size = id == root && (key.size() >= root_key_sizes_.size() || !root_key_sizes_[key.size()]);
   const std::uint32_t node = of_no_size ? core::NameIndex::none : find_child(static_cast<std::uint32_t>(id), key);
   if (node != core::NameIndex::none) return node;
+  // An empty key is the node's own leaf.
   return key.empty() && nodes_[id].leaf != format::none ? std::optional(own_leaf | id) : std::nullopt;
 }
 
@@ -159,6 +171,7 @@ std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const no
     if (dotted || dot == std::string_view::npos)
       if (const auto whole = find_key(id, key)) return whole;
     if (dot == std::string_view::npos) return {};
+    // Parts are tried from the shortest: a key with dots is rare, and the shortest prefix is the usual one.
     std::optional<NodeId> next = find_key(id, key.substr(0, dot));
     while (dotted && !next && (dot = key.find('.', dot + 1)) != std::string_view::npos)
       next = find_key(id, key.substr(0, dot));
@@ -170,6 +183,7 @@ std::optional<Tree::NodeId> Tree::find(NodeId id, std::string_view key) const no
 
 TensorView Tree::tensor(NodeId id) const {
   if (const InValue at = resolve(id); at.catalog != nullptr)
+    // A tensor inside a value has an entry in the catalog, but no place in the flat table.
     return state_.shards[values_[at.value].shard]->view(at.catalog->tensors[at.get().tensor]);
   return state_.view(*leaf_of(id));
 }

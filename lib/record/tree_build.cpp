@@ -13,6 +13,7 @@ namespace {
 
 // Returns the number that `key` spells, or nothing: "0", "17", but not "01", "-1" or "".
 std::optional<std::uint32_t> list_index(std::string_view key) noexcept {
+  // "01" and "1" can be keys of one map, and are not one index.
   if (key.empty() || (key.size() > 1 && key[0] == '0')) return {};
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
@@ -25,6 +26,7 @@ std::optional<std::uint32_t> list_index(std::string_view key) noexcept {
 class Tree::Builder {
  public:
   explicit Builder(Tree& tree) : tree_(tree), limits_(tree.state_.limits) {
+    // The root, whose path and key are empty.
     tree_.nodes_.emplace_back();
     tree_.nodes_[root].name = "";
     grow();
@@ -35,6 +37,7 @@ class Tree::Builder {
     if (has_too_many_parts(name, limits_.record_depth)) return add_whole(name, leaf);
     const std::size_t depth = shared_parts(name);
     trail_.resize(depth);
+    // Continues behind the dot after the last shared part.
     std::size_t begin = depth == 0 ? 0 : tree_.nodes_[trail_.back()].key_end + std::size_t{1};
     std::uint32_t node = depth == 0 ? static_cast<std::uint32_t>(root) : trail_.back();
     while (begin <= name.size() && !name.empty()) {
@@ -61,6 +64,7 @@ class Tree::Builder {
     for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
       const std::uint32_t* const children = catalog.children.data() + map.first;
       const format::Node& key = catalog.nodes[children[2 * pair]];
+      // Keys of metadata are names to callers.
       if (key.kind != format::NodeKind::text) continue;
       tree_.values_.push_back({.name = {key.text, key.count}, .shard = shard, .node = children[2 * pair + 1]});
       add_whole(tree_.values_.back().name, value_leaf | static_cast<std::uint32_t>(tree_.values_.size() - 1));
@@ -69,6 +73,7 @@ class Tree::Builder {
 
   void finish() {
     lay_out_children();
+    // From 1: the root is a map, even if its keys are numbers.
     for (std::uint32_t node = 1; node < tree_.nodes_.size(); ++node) make_list_if_numbered(tree_.nodes_[node]);
     note_root_key_sizes();
     tree_.nodes_.shrink_to_fit();
@@ -97,10 +102,12 @@ class Tree::Builder {
     const std::string_view key = name.substr(begin, end - begin);
     const auto next = static_cast<std::uint32_t>(tree_.nodes_.size());
     core::require_limit(next, limits_.record_visits, "the number of nodes of the record tree", "record_visits");
+    // The root has the parent 0 and an empty key, as a child of the root with an empty key has.
     const std::uint32_t held = tree_.index_.insert(tree_.state_.hash(key, parent), next, [&](std::uint32_t node) {
       return tree_.nodes_[node].parent == parent && tree_.nodes_[node].key() == key && node != root;
     });
     if (held != core::NameIndex::none) return held;
+    // The name stays in the catalog; the node has a range of it.
     tree_.nodes_.push_back({.name = name.data(),
                             .key_begin = static_cast<std::uint32_t>(begin),
                             .key_end = static_cast<std::uint32_t>(end),
@@ -112,6 +119,7 @@ class Tree::Builder {
 
   void grow() {
     const std::size_t had = tree_.index_.size_bytes();
+    // Trees have a few nodes more than tensors. Doubling keeps the cost of inserting again linear.
     room_ = room_ == 0 ? tree_.state_.entries.size() + 64 : room_ * 2;
     tree_.index_bytes_.add(core::NameIndex::size_for(room_) - had);
     tree_.index_ = core::NameIndex(room_);
@@ -122,6 +130,8 @@ class Tree::Builder {
 
   void lay_out_children() {
     std::uint32_t next = 0;
+    // A counting sort by parent, in two passes: first where each node's children start, then the children in the order
+    // in which they were added. `count` serves as cursor meanwhile.
     for (Node& node : tree_.nodes_) {
       node.first = next;
       next += node.count;
@@ -147,10 +157,12 @@ class Tree::Builder {
   // Keys are unique, so `count` numbers below `count` are 0..count-1.
   void make_list_if_numbered(Node& node) {
     const std::span<std::uint32_t> children(tree_.children_.data() + node.first, node.count);
+    // A node with a leaf of its own has an empty key among its children, which is no index.
     if (children.empty() || node.leaf != format::none) return;
     ordered_.resize(children.size());
     for (const std::uint32_t child : children) {
       const auto number = list_index(tree_.nodes_[child].key());
+      // A gap or another key: a map in the order of the file.
       if (!number || *number >= children.size()) return;
       ordered_[*number] = child;
     }
@@ -183,6 +195,8 @@ struct Ranks {
   std::vector<std::uint32_t> of_value;
 
   explicit Ranks(const format::Catalog& catalog) : of_tensor(catalog.tensors.size()), of_value(catalog.values.size()) {
+    // An order with other leaves than the tables does not fit: all ranks are 0 then, and the stable sort keeps the
+    // order of the tables.
     const bool is_whole = catalog.order.size() == of_tensor.size() + of_value.size();
     for (std::uint32_t rank = 0; is_whole && rank < catalog.order.size(); ++rank) {
       const std::uint32_t leaf = catalog.order[rank];
@@ -206,12 +220,14 @@ std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit
   for (std::uint32_t value = 0; value < state.values.size(); ++value) leaves.push_back(value_bit | value);
   const bool has_order =
       std::ranges::any_of(state.shards, [](const auto& shard) { return !shard->catalog->order.empty(); });
+  // Made views have no place in a document.
   if (!has_order || !state.made.empty()) return leaves;
   std::vector<Ranks> ranks;
   for (const auto& shard : state.shards) ranks.emplace_back(*shard->catalog);
   std::vector<std::uint64_t> keys;  // of each leaf
   keys.reserve(leaves.size());
   for (const EntryRef at : state.entries)
+    // By shard, then by place in the shard's document.
     keys.push_back(std::uint64_t{at.shard} << 32 | ranks[at.shard].of_tensor[at.entry]);
   std::vector<std::uint32_t> next(state.shards.size());
   for (const LeafValue& value : state.values) {
@@ -231,6 +247,7 @@ std::vector<std::uint32_t> leaves_of(const State& state, std::uint32_t value_bit
 std::unique_ptr<const Tree> Tree::of_names(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
+  // Copied, because a derived checkpoint renames values.
   tree->values_.insert(tree->values_.end(), state.values.begin(), state.values.end());
   core::MetadataCharge charge(state.budget);  // until the tree is built
   for (const std::uint32_t leaf : leaves_of(state, value_leaf, charge))
@@ -242,6 +259,7 @@ std::unique_ptr<const Tree> Tree::of_names(const State& state) {
 std::unique_ptr<const Tree> Tree::of_metadata(const State& state) {
   std::unique_ptr<Tree> tree(new Tree(state));
   Builder builder(*tree);
+  // First: add_metadata() keeps the first value of a key, and params.json holds for all parts.
   if (state.params) builder.add_metadata(State::of_params);
   for (std::uint32_t shard = 0; shard < state.shards.size(); ++shard) builder.add_metadata(shard);
   builder.finish();

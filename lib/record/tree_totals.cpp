@@ -16,14 +16,17 @@ namespace {
 using format::Catalog;
 using format::NodeKind;
 
+// Returns a + b, or the largest number: shared containers can add up to more than 64 bits.
 std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
+// Adds `part` to `sum`.
 void add(Tree::Totals& sum, const Tree::Totals& part) noexcept {
   sum = {saturating_add(sum.tensors, part.tensors), saturating_add(sum.bytes, part.bytes)};
 }
 
+// Returns true if a value of the catalog contains a tensor.
 bool has_tensors(const Catalog& catalog) noexcept {
   return std::ranges::any_of(catalog.nodes, [](const format::Node& node) { return node.kind == NodeKind::tensor; });
 }
@@ -41,6 +44,7 @@ class Adder {
     while (!steps_.empty()) {
       Step& step = steps_.back();
       const format::Node& node = catalog_.nodes[step.node];
+      // The elements of a packed list have no nodes, and are no tensors.
       const bool holds_scalars = node.kind == NodeKind::list && (node.first & format::packed_list) != 0;
       if (holds_scalars || step.next == child_count(node))
         leave();
@@ -58,6 +62,7 @@ class Adder {
 
   void enter(std::uint32_t number) {
     const format::Node& node = catalog_.nodes[number];
+    // Marked on entering, so that a reference back to it finds a sum of 0: a cycle ends.
     entered_[number] = true;
     const bool is_tensor = node.kind == NodeKind::tensor;
     steps_.push_back(
@@ -67,6 +72,7 @@ class Adder {
 
   void visit(std::uint32_t child) {
     if (entered_[child])
+      // Computed already, or still open, an enclosing container, whose sum is 0 so far.
       add(steps_.back().sum, sums_[child]);
     else
       enter(child);
@@ -91,6 +97,7 @@ class Adder {
 const Tree::Sums& Tree::sums() const {
   sums_once_.call([this] {
     core::MetadataCharge charge(state_.budget);
+    // Owned by this function until the end, so that a failure gives it back; Once lets the next call try again.
     charge.add(nodes_.size() * sizeof(Totals));
     add_up_values(charge);
     add_up_trie();
@@ -107,9 +114,11 @@ void Tree::add_up_values(core::MetadataCharge& charge) const {
   sums_.catalogs.clear();
   std::unordered_map<std::uint32_t, std::unique_ptr<Adder>> adders;
   for (const LeafValue& value : values_) {
+    // One for each catalog, since values of a file can share nodes.
     const auto [adder, is_new] = adders.try_emplace(value.shard);
     const Catalog& catalog = state_.catalog(value.shard);
     if (is_new && value.shard < state_.shards.size() && has_tensors(catalog)) {
+      // A bit for each node is entered_.
       charge.add(catalog.nodes.size() * sizeof(Totals) + catalog.nodes.size() / 8);
       std::vector<Totals>& sums = sums_.catalogs[value.shard];
       sums.resize(catalog.nodes.size());
@@ -140,6 +149,7 @@ Tree::Totals Tree::sum_of_node(std::uint32_t shard, std::uint32_t node) const {
 }
 
 Tree::Totals Tree::totals(NodeId id) const {
+  // Without the sums: a single tensor must not cost a walk of the whole tree.
   if (kind(id) == RecordKind::tensor) return {1, tensor(id).size_bytes()};
   const Sums& sums = this->sums();
   if (const InValue at = resolve(id); at.catalog != nullptr) return sum_of_node(values_[at.value].shard, at.node);

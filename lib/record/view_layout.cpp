@@ -13,10 +13,12 @@
 namespace heft {
 namespace {
 
+// Throws an Error with the file's path and the tensor's name.
 [[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string message) {
   throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
+// Throws Error{out_of_range} unless the view has the dim.
 void require_dim(const TensorView& view, std::size_t dim) {
   if (dim >= view.rank())
     fail(view, ErrorCode::out_of_range,
@@ -27,6 +29,8 @@ std::int64_t block_of(const TensorView& view) noexcept { return info(view.dtype(
 
 bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 
+// Throws Error{misaligned} if the slice would cut a block. Blocks run along the last dim; slices of other dims contain
+// whole ones.
 void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::int64_t begin, std::int64_t end) {
   const std::int64_t block = block_of(view);
   if (block == 1 || dim + 1 != view.rank() || (begin % block == 0 && end % block == 0)) return;
@@ -39,6 +43,7 @@ void require_whole_blocks_of_dim(const TensorView& view, std::size_t dim, std::i
 bool has_whole_blocks(const TensorView& view) {
   const std::int64_t block = block_of(view);
   if (block == 1 || is_empty(view.shape())) return true;
+  // Offsets in bytes are computed from elements in whole blocks.
   if (ViewAccess::first(view) % static_cast<std::uint64_t>(block) != 0) return false;
   if (view.is_contiguous()) return view.element_count() % static_cast<std::uint64_t>(block) == 0;
   const std::size_t last = view.rank() - 1;
@@ -54,11 +59,15 @@ bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strid
   result = Strides(to.rank(), 0);
   std::size_t next = to.rank();
   std::int64_t chunk = 1;
+  // `base` is the stride of the chunk's innermost dim, `chunk` its number of elements so far.
   std::int64_t base = from.rank() == 0 ? 1 : steps[from.rank() - 1];
   for (std::size_t dim = from.rank(); dim-- > 0;) {
     chunk *= from[dim];
+    // A dim of 1 joins any chunk: its stride is never used.
     const bool joins = dim > 0 && (from[dim - 1] == 1 || steps[dim - 1] == chunk * base);
     if (joins) continue;
+    // Takes dims of `to` from the innermost on until they have the chunk's elements. More elements would cross into
+    // another chunk, where the stride changes.
     std::int64_t covered = 1;
     while (next > 0 && (covered < chunk || to[next - 1] == 1)) {
       result[next - 1] = covered * base;
@@ -70,6 +79,7 @@ bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strid
       base = steps[dim - 1];
     }
   }
+  // Outer dims of 1 in front of the last chunk.
   while (next > 0 && to[next - 1] == 1) result[--next] = 1;
   return next == 0;
 }
@@ -81,10 +91,12 @@ TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t e
   if (begin < 0 || begin > end || end > shape_[dim])
     fail(*this, ErrorCode::out_of_range,
          fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), begin, end));
+  // Also right for dtypes that cannot be sliced.
   if (begin == 0 && end == shape_[dim]) return *this;
   if (dtype_ == DType::unknown)
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("cannot slice: the size of an element of {} is not known", core::escaped(dtype_name())));
+  // For views of pieces too, which have no strides to check below.
   require_whole_blocks_of_dim(*this, dim, begin, end);
   Shape shape = shape_;
   shape[dim] = end - begin;
@@ -109,6 +121,7 @@ TensorView TensorView::shard(std::size_t dim, std::int64_t tp_rank, std::int64_t
   if (whole % tp_size != 0 && uneven == Uneven::refuse)
     fail(*this, ErrorCode::out_of_range,
          fmt::format("dim {} of shape {} does not divide by {} ranks", dim, to_string(shape_), tp_size));
+  // Rounded up, as torch.chunk() divides: the last ranks get less, or nothing.
   const std::int64_t part = whole / tp_size + (whole % tp_size != 0 ? 1 : 0);
   // tp_rank * part can exceed the dim, and 63 bits, so compare by division.
   const bool past = part == 0 || tp_rank > whole / part;
@@ -120,6 +133,7 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
   require_dim(*this, a);
   require_dim(*this, b);
   if (a == b) return *this;
+  // Elements of a block share a scale and have no bytes of their own, so the last dim stays last.
   if (dtype_ == DType::unknown || (block_of(*this) > 1 && std::max(a, b) + 1 == rank()))
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("cannot exchange dims {} and {}: elements of {} do not stand alone", a, b,
@@ -139,6 +153,7 @@ TensorView TensorView::transpose(std::size_t a, std::size_t b) const {
 
 TensorView TensorView::reshape(Shape shape) const {
   if (shape == shape_) return *this;
+  // Also refuses negative dims, and products over 63 bits.
   if (shape.element_count() != element_count())
     fail(*this, ErrorCode::out_of_range,
          fmt::format("cannot reshape {} to {}: the element counts differ", to_string(shape_), to_string(shape)));
@@ -152,6 +167,7 @@ TensorView TensorView::reshape(Shape shape) const {
          fmt::format("strides cannot reshape {} (strides {}) to {}: materialize() first", to_string(shape_),
                      to_string(strides_), to_string(shape)));
   view.shape_ = std::move(shape);
+  // Called for its check that rows of the new shape are whole blocks.
   if (block_of(*this) > 1) static_cast<void>(bytes_for(dtype_, view.shape_));
   if (!has_whole_blocks(view))
     fail(

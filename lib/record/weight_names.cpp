@@ -14,6 +14,7 @@
 namespace heft::record {
 namespace {
 
+// Numbers of nine digits fit 32 bits, and no checkpoint has more parts.
 constexpr std::size_t max_digits = 9;
 constexpr std::size_t max_listed = 5;
 
@@ -34,6 +35,7 @@ constexpr std::array<std::string_view, 12> archive_endings{".zip", ".tar",  ".tg
 bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
+// Returns true for one to max_digits digits.
 bool is_number(std::string_view text) noexcept {
   return !text.empty() && text.size() <= max_digits && std::ranges::all_of(text, is_digit);
 }
@@ -44,10 +46,12 @@ std::uint64_t number_of(std::string_view digits) noexcept {
   return number;
 }
 
+// Returns true if `name` starts with the whole of `word`: "rng" starts "rng_state_0", not "rngs".
 bool starts_with_word(std::string_view name, std::string_view word) noexcept {
   return name.starts_with(word) && (name.size() == word.size() || !is_letter(name[word.size()]));
 }
 
+// Returns the name of another part, with as many digits.
 std::string name_of_part(const PartName& like, std::uint64_t number) {
   return fmt::format("{}-{:0{}}-of-{}{}", like.prefix, number, like.number.size(), like.total, like.suffix);
 }
@@ -56,6 +60,7 @@ std::string name_of_part(const PartName& like, std::uint64_t number) {
 
 bool is_weights(std::string_view name) noexcept {
   return std::ranges::any_of(format::formats(), [&](const format::Format* format) {
+    // A format without a reader is one that heft refuses by name.
     return !format->reads.empty() && format != &format::index_json_format && has_suffix(*format, name);
   });
 }
@@ -73,6 +78,7 @@ bool is_archive(std::string_view name) noexcept {
 bool is_index(std::string_view name) noexcept { return has_suffix(format::index_json_format, name); }
 
 bool is_helper(std::string_view name) noexcept {
+  // The ending is ignored: trainers save these files with torch.save() under any ending.
   const std::string_view stem = name.substr(0, name.find('.'));
   return std::ranges::find(helper_names, name) != helper_names.end() ||
          std::ranges::any_of(helper_words, [&](std::string_view word) { return starts_with_word(stem, word); }) ||
@@ -89,6 +95,7 @@ bool is_unfinished(std::string_view name) noexcept {
 }
 
 std::optional<PartName> part_name(std::string_view name) noexcept {
+  // From the end, because the prefix is any text and can contain "-of-" too.
   const std::size_t of = name.rfind("-of-");
   if (of == name.npos || of == 0) return {};
   const std::size_t dash = name.rfind('-', of - 1);
@@ -96,17 +103,20 @@ std::optional<PartName> part_name(std::string_view name) noexcept {
   const std::string_view rest = name.substr(of + 4);
   const std::string_view total = rest.substr(0, rest.find_first_not_of("0123456789"));
   const PartName part{name.substr(0, dash), name.substr(dash + 1, of - dash - 1), total, rest.substr(total.size())};
+  // Numbers start at 0 or 1, so the number can equal the total.
   if (!is_number(part.number) || !is_number(part.total) || number_of(part.number) > number_of(part.total)) return {};
   return part;
 }
 
 std::vector<std::string> PartSet::missing(std::size_t most) const {
+  // Names of the set have passed part_name().
   const PartName like = *part_name(names.front());
   std::vector<std::string> lacking;
   std::uint64_t next = first;
   const auto lack_up_to = [&](std::uint64_t end) {
     for (; next < end && lacking.size() < most; ++next) lacking.push_back(name_of_part(like, next));
   };
+  // Names are sorted by number, so each gap is seen once.
   for (const std::string& name : names) {
     const std::uint64_t number = number_of(part_name(name)->number);
     lack_up_to(number);
@@ -128,6 +138,7 @@ std::vector<PartSet> part_sets(std::span<const std::string> names) {
     const auto part = part_name(name);
     if (!part) continue;
     PartSet& set = sets[{part->prefix, part->total, part->suffix, part->number.size()}];
+    // Some writers count from 0.
     if (number_of(part->number) == 0) set.first = 0;
     set.total = number_of(part->total);
     set.names.push_back(name);
