@@ -175,8 +175,8 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
     value.first = pool.size();
     pool.insert(pool.end(), added.begin(), added.end());
   } else {
-    // The room follows from the count and is not stored. The old room is not reused: half of the table at most is
-    // waste.
+    // The room follows from the count and is not stored. Old rooms are not reused; rooms double, so
+    // all old ones together are smaller than the new one.
     if (had == 0 || has > std::bit_ceil(had)) {
       const std::size_t first = pool.size();
       pool.resize(first + std::bit_ceil(has));

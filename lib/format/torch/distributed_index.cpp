@@ -36,6 +36,7 @@ constexpr std::string_view first_key = "state_dict_metadata";
 constexpr std::size_t key_reach = 512;  // PROTO, FRAME and the class precede it
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  // PROTO and a protocol from 2 to 5, then an attribute's name within the first objects.
   if (head.size() < 2 || head[0] != std::byte{0x80} || head[1] < std::byte{2} || head[1] > std::byte{5}) return false;
   const std::string_view text(reinterpret_cast<const char*>(head.data()), std::min(head.size(), key_reach));
   return text.find(first_key) != text.npos;
@@ -95,6 +96,7 @@ std::uint32_t DcpIndex::attribute(std::uint32_t object, std::string_view name) c
   const PickleValue& value = (*pickle_)[object];
   if (value.kind != PickleKind::call) return Pickle::absent;
   const std::uint32_t state = pickle_->part(value, call_state);
+  // Dataclasses are pickled with their attributes as a dict.
   if (state == Pickle::absent || pickle_->kind(state) != PickleKind::dict) return Pickle::absent;
   const auto pairs = pickle_->children(state);
   for (std::size_t i = 0; i + 1 < pairs.size(); i += 2)
@@ -115,6 +117,7 @@ std::vector<std::int64_t> DcpIndex::dims(std::uint32_t value, std::string_view w
     fail(ErrorCode::corrupt, fmt::format("expected {} as a tuple, found a value of kind {}", what, name(kind)));
   std::vector<std::int64_t> numbers;
   for (const std::uint32_t item : pickle_->children(value))
+    // The value fits: PickleKind::integer is within 64 bits with a sign.
     numbers.push_back(static_cast<std::int64_t>(unsigned_integer(item, what)));
   core::require_limit(numbers.size(), options_.limits.rank, what, "rank");
   return numbers;
@@ -139,10 +142,13 @@ std::string_view DcpIndex::text(std::uint32_t value, std::string_view what) cons
 
 Stored DcpIndex::read_stored(std::uint32_t key, std::uint32_t value) {
   Stored stored;
+  // Names are numbered, so that chunks are compared by a number and their place.
   stored.owner = names_.add(text(require_attribute(key, "fqn"), "the name of a chunk")).index;
   current_ = names_.names()[stored.owner];
   const std::uint32_t at = attribute(key, "offset");
+  // Objects have no offsets; their place is an empty list.
   if (at != Pickle::absent && pickle_->kind(at) != PickleKind::null) stored.at = dims(at, "the place of a chunk");
+  // Each file once, in the order of its first mention: its number is the shard's.
   const NameTable::Place file = files_.add(text(require_attribute(value, "relative_path"), "the file of a chunk"));
   if (file.fresh) {
     core::require_limit(files_.names().size(), options_.limits.shards, "the number of files", "shards");
@@ -151,6 +157,7 @@ Stored DcpIndex::read_stored(std::uint32_t key, std::uint32_t value) {
   stored.shard = file.index;
   stored.begin = unsigned_integer(require_attribute(value, "offset"), "the offset of a chunk");
   stored.size = unsigned_integer(require_attribute(value, "length"), "the length of a chunk");
+  // Extensions compress or encrypt the bytes of a chunk; the list names each that was applied.
   const std::uint32_t transforms = attribute(value, "transform_descriptors");
   if (transforms != Pickle::absent && !pickle_->children(transforms).empty())
     fail(ErrorCode::unsupported,
@@ -164,9 +171,11 @@ void DcpIndex::read_storage(std::uint32_t dict) {
   const auto pairs = pickle_->children(dict);
   stored_.reserve(pairs.size() / 2);
   for (std::size_t i = 0; i < pairs.size(); i += 2) stored_.push_back(read_stored(pairs[i], pairs[i + 1]));
+  // Sorted for take(), which looks up each chunk by its name and offsets.
   std::sort(stored_.begin(), stored_.end());
   is_used_.resize(stored_.size());
   for (std::size_t i = 1; i < stored_.size(); ++i) {
+    // Sorted, so two neighbours that are not in strict order are equal.
     if (stored_[i - 1] < stored_[i]) continue;
     current_ = names_.names()[stored_[i].owner];
     fail(ErrorCode::ambiguous, "two places are declared for one chunk");
@@ -178,6 +187,7 @@ void DcpIndex::read_storage(std::uint32_t dict) {
 const Stored* DcpIndex::take(std::uint32_t owner, const std::vector<std::int64_t>& at) {
   const auto found = std::lower_bound(stored_.begin(), stored_.end(), Stored{.owner = owner, .at = at});
   if (found == stored_.end() || found->owner != owner || found->at != at) return nullptr;
+  // Entries that nothing takes are counted in a note.
   is_used_[static_cast<std::size_t>(found - stored_.begin())] = true;
   return &*found;
 }
@@ -193,9 +203,11 @@ void DcpIndex::read_entries(std::uint32_t dict) {
     const std::uint32_t owner = names_.add(text(pairs[i], "a name")).index;
     current_ = names_.names()[owner];
     core::require_limit(current_.size(), options_.limits.name_bytes, "bytes of a name", "name_bytes");
+    // Numbers come from storage_data and from here, so they are not those of this loop.
     seen.resize(std::max<std::size_t>(seen.size(), owner + std::size_t{1}));
     if (seen[owner]) fail(ErrorCode::ambiguous, "the name is declared twice");
     seen[owner] = true;
+    // Only tensors have chunks; BytesStorageMetadata has no attributes.
     const std::uint32_t chunks = attribute(pairs[i + 1], "chunks");
     if (chunks == Pickle::absent)
       add_embedded(owner);
@@ -206,6 +218,7 @@ void DcpIndex::read_entries(std::uint32_t dict) {
 }
 
 void DcpIndex::add_embedded(std::uint32_t owner) {
+  // An object has no offsets: its key has an empty place.
   const Stored* stored = take(owner, {});
   if (stored == nullptr) fail(ErrorCode::corrupt, "the value is declared, and no place for its bytes");
   catalog_.embedded.push_back({current_, stored->shard, stored->begin, stored->size});
@@ -214,6 +227,7 @@ void DcpIndex::add_embedded(std::uint32_t owner) {
 /// Sets the dtype from TensorProperties, which is pickled as a tuple with the dtype first.
 void DcpIndex::set_dtype(TensorEntry& whole, std::uint32_t properties) {
   std::uint32_t value = attribute(properties, "dtype");
+  // TensorProperties defines __getstate__, which returns a tuple with the dtype first; older versions pickle a dict.
   if (const PickleValue& object = (*pickle_)[properties]; value == Pickle::absent && object.kind == PickleKind::call) {
     const std::uint32_t state = pickle_->part(object, call_state);
     const std::uint32_t parts = state == Pickle::absent ? pickle_->part(object, call_arguments) : state;
@@ -241,6 +255,7 @@ void DcpIndex::read_tensor(std::uint32_t owner, std::uint32_t object, std::uint3
   tiled.first_tile = static_cast<std::uint32_t>(catalog_.tiles.size());
   if (pickle_->kind(chunks) != PickleKind::list && pickle_->kind(chunks) != PickleKind::tuple)
     fail(ErrorCode::corrupt, "expected the chunks of a tensor as a list");
+  // Whether the boxes cover the tensor is checked by the record room, for all kinds of tiles alike.
   for (const std::uint32_t chunk : pickle_->children(chunks)) add_tile(tiled, owner, chunk);
   tiled.tile_count = static_cast<std::uint32_t>(catalog_.tiles.size()) - tiled.first_tile;
   catalog_.tiled.push_back(tiled);
@@ -279,6 +294,7 @@ Catalog DcpIndex::read() {
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the index's STOP", cursor.remaining()),
                 {.offset = cursor.offset()});
   catalog_.format = torch_dcp_format.name;
+  // Only for the description; versions before it was introduced have none.
   const std::uint32_t version = attribute(pickle_->root, "version");
   catalog_.detail = version != Pickle::absent && pickle_->kind(version) == PickleKind::text
                         ? fmt::format("distributed checkpoint, version {}", core::escaped(pickle_->text(version), 40))
@@ -286,6 +302,7 @@ Catalog DcpIndex::read() {
   const std::uint32_t storage = require_attribute(pickle_->root, "storage_data");
   if (pickle_->kind(storage) == PickleKind::null)
     fail(ErrorCode::corrupt, "expected storage_data, found None: the save did not finish");
+  // Places first: the entries look up theirs.
   read_storage(storage);
   read_entries(require_attribute(pickle_->root, first_key));
   if (const auto unused = std::count(is_used_.begin(), is_used_.end(), false); unused > 0)

@@ -34,15 +34,18 @@ void TorchEntries::adopt_storage(std::uint32_t value) {
   tensor.value = value;
   tensor.use = static_cast<std::uint32_t>(pickled.first);
   const StorageUse& use = objects_.uses[tensor.use];
+  // An untyped storage counts bytes, so it is a tensor of u8.
   const bool untyped = use.dtype == DType::unknown && use.dtype_name.empty();
   tensor.dtype = untyped ? DType::u8 : use.dtype;
   tensor.dtype_name = use.dtype_name;
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   tensor.rank = 1;
   const DTypeInfo& row = info(tensor.dtype);
+  // The size of the record, which check_tensors() has compared with the count.
   const std::uint64_t size = objects_.storages[use.storage].size;
   const std::uint64_t count = use.is_view ? use.view_count : size / row.block_bytes * row.block_elements;
   objects_.dims.insert(objects_.dims.end(), {static_cast<std::int64_t>(count), 1});
+  // The value is rewritten in place, so that each path to it lists the same tensor.
   pickled.kind = PickleKind::tensor;
   pickled.first = objects_.tensors.size();
   objects_.tensors.push_back(tensor);
@@ -52,11 +55,13 @@ void TorchEntries::adopt_storage(std::uint32_t value) {
 void TorchEntries::set_array(TensorEntry& entry, TorchTensor& tensor) {
   const PickleBlob& blob = objects_.pickle.blobs[tensor.blob];
   entry.size = blob.size;
+  // The bytes lie in the file, or in the inflated pickle, as they are: the array is a view of them.
   if (blob.place != PickleBlob::Place::latin1 && blob.offset != PickleBlob::decoded) {
     entry.begin = place_.pickle_begin + blob.offset;
     entry.member = place_.pickle_member;
     return;
   }
+  // An array that has several names becomes one member.
   if (tensor.member == none) {
     if (blob.place == PickleBlob::Place::latin1)
       add_spelled(entry.name, tensor, blob);
@@ -71,7 +76,9 @@ void TorchEntries::set_array(TensorEntry& entry, TorchTensor& tensor) {
 void TorchEntries::add_spelled(std::string_view name, TorchTensor& tensor, const PickleBlob& blob) {
   Member member{
       .begin = blob.offset, .size = blob.size, .name = name, .inside = place_.pickle_member, .is_latin1 = true};
+  // In a deflated pickle offsets are those of the inflated bytes, else those of the file.
   if (place_.pickle_member == none) member.begin += place_.pickle_begin;
+  // The decoded size follows from the shape; check_tensors() has checked it, so the product does not overflow.
   member.full_size = info(tensor.dtype).block_bytes;
   for (const std::int64_t size : std::span(objects_.dims).subspan(tensor.dims, tensor.rank))
     member.full_size *= static_cast<std::uint64_t>(size);
@@ -85,6 +92,7 @@ void TorchEntries::add_decoded(TorchTensor& tensor, const PickleBlob& blob) {
     decoded_member_ = static_cast<std::uint32_t>(catalog_.members.size());
     catalog_.members.push_back({.name = "arrays of the pickle"});
   }
+  // Each array starts at an aligned address, as long as the member's memory does.
   decoded_.resize((decoded_.size() + array_alignment - 1) / array_alignment * array_alignment);
   tensor.member = decoded_member_;
   tensor.member_begin = decoded_.size();
@@ -93,6 +101,7 @@ void TorchEntries::add_decoded(TorchTensor& tensor, const PickleBlob& blob) {
 
 void TorchEntries::finish() {
   if (decoded_member_ == none) return;
+  // Only now: the text moves in memory while it grows, and views need its final place.
   const auto owner = std::make_shared<const std::string>(std::move(decoded_));
   Member& member = catalog_.members[decoded_member_];
   member.full_size = owner->size();
@@ -108,6 +117,7 @@ void TorchEntries::set_place(TensorEntry& entry, TorchTensor& tensor) {
   entry.begin = storage.begin;
   entry.size = storage.size;
   entry.member = storage.member;
+  // Both are elements of the storage: the view's start in it, and the tensor's in the view.
   if (use.is_view) entry.first += use.view_first;
   if (place_.big_endian && info(tensor.dtype).swap_bytes > 1) entry.flags |= swapped;
 }
@@ -136,6 +146,7 @@ void TorchEntries::set_layout(TensorEntry& entry, const TorchTensor& tensor) {
   } else if (block > 1) {
     std::uint64_t count = 1;
     for (const std::int64_t size : sizes) count *= static_cast<std::uint64_t>(size);
+    // A block is the smallest unit that a view can address: the tensor must start and end with whole ones.
     if (!packed || count % block != 0 || entry.first % block != 0)
       return set_raw(entry, tensor.dtype == DType::qu4x2 ? "quint4x2" : "quint2x4");
   }
@@ -154,6 +165,7 @@ void TorchEntries::set_raw(TensorEntry& entry, std::string_view dtype_name) {
 
 std::uint32_t TorchEntries::type_name(std::string_view word) {
   core::Table<std::string_view>& names = catalog_.type_names;
+  // A handful of names at most, so the search is linear.
   const auto known = std::find(names.begin(), names.end(), word);
   if (known != names.end()) return static_cast<std::uint32_t>(known - names.begin());
   names.push_back(catalog_.arena.store(word));

@@ -175,6 +175,7 @@ bool holds(const Words& words, std::string_view wanted) noexcept {
 KnownGlobal legacy_class(std::string_view name) noexcept {
   for (const auto& [suffix, kind] :
        {std::pair{std::string_view("Storage"), storage}, std::pair{std::string_view("Tensor"), tensor_class}}) {
+    // The rest is the old name of the dtype: "Float", "Long".
     if (!name.ends_with(suffix)) continue;
     const std::string_view stem = name.substr(0, name.size() - suffix.size());
     for (const DTypeWord& word : dtype_words)
@@ -188,19 +189,23 @@ KnownGlobal legacy_class(std::string_view name) noexcept {
 KnownGlobal torch_dtype(std::string_view name) noexcept {
   for (const DTypeWord& word : dtype_words)
     if (word.torch == name) return {GlobalKind::dtype, word.dtype};
+  // Named, because heft has no dtype for them; their elements are listed as raw bytes.
   if (holds(narrow_integers, name)) return {GlobalKind::dtype, DType::unknown, name};
   return {};
 }
 
 KnownGlobal known_global(const PickleGlobal& global) noexcept {
   for (const Row& row : rows)
+    // Names differ more often than modules. Each name of a pickle is looked up once, so a list suffices.
     if (row.name == global.name && row.module == global.module) return {row.kind};
+  // Classes that TorchScript compiled: their code is in the archive and is not read.
   if (global.module == "__torch__" || global.module.starts_with("__torch__.")) return {script_class};
   if (global.module == "ml_dtypes") return {inert};  // an argument of numpy.dtype
   if (global.module == "torch" && holds(layouts, global.name)) return {layout};
   if (global.module == "torch") {
     if (const KnownGlobal found = torch_dtype(global.name); found.kind != unknown) return found;
   }
+  // Classes for the GPU have the same dtypes: where the tensor was does not matter.
   if (global.module == "torch" || global.module == "torch.cuda") return legacy_class(global.name);
   // Classes of sparse tensors occur as arguments only; they are never called.
   if ((global.module == "torch.sparse" || global.module == "torch.cuda.sparse") &&

@@ -39,6 +39,7 @@ constexpr std::uint64_t chunk_bytes = 4096;  // small at first, because arrays b
 
 bool matches_legacy(std::span<const std::byte> head, std::uint64_t) noexcept {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), std::min(head.size(), magic_reach));
+  // Protocol 2 and later start with PROTO (0x80); protocols 0 and 1 have no such head.
   return text.starts_with(magic_line) || (text.starts_with('\x80') && text.find(magic_operation) != text.npos);
 }
 
@@ -49,6 +50,7 @@ bool matches_pickle(std::span<const std::byte> head, std::uint64_t) noexcept {
 void require_magic(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the magic number");
   const PickleValue& value = pickle[pickle.root];
+  // The number has 80 bits, so it is compared as the bytes of its operand.
   if (value.kind != PickleKind::big_integer || std::string_view(value.text, value.count) != magic_bytes)
     throw Error(ErrorCode::corrupt, "expected PyTorch's magic number 0x1950a86a20f9469cfc6c", {.offset = pickle.begin});
 }
@@ -63,6 +65,7 @@ void require_protocol(core::Cursor& cursor, const Limits& limits) {
 
 void require_system_info(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the system info");
+  // Its values describe the machine that saved. They are not used: type sizes and byte order of the file are fixed.
   if (pickle.kind(pickle.root) != PickleKind::dict)
     throw Error(ErrorCode::corrupt, "expected the system info as a dict", {.offset = pickle.begin});
 }
@@ -72,10 +75,13 @@ Catalog read_legacy(const core::Input& input, const ReadOptions& options) {
   require_magic(cursor, options.limits);
   require_protocol(cursor, options.limits);
   require_system_info(cursor, options.limits);
+  // Arrays in the object are left in the file; the other pickles have none.
   Pickle object = read_pickle(cursor, options.limits, "the object's pickle", &input);
   TorchObjects objects = interpret(std::move(object), options, "the object's pickle");
+  // The list comes after the object, so storages are placed when all of their mentions are known.
   const Pickle keys = read_pickle(cursor, options.limits, "the list of storages");
   const std::uint64_t end = place_in_stream(input, cursor.offset(), input.size_bytes(), keys, objects);
+  // The stream has no checksum: an exact end is the only sign that all counts were right.
   if (end != input.size_bytes())
     throw Error(ErrorCode::corrupt, fmt::format("{} bytes after the last storage", input.size_bytes() - end),
                 {.offset = end});

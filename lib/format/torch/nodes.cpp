@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint32_t in_progress = none - 1;
 constexpr int max_callables = 8;  // of nested calls that return a callable
 
+// Returns the finer kind of a value: the one that the resolver set, else that of Python's containers.
 NodeVariant variant_of(const PickleValue& value) noexcept {
   if (value.variant != 0) return static_cast<NodeVariant>(value.variant);
   switch (value.kind) {
@@ -25,6 +26,7 @@ NodeVariant variant_of(const PickleValue& value) noexcept {
   }
 }
 
+// Returns the kind of a global that is a value by its name alone, as torch.float32; plain for others.
 NodeVariant variant_of(GlobalKind kind) noexcept {
   switch (kind) {
     case GlobalKind::dtype: return NodeVariant::dtype;
@@ -38,9 +40,11 @@ NodeVariant variant_of(GlobalKind kind) noexcept {
 
 std::uint32_t TorchNodes::node_of(std::uint32_t value) {
   if (nodes_.empty()) {
+    // The table is made on first use: files whose values are all tensors do not need it.
     nodes_.assign(pickle_.values.size(), none);
     null_ = catalog_.add_node({});
   }
+  // A value that is used in several places becomes one node.
   if (nodes_[value] != none) return nodes_[value];
   std::vector<Frame> stack{{value, 0}};
   nodes_[value] = in_progress;
@@ -49,11 +53,13 @@ std::uint32_t TorchNodes::node_of(std::uint32_t value) {
     const auto children = pickle_.children(frame.value);
     if (frame.next < children.size()) {
       const std::uint32_t child = children[frame.next++];
+      // Made already, or being made further up in the stack: then it contains itself, and made() returns null for it.
       if (child == Pickle::absent || nodes_[child] != none) continue;
       nodes_[child] = in_progress;
       stack.push_back({child, 0});
       continue;
     }
+    // All children are made, so the node can refer to them.
     nodes_[frame.value] = make(frame.value);
     stack.pop_back();
   }
@@ -80,6 +86,7 @@ std::uint32_t TorchNodes::make(std::uint32_t value) {
 std::uint32_t TorchNodes::make_container(const PickleValue& value) {
   const bool is_map = value.kind == PickleKind::dict;
   if (is_map) require_unique_keys(value);
+  // One vector for all containers saves an allocation for each.
   scratch_.clear();
   for (const std::uint32_t child : pickle_.children(value)) scratch_.push_back(made(child));
   return catalog_.add_container(is_map ? NodeKind::map : NodeKind::list, scratch_, variant_of(value));
@@ -89,6 +96,8 @@ void TorchNodes::require_unique_keys(const PickleValue& dict) const {
   std::vector<std::string_view> keys;
   const auto pairs = pickle_.children(dict);
   for (std::size_t i = 0; i < pairs.size(); i += 2)
+    // Only texts become names by which values are looked up. Python's dicts have unique keys, so a twin was made by
+    // hand.
     if (pickle_.kind(pairs[i]) == PickleKind::text) keys.push_back(pickle_.text(pairs[i]));
   if (const auto twice = duplicate(std::move(keys)))
     throw Error(ErrorCode::ambiguous, fmt::format("a dictionary has the key '{}' twice", core::escaped(*twice)));
@@ -117,6 +126,7 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
     case PickleKind::text: return add_text({value.text, value.count}, node.variant);
     case PickleKind::far_text:
     case PickleKind::bytes: {
+      // Bytes that were left in the file are read now, because they are a value and no array.
       const std::string_view bytes = pickle_.fetch(value, limits_).bytes;
       const std::uint32_t made = add_text(bytes, node.variant);
       catalog_.nodes[made].kind = NodeKind::bytes;
@@ -127,6 +137,7 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
       const NodeVariant variant = variant_of(known_global(global).kind);
       const std::uint32_t text =
           add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
+      // A dtype or a layout is a text. Any other name is a class or function that stands for itself.
       if (variant != NodeVariant::plain) return text;
       const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that was not called
       return catalog_.add_container(NodeKind::opaque, parts);
@@ -139,6 +150,8 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
 std::uint32_t TorchNodes::class_name(std::uint32_t call) {
   std::string suffix;
   std::uint32_t callable = pickle_.part(pickle_[call], call_callable);
+  // A call of the result of a call is shown as "module.name()": the name behind it and a pair of parentheses for each
+  // step.
   for (int i = 0; i < max_callables && pickle_.kind(callable) == PickleKind::call; ++i) {
     callable = pickle_.part(pickle_[callable], call_callable);
     suffix += "()";
@@ -152,6 +165,7 @@ std::uint32_t TorchNodes::class_name(std::uint32_t call) {
 /// Makes [name, arguments, state]. Items that were set on the object are its state, or are added to it.
 std::uint32_t TorchNodes::make_opaque(std::uint32_t value) {
   const PickleValue& call = pickle_[value];
+  // made() returns the null node for parts that are absent.
   std::uint32_t state = made(pickle_.part(call, call_state));
   const std::uint32_t items = made(pickle_.part(call, call_items));
   if (items != null_ && state != null_) {

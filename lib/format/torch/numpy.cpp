@@ -29,6 +29,7 @@ constexpr std::array<NumpyType, 15> numpy_types{{{"b1", DType::boolean},
                                                  {"c16", DType::c128},
                                                  {"?", DType::boolean}}};
 
+// Returns the dtype of NumPy's type code, or unknown.
 DType numpy_dtype_of(std::string_view code) noexcept {
   for (const NumpyType& row : numpy_types)
     if (row.code == code) return row.dtype;
@@ -94,8 +95,10 @@ bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
     code = pickle_.global(pickle_[call.arguments[0]]).name;
   if (code.empty()) return false;
   const Arguments state = call.state == Pickle::absent ? Arguments() : pickle_.children(call.state);
+  // The byte order is in the state: '<', '>', or '|' for elements of one byte. '=' would be the order of the writer.
   const std::string_view order = state.size() > 1 ? pickle_.text(state[1]) : "|";
   if (order.size() != 1 || !is_order(order[0])) return false;
+  // Subdtype, names and fields are None for a dtype of plain numbers.
   for (const std::size_t structure : {std::size_t{2}, std::size_t{3}, std::size_t{4}})
     if (state.size() > structure && pickle_.kind(state[structure]) != PickleKind::null) return false;
   make_text(call.value, std::string(order) + std::string(code), NodeVariant::dtype);
@@ -105,8 +108,11 @@ bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
 bool TorchResolver::rewrite_numpy_scalar(const TorchCall& call) {
   if (call.arguments.size() != 2 || pickle_.kind(call.arguments[1]) != PickleKind::bytes) return false;
   const std::string_view code = pickle_.text(call.arguments[0]);
+  // The first argument is a dtype that was rewritten to text before; one that stayed opaque has no text.
   if (code.size() < 2 || !is_order(code[0])) return false;
   const DType dtype = numpy_dtype_of(code.substr(1));
+  // Scalars are short, so their bytes were never left in the file; a long blob is empty here and fails the test
+  // below.
   const std::string_view bytes = pickle_.blob(pickle_[call.arguments[1]]).bytes;
   if (dtype == DType::unknown || bytes.size() != info(dtype).block_bytes) return false;
   const auto value = scalar_of(dtype, reinterpret_cast<const std::byte*>(bytes.data()), code[0] == '>');
@@ -134,21 +140,25 @@ bool TorchResolver::leave_array(std::uint32_t value, std::uint32_t dtype) {
 bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::uint32_t dtype, bool fortran,
                                std::uint32_t data) {
   const std::string_view code = pickle_.text(dtype);
+  // Arrays of Python objects have a list here; structured dtypes have no text.
   if (pickle_.kind(data) != PickleKind::bytes || pickle_.kind(shape) != PickleKind::tuple || code.size() < 2 ||
       !is_order(code[0]))
     return leave_array(value, dtype);
   TorchTensor tensor;
   tensor.dtype = numpy_dtype_of(code.substr(1));
+  // The bytes stay in the pickle: the array becomes a tensor over them, without a copy.
   tensor.blob = static_cast<std::uint32_t>(pickle_[data].first);
   if (tensor.dtype == DType::unknown) return leave_array(value, dtype);
   if (code[0] == '>' && info(tensor.dtype).swap_bytes > 1) tensor.flags |= swapped;
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   const std::size_t rank = read_dims(shape, "the shape of an array");
   tensor.rank = static_cast<std::uint8_t>(rank);
+  // Room for the strides after the sizes.
   objects_.dims.resize(objects_.dims.size() + rank);
   const std::span<std::int64_t> dims = std::span(objects_.dims).subspan(tensor.dims);
   std::int64_t step = 1;
   for (std::size_t i = 0; i < rank; ++i) {
+    // From the innermost dim outwards: the first one in Fortran order, the last one in C order.
     const std::size_t dim = fortran ? i : rank - 1 - i;
     dims[rank + dim] = step;
     // check_tensors() refuses sizes whose product overflows.

@@ -22,6 +22,7 @@ std::optional<std::string> to_latin1(std::string_view text) {
     if (byte < 0x80) {
       out += text[at];
     } else {
+      // C0 to C3 begin the two bytes of a character up to U+00FF; the text is known to be UTF-8.
       if ((byte & 0xFC) != 0xC0 || at + 1 == text.size()) return std::nullopt;
       out += static_cast<char>((byte & 0x03) << 6 | (text[++at] & 0x3F));
     }
@@ -29,6 +30,8 @@ std::optional<std::string> to_latin1(std::string_view text) {
   return out;
 }
 
+// Returns true for classes whose value depends on the state that a later BUILD sets, so that only the second pass can
+// rewrite them.
 bool is_object(GlobalKind kind) noexcept {
   switch (kind) {
     case GlobalKind::unknown:
@@ -44,6 +47,7 @@ bool is_object(GlobalKind kind) noexcept {
 }  // namespace
 
 void TorchResolver::corrupt(std::string message) const {
+  // Only calls and persistent values have the offset of their opcode.
   ErrorPlace place;
   const PickleValue& value = pickle_[current_];
   if (value.kind == PickleKind::call || value.kind == PickleKind::persistent)
@@ -56,12 +60,15 @@ void TorchResolver::corrupt(std::string message) const {
 /// because an object is created before its state.
 void TorchResolver::run() {
   known_.reserve(pickle_.globals.size());
+  // Once for each name and not for each call: a file has few names and many calls.
   for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
+  // Before anything is interpreted, so that the error lists all names at once.
   if (options_.strict_globals) refuse_unknown_globals();
   // Usually each mention of a storage belongs to one tensor.
   objects_.uses.reserve(pickle_.persistent_count);
   objects_.tensors.reserve(pickle_.persistent_count);
   objects_.dims.reserve(std::size_t{pickle_.persistent_count} * 4);
+  // Rewriting appends values (texts, records), which are results and need no pass.
   const auto count = static_cast<std::uint32_t>(pickle_.values.size());
   for (std::uint32_t value = 0; value < count; ++value) {
     current_ = value;
@@ -81,6 +88,7 @@ void TorchResolver::refuse_unknown_globals() const {
   std::string list;
   std::size_t listed = 0;
   for (std::size_t i = 0; i < known_.size(); ++i) {
+    // `listed` counts on past the bound, for the number in the message.
     if (known_[i].kind != GlobalKind::unknown || listed++ >= max_listed_globals) continue;
     const PickleGlobal& global = pickle_.globals[i];
     list += fmt::format("{}{}.{}", list.empty() ? "" : ", ", core::escaped(global.module), core::escaped(global.name));
@@ -95,6 +103,7 @@ void TorchResolver::refuse_unknown_globals() const {
 /// before 1.6, by the class.
 void TorchResolver::rewrite_persistent(std::uint32_t value) {
   const auto id = static_cast<std::uint32_t>(pickle_[value].first);
+  // A tar has a table of tensors beside the pickle, and its ids are bare keys.
   if (pickle_.kind(id) != PickleKind::tuple) return make_tabled_tensor(value, id);
   const Arguments parts = pickle_.children(id);
   if (parts.empty()) corrupt("expected a persistent id of ('storage', ...), found an empty tuple");
@@ -106,6 +115,7 @@ void TorchResolver::rewrite_persistent(std::uint32_t value) {
   StorageUse use = read_storage_id(parts);
   use.value = value;
   pickle_.values[value].first = objects_.uses.size();
+  // Marks a storage: `first` is now an index in `uses` and no longer the value of the id.
   pickle_.values[value].variant = 1;
   objects_.uses.push_back(use);
 }
@@ -113,6 +123,7 @@ void TorchResolver::rewrite_persistent(std::uint32_t value) {
 std::optional<TorchCall> TorchResolver::take_apart(std::uint32_t value) const {
   const PickleValue& call = pickle_[value];
   const PickleValue& callable = pickle_[pickle_.part(call, call_callable)];
+  // A call of the result of a call has no name, so it stays opaque.
   if (callable.kind != PickleKind::global) return std::nullopt;
   const std::uint32_t arguments = pickle_.part(call, call_arguments);
   return TorchCall{value, known_[callable.count], pickle_.children(arguments), pickle_.part(call, call_state),
@@ -122,6 +133,7 @@ std::optional<TorchCall> TorchResolver::take_apart(std::uint32_t value) const {
 void TorchResolver::rewrite_call(std::uint32_t value) {
   const std::optional<TorchCall> call = take_apart(value);
   if (!call || is_object(call->known.kind) || rewrite_container(*call)) return;
+  // Each returns false, without a change, for functions that are not its own.
   const bool done = rewrite_scalar(*call) || rewrite_script(*call) || rewrite_numpy(*call) || rewrite_tensor(*call);
   if (done)
     refuse_changes(*call);
@@ -144,6 +156,7 @@ bool TorchResolver::rewrite_container(const TorchCall& call) {
     case GlobalKind::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
     case GlobalKind::counter: make_dict(call, NodeVariant::counter, first); return true;
     case GlobalKind::default_dict:
+      // The first argument of defaultdict is the factory of missing values, which no file needs.
       make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
       return true;
     case GlobalKind::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
@@ -158,17 +171,20 @@ bool TorchResolver::rewrite_container(const TorchCall& call) {
 /// Makes a dict from its argument (a dict, or a list of pairs as in OrderedDict of Python 2) or from the items that
 /// were set on it.
 void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source) {
+  // SETITEMS on the call has made its items a dict, APPENDS a list.
   if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict)
     corrupt("list items are added to a dict");
   std::vector<std::uint32_t> pairs;
   if (is_dict(source)) {
     const Arguments given = pickle_.children(source);
+    // Copied: the source can be used elsewhere, and items are added below.
     pairs.assign(given.begin(), given.end());
   } else if (source != Pickle::absent && pickle_.kind(source) != PickleKind::null) {
     if (pickle_.kind(source) != PickleKind::list && pickle_.kind(source) != PickleKind::tuple)
       return;  // an unknown source: stays a call
     for (const std::uint32_t pair : pickle_.children(source)) {
       const Arguments both = pickle_.children(pair);
+      // A dict of one entry also has two children, and dict() would take its keys.
       if (both.size() != 2 || pickle_.kind(pair) == PickleKind::dict || pickle_[both[0]].unhashable)
         corrupt("expected a dict made of pairs of key and value");
       pairs.insert(pairs.end(), both.begin(), both.end());
@@ -197,15 +213,18 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
   made.variant = static_cast<std::uint8_t>(variant);
   const bool has_items = call.items != Pickle::absent;
   if (call.arguments.size() > 1 || (has_items && !call.arguments.empty())) return false;
+  // A set or list that is made by a call gets its items from its argument or from later opcodes, never from both.
   const std::uint32_t source = has_items                ? call.items
                                : call.arguments.empty() ? Pickle::empty_tuple
                                                         : call.arguments[0];
   const PickleValue& from = pickle_[source];
   if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set) return false;
+  // torch.Size takes only integers. Another value stays an opaque call, so that no shape is wrong.
   if (variant == NodeVariant::size)
     for (const std::uint32_t item : pickle_.children(source))
       if (pickle_.kind(item) != PickleKind::integer) return false;
   made.count = from.count;
+  // Shares the items. Nothing appends to them any more: the program of the pickle has ended.
   made.first = from.first;
   pickle_.values[call.value] = made;
   return true;
@@ -235,6 +254,7 @@ bool TorchResolver::rewrite_encode(const TorchCall& call) {
   const Arguments arguments = call.arguments;
   const std::string_view encoding = arguments.size() == 2 ? pickle_.text(arguments[1]) : std::string_view();
   if (encoding != "latin1" && encoding != "latin-1") return false;
+  // Long text was left in the file; decode_latin1() decodes it when the bytes are read.
   if (pickle_.kind(arguments[0]) == PickleKind::far_text) {
     alias(call.value, arguments[0]);
     pickle_.values[call.value].kind = PickleKind::bytes;
@@ -262,6 +282,7 @@ bool TorchResolver::rewrite_byte_array(const TorchCall& call) {
 }
 
 bool TorchResolver::rewrite_path(const TorchCall& call) {
+  // pathlib pickles the parts of a path. WindowsPath is joined by slashes too: the text is only shown.
   std::string joined;
   for (const std::uint32_t part : call.arguments) {
     if (pickle_.kind(part) != PickleKind::text) return false;
@@ -288,6 +309,7 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
       return true;
     case GlobalKind::complex:
       if (arguments.size() != 2) return false;
+      // complex(real, imaginary) becomes the tuple of its arguments, with a variant of its own.
       alias(call.value, pickle_.part(pickle_[call.value], call_arguments));
       pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::complex);
       return true;
@@ -296,6 +318,7 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
       return one_text;
     case GlobalKind::device: {
       if (!one_text) return false;
+      // device('cuda', 0) and device('cuda:0') get the same text.
       const bool has_index = arguments.size() > 1 && pickle_.kind(arguments[1]) == PickleKind::integer;
       make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text),
                 NodeVariant::device);
@@ -320,11 +343,13 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   const std::uint32_t content = call.arguments[2];
   const std::size_t parts = static_cast<std::size_t>(pickle_[call.value].first);
   const PickleKind kind = pickle_.kind(content);
+  // The parts of the call are replaced in place: it then looks like NEWOBJ of that class, which other functions know.
   pickle_.items[parts + call_callable] = type;
   pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
   if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))
     pickle_.items[parts + call_items] = content;
   const std::optional<TorchCall> object = take_apart(call.value);
+  // A subclass of a container that is known (OrderedDict in protocol 0) is complete with its items.
   if (object) rewrite_container(*object);
   return true;
 }
@@ -343,6 +368,7 @@ void TorchResolver::rewrite_object(std::uint32_t value) {
       }
       return;
     case GlobalKind::script_class:
+      // A script object is its attributes; one that was saved without any is an empty record.
       if (call->state != Pickle::absent)
         alias(value, call->state);
       else
@@ -356,6 +382,7 @@ void TorchResolver::rewrite_object(std::uint32_t value) {
 
 std::uint32_t TorchResolver::entry(std::uint32_t dict, std::string_view key) const {
   const Arguments pairs = pickle_.children(dict);
+  // Linear: states of objects have few keys, and each is looked up once.
   for (std::size_t i = 0; i + 1 < pairs.size(); i += 2)
     if (pickle_.text(pairs[i]) == key) return pairs[i + 1];
   return Pickle::absent;
@@ -367,18 +394,22 @@ bool TorchResolver::rewrite_module(const TorchCall& call) {
   if (!is_dict(call.state)) return false;
   const std::array<std::uint32_t, 3> parts{entry(call.state, "_parameters"), entry(call.state, "_buffers"),
                                            entry(call.state, "_modules")};
+  // Any other object with a state stays opaque; all three dicts together are the mark of an nn.Module.
   for (const std::uint32_t part : parts)
     if (!is_dict(part)) return false;
   const std::uint32_t left_out = entry(call.state, "_non_persistent_buffers_set");
   std::vector<std::string_view> transient;
   if (left_out != Pickle::absent && pickle_.kind(left_out) == PickleKind::set)
     for (const std::uint32_t name : pickle_.children(left_out)) transient.push_back(pickle_.text(name));
+  // Sorted for the search below, because names chosen by the file must not make it slow.
   std::sort(transient.begin(), transient.end());
   std::vector<std::uint32_t> pairs;
   for (const std::uint32_t part : parts) {
     const Arguments entries = pickle_.children(part);
     for (std::size_t i = 0; i < entries.size(); i += 2) {
       if (pickle_.kind(entries[i + 1]) == PickleKind::null) continue;
+      // state_dict() leaves out parameters that are None and buffers that were registered as not persistent; so does
+      // this.
       if (part == parts[1] && std::binary_search(transient.begin(), transient.end(), pickle_.text(entries[i])))
         continue;
       pairs.insert(pairs.end(), {entries[i], entries[i + 1]});
@@ -409,6 +440,7 @@ void TorchResolver::make_record(std::uint32_t value, NodeVariant variant,
   made.variant = static_cast<std::uint8_t>(variant);
   made.count = static_cast<std::uint32_t>(entries.size());
   made.first = pickle_.items.size();
+  // `value` is written last: new_text() can move the table of values.
   for (const auto& [key, item] : entries) pickle_.items.insert(pickle_.items.end(), {new_text(key), item});
   pickle_.values[value] = made;
 }

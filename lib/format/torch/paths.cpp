@@ -24,6 +24,7 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
     case PickleKind::null: return "None";
     case PickleKind::real: return fmt::format("{}", value.real);
     case PickleKind::bytes:
+      // Bytes that were left in the file are not read for a message.
       if (pickle.blob(value).place != PickleBlob::Place::kept)
         return fmt::format("b'<{} bytes>'", pickle.blob(value).size);
       return fmt::format("b'{}'", core::escaped(pickle.blob(value).bytes));
@@ -31,6 +32,7 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
     case PickleKind::tuple: break;
     default: return fmt::format("<{}>", name(value.kind));
   }
+  // Bounded, because a tuple can contain the same tuple twice at each level: its text would grow exponentially.
   if (depth == max_key_depth) return "(...)";
   std::string text = "(";
   const auto items = pickle.children(key);
@@ -49,6 +51,7 @@ struct Step {
 
 std::string join(const std::vector<Step>& steps, std::uint32_t last) {
   std::vector<const std::string*> parts;
+  // From the value up to the root, whose step is 0; then reversed.
   for (std::uint32_t at = last; at != 0; at = steps[at].parent)
     if (!steps[at].part.empty()) parts.push_back(&steps[at].part);
   std::string path;
@@ -69,6 +72,7 @@ std::string path_to(const Pickle& pickle, std::uint32_t value) {
     if (current == value) return join(steps, at);
     const bool keyed = pickle.kind(current) == PickleKind::dict;
     const bool is_call = pickle.kind(current) == PickleKind::call;
+    // Parts of a name as tree.cpp makes them: keys of dicts and positions of lists. Parts of calls have no name.
     const bool listed = !keyed && !is_call && !steps[at].of_call;
     const auto children = pickle.children(current);
     for (std::size_t i = keyed ? 1 : 0; i < children.size(); i += keyed ? 2 : 1) {

@@ -25,6 +25,8 @@ constexpr std::uint64_t window_bytes = 4096;
 
 std::int64_t SparseReader::number(std::uint64_t offset, std::string_view what) {
   core::require_inside(offset, sizeof(std::int64_t), end_, what);
+  // Counts of small storages lie close together: a window has many. A large storage is stepped over without reading
+  // it.
   if (offset < begin_ || !core::inside(offset - begin_, sizeof(std::int64_t), window_.size_bytes())) {
     begin_ = offset;
     window_ = input_.read(offset, std::min(window_bytes, end_ - offset));
@@ -35,11 +37,13 @@ std::int64_t SparseReader::number(std::uint64_t offset, std::string_view what) {
 std::uint64_t place_storage(SparseReader& reader, std::uint64_t offset, std::uint64_t end, const StorageUse& use,
                             TorchStorage& storage) {
   const std::int64_t count = reader.number(offset, "the count of a storage");
+  // The pickle declares the same count in the storage's id. If they differ, every later offset would be wrong.
   if (count < 0 || static_cast<std::uint64_t>(count) != use.count)
     fail(ErrorCode::corrupt,
          fmt::format("storage '{}': expected {} elements, found {}", core::escaped(use.key), use.count, count), offset);
   storage.begin = offset + sizeof(std::int64_t);
   storage.size = storage_bytes(use, use.count);
+  // Tested twice, so that the name for the message is made for an error only.
   if (!core::inside(storage.begin, storage.size, end))
     core::require_inside(storage.begin, storage.size, end, fmt::format("storage '{}'", core::escaped(use.key)));
   storage.placed = true;

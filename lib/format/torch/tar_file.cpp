@@ -88,6 +88,8 @@ std::uint64_t TorchTar::unsigned_integer(const Pickle& pickle, std::uint32_t val
 std::uint64_t TorchTar::read_count(core::Cursor& cursor, std::string_view what) const {
   const Pickle pickle = read_pickle(cursor, options_.limits, what);
   const std::uint64_t count = unsigned_integer(pickle, pickle.root);
+  // The count is a number of a pickle and not compared with bytes; entries are read one by one, so nothing is
+  // reserved.
   core::require_limit(count, options_.limits.tensors, what, "tensors", pickle.begin);
   return count;
 }
@@ -110,6 +112,7 @@ KnownGlobal TorchTar::class_of(const Pickle& pickle, std::uint32_t value, Global
 void TorchTar::read_storage(core::Cursor& cursor) {
   const Pickle entry = read_entry(cursor, 3, "a storage of the tar");
   const auto parts = entry.children(entry.root);
+  // A map with nodes: uses point at the key, which must not move.
   const auto [place, is_new] = storages_.try_emplace(key_text(entry, parts[0]));
   if (!is_new)
     throw Error(ErrorCode::ambiguous, fmt::format("two storages have the key '{}'", core::escaped(place->first)),
@@ -118,6 +121,7 @@ void TorchTar::read_storage(core::Cursor& cursor) {
   StorageUse use;
   use.key = place->first;
   use.dtype = class_of(entry, parts[2], GlobalKind::storage).dtype;
+  // The elements follow their pickle in the stream, so the place of the next entry is known only after this one.
   const std::uint64_t at = cursor.offset();
   const auto count = cursor.little<std::int64_t>("the count of a storage");
   if (count < 0) corrupt(fmt::format("a storage of {} elements", count), at);
@@ -136,8 +140,10 @@ void TorchTar::read_views(core::Cursor& cursor) {
     const auto parts = views.children(item);
     if (views.kind(item) != PickleKind::tuple || parts.size() != 4)
       corrupt("expected a view as (key, root key, offset, elements)", views.begin);
+    // A view refers to a storage, not to another view, so that offsets need not be added up.
     const auto root = uses_.find(key_text(views, parts[1]));
     if (root == uses_.end() || root->second.is_view) corrupt("a view of no storage", views.begin);
+    // A copy of the storage's use with the bounds of the view: dtype and key stay those of the storage.
     StorageUse use = root->second;
     use.is_view = true;
     use.view_first = unsigned_integer(views, parts[2]);
@@ -152,6 +158,7 @@ void TorchTar::read_views(core::Cursor& cursor) {
 void TorchTar::read_storages(const TarMember& member) {
   core::Cursor at = cursor(member);
   for (std::uint64_t left = read_count(at, "the number of storages"); left > 0; --left) read_storage(at);
+  // A file without views can end after the storages.
   if (at.remaining() > 0) read_views(at);
 }
 
@@ -166,11 +173,13 @@ void TorchTar::read_tensor(core::Cursor& cursor) {
   tensor.dtype = class_of(entry, parts[2], GlobalKind::tensor_class).dtype;
   const auto rank = cursor.little<std::uint32_t>("the rank of a tensor");
   core::require_limit(rank, options_.limits.rank, "rank of a tensor", "rank", cursor.offset());
+  // The oldest files gave the rank eight bytes; later ones write four and leave four.
   cursor.skip(4, "the rank of a tensor");
   for (std::uint32_t i = 0; i < rank; ++i) tensor.sizes.push_back(cursor.little<std::int64_t>("the sizes of a tensor"));
   for (std::uint32_t i = 0; i < rank; ++i)
     tensor.strides.push_back(cursor.little<std::int64_t>("the strides of a tensor"));
   const auto first = cursor.little<std::int64_t>("the offset of a tensor");
+  // Sizes and strides are checked by check_tensors(), together with those of other formats.
   if (first < 0) corrupt("a tensor with a negative offset", cursor.offset());
   tensor.first = static_cast<std::uint64_t>(first);
   if (!tensors_.emplace(key_text(entry, parts[0]), std::move(tensor)).second)
@@ -191,6 +200,7 @@ bool is_pytorch(std::string_view first_member) noexcept {
 /// Refuses tar archives of other programs.
 void TorchTar::refuse_others() const {
   const Bytes head = input_.read(0, std::min(tar_header_bytes, input_.size_bytes()));
+  // A header with a wrong checksum is no archive of another program: read_tar() reports the damage.
   const std::string first = is_tar(head.span()) ? first_tar_member(input_) : std::string();
   if (first.empty() || is_pytorch(first)) return;
   const std::string_view named = first;
@@ -205,6 +215,7 @@ Catalog TorchTar::read() {
   if (pickle == nullptr || storages == nullptr)
     corrupt("expected a tar with the members 'pickle' and 'storages', as PyTorch before 0.1.10 wrote", 0);
   read_storages(*storages);
+  // Before the pickle, whose ids refer to the table.
   if (const TarMember* tensors = find("tensors")) read_tensors(*tensors);
   core::Cursor at = cursor(*pickle);
   TorchObjects objects =

@@ -17,6 +17,7 @@
 namespace heft::format {
 namespace {
 
+// Returns true for the characters of PyTorch's storage keys: numbers, and names in files of other programs.
 bool is_key_character(char c) noexcept {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
 }
@@ -26,6 +27,7 @@ std::optional<std::size_t> key_number(std::string_view key, std::size_t bound) n
   std::size_t number = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
   if (error != std::errc() || end != key.data() + key.size() || number >= bound) return std::nullopt;
+  // "07" and "7" are different records of the zip, so they must not become one number.
   if (key.front() == '0' && key.size() > 1) return std::nullopt;
   return number;
 }
@@ -38,6 +40,8 @@ constexpr int max_wrapped = 8;
 // ---- storages
 
 StorageUse TorchResolver::read_storage_id(Arguments id) const {
+  // ('storage', class, key, location, elements), in older formats with a view as the sixth part. The location is a
+  // device of the machine that saved, which does not matter here.
   if (id.size() < 5) corrupt(fmt::format("expected a storage id of 5 or 6 parts, found {}", id.size()));
   const PickleValue& type = pickle_[id[1]];
   if (type.kind != PickleKind::global || known_[type.count].kind != GlobalKind::storage)
@@ -49,10 +53,12 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   use.dtype = known.dtype;
   use.dtype_name = known.dtype_name;
   use.key = pickle_.text(id[2]);
+  // The key becomes a part of a record's name in the zip, so it must not be a path.
   if (use.key.empty() || !std::all_of(use.key.begin(), use.key.end(), is_key_character) ||
       use.key.find("..") != use.key.npos)
     corrupt(fmt::format("'{}' is not a plain storage key", core::escaped(use.key)));
   use.count = unsigned_integer(id[4], "the number of elements of a storage");
+  // None as the sixth part: the whole storage.
   if (id.size() < 6 || pickle_.kind(id[5]) == PickleKind::null) return use;
   const Arguments view = pickle_.children(id[5]);
   if (pickle_.kind(id[5]) != PickleKind::tuple || view.size() != 3)
@@ -60,6 +66,7 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
   use.is_view = true;
   use.view_first = unsigned_integer(view[1], "the offset of a view of a storage");
   use.view_count = unsigned_integer(view[2], "the number of elements of a view of a storage");
+  // Both are elements of the storage's class.
   if (!core::inside(use.view_first, use.view_count, use.count))
     corrupt(fmt::format("a view of {} elements at {} in a storage of {}", use.view_count, use.view_first, use.count));
   return use;
@@ -70,6 +77,8 @@ StorageUse TorchResolver::read_storage_id(Arguments id) const {
 void TorchResolver::group_storages() {
   core::Table<TorchStorage>& storages = objects_.storages;
   storages.reserve(objects_.uses.size());
+  // There are at most as many storages as uses, so PyTorch's numbers are below their count; a larger one goes to the
+  // table of names.
   std::vector<std::uint32_t> numbered(objects_.uses.size(), none);
   NameTable named;
   std::vector<std::uint32_t> by_name;  // storages of the keys in `named`
@@ -82,6 +91,7 @@ void TorchResolver::group_storages() {
       if (named_place.fresh) by_name.push_back(none);
       place = &by_name[named_place.index];
     }
+    // The first mention defines the storage. check_tensors() requires that the others declare the same size.
     if (*place == none) {
       *place = static_cast<std::uint32_t>(storages.size());
       storages.push_back({.key = use.key, .use = i});
@@ -100,6 +110,8 @@ std::uint32_t TorchResolver::use_of(std::uint32_t value) {
     objects_.uses.push_back(use);
     return static_cast<std::uint32_t>(objects_.uses.size() - 1);
   }
+  // Arguments come before their call, so a persistent value has been rewritten already; variant 1 is the mark of a
+  // storage.
   if (pickle_.kind(value) != PickleKind::persistent || pickle_[value].variant == 0)
     corrupt(fmt::format("expected a storage, found a value of kind {}", name(pickle_.kind(value))));
   return static_cast<std::uint32_t>(pickle_[value].first);
@@ -120,6 +132,7 @@ std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what)
   if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
     corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
   const Arguments numbers = pickle_.children(value);
+  // The test repeats that of require_limit(), so that no message is prepared for each of 100,000 tensors.
   if (numbers.size() > options_.limits.rank)
     core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
   for (const std::uint32_t number : numbers) {
@@ -133,6 +146,7 @@ std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what)
 void TorchResolver::read_layout(TorchTensor& tensor, std::uint32_t sizes, std::uint32_t strides) {
   tensor.dims = static_cast<std::uint32_t>(objects_.dims.size());
   const std::size_t rank = read_dims(sizes, "sizes");
+  // Sizes and strides lie side by side in `dims`, so one index finds both.
   const std::size_t stride_count = read_dims(strides, "strides");
   if (rank != stride_count) corrupt(fmt::format("a tensor of {} sizes and {} strides", rank, stride_count));
   tensor.rank = static_cast<std::uint8_t>(rank);
@@ -155,6 +169,7 @@ void TorchResolver::make_tensor(std::uint32_t value, TorchTensor tensor) {
   tensor.value = value;
   PickleValue made;
   made.kind = PickleKind::tensor;
+  // Keeps the offset of the call's opcode, for errors about the tensor.
   made.count = pickle_[value].count;
   made.first = objects_.tensors.size();
   objects_.tensors.push_back(tensor);
@@ -166,12 +181,14 @@ void TorchResolver::make_tabled_tensor(std::uint32_t value, std::uint32_t key) {
   if (table_ == nullptr)
     corrupt(
         fmt::format("expected a persistent id of ('storage', ...), found a value of kind {}", name(pickle_.kind(key))));
+  // Keys are integers in the pickle and in the table; both are compared as text.
   const auto found = table_->find(key_text(pickle_, key));
   if (found == table_->end())
     corrupt(fmt::format("no tensor '{}' in the table of tensors", core::escaped(key_text(pickle_, key))));
   const TabledTensor& tabled = found->second;
   TorchTensor tensor;
   tensor.use = static_cast<std::uint32_t>(objects_.uses.size());
+  // A use for each mention: its `value` names the tensor in errors about the storage.
   objects_.uses.push_back(tabled.use);
   objects_.uses.back().value = value;
   tensor.dtype = tabled.dtype;
@@ -187,6 +204,7 @@ void TorchResolver::make_tabled_tensor(std::uint32_t value, std::uint32_t key) {
 void TorchResolver::read_lazy_bits(TorchTensor& tensor, std::uint32_t metadata) const {
   if (pickle_.kind(metadata) == PickleKind::null) return;
   if (pickle_.kind(metadata) != PickleKind::dict) corrupt("expected a tensor's metadata as a dict");
+  // True is one of the constants of every pickle, so comparing indices suffices.
   const auto set = [&](std::string_view key) { return entry(metadata, key) == Pickle::yes; };
   if (set("conj")) tensor.flags |= conjugated;
   if (set("neg")) tensor.flags |= negated;
@@ -199,12 +217,14 @@ void TorchResolver::rebuild(const TorchCall& call, std::uint32_t metadata_at, st
   TorchTensor tensor;
   tensor.use = use_of(arguments[0]);
   const StorageUse& use = objects_.uses[tensor.use];
+  // Only _v3 has a dtype of its own, for types without a storage class; its storage is then untyped.
   tensor.dtype = dtype ? dtype->dtype : use.dtype;
   tensor.dtype_name = dtype ? dtype->dtype_name : use.dtype_name;
   if (tensor.dtype == DType::unknown && tensor.dtype_name.empty())
     corrupt("a tensor of an untyped storage without a dtype");
   tensor.first = unsigned_integer(arguments[1], "the offset of a tensor");
   read_layout(tensor, arguments[2], arguments[3]);
+  // Older versions of PyTorch wrote no metadata.
   if (metadata_at != 0 && arguments.size() > metadata_at) read_lazy_bits(tensor, arguments[metadata_at]);
   make_tensor(call.value, tensor);
 }
@@ -225,6 +245,7 @@ void TorchResolver::rebuild_meta(const TorchCall& call) {
   const KnownGlobal dtype = dtype_value(call.arguments[0]);
   tensor.dtype = dtype.dtype;
   tensor.dtype_name = dtype.dtype_name;
+  // A meta tensor has sizes and a dtype and no storage at all.
   tensor.flags = no_data;
   read_layout(tensor, call.arguments[1], call.arguments[2]);
   make_tensor(call.value, tensor);
@@ -250,14 +271,18 @@ void TorchResolver::require_channels(std::uint32_t integers, std::span<const std
 void TorchResolver::rebuild_quantized(const TorchCall& call) {
   const std::uint32_t quantizer = call.arguments[4];
   if (pickle_.kind(quantizer) != PickleKind::tuple) corrupt("expected a quantizer as a tuple");
+  // Copied: adding values and items below can move the tables that spans point into.
   const std::vector<std::uint32_t> parts(pickle_.children(quantizer).begin(), pickle_.children(quantizer).end());
   if (parts.size() < 3 || parts.size() > 4)
     corrupt(fmt::format("expected a quantizer of 3 or 4 parts, found {}", parts.size()));
   const auto integers = static_cast<std::uint32_t>(pickle_.values.size());
+  // The integers need a value of their own, because the call becomes the record that contains them. The copy is
+  // rewritten as a tensor.
   pickle_.values.push_back(pickle_[call.value]);
   TorchCall payload = call;
   payload.value = integers;
   rebuild(payload, 0, std::nullopt);
+  // The number of parts distinguishes the two kinds of quantizer, as in PyTorch.
   const bool by_channel = parts.size() == 4;
   if (by_channel) require_channels(integers, std::span(parts).subspan<1, 3>());
   std::vector<std::pair<std::string_view, std::uint32_t>> entries{
@@ -287,6 +312,7 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
     make_record(call.value, NodeVariant::sparse, entries);
     return true;
   }
+  // A layout of a later PyTorch: the call stays opaque, its tensors stay reachable.
   if (!by_rows && !by_columns) return false;
   if (parts.size() != 4) corrupt(fmt::format("expected a compressed sparse tensor of 4 parts, found {}", parts.size()));
   const std::array<std::pair<std::string_view, std::uint32_t>, 5> entries{
@@ -301,6 +327,7 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
 
 bool TorchResolver::holds_entries(std::uint32_t state) const {
   if (state == Pickle::absent) return false;
+  // PyTorch writes an empty dict for a tensor without attributes, which loses nothing.
   if (is_dict(state)) return pickle_[state].count != 0;
   const Arguments parts = pickle_.kind(state) == PickleKind::tuple ? pickle_.children(state) : Arguments();
   return std::any_of(parts.begin(), parts.end(),
@@ -312,6 +339,7 @@ bool TorchResolver::holds_entries(std::uint32_t state) const {
 bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
   for (int wrapped = 0; call.known.kind == GlobalKind::rebuild_from_type; ++wrapped) {
     require_arguments(call, 3);
+    // (function, type, arguments, state)
     const PickleValue& function = pickle_[call.arguments[0]];
     if (wrapped == max_wrapped || function.kind != PickleKind::global ||
         pickle_.kind(call.arguments[2]) != PickleKind::tuple)
@@ -334,6 +362,7 @@ bool TorchResolver::unwrap(TorchCall& call, bool& has_attributes) const {
 /// Replaces a call that rebuilds a tensor. Returns false if it stays opaque.
 bool TorchResolver::rewrite_tensor(TorchCall call) {
   bool has_attributes = false;
+  // Noted after success only: an opaque call keeps its attributes.
   if (!unwrap(call, has_attributes) || !rewrite_plain_tensor(call)) return false;
   if (has_attributes) objects_.with_attributes.push_back(call.value);
   return true;
@@ -342,6 +371,7 @@ bool TorchResolver::rewrite_tensor(TorchCall call) {
 bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
   const Arguments arguments = call.arguments;
   switch (call.known.kind) {
+    // The number is the position of the metadata in the arguments; 0 stands for none.
     case GlobalKind::rebuild_tensor: require_arguments(call, 4), rebuild(call, 0, std::nullopt); return true;
     case GlobalKind::rebuild_tensor_v2: require_arguments(call, 4), rebuild(call, 6, std::nullopt); return true;
     case GlobalKind::rebuild_tensor_v3:
@@ -367,6 +397,7 @@ bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
       rebuild_from_state(call.value, call.known, pickle_.children(call.state));
       return true;
     case GlobalKind::parameter: {
+      // Parameter(tensor, ...) in protocol 2, Parameter with the state (tensor, ...) before.
       const Arguments source = !arguments.empty()             ? arguments
                                : call.state != Pickle::absent ? pickle_.children(call.state)
                                                               : Arguments();
@@ -390,14 +421,17 @@ namespace {
 /// Returns true if `size` is the size for a count of elements of under a byte, as other programs write it.
 bool counts_elements(const StorageUse& use, std::uint64_t size) {
   const DTypeInfo& row = info(use.dtype);
+  // Rounded up without adding first, because the count can be close to 2^64.
   const std::uint64_t blocks = use.count / row.block_elements + (use.count % row.block_elements != 0);
   return row.block_elements > 1 && core::checked_mul(blocks, row.block_bytes) == size;
 }
 
 void check_storage(const TorchObjects& objects, const StorageUse& use) {
   const TorchStorage& storage = objects.storages[use.storage];
+  // The container found no record, or no entry of the stream, for this key.
   if (!storage.placed)
     throw Error(ErrorCode::corrupt, fmt::format("{}: no bytes for storage '{}'", objects.what, core::escaped(use.key)));
+  // Each mention is checked: two classes of different width can share a storage if the bytes agree.
   const std::uint64_t expected = storage_bytes(use, use.count);
   if (expected != storage.size && !counts_elements(use, storage.size))
     throw Error(ErrorCode::corrupt,
@@ -412,6 +446,7 @@ void check_array(const TorchTensor& tensor, std::span<const std::int64_t> sizes,
   if (blob.place != PickleBlob::Place::latin1)
     return require_view(tensor.dtype, sizes, strides, tensor.first, blob.size);
   const std::uint64_t expected = bytes_for(tensor.dtype, Shape(sizes));
+  // A byte below 128 takes one byte of UTF-8, any other two. The exact number is known when the text is decoded.
   if (expected <= blob.size && blob.size <= core::mul_or_throw(expected, 2, "bytes of text")) return;
   throw Error(ErrorCode::corrupt,
               fmt::format("expected an array of {} bytes, spelled as text in that many or twice as many, found {}",
@@ -424,12 +459,14 @@ void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const 
   const auto sizes = dims.first(tensor.rank);
   const auto strides = dims.last(tensor.rank);
   require_shape(sizes, limits);
+  // Large enough for every view and small enough that its elements can be counted in 64 bits.
   constexpr std::uint64_t anything = std::numeric_limits<std::int64_t>::max() / 256;
   if (tensor.flags & no_data) return require_view(tensor.dtype, sizes, strides, 0, anything);
   // PyTorch counts elements of float4_e2m1fn_x2 in bytes.
   const DType unit = tensor.dtype == DType::f4_e2m1 ? DType::u8 : tensor.dtype;
   if (tensor.use == none) return check_array(tensor, sizes, strides, objects.pickle.blobs[tensor.blob]);
   const StorageUse& use = objects.uses[tensor.use];
+  // A view of a storage is itself the bound: its tensors must not reach past it into the rest of the storage.
   const std::uint64_t size = use.is_view ? storage_bytes(use, use.view_count) : objects.storages[use.storage].size;
   require_view(unit, sizes, strides, tensor.first, size);
 }
@@ -437,6 +474,7 @@ void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const 
 }  // namespace
 
 void check_tensors(const TorchObjects& objects, const Limits& limits) {
+  // The value that is being checked. Its path is computed only for an error, because that takes linear time.
   std::uint32_t at = none;
   try {
     for (const StorageUse& use : objects.uses) {

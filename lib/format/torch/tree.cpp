@@ -112,6 +112,7 @@ std::uint32_t Walk::choose_root() const {
   std::string keys;
   for (std::size_t i = 0; i < pairs.size(); i += 2) {
     const std::string key = key_text(pickle_, pairs[i]);
+    // Compared as text, so that a key 3 is found by "3", as names of tensors are made.
     if (key == wanted) {
       const PickleKind kind = pickle_.kind(pairs[i + 1]);
       if (kind != PickleKind::dict)
@@ -137,6 +138,7 @@ std::uint32_t Walk::edge_count(std::uint32_t value) const {
     case PickleKind::dict: return v.count;
     case PickleKind::call: {
       const std::uint32_t items = pickle_.part(v, call_items);
+      // Arguments and state, then the items that were set on the object.
       return 2 + (items == Pickle::absent ? 0 : pickle_[items].count);
     }
     default: return 0;
@@ -150,6 +152,7 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
     if (position == 0)
       return {pickle_[arguments].count == 0 ? Pickle::absent : arguments, Pickle::absent, 0, "arguments"};
     if (position == 1) return {pickle_.part(*v, call_state), Pickle::absent, 0, "state"};
+    // The items of a call, a list or a dict, are numbered after its two other edges.
     v = &pickle_[pickle_.part(*v, call_items)];
     position -= 2;
   }
@@ -173,12 +176,14 @@ void Walk::survey(std::uint32_t root) {
       continue;
     }
     const std::uint32_t child = children[frame.next++];
+    // Keys of dicts are children here as well: a tuple as a key can be deep, and its depth counts.
     if (child != Pickle::absent && !is_located(child)) reach(child, stack);
   }
 }
 
 void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
   if (pickle_.kind(value) == PickleKind::persistent) entries_.adopt_storage(value);
+  // A leaf has no location. So the tables grow with containers and not with values.
   if (pickle_.children(value).empty()) return;
   location_of_[value] = static_cast<std::uint32_t>(locations_.size());
   locations_.push_back({value});
@@ -187,11 +192,14 @@ void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
 
 void Walk::close(Location& location) {
   for (const std::uint32_t child : pickle_.children(location.value)) {
+    // A child that is still open contains this value: its height would be infinite, and the walk will not enter it
+    // again.
     if (child == Pickle::absent || (is_located(child) && !this->location(child).closed)) continue;
     location.height = std::max(location.height, is_located(child) ? this->location(child).height + 1 : 1);
   }
   core::require_limit(location.height, options_.limits.record_depth, "nesting of records", "record_depth");
   location.closed = true;
+  // In this order children precede their parents, except in cycles.
   closed_.push_back(location_of_[location.value]);
 }
 
@@ -209,6 +217,8 @@ void Walk::mark_tensor_paths() {
     }
     if (locations_[at].leads_to_tensor) todo.push_back(at);
   }
+  // Counting sort by child: `first` has the start of each child's parents in `by_child`. A list for each child would
+  // take an allocation for each.
   std::vector<std::uint32_t> first(locations_.size() + 1, 0);
   for (const auto& [child, parent] : parents) ++first[child + 1];
   for (std::size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
@@ -221,6 +231,7 @@ void Walk::mark_tensor_paths() {
     todo.pop_back();
     for (std::uint32_t i = first[child]; i < first[child + 1]; ++i) {
       Location& parent = locations_[by_child[i]];
+      // Each location is entered once, so cycles end here.
       if (parent.leads_to_tensor) continue;
       parent.leads_to_tensor = true;
       todo.push_back(by_child[i]);
@@ -236,6 +247,8 @@ void Walk::count_leaves(std::uint32_t root) {
     for (std::uint32_t i = 0; i < edges; ++i) {
       const std::uint32_t child = edge(counted.value, i).child;
       if (child == Pickle::absent) continue;
+      // A child without tensors is one value, whatever is in it. In a cycle the open child still counts 0: list() does
+      // not enter it.
       const std::uint64_t more = holds_tensors(child) ? location(child).leaves : 1;
       counted.leaves = core::checked_add(counted.leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
     }
@@ -268,11 +281,13 @@ void Walk::append_part(const Edge& edge, bool first) {
 /// kept.
 std::string_view Walk::stored_name(const Edge& edge) {
   const std::string_view key = edge.key == Pickle::absent ? std::string_view() : pickle_.text(edge.key);
+  // Equal sizes mean that the name is this key alone, without a prefix.
   return key.size() == name_.size() ? key : catalog_.arena.store(name_);
 }
 
 void Walk::emit(std::uint32_t value, std::string_view name) {
   if (!is_leaf_tensor(value)) return emit_value(name, nodes_.node_of(value));
+  // Tensors are sorted by place later; `order` keeps the order of the object.
   catalog_.order.push_back(static_cast<std::uint32_t>(catalog_.tensors.size()));
   entries_.add(name, pickle_[value].first);
 }
@@ -284,25 +299,31 @@ void Walk::emit_value(std::string_view name, std::uint32_t node) {
 
 void Walk::visit(const Edge& edge, std::vector<Frame>& stack) {
   if (edge.child == Pickle::absent) return;
+  // Shared containers are walked once for each path to them, so the number of steps can exceed that of values by far.
   core::require_limit(++visits_, options_.limits.record_visits, "edges walked to tensors", "record_visits");
   const bool inner = holds_tensors(edge.child);
   if (inner && location(edge.child).on_path) return;  // an object that contains itself
   const std::size_t above = name_.size();
+  // The first part has no dot before it.
   append_part(edge, stack.size() == 1 && place_.prefix.empty());
   if (!inner) {
     emit(edge.child, stored_name(edge));
     name_.resize(above);
     return;
   }
+  // Only for an object without items: a subclass of list or dict is listed as the container that it is.
   if (pickle_.kind(edge.child) == PickleKind::call && pickle_.part(pickle_[edge.child], call_items) == Pickle::absent)
     emit_value(catalog_.arena.store(name_ + ".class"), nodes_.class_name(edge.child));
+  // Cleared when its frame is left: an object can occur twice beside each other, but not inside itself.
   location(edge.child).on_path = true;
   stack.push_back({edge.child, 0, above});
 }
 
 void Walk::list(std::uint32_t root) {
   name_ = place_.prefix;
+  // A single value in a distributed checkpoint has the name of its entry, with nothing appended.
   if (place_.is_named && !holds_tensors(root)) return emit(root, catalog_.arena.store(name_));
+  // The kinds from list to frozen_set are adjacent in the enumeration.
   const bool container = pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set;
   if (!container && !holds_tensors(root)) {
     const Edge whole{root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"};
@@ -320,6 +341,7 @@ void Walk::list(std::uint32_t root) {
       stack.pop_back();
       continue;
     }
+    // Advanced before visit(), which can grow the stack and move the frame.
     const std::uint32_t next = stack.back().next++;
     visit(edge(value, next), stack);
   }
@@ -340,6 +362,7 @@ void Walk::note_arrays() const {
   std::vector<TorchArray> reached;
   std::ranges::copy_if(objects_.arrays, std::back_inserter(reached),
                        [this](const TorchArray& array) { return is_located(array.value); });
+  // In the order of the pickle, so that messages do not depend on the order of the passes.
   std::ranges::sort(reached, {}, &TorchArray::value);
   const std::size_t count = reached.size();
   std::string names;
@@ -359,6 +382,7 @@ void Walk::note_arrays() const {
 
 void note_attributes(Catalog& catalog, const TorchObjects& objects) {
   for (std::size_t i = 0; i < objects.with_attributes.size(); ++i) {
+    // The first few notes name their tensors, one sums up the rest.
     if (i == max_noted_tensors) {
       catalog.notes.push_back(fmt::format("and those of {} more tensors", objects.with_attributes.size() - i));
       return;
@@ -386,6 +410,7 @@ void add_objects(Catalog& catalog, TorchObjects&& objects, const ReadOptions& op
   Walk(catalog, objects, options, place).run();
   note_attributes(catalog, objects);
   note_shards(catalog, objects);
+  // Names and texts of the Catalog point into the pickle's chunks.
   for (Bytes& bytes : objects.pickle.kept) catalog.kept.push_back(std::move(bytes));
   // Keeps decoded strings as long as the Catalog, by an owner without bytes.
   catalog.kept.emplace_back(std::span<const std::byte>(),
@@ -396,6 +421,7 @@ namespace {
 
 /// Sorts the tensors into the Catalog's order and renumbers them in `order`.
 void sort_in_order(Catalog& catalog) {
+  // The sort needs positions, because `order` refers to them: from[new] = old, to[old] = new.
   std::vector<std::uint32_t> from(catalog.tensors.size());
   for (std::uint32_t i = 0; i < from.size(); ++i) from[i] = i;
   const auto before = [&](std::uint32_t a, std::uint32_t b) {

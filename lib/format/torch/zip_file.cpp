@@ -45,6 +45,8 @@ constexpr std::size_t local_bytes = 30;
 constexpr std::size_t method_high_at = 9;  // high byte of the compression method, always 0
 
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
+  // Methods are below 256; the byte distinguishes a zip from a safetensors file whose header length has a zip's
+  // signature.
   if (head.size() < local_bytes || head[method_high_at] != std::byte{0}) return false;
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   if (!text.starts_with(local_magic)) return false;
@@ -61,7 +63,9 @@ class SummedInput final : public core::Input {
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return input_.size_bytes(); }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override {
     Bytes bytes = input_.read(offset, size);
+    // Bytes between were skipped: the sum is not that of the whole.
     has_gap_ |= offset > next_;
+    // Bytes that were summed before; a cursor can read the end of a chunk again.
     if (offset + size <= next_) return bytes;
     sum_ = crc32(bytes.span().subspan(offset > next_ ? 0 : next_ - offset), sum_);
     next_ = offset + size;
@@ -139,6 +143,7 @@ bool is_pytorch(std::string_view record) noexcept {
 void TorchZip::refuse_others() const {
   std::vector<std::string_view> names;
   for (const ZipEntry& entry : zip_.entries) {
+    // One record that only PyTorch writes suffices; the checks that follow then name what is missing.
     if (is_pytorch(entry.name)) return;
     if (!entry.name.ends_with('/')) names.push_back(entry.name);
   }
@@ -156,6 +161,7 @@ void TorchZip::refuse_relatives() const {
 
 std::uint64_t TorchZip::read_version() {
   std::string text = read_mark("version");
+  // PyTorch's reader accepts this name, too.
   if (text.empty()) text = read_mark(".data/version");
   if (text.empty())
     throw Error(ErrorCode::corrupt,
@@ -176,6 +182,7 @@ bool TorchZip::read_byte_order() {
   const std::string text = read_mark("byteorder");
   if (text == "little") return false;
   if (text == "big") return true;
+  // An empty record is not an absent one: it is an error.
   if (find("byteorder") == none) return options_.big_endian_default;
   throw Error(ErrorCode::corrupt,
               fmt::format("expected a byteorder of 'little' or 'big', found '{}'", core::escaped(text)));
@@ -198,14 +205,17 @@ void TorchZip::place_storages(TorchObjects& objects, std::string_view storages) 
   for (const TorchStorage& storage : objects.storages) {
     name.resize(stem);
     name += storage.key;
+    // Records follow each other in the order in which the pickle mentions them, so the next one is guessed first.
     const std::uint32_t entry = zip_.find(name, entries.empty() ? 0 : entries.back() + 1);
     if (entry == none) continue;  // check_tensors() reports the tensor
     entries.push_back(entry);
   }
+  // All local headers at once: those that lie close together are read together.
   locate(input_, zip_, entries);
   catalog_.checksums.reserve(catalog_.checksums.size() + entries.size());
   std::size_t next = 0;
   for (TorchStorage& storage : objects.storages) {
+    // The list has the entries of those storages that were found, in their order; a storage without one is skipped.
     if (next == entries.size() || zip_.entries[entries[next]].name.substr(stem) != storage.key) continue;
     const ZipEntry& entry = zip_.entries[entries[next++]];
     storage.placed = true;
@@ -231,10 +241,14 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
   place.big_endian = big_endian_;
   place.prefix = prefix;
   place.is_named = !place_.name.empty();
+  // A long pickle is read in chunks from the file, so that arrays in it are skipped. A short or a deflated one is
+  // read whole, with its checksum compared first.
   if (is_stored && entry.size > max_whole_pickle) {
+    // The cursor runs over the file itself, so offsets of the pickle are those of the (embedded) file.
     place.pickle_begin = place_.begin;
     const SummedInput summed(input_, entry.data);
     core::Cursor cursor(summed, entry.data, entry.data + entry.size, pickle_chunk_bytes);
+    // Arrays that are read later are read past the sum, from the input itself.
     Pickle pickle = run_pickle(cursor, input_, what);
     if (entry.crc32 != 0) check_long_pickle(summed.sum(), entry);
     return add_pickle(std::move(pickle), what, entry, storages, place);
@@ -246,6 +260,7 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
     add_pickle(run_pickle(cursor, memory, what), what, entry, storages, place);
   } catch (const Error& error) {
     // If the pickle is stored, converts offsets in it to offsets in the file.
+    // Offsets beyond the pickle are already those of the file.
     if (!error.offset() || *error.offset() >= memory.size_bytes() || !is_stored) throw;
     ErrorPlace at = error.place();
     at.offset = *at.offset + entry.data;
@@ -255,6 +270,7 @@ void TorchZip::read_pickle_record(std::string_view record, std::string_view stor
 
 Pickle TorchZip::run_pickle(core::Cursor& cursor, const core::Input& input, const std::string& what) const {
   Pickle pickle = read_pickle(cursor, options_.limits, what, &input);
+  // Python stops at STOP; bytes after it could be another pickle, which a different reader would take.
   if (cursor.remaining() != 0)
     throw Error(ErrorCode::ambiguous, fmt::format("{}: {} bytes after its STOP", what, cursor.remaining()),
                 {.offset = cursor.offset()});
@@ -266,6 +282,7 @@ void TorchZip::add_pickle(Pickle pickle, const std::string& what, const ZipEntry
   TorchObjects objects = interpret(std::move(pickle), options_, what);
   place_storages(objects, storages);
   check_tensors(objects, options_.limits);
+  // Only byte strings, arrays among them, are views of the pickle's bytes, here those of the inflated record.
   const bool has_arrays = !objects.pickle.blobs.empty();
   if (entry.method != ZipEntry::stored && has_arrays) place.pickle_member = add_member(entry);
   add_objects(catalog_, std::move(objects), options_, place);
@@ -292,7 +309,9 @@ void TorchZip::read() {
   big_endian_ = read_byte_order();
   const bool script = find("constants.pkl") != none;
   read_pickle_record("data.pkl", "data", place_.name);
+  // An embedded file: its caller finishes the catalog after all of them.
   if (!place_.name.empty()) return;
+  // The key selects a part of data.pkl, so the constants are not wanted.
   if (options_.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
   catalog_.format = torch_zip_format.name;
   catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version,
