@@ -54,6 +54,8 @@ enum class IoReason : std::uint8_t {
   /// Computed while it is read: inflated, or gathered from a list of numbers. Counted as `read`, in bytes of the
   /// result.
   made,
+  /// Requested from a ByteSource of the caller that is neither a file nor memory. Counted as `read`.
+  requested,
 };
 
 /// Returns the reason's name as it is spelled in the source: "resident", "no_lease", ...

@@ -25,7 +25,7 @@ std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) noexcept {
 // in their file.
 std::optional<std::uint64_t> wanted_phase(const Transfers& all, const Transfer& transfer, std::uint64_t alignment) {
   if (!transfer.contiguous || transfer.to != 0 || transfer.from % alignment != 0 ||
-      all.sources[position(transfer.source)]->file() == nullptr)
+      all.sources[position(transfer.source)]->kind() != record::Source::Kind::file)
     return std::nullopt;
   return transfer.from % page;
 }

@@ -69,6 +69,9 @@ void size_rings(const Schedule& schedule, const MaterializeOptions& options, Bud
   // On small pages, what is in flight takes the device more pieces.
   const std::uint64_t least = aligned(sizes.max_converted + direct_margin, Arena::huge_page);
   const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  if (sizes.max_request != 0)
+    budget.request_bytes =
+        std::min(std::max(share, aligned(sizes.max_request, page)), aligned(sizes.request_spanned, page));
   const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
   budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));
 }
@@ -122,7 +125,8 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena
   // Each worker has a reader of what is inflated or gathered, and one more may be parked.
   const std::uint64_t readers = schedule.sizes.max_reader * (budget.threads + 1);
   const std::uint64_t overhead = budget.threads == 1 ? load_overhead : budget.threads * thread_overhead;
-  budget.taken_bytes = budget.threads * Arena::footprint(budget.buffer_bytes) + overhead + readers +
+  const std::uint64_t requests = budget.threads * Arena::footprint(budget.request_bytes) + schedule.sizes.in_requests;
+  budget.taken_bytes = budget.threads * Arena::footprint(budget.buffer_bytes) + overhead + readers + requests +
                        staging_footprint(schedule, options, budget) + table_bytes(plan, schedule);
   if (!options.destination) budget.taken_bytes += Arena::footprint(arena_bytes);
   if (options.drop_page_cache) budget.taken_bytes += PageCacheCleanup::table_bytes(*schedule.transfers);

@@ -37,6 +37,8 @@ struct Budget {
   /// one.
   std::uint64_t ring_bytes = 0;
   std::uint64_t device_ring_bytes = 0;
+  /// Each worker's ring of requests to sources of the caller's, for what does not go straight to where it belongs.
+  std::uint64_t request_bytes = 0;
   /// Of each staging buffer on the way to device memory, and how many there are for all workers together.
   std::uint64_t staging_buffer_bytes = 0;
   std::size_t staging_buffers = 0;

@@ -254,7 +254,10 @@ class Batcher {
     sizes_.spanned += chunk_.range.size();
     sizes_.max_chunk = std::max(sizes_.max_chunk, chunk_.range.size());
     if (!chunk_.contiguous) note_converted();
-    if (chunk_.contiguous && (has_short_parts_ || schedule_.source(chunk_.source).kind() == record::Source::Kind::made))
+    const record::Source::Kind kind = schedule_.source(chunk_.source).kind();
+    if (kind == record::Source::Kind::requested)
+      note_requested();
+    else if (chunk_.contiguous && (has_short_parts_ || kind == record::Source::Kind::made))
       sizes_.max_buffered = std::max(sizes_.max_buffered, chunk_.range.size());
     schedule_.chunks.push_back(chunk_);
   }
@@ -263,6 +266,13 @@ class Batcher {
   static bool contains(const Chunk& chunk, const Chunk& next) noexcept {
     return chunk.source == next.source && chunk.group == next.group && !chunk.sparse &&
            next.range.begin >= chunk.range.begin && next.range.end <= chunk.range.end;
+  }
+
+  // What is one run in the source and in an entry is requested to where it belongs.
+  void note_requested() noexcept {
+    if (chunk_.contiguous && chunk_.last_part - chunk_.first_part == 1) return;
+    sizes_.request_spanned += chunk_.range.size();
+    sizes_.max_request = std::max(sizes_.max_request, chunk_.range.size());
   }
 
   void note_converted() {
@@ -275,6 +285,12 @@ class Batcher {
   // them for each thread.
   [[nodiscard]] std::uint64_t batch_weight(std::uint64_t left, std::uint64_t page_weight) const noexcept {
     return std::clamp(left / part_of_rest, std::clamp(page_weight, huge_page, wanted_.batch), wanted_.batch);
+  }
+
+  // Neighbouring chunks of one batch can be one request.
+  [[nodiscard]] std::uint64_t worth_a_request(const Chunk& chunk) const noexcept {
+    const record::Source& source = schedule_.source(chunk.source);
+    return source.kind() == record::Source::Kind::requested ? source.request_limits().preferred_bytes : 0;
   }
 
   // A batch ends with a huge page of the file, the last one that it has room for: to give up a part of one, the kernel
@@ -312,7 +328,7 @@ class Batcher {
       const std::uint64_t page_weight = weight_of_page(chunk, more);
       if (i == 0 || starts_batch(schedule_.chunks[i - 1], chunk, bytes, full, page_weight)) {
         schedule_.batches.push_back({.first = ChunkIndex{i}, .last = ChunkIndex{i}});
-        full = batch_weight(left, page_weight);
+        full = std::max(batch_weight(left, page_weight), worth_a_request(chunk));
         bytes = 0;
       }
       Batch& batch = schedule_.batches.back();
@@ -329,7 +345,9 @@ class Batcher {
   void note_readers() {
     for (const Batch& batch : schedule_.batches) {
       const record::Source& source = schedule_.source(schedule_.chunks_of(batch).front().source);
-      const std::uint64_t bytes = std::max(source.reader_bytes(), batch.steps_back ? source.whole_bytes() : 0);
+      const bool is_made = source.kind() == record::Source::Kind::made;
+      const std::uint64_t bytes =
+          std::max(source.reader_bytes(), is_made && batch.steps_back ? source.whole_bytes() : 0);
       sizes_.max_reader = std::max(sizes_.max_reader, bytes);
     }
   }
@@ -354,10 +372,18 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
   for (std::uint32_t i = 0; i < count; ++i) Chunker(*schedule, TransferIndex{i}, sizes).run();
   sort_parts(*schedule, group_of);
   Batcher(*schedule, sizes, group_of).run();
+  ScheduleSizes& totals = schedule->sizes;
+  unsigned in_flight = 0;
+  std::uint64_t a_request = 0;
   for (const auto& source : schedule->transfers->sources) {
-    schedule->sizes.has_files |= source->file() != nullptr;
-    schedule->sizes.has_mapped |= !source->mapped().empty();
+    totals.has_files |= source->kind() == record::Source::Kind::file;
+    totals.has_mapped |= !source->mapped().empty();
+    if (source->kind() != record::Source::Kind::requested) continue;
+    in_flight = std::max(in_flight, source->request_limits().max_in_flight);
+    a_request = std::max(a_request, source->request_limits().bytes_per_request);
   }
+  // As many requests are in flight as the source of the most allows: see RequestGate.
+  totals.in_requests = in_flight * a_request;
   return schedule;
 }
 

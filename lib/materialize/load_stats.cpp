@@ -23,6 +23,7 @@ std::string_view name(IoReason reason) noexcept {
     case IoReason::no_populate: return "no_populate";
     case IoReason::no_direct: return "no_direct";
     case IoReason::made: return "made";
+    case IoReason::requested: return "requested";
     case IoReason::device_destination: break;
   }
   return "device_destination";

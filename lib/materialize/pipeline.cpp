@@ -59,11 +59,13 @@ void Pipeline::begin() {
   load_.monitor.check_stop();
   sources_.require_unchanged();
   no_read_ahead_.emplace(cleanup_ ? &*cleanup_ : nullptr);
+  stop_requests_.emplace(load_.options.stop, [this] { sources_.requests().stop(); });
 }
 
 LoadStats Pipeline::end(unsigned threads) {
   const std::uint64_t dropped = cleanup_ ? cleanup_->evict_all() : 0;
   no_read_ahead_.reset();
+  stop_requests_.reset();
   require_success();
   load_.monitor.report_now();
   LoadStats stats = load_.monitor.stats();
@@ -71,6 +73,7 @@ LoadStats Pipeline::end(unsigned threads) {
   stats.dropped_bytes += dropped;
   stats.ranges = load_.schedule.chunks.size();
   if (const StagingPool* staging = load_.sink.staging()) stats.peak_staging_bytes += staging->peak_bytes();
+  stats.peak_staging_bytes += sources_.requests().peak_bytes();
   stats.load_seconds = seconds_since(begin_);
   return stats;
 }
@@ -87,7 +90,10 @@ void Pipeline::require_success() const {
 }
 
 unsigned Pipeline::run_workers_to_end() {
-  const auto close = [this] { load_.sink.close(); };
+  const auto close = [this] {
+    load_.sink.close();
+    sources_.requests().stop();
+  };
   const std::stop_callback stopped(load_.options.stop, close);
   const ProcessorShare share(load_.budget.threads, load_.options.threads == 0);
   std::optional<ThreadPool> own;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 
 #include "heft/materialize.hpp"
 #include "materialize/budget.hpp"
@@ -62,6 +64,7 @@ class Pipeline {
   std::optional<WorkerSetup> setup_;
   std::chrono::steady_clock::time_point begin_;
   std::optional<NoReadAhead> no_read_ahead_;
+  std::optional<std::stop_callback<std::function<void()>>> stop_requests_;
   std::unique_ptr<Worker> stepping_;
 };
 

@@ -88,8 +88,12 @@ struct ScheduleSizes {
   /// Of a contiguous chunk with parts too short for reads of their own, or of a source that is inflated or gathered.
   std::uint64_t max_buffered = 0;
   std::uint64_t max_reader = 0;  ///< Working memory of a source that is inflated or gathered.
-  bool has_files = false;        ///< Some source is a file: it can be read directly.
-  bool has_mapped = false;       ///< Some source is mapped, or memory.
+  /// Of chunks that are requested and do not go straight to where they belong: all of them, and the largest.
+  std::uint64_t request_spanned = 0;
+  std::uint64_t max_request = 0;
+  std::uint64_t in_requests = 0;  ///< Memory of requests in flight, in sources of the caller's.
+  bool has_files = false;         ///< Some source is a file: it can be read directly.
+  bool has_mapped = false;        ///< Some source is mapped, or memory.
 };
 
 /// A plan compiled for execution. Immutable: const members may be called from several threads.

@@ -8,6 +8,7 @@
 
 #include "heft/error.hpp"
 #include "kernels/gather.hpp"
+#include "materialize/io/async_reader.hpp"
 #include "materialize/io/direct_reader.hpp"
 #include "materialize/io/path_selector.hpp"
 #include "materialize/memory/arena.hpp"
@@ -66,6 +67,7 @@ class BatchWorker final : public Worker {
 
   void finish() override {
     if (direct_reader_) direct_reader_->drain();
+    if (async_reader_) async_reader_->drain();
     monitor_.add_stats(share_);
   }
 
@@ -83,6 +85,7 @@ class BatchWorker final : public Worker {
     const Chunk& first = schedule_.chunks_of(batch).front();
     if (sink_.enter(first)) return true;
     if (direct_reader_) direct_reader_->drain();
+    if (async_reader_) async_reader_->drain();
     return sink_.enter(first);
   }
 
@@ -137,9 +140,11 @@ class BatchWorker final : public Worker {
     const record::Source& source = schedule_.source(chunk.source);
     const Selected selected = selector_.of_chunk(chunk, of_batch);
     if (chunk.repeats && selected.method != IoMethod::direct) share_.over_read += chunk.range.size();
-    if ((source.kind() == record::Source::Kind::made) && !batch.steps_back)
+    const record::Source::Kind kind = source.kind();
+    if (kind == record::Source::Kind::requested) return take_requested(batch, chunk, selected);
+    if (kind == record::Source::Kind::made && !batch.steps_back)
       take_made(chunk, selected);
-    else if (source.file() == nullptr)
+    else if (kind != record::Source::Kind::file)
       take_memory(chunk, source);
     else if (selected.method == IoMethod::map)
       take_mapped(batch, chunk, source, selected);
@@ -278,6 +283,21 @@ class BatchWorker final : public Worker {
     return submitted.chunks;
   }
 
+  std::size_t take_requested(const Batch& batch, const Chunk& chunk, const Selected& selected) {
+    if (!async_reader_)
+      async_reader_.emplace(AsyncReader::Setup{.schedule = schedule_,
+                                               .sink = sink_,
+                                               .monitor = monitor_,
+                                               .errors = setup_.errors,
+                                               .gate = setup_.sources.requests(),
+                                               .ring_bytes = setup_.budget.request_bytes,
+                                               .max_staging_buffers = setup_.budget.buffers_a_worker},
+                            share_);
+    const AsyncReader::Submitted submitted = async_reader_->submit(of_group(batch, chunk));
+    count(selected, submitted.bytes);
+    return submitted.chunks;
+  }
+
   void read(const mmap::File& file, Range range, std::byte* into) {
     const auto begin = std::chrono::steady_clock::now();
     file.read(range.begin, {into, range.size()});
@@ -367,6 +387,7 @@ class BatchWorker final : public Worker {
   LoadStats share_;
   std::shared_ptr<Arena> buffer_;
   std::optional<DirectReader> direct_reader_;
+  std::optional<AsyncReader> async_reader_;
   std::unique_ptr<record::SourceReader> reader_;  // of what was made last
   SourceIndex reader_source_ = {};
   PathSelector selector_;

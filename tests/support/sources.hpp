@@ -1,20 +1,28 @@
 // Sources and storages of a caller's: bytes in memory behind the public interfaces.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "heft/completion.hpp"
 #include "heft/error.hpp"
 #include "heft/source.hpp"
 #include "heft/storage.hpp"
@@ -74,6 +82,131 @@ class TextSource : public ByteSource {
   SourceIdentity identity_;
   mutable std::mutex mutex_;
   std::string now_ = "1";
+};
+
+/// A store behind a network: requests of read_async() are queued, and answered newest first by a thread of the store's.
+/// Its members are set before it is opened.
+class ServedSource : public TextSource {
+ public:
+  enum class Fault { none, fails, fails_otherwise, throws, throws_after_answer, drops };
+
+  ServedSource(std::string name, std::string bytes) : TextSource(std::move(name), std::move(bytes)) {}
+  ~ServedSource() override {
+    if (!server_.joinable()) return;
+    {
+      const std::scoped_lock lock(mutex_);
+      closing_ = true;
+      changed_.notify_all();
+    }
+    server_.join();
+  }
+
+  /// Requests that are queued before the first is answered: until then the store is slow. A stop request ends that.
+  std::size_t gather = 1;
+  /// Called by the store's thread when they are queued, before it answers.
+  std::function<void()> on_gathered = [] {};
+  /// The request that goes wrong, counted from 0, and how.
+  std::size_t fault_at = SIZE_MAX;
+  Fault fault = Fault::none;
+  /// Called before request number `n` is answered.
+  std::function<void(std::size_t n)> before_answer = [](std::size_t) {};
+
+  void read_async(ReadRequest request, std::stop_token stop, Completion completion) const override {
+    std::unique_lock lock(mutex_);
+    const std::size_t number = requests_++;
+    const bool is_faulty = number == fault_at;
+    if (is_faulty && fault == Fault::throws) throw Error(ErrorCode::io, "the connection was refused");
+    if (is_faulty && fault == Fault::drops) return;
+    max_request_ = std::max<std::uint64_t>(max_request_, request.into.size());
+    offsets_.push_back(request.offset);
+    max_in_flight_ = std::max(max_in_flight_, ++in_flight_);
+    if (is_faulty && fault == Fault::throws_after_answer) {
+      lock.unlock();
+      answer({number, request, std::move(completion), nullptr});
+      throw Error(ErrorCode::io, "the connection was refused");
+    }
+    queue_.push_back({number, request, std::move(completion), nullptr});
+    queue_.back().stopped = std::make_unique<std::stop_callback<std::function<void()>>>(stop, [this] { stop_now(); });
+    if (!server_.joinable()) server_ = std::thread([this] { serve(); });
+    changed_.notify_all();
+  }
+
+  [[nodiscard]] std::size_t requests() const { return locked(requests_); }
+  [[nodiscard]] std::size_t in_flight() const { return locked(in_flight_); }
+  [[nodiscard]] std::size_t max_in_flight() const { return locked(max_in_flight_); }
+  [[nodiscard]] std::uint64_t max_request_bytes() const { return locked(max_request_); }
+  [[nodiscard]] std::vector<std::uint64_t> offsets() const { return locked(offsets_); }
+  [[nodiscard]] bool was_stopped() const { return was_stopped_; }
+
+ private:
+  struct Queued {
+    std::size_t number = 0;
+    ReadRequest request;
+    Completion completion;
+    std::unique_ptr<std::stop_callback<std::function<void()>>> stopped;
+  };
+
+  template <class T>
+  [[nodiscard]] T locked(const T& value) const {
+    const std::scoped_lock lock(mutex_);
+    return value;
+  }
+
+  // May run inside read_async(), under the lock: it only sets a flag that the store looks at when it is woken.
+  void stop_now() const {
+    was_stopped_ = true;
+    changed_.notify_all();
+  }
+
+  void serve() const {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      // A stop request may come between the test and the wait: the store looks again after a moment.
+      while (!closing_ && (queue_.empty() || (!gathered_ && queue_.size() < gather && !was_stopped_)))
+        changed_.wait_for(lock, std::chrono::milliseconds(1));
+      if (queue_.empty()) return;
+      if (!gathered_ && queue_.size() >= gather) {
+        gathered_ = true;
+        lock.unlock();
+        on_gathered();
+        lock.lock();
+      }
+      Queued next = std::move(queue_.back());
+      queue_.pop_back();
+      lock.unlock();
+      next.stopped.reset();
+      answer(std::move(next));
+      lock.lock();
+    }
+  }
+
+  void answer(Queued next) const {
+    before_answer(next.number);
+    copy(next.request.offset, next.request.into);
+    {
+      const std::scoped_lock lock(mutex_);
+      --in_flight_;
+    }
+    if (next.number != fault_at || fault == Fault::throws_after_answer)
+      next.completion.succeed();
+    else if (fault == Fault::fails_otherwise)
+      next.completion.fail(std::make_exception_ptr(std::runtime_error("no heft::Error")));
+    else
+      next.completion.fail(std::make_exception_ptr(Error(ErrorCode::io, "the store is on fire")));
+  }
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable std::vector<Queued> queue_;
+  mutable std::size_t requests_ = 0;
+  mutable std::size_t in_flight_ = 0;
+  mutable std::size_t max_in_flight_ = 0;
+  mutable std::uint64_t max_request_ = 0;
+  mutable std::vector<std::uint64_t> offsets_;
+  mutable std::atomic<bool> was_stopped_ = false;
+  mutable bool gathered_ = false;
+  mutable bool closing_ = false;
+  mutable std::thread server_;
 };
 
 /// Files in a std::map. Its members are set before it is opened.

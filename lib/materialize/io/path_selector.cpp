@@ -44,8 +44,13 @@ bool probe_by_reading(const mmap::File& file, Range range) {
 Selected PathSelector::choose(const Batch& batch) {
   const SourceIndex source = setup_.schedule.chunks_of(batch).front().source;
   const record::Source& from = setup_.schedule.source(source);
-  if (from.kind() == record::Source::Kind::made && !batch.steps_back) return {IoMethod::read, IoReason::made};
-  if (from.file() == nullptr) return {IoMethod::map, IoReason::in_memory};
+  switch (from.kind()) {
+    case record::Source::Kind::requested: return {IoMethod::read, IoReason::requested};
+    case record::Source::Kind::memory: return {IoMethod::map, IoReason::in_memory};
+    case record::Source::Kind::made:
+      return batch.steps_back ? Selected{IoMethod::map, IoReason::in_memory} : Selected{IoMethod::read, IoReason::made};
+    case record::Source::Kind::file: break;
+  }
   if (asked_ != IoMethod::automatic) return as_asked(source);
   if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
   return can_direct(source) ? Selected{IoMethod::direct, IoReason::not_resident}

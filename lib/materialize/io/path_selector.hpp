@@ -29,6 +29,7 @@ struct Selected {
 ///   asked for | source        | page cache     | entering the mapping     | path
 ///   --------- | ------------- | -------------- | ------------------------ | ------
 ///   a path    | a file        |                |                          | that one, else `read`, counted as a fallback
+///   any       | requested     |                |                          | `read`: by AsyncReader
 ///   automatic | made          |                |                          | `read`: inflated or gathered in place
 ///   automatic | memory        |                |                          | `map`: copied
 ///   automatic | a file        | not resident   |                          | `direct`, else `read`
