@@ -10,6 +10,7 @@ namespace heft::cli {
 
 int run(const FormatsCommand& command, Terminal& terminal) {
   std::vector<std::vector<std::string>> rows = {{"format", "files", "reads", "writes"}};
+  // The list of formats itself, so that a new format needs no line here.
   for (const format::Format* row : format::formats()) {
     if (command.json)
       terminal.out << fmt::format("{{\"format\":{},\"suffixes\":{},\"reads\":{},\"writes\":{}}}\n",
@@ -17,6 +18,7 @@ int run(const FormatsCommand& command, Terminal& terminal) {
                                   json_text(row->writes));
     else
       rows.push_back({std::string(row->name), std::string(row->suffixes),
+                      // Formats that heft recognizes only to explain why it refuses them.
                       row->reads.empty() ? "refused by name" : std::string(row->reads), std::string(row->writes)});
   }
   constexpr Column columns[] = {{}, {}, {}, {}};

@@ -9,6 +9,7 @@
 namespace heft::cli {
 namespace {
 
+// Returns the end of the note: "PATH was removed meanwhile ...".
 std::string_view message(Freshness freshness) noexcept {
   switch (freshness) {
     case Freshness::modified: return "was written to after it was read";
@@ -23,10 +24,12 @@ std::string_view message(Freshness freshness) noexcept {
 
 void note_freshness(const Checkpoint& checkpoint, Terminal& terminal) {
   try {
+    // Asks by path, which the checks during the load do not: they see only files that are open.
     const Freshness freshness = checkpoint.freshness();
     if (freshness != Freshness::same)
       terminal.err << "note: " << core::escaped(checkpoint.path(), 1000) << ' ' << message(freshness) << '\n';
   } catch (const Error& error) {
+    // The command has succeeded, so a failed look at the files is no Error.
     terminal.err << "note: " << error.what() << '\n';
   }
 }

@@ -14,6 +14,7 @@ std::filesystem::path variable(const char* name) {
 }  // namespace
 
 std::filesystem::path hub_cache() {
+  // The variables and their order are those of huggingface_hub's constants.py.
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
     if (auto cache = variable(name); !cache.empty()) return cache;
   if (const auto home = variable("HF_HOME"); !home.empty()) return home / "hub";

@@ -14,15 +14,18 @@
 namespace heft::cli {
 namespace {
 
+// Returns the file's name without its folder. A view of pieces shows the file of the first one.
 std::string shard_name(const TensorView& view) {
   const std::string_view path = view.pieces().empty() ? view.shard_path() : view.pieces().front().part.shard_path();
   return std::filesystem::path(path).filename().string();
 }
 
+// Returns the byte of the file at which the tensor, or its first piece, starts.
 std::uint64_t offset_of(const TensorView& view) {
   return view.pieces().empty() ? view.offset() : view.pieces().front().part.offset();
 }
 
+// Returns a line of JSON about the tensor; strides only if they differ from the packed ones.
 std::string json_line(const TensorView& view) {
   std::string line = fmt::format("{{\"name\":{},\"dtype\":{},\"shape\":{},\"bytes\":{},\"shard\":{},\"offset\":{}",
                                  json_text(view.name()), json_text(view.dtype_name()), json_dims(view.shape()),
@@ -34,6 +37,7 @@ std::string json_line(const TensorView& view) {
 // Returns remarks beyond dtype and shape: "swapped", "transposed", ...
 std::string remarks(const Checkpoint& checkpoint, const TensorView& view) {
   std::string text;
+  // Appends a word if it applies.
   const auto say = [&text](bool applies, std::string_view word) {
     if (applies) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
   };
@@ -47,17 +51,20 @@ std::string remarks(const Checkpoint& checkpoint, const TensorView& view) {
   return text;
 }
 
+// Returns the cells of the tensor's row, escaped.
 std::vector<std::string> row_of(const Checkpoint& checkpoint, const TensorView& view) {
   return {core::escaped(view.name()), core::escaped(view.dtype_name()), to_string(view.shape()),
           human_bytes(view.size_bytes()), remarks(checkpoint, view)};
 }
 
+// Sums of the tensors of one dtype.
 struct Total {
   std::uint64_t tensors = 0;
   std::uint64_t elements = 0;
   std::uint64_t bytes = 0;
 };
 
+// Writes a table with a row for each dtype, and one for all.
 void print_totals(const std::map<std::string, Total>& totals, std::size_t shards, Terminal& terminal) {
   std::vector<std::vector<std::string>> rows;
   Total sum;
@@ -70,6 +77,7 @@ void print_totals(const std::map<std::string, Total>& totals, std::size_t shards
   }
   rows.push_back({"all", fmt::format("{} tensors", sum.tensors), fmt::format("{} elements", sum.elements),
                   fmt::format("{} in {} {}", human_bytes(sum.bytes), shards, shards == 1 ? "file" : "files")});
+  // Counts are right-aligned, so that their digits stand below each other.
   constexpr Column columns[] = {{}, {true}, {true}, {}};
   terminal.out << '\n' << table(columns, rows, terminal.width);
 }
@@ -79,16 +87,19 @@ void print_totals(const std::map<std::string, Total>& totals, std::size_t shards
 int run(const ListCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   const std::vector<TensorView> views = selected(checkpoint, command.select);
+  // One object for each line, which a reader can process before the last one is written.
   if (command.json) {
     for (const TensorView& view : views) terminal.out << json_line(view);
     if (command.notes) print_notes_line(checkpoint.notes(), terminal);
     return ok;
   }
   constexpr Column columns[] = {{}, {}, {}, {true}, {}};
+  // Two passes over the views, one to measure and one to write: the cells of 90,000 rows are not kept in memory.
   TableLayout layout(columns);
   std::map<std::string, Total> totals;
   for (const TensorView& view : views) {
     layout.measure(row_of(checkpoint, view));
+    // By name, so that each dtype that heft does not have gets a row of its own.
     Total& total = totals[core::escaped(view.dtype_name())];
     total.tensors += 1;
     total.elements += view.element_count();

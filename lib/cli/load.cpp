@@ -22,12 +22,14 @@ struct Planned {
   std::vector<std::string> notes;
 };
 
+// Returns the name as messages quote it.
 std::string quoted(const TensorView& view) { return fmt::format("'{}'", core::escaped(view.name())); }
 
 // Cuts the views. A tensor without the dim is loaded whole: in tensor parallelism, a bias has no dim 1 and norms are
 // replicated.
 void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector<std::string>& notes) {
   if (command.shard.empty()) {
+    // An option without effect would look like one that worked.
     if (command.dim) throw Error(ErrorCode::out_of_range, "--dim is the dim that --shard cuts: expected --shard too");
     return;
   }
@@ -40,6 +42,7 @@ void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector
     else
       whole.add(quoted(view));
   }
+  // Each rank would load everything, which the user did not mean.
   if (!views.empty() && whole.size() == views.size())
     throw Error(ErrorCode::out_of_range,
                 fmt::format("--shard cuts dim {}, which none of the {} tensors has", dim, views.size()),
@@ -48,10 +51,12 @@ void cut(std::vector<TensorView>& views, const LoadCommand& command, std::vector
     notes.push_back(fmt::format("{} loaded whole, without a dim {}: {}", whole.tensors(), dim, whole.names()));
 }
 
+// Returns the plan of the selected tensors: those with bytes, cut by --shard, as --dtype.
 Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
   Planned planned{LoadPlan(command.open.limits), {}};
   std::vector<TensorView> views = selected(checkpoint, command.select);
   NamedCount without_bytes;
+  // Counted before they are removed, because the note names them. Meta tensors have a shape and no bytes.
   for (const TensorView& view : views)
     if (!view.has_data()) without_bytes.add(quoted(view));
   std::erase_if(views, [](const TensorView& view) { return !view.has_data(); });
@@ -59,6 +64,7 @@ Planned plan_for(const LoadCommand& command, const Checkpoint& checkpoint) {
     planned.notes.push_back(
         fmt::format("{} not loaded, with a shape but no bytes: {}", without_bytes.tensors(), without_bytes.names()));
   cut(views, command, planned.notes);
+  // After cutting, so that the notes of --dtype are about the tensors that are loaded.
   const std::vector<Conversion> conversions = conversions_of(std::move(views), command.dtype);
   for (const auto& [view, dtype] : conversions) planned.plan.add(view, dtype);
   if (!command.dtype.empty())
@@ -74,10 +80,12 @@ struct Times {
   [[nodiscard]] double all() const noexcept { return open + load; }
 };
 
+// Returns decimal gigabytes for each second from the start of opening.
 double gb_per_second(const LoadStats& stats, const Times& times) {
   return static_cast<double>(stats.bytes_written) / times.all() / 1e9;
 }
 
+// Writes one line. Names of members are an interface: scripts read them.
 void print_json(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
                 std::span<const std::string> notes, Terminal& terminal) {
   terminal.out << fmt::format("{{\"tensors\":{},\"bytes_read\":{},\"bytes_written\":{},", tensors, stats.bytes_read,
@@ -86,12 +94,14 @@ void print_json(const LoadStats& stats, std::size_t tensors, const Times& times,
                               times.all(), times.open, times.load, gb_per_second(stats, times));
   terminal.out << fmt::format("\"peak_rss\":{},\"peak_anonymous\":{},\"threads\":{},\"paths\":{{", peak.resident,
                               peak.anonymous, stats.threads);
+  // One member for each way in which bytes were read and its reason: "map:resident".
   for (std::size_t i = 0; i < stats.io_uses.size(); ++i)
     terminal.out << fmt::format("{}\"{}:{}\":{}", i > 0 ? "," : "", name(stats.io_uses[i].method),
                                 name(stats.io_uses[i].reason), stats.io_uses[i].bytes);
   terminal.out << "},\"notes\":" << json_texts(notes) << "}\n";
 }
 
+// Writes the same as text.
 void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
                 Terminal& terminal) {
   terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read),
@@ -107,7 +117,9 @@ void print_text(const LoadStats& stats, std::size_t tensors, const Times& times,
 }  // namespace
 
 int run(const LoadCommand& command, Terminal& terminal) {
+  // Before opening: Ctrl-C then ends the load at the next progress report, with its memory released.
   watch_interrupts();
+  // Started before opening, whose tables are part of the peak.
   PeakMemorySampler memory;
   const auto begin = std::chrono::steady_clock::now();
   const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
@@ -116,6 +128,7 @@ int run(const LoadCommand& command, Terminal& terminal) {
   print_notes(planned.notes, terminal);
   Weights weights;
   {
+    // In a block: the bar is erased before the first line of output.
     ProgressBar bar(terminal, "loading");
     MaterializeOptions options;
     options.threads = command.threads;
@@ -124,9 +137,11 @@ int run(const LoadCommand& command, Terminal& terminal) {
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     weights = materialize(planned.plan, options);
   }
+  // While the tensors are still in memory.
   const PeakMemory peak = memory.stop();
   print_notes(weights.stats().notes, terminal);
   note_freshness(checkpoint, terminal);
+  // stats().seconds, not the clock here: printing notes is no part of the load.
   const Times times{open_seconds, weights.stats().seconds};
   if (command.json)
     print_json(weights.stats(), weights.size(), times, peak,

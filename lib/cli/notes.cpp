@@ -18,6 +18,7 @@ namespace {
 
 bool is_real(DType dtype) noexcept { return info(dtype).category == DTypeCategory::real; }
 
+// Returns the kind of elements that --dtype `asked` converts.
 std::string_view elements_of(DType asked) noexcept {
   return info(asked).category == DTypeCategory::complex ? "complex numbers" : "floats";
 }
@@ -25,6 +26,7 @@ std::string_view elements_of(DType asked) noexcept {
 }  // namespace
 
 void NamedCount::add(std::string name) {
+  // A note is a line: names of 90,000 tensors would hide the others.
   constexpr std::size_t max_names = 3;
   if (++count_ <= max_names) names_.push_back(std::move(name));
 }
@@ -47,6 +49,7 @@ std::vector<Conversion> conversions_of(std::vector<TensorView> views, const std:
   std::vector<Conversion> conversions;
   conversions.reserve(views.size());
   for (TensorView& view : views) {
+    // Integers and booleans keep their dtype: as floats, token ids and masks would be wrong.
     const DType as = asked ? dtype_for(view, *asked) : view.dtype();
     conversions.push_back({std::move(view), as});
   }
@@ -54,6 +57,7 @@ std::vector<Conversion> conversions_of(std::vector<TensorView> views, const std:
 }
 
 void print_notes(std::span<const std::string> notes, Terminal& terminal) {
+  // To the error stream, so that the output can be piped.
   for (const std::string& note : notes) terminal.err << "note: " << core::printable(note) << '\n';
 }
 
@@ -63,6 +67,7 @@ void print_notes_line(std::span<const std::string> notes, Terminal& terminal) {
 
 Checkpoint open_noted(const std::string& path, const OpenOptions& options, Terminal& terminal) {
   Checkpoint checkpoint = open(path, options);
+  // Before the command works: a note can explain the Error that follows.
   print_notes(checkpoint.notes(), terminal);
   return checkpoint;
 }
@@ -74,6 +79,7 @@ std::vector<std::string> conversion_notes(const Checkpoint& checkpoint, std::spa
   for (const auto& [view, dtype] : conversions) {
     if (dtype != asked)
       kept.add(fmt::format("'{}' ({})", core::escaped(view.name()), core::escaped(view.dtype_name())));
+    // Only a conversion to floats changes values that a scale belongs to.
     if (dtype == view.dtype() || !is_real(dtype)) continue;
     if (const auto scale = record::scale_beside(checkpoint, view))
       unscaled.add(fmt::format("'{}' (beside it '{}')", core::escaped(view.name()), core::escaped(scale->name())));

@@ -15,6 +15,7 @@ namespace {
 std::uint64_t status_bytes(std::string_view key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
+    // /proc/self/status has kilobytes of 1024; strtoull() skips the white space in front of the number.
     if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
   return 0;
 }
@@ -26,6 +27,7 @@ PeakMemorySampler::PeakMemorySampler() {
   try {
     thread_ = std::jthread([this](const std::stop_token& stop) {
       while (!stop.stop_requested()) {
+        // The kernel keeps no maximum of anonymous memory, so it is sampled. A peak of less than 5 ms can be missed.
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         sample();
       }

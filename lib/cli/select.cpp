@@ -14,6 +14,7 @@
 namespace heft::cli {
 namespace {
 
+// Returns the number if it is the whole of `text`.
 std::optional<std::int64_t> number_from(std::string_view text) {
   std::int64_t value = 0;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -21,11 +22,13 @@ std::optional<std::int64_t> number_from(std::string_view text) {
   return value;
 }
 
+// Throws Error{out_of_range} with an example.
 [[noreturn]] void refuse_ranges(std::string_view text) {
   throw Error(ErrorCode::out_of_range,
               fmt::format("expected ranges such as \"0:2,:\", found \"{}\"", core::escaped(text)));
 }
 
+// Returns `text` without spaces at its ends.
 std::string_view trimmed(std::string_view text) {
   while (text.starts_with(' ')) text.remove_prefix(1);
   while (text.ends_with(' ')) text.remove_suffix(1);
@@ -38,9 +41,11 @@ std::int64_t bound(std::string_view text, std::int64_t absent, std::int64_t size
   if (text.empty()) return absent;
   const auto value = number_from(text);
   if (!value) refuse_ranges(whole);
+  // A bound that is outside even so is refused by slice().
   return *value < 0 ? *value + size : *value;
 }
 
+// Returns the view without the dim, which has one element.
 TensorView without_dim(const TensorView& view, std::size_t dim) {
   std::vector<std::int64_t> dims;
   for (std::size_t i = 0; i < view.rank(); ++i)
@@ -54,6 +59,7 @@ Names matching(const Checkpoint& checkpoint, const std::vector<std::string>& pat
   Names names;
   for (const std::string& pattern : patterns) {
     const TensorRange matching = checkpoint.tensors(pattern);
+    // A misspelled pattern would otherwise select nothing, or exclude nothing, without a word.
     if (matching.empty())
       throw Error(ErrorCode::not_found, fmt::format("no tensor matches '{}'", core::escaped(pattern)),
                   {.path = checkpoint.path()});
@@ -65,6 +71,7 @@ Names matching(const Checkpoint& checkpoint, const std::vector<std::string>& pat
 }  // namespace
 
 std::vector<TensorView> selected(const Checkpoint& checkpoint, const Selection& selection) {
+  // Names, not views, so that patterns that overlap select a tensor once, in file order.
   const Names wanted = matching(checkpoint, selection.select);
   const Names unwanted = matching(checkpoint, selection.exclude);
   std::vector<TensorView> views;
@@ -93,6 +100,7 @@ IoMethod io_method_from(const std::string& text, Access access) {
 DType dtype_for(const TensorView& view, DType asked) noexcept {
   const DTypeCategory category = info(view.dtype()).category;
   const bool is_complex = category == DTypeCategory::complex;
+  // A complex dtype is for complex numbers only, and a real one never drops imaginary parts.
   if (info(asked).category == DTypeCategory::complex) return is_complex ? asked : view.dtype();
   return category == DTypeCategory::real || category == DTypeCategory::block ? asked : view.dtype();
 }
@@ -105,17 +113,20 @@ TensorView sliced(const TensorView& view, const std::string& ranges) {
     const std::size_t comma = rest.find(',');
     more = comma != std::string_view::npos;
     const std::string_view range = trimmed(rest.substr(0, comma));
+    // A comma at the end leaves an empty range behind it, which is refused below.
     if (more) rest.remove_prefix(comma + 1);
     if (dim >= result.rank())
       throw Error(ErrorCode::out_of_range,
                   fmt::format("expected at most {} ranges for shape {}, found \"{}\"", view.rank(),
                               to_string(view.shape()), core::escaped(ranges)),
                   {.tensor = std::string(view.name())});
+    // Of the view so far: dims in front have been cut or removed.
     const std::int64_t size = result.shape()[dim];
     const std::size_t colon = range.find(':');
     const std::int64_t begin = bound(range.substr(0, colon), 0, size, ranges);
     if (colon == std::string_view::npos) {
       if (range.empty()) refuse_ranges(ranges);
+      // `dim` stays: the next range is for the dim that has taken its place.
       result = without_dim(result.slice(dim, begin, begin + 1), dim);
     } else {
       result = result.slice(dim++, begin, bound(range.substr(colon + 1), size, size, ranges));
@@ -126,6 +137,7 @@ TensorView sliced(const TensorView& view, const std::string& ranges) {
 
 ShardOf shard_from(const std::string& text) {
   const std::size_t slash = std::min(text.find('/'), text.size());
+  // -1 and 0 make all malformed texts fail the one test below.
   const std::int64_t rank = number_from(std::string_view(text).substr(0, slash)).value_or(-1);
   const std::int64_t size =
       slash == text.size() ? 0 : number_from(std::string_view(text).substr(slash + 1)).value_or(0);

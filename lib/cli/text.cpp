@@ -21,6 +21,7 @@ struct Unit {
   std::uint64_t bytes;
 };
 
+// Names in upper case, as bytes_from() compares them.
 constexpr std::array<Unit, 10> units = {{
     {"", 1},
     {"B", 1},
@@ -44,8 +45,10 @@ std::size_t cells(std::string_view text) {
 // Cuts the middle of a name, which is less distinctive than its start and end.
 std::string shortened(std::string_view text, std::size_t room) {
   if (cells(text) <= room || room < 5) return std::string(text);
+  // Two cells are for "..".
   const std::size_t tail = (room - 2) / 2;
   const std::size_t head = room - 2 - tail;
+  // Returns the byte at which character n starts, so that no character is cut.
   const auto nth = [&](std::size_t n) {
     std::size_t at = 0;
     while (at < text.size() && n-- > 0) do
@@ -58,9 +61,12 @@ std::string shortened(std::string_view text, std::size_t room) {
 
 template <class Float>
 std::string json_float(Float value) {
+  // JSON has no such numbers; strings keep them apart from null.
   if (std::isnan(value)) return "\"nan\"";
   if (std::isinf(value)) return value > 0 ? "\"inf\"" : "\"-inf\"";
+  // The shortest digits that read back as the same number of this type.
   std::string text = fmt::format("{}", value);
+  // "1" would be read back as an integer.
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;
 }
@@ -72,6 +78,7 @@ std::string human_bytes(std::uint64_t bytes) {
   double value = static_cast<double>(bytes);
   std::size_t unit = 0;
   constexpr std::array names = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
+  // 999.5 and above would be shown as "1000" with three digits.
   while (value >= 999.5 && unit + 1 < names.size()) {
     value /= 1000;
     ++unit;
@@ -81,11 +88,13 @@ std::string human_bytes(std::uint64_t bytes) {
 
 std::uint64_t bytes_from(std::string_view text) {
   double value = 0;
+  // A real number: "1.5GB" is a size.
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
   std::string unit(end, text.data() + text.size());
   std::erase(unit, ' ');
   std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   const auto* row = std::ranges::find(units, unit, &Unit::name);
+  // Negative for an unknown unit, which the test below refuses together with "-1GB"; its form refuses NaN too.
   const double bytes = row == units.end() ? -1 : value * static_cast<double>(row->bytes);
   if (failed != std::errc() || !(bytes >= 0) || bytes >= 9e18)
     throw Error(ErrorCode::out_of_range,
@@ -117,8 +126,10 @@ std::string json_bytes(std::span<const std::byte> bytes) {
 std::string decimal(std::span<const std::byte> number) {
   std::vector<std::uint32_t> magnitude;
   for (const std::byte byte : number) magnitude.push_back(std::to_integer<std::uint32_t>(byte));
+  // The sign is the highest bit of the last byte.
   const bool negative = !magnitude.empty() && magnitude.back() >= 0x80;
   if (negative) {
+    // Negates: flips all bits and adds one.
     std::uint32_t carry = 1;
     for (std::uint32_t& byte : magnitude) {
       const std::uint32_t flipped = (byte ^ 0xFF) + carry;
@@ -127,6 +138,7 @@ std::string decimal(std::span<const std::byte> number) {
     }
   }
   std::string digits;
+  // Divides by ten, from the highest byte on; each remainder is the next digit from the right.
   while (std::ranges::any_of(magnitude, [](std::uint32_t byte) { return byte != 0; })) {
     std::uint32_t rest = 0;
     for (std::size_t i = magnitude.size(); i-- > 0;) {
@@ -160,6 +172,7 @@ void TableLayout::fit(unsigned width) {
   std::size_t others = 0;
   for (std::size_t i = 1; i < widths_.size(); ++i) others += widths_[i] + 2;
   if (width > 0 && widths_[0] + others > width)
+    // Only names are cut; numbers must stay whole, even if rows become too long.
     widths_[0] = std::max<std::size_t>(12, width > others ? width - others : 0);
 }
 
@@ -171,6 +184,7 @@ std::string TableLayout::line(std::span<const std::string> row) const {
     line +=
         fmt::format("{}{}{}", i > 0 ? "  " : "", columns_[i].right ? pad + cell : cell, columns_[i].right ? "" : pad);
   }
+  // Without trailing spaces, which would wrap on a narrow terminal.
   line.erase(line.find_last_not_of(' ') + 1);
   return line + '\n';
 }

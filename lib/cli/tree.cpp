@@ -28,6 +28,7 @@ class Sheet {
     out_ << text;
     bytes_ += text.size();
   }
+  // Nodes are counted too, because a million empty ones take few bytes.
   void count_node() noexcept { ++nodes_; }
   [[nodiscard]] bool is_full() const noexcept { return nodes_ >= bounds_.nodes || bytes_ >= bounds_.bytes; }
 
@@ -66,6 +67,7 @@ struct Frame {
 constexpr std::uint64_t max_decimal_bytes = 1024;
 
 std::string json_integer(const Record& record) {
+  // The record has no call that returns which of the two types an integer fits.
   try {
     return fmt::format("{}", record.integer());
   } catch (const Error& error) {
@@ -76,6 +78,7 @@ std::string json_integer(const Record& record) {
   } catch (const Error& error) {
     if (error.code() != ErrorCode::out_of_range) throw;
   }
+  // Over 64 bits: the file's bytes, little-endian two's complement.
   const Bytes bytes = record.bytes();
   return bytes.size_bytes() <= max_decimal_bytes ? decimal(bytes.span()) : json_bytes(bytes.span());
 }
@@ -90,6 +93,7 @@ std::string json_scalar(const Record& record) {
       const Bytes bytes = record.bytes();
       return json_bytes(bytes.span());
     }
+    // No elements: a tree shows what a checkpoint contains, without its payload.
     case RecordKind::tensor: {
       const TensorView view = record.tensor();
       return fmt::format("{{\"$tensor\":{{\"dtype\":{},\"shape\":{}}}}}", json_text(view.dtype_name()),
@@ -108,6 +112,7 @@ std::string json_opening(const Record& record) {
 
 // Ends a container before its next child, counts the remaining children and marks their place.
 void cut_json(Frame& frame, Sheet& sheet) {
+  // The rest of the container becomes one element or member "...", so that the JSON stays valid.
   const std::size_t more = frame.shown - frame.next;
   const std::string_view comma = frame.next == 0 ? "" : ",";
   frame.next = frame.shown;
@@ -116,12 +121,13 @@ void cut_json(Frame& frame, Sheet& sheet) {
   sheet.leave_out(more);
 }
 
+// Writes the tree as one JSON document.
 void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
   const auto enter = [&](const Record& record) {
     sheet.count_node();
-    if (!is_container(record))
-      sheet.write(json_scalar(record));
+    if (!is_container(record)) sheet.write(json_scalar(record));
+    // Containers below the last level are shown as "...", with a note only if a bound, not --depth, is the reason.
     else if (frames.size() >= depth) {
       sheet.write("\"...\"");
       if (sheet.is_last_level(depth)) sheet.leave_out(record.size());
@@ -132,6 +138,7 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
   };
   enter(root);
   while (!frames.empty()) {
+    // Valid until enter() pushes a frame.
     Frame& frame = frames.back();
     if (frame.next < frame.shown && sheet.is_full()) cut_json(frame, sheet);
     if (frame.next == frame.shown) {
@@ -141,17 +148,20 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
     }
     if (frame.next > 0) sheet.write(",");
     if (frame.record.kind() != RecordKind::list) sheet.write(json_text(frame.record.key(frame.next)) + ':');
+    // Taken before enter(), which can move the frames.
     const Record child = frame.record.child(frame.next++);
     enter(child);
   }
   sheet.write("\n");
 }
 
+// Returns "f32 [2, 3] 24 B".
 std::string tensor_line(const TensorView& view) {
   return fmt::format("{} {} {}", core::escaped(view.dtype_name()), to_string(view.shape()),
                      human_bytes(view.size_bytes()));
 }
 
+// Returns the kind, the detail of its format, and the totals of all tensors below, or the number of children.
 std::string container_line(const Record& record) {
   const std::uint64_t tensors = record.tensor_count();
   const std::string kind =
@@ -163,6 +173,7 @@ std::string container_line(const Record& record) {
   return fmt::format("{}{} of {}", kind, detail, record.size());
 }
 
+// Returns the line of a record without its key.
 std::string text_line(const Record& record) {
   if (record.kind() == RecordKind::tensor) return tensor_line(record.tensor());
   if (is_container(record)) return container_line(record);
@@ -171,10 +182,13 @@ std::string text_line(const Record& record) {
   return json_scalar(record);
 }
 
+// Returns the number of children to visit. Containers without tensors are configurations and tokenizers, whose lists
+// can have 100,000 entries.
 std::size_t children_shown(const Record& record) {
   return record.tensor_count() > 0 ? record.size() : std::min(record.size(), max_scalars);
 }
 
+// Returns the start of a line at that level.
 std::string indent_of(std::size_t level) {
   if (level <= max_indented_level) return std::string(2 * level, ' ');
   return fmt::format("{:{}}[{}] ", "", 2 * max_indented_level, level);
@@ -187,6 +201,7 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
   while (!frames.empty()) {
     Frame& frame = frames.back();
     const std::string indent = indent_of(frames.size());
+    // Frames that are open end here too, each with its own line about the children left.
     if (frame.next < frame.shown && sheet.is_full()) {
       sheet.leave_out(frame.shown - frame.next);
       frame.shown = frame.next;
@@ -198,6 +213,7 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
       continue;
     }
     sheet.count_node();
+    // Pushing a frame below ends the validity of `frame`.
     const Record child = frame.record.child(frame.next);
     sheet.write(fmt::format("{}{}: {}\n", indent, core::escaped(frame.record.key(frame.next++)), text_line(child)));
     if (!is_container(child)) continue;
@@ -212,6 +228,7 @@ void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
 
 int run(const TreeCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
+  // The smaller of the option and the bound; Sheet distinguishes them for its note.
   const std::size_t depth = std::min(command.depth.value_or(SIZE_MAX), command.bounds.levels);
   const Record root = command.metadata ? checkpoint.metadata() : checkpoint.root();
   Sheet sheet(terminal.out, command.bounds);

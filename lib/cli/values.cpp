@@ -14,6 +14,7 @@
 namespace heft::cli {
 namespace {
 
+// Returns the value as a double; the 16-bit floats convert to float only.
 template <class T>
 double real_of(T value) {
   if constexpr (std::is_same_v<T, boolean>)
@@ -32,8 +33,8 @@ class Accumulator {
  public:
   void add(double value) {
     ++result_.count;
-    if (std::isnan(value))
-      ++result_.nan;
+    if (std::isnan(value)) ++result_.nan;
+    // Infinities are counted apart: they would be the minimum, the maximum and the mean.
     else if (std::isinf(value))
       ++result_.inf;
     else
@@ -48,6 +49,7 @@ class Accumulator {
   }
   Statistics finish() {
     total_ += block_;
+    // A mean of nothing would be NaN.
     if (finite_ == 0) return result_;
     result_.min = min_;
     result_.max = max_;
@@ -70,6 +72,7 @@ class Accumulator {
   std::uint64_t finite_ = 0;
 };
 
+// Counts a and b, whose bytes differ, as a difference, unless their values are equal.
 template <class T>
 void widen_into(Difference& difference, T a, T b) {
   double apart = 0;
@@ -87,8 +90,10 @@ void widen_into(Difference& difference, T a, T b) {
     if (a == b) return;
     apart = std::max(apart, 1.0);  // different 64-bit integers that are equal as double
   }
+  // One is NaN, or both are complex with infinite parts.
   if (std::isnan(apart)) apart = std::numeric_limits<double>::infinity();
   difference.absolute = std::max(difference.absolute, apart);
+  // infinity / infinity is NaN, which counts as infinity.
   const double relative = apart / size;
   difference.relative =
       std::max(difference.relative, std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative);
@@ -123,6 +128,7 @@ std::optional<DType> readable_as(DType dtype) noexcept {
 }
 
 Tensor readable(const TensorView& view, const MaterializeOptions& options) {
+  // Loaded with their own dtype, whose bytes are the integers: no conversion exists that would apply the scale.
   if (const DType integers = integers_of(view.dtype()); integers != DType::unknown) {
     const Tensor raw = materialize(view, view.dtype(), options);
     return {std::string(view.name()), integers, raw.shape(), raw.strides(), raw.owned_bytes()};
@@ -149,6 +155,7 @@ Difference difference_of(const Tensor& a, const Tensor& b) {
   Difference difference;
   visit_elements(a, [&]<class T>(std::span<const T> left) {
     const std::span<const T> right = b.span<T>();
+    // Bytes first: nearly all elements are equal, and a comparison of bytes is cheaper than one of values.
     for (std::size_t i = 0; i < left.size(); ++i)
       if (std::memcmp(&left[i], &right[i], sizeof(T)) != 0) widen_into(difference, left[i], right[i]);
   });
