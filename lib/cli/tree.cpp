@@ -126,8 +126,9 @@ void print_json(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
   const auto enter = [&](const Record& record) {
     sheet.count_node();
-    if (!is_container(record)) sheet.write(json_scalar(record));
     // Containers below the last level are shown as "...", with a note only if a bound, not --depth, is the reason.
+    if (!is_container(record))
+      sheet.write(json_scalar(record));
     else if (frames.size() >= depth) {
       sheet.write("\"...\"");
       if (sheet.is_last_level(depth)) sheet.leave_out(record.size());

@@ -33,8 +33,9 @@ class Accumulator {
  public:
   void add(double value) {
     ++result_.count;
-    if (std::isnan(value)) ++result_.nan;
     // Infinities are counted apart: they would be the minimum, the maximum and the mean.
+    if (std::isnan(value))
+      ++result_.nan;
     else if (std::isinf(value))
       ++result_.inf;
     else

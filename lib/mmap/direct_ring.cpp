@@ -147,8 +147,8 @@ class RingQueue final : public DirectQueue {
       refused_ = true;
       unsent_ = 0;
       reason_ = (reason_.empty() ? "" : reason_ + "; ") + message("io_uring_enter", result);
-      // A signal is no failure: the callers repeat the call.
     } else if (result != -EINTR) {
+      // After a signal, EINTR, the callers repeat the call.
       throw Error(ErrorCode::io, "io_uring_enter()", {.os_error = -result});
     }
   }

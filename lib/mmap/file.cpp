@@ -27,8 +27,7 @@ ErrorPlace place(std::string_view path, int os_error, std::optional<std::uint64_
   return {.path = std::string(path), .tensor = {}, .offset = offset, .os_error = os_error};
 }
 
-// Returns the code of the Error for a failed open(): a file that is absent, one that heft refuses, or a failure of the
-// system.
+// Returns the code of the Error for a failed open(): not_found, refused, or io for a failure of the system.
 ErrorCode code_of_opening(int os_error, Symlinks symlinks) noexcept {
   switch (os_error) {
     case ENOENT:
@@ -77,7 +76,6 @@ const char* kind(mode_t mode) noexcept {
 }
 
 std::int64_t nanoseconds(const struct ::timespec& time) noexcept {
-  // Fits 63 bits up to the year 2262.
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
@@ -101,8 +99,7 @@ struct ::stat status_of(int handle, const std::string& path) {
   return status;
 }
 
-// Returns the identity of the open file. Throws Error{refused} for pipes, devices, sockets and folders: open() succeeds
-// on them, but they have no size to map and no position to read from.
+// Returns the identity of the open file. Throws Error{refused} unless it is a regular file.
 Identity identity_of_regular(int handle, const std::string& path) {
   const struct ::stat status = status_of(handle, path);
   if (!S_ISREG(status.st_mode))
@@ -118,8 +115,7 @@ Identity identity_at_rest(int handle, const std::string& path) {
   constexpr std::int64_t max_tick_ns = 10'000'000;
   Identity identity = identity_of_regular(handle, path);
   for (int round = 0; round < 3; ++round) {
-    // ahead < 0: a later change has a later stamp already. Far ahead: the clock was set back, and waiting for it could
-    // take hours.
+    // Far ahead: the clock was set back, and waiting for it could take hours.
     const std::int64_t ahead = identity.ctime_ns - sys::stamping_clock();
     if (ahead < 0 || ahead > max_tick_ns || sys::stamps_finely(handle)) break;
     // At most one tick, 10 ms. No call waits for the clock's next tick.
@@ -158,8 +154,7 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
   Descriptor opened = open_at(folder, name.c_str(), flags, pool);
   if (const int error = opened.os_error()) {
     const ErrorCode code = code_of_opening(error, symlinks);
-    // Caches of Hugging Face are folders of symlinks to blobs. An interrupted download leaves a link without its blob,
-    // and "No such file" about a name that ls lists would mislead.
+    // An interrupted download to a Hugging Face cache leaves a symlink without the blob that it leads to.
     if (const auto target = error == ENOENT ? link_target(folder, name) : std::nullopt)
       throw Error(
           code,
@@ -168,14 +163,12 @@ std::pair<Descriptor, Identity> open_regular(int folder, const std::string& name
           place(path, 0));
     throw Error(code, message_of_opening(code, error), place(path, error));
   }
-  // fstat() of the descriptor, not stat() of the path: the path can lead to another file by now.
   const Identity identity = identity_at_rest(opened.get(), path);
   return {std::move(opened), identity};
 }
 
 // Returns the name for openat(): relative to `folder` if there is one.
 std::string name_in(const std::shared_ptr<const Folder>& folder, const std::string& path) {
-  // path_ is the folder's path, a slash (if it has none) and the name.
   return folder ? path.substr(folder->path().size() + (folder->path().ends_with('/') ? 0 : 1)) : path;
 }
 
@@ -193,7 +186,6 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
     std::uint16_t record_bytes = 0;
     // The buffer contains bytes, no objects of type dirent64, so that members are copied out, not pointed to.
     std::memcpy(&record_bytes, records.data() + offsetof(struct ::dirent64, d_reclen), sizeof record_bytes);
-    // The kernel ends each name with a NUL, and pads the record behind it.
     const std::string_view name(reinterpret_cast<const char*>(records.data()) + offsetof(struct ::dirent64, d_name));
     if (name != "." && name != "..") names.emplace_back(name);
     records = records.subspan(record_bytes);
@@ -203,7 +195,6 @@ void append_names(std::span<const std::byte> records, std::vector<std::string>& 
 }  // namespace
 
 std::string difference(const Identity& opened, const Identity& now) {
-  // From the surest sign to the weakest: each next one is only compared between equal ones.
   if (!opened.is_same_file(now))
     return message_of("device:inode", fmt::format("{}:{}", opened.device, opened.inode),
                       fmt::format("{}:{}", now.device, now.inode));
@@ -218,7 +209,6 @@ std::string difference(const Identity& opened, const Identity& now) {
 std::optional<Identity> identity_at(const std::string& path) {
   require_whole(path, path);
   struct ::stat status {};
-  // Follows symlinks: the identity is that of the file, not of a link to it.
   const int result = sys::fstatat(AT_FDCWD, path.c_str(), status);
   if (result == -ENOENT || result == -ENOTDIR) return std::nullopt;
   if (result < 0) throw Error(ErrorCode::io, "fstatat()", place(path, -result));
@@ -233,7 +223,6 @@ Descriptor open_at(int folder, const char* name, int flags) noexcept {
 
 std::shared_ptr<const Folder> Folder::open(const std::string& path) {
   require_whole(path, path);
-  // O_DIRECTORY fails with ENOTDIR on a regular file, and opens no pipe.
   Descriptor opened = open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
   if (const int error = opened.os_error()) {
     const ErrorCode code = error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
@@ -257,7 +246,6 @@ std::vector<std::string> Folder::names() const {
   if (const int error = listing.os_error())
     throw Error(ErrorCode::io, "open() of the folder, to list it", place(path_, error));
   std::vector<std::string> names;
-  // 32 KiB hold some 500 names of shards, so that a folder takes two calls: the last one returns 0.
   alignas(struct ::dirent64) std::array<std::byte, 32 << 10> buffer;
   while (const std::int64_t got = sys::getdents64(listing.get(), buffer)) {
     if (got == -EINTR) continue;
@@ -294,8 +282,7 @@ bool Folder::has_folder(const std::string& name) const noexcept {
 
 std::optional<std::string> Folder::broken_link(const std::string& name) const {
   struct ::stat status {};
-  // fstatat() follows the link, so ENOENT is about its target; link_target() then returns nothing if the name itself is
-  // free.
+  // fstatat() follows the link, so ENOENT is about its target. link_target() returns nothing if there is no link.
   if (name.find('\0') != std::string::npos || sys::fstatat(handle_, name.c_str(), status) != -ENOENT) return {};
   return link_target(handle_, name);
 }
@@ -324,8 +311,7 @@ std::shared_ptr<const File> File::open_in(const Folder& folder, const std::strin
 }
 
 std::shared_ptr<const File> File::of_descriptor(int descriptor, std::string path) {
-  // The new descriptor does not depend on the caller's, who can close it. The path for people is set afterwards; its
-  // own pool never drops the descriptor, so that path is never opened.
+  // The caller can close its descriptor. The path set below is never opened: a pool of one drops nothing.
   std::shared_ptr<File> file(new File(nullptr, fmt::format("/proc/self/fd/{}", descriptor), Symlinks::follow, nullptr));
   file->path_ = std::move(path);
   return file;
@@ -364,7 +350,6 @@ ErrorPlace File::at(int os_error, std::optional<std::uint64_t> offset) const { r
 void File::set_read_ahead(bool wanted) const noexcept {
   const std::lock_guard lock(mutex_);
   reads_ahead_ = wanted;
-  // A descriptor that was dropped gets the advice when the file is opened again.
   if (const auto open = open_.lock()) advise_reading(*open, wanted);
 }
 

@@ -54,8 +54,9 @@ Checkpoint adapt_and_filter(const Checkpoint& checkpoint, const Adapter& adapter
   for (std::size_t number = 0; number < derived.tensor_count(); ++number) {
     const TensorView before = derived.tensor(number);
     const TensorView after = adapter ? adapter(before) : before;
-    if (filter != nullptr && !(*filter)(after)) derived.skip(number, after.name());
     // An unchanged tensor stays an entry of its catalog, 8 bytes; a replaced one is a whole TensorView.
+    if (filter != nullptr && !(*filter)(after))
+      derived.skip(number, after.name());
     else if (!unchanged(before, after))
       derived.replace(number, after);
     else

@@ -30,14 +30,14 @@ std::string with_re2_groups(std::string_view pattern) {
   bool in_class = false;
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     out += pattern[i];
-    // An escaped parenthesis or bracket is a literal, and inside a class all are.
+    // An escaped parenthesis or bracket is a literal, and inside a class all are. "(?<=" and "(?<!", which look behind,
+    // stay as they are: RE2 does not have them and reports so.
     if (pattern[i] == '\\' && i + 1 < pattern.size())
       out += pattern[++i];
     else if (pattern[i] == '[')
       in_class = true;
     else if (pattern[i] == ']')
       in_class = false;
-    // Not "(?<=" and "(?<!", which look behind: RE2 does not have them and reports so.
     else if (!in_class && pattern.substr(i, 3) == "(?<" && i + 3 < pattern.size() && is_name(pattern[i + 3]))
       out += "?P", ++i;
   }

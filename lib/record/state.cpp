@@ -128,8 +128,9 @@ void State::describe_shards() {
     by_path.emplace(file.path(), shard);
   }
   for (const EntryRef at : entries) {
-    if (at.shard != EntryRef::made) ++infos[at.shard].tensor_count;
     // A view of pieces counts for the file of its first piece.
+    if (at.shard != EntryRef::made)
+      ++infos[at.shard].tensor_count;
     else if (const auto shard = by_path.find(made[at.entry].shard_path()); shard != by_path.end())
       ++infos[shard->second].tensor_count;
   }
