@@ -30,6 +30,7 @@ using scalar::u32_at;
 /// Stores a vector of a code book, whose first element is its least significant byte.
 template <class Vector>
 HWY_INLINE void put(Vector vector, std::uint8_t* to) {
+  // The tables are numbers, so their bytes in memory are in the host's order.
   if constexpr (std::endian::native == std::endian::big) vector = core::byte_swapped(vector);
   std::memcpy(to, &vector, sizeof vector);
 }
@@ -38,6 +39,7 @@ HWY_INLINE void put(Vector vector, std::uint8_t* to) {
 template <class To>
 HWY_INLINE void store_signed(const std::uint8_t* magnitudes, std::uint32_t signs, Halves scales, typename To::Code* y) {
   store_32<To>(y, [&](int l) HEFT_VALUE {
+    // Flipping the sign bit of the product equals multiplying it by -1, as ggml does.
     return hn::Xor(hn::Mul(scales[l], floats(bytes_at(magnitudes + l))), signs_in_lanes(signs >> l));
   });
 }
@@ -46,6 +48,7 @@ HWY_INLINE void store_signed(const std::uint8_t* magnitudes, std::uint32_t signs
 /// of its half.
 template <class To>
 HWY_INLINE void store_moved(const std::uint8_t* elements, std::uint32_t negative, Halves scales, typename To::Code* y) {
+  // The elements are -1, 0 and 1, so these bytes are widened with their sign.
   const auto* const from = reinterpret_cast<const std::int8_t*>(elements);
   store_32<To>(y, [&](int l) HEFT_VALUE {
     const VecF delta = hn::Xor(splat(scalar::iq1_delta), signs_in_lanes(negative >> l));
@@ -58,12 +61,14 @@ HWY_INLINE Halves both(float scale) { return {splat(scale), splat(scale)}; }
 /// Returns 32 signs from four groups of seven bits.
 HWY_INLINE std::uint32_t signs_of(std::uint32_t word) {
   std::uint32_t signs = 0;
+  // Seven bits for each group; the eighth makes the number of set bits even.
   for (int l = 0; l < 4; ++l) signs |= eight_signs((word >> (7 * l)) & 127) << (8 * l);
   return signs;
 }
 
 /// Returns the scales of 32 elements from the two nibbles of a byte.
 HWY_INLINE Halves iq2_scales(float d, std::uint8_t nibbles) {
+  // The products in ggml's order, once for each half of 32 elements.
   return {splat(d * (0.5f + static_cast<float>(nibbles & 15)) * 0.25f),
           splat(d * (0.5f + static_cast<float>(nibbles >> 4)) * 0.25f)};
 }
@@ -75,6 +80,8 @@ HWY_INLINE void Iq2Xxs(Block block, typename To::Code* y) {
   for (int i = 0; i < 8; ++i) {
     const Block vectors = block + 2 + 8 * i;
     const std::uint32_t word = u32_at(vectors + 4);
+    // Lookups are scalar, because the tables are too large for byte shuffles. The arithmetic that follows works on
+    // vectors.
     for (int l = 0; l < 4; ++l) put(iq2xxs_grid[vectors[l]], magnitudes + 8 * l);
     const float db = d * (0.5f + static_cast<float>(word >> 28)) * 0.25f;
     store_signed<To>(magnitudes, signs_of(word), both(db), y + 32 * i);
@@ -88,6 +95,7 @@ HWY_INLINE void Iq2Xs(Block block, typename To::Code* y) {
   for (int i = 0; i < 8; ++i) {
     std::uint32_t signs = 0;
     for (int l = 0; l < 4; ++l) {
+      // Nine bits of index and seven of signs.
       const std::uint32_t quant = u16_at(block + 2 + 8 * i + 2 * l);
       put(iq2xs_grid[quant & 511], magnitudes + 8 * l);
       signs |= eight_signs(quant >> 9) << (8 * l);
@@ -103,6 +111,7 @@ HWY_INLINE void Iq2S(Block block, typename To::Code* y) {
   for (int i = 0; i < 8; ++i) {
     const std::uint32_t high = block[66 + i];
     for (int l = 0; l < 4; ++l)
+      // Bits 2l and 2l + 1 of `high` are bits 8 and 9 of index l.
       put(iq2s_grid[block[2 + 4 * i + l] | ((high << (8 - 2 * l)) & 0x300)], magnitudes + 8 * l);
     store_signed<To>(magnitudes, u32_at(block + 34 + 4 * i), iq2_scales(d, block[74 + i]), y + 32 * i);
   }
@@ -114,6 +123,7 @@ HWY_INLINE void Iq3Xxs(Block block, typename To::Code* y) {
   HWY_ALIGN std::uint8_t magnitudes[32];
   for (int i = 0; i < 8; ++i) {
     const std::uint32_t word = u32_at(block + 66 + 4 * i);
+    // Vectors of four elements, so eight of them make 32.
     for (int l = 0; l < 8; ++l) put(iq3xxs_grid[block[2 + 8 * i + l]], magnitudes + 4 * l);
     const float db = d * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
     store_signed<To>(magnitudes, signs_of(word), both(db), y + 32 * i);
@@ -125,6 +135,7 @@ HWY_INLINE void Iq3S(Block block, typename To::Code* y) {
   const float d = f16_at(block);
   HWY_ALIGN std::uint8_t magnitudes[32];
   for (int i = 0; i < 8; ++i) {
+    // A nibble of scale for each 32 elements.
     const int nibble = (block[106 + i / 2] >> (4 * (i % 2))) & 15;
     const std::uint32_t high = block[66 + i];
     for (int l = 0; l < 8; ++l) put(iq3s_grid[block[2 + 8 * i + l] | ((high >> l) & 1) << 8], magnitudes + 4 * l);
@@ -139,6 +150,7 @@ HWY_INLINE void Iq1S(Block block, typename To::Code* y) {
   for (int i = 0; i < 8; ++i) {
     const std::uint32_t high = u16_at(block + 34 + 2 * i);
     for (int l = 0; l < 4; ++l) put(iq1s_grid[block[2 + 4 * i + l] | ((high >> (3 * l)) & 7) << 8], elements + 8 * l);
+    // Bit 15 is the sign of delta for all 32 elements.
     store_moved<To>(elements, (high & 0x8000) != 0 ? ~0u : 0u, both(odd_scale(d, high >> 12)), y + 32 * i);
   }
 }
@@ -152,8 +164,10 @@ HWY_INLINE void Iq1M(Block block, typename To::Code* y) {
     for (int l = 0; l < 4; ++l) {
       const std::uint32_t high = block[32 + 2 * i + l / 2] >> (4 * (l % 2));
       put(iq1s_grid[block[4 * i + l] | (high & 7) << 8], elements + 8 * l);
+      // The sign of delta holds for the eight elements of a vector: one bit becomes eight.
       negative |= ((high >> 3) & 1) * 0xFFu << (8 * l);
     }
+    // Two scales of three bits, for the two halves of 32 elements.
     const std::uint32_t scales = scalar::iq1_m_scales(block, i / 2) >> (6 * (i % 2));
     store_moved<To>(elements, negative, {splat(odd_scale(d, scales)), splat(odd_scale(d, scales >> 3))}, y + 32 * i);
   }

@@ -23,6 +23,7 @@ struct alignas(64) Tile {
   std::byte bytes[tile_bytes];
 };
 
+// Returns the type of a complex type's parts, else the type itself: complex numbers are converted as pairs of reals.
 DType scalar_of(DType type) noexcept {
   switch (type) {
     case DType::c32: return DType::f16;
@@ -32,6 +33,7 @@ DType scalar_of(DType type) noexcept {
   }
 }
 
+// Returns true for floats with a kernel to or from f32.
 bool is_real_scalar(DType type) noexcept { return type == DType::f32 || type == DType::f64 || has_narrow_kernel(type); }
 
 // ---- Integers ----
@@ -42,6 +44,7 @@ struct IntegerType {
 };
 
 IntegerType integer_type(DType type) noexcept {
+  // Only called for integers, whose widths are those of the dtype table.
   const bool is_signed = type == DType::i8 || type == DType::i16 || type == DType::i32 || type == DType::i64;
   return {info(type).block_bytes, is_signed};
 }
@@ -49,16 +52,19 @@ IntegerType integer_type(DType type) noexcept {
 // Returns true when `to` can represent every value of `from`.
 bool holds_every_value(DType from, DType to) noexcept {
   if (info(to).category != DTypeCategory::integer) return false;
+  // 0 and 1 fit every integer type.
   if (from == DType::boolean) return true;
   if (info(from).category != DTypeCategory::integer) return false;
   const IntegerType a = integer_type(from);
   const IntegerType b = integer_type(to);
+  // An unsigned type fits a signed one that is wider, a signed type fits no unsigned one.
   return a.is_signed == b.is_signed ? a.bytes <= b.bytes : b.is_signed && a.bytes < b.bytes;
 }
 
 template <class From, class To>
 void extend(const std::byte* from, std::byte* to, std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
+    // Elements lie at any address; memcpy compiles to an unaligned load, and the loop to vectors.
     From value;
     std::memcpy(&value, from + i * sizeof value, sizeof value);
     const To extended = static_cast<To>(value);
@@ -105,9 +111,13 @@ float rounded(double value) noexcept { return static_cast<float>(value); }
 // Rounds to f32 as an intermediate type: truncates, and sets the last bit if the result is inexact ("round to odd").
 // The second rounding then sees on which side of a tie the value was.
 float rounded_to_odd(double value) noexcept {
+  // Rounding twice to nearest can move a value just above a tie onto the tie and then to the wrong side. An odd last
+  // bit marks it as inexact.
   const float nearest = static_cast<float>(value);
   if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
   std::uint32_t bits = std::bit_cast<std::uint32_t>(nearest);
+  // Rounded away from zero: the bits of the next number towards zero are one less, for either sign. Infinity becomes
+  // the largest number, whose last bit is set.
   if (std::fabs(static_cast<double>(nearest)) > std::fabs(value)) --bits;
   return std::bit_cast<float>(bits | 1);
 }
@@ -132,9 +142,11 @@ void promote_floats(const std::byte* from, std::byte* to, std::size_t count) noe
 }
 
 void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_t count, Store store) noexcept {
+  // The values are floats already, so nothing but the store is left.
   if (to_type == DType::f32) return copy_run(floats, to, count * sizeof(float), store);
   if (to_type != DType::f64) return narrow_run(to_type, floats, to, count, store);
   if (store == Store::cached) return promote_floats(floats, to, count);
+  // promote_floats() has no streaming stores; its results are copied by the kernel that has.
   Tile doubles;
   promote_floats(floats, doubles.bytes, count);
   copy_run(doubles.bytes, to, count * sizeof(double), store);
@@ -143,13 +155,16 @@ void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_
 // Requires count <= tile_scalars for pairs without a kernel.
 void convert_reals(DType from_type, DType to_type, const std::byte* from, std::byte* to, std::size_t count,
                    Store store) noexcept {
+  // Pairs that one kernel converts, without floats in memory.
   if (from_type == DType::f32) return floats_to(to_type, from, to, count, store);
   if (to_type == DType::f32 && from_type != DType::f64) return widen_run(from_type, from, to, count, store);
   if (has_recode_kernel(from_type, to_type)) return recode_run(from_type, to_type, from, to, count, store);
+  // Other pairs go through f32, which holds every value of the narrow types exactly.
   Tile floats;
   if (from_type != DType::f64)
     widen_run(from_type, from, floats.bytes, count, Store::cached);
   else if (to_type == DType::f32)
+    // The final result is rounded to nearest; one that is narrowed further is rounded to odd first.
     demote_doubles<rounded>(from, floats.bytes, count);
   else
     demote_doubles<rounded_to_odd>(from, floats.bytes, count);
@@ -182,14 +197,20 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
   found.to_scalar_ = scalar_of(to);
   found.scalars_ = from_info.category == DTypeCategory::complex ? 2 : 1;
   found.traits_ = traits;
+  // Bytes of one-byte elements have no order. Blocks have fields of more than one byte, which swap_block_fields()
+  // knows.
   found.traits_.swapped = traits.swapped && (from_info.swap_bytes > 1 || from_info.category == DTypeCategory::block);
+  // The conjugate of a real number is the number.
   found.traits_.conjugated = traits.conjugated && found.scalars_ == 2;
   found.unit_elements_ = from_info.block_elements;
   found.from_bytes_ = from_info.block_bytes;
+  // A unit is a block of the source; unless it is only copied, it becomes that many elements.
   found.to_bytes_ = to_info.block_bytes * (from == to ? 1 : from_info.block_elements);
+  // Negating flips the sign bit of the bytes, so integers would be wrong.
   if (traits.negated && !is_real_scalar(found.from_scalar_))
     throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit");
 
+  // Also for types that heft cannot compute with: bytes are copied, and swapped if needed.
   if (from == to) return found;
   if (to_info.block_elements > 1) throw refuse("heft does not quantize");
   if (can_dequantize(from) || from == DType::f4_e2m1) {
@@ -209,10 +230,13 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
 void Conversion::run(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
   if (count * to_bytes_ < min_streamed_bytes) store = Store::cached;
   const bool decodes = has_block_kernel(from_, to_);
+  // One pass without intermediate results needs no tiles, however long the run is.
   const bool one_kernel = step_ == Step::copy || (to_ == DType::f32 && has_narrow_kernel(from_)) ||
                           (from_ == DType::f32 && has_narrow_kernel(to_)) || has_recode_kernel(from_, to_) ||
                           (store == Store::cached && decodes);
   if (one_kernel && !touches_bits()) return convert(from, to, count, store);
+  // Units whose intermediate results fit a Tile: those of a block kernel are elements of `to`, all others at most 8
+  // bytes for each scalar.
   const std::size_t tile_units =
       decodes ? tile_bytes / to_bytes_ : tile_scalars / (std::size_t{scalars_} * unit_elements_);
   while (count > 0) {
@@ -226,6 +250,7 @@ void Conversion::run(const std::byte* from, std::byte* to, std::size_t count, St
 
 void Conversion::run_tile(const std::byte* from, std::byte* to, std::size_t count, Store store) const noexcept {
   if (!touches_bits()) return convert(from, to, count, store);
+  // The source is read-only, so corrected bytes go to a copy, which stays in the cache.
   Tile mended;
   mend_bits(from, mended.bytes, count);
   convert(mended.bytes, to, count, store);
@@ -233,6 +258,7 @@ void Conversion::run_tile(const std::byte* from, std::byte* to, std::size_t coun
 
 // Converts to host byte order, and applies PyTorch's negative and conjugate bits.
 void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t count) const noexcept {
+  // Parts of a complex number are swapped one by one: their order stays.
   const std::size_t width = from_bytes_ / scalars_;
   if (can_dequantize(from_)) {
     std::memcpy(to, from, count * from_bytes_);
@@ -244,9 +270,11 @@ void Conversion::mend_bits(const std::byte* from, std::byte* to, std::size_t cou
     std::memcpy(to, from, count * from_bytes_);
   if (!traits_.negated && !traits_.conjugated) return;
   constexpr std::byte sign{0x80};
+  // The byte with the sign bit, now in the host's order.
   const std::size_t top = std::endian::native == std::endian::little ? width - 1 : 0;
   for (std::size_t i = 0; i < count * scalars_; ++i) {
     const bool imaginary = scalars_ == 2 && i % 2 == 1;
+    // Conjugation negates the imaginary part; with both bits that part keeps its sign.
     if (traits_.negated != (imaginary && traits_.conjugated)) to[i * width + top] ^= sign;
   }
 }
@@ -266,6 +294,7 @@ void Conversion::convert(const std::byte* from, std::byte* to, std::size_t count
     case Step::real: return convert_reals(from_scalar_, to_scalar_, from, to, count * scalars_, store);
     case Step::dequantize: {
       if (has_block_kernel(from_, to_)) return decode(from, to, count, store);
+      // The type has no kernel to this dtype, so it is decoded to f32 first. run() has limited the count to a tile.
       alignas(64) float floats[tile_scalars];
       if (from_ == DType::f4_e2m1)
         unpack_f4(from, floats, count);

@@ -54,6 +54,7 @@ constexpr auto block_types = std::to_array<BlockType>({
     {DType::nvfp4, scalar::nvfp4},
 });
 
+// Returns the row of a block type, or null.
 const BlockType* find(DType dtype) noexcept {
   const auto row = std::ranges::find(block_types, dtype, &BlockType::dtype);
   return row == block_types.end() ? nullptr : &*row;
@@ -64,12 +65,14 @@ const BlockType* find(DType dtype) noexcept {
 bool can_dequantize(DType dtype) noexcept { return find(dtype) != nullptr; }
 
 void dequantize(DType dtype, const std::byte* blocks, std::size_t block_count, float* out) noexcept {
+  // Q8_1, Q8_K and TQ1_0 have no kernel: files of published models rarely contain them.
   if (has_block_kernel(dtype, DType::f32))
     return decode_blocks(dtype, DType::f32, blocks, block_count, reinterpret_cast<std::byte*>(out));
   dequantize_scalar(dtype, blocks, block_count, out);
 }
 
 void dequantize_scalar(DType dtype, const std::byte* blocks, std::size_t block_count, float* out) noexcept {
+  // Looked up once: the function decodes one block.
   const auto decode = find(dtype)->decode;
   const DTypeInfo& row = info(dtype);
   const auto* block = reinterpret_cast<scalar::Block>(blocks);
@@ -78,8 +81,10 @@ void dequantize_scalar(DType dtype, const std::byte* blocks, std::size_t block_c
 
 void swap_block_fields(DType dtype, std::byte* blocks, std::size_t block_count) noexcept {
   const auto& fields = find(dtype)->fields;
+  // In place, block by block: only few bytes of each change, and they are in the cache.
   const std::size_t block_bytes = info(dtype).block_bytes;
   for (std::byte* block = blocks; block != blocks + block_count * block_bytes; block += block_bytes)
+    // Empty rows have count 0. Quants of less than two bytes have no order, so they are in no field.
     for (const Field& field : fields)
       for (std::byte* number = block + field.offset; number != block + field.offset + field.width * field.count;
            number += field.width)

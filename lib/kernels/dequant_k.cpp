@@ -24,8 +24,10 @@ void q2_k(Block block, float* y) noexcept {
   const float d = f16_at(block + 80);
   const float dmin = f16_at(block + 82);
   for (int group = 0; group < 16; ++group) {
+    // Rounded once for the group, as in ggml: multiplying each element by both numbers would give other bits.
     const float dl = d * static_cast<float>(scales[group] & 15);
     const float ml = dmin * static_cast<float>(scales[group] >> 4);
+    // Groups 0 to 7 use the first 32 bytes of quants: two groups side by side for each pair of bits.
     const Block quants = block + 16 + 32 * (group / 8) + 16 * (group % 2);
     const int shift = 2 * (group % 8 / 2);
     for (int l = 0; l < 16; ++l) *y++ = dl * static_cast<float>((quants[l] >> shift) & 3) - ml;
@@ -41,6 +43,7 @@ void q3_k(Block block, float* y) noexcept {
     const int shift = 2 * (group % 8 / 2);
     const int bit = group / 2;
     for (int l = 0; l < 16; ++l)
+      // Bit 2 is stored inverted: where it is clear, 4 is subtracted.
       *y++ = dl * static_cast<float>(((quants[l] >> shift) & 3) - ((high[l] >> bit) & 1 ? 0 : 4));
   }
 }
@@ -52,6 +55,7 @@ void q4_k(Block block, float* y) noexcept {
     const auto [scale, min] = scale_min(block + 4, group);
     const float d1 = d * static_cast<float>(scale);
     const float m1 = dmin * static_cast<float>(min);
+    // Two groups share 32 bytes: the low nibbles are the first, the high ones the second.
     const Block quants = block + 16 + 32 * (group / 2);
     const int shift = 4 * (group % 2);
     for (int l = 0; l < 32; ++l) *y++ = d1 * static_cast<float>((quants[l] >> shift) & 15) - m1;
@@ -69,6 +73,7 @@ void q5_k(Block block, float* y) noexcept {
     const Block quants = block + 48 + 32 * (group / 2);
     const int shift = 4 * (group % 2);
     for (int l = 0; l < 32; ++l)
+      // Byte l of `high` has bit 4 of element l of every group: bit g is that of group g.
       *y++ = d1 * static_cast<float>(((quants[l] >> shift) & 15) + ((high[l] >> group) & 1) * 16) - m1;
   }
 }
@@ -82,6 +87,7 @@ void q6_k(Block block, float* y) noexcept {
     const Block high = block + 128 + 32 * half;
     const Block scales = block + 192 + 8 * half + 2 * part;
     for (int l = 0; l < 32; ++l) {
+      // Four bits of each of two parts in a byte of `low`, two bits of each of four parts in a byte of `high`.
       const int quant = ((low[l] >> (4 * (part / 2))) & 15) | ((high[l] >> (2 * part)) & 3) << 4;
       *y++ = d * static_cast<float>(i8_at(scales + l / 16)) * static_cast<float>(quant - 32);
     }
@@ -112,6 +118,7 @@ namespace {
 float* ternary_digit(Block bytes, int count, int n, float d, float* y) noexcept {
   constexpr std::uint8_t power_of_3[5] = {1, 3, 9, 27, 81};
   for (int j = 0; j < count; ++j) {
+    // The product modulo 256 drops the digits before number n.
     const auto fraction = static_cast<std::uint8_t>(bytes[j] * power_of_3[n]);
     *y++ = static_cast<float>((fraction * 3 >> 8) - 1) * d;
   }
@@ -122,6 +129,8 @@ float* ternary_digit(Block bytes, int count, int n, float d, float* y) noexcept 
 
 void tq1_0(Block block, float* y) noexcept {
   const float d = f16_at(block + 52);
+  // Digit n of 32 bytes are 32 consecutive elements; 48 bytes are split into 32 and 16. The last 4 bytes have four
+  // digits each: 240 + 16 elements.
   for (int n = 0; n < 5; ++n) y = ternary_digit(block, 32, n, d, y);
   for (int n = 0; n < 5; ++n) y = ternary_digit(block + 32, 16, n, d, y);
   for (int n = 0; n < 4; ++n) y = ternary_digit(block + 48, 4, n, d, y);

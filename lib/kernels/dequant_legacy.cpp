@@ -37,6 +37,7 @@ void q4_0(Block block, float* y) noexcept {
   const float d = f16_at(block);
   const Block quants = block + 2;
   for (int j = 0; j < 16; ++j) {
+    // Quants are unsigned in the file; 8 is the zero.
     y[j] = static_cast<float>((quants[j] & 15) - 8) * d;
     y[j + 16] = static_cast<float>((quants[j] >> 4) - 8) * d;
   }
@@ -47,6 +48,7 @@ void q4_1(Block block, float* y) noexcept {
   const float m = f16_at(block + 2);
   const Block quants = block + 4;
   for (int j = 0; j < 16; ++j) {
+    // The product is rounded before the sum: this file is compiled without contraction to fused operations.
     y[j] = static_cast<float>(quants[j] & 15) * d + m;
     y[j + 16] = static_cast<float>(quants[j] >> 4) * d + m;
   }
@@ -54,6 +56,7 @@ void q4_1(Block block, float* y) noexcept {
 
 void q5_0(Block block, float* y) noexcept {
   const float d = f16_at(block);
+  // Bit j is the fifth bit of element j.
   const std::uint32_t high = u32_at(block + 2);
   const Block quants = block + 6;
   for (int j = 0; j < 16; ++j) {
@@ -79,11 +82,13 @@ void q8_1(Block block, float* y) noexcept { i8_quants(f16_at(block), block + 4, 
 
 void q1_0(Block block, float* y) noexcept {
   const float d = f16_at(block);
+  // A set bit is d, a clear one -d.
   for (int j = 0; j < 128; ++j) y[j] = (block[2 + j / 8] >> (j % 8)) & 1 ? d : -d;
 }
 
 void q2_0(Block block, float* y) noexcept {
   const float d = f16_at(block);
+  // The code 3 gives 2, as in ggml.
   for (int j = 0; j < 64; ++j) y[j] = static_cast<float>(((block[2 + j / 4] >> (2 * (j % 4))) & 3) - 1) * d;
 }
 
@@ -96,14 +101,19 @@ void nvfp4(Block block, float* y) noexcept {
 }
 
 float e8m0_half(std::uint8_t code) noexcept {
+  // 2^-128 and 2^-127 have no exponent field, so their bit is in the mantissa. Code 255, NaN in the standard, is
+  // 2^127, as in ggml.
   return std::bit_cast<float>(code < 2 ? 0x0020'0000u << code : static_cast<std::uint32_t>(code - 1) << 23);
 }
 
 float ue4m3_half(std::uint8_t code) noexcept {
+  // 0x7F is NaN in the standard; ggml decodes it to 0.
   if (code == 0 || code == 0x7F) return 0.0f;
   const std::uint32_t exponent = (code >> 3) & 15u;
   const std::uint32_t mantissa = code & 7u;
+  // The smallest subnormal of E4M3 is 2^-9, and this is half of it.
   if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
+  // The bias of E4M3 is 7, and one less halves the value.
   return std::bit_cast<float>((exponent + 127 - 8) << 23 | mantissa << 20);
 }
 

@@ -30,6 +30,7 @@ HWY_INLINE VecI field(VecI bytes, int shift, int count) {
 
 /// Returns the vector of quants that starts at element l, of 16 bytes whose low nibbles come before their high ones.
 HWY_INLINE VecI nibbles(Block quants, int l) {
+  // `l` is a multiple of the number of lanes, at most 16, so a vector never spans both halves.
   return l < 16 ? low_nibble(bytes_at(quants + l)) : high_nibble(bytes_at(quants + l - 16));
 }
 /// As nibbles(), with bit 4 of each quant from `high`.
@@ -40,6 +41,7 @@ HWY_INLINE VecI five_bits(Block quants, std::uint32_t high, int l) {
 template <class To>
 HWY_INLINE void Q4_0(Block block, typename To::Code* y) {
   const VecF d = splat(f16_at(block));
+  // Quants are unsigned in the file; 8 is the zero.
   store_32<To>(y, [&](int l) HEFT_VALUE { return hn::Mul(floats(hn::Sub(nibbles(block + 2, l), integer(8))), d); });
 }
 
@@ -47,6 +49,7 @@ template <class To>
 HWY_INLINE void Q4_1(Block block, typename To::Code* y) {
   const VecF d = splat(f16_at(block));
   const VecF m = splat(f16_at(block + 2));
+  // Not MulAdd: the product is rounded before the sum, as in the scalar code.
   store_32<To>(y, [&](int l) HEFT_VALUE { return hn::Add(hn::Mul(floats(nibbles(block + 4, l)), d), m); });
 }
 
@@ -84,6 +87,7 @@ template <class To>
 HWY_INLINE void Q1_0(Block block, typename To::Code* y) {
   const VecF d = splat(f16_at(block));
   for (int i = 0; i < 4; ++i, y += 32) {
+    // A clear bit is -d: the sign bit of d is flipped in those lanes.
     const std::uint32_t minus = ~scalar::u32_at(block + 2 + 4 * i);
     store_32<To>(y, [&](int l) HEFT_VALUE { return hn::Xor(d, signs_in_lanes(minus >> l)); });
   }
@@ -95,6 +99,7 @@ HWY_INLINE void Q2_0(Block block, typename To::Code* y) {
   for (int i = 0; i < 2; ++i, y += 32) {
     const Block words = block + 2 + 8 * i;  // of 16 quants
     store_32<To>(y, [&](int l) HEFT_VALUE {
+      // Sixteen quants are one word of 32 bits: each lane shifts its own to the bottom.
       const VecI word = integer(static_cast<int>(scalar::u32_at(words + l / 16 * 4)));
       const VecI q = hn::And(hn::Shr(word, hn::ShiftLeft<1>(hn::Iota(I32(), l % 16))), integer(3));
       return hn::Mul(floats(hn::Sub(q, integer(1))), d);
@@ -106,6 +111,7 @@ template <class To>
 HWY_INLINE void Tq2_0(Block block, typename To::Code* y) {
   const VecF d = splat(f16_at(block + 64));
   for (int part = 0; part < 8; ++part, y += 32) {
+    // Four parts of 32 elements share 32 bytes, two bits of each.
     const Block quants = block + 32 * (part / 4);
     store_32<To>(y, [&](int l) HEFT_VALUE {
       return hn::Mul(floats(hn::Sub(field(bytes_at(quants + l), 2 * (part % 4), 2), integer(1))), d);
@@ -123,6 +129,7 @@ template <int half>
 HWY_INLINE void look_up(const std::int8_t* table, Block quants, std::int8_t* levels) {
 #if HWY_TARGET == HWY_SCALAR
   for (int j = 0; j < 16; ++j) {
+    // The low nibbles of each `half` bytes come first, then the high ones of the same bytes.
     std::int8_t* const to = levels + j / half * 2 * half + j % half;
     to[0] = table[quants[j] & 15];
     to[half] = table[quants[j] >> 4];
@@ -132,6 +139,7 @@ HWY_INLINE void look_up(const std::int8_t* table, Block quants, std::int8_t* lev
   const hn::Repartition<std::uint64_t, SixteenBytes> d64;
   const auto rows = hn::LoadU(d, reinterpret_cast<const std::uint8_t*>(table));
   const auto bytes = hn::LoadU(d, quants);
+  // Both nibbles of 16 bytes are looked up at once; the table fills one vector of 16 bytes.
   const auto low = hn::TableLookupBytes(rows, hn::And(bytes, hn::Set(d, 15)));
   const auto high = hn::TableLookupBytes(rows, hn::ShiftRight<4>(bytes));
   auto* const to = reinterpret_cast<std::uint8_t*>(levels);
@@ -139,6 +147,8 @@ HWY_INLINE void look_up(const std::int8_t* table, Block quants, std::int8_t* lev
     hn::StoreU(low, d, to);
     hn::StoreU(high, d, to + 16);
   } else {
+    // NVFP4's groups have 8 bytes: the halves of both results alternate, so that each group of 16 elements is
+    // contiguous.
     const auto low_halves = hn::BitCast(d64, low);
     const auto high_halves = hn::BitCast(d64, high);
     hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, low_halves, high_halves)), d, to);
@@ -168,6 +178,7 @@ template <class To>
 HWY_INLINE void Nvfp4(Block block, typename To::Code* y) {
   HWY_ALIGN std::int8_t levels[32];
   for (int s = 0; s < 4; s += 2, y += 32) {
+    // 16 bytes are two groups with a scale each, the two halves of 32 elements.
     look_up<8>(scalar::fp4_levels, block + 4 + 8 * s, levels);
     scale_bytes<To>(levels, {splat(scalar::ue4m3_half(block[s])), splat(scalar::ue4m3_half(block[s + 1]))}, y);
   }
@@ -191,6 +202,7 @@ HWY_INLINE void Q2K(Block block, typename To::Code* y) {
   for (int part = 0; part < 8; ++part, y += 32) {
     const Block scales = block + 2 * part;
     const Block quants = block + 16 + 32 * (part / 4);
+    // Each scale and minimum is one product, rounded before it meets the elements, as in the scalar code.
     const Halves dl{splat(d * static_cast<float>(scales[0] & 15)), splat(d * static_cast<float>(scales[1] & 15))};
     const Halves ml{splat(dmin * static_cast<float>(scales[0] >> 4)), splat(dmin * static_cast<float>(scales[1] >> 4))};
     store_32<To>(y, [&](int l) HEFT_VALUE {
@@ -208,6 +220,7 @@ HWY_INLINE void Q3K(Block block, typename To::Code* y) {
     const Halves dl{splat(scale(0)), splat(scale(1))};
     store_32<To>(y, [&](int l) HEFT_VALUE {
       const VecI low = field(bytes_at(quants + l), 2 * (part % 4), 2);
+      // The bit is stored inverted: clear it stands for -4, set for 0. So it counts 4, and 4 is subtracted from all.
       const VecI high = hn::ShiftLeft<2>(field(bytes_at(block + l), part, 1));
       return hn::Mul(dl[l], floats(hn::Sub(hn::Or(low, high), integer(4))));
     });
@@ -220,6 +233,7 @@ struct ScaleMin {
 };
 
 HWY_INLINE ScaleMin scale_min(Block block, float d, float dmin, int part) {
+  // The packed codes are taken apart in scalar code: eight pairs for 256 elements.
   const scalar::ScaleMin codes = scalar::scale_min(block + 4, part);
   return {splat(d * static_cast<float>(codes.scale)), splat(dmin * static_cast<float>(codes.min))};
 }
@@ -229,6 +243,7 @@ HWY_INLINE void Q4K(Block block, typename To::Code* y) {
   const float d = f16_at(block);
   const float dmin = f16_at(block + 2);
   for (int part = 0; part < 8; part += 2, y += 64) {
+    // `part` counts by two: two parts share 32 bytes, the low nibbles being the first.
     const Block quants = block + 16 + 16 * part;
     const ScaleMin low = scale_min(block, d, dmin, part);
     const ScaleMin high = scale_min(block, d, dmin, part + 1);
@@ -245,6 +260,7 @@ template <class To>
 HWY_INLINE void Q5K(Block block, typename To::Code* y) {
   const float d = f16_at(block);
   const float dmin = f16_at(block + 2);
+  // Bit `part` of byte l is bit 4 of element l of that part.
   const auto fifth = [&](int part, int l)
                          HEFT_VALUE { return hn::ShiftLeft<4>(field(bytes_at(block + 16 + l), part, 1)); };
   for (int part = 0; part < 8; part += 2, y += 64) {
@@ -268,6 +284,7 @@ HWY_INLINE void Q6K(Block block, typename To::Code* y) {
   for (int part = 0; part < 8; ++part, y += 32) {
     const int half = part / 4;
     const int quarter = part % 4;
+    // Quarters 0 and 2, and 1 and 3, share bytes of `low`; all four of a half share those of `high`.
     const Block low = block + 64 * half + 32 * (quarter % 2);
     const Block high = block + 128 + 32 * half;
     const auto scale = [&](int i) { return d * static_cast<float>(scalar::i8_at(block + 192 + 2 * part + i)); };
@@ -324,6 +341,7 @@ namespace heft::kernels {
 HWY_EXPORT(Decode);
 
 bool has_block_kernel(DType from, DType to) noexcept {
+  // Other types are narrowed from f32 by Conversion.
   if (to != DType::f32 && to != DType::f16 && to != DType::bf16) return false;
   if (has_code_book_kernel(from)) return true;
   switch (from) {

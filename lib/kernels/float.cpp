@@ -21,6 +21,8 @@ template <class Float>
 void widen_few(const typename Float::Code* from, float* to, std::size_t count) {
   HWY_ALIGN typename Float::Code padded[HWY_MAX_BYTES / sizeof(float)] = {};
   HWY_ALIGN float widened[HWY_MAX_BYTES / sizeof(float)];
+  // A vector load would read past the run, which can end at the end of a page. The padding is converted and not
+  // stored.
   std::memcpy(padded, from, count * sizeof *from);
   hn::Store(load_widened<Float>(padded), F32(), widened);
   std::memcpy(to, widened, count * sizeof *to);
@@ -31,6 +33,7 @@ void widen_cached(const typename Float::Code* from, float* to, std::size_t count
   const std::size_t lanes = hn::Lanes(F32());
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) hn::StoreU(load_widened<Float>(from + i), F32(), to + i);
+  // The rest goes through the same conversion of vectors, so that its bits do not depend on its position.
   if (i < count) widen_few<Float>(from + i, to + i, count - i);
 }
 
@@ -39,6 +42,8 @@ void widen_cached(const typename Float::Code* from, float* to, std::size_t count
 template <class Result, class Vector, class Cached>
 void stream_vectors(const Result* to, std::size_t count, std::size_t lanes, const Vector& vector,
                     const Cached& cached) {
+  // Streaming stores require addresses that are aligned to the vector: up to lanes - 1 results come before the first
+  // one.
   const std::size_t into_vector = reinterpret_cast<std::uintptr_t>(to) / sizeof *to % lanes;
   std::size_t i = into_vector == 0 ? 0 : HWY_MIN(count, lanes - into_vector);
   cached(0, i);
@@ -73,6 +78,7 @@ void narrow_cached(typename Float::Code* to, std::size_t count, const Vector& ve
   std::size_t i = 0;
   for (; i + lanes <= count; i += lanes) store_as<Float>(vector(i), to + i);
   if (i == count) return;
+  // The last vector is converted whole and stored in part.
   HWY_ALIGN Code narrowed[HWY_MAX_BYTES / sizeof(float)];
   store_as<Float>(few(i, count - i), narrowed);
   std::memcpy(to + i, narrowed, (count - i) * sizeof(Code));
@@ -85,6 +91,7 @@ template <class Float, class Vector>
 HWY_INLINE void stream_narrowed(typename Float::Code* to, std::size_t i, const Vector& vector) {
   using Code = typename Float::Code;
   const std::size_t lanes = hn::Lanes(F32());
+  // As many codes as a vector of f32 has lanes: half a vector of 16 bits, a quarter of one of 8.
   const hn::Rebind<Code, F32> quarter;
   const hn::Twice<decltype(quarter)> half;
   const auto pair = [&](std::size_t at) {
@@ -108,6 +115,7 @@ void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]
         [&](std::size_t i, std::size_t rest) { return few(begin + i, rest); });
   };
 #if HWY_TARGET != HWY_SCALAR
+  // A streamed vector has as many bytes as one of f32, so it has two or four times as many codes.
   const std::size_t lanes = hn::Lanes(F32()) * (sizeof(float) / sizeof *to);
   if (can_stream(to, streaming))
     return stream_vectors(to, count, lanes, [&](std::size_t i) { stream_narrowed<Float>(to, i, vector); }, cached);
@@ -133,6 +141,7 @@ void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
       reinterpret_cast<typename Float::Code*>(to), count, streaming,
       [&](std::size_t i) { return load_halves(from + i); },
       [&](std::size_t i, std::size_t few) {
+        // The last few are loaded from a padded copy, because a vector load would read past the run.
         HWY_ALIGN float padded[HWY_MAX_BYTES / sizeof(float)] = {};
         std::memcpy(padded, from + i, few * sizeof *from);
         return hn::Load(F32(), padded);
@@ -144,11 +153,15 @@ void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
 template <class From, int ToMantissa, int ToBias>
 struct Recoded {
   static constexpr bool in_lanes =
+      // Equal biases keep subnormals subnormal (E5M2 to f16). Otherwise all subnormals must become normal, of which
+      // the smallest has the exponent 1 - bias - mantissa.
       sizeof(typename From::Code) == 1 && (From::bias == ToBias || From::bias + From::mantissa <= ToBias);
 
   static constexpr std::uint16_t subnormal(std::uint32_t magnitude) {
     if (magnitude == 0) return 0;
+    // The unit of subnormals follows from bias and mantissa, so only the mantissa is moved up.
     if (From::bias == ToBias) return static_cast<std::uint16_t>(magnitude << (ToMantissa - From::mantissa));
+    // The highest set bit becomes the implicit one of a normal number, and the others are its mantissa.
     int top = 0;
     while (magnitude >> (top + 1) != 0) ++top;
     const std::uint32_t exponent = static_cast<std::uint32_t>(ToBias + 1 - From::bias - From::mantissa + top);
@@ -167,29 +180,37 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
   const hn::RebindToSigned<U16> signed_lanes;
   const hn::Repartition<std::uint8_t, U16> bytes;
   const auto set = [&](std::uint32_t bits) { return hn::Set(d, static_cast<std::uint16_t>(bits)); };
+  // Magnitudes and codes have no bit 15, so signed comparison, which every target has, is correct.
   const auto less = [&](VecW a, VecW b) {
     return hn::RebindMask(d, hn::Lt(hn::BitCast(signed_lanes, a), hn::BitCast(signed_lanes, b)));
   };
+  // At most three bits of mantissa: eight subnormals, zero among them, fill 16 bytes, one row of a byte lookup.
   HWY_ALIGN constexpr std::uint16_t subnormals[8] = {Result::subnormal(0), Result::subnormal(1), Result::subnormal(2),
                                                      Result::subnormal(3), Result::subnormal(4), Result::subnormal(5),
                                                      Result::subnormal(6), Result::subnormal(7)};
+  // All bits of the exponent set, none of the mantissa. The quiet NaN has the highest bit of the mantissa as well.
   constexpr std::uint32_t infinity = ((2u << (14 - ToMantissa)) - 1) << ToMantissa;
   constexpr std::uint32_t nan = infinity | (1u << (ToMantissa - 1));
   const VecW table = hn::LoadDup128(d, subnormals);
   const auto recoded = [&](VecW code) {
     const VecW magnitude = hn::And(code, set(0x7F));
+    // The mantissa moves to its new place with the exponent above it; the difference of the biases is added to the
+    // exponent.
     const VecW normal = hn::Add(hn::ShiftLeft<ToMantissa - From::mantissa>(magnitude),
                                 set(static_cast<std::uint32_t>(ToBias - From::bias) << ToMantissa));
     // The indexes of two neighbouring bytes of the table for each lane.
     const VecW twice = hn::ShiftLeft<1>(hn::And(magnitude, set(7)));
     const VecW places = hn::Or(hn::Or(twice, hn::ShiftLeft<8>(twice)), set(0x0100));
     const VecW subnormal = hn::BitCast(d, hn::TableLookupBytes(hn::BitCast(bytes, table), hn::BitCast(bytes, places)));
+    // Below one unit of the exponent field the code is subnormal.
     VecW value = hn::IfThenElse(less(magnitude, set(1u << From::mantissa)), subnormal, normal);
     const VecW sign = hn::ShiftLeft<8>(hn::And(code, set(0x80)));
+    // The fnuz types have one NaN, the code of -0, and no infinity.
     if constexpr (!From::negative_zero)
       return hn::IfThenElse(hn::Eq(code, set(From::nan)), set(nan), hn::Or(value, sign));
     if constexpr (From::overflow > From::largest)
       value = hn::IfThenElse(hn::Eq(magnitude, set(From::overflow)), set(infinity), value);
+    // Codes above the largest number and infinity are NaN.
     return hn::Or(hn::IfThenElse(less(set(HWY_MAX(From::largest, From::overflow)), magnitude), set(nan), value), sign);
   };
   const hn::Rebind<std::uint8_t, U16> codes;
@@ -217,6 +238,7 @@ void recode(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
       reinterpret_cast<typename To::Code*>(to), count, streaming,
       [&](std::size_t i) { return load_widened<From>(from + i); },
       [&](std::size_t i, std::size_t few) {
+        // widen_few() reads only the run; the lanes after it are zeros and are not stored.
         HWY_ALIGN float widened[HWY_MAX_BYTES / sizeof(float)] = {};
         widen_few<From>(from + i, widened, few);
         return hn::Load(F32(), widened);
@@ -226,6 +248,8 @@ void recode(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
 template <class From, class To, int ToMantissa, int ToBias>
 void recode_f8(const std::byte* from, std::byte* to, std::size_t count, bool streaming) {
 #if HWY_TARGET != HWY_SCALAR
+  // Lanes of 16 bits convert twice as many elements as f32 does. E5M2FNUZ to f16 does not qualify and goes through
+  // f32.
   if constexpr (Recoded<From, ToMantissa, ToBias>::in_lanes)
     return recode_lanes<From, ToMantissa, ToBias>(reinterpret_cast<const std::uint8_t*>(from),
                                                   reinterpret_cast<std::uint16_t*>(to), count, streaming);

@@ -34,14 +34,19 @@ struct Layout {
   alignas(vector) std::array<std::uint8_t, vector> heads[2];
 
   constexpr Layout() : values{}, heads{} {
+    // TableLookupBytesOr0() returns 0 for positions with the top bit, so that the two loads can be combined by Or.
     for (auto& places : values) places.fill(0x80);
     for (std::size_t i = 0; i < numbers; ++i) {
       const std::size_t head = i * stride;
+      // A value whose last byte is beyond the first 16 is taken whole from the second load, which starts `numbers`
+      // bytes later.
       const std::size_t second = head + width < vector ? 0 : 1;
       for (std::size_t byte = 0; byte < width; ++byte) {
+        // The file is big-endian, so on a little-endian host the bytes of a value are reversed.
         const std::size_t from = std::endian::native == std::endian::little ? width - 1 - byte : byte;
         values[second][i * width + byte] = static_cast<std::uint8_t>(head + 1 + from - second * numbers);
       }
+      // Each head is compared in one load only, so that its position gives its number.
       if (head < vector)
         heads[0][head] = 0xFF;
       else
@@ -65,6 +70,8 @@ std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t cou
   const auto* source = reinterpret_cast<const std::uint8_t*>(from);
   auto* target = reinterpret_cast<std::uint8_t*>(to);
   std::size_t done = 0;
+  // Four vectors share one test and one branch. Their values are stored before the test: if it fails, the loop below
+  // does the same numbers again, one vector at a time, and finds the place.
   for (; done + unrolled * numbers <= count; done += unrolled * numbers) {
     auto differs = hn::Zero(d);
     for (std::size_t i = 0; i < unrolled; ++i) {
@@ -89,6 +96,7 @@ std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t cou
       return hn::Ne(hn::And(hn::Xor(bytes, head), heads), hn::Zero(d));
     };
     if (const std::intptr_t byte = hn::FindFirstTrue(d, other(first, first_heads)); byte >= 0)
+      // The position of a head divided by the bytes of a number is its index.
       return done + static_cast<std::size_t>(byte) / Layout<width>::stride;
     if (const std::intptr_t byte = hn::FindFirstTrue(d, other(last, last_heads)); byte >= 0)
       return done + (static_cast<std::size_t>(byte) + numbers) / Layout<width>::stride;
@@ -119,6 +127,7 @@ HWY_EXPORT(GatherVectors);
 std::size_t gather_run(std::size_t width, const std::byte* from, std::byte* to, std::size_t count) noexcept {
   if (count == 0) return 0;
   const std::size_t done = HWY_DYNAMIC_DISPATCH(GatherVectors)(width, from, to, count);
+  // The vectors stop before the last numbers, or at another head. Only in the first case the portable code goes on.
   if (done == count || (done > 0 && from[done * (width + 1)] != from[0])) return done;
   return done + core::gather_run(width, from + done * (width + 1), to + done * width, count - done);
 }

@@ -21,12 +21,16 @@ void CopyStreaming(const std::byte* from, std::byte* to, std::size_t size) {
   constexpr std::size_t line = 64;
   const hn::ScalableTag<std::uint8_t> d;
   const std::size_t lanes = hn::Lanes(d);
+  // Streaming stores are combined into whole cache lines only if a line is written from its start: the bytes before
+  // the first whole line are copied with ordinary stores.
   const std::size_t into_line = reinterpret_cast<std::uintptr_t>(to) % line;
   const std::size_t head = into_line == 0 ? 0 : HWY_MIN(size, line - into_line);
   std::memcpy(to, from, head);
   const auto* source = reinterpret_cast<const std::uint8_t*>(from);
   auto* target = reinterpret_cast<std::uint8_t*>(to);
   std::size_t i = head;
+  // Four loads, then four stores: with vectors of 16 bytes these are one line, written without other accesses
+  // between.
   for (; i + 4 * lanes <= size; i += 4 * lanes) {
     const auto a = hn::LoadU(d, source + i);
     const auto b = hn::LoadU(d, source + i + lanes);
@@ -43,6 +47,7 @@ void CopyStreaming(const std::byte* from, std::byte* to, std::size_t size) {
 
 void CopyRows(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch, std::size_t rows,
               std::size_t size) {
+  // One dispatch for all rows: rows of a shard can be short.
   for (std::size_t r = 0; r < rows; ++r) CopyStreaming(from + r * from_pitch, to + r * to_pitch, size);
 }
 
@@ -104,6 +109,7 @@ void swap_lanes(const std::byte* from, std::byte* to, std::size_t count) {
 template <class Lane, class D, class V>
 HWY_INLINE void transpose_in_blocks(D d, V (&rows)[16 / sizeof(Lane)]) {
   constexpr std::size_t n = 16 / sizeof(Lane);
+  // After log2(n) such steps element j of row i is element i of row j.
   V mixed[n];
   for (std::size_t step = 1; step < n; step *= 2) {
     for (std::size_t i = 0; i < n / 2; ++i) {
@@ -117,6 +123,7 @@ HWY_INLINE void transpose_in_blocks(D d, V (&rows)[16 / sizeof(Lane)]) {
 template <class Lane>
 HWY_INLINE void transpose_tile(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch) {
   constexpr std::size_t n = 16 / sizeof(Lane);
+  // Vectors of 16 bytes on every target, for the parts of a block that are too small for squares.
   const hn::FixedTag<Lane, n> d;
   hn::Vec<decltype(d)> rows[n];
   for (std::size_t i = 0; i < n; ++i) rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_pitch));
@@ -135,6 +142,7 @@ void transpose_tiles(const std::byte* from, std::size_t from_pitch, std::byte* t
     for (std::size_t c = 0; c < whole_columns; c += n)
       transpose_tile<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane),
                            to_pitch);
+  // The columns right of the tiles, then the rows below them over the full width.
   transpose_elements<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch,
                            whole_rows, columns - whole_columns);
   transpose_elements<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch,
@@ -147,11 +155,13 @@ constexpr std::size_t vector_blocks = HWY_MIN(HWY_MAX_BYTES, 64) / 16;
 // Transposes blocks: vectors[g] holds blocks (g, 0), (g, 1), ... before, and (0, g), (1, g), ... after.
 template <class D, class V>
 HWY_INLINE void transpose_blocks(D d, V (&vectors)[vector_blocks]) {
+  // Vectors of 32 bytes have two blocks: a matrix of 2 x 2 is transposed by exchanging halves.
   if constexpr (vector_blocks == 2) {
     const V lower = hn::ConcatLowerLower(d, vectors[1], vectors[0]);
     vectors[1] = hn::ConcatUpperUpper(d, vectors[1], vectors[0]);
     vectors[0] = lower;
   } else if constexpr (vector_blocks == 4) {
+    // 4 x 4 blocks: first the 2 x 2 quarters are exchanged as halves of vectors, then the blocks inside each quarter.
     const V even_lower = hn::ConcatLowerLower(d, vectors[2], vectors[0]);
     const V odd_lower = hn::ConcatLowerLower(d, vectors[3], vectors[1]);
     const V even_upper = hn::ConcatUpperUpper(d, vectors[2], vectors[0]);
@@ -171,12 +181,14 @@ HWY_INLINE void transpose_square(const std::byte* from, std::size_t from_pitch, 
   constexpr std::size_t n = 16 / sizeof(Lane);
   const hn::FixedTag<Lane, n * vector_blocks> d;
   using V = hn::Vec<decltype(d)>;
+  // Up to 16 x 4 vectors of 64 bytes, more than there are registers: the rest is on the stack, in the cache.
   V transposed[n][vector_blocks];
   for (std::size_t g = 0; g < vector_blocks; ++g) {
     V rows[n];
     for (std::size_t i = 0; i < n; ++i)
       rows[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + (g * n + i) * from_pitch));
     transpose_in_blocks<Lane>(d, rows);
+    // Row i of the transposed blocks of group g; the blocks of all groups together are the rows of the result.
     for (std::size_t i = 0; i < n; ++i) transposed[i][g] = rows[i];
   }
   for (std::size_t i = 0; i < n; ++i) {
@@ -199,8 +211,10 @@ void transpose_lanes(const std::byte* from, std::size_t from_pitch, std::byte* t
   const std::size_t whole_columns = columns / n * n;
   for (std::size_t c = 0; c < whole_columns; c += n)
     for (std::size_t r = 0; r < whole_rows; r += n)
+      // Down the columns, so that each row of the result is written front to back.
       transpose_square<Lane>(from + r * from_pitch + c * sizeof(Lane), from_pitch, to + c * to_pitch + r * sizeof(Lane),
                              to_pitch, streaming);
+  // Rests in the same two parts as in transpose_tiles().
   transpose_tiles<Lane>(from + whole_columns * sizeof(Lane), from_pitch, to + whole_columns * to_pitch, to_pitch,
                         whole_rows, columns - whole_columns);
   transpose_tiles<Lane>(from + whole_rows * from_pitch, from_pitch, to + whole_rows * sizeof(Lane), to_pitch,
@@ -221,6 +235,7 @@ void Swap(std::size_t width, const std::byte* from, std::byte* to, std::size_t c
 // Returns true when every whole vector of the result, on any target, is aligned to its size.
 bool can_stream(const std::byte* to, std::size_t to_pitch) {
   constexpr std::size_t line = 64;
+  // A line is the longest vector of any target; each row of the result starts at a multiple of the pitch.
   return reinterpret_cast<std::uintptr_t>(to) % line == 0 && to_pitch % line == 0;
 }
 
