@@ -14,7 +14,7 @@ Derivation::Derivation(const Checkpoint& from)
       state_(std::make_shared<State>()),
       arena_(std::make_shared<core::Arena>()),
       skipped_(from_->entries.size()) {
-  // Names, index and infos are not copied: finish() makes those of the new checkpoint. Shards and views are shared.
+  // The index and the infos are not copied: finish() makes those of the new checkpoint. Shards are shared.
   state_->path = from_->path;
   state_->limits = from_->limits;
   state_->shards = from_->shards;

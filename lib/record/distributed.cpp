@@ -123,7 +123,7 @@ class PartReader {
       catalog_.tensors.push_back(
           format::read_embedded_tensor({input_, tile.begin, tile.size, options_}, name, catalog_));
     } catch (const Error& error) {
-      // The chunk is a pickle without a name; only the index has it.
+      // The chunk has no name of its own; only the index has it.
       throw error.with_tensor(name);
     }
     require_tile(number, catalog_.tensors.back());
@@ -185,7 +185,7 @@ std::vector<Content> contents_of(const Catalog& index, std::size_t files, const 
   for (std::uint32_t value = 0; value < index.embedded.size(); ++value)
     contents[numbers[index.embedded[value].shard]].values.push_back(value);
   for (Content& content : contents) {
-    // In the order of bytes, so that heads are read from front to back and neighbours share a read.
+    // In the order of bytes, so that heads are read from front to back.
     std::ranges::stable_sort(content.tiles, {}, [&](std::uint32_t tile) { return index.tiles[tile].begin; });
     std::ranges::stable_sort(content.values, {}, [&](std::uint32_t value) { return index.embedded[value].begin; });
   }
