@@ -29,8 +29,8 @@ int run(int argc, const char* const* argv, Terminal& raw) {
     // A full disk is often found only here, and must not end with status 0.
     if (!terminal.out.flush()) throw Error(ErrorCode::io, "could not write the output");
     return status;
-    // Written without a call that allocates. Error{out_of_memory} is caught below, with its own message.
   } catch (const std::bad_alloc&) {
+    // Written without a call that allocates. Error{out_of_memory} is caught below, with a message of its own.
     terminal.err << "heft: out of memory\n";
   } catch (const std::exception& error) {
     terminal.err << "heft: " << core::printable(error.what()) << '\n';

@@ -38,8 +38,8 @@ std::optional<std::size_t> MapIndexes::find(const format::Catalog& catalog, std:
     const std::uint32_t position = table.positions.find(
         state_.hash(key), [&](std::uint32_t held) { return pair_key(catalog, map, held, digits) == key; });
     return position == core::NameIndex::none ? std::nullopt : std::optional<std::size_t>(position);
-    // A lookup cannot fail: without memory for the table it takes longer.
   } catch (const std::bad_alloc&) {
+    // A lookup cannot fail: without memory, or budget, for the table it takes longer.
     return compare_all(catalog, map, key);
   } catch (const Error&) {
     return compare_all(catalog, map, key);

@@ -76,7 +76,7 @@ DType common_dtype(const Items& items) {
     negative = negative || (node.kind == NodeKind::integer && node.integer < 0);
     if (is_number(node) && dtype == DType::unknown)
       fail(items.record, ErrorCode::out_of_range, fmt::format("expected integers of 64 bits, item {} is longer", i));
-    // An integer over 2^63 has the dtype u64 in a list whose others are i64, so the list becomes u64.
+    // An integer over INT64_MAX has the dtype u64 in a list whose others are i64, so the list becomes u64.
     const bool wide = (dtype == DType::u64 && common == DType::i64) || (dtype == DType::i64 && common == DType::u64);
     if (wide) common = DType::u64;
     if (!is_number(node) || (dtype != common && !wide))
@@ -150,7 +150,7 @@ TensorView Record::numbers() const {
     fail(*this, ErrorCode::type_mismatch, "expected numbers of a type, JSON's have none: read them one by one");
   const Items items{*this, *place->catalog, *record::RecordAccess::node(*this)};
   const std::shared_ptr<const format::PackedElements> elements = packed_elements(items);
-  // Elements of one width in encoded form stay in the file, and are gathered when they are read.
+  // Elements in encoded form stay as they are, and are gathered when they are read.
   if (const auto* packed = dynamic_cast<const format::PackedNumbers*>(elements.get())) {
     const format::NumberList& list = packed->lists()->lists()[0];
     auto spelled = record::memory_source(Bytes(packed->spelled(), elements), place->source);

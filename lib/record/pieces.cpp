@@ -35,7 +35,7 @@ bool overlap(const Piece& a, const Piece& b) noexcept {
 std::vector<Piece> flattened(std::vector<Piece> pieces) {
   std::vector<Piece> flat;
   for (Piece& piece : pieces) {
-    // Parts without elements cover nothing and would break the proof of a tiling.
+    // Parts without elements cover nothing; tile_exactly() requires that there are none.
     if (is_empty(piece.part.shape())) continue;
     if (piece.part.pieces().empty()) {
       flat.push_back(std::move(piece));

@@ -82,13 +82,13 @@ std::optional<Scalar> scalar_of(const Record& record) {
     case RecordKind::tensor: break;
     default: return {};
   }
+  // PyTorch saves counters, such as num_batches_tracked, as tensors of one element.
   const TensorView view = record.tensor();
   return view.element_count() == 1 ? of_element(without_dims(view)) : std::nullopt;
 }
 
 std::string describe(const Record& record) {
   if (record.kind() == RecordKind::tensor) {
-    // PyTorch saves counters, such as num_batches_tracked, as tensors of one element.
     const TensorView view = record.tensor();
     return fmt::format("a tensor of {} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
   }
