@@ -219,6 +219,7 @@ constexpr Row weak_rows[] = {
      "load it with joblib and save the arrays as .npz, or unpack it first (unlzma)", is_lzma},
 };
 
+// Returns the first row that matches, or null.
 const Row* find_row(std::span<const Row> rows, std::span<const std::byte> bytes, std::uint64_t file_size) noexcept {
   const Head head{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file_size};
   for (const Row& row : rows)

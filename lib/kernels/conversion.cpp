@@ -61,6 +61,7 @@ bool holds_every_value(DType from, DType to) noexcept {
   return a.is_signed == b.is_signed ? a.bytes <= b.bytes : b.is_signed && a.bytes < b.bytes;
 }
 
+// Converts integers by sign or zero extension, which From determines.
 template <class From, class To>
 void extend(const std::byte* from, std::byte* to, std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
@@ -84,6 +85,7 @@ void extend_to(std::uint32_t to_bytes, const std::byte* from, std::byte* to, std
   }
 }
 
+// Converts booleans and integers. Requires count <= tile_scalars for booleans.
 void convert_integers(DType from_type, DType to_type, const std::byte* from, std::byte* to,
                       std::size_t count) noexcept {
   const std::uint32_t bytes = info(to_type).block_bytes;
@@ -122,6 +124,7 @@ float rounded_to_odd(double value) noexcept {
   return std::bit_cast<float>(bits | 1);
 }
 
+// Converts f64 to f32, rounded by Round.
 template <float (*Round)(double) noexcept>
 void demote_doubles(const std::byte* from, std::byte* to, std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
@@ -132,6 +135,7 @@ void demote_doubles(const std::byte* from, std::byte* to, std::size_t count) noe
   }
 }
 
+// Converts f32 to f64, which is exact.
 void promote_floats(const std::byte* from, std::byte* to, std::size_t count) noexcept {
   for (std::size_t i = 0; i < count; ++i) {
     float value;
@@ -141,6 +145,7 @@ void promote_floats(const std::byte* from, std::byte* to, std::size_t count) noe
   }
 }
 
+// Converts f32 to any real type. Requires count <= tile_scalars for f64 with streaming stores.
 void floats_to(DType to_type, const std::byte* floats, std::byte* to, std::size_t count, Store store) noexcept {
   // The values are floats already, so nothing but the store is left.
   if (to_type == DType::f32) return copy_run(floats, to, count * sizeof(float), store);

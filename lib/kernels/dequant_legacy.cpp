@@ -19,6 +19,7 @@ namespace {
 /// Returns bit 4 of a five-bit quant, shifted to its place.
 int fifth_bit(std::uint32_t bits, int element) noexcept { return static_cast<int>((bits >> element) & 1u) << 4; }
 
+// Decodes 32 signed bytes.
 void i8_quants(float scale, Block quants, float* y) noexcept {
   for (int j = 0; j < 32; ++j) y[j] = static_cast<float>(i8_at(quants + j)) * scale;
 }

@@ -297,6 +297,7 @@ HWY_INLINE void Q6K(Block block, typename To::Code* y) {
   }
 }
 
+// Decodes blocks of `dtype` to elements of To.
 template <class To>
 void decode(DType dtype, const std::byte* blocks, std::size_t count, std::byte* bytes) {
   auto* const out = reinterpret_cast<typename To::Code*>(bytes);  // written only by unaligned stores

@@ -28,6 +28,7 @@ void widen_few(const typename Float::Code* from, float* to, std::size_t count) {
   std::memcpy(to, widened, count * sizeof *to);
 }
 
+// Widens a run with ordinary stores.
 template <class Float>
 void widen_cached(const typename Float::Code* from, float* to, std::size_t count) {
   const std::size_t lanes = hn::Lanes(F32());
@@ -106,6 +107,8 @@ HWY_INLINE void stream_narrowed(typename Float::Code* to, std::size_t i, const V
 }
 #endif
 
+// Stores `count` results as codes. `vector(i)` returns the vector of f32 from number i; `few(i, n)` the same for the
+// last n numbers, which are fewer than a vector has.
 template <class Float, class Vector, class Few>
 void narrow_vectors(typename Float::Code* to, std::size_t count, [[maybe_unused]] bool streaming, const Vector& vector,
                     const Few& few) {
@@ -152,9 +155,9 @@ void narrow(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
 // exponents of normal values stay normal.
 template <class From, int ToMantissa, int ToBias>
 struct Recoded {
+  // Equal biases keep subnormals subnormal (E5M2 to f16). Otherwise all subnormals must become normal, of which
+  // the smallest has the exponent 1 - bias - mantissa.
   static constexpr bool in_lanes =
-      // Equal biases keep subnormals subnormal (E5M2 to f16). Otherwise all subnormals must become normal, of which
-      // the smallest has the exponent 1 - bias - mantissa.
       sizeof(typename From::Code) == 1 && (From::bias == ToBias || From::bias + From::mantissa <= ToBias);
 
   static constexpr std::uint16_t subnormal(std::uint32_t magnitude) {
@@ -171,6 +174,7 @@ struct Recoded {
 };
 
 #if HWY_TARGET != HWY_SCALAR
+// Recodes eight bits to sixteen without f32. The arithmetic is that of SmallFloat::widen(), in narrower lanes.
 template <class From, int ToMantissa, int ToBias>
 void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count, bool streaming) {
   using Result = Recoded<From, ToMantissa, ToBias>;
@@ -231,6 +235,7 @@ void recode_lanes(const std::uint8_t* from, std::uint16_t* to, std::size_t count
 }
 #endif
 
+// Recodes through f32 in registers.
 template <class From, class To>
 void recode(const std::byte* from_bytes, std::byte* to, std::size_t count, bool streaming) {
   const auto* from = reinterpret_cast<const typename From::Code*>(from_bytes);
@@ -245,6 +250,7 @@ void recode(const std::byte* from_bytes, std::byte* to, std::size_t count, bool 
       });
 }
 
+// Recodes an f8 type in the narrowest lanes that give exact results.
 template <class From, class To, int ToMantissa, int ToBias>
 void recode_f8(const std::byte* from, std::byte* to, std::size_t count, bool streaming) {
 #if HWY_TARGET != HWY_SCALAR

@@ -55,6 +55,7 @@ struct Layout {
   }
 };
 
+// gather_run() for whole vectors of values. Returns fewer than `count` at another head and for the last few numbers.
 template <std::size_t width>
 std::size_t gather_vectors(const std::byte* from, std::byte* to, std::size_t count) {
   static constexpr Layout<width> layout;

@@ -17,6 +17,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Copies with streaming stores, except for the bytes before and after whole lines.
 void CopyStreaming(const std::byte* from, std::byte* to, std::size_t size) {
   constexpr std::size_t line = 64;
   const hn::ScalableTag<std::uint8_t> d;
@@ -51,12 +52,14 @@ void CopyRows(const std::byte* from, std::size_t from_pitch, std::byte* to, std:
   for (std::size_t r = 0; r < rows; ++r) CopyStreaming(from + r * from_pitch, to + r * to_pitch, size);
 }
 
+// Reverses the bytes of each element, one element at a time.
 template <std::size_t width>
 void swap_elements(const std::byte* from, std::byte* to, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i)
     for (std::size_t byte = 0; byte < width; ++byte) to[i * width + byte] = from[(i + 1) * width - 1 - byte];
 }
 
+// Transposes a block one element at a time.
 template <class Lane>
 void transpose_elements(const std::byte* from, std::size_t from_pitch, std::byte* to, std::size_t to_pitch,
                         std::size_t rows, std::size_t columns) {

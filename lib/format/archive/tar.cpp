@@ -58,6 +58,7 @@ std::optional<std::uint64_t> octal(std::string_view text) noexcept {
   return value;
 }
 
+// The same for a field that must be a number; `what` names it in the error.
 std::uint64_t octal(std::string_view text, std::uint64_t offset, std::string_view what) {
   const auto value = octal(text);
   if (!value)
@@ -76,6 +77,7 @@ std::uint64_t checksum(std::string_view header) noexcept {
   return sum;
 }
 
+// Requires the sum that the header declares. It is the only sign of damage: tar has no checksum of data.
 void require_checksum(std::string_view header, std::uint64_t offset) {
   const std::uint64_t sum = checksum(header);
   const std::uint64_t expected = octal(checksum_field(header), offset, "a tar header's checksum");
@@ -160,6 +162,7 @@ TarMember read_header(std::string_view header, std::uint64_t at) {
   return member;
 }
 
+// Adds a member, whose name must be new.
 void add_member(std::vector<TarMember>& members, TarMember member, std::uint64_t at) {
   // tar extracts the later of two members of one name, other readers find the first. Linear search: members are few.
   const bool twice =

@@ -84,6 +84,7 @@ std::uint64_t find_end_record(const core::Input& input) {
   return *found;
 }
 
+// Requires a field of the end record that is saturated or has the value of the zip64 record.
 template <class Small>
 void require_same(std::uint64_t wide, Small narrow, Small saturated, std::string_view what, std::uint64_t offset) {
   if (narrow != saturated && narrow != wide)
@@ -132,6 +133,7 @@ std::optional<DirectoryPlace> read_zip64_end(const core::Input& input, std::uint
   return place;
 }
 
+// Returns the place of the central directory, with all declarations of it compared.
 DirectoryPlace find_directory(const core::Input& input, const Limits& limits) {
   const std::uint64_t end = find_end_record(input);
   const Bytes record = input.read(end, end_bytes);
@@ -193,6 +195,7 @@ void read_zip64_extra(ZipEntry& entry, std::span<const std::byte> extra) {
   }
 }
 
+// Reads one row of the central directory.
 ZipEntry read_central_entry(core::Cursor& cursor, const Limits& limits) {
   const std::uint64_t at = cursor.offset();
   const std::byte* from = cursor.take(central_bytes, "zip directory entry").data();

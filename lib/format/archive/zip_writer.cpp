@@ -46,6 +46,7 @@ void append_common(std::string& bytes, const PlannedRecord& record, bool wide, s
   append_le(bytes, static_cast<std::uint16_t>(record.name.size()));
 }
 
+// Appends a record's row of the central directory.
 void append_central(std::string& bytes, const PlannedRecord& record, std::uint32_t checksum) {
   std::string extra;  // saturated fields only, in this order
   if (is_wide(record.size)) append_le(extra, record.size), append_le(extra, record.size);
@@ -64,6 +65,7 @@ void append_central(std::string& bytes, const PlannedRecord& record, std::uint32
   bytes += extra;
 }
 
+// Appends the zip64 end record and its locator, for a directory of `count` rows and `size` bytes at `begin`.
 void append_zip64_end(std::string& bytes, std::uint64_t count, std::uint64_t size, std::uint64_t begin) {
   append_le(bytes, zip64_end_signature);
   append_le(bytes, zip64_end_bytes - 12);  // what follows this field
@@ -80,6 +82,7 @@ void append_zip64_end(std::string& bytes, std::uint64_t count, std::uint64_t siz
   append_le(bytes, std::uint32_t{1});
 }
 
+// Appends the end record. Numbers that do not fit are saturated.
 void append_end(std::string& bytes, std::uint64_t count, std::uint64_t size, std::uint64_t begin) {
   append_le(bytes, end_signature);
   append_le(bytes, std::uint32_t{0});  // disks

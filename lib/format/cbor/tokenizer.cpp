@@ -72,6 +72,7 @@ constexpr cbor_callbacks callbacks = [] {
   return calls;
 }();
 
+// Returns the number of items that belong to a container, 0 for others.
 std::uint64_t items_inside(const CborItem& item) {
   // A map has a key and a value for each pair; the declared count has 64 bits, so its double can overflow.
   if (item.kind == CborKind::map) return core::mul_or_throw(item.number, 2, "pairs of a map");

@@ -238,6 +238,7 @@ void name_parts(Catalog& catalog, std::uint64_t count, std::string_view file_nam
     catalog.shards.push_back(catalog.arena.store(prefix + split_suffix(i, count)));
 }
 
+// Sets the part's number and the names of all parts, if the metadata declare a split.
 void read_split(Catalog& catalog, const ReadOptions& options) {
   const std::uint64_t count = find_count(catalog, "split.count").value_or(0);
   // A file with split.count 1 is whole.

@@ -37,8 +37,8 @@ const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
 }
 
 std::size_t NumberLists::find(std::uint64_t address) const noexcept {
+  // Lists are sorted by address. Gaps of the alignment belong to the list after them.
   const auto found =
-      // Lists are sorted by address. Gaps of the alignment belong to the list after them.
       std::ranges::upper_bound(lists_, address, {}, [](const NumberList& list) { return list.address + list.size; });
   return static_cast<std::size_t>(found - lists_.begin());
 }

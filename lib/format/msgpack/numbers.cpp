@@ -66,6 +66,7 @@ std::size_t first_byte(std::uint64_t word) noexcept {
   return static_cast<std::size_t>(bits) / 8;
 }
 
+// run_of_heads() for numbers of `stride` bytes with their head.
 template <std::size_t stride>
 std::size_t run_of(const std::byte* from, std::size_t count, std::uint8_t same_bits) noexcept {
   static constexpr auto places = head_places<stride>();
@@ -147,6 +148,7 @@ Stepped step_u16(std::span<const std::byte> bytes, std::size_t count) noexcept {
   return stepped;
 }
 
+// Returns the big-endian bytes of a value as an unsigned number.
 std::uint64_t value_bits(const std::byte* at, std::size_t width) noexcept {
   switch (width) {
     case 1: return std::to_integer<std::uint64_t>(*at);
@@ -205,6 +207,7 @@ bool is_direct(NumberHead head, DType dtype) noexcept {
   }
 }
 
+// Returns true if elements of `dtype` can be made from numbers of that kind.
 bool is_of(NumberKind kind, DType dtype) noexcept {
   switch (dtype) {
     case DType::f32: return kind == NumberKind::real32;
@@ -234,12 +237,14 @@ void put(std::byte* to, T value) noexcept {
   std::memcpy(to, &value, sizeof value);
 }
 
+// Stores an element. Returns false if the value does not fit it.
 template <class T>
 bool store_unsigned_integer(std::byte* to, std::uint64_t value) noexcept {
   put(to, static_cast<T>(value));
   return value <= static_cast<std::uint64_t>(std::numeric_limits<T>::max());
 }
 
+// The same for a value with a sign.
 template <class T>
 bool store_integer(std::byte* to, std::int64_t value) noexcept {
   put(to, static_cast<T>(value));

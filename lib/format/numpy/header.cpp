@@ -190,6 +190,7 @@ void Literal::skip_field_name() {
   expect(')');
 }
 
+// Returns the dtype of a NumPy kind and size, or unknown.
 DType plain_type(char kind, std::uint64_t size) noexcept {
   for (const TypeRow& row : types)
     if (row.kind == kind && row.size == size) return row.dtype;

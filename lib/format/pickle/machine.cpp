@@ -138,8 +138,8 @@ std::uint32_t PickleMachine::add_container(PickleKind kind, std::span<const std:
 
 std::uint32_t PickleMachine::add_global(PickleGlobal global) {
   const PickleGlobal renamed = python3_name(global);
+  // A state dict has one name (of _rebuild_tensor_v2) for each of its tensors, so names are stored once.
   const auto [known, is_new] =
-      // A state dict has one name (of _rebuild_tensor_v2) for each of its tensors, so names are stored once.
       globals_.try_emplace({renamed.module, renamed.name}, static_cast<std::uint32_t>(pickle_.globals.size()));
   if (is_new) {
     globals_bytes_.add(global_node_bytes);

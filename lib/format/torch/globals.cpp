@@ -166,6 +166,7 @@ constexpr std::array<std::string_view, 14> narrow_integers{"uint1", "uint2", "ui
 constexpr std::array<std::string_view, 6> layouts{"strided",    "sparse_coo", "sparse_csr",
                                                   "sparse_csc", "sparse_bsr", "sparse_bsc"};
 
+// Returns true if `wanted` is one of the words.
 template <class Words>
 bool holds(const Words& words, std::string_view wanted) noexcept {
   return std::find(words.begin(), words.end(), wanted) != words.end();

@@ -47,6 +47,7 @@ bool matches_pickle(std::span<const std::byte> head, std::uint64_t) noexcept {
   return head.size() >= 2 && head[0] == std::byte{0x80} && head[1] >= std::byte{2} && head[1] <= std::byte{5};
 }
 
+// Reads the first pickle, PyTorch's magic number.
 void require_magic(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the magic number");
   const PickleValue& value = pickle[pickle.root];
@@ -55,6 +56,7 @@ void require_magic(core::Cursor& cursor, const Limits& limits) {
     throw Error(ErrorCode::corrupt, "expected PyTorch's magic number 0x1950a86a20f9469cfc6c", {.offset = pickle.begin});
 }
 
+// Reads the second pickle, the version of the layout.
 void require_protocol(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the protocol version");
   const PickleValue& value = pickle[pickle.root];
@@ -63,6 +65,7 @@ void require_protocol(core::Cursor& cursor, const Limits& limits) {
                 {.offset = pickle.begin});
 }
 
+// Reads the third pickle, the dict about the machine that saved.
 void require_system_info(core::Cursor& cursor, const Limits& limits) {
   const Pickle pickle = read_pickle(cursor, limits, "the system info");
   // Its values describe the machine that saved. They are not used: type sizes and byte order of the file are fixed.

@@ -14,6 +14,7 @@ namespace {
 constexpr int max_key_depth = 4;  // of tuples in keys
 constexpr std::size_t max_key_items = 16;
 
+// Returns a key as text; `depth` counts the tuples around it.
 std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
   const PickleValue& value = pickle[key];
   switch (value.kind) {
@@ -49,6 +50,7 @@ struct Step {
   bool of_call = false;  // the tuple of a call's arguments
 };
 
+// Returns the parts from the root to step `last`, joined by dots.
 std::string join(const std::vector<Step>& steps, std::uint32_t last) {
   std::vector<const std::string*> parts;
   // From the value up to the root, whose step is 0; then reversed.

@@ -426,6 +426,7 @@ bool counts_elements(const StorageUse& use, std::uint64_t size) {
   return row.block_elements > 1 && core::checked_mul(blocks, row.block_bytes) == size;
 }
 
+// Requires a place for the storage, with the size that this mention declares.
 void check_storage(const TorchObjects& objects, const StorageUse& use) {
   const TorchStorage& storage = objects.storages[use.storage];
   // The container found no record, or no entry of the stream, for this key.
@@ -454,6 +455,7 @@ void check_array(const TorchTensor& tensor, std::span<const std::int64_t> sizes,
               {.offset = blob.offset});
 }
 
+// Requires that the tensor lies inside its storage or its array.
 void check_tensor(const TorchObjects& objects, const TorchTensor& tensor, const Limits& limits) {
   const auto dims = std::span(objects.dims).subspan(tensor.dims, std::size_t{tensor.rank} * 2);
   const auto sizes = dims.first(tensor.rank);

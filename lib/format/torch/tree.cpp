@@ -380,6 +380,7 @@ void Walk::note_arrays() const {
                                        count == 1 ? "is a record, not a tensor" : "are records, not tensors", names));
 }
 
+// Notes tensors whose Python object had attributes, which no Catalog can hold.
 void note_attributes(Catalog& catalog, const TorchObjects& objects) {
   for (std::size_t i = 0; i < objects.with_attributes.size(); ++i) {
     // The first few notes name their tensors, one sums up the rest.
@@ -392,6 +393,7 @@ void note_attributes(Catalog& catalog, const TorchObjects& objects) {
   }
 }
 
+// Notes tensors of which the file has only this rank's part.
 void note_shards(Catalog& catalog, const TorchObjects& objects) {
   for (std::size_t i = 0; i < objects.shards.size(); ++i) {
     if (i == max_noted_tensors) {
