@@ -55,6 +55,7 @@ TensorView without_dim(const TensorView& view, std::size_t dim) {
 
 using Names = std::unordered_set<std::string>;
 
+// Returns the names that match any of the patterns. Throws Error{not_found} for a pattern that matches none.
 Names matching(const Checkpoint& checkpoint, const std::vector<std::string>& patterns) {
   Names names;
   for (const std::string& pattern : patterns) {

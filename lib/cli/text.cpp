@@ -59,6 +59,7 @@ std::string shortened(std::string_view text, std::size_t room) {
   return fmt::format("{}..{}", text.substr(0, nth(head)), text.substr(nth(cells(text) - tail)));
 }
 
+// Returns the number as JSON; NaN and infinities as strings.
 template <class Float>
 std::string json_float(Float value) {
   // JSON has no such numbers; strings keep them apart from null.

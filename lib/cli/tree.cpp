@@ -66,6 +66,7 @@ struct Frame {
 // Integers of more bytes are shown as bytes, because converting them to decimal takes quadratic time.
 constexpr std::uint64_t max_decimal_bytes = 1024;
 
+// Returns the integer as JSON: decimal, or its bytes if it is very long.
 std::string json_integer(const Record& record) {
   // The record has no call that returns which of the two types an integer fits.
   try {
@@ -83,6 +84,7 @@ std::string json_integer(const Record& record) {
   return bytes.size_bytes() <= max_decimal_bytes ? decimal(bytes.span()) : json_bytes(bytes.span());
 }
 
+// Returns a record without children as JSON; a tensor as its dtype and shape.
 std::string json_scalar(const Record& record) {
   switch (record.kind()) {
     case RecordKind::boolean: return record.boolean() ? "true" : "false";
@@ -195,6 +197,7 @@ std::string indent_of(std::size_t level) {
   return fmt::format("{:{}}[{}] ", "", 2 * max_indented_level, level);
 }
 
+// Writes the tree as indented lines.
 void print_text(const Record& root, std::size_t depth, Sheet& sheet) {
   std::vector<Frame> frames;
   sheet.write(text_line(root) + '\n');

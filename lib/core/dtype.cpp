@@ -77,6 +77,7 @@ constexpr DTypeInfo table[] = {
     {DType::nvfp4, "nvfp4", 64, 36, block, 1},
 };
 
+// Returns true if info() can index the table by the enumerator.
 consteval bool rows_are_in_order() {
   for (std::size_t i = 0; i < std::size(table); ++i)
     if (static_cast<std::size_t>(table[i].dtype) != i) return false;

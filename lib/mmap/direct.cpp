@@ -47,6 +47,7 @@ void require_setup(bool holds, const char* rule) {
   if (!holds) throw Error(ErrorCode::out_of_range, rule);
 }
 
+// Throws Error{out_of_range} for a setup that breaks the rules of DirectSetup.
 void check(const DirectSetup& setup) {
   require_setup(setup.depth >= 1 && setup.depth <= max_in_flight, "a queue of direct reads is 1 to 4096 deep");
   for (const auto& buffer : setup.buffers)

@@ -19,6 +19,7 @@ namespace {
 // Consecutive refusals of io_uring_enter (EAGAIN: no memory for a request, EBUSY) after which the load fails.
 constexpr unsigned max_refusals = 10'000;
 
+// Returns "CALL: text of errno" for a call that returned -errno.
 std::string message(const char* call, int result) {
   return std::string(call) + ": " + std::generic_category().message(-result);
 }
@@ -29,6 +30,7 @@ struct Registered {
   int index;
 };
 
+// The order of buffers by address. std::less, because < is not defined between pointers into different arrays.
 bool lies_before(const Registered& a, const Registered& b) noexcept {
   return std::less<>()(a.memory.data(), b.memory.data());
 }

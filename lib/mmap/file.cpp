@@ -79,6 +79,7 @@ std::int64_t nanoseconds(const struct ::timespec& time) noexcept {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+// Returns the members of fstat()'s result that difference() compares.
 Identity identity_of(const struct ::stat& status) noexcept {
   return {.device = status.st_dev,
           .inode = status.st_ino,

@@ -79,6 +79,7 @@ void require_not_shrunk(const File& file, int os_error) {
   throw Error(code, fmt::format("madvise() of {} bytes, to read them into memory", size), file.at(os_error));
 }
 
+// Returns madvise()'s flag.
 int flag_of(Advice advice) noexcept {
   switch (advice) {
     case Advice::sequential: return MADV_SEQUENTIAL;

@@ -20,6 +20,7 @@ std::uint64_t spread(std::uint64_t bits) noexcept {
   return bits ^ bits >> 31;
 }
 
+// Returns a number that differs between calls of a process, and in practice between processes.
 std::uint64_t from_the_clock() noexcept {
   // The counter distinguishes threads in one tick of the clock, the process id processes. spread() moves both from the
   // low bits, so that sums of them do not collide.

@@ -13,6 +13,7 @@
 namespace heft::mmap::sys {
 namespace {
 
+// Returns -errno for a failed call; its argument is the call.
 template <class Result>
 Result or_errno(Result result) noexcept {
   return result < 0 ? static_cast<Result>(-errno) : result;

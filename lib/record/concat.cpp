@@ -12,6 +12,7 @@
 namespace heft {
 namespace {
 
+// Throws an Error about the new tensor `name`, which has no file.
 [[noreturn]] void fail(ErrorCode code, const std::string& name, std::string message) {
   throw Error(code, std::move(message), {.tensor = name});
 }

@@ -47,6 +47,7 @@ std::span<const std::int64_t> place_of(const Catalog& index, const Tile& tile, s
   return std::span(index.dims).subspan(tile.dims, rank);
 }
 
+// Returns the tile's sizes.
 std::span<const std::int64_t> sizes_of(const Catalog& index, const Tile& tile, std::size_t rank) {
   return std::span(index.dims).subspan(tile.dims + rank, rank);
 }

@@ -49,6 +49,7 @@ DType dtype_of(const Node& node) noexcept {
   }
 }
 
+// Returns true for the kinds that have a dtype.
 bool is_number(const Node& node) noexcept {
   return node.kind == NodeKind::boolean || node.kind == NodeKind::integer || node.kind == NodeKind::unsigned_integer ||
          node.kind == NodeKind::real;

@@ -45,6 +45,7 @@ TensorView without_dims(TensorView view) {
   return view.reshape(Shape{});
 }
 
+// Returns the value of a tensor of rank 0; nothing for dtypes without a Scalar: complex, quantized, narrow floats.
 std::optional<Scalar> of_element(const TensorView& element) {
   switch (element.dtype()) {
     case DType::boolean:

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t max_opaque_listed = 3;
 
+// Return the memory of a table, with its unused capacity.
 template <class T>
 std::uint64_t capacity_bytes(const std::vector<T>& table) noexcept {
   return table.capacity() * sizeof(T);

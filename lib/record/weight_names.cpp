@@ -40,6 +40,7 @@ bool is_number(std::string_view text) noexcept {
   return !text.empty() && text.size() <= max_digits && std::ranges::all_of(text, is_digit);
 }
 
+// Returns the number that is_number() has checked.
 std::uint64_t number_of(std::string_view digits) noexcept {
   std::uint64_t number = 0;
   std::from_chars(digits.data(), digits.data() + digits.size(), number);
