@@ -196,6 +196,8 @@ void add_scenarios(CLI::App& app, Options& o) {
   add_scenario(app, o, "view", "Time and memory to view every tensor", [&o] { run_scenario(o, view_tables); });
   add_scenario(app, o, "slice", "One tensor parallel rank's part compared with the whole",
                [&o] { run_scenario(o, slice_tables); });
+  add_scenario(app, o, "stream", "All tensors one after another, compared with one load",
+               [&o] { run_scenario(o, stream_tables); });
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { run_memory(o); });
   CLI::App* lists = add_scenario(
       app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",
@@ -224,6 +226,7 @@ void add_child(CLI::App& app, Options& o, int& status) {
   child->add_option("--via", o.job.via);
   child->add_option("--dim", o.job.dim);
   child->add_option("--block", o.job.block_bytes);
+  child->add_option("--order", o.job.order);
   child->add_option("--depth", o.job.depth);
   child->add_option("--dtype", o.job.dtype);
   child->add_flag("--reused", o.job.reused);

@@ -22,6 +22,7 @@ std::vector<std::string> command_for(std::string_view subject, const Job& job) {
   add("--via", job.via);
   add("--dim", job.dim);
   add("--block", job.block_bytes);
+  add("--order", job.order);
   add("--depth", job.depth);
   if (!job.dtype.empty()) add("--dtype", job.dtype);
   if (job.reused) words.emplace_back("--reused");

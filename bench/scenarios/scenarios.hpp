@@ -40,6 +40,7 @@ std::vector<Table> open_tables(const Target& target, const Settings& settings);
 std::vector<Table> view_tables(const Target& target, const Settings& settings);
 std::vector<Table> materialize_tables(const Target& target, const Settings& settings);
 std::vector<Table> slice_tables(const Target& target, const Settings& settings);
+std::vector<Table> stream_tables(const Target& target, const Settings& settings);
 std::vector<Table> memory_tables(const Target& target, const Settings& settings);
 
 /// Adds notes that need the results: the spread of the reference, the automatic path compared with the best forced one,

@@ -102,6 +102,27 @@ Work prepare_materialize(const Job& job) {
   };
 }
 
+heft::StreamOrder order_from_name(std::string_view name) {
+  if (name == "file") return heft::StreamOrder::file;
+  if (name == "plan") return heft::StreamOrder::plan;
+  if (name == "as_finished") return heft::StreamOrder::as_finished;
+  throw std::runtime_error(fmt::format("expected file, plan or as_finished as an order, found '{}'", name));
+}
+
+// Streams all tensors and destroys each at once, as a program does that hashes them or sends them to a device.
+Work prepare_stream(const Job& job) {
+  auto stats = std::make_shared<heft::LoadStats>();
+  return [stats, job]() -> Outcome {
+    std::uint64_t bytes = 0;
+    heft::TensorStream tensors = heft::stream(plan_for(heft::open(job.path), job, {}),
+                                              {.threads = job.threads, .io_method = io_method_from_name(job.via)},
+                                              {.order = order_from_name(job.order)});
+    for (const heft::Tensor& tensor : tensors) bytes += tensor.size_bytes();
+    *stats = tensors.stats();
+    return {bytes, {}, [stats] { return describe(*stats); }};
+  };
+}
+
 // Returns the part of a name up to the layer's number, "model.layers.7"; the whole name for a tensor outside layers.
 std::string_view layer_of(std::string_view name) {
   constexpr std::string_view mark = "layers.";
@@ -166,10 +187,11 @@ Work prepare_layers(const Job& job) {
   };
 }
 
-constexpr std::array<Subject, 5> subjects = {{{"heft-open", prepare_open},
+constexpr std::array<Subject, 6> subjects = {{{"heft-open", prepare_open},
                                               {"heft-tree", prepare_tree},
                                               {"heft-view", prepare_view},
                                               {"heft-materialize", prepare_materialize},
+                                              {"heft-stream", prepare_stream},
                                               {"heft-layers", prepare_layers}}};
 
 }  // namespace

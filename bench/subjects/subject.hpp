@@ -24,6 +24,7 @@ struct Job {
   bool reused = false;              ///< The destination is resident before the clock starts; else it is fresh memory.
   std::string dtype = {};           ///< Convert to this; empty: do not convert.
   std::string via = "automatic";    ///< automatic, map, direct, read.
+  std::string order = "file";       ///< Of a stream: file, plan, as_finished.
   int dim = -1;                     ///< Tensor parallel: part `tp_rank` of `tp_size` along it; -1: all of every tensor.
   int tp_rank = 3;
   int tp_size = 8;
