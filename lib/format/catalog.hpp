@@ -60,7 +60,7 @@ struct Member {
   /// Set for numbers to be gathered; begin and size are then 0, and the lists' offsets are relative to the file, or to
   /// the member `inside`.
   std::shared_ptr<const NumberLists> lists = {};
-  /// Member that holds the lists or the text (with its begin and size); `none`: the file.
+  /// Member that holds the lists or the text (with its own offset and size); `none`: the file.
   std::uint32_t inside = none;
   bool is_latin1 = false;  ///< Text in UTF-8: `full_size` characters below 256, each of which stands for a byte.
   Bytes made = {};         ///< The bytes themselves, if the format has decoded them; begin and size are then 0.

@@ -62,7 +62,7 @@ bool take_field(const Head& head, std::size_t& at, int tag, std::string_view& va
   return true;
 }
 
-// Returns true for printable ASCII without blanks: names that programs give.
+// Returns true for printable ASCII without blanks, as names in models are.
 bool is_word(std::string_view text) noexcept {
   return !text.empty() && std::ranges::all_of(text, [](char letter) { return letter > ' ' && letter <= '~'; });
 }

@@ -202,8 +202,8 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
   found.to_scalar_ = scalar_of(to);
   found.scalars_ = from_info.category == DTypeCategory::complex ? 2 : 1;
   found.traits_ = traits;
-  // Bytes of one-byte elements have no order. Blocks have fields of more than one byte, which swap_block_fields()
-  // knows.
+  // Bytes of one-byte elements have no order. swap_block_fields() swaps the fields of blocks that have
+  // more than one byte.
   found.traits_.swapped = traits.swapped && (from_info.swap_bytes > 1 || from_info.category == DTypeCategory::block);
   // The conjugate of a real number is the number.
   found.traits_.conjugated = traits.conjugated && found.scalars_ == 2;

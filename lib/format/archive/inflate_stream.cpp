@@ -143,7 +143,7 @@ std::size_t InflateStream::step(std::span<std::byte> into) {
     inflater.avail_out = static_cast<std::uint32_t>(into.size());
     if (isal_inflate(&inflater) != ISAL_DECOMP_OK) corrupt("malformed deflate stream");
     if (const std::size_t written = into.size() - inflater.avail_out; written > 0) return written;
-    // The stream has ended, or the member's bytes have ended before it; the caller knows how many bytes it expected.
+    // The stream has ended, or the member's bytes have ended before it; the caller compares the number of bytes.
     if (inflater.block_state == ISAL_BLOCK_FINISH || (inflater.avail_in == 0 && state_->fetched == member_.size))
       return 0;
     refill();
@@ -212,8 +212,8 @@ void InflatedInput::read_into(std::uint64_t offset, std::span<std::byte> into) c
 
 // Inflates, from the current position or from the start, until `offset` is among the kept bytes.
 void InflatedInput::go_on(std::uint64_t offset) const {
-  // Each step back before the kept bytes inflates the member again from its start. A crafted document could ask for
-  // that at every item, and opening it would take quadratic time.
+  // Each step back before the kept bytes inflates again from a recorded point or from the start. A crafted document
+  // could ask for that at every item, and opening it would take quadratic time.
   if (offset < kept_begin_ && stream_.restarts() >= max_restarts)
     throw Error(
         ErrorCode::unsupported,

@@ -288,7 +288,7 @@ void check_usable(const ZipEntry& entry) {
 /// Checks a field of the local header: it must have the directory's value, or the mark that the value is elsewhere (in
 /// the zip64 extra field or in the descriptor).
 void check_local_field(const ZipEntry& entry, std::uint32_t local, std::uint64_t central, std::string_view what) {
-  // With bit 3 the writer did not know CRC-32 and sizes when it wrote the header; it wrote zeros and put the values
+  // With bit 3 CRC-32 and sizes were unknown when the header was written; the writer left zeros and put the values
   // after the data.
   const bool elsewhere = local == saturated32 || (local == 0 && (entry.flags & flag_descriptor));
   if (!elsewhere && local != central)

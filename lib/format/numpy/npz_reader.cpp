@@ -71,7 +71,7 @@ Catalog Reader::read() {
   core::require_limit(zip.entries.size(), limits_.tensors, "the number of arrays", "tensors");
   std::vector<std::uint32_t> all(zip.entries.size());
   std::iota(all.begin(), all.end(), 0u);
-  // All members are arrays, so all local headers are needed; those near each other are read together.
+  // Each member becomes a tensor, so all local headers are needed; those near each other are read together.
   locate(input_, zip, all);
   for (const ZipEntry& entry : zip.entries) add(entry);
   // A file with unreadable arrays only is refused; with others it opens with notes.

@@ -311,7 +311,8 @@ void place_tensors(Catalog& catalog, const std::vector<Extent>& extents, std::ui
     place_tensor(catalog, catalog.tensors[i], extents[i], end, data_begin);
     end = extents[i].end;
   }
-  // Two messages for one check: a file that is too short was cut, a longer one was not written by this header.
+  // Two messages for one check: a file that is too short was cut, a longer one has other data than
+  // this header.
   if (end > file_size - data_begin)
     throw Error(ErrorCode::corrupt,
                 fmt::format("the header declares a file of {} bytes, it has {}: the download is incomplete",

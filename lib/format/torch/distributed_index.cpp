@@ -255,7 +255,7 @@ void DcpIndex::read_tensor(std::uint32_t owner, std::uint32_t object, std::uint3
   tiled.first_tile = static_cast<std::uint32_t>(catalog_.tiles.size());
   if (pickle_->kind(chunks) != PickleKind::list && pickle_->kind(chunks) != PickleKind::tuple)
     fail(ErrorCode::corrupt, "expected the chunks of a tensor as a list");
-  // Whether the boxes cover the tensor is checked by the record room, for all kinds of tiles alike.
+  // The record room checks that the boxes cover the tensor, for all kinds of tiles alike.
   for (const std::uint32_t chunk : pickle_->children(chunks)) add_tile(tiled, owner, chunk);
   tiled.tile_count = static_cast<std::uint32_t>(catalog_.tiles.size()) - tiled.first_tile;
   catalog_.tiled.push_back(tiled);

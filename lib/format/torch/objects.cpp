@@ -343,7 +343,7 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   const std::uint32_t content = call.arguments[2];
   const std::size_t parts = static_cast<std::size_t>(pickle_[call.value].first);
   const PickleKind kind = pickle_.kind(content);
-  // The parts of the call are replaced in place: it then looks like NEWOBJ of that class, which other functions know.
+  // The parts of the call are replaced in place: it is then a call like NEWOBJ of that class.
   pickle_.items[parts + call_callable] = type;
   pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
   if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))

@@ -132,7 +132,6 @@ std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what)
   if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
     corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
   const Arguments numbers = pickle_.children(value);
-  // The test repeats that of require_limit(), so that no message is prepared for each of 100,000 tensors.
   if (numbers.size() > options_.limits.rank)
     core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
   for (const std::uint32_t number : numbers) {
