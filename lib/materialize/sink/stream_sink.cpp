@@ -65,10 +65,14 @@ bool StreamSink::enter(const Chunk& chunk) {
   return true;
 }
 
+Store StreamSink::store_of(const StreamGroup& group) noexcept {
+  return group.size_bytes > larger_than_caches ? Store::streaming : Store::cached;
+}
+
 void StreamSink::allocate(std::size_t number) {
   const StreamGroup& group = setup_.groups.groups[number];
   const std::span<const std::uint32_t> entries = setup_.groups.entries_of(group);
-  const Store store = group.size_bytes > larger_than_caches ? Store::streaming : Store::cached;
+  const Store store = store_of(group);
   std::byte* memory = nullptr;
   if (group.arena_bytes != 0) {
     if (group.arena_bytes > setup_.checked_bytes) {

@@ -46,7 +46,10 @@ class StreamSink final : public ChunkSink {
   [[nodiscard]] InPlaceRun in_place_run(const Chunk& chunk, std::uint64_t at) const override {
     return memory_.in_place_run(chunk, at);
   }
-  [[nodiscard]] Store store_of(const Part& part) const noexcept override { return memory_.of(part).store; }
+  /// Does not depend on the memory, which the entry need not have yet.
+  [[nodiscard]] Store store_of(const Part& part) const noexcept override {
+    return store_of(setup_.groups.groups[setup_.groups.group_of[position(setup_.schedule.transfer(part).entry)]]);
+  }
   [[nodiscard]] StagingPool* staging() noexcept override { return nullptr; }
   void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer&) override {
     write(chunk, range, bytes);
@@ -61,6 +64,7 @@ class StreamSink final : public ChunkSink {
     std::shared_ptr<Arena> arena;
   };
 
+  static Store store_of(const StreamGroup& group) noexcept;
   void allocate(std::size_t group);
   void count_down(std::size_t group, std::uint64_t written);
   void hand_out(std::size_t group);
