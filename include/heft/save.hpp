@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -18,6 +19,7 @@
 #include "heft/record.hpp"
 #include "heft/tensor_view.hpp"
 #include "heft/weights.hpp"
+#include "heft/workers.hpp"
 
 namespace heft {
 
@@ -73,8 +75,10 @@ struct SaveOptions {
   /// Error{limit_exceeded} for items that repeat storage to more than Limits::repeated_bytes, the only member that
   /// save() uses.
   Limits limits = {};
-  /// Number of threads that read and convert, as MaterializeOptions::threads. One more thread writes.
+  /// Number of threads that read and convert, as MaterializeOptions::threads. The calling thread writes.
   unsigned threads = 0;
+  /// Threads to borrow, as MaterializeOptions::workers.
+  std::shared_ptr<Workers> workers = {};
   /// The method to read bytes, as MaterializeOptions::io_method.
   IoMethod io_method = IoMethod::automatic;
   /// Called on the calling thread while bytes of tensors are written, and a last time with bytes_done == bytes_total.
@@ -139,8 +143,8 @@ struct SaveReport {
 /// the old shards stay. A device that fails is always Error{io}.
 ///
 /// The new file has the permission bits (0777) of the file that it replaces, never setuid, setgid and sticky; a symlink
-/// is replaced, not its target. Memory: 48 MiB and the staging of a load of 16 MiB, for tensors of any size; compressed
-/// records are inflated whole in addition.
+/// is replaced, not its target. Memory: 48 MiB, of which 16 MiB are staging, for tensors of any size; a compressed record
+/// is inflated whole in addition where it is not written in its own order.
 ///
 /// Throws, with the destination unchanged:
 ///   unsupported  the format lacks a dtype, heft lacks a conversion, or a name is not UTF-8 or the format forbids it

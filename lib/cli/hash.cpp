@@ -1,4 +1,5 @@
 #include <map>
+#include <optional>
 #include <ostream>
 #include <set>
 #include <string>
@@ -9,14 +10,17 @@
 #include "cli/commands.hpp"
 #include "cli/freshness.hpp"
 #include "cli/notes.hpp"
-#include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/sha256.hpp"
 #include "core/text.hpp"
 #include "heft/materialize.hpp"
+#include "heft/stream.hpp"
+#include "save/pieces.hpp"
 
 namespace heft::cli {
 namespace {
+
+constexpr std::uint64_t piece_bytes = 16u << 20;
 
 std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<std::string>& names) {
   std::vector<TensorView> views;
@@ -32,13 +36,16 @@ std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<s
 int run(const HashCommand& command, Terminal& terminal) {
   const Checkpoint checkpoint = open_noted(command.path, command.open, terminal);
   watch_interrupts();
-  Pieces pieces(command.open.limits);
+  writer::Pieces pieces(command.open.limits, piece_bytes);
+  std::vector<std::string> names;
   std::vector<std::string> notes;
   for (const TensorView& view : wanted(checkpoint, command.names)) {
-    if (view.has_data())
+    if (view.has_data()) {
       pieces.add(view, view.wanted_dtype());
-    else
+      names.emplace_back(view.name());
+    } else {
       notes.push_back(fmt::format("'{}' has a shape but no bytes: not hashed", core::escaped(view.name())));
+    }
   }
   print_notes(notes, terminal);
   std::map<std::string, std::string> digests;
@@ -46,16 +53,16 @@ int run(const HashCommand& command, Terminal& terminal) {
   {
     ProgressBar bar(terminal, "hashing");
     std::uint64_t done = 0;
-    const std::uint64_t total = pieces.bytes_written();
-    std::map<std::size_t, Sha256> begun;  // tensors with some pieces hashed, by number
+    const std::uint64_t total = pieces.size_bytes();
+    std::optional<Sha256> hash;  // of a tensor with some pieces hashed
     load_notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)},
-                                 [&](const Pieces::Piece& piece) {
-                                   const auto hash = begun.try_emplace(piece.number).first;
-                                   hash->second.add(piece.values.bytes());
+                                 StreamOptions{}.in_flight_bytes, [&](const writer::Pieces::Piece& piece) {
+                                   if (!hash) hash.emplace();
+                                   hash->add(piece.values.bytes());
                                    bar.show(done += piece.values.size_bytes(), total);
                                    if (!piece.is_last) return;
-                                   digests.emplace(piece.name, hash->second.digest());
-                                   begun.erase(hash);
+                                   digests.emplace(names[piece.tensor], hash->digest());
+                                   hash.reset();
                                  });
   }
   print_notes(load_notes, terminal);

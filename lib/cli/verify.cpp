@@ -1,6 +1,7 @@
-#include <map>
+#include <optional>
 #include <ostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -8,16 +9,19 @@
 #include "cli/commands.hpp"
 #include "cli/freshness.hpp"
 #include "cli/notes.hpp"
-#include "cli/pieces.hpp"
 #include "cli/select.hpp"
 #include "cli/text.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
+#include "heft/stream.hpp"
+#include "save/pieces.hpp"
 
 namespace heft::cli {
 namespace {
+
+constexpr std::uint64_t piece_bytes = 16u << 20;
 
 struct Findings {
   std::uint64_t tensors = 0;
@@ -48,21 +52,24 @@ void report(std::string_view tensor, const Statistics& statistics, const VerifyC
                                 statistics.inf, statistics.count);
 }
 
-// Adds all tensors. Every payload byte is read once, also without values to check, because an unreadable sector is
-// damage.
-Pieces pieces_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
-  Pieces pieces(limits);
+// The tensors to read, and their names. Every payload byte is read once, also without values to check, because an
+// unreadable sector is damage.
+struct Reading {
+  writer::Pieces pieces;
+  std::vector<std::string> names;
+};
+
+Reading reading_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
+  Reading reading{.pieces = writer::Pieces(limits, piece_bytes), .names = {}};
   for (const TensorView& view : checkpoint.tensors()) {
     ++findings.tensors;
     if (!view.has_data()) continue;
-    if (const auto dtype = readable_as(view.dtype())) {
-      pieces.add(view, *dtype);
-    } else {
-      pieces.add(view, view.wanted_dtype());
-      ++findings.unread;
-    }
+    const std::optional<DType> dtype = readable_as(view.dtype());
+    if (!dtype) ++findings.unread;
+    reading.pieces.add(view, dtype.value_or(view.wanted_dtype()));
+    reading.names.emplace_back(view.name());
   }
-  return pieces;
+  return reading;
 }
 
 std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
@@ -81,29 +88,28 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
 Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   Findings findings;
   findings.checksums = check_checksums(checkpoint, command, terminal);
-  Pieces pieces = pieces_of(checkpoint, command.open.limits, findings);
+  Reading reading = reading_of(checkpoint, command.open.limits, findings);
   ProgressBar bar(terminal, "verifying");
   std::uint64_t done = 0;
-  const std::uint64_t total = pieces.bytes_written();
-  std::map<std::size_t, Statistics> begun;  // of tensors with some pieces read, by number
-  const std::vector<std::string> notes =
-      pieces.for_each({.io_method = io_method_from(command.io, command.open.access)}, [&](const Pieces::Piece& piece) {
-        bar.show(done += piece.values.size_bytes(), total);
-        if (!can_be_non_finite(piece.values.dtype())) return;
-        const Statistics found = statistics_of(piece.values);
-        const auto sum = begun.try_emplace(piece.number).first;
-        sum->second.count += found.count;
-        sum->second.nan += found.nan;
-        sum->second.inf += found.inf;
-        if (!piece.is_last) return;
-        const Statistics statistics = sum->second;
-        begun.erase(sum);
-        findings.nan += statistics.nan;
-        findings.inf += statistics.inf;
-        if (statistics.nan + statistics.inf == 0) return;
-        ++findings.non_finite;
-        report(piece.name, statistics, command, terminal);
-      });
+  const std::uint64_t total = reading.pieces.size_bytes();
+  Statistics sum;  // of a tensor with some pieces read
+  const auto check = [&](const writer::Pieces::Piece& piece) {
+    bar.show(done += piece.values.size_bytes(), total);
+    if (!can_be_non_finite(piece.values.dtype())) return;
+    const Statistics found = statistics_of(piece.values);
+    sum.count += found.count;
+    sum.nan += found.nan;
+    sum.inf += found.inf;
+    if (!piece.is_last) return;
+    const Statistics statistics = std::exchange(sum, {});
+    findings.nan += statistics.nan;
+    findings.inf += statistics.inf;
+    if (statistics.nan + statistics.inf == 0) return;
+    ++findings.non_finite;
+    report(reading.names[piece.tensor], statistics, command, terminal);
+  };
+  const std::vector<std::string> notes = reading.pieces.for_each(
+      {.io_method = io_method_from(command.io, command.open.access)}, StreamOptions{}.in_flight_bytes, check);
   print_notes(notes, terminal);
   return findings;
 }

@@ -12,7 +12,7 @@
 
 #include "format/file_plan.hpp"
 #include "materialize/save_support.hpp"
-#include "save/payloads.hpp"
+#include "save/pieces.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -101,34 +101,50 @@ TEST_CASE("save: tensors larger than the buffers are written in parts") {
                     SaveItem(in_memory("small", DType::u8, Shape{3}))});
 }
 
-TEST_CASE("save: chunks follow each other in the file and in the tensor, whatever the shape") {
+TEST_CASE("save: pieces of a view follow each other in its order, whatever the shape") {
   const std::vector<SaveItem> items = {SaveItem(numbered("a", Shape{3, 5, 7})),
+                                       SaveItem(numbered("turned", Shape{6, 4}).transpose(0, 1)),
                                        SaveItem(numbered("b", Shape{100})),
                                        SaveItem(numbered("c", Shape{})),
                                        SaveItem(numbered("d", Shape{0, 3})),
                                        SaveItem(numbered("e", Shape{1, 1, 64}), DType::bf16),
                                        SaveItem(in_memory("f", DType::f4_e2m1, Shape{3, 6})),
                                        SaveItem(in_memory("odd", DType::f4_e2m1, Shape{2, 3}))};
-  std::vector<format::TensorSpec> declared;
-  for (const SaveItem& item : items) declared.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
-  const format::FilePlan file = format::safetensors_file_plan(declared, {});
-  for (const std::uint64_t most : {1u, 8u, 20u, 28u, 64u, 1000u}) {
-    CAPTURE(most);
-    writer::SaveChunks chunks(file, items, most);
-    std::map<std::string, std::string> found;
-    writer::SaveChunk chunk;
-    std::uint64_t end = file.payloads.front().offset;
-    while (chunks.next(chunk)) {
-      CHECK(chunk.offset == end);
-      end += chunk.size;
-      CHECK(chunk.size <= std::max<std::uint64_t>(most, 8));
-      found[std::string(items[file.payloads[chunk.payload].tensor].view.name())] +=
-          packed_bytes(chunk.view, chunk.dtype);
+  for (const std::uint64_t most : {1u, 8u, 20u, 28u, 64u, 1000u})
+    for (const SaveItem& item : items) {
+      CAPTURE(most);
+      CAPTURE(item.view.name());
+      writer::ViewCutter cutter(item.view, item.dtype, most);
+      std::string found;
+      while (const std::optional<TensorView> piece = cutter.next()) {
+        const std::string bytes = packed_bytes(*piece, item.dtype);
+        CHECK(bytes.size() <= std::max<std::uint64_t>(most, 8));
+        found += bytes;
+      }
+      CHECK((found == packed_bytes(item.view, item.dtype)));
     }
-    CHECK(end == file.size_bytes);
-    for (const SaveItem& item : items)
-      CHECK((found[std::string(item.view.name())] == packed_bytes(item.view, item.dtype)));
-  }
+}
+
+TEST_CASE("save: pieces are visited in the order in which their tensors were added, with offsets") {
+  writer::Pieces pieces(Limits{}, 40);
+  const std::vector<TensorView> views = {numbered("a", Shape{3, 5}), numbered("none", Shape{0, 3}),
+                                         numbered("b", Shape{7}), numbered("c", Shape{25})};
+  for (const TensorView& view : views) pieces.add(view, view.dtype());
+  CHECK(pieces.size_bytes() == 4 * (15 + 7 + 25));
+  std::vector<std::string> found(views.size());
+  std::size_t last = 0;
+  std::size_t ended = 0;
+  static_cast<void>(pieces.for_each({}, 100, [&](const writer::Pieces::Piece& piece) {
+    CHECK(piece.tensor >= last);
+    last = piece.tensor;
+    CHECK(piece.offset == found[piece.tensor].size());
+    const std::span<const std::byte> bytes = piece.values.bytes();
+    found[piece.tensor].append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    CHECK(piece.is_last == (found[piece.tensor].size() == views[piece.tensor].size_bytes()));
+    ended += piece.is_last;
+  }));
+  CHECK(ended == views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) CHECK((found[i] == packed_bytes(views[i], views[i].dtype())));
 }
 
 TEST_CASE("save: memory stays bounded however large a tensor is") {

@@ -1,0 +1,104 @@
+#include "save/pieces.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <utility>
+
+#include "heft/error.hpp"
+#include "heft/stream.hpp"
+
+namespace heft::writer {
+
+// Finds the outermost dim of which a single index fits in a piece.
+ViewCutter::ViewCutter(TensorView view, DType dtype, std::uint64_t max_bytes) : view_(std::move(view)) {
+  const Shape& shape = view_.shape();
+  if (view_.dtype() == DType::unknown || dtype == DType::unknown || shape.rank() == 0) return;
+  if (bytes_for(dtype, shape) <= max_bytes) return;
+
+  std::uint64_t elements = shape.element_count();  // of one index of dim_
+  const DTypeInfo& type = info(dtype);
+  const auto fits = [&](std::uint64_t count) { return count / type.block_elements * type.block_bytes <= max_bytes; };
+  for (dim_ = 0;; ++dim_) {
+    elements /= static_cast<std::uint64_t>(shape[dim_]);
+    if (dim_ + 1 == shape.rank() || fits(elements)) break;
+  }
+  // Blocks of both dtypes must stay whole: a tensor whose rows end inside a block is not cut.
+  const std::uint64_t block = std::lcm<std::uint64_t>(type.block_elements, info(view_.dtype()).block_elements);
+  const bool innermost = dim_ + 1 == shape.rank();
+  if (innermost ? static_cast<std::uint64_t>(shape[dim_]) % block != 0 : elements % block != 0) return;
+  const std::uint64_t unit = innermost ? block : 1;  // of dim_
+  const std::uint64_t unit_bytes = elements * unit / type.block_elements * type.block_bytes;
+  step_ = static_cast<std::int64_t>(std::max<std::uint64_t>(max_bytes / unit_bytes, 1) * unit);
+  at_ = Dims(dim_ + 1, 0);
+}
+
+std::optional<TensorView> ViewCutter::next() {
+  if (is_done_) return std::nullopt;
+  TensorView piece = step_ == 0 ? view_ : cut();
+  is_done_ = step_ == 0 || at_[0] == view_.shape()[0];
+  return piece;
+}
+
+// Returns the part that starts at at_, and advances at_ like an odometer.
+TensorView ViewCutter::cut() {
+  const Shape& whole = view_.shape();
+  TensorView piece = view_;
+  for (std::size_t dim = 0; dim < dim_; ++dim) piece = piece.slice(dim, at_[dim], at_[dim] + 1);
+  const std::int64_t end = std::min(at_[dim_] + step_, whole[dim_]);
+  piece = piece.slice(dim_, at_[dim_], end);
+  at_[dim_] = end;
+  for (std::size_t dim = dim_; dim > 0 && at_[dim] == whole[dim]; --dim) {
+    at_[dim] = 0;
+    ++at_[dim - 1];
+  }
+  return piece;
+}
+
+// Replaces the number of a piece, its name in the plan, by its tensor's name in errors.
+template <class Call>
+void Pieces::with_names(const Call& call) const {
+  try {
+    call();
+  } catch (const Error& error) {
+    std::size_t number = tensors_.size();
+    const std::string& piece = error.tensor();
+    std::from_chars(piece.data(), piece.data() + piece.size(), number);
+    if (piece.empty() || number >= tensors_.size()) throw;
+    ErrorPlace place = error.place();
+    place.tensor = names_[tensors_[number]];
+    throw Error(error.code(), error.message(), std::move(place));
+  }
+}
+
+void Pieces::add(const TensorView& view, DType dtype) {
+  names_.emplace_back(view.name());
+  ViewCutter cutter(view, dtype, max_bytes_);
+  while (const std::optional<TensorView> piece = cutter.next()) {
+    const std::string number = std::to_string(tensors_.size());
+    tensors_.push_back(static_cast<std::uint32_t>(names_.size() - 1));
+    with_names([&] { plan_.add(piece->renamed(number), dtype); });
+    size_bytes_ += dtype == DType::unknown ? piece->size_bytes() : bytes_for(dtype, piece->shape());
+  }
+}
+
+std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, std::uint64_t in_flight_bytes,
+                                          const std::function<void(const Piece&)>& visit) {
+  std::vector<std::string> notes;
+  with_names([&] {
+    TensorStream loaded =
+        stream(std::move(plan_), options, {.order = StreamOrder::plan, .in_flight_bytes = in_flight_bytes});
+    std::size_t number = 0;
+    std::uint64_t offset = 0;
+    for (const Tensor& values : loaded) {
+      const std::size_t tensor = tensors_[number++];
+      const bool is_last = number == tensors_.size() || tensors_[number] != tensor;
+      visit({.tensor = tensor, .offset = offset, .values = values, .is_last = is_last});
+      offset = is_last ? 0 : offset + values.bytes().size();
+    }
+    notes = loaded.stats().notes;
+  });
+  return notes;
+}
+
+}  // namespace heft::writer
