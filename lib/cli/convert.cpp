@@ -23,8 +23,10 @@
 namespace heft::cli {
 namespace {
 
+// Adds the rule "PATTERN=>REPLACEMENT". Throws Error{out_of_range} for a text without an arrow.
 void add_rule(Remapping& remapping, const std::string& rule) {
   constexpr std::string_view arrow = "=>";
+  // The first arrow separates: a replacement can contain one, a pattern must escape it.
   const std::size_t at = rule.find(arrow);
   if (at == std::string::npos)
     throw Error(ErrorCode::out_of_range,
@@ -32,6 +34,7 @@ void add_rule(Remapping& remapping, const std::string& rule) {
   remapping.add(rule.substr(0, at), rule.substr(at + arrow.size()));
 }
 
+// Returns the rules of --remap, in order.
 Remapping remapping_from(const std::vector<std::string>& rules) {
   Remapping remapping;
   for (const std::string& rule : rules) add_rule(remapping, rule);
@@ -42,6 +45,7 @@ Remapping remapping_from(const std::vector<std::string>& rules) {
 void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& rules,
                       std::vector<std::string>& notes) {
   std::vector<std::string> names;
+  // A remapping without rules returns the names of all keys.
   for (Renamed& key : Remapping().trace(source)) names.push_back(std::move(key.was));
   for (const std::string& rule : rules) {
     Remapping remapping;
@@ -50,6 +54,7 @@ void add_unused_rules(const Checkpoint& source, const std::vector<std::string>& 
     for (std::string& name : names) {
       std::string renamed = remapping(name);
       changes = changes || renamed != name;
+      // The next rule is applied to the names that this one has made.
       name = std::move(renamed);
     }
     if (!changes) notes.push_back(fmt::format("--remap '{}' renames nothing", core::escaped(rule)));
@@ -62,6 +67,7 @@ Checkpoint remapped(const Checkpoint& source, const ConvertCommand& command) {
   return remap(source, remapping_from(command.remap), Indices::keep);
 }
 
+// Returns the tensors to be written, each with its dtype in the file.
 std::vector<SaveItem> items_of(std::span<const Conversion> conversions) {
   std::vector<SaveItem> items;
   items.reserve(conversions.size());
@@ -78,6 +84,7 @@ std::vector<std::string> notes_of(const Checkpoint& source, std::span<const Conv
                                : joined(notes, conversion_notes(source, conversions, dtype_from(command.dtype)));
 }
 
+// Returns decimal gigabytes of tensors for each second.
 double gigabytes_per_second(const SaveReport& report) {
   return static_cast<double>(report.tensor_bytes) / report.seconds / 1e9;
 }
@@ -99,6 +106,7 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
   if (!found) return;
   const TensorView& view = items[found->first].view;
   std::vector<DType> dtypes = writer::writable_as(view, format);
+  // Only dtypes that --dtype would convert this tensor to are useful advice.
   std::erase_if(dtypes, [&](DType dtype) { return dtype_for(view, dtype) != dtype; });
   if (view.dtype() == DType::unknown)
     throw Error(
@@ -116,6 +124,7 @@ void require_writable(std::span<const SaveItem> items, const ConvertCommand& com
               {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
 }
 
+// Returns a JSON list of the texts of the items.
 template <class Items, class Text>
 std::string json_list(const Items& items, Text text) {
   std::string list = "[";
@@ -123,6 +132,7 @@ std::string json_list(const Items& items, Text text) {
   return list + "]";
 }
 
+// Writes one line. Names of members are an interface: scripts read them.
 void print_json(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
   terminal.out << fmt::format(
       "{{\"tensors\":{},\"tensor_bytes\":{},\"seconds\":{:.6f},\"gb_per_s\":{:.3f},\"peak_rss\":{},\"peak_anonymous\":{"
@@ -139,6 +149,7 @@ void print_json(const SaveReport& report, const PeakMemory& peak, Terminal& term
   terminal.out << ",\"notes\":" << json_texts(report.notes) << "}\n";
 }
 
+// Writes the same as text, and a line for each file.
 void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
   for (const SavedFile& file : report.files)
     terminal.out << fmt::format("wrote {}: {} tensors, {}\n", core::escaped(file.path, 1000), file.tensors,
@@ -153,6 +164,7 @@ void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& term
 bool replaces_its_source(const SaveReport& report, const Checkpoint& source) {
   const auto place = [](const std::string& path) {
     std::error_code unknown;
+    // Follows symlinks and resolves dots, so that two names of one file are equal. An empty path if that fails.
     return std::filesystem::weakly_canonical(path, unknown);
   };
   std::set<std::filesystem::path> touched;
@@ -167,8 +179,10 @@ bool replaces_its_source(const SaveReport& report, const Checkpoint& source) {
 int run(const ConvertCommand& command, Terminal& terminal) {
   const Checkpoint original = open_noted(command.source, command.open, terminal);
   const Checkpoint source = remapped(original, command);
+  // Patterns match the new names, because --remap is applied before.
   const std::vector<Conversion> conversions = conversions_of(selected(source, command.select), command.dtype);
   const std::vector<SaveItem> items = items_of(conversions);
+  // save() would refuse the dtype too, but without advice about options.
   require_writable(items, command);
   watch_interrupts();
   PeakMemorySampler memory;
@@ -176,6 +190,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
   {
     ProgressBar bar(terminal, "writing");
     SaveOptions options;
+    // The metadata of the source stays with its tensors.
     options.keep_metadata = source.metadata();
     options.limits = command.open.limits;
     if (!command.shard_size.empty()) options.shard_bytes = bytes_from(command.shard_size);
@@ -183,6 +198,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     options.progress = [&bar](const Progress& progress) { bar.show(progress.bytes_done, progress.bytes_total); };
     report = save(items, command.destination, options);
   }
+  // Before the notes, whose texts are no part of the conversion.
   const PeakMemory peak = memory.stop();
   report.notes = joined(notes_of(source, conversions, command), report.notes);
   add_unused_rules(original, command.remap, report.notes);
@@ -190,6 +206,7 @@ int run(const ConvertCommand& command, Terminal& terminal) {
     report.notes.push_back(
         fmt::format("'{}' is tied to '{}' and was written as a copy", core::escaped(name), core::escaped(first)));
   print_notes(report.notes, terminal);
+  // The notes of opening are on the error stream already; JSON has all of them.
   report.notes = joined(source.notes(), report.notes);
   if (!replaces_its_source(report, source)) note_freshness(source, terminal);
   if (command.json)

@@ -41,6 +41,7 @@ bool is_variant(std::string_view name, const KnownName& known, std::string_view 
   return name.starts_with(known.stem) && name.substr(known.stem.size()).starts_with('.') && name.ends_with(ending);
 }
 
+// Throws Error{ambiguous} with the names of the candidates.
 [[noreturn]] void fail_ambiguous(const Directory& folder, std::string_view what, std::span<const std::string> names) {
   throw Error(
       ErrorCode::ambiguous,
@@ -54,6 +55,7 @@ bool is_pickle(std::string_view name) noexcept { return name.ends_with(".pkl") |
 // Returns true for files of Megatron-Core and Lightning beside a distributed checkpoint.
 bool is_beside_distributed(std::string_view name) noexcept { return name == "common.pt" || name == "meta.pt"; }
 
+// Returns true for one digit or more.
 bool is_digits(std::string_view text) noexcept {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -63,6 +65,7 @@ class Chooser {
   explicit Chooser(const Directory& folder) : folder_(folder), names_(folder.names()) {
     for (const std::string& name : names_) {
       if (name.starts_with('.') || is_helper(name) || !(is_weights(name) || is_index(name))) continue;
+      // Folders and pipes that are named like weights are neither.
       if (folder.has_file(name))
         (is_index(name) ? indexes_ : weights_).push_back(name);
       else if (folder.broken_link(name))
@@ -83,17 +86,20 @@ class Chooser {
 
  private:
   Choice first_choice() const {
+    // The first rule that applies decides: from names that one program writes to a file that is the only one.
     if (auto choice = hugging_face()) return *choice;
     if (auto choice = distributed()) return *choice;
     if (auto choice = ranks()) return *choice;
     if (auto choice = variant()) return *choice;
     if (auto choice = meta()) return *choice;
     const auto refused = files([](std::string_view name) { return is_refused_weights(name) && !is_helper(name); });
+    // A pickle beside a file that heft refuses is more likely other values than the model.
     const bool is_pickle_beside =
         weights_.size() == 1 && is_pickle(weights_.front()) && !std::ranges::all_of(refused, is_archive);
     if (auto choice = only(); choice && !is_pickle_beside) return *choice;
     // Opening it throws an error with the format and advice.
     if (!refused.empty() && broken_.empty()) {
+      // Archives last, because they can contain anything.
       const auto model = std::ranges::find_if_not(refused, is_archive);
       return one_file(model == refused.end() ? refused.front() : *model);
     }
@@ -117,6 +123,7 @@ class Chooser {
   [[nodiscard]] std::optional<Choice> hugging_face() const {
     for (const KnownName& known : known_names) {
       const std::string file = fmt::format("{}{}", known.stem, known.ending);
+      // The file before its index, and safetensors before pickles, in the order of from_pretrained().
       if (has(file)) return one_file(file);
       if (has(file + std::string(index_ending))) return one_file(file + std::string(index_ending));
     }
@@ -142,6 +149,7 @@ class Chooser {
   [[nodiscard]] std::optional<Choice> distributed() const {
     const auto parts = files([](std::string_view name) { return name.ends_with(".distcp"); });
     if (parts.empty()) return {};
+    // The name starts with a dot, so that it is not among the weights.
     if (has(".metadata")) {
       Choice choice{Choice::Kind::file, {".metadata"}};
       if (const auto beside = files(is_beside_distributed); !beside.empty())
@@ -158,7 +166,7 @@ class Chooser {
         {.path = folder_.path()});
   }
 
-  // Nothing but pieces of ranks.
+  // Returns the pieces of ranks if the folder has no other weights.
   [[nodiscard]] std::optional<Choice> ranks() const {
     if (weights_.empty() || !indexes_.empty() || !std::ranges::all_of(weights_, is_rank_file)) return {};
     return Choice{Choice::Kind::ranks, weights_};
@@ -166,6 +174,7 @@ class Chooser {
 
   [[nodiscard]] std::optional<Choice> meta() const {
     auto parts = files([](std::string_view name) {
+      // "consolidated." has 13 characters and ".pth" has 4; at least one digit lies between them.
       if (!name.starts_with("consolidated.") || !name.ends_with(".pth") || name.size() < 18) return false;
       return is_digits(name.substr(13, name.size() - 17));
     });
@@ -183,6 +192,7 @@ class Chooser {
 
   // Returns the only file, or the only set of numbered parts if it is complete.
   [[nodiscard]] std::optional<Choice> only() const {
+    // First, because pieces of ranks would otherwise be reported as several candidates.
     if (std::ranges::any_of(weights_, is_scattered)) fail_scattered(folder_);
     const std::vector<PartSet> sets = part_sets(weights_);
     std::vector<std::string> candidates;

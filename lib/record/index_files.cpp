@@ -14,12 +14,13 @@
 namespace heft::record {
 namespace {
 
+// Returns the ending with its dot; empty for a name without one.
 std::string_view ending(std::string_view name) noexcept {
   const std::size_t dot = name.rfind('.');
   return dot == name.npos ? std::string_view() : name.substr(dot);
 }
 
-// Of `found` in the folder, the weights whose ending one of `names` has, sorted.
+// Returns those of `found`, which is sorted, that are weights with the ending of one of `names`.
 std::vector<std::string> weights_like(const Directory& folder, std::vector<std::string> found,
                                       const std::vector<std::string>& names) {
   std::set<std::string_view> endings;
@@ -31,6 +32,7 @@ std::vector<std::string> weights_like(const Directory& folder, std::vector<std::
   return found;
 }
 
+// Returns the names of `all`, which is sorted, that `taken` does not contain.
 std::vector<std::string> without(std::vector<std::string> all, std::vector<std::string> taken) {
   std::ranges::sort(taken);
   std::vector<std::string> left;
@@ -38,7 +40,7 @@ std::vector<std::string> without(std::vector<std::string> all, std::vector<std::
   return left;
 }
 
-/// "; beside it lies 'x', which can be opened by its name"; empty where nothing does.
+// Returns "; beside it lies 'x', which can be opened by its name"; empty if no weights lie there.
 std::string beside(const Directory& folder) {
   std::vector<std::string> names = folder.names();
   std::erase_if(
@@ -49,11 +51,13 @@ std::string beside(const Directory& folder) {
                      one ? "its" : "their", one ? "" : "s");
 }
 
+// Throws the Error of an index without tensors, with the weights beside it.
 [[noreturn]] void fail_empty(const Directory& folder, const Shard& index) {
   throw Error(ErrorCode::corrupt, "the index names no tensor" + beside(folder),
               {.path = std::string(index.file->path())});
 }
 
+// Throws the Error of an index whose shards are missing in part, or all.
 [[noreturn]] void fail_missing(const Directory& folder, const Shard& index, std::size_t count,
                                const std::vector<std::string>& missing) {
   const std::string shards = count == 1 ? "the shard that the index names is"
@@ -73,13 +77,16 @@ IndexFiles files_of_index(const Directory& folder, const Shard& index) {
   std::vector<std::string> missing;
   for (const std::string_view shard : index.catalog->shards) {
     const std::string& name = files.names.emplace_back(shard);
+    // The name comes from the file, and must not lead out of the folder.
     require_plain_name(name, index.file->path());
     if (!folder.has_file(name)) missing.push_back(name);
   }
+  // Shards are opened by name. The list only serves the notes, and the search for a set that replaces a stale index.
   auto there = folder.names_if_listed();
   files.is_listed = there.has_value();
   std::vector<std::string> all =
       weights_like(folder, std::move(there).value_or(std::vector<std::string>()), files.names);
+  // None of the shards is there: the index belongs to another upload if one complete set of parts is.
   if (missing.size() == files.names.size()) {
     auto sets = part_sets(all);
     std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });

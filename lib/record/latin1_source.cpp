@@ -50,6 +50,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
     if (into.empty()) return;
     Buffer buffer;
     Position at = block_of(offset, buffer);
+    // Bytes between the start of the block and the range are decoded and dropped.
     std::vector<std::byte> passed(std::min<std::uint64_t>(offset - at.decoded, block_bytes));
     decode(at, passed, buffer);
     decode(at, into, buffer);

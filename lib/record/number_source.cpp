@@ -31,6 +31,7 @@ class Packed {
   /// Returns at least `size` bytes from `offset`, and up to `wanted` if they are buffered or cheap to read.
   std::span<const std::byte> get(std::uint64_t offset, std::uint64_t size, std::uint64_t wanted) {
     core::require_inside(offset, size, size_, "a list of numbers");
+    // Nothing that is buffered continues there.
     if (offset < begin_ || offset > begin_ + held_) begin_ = offset, held_ = 0;
     const auto tail = static_cast<std::size_t>(begin_ + held_ - offset);
     if (tail < size) refill(offset, tail, std::max(size, std::min({wanted, window_bytes, size_ - offset})));
@@ -45,6 +46,7 @@ class Packed {
   // Keeps buffered bytes from `offset` on, so that no byte of an ascending source is read twice.
   void refill(std::uint64_t offset, std::size_t tail, std::uint64_t wanted) {
     if (window_.size() < wanted) window_.resize(static_cast<std::size_t>(wanted));
+    // Moves them to the front: the window stays as large as the largest request.
     if (tail > 0) std::memmove(window_.data(), window_.data() + (offset - begin_), tail);
     begin_ = offset;
     held_ = tail;
@@ -90,11 +92,13 @@ class NumberReader final : public SourceReader {
   std::size_t read_some(std::uint64_t address, std::span<std::byte> into) {
     const std::vector<NumberList>& lists = lists_->lists();
     std::size_t number = number_;
+    // The last list is tried before the search: ranges of a load mostly follow each other.
     if (number >= lists.size() || address < lists[number].address ||
         address - lists[number].address >= lists[number].size)
       number = lists_->find(address);
     const NumberList& list = lists[number];
     if (address < list.address) {
+      // The address of a list is aligned to its elements. The file has no bytes for the gap before it.
       const std::size_t gap = std::min<std::uint64_t>(into.size(), list.address - address);
       std::memset(into.data(), 0, gap);
       return gap;
@@ -103,6 +107,7 @@ class NumberReader final : public SourceReader {
     const std::uint64_t at = (address - list.address) / element;
     go_to(number, at);
     const std::size_t skipped = (address - list.address) % element;
+    // A chunk of a load can start or end inside an element.
     if (skipped != 0 || into.size() < element) return read_part(list, skipped, into);
     const std::uint64_t count = std::min<std::uint64_t>(into.size() / element, list.steps.count - at);
     gather(list, into.data(), count);
@@ -122,6 +127,7 @@ class NumberReader final : public SourceReader {
     const NumberList& list = lists_->lists()[number];
     if (number == number_ && place_.number == at) return;
     const NumberPlace nearest = format::place_before(list, at);
+    // Goes on from the current place, unless a mark between it and the wanted number is nearer.
     if (number != number_ || at < place_.number || nearest.number > place_.number) place_ = nearest;
     number_ = number;
     std::byte dropped[dropped_numbers * max_element_bytes];
@@ -133,6 +139,7 @@ class NumberReader final : public SourceReader {
     const std::uint64_t end = place_.number + count;
     while (place_.number < end) {
       const std::uint64_t to_mark = format::NumberSteps::mark_step - place_.number % format::NumberSteps::mark_step;
+      // Numbers of one width have no marks to stop at.
       const std::uint64_t now = list.steps.stride != 0 ? end - place_.number : std::min(end - place_.number, to_mark);
       to += gather_some(list, to, now) * info(list.dtype).block_bytes;
       format::require_place(list, place_);

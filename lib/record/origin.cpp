@@ -23,9 +23,12 @@ std::string_view name(Freshness freshness) noexcept {
 namespace record {
 namespace {
 
+// Returns false for folders, whose times change with every name that is created in them.
 bool is_file(const Origin& origin) noexcept { return origin.storage != nullptr || S_ISREG(origin.identity.mode); }
 
+// Returns the freshness of a name in a storage of the caller's, by the identities that the storage reports.
 Freshness freshness_in_storage(const Origin& origin) {
+  // A storage without identities cannot report a change.
   if (origin.found.empty()) return Freshness::same;
   const SourceIdentity now = origin.storage->identity_now(origin.name);
   if (now.empty()) return Freshness::gone;
@@ -46,12 +49,16 @@ Freshness freshness_of(const Origin& origin) {
 
 Freshness freshness_of(std::span<const Origin> origins) {
   Freshness worst = Freshness::same;
+  // The enumerators are in the order of severity.
   for (const Origin& origin : origins) worst = std::max(worst, freshness_of(origin));
   return worst;
 }
 
 void require_one_model(std::span<const Origin> origins) {
+  // A single file cannot be a mixture: check_unchanged() compares it after its headers.
   if (std::count_if(origins.begin(), origins.end(), is_file) < 2) return;
+  // By path, because a file that a rename has replaced is unchanged where it is open, but the others can be those of
+  // the new model already.
   for (const Origin& origin : origins)
     if (const Freshness now = freshness_of(origin); now != Freshness::same)
       throw Error(ErrorCode::changed_on_disk,
