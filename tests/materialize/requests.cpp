@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
@@ -25,8 +27,10 @@
 #include "materialize/io/async_reader.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/host_sink.hpp"
+#include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/sources.hpp"
+#include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;
@@ -356,6 +360,47 @@ TEST_CASE("requests: staging_bytes bounds what is in flight through the ring") {
   plan.add(opened.checkpoint.tensor("cut"), DType::f32);
   const Weights weights = materialize(plan, {.threads = 1, .staging_bytes = 0});
   CHECK(weights.stats().peak_staging_bytes <= 600 * KiB);
+}
+
+TEST_CASE("requests: every fixture loads from a storage as from its file") {
+  const auto root = test::fixtures("");
+  if (!root) return;
+  std::size_t loaded = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(*root)) {
+    if (!entry.is_regular_file()) continue;
+    CAPTURE(entry.path().string());
+    std::optional<Checkpoint> file;
+    try {
+      file = open(entry.path());
+    } catch (const Error&) {
+      continue;
+    }
+    if (file->shards().size() != 1) continue;
+    const auto storage = std::make_shared<MapStorage>();
+    auto source = std::make_shared<ServedSource>("store", test::content_of(entry.path()));
+    source->able = {.preferred_request_bytes = 4 * KiB, .max_in_flight = 8};
+    const std::string base = entry.path().filename().string();
+    storage->files[base] = source;
+    const Checkpoint stored = open(storage, base);
+    LoadPlan expected;
+    LoadPlan plan;
+    for (std::size_t i = 0; i < file->tensors().size(); ++i) {
+      const TensorView tensor = file->tensors()[i];
+      if (!tensor.has_data() || tensor.size_bytes() > 65'536 * KiB) continue;
+      expected.add(tensor);
+      plan.add(stored.tensors()[i]);
+    }
+    std::optional<Weights> weights;
+    try {
+      weights = materialize(expected);
+    } catch (const Error& error) {
+      CHECK(thrown_by([&] { return materialize(plan); }).code() == error.code());
+      continue;
+    }
+    check_same(materialize(plan), *weights);
+    ++loaded;
+  }
+  CHECK(loaded > 100);
 }
 
 TEST_CASE("requests: a sharded model in a map is loaded whole, and streamed") {

@@ -19,7 +19,7 @@ constexpr std::size_t max_pieces = 64;
 }  // namespace
 
 AsyncReader::~AsyncReader() {
-  if (requests_.outstanding == 0) return;
+  if (!setup_.gate.has_outstanding(requests_)) return;
   setup_.gate.stop();
   setup_.gate.await_all(requests_);
 }

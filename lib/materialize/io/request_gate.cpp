@@ -64,6 +64,11 @@ bool RequestGate::await(const Requests& requests, const std::size_t& left) {
   return !stopped_ && requests.failed == nullptr;
 }
 
+bool RequestGate::has_outstanding(const Requests& requests) const noexcept {
+  const std::scoped_lock lock(mutex_);
+  return requests.outstanding != 0;
+}
+
 void RequestGate::await_all(const Requests& requests) noexcept {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return requests.outstanding == 0; });

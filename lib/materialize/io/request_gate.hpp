@@ -48,6 +48,8 @@ class RequestGate : public std::enable_shared_from_this<RequestGate> {
   void send(Request& request, std::span<std::byte> into);
   /// Waits until `left` is 0. Returns false once a request of the worker has failed, or after stop().
   [[nodiscard]] bool await(const Requests& requests, const std::size_t& left);
+  /// Returns true while requests of a worker are in flight.
+  [[nodiscard]] bool has_outstanding(const Requests& requests) const noexcept;
   /// Waits for the end of all requests of a worker, however they end.
   void await_all(const Requests& requests) noexcept;
   /// Returns the failure of the worker's first request that failed, with its bytes; null if there is none.
