@@ -109,7 +109,9 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
   }
 
   [[nodiscard]] Order order() const noexcept override { return Order::ascending; }
-  [[nodiscard]] std::uint64_t reader_bytes() const noexcept override { return format::InflateStream::footprint; }
+  [[nodiscard]] std::uint64_t reader_bytes() const noexcept override {
+    return format::InflateStream::footprint + (packed_->kind() == Kind::requested ? SourceInput::max_window_bytes : 0);
+  }
   [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun) const override {
     std::unique_ptr<InflatedPart> part = last_->take(this);
     if (!part) part = std::make_unique<InflatedPart>(this, packed_, member_, what());

@@ -1,5 +1,6 @@
 #include "record/source.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -27,6 +28,9 @@ void ByteSource::read_async(ReadRequest request, std::stop_token, Completion com
 
 namespace record {
 namespace {
+
+// Maximum size of reads that go through SourceInput's window, in bytes.
+constexpr std::uint64_t max_windowed_bytes = 128u << 10;
 
 void require_range(const Source& source, std::uint64_t offset, std::uint64_t size) {
   if (core::inside(offset, size, source.size_bytes())) return;
@@ -263,13 +267,33 @@ std::unique_ptr<SourceReader> Source::reader(format::GatherRun) const { return n
 Bytes SourceInput::read(std::uint64_t offset, std::uint64_t size) const {
   core::require_inside(offset, size, source_.size_bytes(), "the file");
   if (budget()) budget()->add_read(size);
-  return read_bytes(source_, offset, size);
+  if (source_.kind() != Source::Kind::requested || size > max_windowed_bytes) return read_bytes(source_, offset, size);
+  auto room = core::allocate_bytes(size, "to read into", {.path = std::string(source_.path())});
+  const std::span<std::byte> into(room.get(), size);
+  fetch(offset, into);
+  return {into, std::move(room)};
 }
 
 void SourceInput::read_into(std::uint64_t offset, std::span<std::byte> into) const {
   core::require_inside(offset, into.size(), source_.size_bytes(), "the file");
   if (budget()) budget()->add_read(into.size());
-  source_.fetch(offset, into);
+  fetch(offset, into);
+}
+
+void SourceInput::fetch(std::uint64_t offset, std::span<std::byte> into) const {
+  if (source_.kind() != Source::Kind::requested || into.size() > max_windowed_bytes) return source_.fetch(offset, into);
+  if (into.empty()) return;
+  if (offset < window_offset_ || !core::inside(offset - window_offset_, into.size(), window_.size_bytes())) {
+    const std::uint64_t wanted =
+        std::clamp(source_.request_limits().preferred_bytes, 2 * max_windowed_bytes, max_window_bytes);
+    // The last bytes of a file come with those before them: directories lie at its end, and are read backwards.
+    const std::uint64_t size = std::min(wanted, source_.size_bytes());
+    const std::uint64_t start = std::min(offset, source_.size_bytes() - size);
+    window_ = {};
+    window_ = read_bytes(source_, start, size);
+    window_offset_ = start;
+  }
+  std::memcpy(into.data(), window_.data() + (offset - window_offset_), into.size());
 }
 
 std::shared_ptr<const Source> file_source(std::shared_ptr<const mmap::File> file) {

@@ -165,8 +165,14 @@ std::shared_ptr<const Source> number_source(std::shared_ptr<const Source> packed
 
 /// A Source as an Input for formats. Reads private copies, not through a mapping, so that a concurrent writer cannot
 /// change bytes that were checked. The caller calls check_unchanged() after the last of them.
+///
+/// Of a source of Kind::requested, each read costs a round trip: small reads come out of a window that is fetched whole
+/// and kept. Threads: one.
 class SourceInput final : public core::Input {
  public:
+  /// Maximum size of the window, in bytes.
+  static constexpr std::uint64_t max_window_bytes = 1u << 20;
+
   /// `source` must outlive the input. Bytes read raise the limit of `budget`, if there is one.
   explicit SourceInput(const Source& source, std::shared_ptr<core::MetadataBudget> budget = nullptr) noexcept
       : Input(std::move(budget)), source_(source) {}
@@ -175,7 +181,11 @@ class SourceInput final : public core::Input {
   void read_into(std::uint64_t offset, std::span<std::byte> into) const override;
 
  private:
+  void fetch(std::uint64_t offset, std::span<std::byte> into) const;
+
   const Source& source_;
+  mutable Bytes window_;  // of a source of Kind::requested
+  mutable std::uint64_t window_offset_ = 0;
 };
 
 /// Returns `size` bytes of `source` from `offset` in newly allocated memory, without check_unchanged(). The caller must

@@ -22,6 +22,7 @@
 #include "support/sources.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
+#include "support/torch_builder.hpp"
 
 using namespace heft;
 using test::MapStorage;
@@ -235,6 +236,23 @@ TEST_CASE("storage: a view of a source that has changed is changed_on_disk") {
   std::const_pointer_cast<TextSource>(storage->files[first_name])->set_version_now("2");
   CHECK(thrown_by([&] { return view.bytes(); }).code() == ErrorCode::changed_on_disk);
   CHECK(thrown_by([&] { return view.read<std::uint8_t>(0); }).code() == ErrorCode::changed_on_disk);
+}
+
+TEST_CASE("storage: the headers of a file take few reads, as each is a round trip") {
+  const auto storage = std::make_shared<MapStorage>();
+  test::SafetensorsBuilder safetensors;
+  test::TorchBuilder torch;
+  for (int i = 0; i < 300; ++i) {
+    safetensors.add("w" + std::to_string(i), "U8", {100}, std::string(100, 'x'));
+    torch.tensor("w" + std::to_string(i), "FloatStorage", {100}, std::string(400, 'x'));
+  }
+  storage->add("m.safetensors", safetensors.build());
+  storage->add("m.pt", torch.build());
+  for (const char* name : {"m.safetensors", "m.pt"}) {
+    CAPTURE(name);
+    CHECK(open(storage, name).tensors().size() == 300);
+    CHECK(storage->files[name]->reads <= 3);
+  }
 }
 
 TEST_CASE("storage: views of a source in memory point into it") {
