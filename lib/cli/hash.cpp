@@ -20,8 +20,10 @@
 namespace heft::cli {
 namespace {
 
+// Large enough that the work for each piece is negligible, small enough that several are in memory at once.
 constexpr std::uint64_t piece_bytes = 16u << 20;
 
+// Returns the tensors of the given names, each once, or all tensors. Throws Error{not_found} for an unknown name.
 std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<std::string>& names) {
   std::vector<TensorView> views;
   if (names.empty())
@@ -40,7 +42,9 @@ int run(const HashCommand& command, Terminal& terminal) {
   std::vector<std::string> names;
   std::vector<std::string> notes;
   for (const TensorView& view : wanted(checkpoint, command.names)) {
+    // A digest of no bytes would equal that of an empty tensor.
     if (view.has_data()) {
+      // In the dtype of the file: the digest is that of the stored elements, whatever their layout in the file.
       pieces.add(view, view.wanted_dtype());
       names.emplace_back(view.name());
     } else {
@@ -48,6 +52,7 @@ int run(const HashCommand& command, Terminal& terminal) {
     }
   }
   print_notes(notes, terminal);
+  // Sorted by name: the output of two files with the same tensors in another order is equal.
   std::map<std::string, std::string> digests;
   std::vector<std::string> load_notes;
   {
@@ -57,8 +62,10 @@ int run(const HashCommand& command, Terminal& terminal) {
     std::optional<Sha256> hash;  // of a tensor with some pieces hashed
     load_notes = pieces.for_each({.io_method = io_method_from(command.io, command.open.access)},
                                  StreamOptions{}.in_flight_bytes, [&](const writer::Pieces::Piece& piece) {
+                                   // Pieces of one tensor follow each other, so one state is enough.
                                    if (!hash) hash.emplace();
                                    hash->add(piece.values.bytes());
+                                   // Throws after an interrupt, which ends the stream.
                                    bar.show(done += piece.values.size_bytes(), total);
                                    if (!piece.is_last) return;
                                    digests.emplace(names[piece.tensor], hash->digest());

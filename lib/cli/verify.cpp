@@ -32,6 +32,7 @@ struct Findings {
   std::uint64_t inf = 0;
 };
 
+// Returns true for dtypes whose elements can be NaN or infinite. Those of blocks can be by their scales.
 bool can_be_non_finite(DType dtype) noexcept {
   const DTypeCategory category = info(dtype).category;
   return category == DTypeCategory::real || category == DTypeCategory::complex || category == DTypeCategory::block;
@@ -43,6 +44,7 @@ bool is_damage(ErrorCode code) noexcept {
          code == ErrorCode::unrecognized;
 }
 
+// Writes a line about a tensor with values that are not finite.
 void report(std::string_view tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
   if (command.json)
     terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor), statistics.nan,
@@ -59,6 +61,7 @@ struct Reading {
   std::vector<std::string> names;
 };
 
+// Returns all tensors with bytes, in a dtype that shows their values where there is one.
 Reading reading_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
   Reading reading{.pieces = writer::Pieces(limits, piece_bytes), .names = {}};
   for (const TensorView& view : checkpoint.tensors()) {
@@ -72,6 +75,7 @@ Reading reading_of(const Checkpoint& checkpoint, const Limits& limits, Findings&
   return reading;
 }
 
+// Writes a line for each record of a zip whose checksum is wrong, and returns their number.
 std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   const std::vector<Damage> damages = checkpoint.verify_checksums();
   for (const Damage& damage : damages) {
@@ -85,6 +89,7 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
   return damages.size();
 }
 
+// Reads all payload, writes a line for each finding and returns their sums.
 Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   Findings findings;
   findings.checksums = check_checksums(checkpoint, command, terminal);
@@ -94,9 +99,11 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   const std::uint64_t total = reading.pieces.size_bytes();
   Statistics sum;  // of a tensor with some pieces read
   const auto check = [&](const writer::Pieces::Piece& piece) {
+    // Throws after an interrupt, which ends the stream.
     bar.show(done += piece.values.size_bytes(), total);
     if (!can_be_non_finite(piece.values.dtype())) return;
     const Statistics found = statistics_of(piece.values);
+    // Pieces of one tensor follow each other, so one sum is enough.
     sum.count += found.count;
     sum.nan += found.nan;
     sum.inf += found.inf;
@@ -114,8 +121,10 @@ Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& comman
   return findings;
 }
 
+// Writes the last line and returns the exit status.
 int verdict(const Findings& findings, std::span<const std::string> notes, const VerifyCommand& command,
             Terminal& terminal) {
+  // Values that are not finite are damage unless the user has allowed them; a wrong checksum always is.
   const bool damaged = findings.checksums > 0 || (findings.non_finite > 0 && !command.allow_non_finite);
   if (command.json)
     terminal.out << fmt::format("{{\"sound\":{},\"tensors\":{},\"checksums\":{},\"nan\":{},\"inf\":{},\"notes\":{}}}\n",
@@ -139,6 +148,7 @@ int run(const VerifyCommand& command, Terminal& terminal) {
     note_freshness(checkpoint, terminal);
     return verdict(findings, checkpoint.notes(), command, terminal);
   } catch (const Error& error) {
+    // Damage is a result of this command, with status 1. A missing file or short memory stays an error, with status 2.
     if (!is_damage(error.code())) throw;
     terminal.err << "heft: " << error.what() << '\n';
     if (command.json)
