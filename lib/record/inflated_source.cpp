@@ -31,6 +31,7 @@ LastInflated::~LastInflated() = default;
 
 void LastInflated::keep(Bytes bytes) {
   const std::scoped_lock lock(mutex_);
+  // The old bytes, up to gigabytes, are freed with the parameter, after the unlock.
   std::swap(bytes_, bytes);
 }
 
@@ -61,6 +62,7 @@ class InflatedReader final : public SourceReader {
     attempt([&] { part_->stream.read(offset, into); });
   }
   void finish() override {
+    // A load has several readers of one record; the first that reaches its end proves it for all.
     if (proven_.load(std::memory_order_relaxed)) return;
     attempt([&] { part_->stream.finish(); });
     proven_.store(true, std::memory_order_relaxed);
@@ -69,6 +71,7 @@ class InflatedReader final : public SourceReader {
  private:
   template <class Step>
   void attempt(const Step& step) {
+    // A stream that has failed cannot continue and is not parked.
     sound_ = false;
     try {
       step();
@@ -113,6 +116,7 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
     return format::InflateStream::footprint + (packed_->kind() == Kind::requested ? SourceInput::max_window_bytes : 0);
   }
   [[nodiscard]] std::unique_ptr<SourceReader> reader(format::GatherRun) const override {
+    // Tensors of one record are read one after the other: continues where the reader of the previous one has stopped.
     std::unique_ptr<InflatedPart> part = last_->take(this);
     if (!part) part = std::make_unique<InflatedPart>(this, packed_, member_, what());
     return std::make_unique<InflatedReader>(std::move(part), member_.full_size, last_, proven_, shared_from_this());
@@ -130,6 +134,7 @@ class InflatedSource final : public Source, public std::enable_shared_from_this<
   [[nodiscard]] std::string what() const { return fmt::format("record '{}'", core::escaped(member_.name)); }
 
   [[nodiscard]] Bytes inflated() const {
+    // Threads that need the same record wait for the one that inflates it.
     const std::scoped_lock lock(mutex_);
     Bytes all;
     if (auto owner = kept_.lock())

@@ -1,5 +1,5 @@
-// record/open.cpp: open(), which finds the files of a path or in a storage, reads their catalogs and merges them into one
-// table.
+// record/open.cpp: open(), which finds the files of a path or in a storage, reads their catalogs and merges them into
+// one table.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -80,6 +80,7 @@ class Opener {
  private:
   std::shared_ptr<const State> finish() {
     list_origins();
+    // After the last catalog: files that were replaced while others were read are found here.
     require_one_model(state_->origins);
     note_unused();
     add_values();
@@ -99,6 +100,7 @@ class Opener {
     try {
       file = folder_->open_file(name);
     } catch (const Error& error) {
+      // A storage reports a folder as not_found, a folder on disk as refused.
       const bool is_folder = error.code() == ErrorCode::not_found || error.code() == ErrorCode::refused;
       if (!is_folder || !folder_->has_folder(name)) throw;
       return open_folder(folder_->open_folder(name));
@@ -111,6 +113,7 @@ class Opener {
     if (state_->path.empty())
       throw Error(ErrorCode::not_found, "expected the path of a checkpoint, found an empty one");
     std::error_code ignored;
+    // symlink_status(): a broken link is a path of the user's, not a name on the hub.
     if (options_.hub_cache.empty() || std::filesystem::exists(std::filesystem::symlink_status(state_->path, ignored)))
       return state_->path;
     if (auto model = cached_model(options_.hub_cache, state_->path)) {

@@ -32,6 +32,7 @@ namespace {
 // Maximum size of reads that go through SourceInput's window, in bytes.
 constexpr std::uint64_t max_windowed_bytes = 128u << 10;
 
+// Throws Error{out_of_range} unless the range is inside the source.
 void require_range(const Source& source, std::uint64_t offset, std::uint64_t size) {
   if (core::inside(offset, size, source.size_bytes())) return;
   throw Error(
@@ -46,6 +47,7 @@ Bytes mapped_or_noted(const std::shared_ptr<const mmap::File>& file, std::vector
   try {
     return mmap::map(file);
   } catch (const Error& error) {
+    // Not a failure of mmap() itself.
     if (error.os_error() == 0) throw;
     notes.push_back(fmt::format("mmap: {}: the file is read instead, as with Access::read",
                                 std::generic_category().message(error.os_error())));
@@ -82,6 +84,7 @@ class FileSource final : public Source {
 
   [[nodiscard]] std::shared_ptr<const Source> payload(std::shared_ptr<const format::Catalog> catalog, Access access,
                                                       std::vector<std::string>& notes) const override {
+    // Another object: the one that headers are read from stays unmapped. mmap() of 0 bytes would fail.
     auto source = std::make_shared<FileSource>(file_, external_, origin_);
     if (access == Access::map && size_bytes() != 0) source->mapping_ = mapped_or_noted(file_, notes);
     source->catalog_ = std::move(catalog);
@@ -161,12 +164,14 @@ class ExternalSource final : public Source, public std::enable_shared_from_this<
         mapped_(able.mapped),
         order_(able.order),
         limits_{.preferred_bytes = able.preferred_request_bytes,
+                // Of two requests at once, one would step back, and an ascending source would start again.
                 .max_in_flight = able.order == Order::ascending ? 1 : able.max_in_flight,
                 .bytes_per_request = able.bytes_per_request},
         origin_(std::move(origin)),
         size_bytes_(source_->size_bytes()) {}
 
   [[nodiscard]] Kind kind() const noexcept override {
+    // The mapping of a source of 0 bytes is empty too.
     return mapped_.empty() && size_bytes_ != 0 ? Kind::requested : Kind::memory;
   }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return size_bytes_; }
@@ -207,6 +212,7 @@ class ExternalSource final : public Source, public std::enable_shared_from_this<
     try {
       source_->read(offset, into);
     } catch (const Error& error) {
+      // The caller's Error need not name the object, so the path is added.
       throw error.with_path(path());
     }
   }
@@ -231,6 +237,7 @@ class ExternalSource final : public Source, public std::enable_shared_from_this<
   std::shared_ptr<const format::Catalog> catalog_;
 };
 
+// Throws Error{out_of_range} with the message unless it holds.
 void require_capability(const ByteSource& source, bool holds, std::string sentence) {
   if (!holds) throw Error(ErrorCode::out_of_range, std::move(sentence), {.path = std::string(source.path())});
 }
@@ -245,6 +252,7 @@ SourceIdentity source_identity(const mmap::Identity& found) {
 const SourceIdentity& Source::identity() const noexcept {
   static const SourceIdentity none;
   const Source* const from = root();
+  // Bytes that are made of a file change with the file.
   return from == nullptr || from == this ? none : from->identity();
 }
 
@@ -265,6 +273,7 @@ const RequestLimits& Source::request_limits() const noexcept {
 std::unique_ptr<SourceReader> Source::reader(format::GatherRun) const { return nullptr; }
 
 Bytes SourceInput::read(std::uint64_t offset, std::uint64_t size) const {
+  // Before the budget: a declared size that the file does not have must not raise the limit.
   core::require_inside(offset, size, source_.size_bytes(), "the file");
   if (budget()) budget()->add_read(size);
   if (source_.kind() != Source::Kind::requested || size > max_windowed_bytes) return read_bytes(source_, offset, size);
@@ -289,6 +298,7 @@ void SourceInput::fetch(std::uint64_t offset, std::span<std::byte> into) const {
     // The last bytes of a file come with those before them: directories lie at its end, and are read backwards.
     const std::uint64_t size = std::min(wanted, source_.size_bytes());
     const std::uint64_t start = std::min(offset, source_.size_bytes() - size);
+    // Freed first, so that two windows are never in memory.
     window_ = {};
     window_ = read_bytes(source_, start, size);
     window_offset_ = start;
@@ -312,6 +322,7 @@ std::shared_ptr<const Source> external_source(std::shared_ptr<const ByteSource> 
                      fmt::format("expected requests of {} bytes or more, found a preference of {}", min_request_bytes,
                                  able.preferred_request_bytes));
   if (able.file_descriptor < 0) return std::make_shared<ExternalSource>(std::move(source), able, std::move(origin));
+  // A descriptor of heft's own, so that the caller can close the other one; the source is kept for check_unchanged().
   auto file = mmap::File::of_descriptor(able.file_descriptor, std::string(source->path()));
   require_capability(
       *source, file->size_bytes() == source->size_bytes(),
