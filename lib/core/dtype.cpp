@@ -140,6 +140,7 @@ std::optional<DType> dtype_from_name(std::string_view name) noexcept {
   // A file cannot declare "unknown": that row stands for types that heft has no name for.
   for (const DTypeInfo& row : table)
     if (row.name == name && row.dtype != DType::unknown) return row.dtype;
+  // After the names of heft's own, none of which an alias repeats.
   for (const Alias& alias : aliases)
     if (alias.name == name) return alias.dtype;
   return std::nullopt;

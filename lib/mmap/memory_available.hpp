@@ -3,7 +3,8 @@
 //
 //   machine   /proc/meminfo: MemAvailable
 //   cgroup    limit - (usage - file cache), of the cgroup that /proc/self/cgroup names and of all above it
-//             v2: memory.max, memory.current, memory.stat    v1: memory.limit_in_bytes, memory.usage_in_bytes, memory.stat
+//             v2: memory.max, memory.current, memory.stat
+//             v1: memory.limit_in_bytes, memory.usage_in_bytes, memory.stat
 //
 // The kernel evicts the file cache (inactive_file + active_file) before it kills a process, so the cache counts as
 // free.

@@ -38,6 +38,7 @@ bool is_scale(std::string_view last) noexcept { return last.find("scale") != las
 std::optional<TensorView> scale_beside(const Checkpoint& checkpoint, const TensorView& weight) {
   if (!is_small(weight.dtype())) return std::nullopt;
   const std::string_view name = weight.name();
+  // With the dot, or empty for a name without one.
   const std::string_view parent = name.substr(0, name.rfind('.') + 1);
   const std::string_view last = name.substr(parent.size());
   const auto look = [&](std::string_view front, std::string_view back) {

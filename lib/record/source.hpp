@@ -23,7 +23,7 @@
 
 namespace heft::record {
 
-/// What ByteSource::Capabilities states about requests, within bounds.
+/// The members of ByteSource::Capabilities about requests, within bounds.
 struct RequestLimits {
   std::uint64_t preferred_bytes = 1u << 20;
   unsigned max_in_flight = 1;
@@ -71,8 +71,9 @@ class Source : public ByteSource {
   /// The same without check_unchanged(), which the caller makes after its last byte.
   virtual void fetch(std::uint64_t offset, std::span<std::byte> into) const { read(offset, into); }
   /// Returns `size` bytes from `offset` with their owner: a range of what is in memory, or bytes read or inflated by
-  /// this call, which are those of the file as it was opened. Throws Error{out_of_range} if the range is not inside, and
-  /// if bytes must be read, Error{io, changed_on_disk, corrupt, out_of_memory} and what a source of the caller's throws.
+  /// this call, which are those of the file as it was opened. Throws Error{out_of_range} if the range is not inside,
+  /// and if bytes must be read, Error{io, changed_on_disk, corrupt, out_of_memory} and what a source of the caller's
+  /// throws.
   [[nodiscard]] virtual Bytes bytes(std::uint64_t offset, std::uint64_t size) const = 0;
 
   /// Returns the file of a source of Kind::file, for positional and direct reads; null for others.

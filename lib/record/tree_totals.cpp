@@ -131,6 +131,7 @@ void Tree::add_up_values(core::MetadataCharge& charge) const {
 // Goes backwards, because parents come before their children.
 void Tree::add_up_trie() const {
   sums_.trie.assign(nodes_.size(), {});
+  // A node's own sum is complete here: all nodes below it have larger numbers and have been added to it.
   for (std::size_t node = nodes_.size(); node-- > 0;) {
     if (nodes_[node].leaf != format::none) add(sums_.trie[node], totals_of_leaf(nodes_[node].leaf));
     if (node != root) add(sums_.trie[nodes_[node].parent], sums_.trie[node]);
@@ -145,6 +146,7 @@ Tree::Totals Tree::totals_of_leaf(std::uint32_t leaf) const {
 
 Tree::Totals Tree::sum_of_node(std::uint32_t shard, std::uint32_t node) const {
   const auto found = sums_.catalogs.find(shard);
+  // Catalogs without tensors have no sums, and elements of packed lists are no tensors.
   return found == sums_.catalogs.end() || state_.catalog(shard).is_packed(node) ? Totals{} : found->second[node];
 }
 

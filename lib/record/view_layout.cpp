@@ -70,6 +70,7 @@ bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strid
     // another chunk, where the stride changes.
     std::int64_t covered = 1;
     while (next > 0 && (covered < chunk || to[next - 1] == 1)) {
+      // One step of this dim passes over the dims inside it, `covered` elements of the chunk.
       result[next - 1] = covered * base;
       covered *= to[--next];
     }
