@@ -82,7 +82,8 @@ class HEFT_API ByteSource {
     Order order = Order::any;
     /// Bytes of a request that is worth its latency; requests are no larger. Object stores: 8 MiB. At least 4096.
     std::uint64_t preferred_request_bytes = 1u << 20;
-    /// Requests of read_async() in flight at once, in one load. Object stores: 16 to 128. At least 1.
+    /// Requests of read_async() in flight at once, in one load. Object stores: 16 to 128. At least 1. A load of several
+    /// sources has at most as many in flight as the one of the most allows, for all of them together.
     unsigned max_in_flight = 1;
     /// Memory that a request in flight takes inside the source, in bytes; the estimate of a load counts it.
     std::uint64_t bytes_per_request = 0;
