@@ -29,6 +29,7 @@ using gguf::max_rank;
 
 constexpr std::size_t max_key_bytes = 65535;
 
+// Returns the alignment that the metadata declare, or ggml's default.
 std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
   for (const GgufPair& pair : metadata) {
     if (pair.key != gguf::alignment_key) continue;
@@ -43,6 +44,7 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
 
 // ---- checks ----
 
+// Refuses tensors that ggml cannot read: by dtype, name or rank.
 void require_representable(const TensorSpec& tensor) {
   const auto refuse = [&](std::string message) {
     throw Error(ErrorCode::unsupported, std::move(message), {.tensor = tensor.name});
@@ -57,6 +59,7 @@ void require_representable(const TensorSpec& tensor) {
     refuse(fmt::format("expected at most {} dims, which ggml has, found {}", max_rank, tensor.shape.rank()));
 }
 
+// The same for all tensors, whose names must differ.
 void require_representable(std::span<const TensorSpec> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
@@ -69,6 +72,7 @@ void require_representable(std::span<const TensorSpec> tensors) {
                 {.tensor = std::string(*twice)});
 }
 
+// Refuses keys that ggml cannot read, and two of one name.
 void require_representable(std::span<const GgufPair> metadata) {
   std::vector<std::string_view> keys;
   keys.reserve(metadata.size());
@@ -122,10 +126,13 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   std::uint64_t end = 0;  // bytes of data so far
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
     const std::uint64_t size = bytes_for(tensors[position].dtype, tensors[position].shape);
+    // Offsets are relative to the data, so the size of the head need not be known yet.
     append_description(head, tensors[position], end);
     file.payloads.push_back({.tensor = position, .offset = end, .size = size});
+    // ggml requires the padding behind the last tensor as well.
     end = core::align_up(core::add_or_throw(end, size, "the data"), alignment);
   }
+  // A file without tensors ends with its metadata.
   const std::uint64_t data = tensors.empty() ? head.size() : core::align_up(head.size(), alignment);
   for (Payload& payload : file.payloads) payload.offset += data;
   file.size_bytes = core::add_or_throw(data, end, "the file");

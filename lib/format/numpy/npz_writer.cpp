@@ -36,6 +36,7 @@ constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.si
 
 std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
 
+// Refuses tensors whose name or rank NumPy, or a zip, cannot represent.
 void require_representable(const TensorSpec& tensor) {
   if (const auto fault = zip_name_fault(member_of(tensor.name)))
     throw Error(ErrorCode::unsupported,
@@ -58,6 +59,7 @@ void require_distinct(std::span<const TensorSpec> tensors) {
   std::vector<std::string> members;
   for (const TensorSpec& tensor : tensors) {
     members.push_back(zip_folded(member_of(tensor.name)));
+    // numpy looks for "x.npy" among members first: it would return the tensor "x" in place of the tensor "x.npy".
     if (tensor.name.ends_with(suffix)) members.push_back(zip_folded(tensor.name));
   }
   if (const auto twice = duplicate({members.begin(), members.end()}))
@@ -66,6 +68,7 @@ void require_distinct(std::span<const TensorSpec> tensors) {
                 {.tensor = std::string(twice->substr(0, twice->size() - suffix.size()))});
 }
 
+// Returns the member's npy head, which precedes the elements.
 std::string head_of(const TensorSpec& tensor) {
   try {
     return npy::head_of(tensor.dtype, tensor.shape);
@@ -92,6 +95,7 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
     const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);
     records.push_back(
         {.name = member_of(tensor.name), .header = end, .size = core::add_or_throw(head.size(), size, "the member")});
+    // The npy head has a multiple of 64 bytes, so aligning it aligns the elements.
     const std::string local = zip_local_header(records.back(), alignment);
     const std::uint64_t data = core::add_or_throw(end, local.size() + head.size(), "the file");
     file.segments.push_back({end, local + head});
@@ -101,11 +105,13 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
   }
   require_distinct(tensors);
 
+  // The directory's size does not depend on the checksums, so zeros stand for them until the payloads are written.
   file.size_bytes = core::add_or_throw(
       end, zip_directory(records, std::vector<std::uint32_t>(records.size()), end).size(), "the file");
   file.finish = [records = std::move(records), end](std::span<const std::uint32_t> checksums) {
     std::vector<ByteSegment> segments;
     for (std::size_t i = 0; i < records.size(); ++i) {
+      // The local headers were written with a CRC-32 of 0; only these four bytes are replaced.
       segments.push_back({.offset = records[i].header + zip_crc_offset, .bytes = {}});
       core::append_le(segments.back().bytes, checksums[i]);
     }

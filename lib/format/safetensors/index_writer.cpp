@@ -18,6 +18,7 @@ std::string index_json(std::uint64_t total_size, std::span<const std::pair<std::
     text += ": ";
     append_json_string(text, file);
   }
+  // Python's json.dumps() writes an empty object on one line.
   text += first ? "}\n}\n" : "\n  }\n}\n";
   return text;
 }

@@ -40,12 +40,14 @@ std::size_t rank_of(const TensorSpec& tensor) {
   return static_cast<std::size_t>(row - types.begin());
 }
 
+// Requires UTF-8, which JSON and the format demand. Bytes of other encodings are not replaced silently.
 void require_text(std::string_view text, std::string_view what) {
   if (!core::is_utf8(text))
     throw Error(ErrorCode::unsupported,
                 fmt::format("expected {} in UTF-8 as safetensors demands, found '{}'", what, core::escaped(text)));
 }
 
+// Requires names that the format can represent, each once.
 void require_names(std::span<const TensorSpec> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
@@ -61,18 +63,21 @@ void require_names(std::span<const TensorSpec> tensors) {
                 {.tensor = std::string(*twice)});
 }
 
+// Returns the tensors' positions in the order of their data.
 std::vector<std::uint32_t> writing_order(std::span<const TensorSpec> tensors) {
   std::vector<std::size_t> ranks;
   ranks.reserve(tensors.size());
   for (const TensorSpec& tensor : tensors) ranks.push_back(rank_of(tensor));
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0u);
+  // Names are unique, so the order is total and equal tensors make equal files.
   std::ranges::sort(order, [&](std::uint32_t a, std::uint32_t b) {
     return ranks[a] != ranks[b] ? ranks[a] < ranks[b] : tensors[a].name < tensors[b].name;
   });
   return order;
 }
 
+// Appends the member __metadata__.
 void append_metadata(std::string& header, const TextMetadata& metadata) {
   std::vector<std::string_view> keys;
   append_json_string(header, metadata_key);
@@ -92,6 +97,7 @@ void append_metadata(std::string& header, const TextMetadata& metadata) {
                 fmt::format("expected each metadata key once, found '{}' twice", core::escaped(*twice)));
 }
 
+// Appends a tensor's member to the header.
 void append_tensor(std::string& header, const TensorSpec& tensor, std::string_view type, std::uint64_t begin,
                    std::uint64_t end) {
   if (header.size() > 1) header += ',';
@@ -120,9 +126,12 @@ FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMe
   }
   header += '}';
   const std::uint64_t data = core::align_up(length_bytes + header.size(), data_alignment);
+  // White space after the object is padding by the specification.
   header.append(data - length_bytes - header.size(), ' ');
+  // A longer header would be refused by the reference reader.
   core::require_format_bound(header.size(), reference_header_bytes, "bytes of the header");
 
+  // Offsets in the header are relative to the data, those of the payloads to the file.
   for (Payload& payload : file.payloads) payload.offset += data;
   file.size_bytes = core::add_or_throw(data, end, "the file");
   std::string length(length_bytes, '\0');
