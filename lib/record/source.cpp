@@ -59,7 +59,7 @@ class FileSource final : public Source {
  public:
   /// `external` is the caller's source whose descriptor this is; null for a file that heft opened.
   FileSource(std::shared_ptr<const mmap::File> file, std::shared_ptr<const ByteSource> external,
-             std::optional<Origin> origin) noexcept
+             std::optional<Origin> origin)
       : file_(std::move(file)),
         external_(std::move(external)),
         origin_(std::move(origin)),
