@@ -13,6 +13,7 @@
 
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
+#include "heft/read_options.hpp"
 #include "heft/record.hpp"
 #include "heft/tensor_view.hpp"
 
@@ -35,15 +36,6 @@ enum class Access : std::uint8_t {
   read,
 };
 
-/// Options of NumPy's files (.npy, .npz). For a file of another format they are Error{type_mismatch}.
-struct NumpyOptions {
-  /// Dtypes of raw items. NumPy saves the types of the package ml_dtypes without their names, as '<V2' (bf16) and '|V1'
-  /// (fp8): an array of such items gets the dtype of this list whose elements have as many bytes. open() throws
-  /// Error{type_mismatch} when the file has no such array, Error{out_of_range} for a dtype whose elements are not whole
-  /// bytes, and for two dtypes of one size.
-  std::vector<DType> raw_items = {};
-};
-
 /// Options of open(). A value.
 ///
 /// Example:
@@ -58,18 +50,10 @@ struct OpenOptions {
   Limits limits = {};
   /// Hugging Face's caches consist of symlinks. False: a symlink as the last component of a path is Error{refused}.
   bool follow_symlinks = true;
-  /// PyTorch: globals (classes and functions) that heft does not read are Error{refused}, which lists them. False: such
-  /// an object is an opaque record. heft imports and calls nothing in either case. Error{out_of_range} for files of
-  /// other formats.
-  bool strict_globals = false;
-  /// PyTorch: zip files without a `byteorder` record are read as big-endian; false: as little-endian.
-  /// Error{out_of_range} for files of other formats.
-  bool big_endian_default = false;
-  /// PyTorch: opens the state dict under this key ("state_dict", "model"). Error{not_found}, which lists the keys, when
-  /// the file lacks it; Error{out_of_range} for files of other formats. Empty: the whole file.
-  std::string top_level_key = {};
+  /// For PyTorch's files and pickles only.
+  TorchReadOptions torch = {};
   /// For NumPy's files only.
-  NumpyOptions numpy = {};
+  NumpyReadOptions numpy = {};
   /// The cache folder of huggingface_hub, usually ~/.cache/huggingface/hub: a path that does not exist and has the form
   /// "organization/name" is looked up in it. Empty: no lookup. heft reads no environment variables: a caller that
   /// follows HF_HOME reads it and sets this member.

@@ -22,6 +22,7 @@
 #include "heft/load_stats.hpp"
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
+#include "heft/read_options.hpp"
 #include "heft/record.hpp"
 #include "heft/remap.hpp"
 #include "heft/save.hpp"

@@ -23,9 +23,10 @@ void add_open_options(CLI::App& command, C& into) {
       "Read files instead of mapping them: a file that shrinks is then an error, never a signal");
   command.add_flag_callback(
       "--no-symlinks", [&into] { into.open.follow_symlinks = false; }, "Refuse files that are symlinks");
-  command.add_flag("--strict-globals", into.open.strict_globals,
+  command.add_flag("--strict-globals", into.open.torch.strict_globals,
                    "PyTorch files and pickles only: refuse those that name a class heft does not know");
-  command.add_option("--top-level-key", into.open.top_level_key, "The state dict under this key; PyTorch files only")
+  command
+      .add_option("--top-level-key", into.open.torch.top_level_key, "The state dict under this key; PyTorch files only")
       ->type_name("KEY");
   command
       .add_option_function<std::vector<std::string>>(

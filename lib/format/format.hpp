@@ -10,6 +10,7 @@
 #include "core/input.hpp"
 #include "format/catalog.hpp"
 #include "heft/limits.hpp"
+#include "heft/read_options.hpp"
 
 namespace heft::format {
 
@@ -21,11 +22,12 @@ struct ReadOptions {
   Limits limits = {};
   /// Base name of the file: GGUF splits compute their siblings' names from it. May be empty.
   std::string_view file_name = {};
-  std::string_view top_level_key = {};    ///< PyTorch: read the state dict under this key. Empty: the whole object.
-  std::span<const DType> raw_items = {};  ///< NumPy: NumpyOptions::raw_items. Empty for formats other than npy and npz.
-  bool strict_globals = false;            ///< PyTorch: an unknown global is Error{refused} instead of an opaque record.
-  bool big_endian_default = false;        ///< PyTorch zips without a `byteorder` record are read as big-endian.
+  TorchReadOptions torch = {};  ///< For formats of Family::torch.
+  NumpyReadOptions numpy = {};  ///< For formats of Family::numpy.
 };
+
+/// The package whose files a format describes: formats of one package have its options, and its habits.
+enum class Family : std::uint8_t { other, numpy, torch };
 
 /// One row of the list in formats.inc. Errors that read() throws contain tensor and offset; the record room adds the
 /// path.
@@ -34,6 +36,9 @@ struct Format {
   /// Usual endings of file names, separated by blanks: ".mpk .mpk.gz". An entry without a leading dot is a whole name,
   /// "model.bin". Only the search for files in folders uses them; matches() decides the format of a file.
   std::string_view suffixes;
+  Family family = Family::other;
+  /// Files may leave their byte order open: TorchReadOptions::big_endian_default is for them.
+  bool may_lack_byte_order = false;
   /// Versions and limits in one line, for `heft formats`. Empty: files are refused by name.
   std::string_view reads;
   std::string_view writes;  ///< The same for saving; empty: saving is not supported.
@@ -49,6 +54,9 @@ struct Format {
 
 /// Returns all formats in the order in which they are tried: strong magics first, plausible lengths last.
 std::span<const Format* const> formats() noexcept;
+
+/// Returns the format of that name, which is Catalog::format; null if there is none.
+const Format* find_format(std::string_view name) noexcept;
 
 /// Returns true if the file name has one of the format's endings, in upper or lower case.
 bool has_suffix(const Format& format, std::string_view file_name) noexcept;

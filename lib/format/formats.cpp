@@ -27,6 +27,11 @@ bool ends_with(std::string_view name, std::string_view suffix) noexcept {
 
 std::span<const Format* const> formats() noexcept { return in_order; }
 
+const Format* find_format(std::string_view name) noexcept {
+  const auto found = std::ranges::find(in_order, name, &Format::name);
+  return found == in_order.end() ? nullptr : *found;
+}
+
 bool has_suffix(const Format& format, std::string_view file_name) noexcept {
   // Entries are separated by blanks; each pass takes one and the blank after it.
   for (std::string_view rest = format.suffixes; !rest.empty();) {

@@ -65,8 +65,7 @@ class PartReader {
       : index_(index), owners_(owners), file_(file), input_(file, index.budget), number_(number) {
     // Only options of embedded tensors. Keys and raw items concern whole files.
     options_.limits = options.limits;
-    options_.strict_globals = options.strict_globals;
-    options_.big_endian_default = options.big_endian_default;
+    options_.torch = options.torch;
   }
 
   Catalog read(const Content& content, Places& places, Entries& others) {

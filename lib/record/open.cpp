@@ -134,7 +134,7 @@ class Opener {
       if (const auto snapshot = snapshot_of(*on_disk, *state_)) use_folder(Directory::open(*snapshot, opening_));
     if (auto latest = latest_universal(*folder_, *state_)) use_folder(std::move(latest));
     if (const auto parameters = universal_parameters(*folder_)) {
-      if (!options_.top_level_key.empty()) refuse_key("the names of a universal checkpoint are flat");
+      if (!options_.torch.top_level_key.empty()) refuse_key("the names of a universal checkpoint are flat");
       return open_universal(*state_, *folder_, *parameters, options_);
     }
     Choice choice = choose(*folder_);
@@ -352,24 +352,25 @@ class Opener {
   // Refuses an option that applies to none of the files.
   void require_applicable() const {
     const bool is_pytorch = state_->is_pytorch();
-    if (!options_.top_level_key.empty() && !is_pytorch)
-      fail_inapplicable(fmt::format("top_level_key '{}'", core::escaped(options_.top_level_key)), "a PyTorch file");
-    if (options_.strict_globals && !is_pytorch) fail_inapplicable("strict_globals", "a PyTorch file or a pickle");
-    if (options_.big_endian_default && !has_zips_of_pytorch())
+    if (!options_.torch.top_level_key.empty() && !is_pytorch)
+      fail_inapplicable(fmt::format("top_level_key '{}'", core::escaped(options_.torch.top_level_key)),
+                        "a PyTorch file");
+    if (options_.torch.strict_globals && !is_pytorch) fail_inapplicable("strict_globals", "a PyTorch file or a pickle");
+    if (options_.torch.big_endian_default && !may_lack_byte_order())
       fail_inapplicable("big_endian_default", "a PyTorch zip, which may lack the record 'byteorder'");
   }
 
   [[noreturn]] void refuse_key(std::string_view why) const {
-    throw Error(
-        ErrorCode::out_of_range,
-        fmt::format("top_level_key '{}': {}, there is no key to choose", core::escaped(options_.top_level_key), why),
-        {.path = state_->path});
+    throw Error(ErrorCode::out_of_range,
+                fmt::format("top_level_key '{}': {}, there is no key to choose",
+                            core::escaped(options_.torch.top_level_key), why),
+                {.path = state_->path});
   }
 
-  [[nodiscard]] bool has_zips_of_pytorch() const {
+  [[nodiscard]] bool may_lack_byte_order() const {
     return std::ranges::all_of(state_->shards, [](const auto& shard) {
-      const std::string_view found = shard->catalog->format;
-      return found == format::torch_zip_format.name || found == format::torch_dcp_format.name;
+      const format::Format* format = format::find_format(shard->catalog->format);
+      return format != nullptr && format->may_lack_byte_order;
     });
   }
 

@@ -39,18 +39,14 @@ format::Catalog read_catalog(const Source& file, const OpenOptions& options,
                              const std::shared_ptr<core::MetadataBudget>& budget) {
   const format::Format* format = recognize(file);
   if (format == nullptr) fail_unrecognized(file);
-  const bool is_numpy = format == &format::npy_format || format == &format::npz_format;
   // An option without effect would be taken for one that worked.
-  if (!is_numpy && !options.numpy.raw_items.empty())
+  if (format->family != format::Family::numpy && !options.numpy.raw_items.empty())
     throw Error(ErrorCode::type_mismatch,
                 fmt::format("raw items as {}: expected a file of NumPy, this is {}, which declares its dtypes",
                             name(options.numpy.raw_items.front()), format->name));
-  return format->read(SourceInput(file, budget), {.limits = options.limits,
-                                                  .file_name = base_name(file.path()),
-                                                  .top_level_key = options.top_level_key,
-                                                  .raw_items = options.numpy.raw_items,
-                                                  .strict_globals = options.strict_globals,
-                                                  .big_endian_default = options.big_endian_default});
+  return format->read(
+      SourceInput(file, budget),
+      {.limits = options.limits, .file_name = base_name(file.path()), .torch = options.torch, .numpy = options.numpy});
 }
 
 // Returns the source of a member. A member inside another one comes after it.

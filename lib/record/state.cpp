@@ -8,6 +8,7 @@
 
 #include "core/checked.hpp"
 #include "format/archive/inflate_stream.hpp"
+#include "format/format.hpp"
 #include "format/msgpack/number_lists.hpp"
 #include "heft/error.hpp"
 #include "record/part_count.hpp"
@@ -80,9 +81,10 @@ void State::prefetch_entry(std::uint32_t position) const noexcept {
 }
 
 bool State::is_pytorch() const noexcept {
-  for (const auto& shard : shards)
-    if (!shard->catalog->format.starts_with("torch") && !shard->catalog->format.starts_with("pickle")) return false;
-  return !shards.empty();
+  return !shards.empty() && std::ranges::all_of(shards, [](const auto& shard) {
+    const format::Format* format = format::find_format(shard->catalog->format);
+    return format != nullptr && format->family == format::Family::torch;
+  });
 }
 
 void State::list_names() {

@@ -46,9 +46,7 @@ bool holds_parameters(const Directory& folder) {
 format::Catalog read_parameter(const Source& file, const std::string& parameter, const OpenOptions& options,
                                const std::shared_ptr<core::MetadataBudget>& budget) {
   const SourceInput input(file, budget);
-  const format::ReadOptions read{.limits = options.limits,
-                                 .strict_globals = options.strict_globals,
-                                 .big_endian_default = options.big_endian_default};
+  const format::ReadOptions read{.limits = options.limits, .torch = options.torch};
   format::Catalog catalog(budget);
   // The values get the names PARAMETER.KEY, so the weight is PARAMETER.param.
   format::read_embedded_value({input, 0, file.size_bytes(), read}, parameter, catalog);

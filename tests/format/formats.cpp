@@ -72,7 +72,23 @@ TEST_CASE("formats: recognizes fixtures of other programs") {
     const format::Format* format = recognized(test::content_of(*folder / row.file));
     REQUIRE(format != nullptr);
     CHECK(format->name == row.format);
+    CHECK(format::find_format(row.format) == format);
   }
+}
+
+TEST_CASE("formats: each is found by its name, and options of a family are for its formats") {
+  std::size_t torch = 0;
+  std::size_t numpy = 0;
+  for (const format::Format* format : format::formats()) {
+    CAPTURE(format->name);
+    CHECK(format::find_format(format->name) == format);
+    torch += format->family == format::Family::torch ? 1 : 0;
+    numpy += format->family == format::Family::numpy ? 1 : 0;
+    CHECK((!format->may_lack_byte_order || format->family == format::Family::torch));
+  }
+  CHECK(torch == 5);
+  CHECK(numpy == 2);
+  CHECK(format::find_format("params.json") == nullptr);
 }
 
 }  // namespace

@@ -160,14 +160,15 @@ TEST_CASE("npz: raw items take the dtype of their size that the caller names, an
   const std::string file = zip_of({{.name = "w.npy", .content = npy("<V2", 3, "abcdef")},
                                    {.name = "e.npy", .content = npy("|V1", 2, "ab"), .deflate = true},
                                    {.name = "x.npy", .content = npy("<f4", 2, "abcdefgh")}});
-  const DType both[] = {DType::bf16, DType::f8_e4m3};
-  const Catalog catalog = read_bytes(npz_format, file, {.raw_items = both});
+  const std::vector<DType> both = {DType::bf16, DType::f8_e4m3};
+  const Catalog catalog = read_bytes(npz_format, file, {.numpy = {.raw_items = both}});
   CHECK(tensor_of(catalog, "w").dtype == DType::bf16);
   CHECK(tensor_of(catalog, "e").dtype == DType::f8_e4m3);
   CHECK(tensor_of(catalog, "x").dtype == DType::f32);
   CHECK(tensor_of(read_bytes(npz_format, file), "w").dtype == DType::unknown);
   const auto code_for = [&](std::vector<DType> dtypes) {
-    return test::thrown_by([&] { static_cast<void>(read_bytes(npz_format, file, {.raw_items = dtypes})); }).code();
+    return test::thrown_by([&] { static_cast<void>(read_bytes(npz_format, file, {.numpy = {.raw_items = dtypes}})); })
+        .code();
   };
   CHECK(code_for({DType::bf16, DType::f16}) == ErrorCode::out_of_range);
   CHECK(code_for({DType::q4_0}) == ErrorCode::out_of_range);

@@ -289,11 +289,11 @@ TEST_CASE("torch fixtures: a top-level key strips its prefix, and a missing one 
   if (!folder) return;
   const std::string file = read_file(*folder / "crates/burn-store/pytorch-tests/tests/top_level_key/top_level_key.pt");
   const format::Catalog whole = open_bytes(file);
-  const format::Catalog inner = open_bytes(file, {.top_level_key = "my_state_dict"});
+  const format::Catalog inner = open_bytes(file, {.torch = {.top_level_key = "my_state_dict"}});
   REQUIRE(whole.tensors.size() == inner.tensors.size());
   for (const format::TensorEntry& tensor : inner.tensors)
     CHECK(tensor_of(whole, "my_state_dict." + std::string(tensor.name)).begin == tensor.begin);
-  CHECK_THROWS_WITH(open_bytes(file, {.top_level_key = "nothing"}), doctest::Contains("my_state_dict"));
+  CHECK_THROWS_WITH(open_bytes(file, {.torch = {.top_level_key = "nothing"}}), doctest::Contains("my_state_dict"));
 }
 
 TEST_CASE("torch fixtures: Candle's files are read") {

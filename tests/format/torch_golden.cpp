@@ -124,9 +124,9 @@ TEST_CASE("torch golden: every file passes strict_globals, but those of whole mo
     INFO(name);
     const std::string file = read_file(golden() / name);
     if (unknown.contains(name))
-      CHECK_THROWS_WITH(static_cast<void>(open_bytes(file, {.strict_globals = true})),
+      CHECK_THROWS_WITH(static_cast<void>(open_bytes(file, {.torch = {.strict_globals = true}})),
                         doctest::Contains("strict_globals refuses"));
     else
-      CHECK_NOTHROW(static_cast<void>(open_bytes(file, {.strict_globals = true})));
+      CHECK_NOTHROW(static_cast<void>(open_bytes(file, {.torch = {.strict_globals = true}})));
   }
 }

@@ -161,7 +161,7 @@ TEST_CASE("torch fixtures: synthetic files have the numbers in their index") {
   CHECK(open_bytes(read_file(*folder / "ok/v3_dtypes.pt")).tensors.size() == 15);
   const std::string little = read_file(*folder / "ok/no_byteorder_record.pt");
   CHECK((open_bytes(little).tensors[0].flags & format::swapped) == 0);
-  CHECK((open_bytes(little, {.big_endian_default = true}).tensors[0].flags & format::swapped) != 0);
+  CHECK((open_bytes(little, {.torch = {.big_endian_default = true}}).tensors[0].flags & format::swapped) != 0);
 }
 
 TEST_CASE("torch fixtures: strict_globals refuses what calls unknown names, and lists them") {
@@ -174,11 +174,12 @@ TEST_CASE("torch fixtures: strict_globals refuses what calls unknown names, and 
                                                       {"pkl_stack_global.pt", ""}};
   for (const auto& [file, words] : rows) {
     std::string message;
-    CHECK(name(outcome_of(read_file(*folder / "hostile" / file), {.strict_globals = true}, message)) == "refused");
+    CHECK(name(outcome_of(read_file(*folder / "hostile" / file), {.torch = {.strict_globals = true}}, message)) ==
+          "refused");
     CHECK(message.find(words) != std::string::npos);
   }
   std::string message;
-  CHECK(outcome_of(read_file(*folder / "ok/v3_dtypes.pt"), {.strict_globals = true}, message) == opens);
+  CHECK(outcome_of(read_file(*folder / "ok/v3_dtypes.pt"), {.torch = {.strict_globals = true}}, message) == opens);
 }
 
 namespace {
@@ -244,7 +245,7 @@ TEST_CASE("torch fixtures: malicious pickles are opaque records without a tensor
       REQUIRE(is_malicious(name));
       const std::string file = read_file(entry.path());
       std::string message;
-      CHECK(outcome_of(file, {.strict_globals = true}, message) != opens);
+      CHECK(outcome_of(file, {.torch = {.strict_globals = true}}, message) != opens);
       // Protocols 0 and 1 have no magic number: a file that begins with any letter is nothing heft knows.
       if (outcome_of(file, {}, message) == ErrorCode::unrecognized) {
         CHECK(file.front() != '\x80');

@@ -56,7 +56,7 @@ TEST_CASE("torch objects: an object of unknown class keeps its tensors and its n
   CHECK(elements_of(catalog, tensor_of(catalog, "net.state.w"), file) == floats);
   CHECK(text_of(value_of(catalog, "net.class")) == "my.models.Net");
   CHECK(value_of(catalog, "net.state.depth")->integer == 3);
-  const Error error = thrown_by([&] { return open_bytes(file, {.strict_globals = true}); });
+  const Error error = thrown_by([&] { return open_bytes(file, {.torch = {.strict_globals = true}}); });
   CHECK(error.code() == ErrorCode::refused);
   CHECK(error.message().find("my.models.Net") != std::string::npos);
 }
@@ -64,7 +64,8 @@ TEST_CASE("torch objects: an object of unknown class keeps its tensors and its n
 TEST_CASE("torch objects: strict_globals lists every unknown name once, and accepts PyTorch's") {
   const std::string evil = list(
       {call("os", "system", {text("x")}), call("os", "system", {text("y")}), call("builtins", "eval", {text("z")})});
-  const std::string message = thrown_by([&] { return open_bytes(file_of(evil), {.strict_globals = true}); }).message();
+  const std::string message =
+      thrown_by([&] { return open_bytes(file_of(evil), {.torch = {.strict_globals = true}}); }).message();
   CHECK(message.find("os.system, builtins.eval") != std::string::npos);
   CHECK(message.find("os.system", message.find("os.system") + 1) == std::string::npos);
   for (const auto& [module, name] : {std::pair{"torch.sparse", "FloatTensor"},
@@ -74,11 +75,12 @@ TEST_CASE("torch objects: strict_globals lists every unknown name once, and acce
                                      {"torch.cuda", "ByteStorage"},
                                      {"torch", "per_channel_affine_float_qparams"}}) {
     INFO(std::string(name));
-    CHECK_NOTHROW(static_cast<void>(open_bytes(file_of(list({global(module, name)})), {.strict_globals = true})));
+    CHECK_NOTHROW(
+        static_cast<void>(open_bytes(file_of(list({global(module, name)})), {.torch = {.strict_globals = true}})));
   }
-  CHECK_THROWS_AS(
-      static_cast<void>(open_bytes(file_of(list({global("torch.sparse", "anything")})), {.strict_globals = true})),
-      Error);
+  CHECK_THROWS_AS(static_cast<void>(open_bytes(file_of(list({global("torch.sparse", "anything")})),
+                                               {.torch = {.strict_globals = true}})),
+                  Error);
 }
 
 TEST_CASE("torch objects: a list that holds itself and a tensor is walked once") {
@@ -230,9 +232,11 @@ TEST_CASE("torch objects: bytes in every encoding keep their kind") {
 TEST_CASE("torch objects: top_level_key works in a bare pickle too, and its errors list the keys") {
   const std::string pickle =
       proto(4) + dict({text("state"), dict({text("epoch"), integer(1)}), text("n"), integer(2)}) + ".";
-  const format::Catalog inner = open_bytes(pickle, {.top_level_key = "state"});
+  const format::Catalog inner = open_bytes(pickle, {.torch = {.top_level_key = "state"}});
   REQUIRE(inner.values.size() == 1);
   CHECK(inner.values[0].name == "epoch");
-  CHECK(thrown_by([&] { return open_bytes(pickle, {.top_level_key = "n"}); }).code() == ErrorCode::type_mismatch);
-  CHECK(thrown_by([&] { return open_bytes(pickle, {.top_level_key = "none"}); }).code() == ErrorCode::not_found);
+  CHECK(thrown_by([&] { return open_bytes(pickle, {.torch = {.top_level_key = "n"}}); }).code() ==
+        ErrorCode::type_mismatch);
+  CHECK(thrown_by([&] { return open_bytes(pickle, {.torch = {.top_level_key = "none"}}); }).code() ==
+        ErrorCode::not_found);
 }

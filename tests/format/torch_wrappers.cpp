@@ -196,7 +196,7 @@ TEST_CASE("numpy in pickles: arrays without numbers are records, with one note t
   CHECK(one.notes[0] == "1 array of NumPy without numbers is a record, not a tensor: 'w' (<U1)");
   // What is left out by the caller's choice is no loss.
   const std::string nested = torch_file(dict({text("vocab"), words, text("model"), dict({text("w"), numbers})}));
-  CHECK(read_bytes(torch_zip_format, nested, {.top_level_key = "model"}).notes.empty());
+  CHECK(read_bytes(torch_zip_format, nested, {.torch = {.top_level_key = "model"}}).notes.empty());
 }
 
 TEST_CASE("pickles: refuses joblib's files by name, with one array or several") {

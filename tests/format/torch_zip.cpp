@@ -183,7 +183,7 @@ TEST_CASE("torch zip: marks big-endian storages, and uses the caller's byte orde
       else
         record(r, "m/byteorder").content = order;
     });
-    return read(file, {.big_endian_default = big_by_default}).tensors.at(0).flags;
+    return read(file, {.torch = {.big_endian_default = big_by_default}}).tensors.at(0).flags;
   };
   CHECK(flags("little", true) == 0);
   CHECK(flags("big", false) == format::swapped);

@@ -651,8 +651,8 @@ TEST_CASE("allocations: opening shards, folders and parts") {
   tally.add("a hub's cache", [&] { static_cast<void>(open("acme/tiny", {.hub_cache = folder.path() / "hub"})); });
   tally.add(
       "a PyTorch file, by a key",
-      [&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); },
-      outcome([&] { static_cast<void>(open(path, {.strict_globals = true, .top_level_key = "w"})); }));
+      [&] { static_cast<void>(open(path, {.torch = {.top_level_key = "w", .strict_globals = true}})); },
+      outcome([&] { static_cast<void>(open(path, {.torch = {.top_level_key = "w", .strict_globals = true}})); }));
   tally.add("a PyTorch file, read", [&] { static_cast<void>(open(path, {.access = Access::read})); });
 }
 

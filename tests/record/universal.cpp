@@ -68,7 +68,7 @@ TEST_CASE("universal: the weights of all parameters are one checkpoint, from it,
     CHECK(has(last, "mp_rank_00_model_states.pt") == (path.filename() != "zero"));
     CHECK(checkpoint.notes().size() == (path == folder.path() ? 2U : 1U));
   }
-  CHECK(error_of(inner, {.top_level_key = "module"}).code() == ErrorCode::out_of_range);
+  CHECK(error_of(inner, {.torch = {.top_level_key = "module"}}).code() == ErrorCode::out_of_range);
 }
 
 TEST_CASE("universal: what is incomplete or no parameter is refused") {

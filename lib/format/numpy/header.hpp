@@ -19,7 +19,8 @@ namespace heft::format::npy {
 struct ItemType {
   DType dtype = DType::unknown;
   bool big_endian = false;
-  bool is_raw = false;  ///< 'V', or a name of ml_dtypes: bytes whose type the caller can set (NumpyOptions::raw_items).
+  bool is_raw =
+      false;  ///< 'V', or a name of ml_dtypes: bytes whose type the caller can set (NumpyReadOptions::raw_items).
   bool native = false;  ///< '=': the byte order of the writing machine, which is unknown; read as little-endian.
   std::uint64_t size_bytes = 0;
   std::string_view text;  ///< The text in the file; points into the cursor's chunks.
@@ -32,7 +33,7 @@ struct Header {
   std::uint64_t data = 0;  ///< Offset of the first item in the cursor's Input.
 };
 
-/// NumpyOptions::raw_items for one file: the dtypes of raw elements, and which of them were used.
+/// NumpyReadOptions::raw_items for one file: the dtypes of raw elements, and which of them were used.
 class RawItems {
  public:
   /// Throws Error{out_of_range} for a dtype whose elements are not whole bytes, and for two dtypes of one size.

@@ -22,7 +22,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
   // A small first chunk: most headers have 128 bytes.
   core::Cursor cursor(input, 0, input.size_bytes(), head_chunk_bytes);
   Header header = read_header(cursor, options.limits);
-  RawItems raw(options.raw_items);
+  RawItems raw(options.numpy.raw_items);
   raw.apply(header.type);
   raw.require_all_used();
   // The rest of the file belongs to the array; describe() notes what it does not need.
@@ -36,6 +36,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) {
 const Format npy_format = {
     .name = "npy",
     .suffixes = ".npy",
+    .family = Family::numpy,
     .reads =
         "versions 1 to 3, both byte orders, C and Fortran order; strings, dates and structures as raw bytes; no "
         "objects",

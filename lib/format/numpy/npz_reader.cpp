@@ -43,7 +43,7 @@ bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
 class Reader {
  public:
   Reader(const core::Input& input, const ReadOptions& options)
-      : input_(input), limits_(options.limits), raw_items_(options.raw_items) {}
+      : input_(input), limits_(options.limits), raw_items_(options.numpy.raw_items) {}
 
   Catalog read();
 
@@ -178,6 +178,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) { return Read
 const Format npz_format = {
     .name = "npz",
     .suffixes = ".npz",
+    .family = Family::numpy,
     .reads = "members stored or deflated, as npy; other members as bytes; arrays of objects are named and left out",
     .writes = "stored members, npy version 1.0",
     .matches = npz::matches,

@@ -283,7 +283,7 @@ void DcpIndex::add_tile(const Tiled& tiled, std::uint32_t owner, std::uint32_t c
 }
 
 Catalog DcpIndex::read() {
-  if (!options_.top_level_key.empty())
+  if (!options_.torch.top_level_key.empty())
     throw Error(ErrorCode::type_mismatch,
                 "top_level_key: the names of a distributed checkpoint are flat, there is no key to choose");
   core::Cursor cursor(input_);
@@ -320,6 +320,8 @@ Catalog read(const core::Input& input, const ReadOptions& options) { return DcpI
 constinit const Format torch_dcp_format{
     .name = "torch-dcp",
     .suffixes = ".metadata",
+    .family = Family::torch,
+    .may_lack_byte_order = true,
     .reads = "torch.distributed.checkpoint folders: tensors in pieces, pickled values as records; nothing is executed",
     .writes = "",
     .matches = matches,

@@ -106,6 +106,7 @@ Catalog read_bare(const core::Input& input, const ReadOptions& options) {
 constinit const Format torch_legacy_format{
     .name = "torch-legacy",
     .suffixes = ".pt .pth .bin",
+    .family = Family::torch,
     .reads = "PyTorch 0.1.10 to 1.5, mapped like any other; nothing is executed",
     .writes = "",
     .matches = matches_legacy,
@@ -115,6 +116,7 @@ constinit const Format torch_legacy_format{
 constinit const Format pickle_format{
     .name = "pickle",
     .suffixes = ".pkl .pickle",
+    .family = Family::torch,
     .reads = "protocols 2 to 5, with NumPy arrays; nothing is executed",
     .writes = "",
     .matches = matches_pickle,

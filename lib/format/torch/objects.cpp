@@ -63,7 +63,7 @@ void TorchResolver::run() {
   // Once for each name and not for each call: a file has few names and many calls.
   for (const PickleGlobal& global : pickle_.globals) known_.push_back(known_global(global));
   // Before anything is interpreted, so that the error lists all names at once.
-  if (options_.strict_globals) refuse_unknown_globals();
+  if (options_.torch.strict_globals) refuse_unknown_globals();
   // Usually each mention of a storage belongs to one tensor.
   objects_.uses.reserve(pickle_.persistent_count);
   objects_.tensors.reserve(pickle_.persistent_count);

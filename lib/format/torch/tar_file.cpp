@@ -237,6 +237,7 @@ Catalog read(const core::Input& input, const ReadOptions& options) { return Torc
 constinit const Format torch_tar_format{
     .name = "torch-tar",
     .suffixes = ".pt .pth .tar",
+    .family = Family::torch,
     .reads = "PyTorch before 0.1.10, tar; nothing is executed",
     .writes = "",
     .matches = matches,

@@ -102,7 +102,7 @@ class Walk {
 };
 
 std::uint32_t Walk::choose_root() const {
-  const std::string_view wanted = options_.top_level_key;
+  const std::string_view wanted = options_.torch.top_level_key;
   if (wanted.empty()) return pickle_.root;
   if (pickle_.kind(pickle_.root) != PickleKind::dict)
     throw Error(ErrorCode::type_mismatch,

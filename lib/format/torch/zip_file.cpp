@@ -183,7 +183,7 @@ bool TorchZip::read_byte_order() {
   if (text == "little") return false;
   if (text == "big") return true;
   // An empty record is not an absent one: it is an error.
-  if (find("byteorder") == none) return options_.big_endian_default;
+  if (find("byteorder") == none) return options_.torch.big_endian_default;
   throw Error(ErrorCode::corrupt,
               fmt::format("expected a byteorder of 'little' or 'big', found '{}'", core::escaped(text)));
 }
@@ -312,7 +312,7 @@ void TorchZip::read() {
   // An embedded file: its caller finishes the catalog after all of them.
   if (!place_.name.empty()) return;
   // The key selects a part of data.pkl, so the constants are not wanted.
-  if (options_.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
+  if (options_.torch.top_level_key.empty()) read_pickle_record("constants.pkl", "constants", "constants");
   catalog_.format = torch_zip_format.name;
   catalog_.detail = fmt::format("{}, version {}{}", script ? "TorchScript zip" : "PyTorch zip", version,
                                 big_endian_ ? ", big-endian" : "");
@@ -336,6 +336,8 @@ void read_torch_zip(const core::Input& input, const ReadOptions& options, const 
 constinit const Format torch_zip_format{
     .name = "torch",
     .suffixes = ".pt .pth .bin .ckpt .ot",
+    .family = Family::torch,
+    .may_lack_byte_order = true,
     .reads = "PyTorch 1.6 and newer (versions 1 to 10), TorchScript archives; nothing is executed",
     .writes = "",
     .matches = matches,
