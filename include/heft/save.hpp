@@ -33,23 +33,6 @@ struct SaveItem {
   DType dtype;
 };
 
-/// The formats that heft writes:
-///
-/// format       dtypes                              names                             metadata       several files
-/// safetensors  its 22, see `heft formats`          UTF-8, but "__metadata__"         texts          shards and an
-/// index npz          bool, i8-i64, u8-u64, f16, f32,     UTF-8, to 4062 bytes, no "..",    none           no
-///              f64, c64, c128: what NumPy has      no two that differ by case only
-/// gguf         f16, bf16, f32, f64, i8-i64,        UTF-8, to 63 bytes                typed values   no
-///              ggml's blocks; at most 4 dims                                         and arrays
-enum class SaveFormat : std::uint8_t {
-  /// The format of the path's suffix: ".safetensors", ".npz", ".gguf"; safetensors also for a folder and for
-  /// ".safetensors.index.json".
-  by_suffix,
-  safetensors,
-  npz,   ///< As numpy.savez writes it, with the data of arrays at multiples of 64 bytes. At least one tensor.
-  gguf,  ///< Version 3, little-endian, data at multiples of general.alignment.
-};
-
 /// Options of save(). A value.
 ///
 /// Example:
@@ -58,11 +41,18 @@ enum class SaveFormat : std::uint8_t {
 ///   options.metadata.emplace_back("step", "12000");
 ///   heft::save(checkpoint, "out/model.safetensors", options);
 struct SaveOptions {
-  /// The format to write.
-  SaveFormat format = SaveFormat::by_suffix;
+  /// The name of the format to write, below; Error{unsupported} for another one. Empty: the format of the path's
+  /// suffix; safetensors also for a folder and for ".safetensors.index.json".
+  ///
+  ///   safetensors  all dtypes but complex128 and blocks; names in UTF-8; metadata as texts; one file, or shards and an
+  ///                index
+  ///   gguf         version 3, little-endian: f16, bf16, f32, f64, i8 to i64 and ggml's blocks; at most 4 dims; names
+  ///                of at most 63 bytes; metadata with types, and arrays
+  ///   npz          as numpy.savez writes it, data at multiples of 64 bytes: bool, i8 to i64, u8 to u64, f16, f32, f64,
+  ///                c64, c128; at least one tensor; names of at most 4062 bytes, no ".."; no metadata
+  std::string format = {};
   /// Maximum bytes of tensors in one file; a larger tensor gets a separate file. 0: one file of any size. When
-  /// everything fits one file, that file is written without an index. For safetensors only: Error{unsupported} for the
-  /// other formats.
+  /// everything fits one file, that file is written without an index. Error{unsupported} for formats of one file.
   std::uint64_t shard_bytes = 0;
   /// A map whose pairs are written as metadata: Checkpoint::metadata() of the source. safetensors keeps texts, numbers
   /// and booleans, as text; GGUF keeps them with their types, and arrays; npz keeps nothing. SaveReport::notes lists
@@ -72,8 +62,8 @@ struct SaveOptions {
   Record keep_metadata = {};
   /// Pairs to add; they replace kept pairs of the same key. Error{unsupported} for npz, which has no metadata.
   std::vector<std::pair<std::string, std::string>> metadata = {};
-  /// Error{limit_exceeded} for items that repeat storage to more than Limits::repeated_bytes, the only member that
-  /// save() uses.
+  /// Error{limit_exceeded} for items that repeat storage to more than Limits::repeated_bytes, and for files that a
+  /// reader with these limits would refuse: more tensors, members of a zip, or metadata than they allow.
   Limits limits = {};
   /// Number of threads that read and convert, as MaterializeOptions::threads. The calling thread writes.
   unsigned threads = 0;
@@ -174,7 +164,7 @@ HEFT_API SaveReport save(const Weights& weights, const std::filesystem::path& pa
 
 /// Saves a struct with describe(): its tensors named by their paths, numbers as tensors of rank 0, texts as metadata;
 /// bind() reads it back. Throws what fields_of() and save() throw.
-template <class T>
+template <Bindable T>
   requires detail::Described<T>
 SaveReport save(const T& from, const std::filesystem::path& path, SaveOptions options = {}) {
   FieldList fields = fields_of(from);

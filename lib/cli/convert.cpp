@@ -101,7 +101,7 @@ std::string pattern_of(std::string_view name) {
 
 // Throws Error{unsupported} if the destination's format lacks a dtype, with options that help.
 void require_writable(std::span<const SaveItem> items, const ConvertCommand& command) {
-  const SaveFormat format = writer::target_of(command.destination, {}).format;
+  const format::Writer& format = *writer::target_of(command.destination, {}).format->writer;
   const auto found = writer::unwritable(items, format);
   if (!found) return;
   const TensorView& view = items[found->first].view;

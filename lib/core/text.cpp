@@ -105,6 +105,14 @@ std::string printable(std::string message, std::size_t limit) {
   return without_controls(message, limit, no_quote);
 }
 
+std::string counted(std::uint64_t count, std::string_view word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
+
+std::string counted_are(std::uint64_t count, std::string_view word) {
+  return counted(count, word) + (count == 1 ? " is" : " are");
+}
+
 std::string with_article(std::string_view word) {
   const bool is_vowel = std::string_view("aeiou").find(word.front()) != std::string_view::npos;
   return fmt::format("{} {}", is_vowel ? "an" : "a", word);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,6 +36,11 @@ CodePoint first_code_point(std::string_view text) noexcept;
 
 /// Returns "a WORD" or "an WORD", by the first letter of `word`, which is not empty.
 std::string with_article(std::string_view word);
+
+/// Returns "1 WORD" or "12 WORDs".
+std::string counted(std::uint64_t count, std::string_view word);
+/// Returns "1 WORD is" or "12 WORDs are".
+std::string counted_are(std::uint64_t count, std::string_view word);
 
 /// Returns true when `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool is_utf8(std::string_view text) noexcept;

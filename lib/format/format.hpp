@@ -9,6 +9,7 @@
 
 #include "core/input.hpp"
 #include "format/catalog.hpp"
+#include "format/writer.hpp"
 #include "heft/limits.hpp"
 #include "heft/read_options.hpp"
 
@@ -41,7 +42,6 @@ struct Format {
   bool may_lack_byte_order = false;
   /// Versions and limits in one line, for `heft formats`. Empty: files are refused by name.
   std::string_view reads;
-  std::string_view writes;  ///< The same for saving; empty: saving is not supported.
   /// Returns true if the first min(4096, size) bytes are those of this format. Compares bytes without parsing them.
   bool (*matches)(std::span<const std::byte> head, std::uint64_t file_size) noexcept;
   /// Returns the catalog of the file. Throws Error{corrupt, ambiguous, limit_exceeded, unsupported, refused}, and the
@@ -50,6 +50,8 @@ struct Format {
   /// The same as matches() for bytes that files of other formats can contain too. Called if no format's matches()
   /// returns true. Null: always false.
   bool (*resembles)(std::span<const std::byte> head, std::uint64_t file_size) noexcept = nullptr;
+  /// Null: heft does not write the format.
+  const Writer* writer = nullptr;
 };
 
 /// Returns all formats in the order in which they are tried: strong magics first, plausible lengths last.

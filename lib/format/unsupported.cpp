@@ -257,7 +257,6 @@ const Format refused_format = {
         ".h5 .hdf5 .keras .onnx .pb .tflite .ptd .ggml .index .joblib .zip .tar .tar.gz .tgz .safetensors.gz .gguf.gz "
         ".bin.gz .pt.gz .pth.gz .7z .rar .xz .lzma .lz .bz2 .zst .lz4",
     .reads = "",
-    .writes = "",
     .matches = refused::matches,
     .read = refused::read,
     .resembles = refused::resembles,

@@ -6,25 +6,11 @@
 #include <array>
 
 #include "core/text.hpp"
-#include "format/file_plan.hpp"
 #include "heft/error.hpp"
 #include "heft/plan.hpp"
 
 namespace heft::writer {
 namespace {
-
-struct Writer {
-  SaveFormat format;
-  std::string_view name;
-  bool (*has)(DType) noexcept;
-};
-constexpr auto writers = std::to_array<Writer>({
-    {SaveFormat::safetensors, "safetensors", format::safetensors_has},
-    {SaveFormat::npz, "npz", format::npz_has},
-    {SaveFormat::gguf, "GGUF", format::gguf_has},
-});
-
-const Writer& writer_of(SaveFormat format) noexcept { return *std::ranges::find(writers, format, &Writer::format); }
 
 constexpr auto common =
     std::to_array<DType>({DType::f32, DType::bf16, DType::f16, DType::f64, DType::c64, DType::c128, DType::i16,
@@ -48,8 +34,7 @@ std::string word_of(const SaveItem& item) {
 
 }  // namespace
 
-std::optional<Unwritable> unwritable(std::span<const SaveItem> items, SaveFormat format) {
-  const Writer& writer = writer_of(format);
+std::optional<Unwritable> unwritable(std::span<const SaveItem> items, const format::Writer& writer) {
   const auto first = std::ranges::find_if(items, [&](const SaveItem& item) { return !writer.has(item.dtype); });
   if (first == items.end()) return std::nullopt;
   const std::string word = word_of(*first);
@@ -60,10 +45,10 @@ std::optional<Unwritable> unwritable(std::span<const SaveItem> items, SaveFormat
                                 count == 1 ? "" : fmt::format(" ({} tensors)", count))};
 }
 
-std::vector<DType> writable_as(const TensorView& view, SaveFormat format) {
+std::vector<DType> writable_as(const TensorView& view, const format::Writer& writer) {
   std::vector<DType> dtypes;
   for (const DType dtype : common)
-    if (writer_of(format).has(dtype) && converts(view, dtype)) dtypes.push_back(dtype);
+    if (writer.has(dtype) && converts(view, dtype)) dtypes.push_back(dtype);
   return dtypes;
 }
 
@@ -76,11 +61,11 @@ std::string dtype_list(std::span<const DType> dtypes) {
   return list;
 }
 
-void require_dtypes(std::span<const SaveItem> items, SaveFormat format) {
-  const auto found = unwritable(items, format);
+void require_dtypes(std::span<const SaveItem> items, const format::Writer& writer) {
+  const auto found = unwritable(items, writer);
   if (!found) return;
   const TensorView& view = items[found->first].view;
-  const std::vector<DType> others = writable_as(view, format);
+  const std::vector<DType> others = writable_as(view, writer);
   const std::string advice = others.empty() ? std::string("and heft converts it to none that the format has")
                                             : "convert it to " + dtype_list(others);
   throw Error(ErrorCode::unsupported, fmt::format("{}{}{}", found->message, others.empty() ? ", " : "; ", advice),

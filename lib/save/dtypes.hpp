@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "format/writer.hpp"
 #include "heft/save.hpp"
 
 namespace heft::writer {
@@ -18,15 +19,14 @@ struct Unwritable {
   std::string message;    ///< "GGUF has no dtype for u8"
 };
 
-/// Returns the first dtype that the format lacks; nothing when it has the dtype of every item. `format` is not
-/// by_suffix.
-std::optional<Unwritable> unwritable(std::span<const SaveItem> items, SaveFormat format);
+/// Returns the first dtype that the format lacks; nothing when it has the dtype of every item.
+std::optional<Unwritable> unwritable(std::span<const SaveItem> items, const format::Writer& writer);
 
 /// Returns the dtypes of the format to which heft converts the view, those in common use first.
-std::vector<DType> writable_as(const TensorView& view, SaveFormat format);
+std::vector<DType> writable_as(const TensorView& view, const format::Writer& writer);
 
 /// Throws Error{unsupported} for the first unwritable item, with the dtypes to which it can be converted.
-void require_dtypes(std::span<const SaveItem> items, SaveFormat format);
+void require_dtypes(std::span<const SaveItem> items, const format::Writer& writer);
 
 /// Returns the first few as a list: "f32, bf16 or f16".
 std::string dtype_list(std::span<const DType> dtypes);

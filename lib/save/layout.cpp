@@ -1,39 +1,42 @@
 #include "save/layout.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
+#include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
-#include "save/metadata.hpp"
 
 namespace heft::writer {
 namespace {
 
-constexpr std::string_view index_suffix = ".safetensors.index.json";
-constexpr std::string_view name_in_folder = "model.safetensors";  // the name that transformers uses
+using format::Format;
 
-struct FormatRow {
-  std::string_view suffix;
-  SaveFormat format;
-  bool has_shards;
-};
-constexpr auto formats = std::to_array<FormatRow>({
-    {".safetensors", SaveFormat::safetensors, true},
-    {".npz", SaveFormat::npz, false},
-    {".gguf", SaveFormat::gguf, false},
-});
+constexpr std::string_view index_ending = ".index.json";
+constexpr std::string_view stem_in_folder = "model";  // the name that transformers uses
 
-const FormatRow* row_of(const std::filesystem::path& path, SaveFormat asked) {
+// The written formats, in the order of the list.
+std::vector<const Format*> written() {
+  std::vector<const Format*> formats;
+  for (const Format* format : format::formats())
+    if (format->writer != nullptr) formats.push_back(format);
+  return formats;
+}
+
+// Files are written with the first suffix of their format.
+std::string_view suffix_of(const Format& format) { return format.suffixes.substr(0, format.suffixes.find(' ')); }
+
+// Returns the format of the file's suffix, or the one of the given name.
+const Format* find_written(const std::filesystem::path& path, std::string_view name) {
   const std::string suffix = path.extension().string();
-  const auto row = std::ranges::find_if(formats, [&](const FormatRow& each) {
-    return asked == SaveFormat::by_suffix ? each.suffix == suffix : each.format == asked;
-  });
-  return row == formats.end() ? nullptr : &*row;
+  for (const Format* format : written())
+    if (name.empty() ? suffix_of(*format) == suffix : format->name == name) return format;
+  return nullptr;
 }
 
 bool is_folder(const std::filesystem::path& path) {
@@ -41,60 +44,54 @@ bool is_folder(const std::filesystem::path& path) {
   return !path.has_filename() || std::filesystem::is_directory(path, ignored);
 }
 
-// npz has no metadata. Metadata of the source are dropped with a note; metadata that the caller adds are an Error.
-SaveLayout npz_layout(const SaveOptions& options, std::vector<std::string>& notes) {
-  if (!options.metadata.empty())
-    throw Error(ErrorCode::unsupported,
-                fmt::format("npz has no metadata to hold '{}'", core::escaped(options.metadata.front().first)));
-  if (const std::size_t count = options.keep_metadata.size(); count != 0)
-    notes.push_back(fmt::format("{} metadata values are not kept: npz has none", count));
-  return format::npz_file_plan;
+// The names of the formats that can have shards and an index.
+std::vector<std::string_view> sharded_names() {
+  std::vector<std::string_view> names;
+  for (const Format* format : written())
+    if (format->writer->index != nullptr) names.push_back(format->name);
+  return names;
 }
 
-SaveLayout gguf_layout(std::span<const SaveItem> items, const SaveOptions& options, std::vector<std::string>& notes) {
-  const bool converted =
-      std::ranges::any_of(items, [](const SaveItem& item) { return item.dtype != item.view.dtype(); });
-  return [pairs = gguf_metadata(options.keep_metadata, options.metadata, converted, notes)](
-             std::span<const format::TensorSpec> tensors) { return format::gguf_file_plan(tensors, pairs); };
-}
-
-SaveLayout safetensors_layout(const SaveOptions& options, std::vector<std::string>& notes) {
-  return [metadata = text_metadata(options.keep_metadata, options.metadata, notes)](
-             std::span<const format::TensorSpec> tensors) { return format::safetensors_file_plan(tensors, metadata); };
+[[noreturn]] void fail_unnamed(const std::filesystem::path& path) {
+  std::vector<std::string> endings;
+  for (const Format* format : written()) {
+    endings.emplace_back(suffix_of(*format));
+    if (format->writer->index != nullptr) endings.push_back(endings.back() + std::string(index_ending));
+  }
+  const std::string last = std::move(endings.back());
+  endings.pop_back();
+  throw Error(ErrorCode::unsupported,
+              fmt::format("expected a folder, or a path that ends in {} or {} to name the format",
+                          fmt::join(endings, ", "), last),
+              {.path = path.string()});
 }
 
 }  // namespace
 
 SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& options) {
-  SaveTarget target{.path = path};
-  if (path.filename().string().ends_with(index_suffix)) {
-    target.path.replace_extension().replace_extension();  // ".json", ".index"
-    target.indexed = true;
-  } else if (row_of(path, options.format) == nullptr && is_folder(path)) {
-    target.path /= name_in_folder;
-  }
-  const FormatRow* row = row_of(target.path, options.format);
-  if (row == nullptr)
+  if (!options.format.empty() && find_written({}, options.format) == nullptr)
     throw Error(
         ErrorCode::unsupported,
-        "expected a folder, or a path that ends in .safetensors, .safetensors.index.json, .npz or .gguf to name the "
-        "format",
+        fmt::format("expected the name of a format that heft writes, found '{}'", core::escaped(options.format)),
         {.path = path.string()});
-  target.format = row->format;
-  if ((options.shard_bytes != 0 || target.indexed) && !row->has_shards)
+  SaveTarget target{.path = path};
+  if (path.filename().string().ends_with(index_ending)) {
+    target.path.replace_extension().replace_extension();  // ".json", ".index"
+    target.indexed = true;
+  } else if (find_written(path, options.format) == nullptr && is_folder(path)) {
+    const auto formats = written();
+    const auto sharded =
+        std::ranges::find_if(formats, [](const Format* format) { return format->writer->index != nullptr; });
+    target.path /= std::string(stem_in_folder) + std::string(suffix_of(**sharded));
+  }
+  target.format = find_written(target.path, options.format);
+  if (target.format == nullptr) fail_unnamed(path);
+  if ((options.shard_bytes != 0 || target.indexed) && target.format->writer->index == nullptr)
     throw Error(ErrorCode::unsupported,
-                fmt::format("{} is written as one file: shards of a given size are safetensors only", row->suffix),
+                fmt::format("{} is written as one file: shards of a given size are {} only", suffix_of(*target.format),
+                            fmt::join(sharded_names(), " and ")),
                 {.path = path.string()});
   return target;
-}
-
-SaveLayout layout_of(SaveFormat format, std::span<const SaveItem> items, const SaveOptions& options,
-                     std::vector<std::string>& notes) {
-  switch (format) {
-    case SaveFormat::npz: return npz_layout(options, notes);
-    case SaveFormat::gguf: return gguf_layout(items, options, notes);
-    default: return safetensors_layout(options, notes);
-  }
 }
 
 }  // namespace heft::writer

@@ -26,6 +26,7 @@
 #include "record/left_out.hpp"
 #include "save/dtypes.hpp"
 #include "save/layout.hpp"
+#include "save/metadata.hpp"
 #include "save/payloads.hpp"
 #include "save/shards.hpp"
 
@@ -52,7 +53,7 @@ class Save {
 
   SaveReport run() {
     const auto begin = Clock::now();
-    require_dtypes(items_, target_.format);
+    require_dtypes(items_, *target_.format->writer);
     require_convertible(items_);
     engine::RepeatedBytes repeated(options_.limits.repeated_bytes);
     for (const SaveItem& item : items_) repeated.add(item.view);
@@ -74,7 +75,8 @@ class Save {
   // Makes every check of items and options, before the destination's folder is opened.
   void plan() {
     groups_ = groups_of(items_, options_.shard_bytes);
-    const SaveLayout layout = layout_of(target_.format, items_, options_, report_.notes);
+    const format::FileLayout layout =
+        target_.format->writer->layout(metadata_of(items_, options_), options_.limits, report_.notes);
     for (const std::span<const SaveItem> group : groups_) {
       std::vector<format::TensorSpec> tensors;
       tensors.reserve(group.size());
@@ -165,7 +167,7 @@ class Save {
     for (std::size_t i = 0; i < groups_.size(); ++i)
       for (const SaveItem& item : groups_[i]) map.emplace_back(item.view.name(), names.shards[i]);
     std::ranges::sort(map);
-    const std::string text = format::index_json(report_.tensor_bytes, map);
+    const std::string text = target_.format->writer->index(report_.tensor_bytes, map);
     mmap::ScratchFile file = mmap::ScratchFile::create(folder_, names.index);
     file.reserve(text.size());
     file.write(0, std::as_bytes(std::span(text)));

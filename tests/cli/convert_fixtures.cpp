@@ -11,7 +11,7 @@
 
 #include "cli_run.hpp"
 #include "core/text.hpp"
-#include "format/file_plan.hpp"
+#include "format/format.hpp"
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "heft/plan.hpp"
@@ -42,18 +42,20 @@ std::vector<fs::path> loadable(const fs::path& root) {
 }
 
 struct Target {
-  const char* suffix;
-  heft::format::FilePlan (*plan)(std::span<const heft::format::TensorSpec> tensors);
+  explicit Target(const heft::format::Format& format)
+      : suffix(format.suffixes.substr(0, format.suffixes.find(' '))), layout(format.writer->layout({}, {}, notes)) {}
+
+  std::vector<std::string> notes;
+  std::string suffix;
+  heft::format::FileLayout layout;
 };
-constexpr Target targets[] = {
-    {".safetensors",
-     [](std::span<const heft::format::TensorSpec> tensors) {
-       return heft::format::safetensors_file_plan(tensors, {});
-     }},
-    {".npz", heft::format::npz_file_plan},
-    {".gguf",
-     [](std::span<const heft::format::TensorSpec> tensors) { return heft::format::gguf_file_plan(tensors, {}); }},
-};
+
+std::vector<Target> targets() {
+  std::vector<Target> written;
+  for (const heft::format::Format* format : heft::format::formats())
+    if (format->writer != nullptr) written.emplace_back(*format);
+  return written;
+}
 
 // Why the format cannot hold the checkpoint, or nothing when it can.
 std::optional<heft::Error> obstacle(const heft::Checkpoint& source, const Target& target, std::uint64_t room) {
@@ -65,7 +67,7 @@ std::optional<heft::Error> obstacle(const heft::Checkpoint& source, const Target
       tensors.push_back({std::string(view.name()), view.dtype(), view.shape()});
     }
     // A tensor of 20 bytes, shown as 4 TiB by strides of 0, is legal.
-    if (target.plan(tensors).size_bytes > room) return heft::Error(heft::ErrorCode::io, "no room");
+    if (target.layout(tensors).size_bytes > room) return heft::Error(heft::ErrorCode::io, "no room");
     return std::nullopt;
   } catch (const heft::Error& error) {
     return error;
@@ -86,10 +88,10 @@ TEST_CASE(
   if (!root) return;
   const std::vector<fs::path> sources = loadable(*root);
   CHECK(sources.size() > 100);
-  for (const Target& target : targets) {
+  for (const Target& target : targets()) {
     CAPTURE(target.suffix);
     const TempFolder folder;
-    const std::string path = (folder.path() / ("copy" + std::string(target.suffix))).string();
+    const std::string path = (folder.path() / ("copy" + target.suffix)).string();
     std::size_t equal = 0;
     std::map<std::string, std::size_t> refused;
     for (const fs::path& source : sources) {

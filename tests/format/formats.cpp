@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "format/gguf/writer.hpp"
 #include "format/reading.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
+#include "support/thrown.hpp"
 
 namespace heft {
 namespace {
@@ -74,6 +78,61 @@ TEST_CASE("formats: recognizes fixtures of other programs") {
     CHECK(format->name == row.format);
     CHECK(format::find_format(row.format) == format);
   }
+}
+
+TEST_CASE("formats: three are written, each under a suffix that heft reads, with the caller's limits") {
+  const std::vector<format::TensorSpec> two = {{"a", DType::f32, Shape{2}}, {"b", DType::f32, Shape{2}}};
+  std::vector<std::string> names;
+  for (const format::Format* format : format::formats()) {
+    if (format->writer == nullptr) continue;
+    CAPTURE(format->name);
+    names.emplace_back(format->name);
+    CHECK(!format->reads.empty());
+    CHECK(format->suffixes.starts_with('.'));
+    CHECK(format->writer->has(DType::f32));
+    CHECK(!format->writer->has(DType::unknown));
+    std::vector<std::string> notes;
+    const format::FilePlan plan = format->writer->layout({}, {}, notes)(two);
+    CHECK(plan.payloads.size() == 2);
+    CHECK(notes.empty());
+    if (format->writer->index != nullptr) continue;
+    const format::FileLayout small = format->writer->layout({}, {.tensors = 1, .zip_entries = 1}, notes);
+    CHECK(test::thrown_by([&] { return small(two); }).code() == ErrorCode::limit_exceeded);
+  }
+  CHECK(names == std::vector<std::string>{"safetensors", "gguf", "npz"});
+}
+
+TEST_CASE("formats: a writer notes the metadata that it cannot keep, and replaces pairs of added keys") {
+  const auto number = [](double value) {
+    format::MetadataValue made;
+    made.node.kind = format::NodeKind::real;
+    made.node.real = value;
+    return made;
+  };
+  format::MetadataValue list;
+  list.node.kind = format::NodeKind::list;
+  list.node.count = 2;
+  list.item = [&](std::size_t position) { return number(static_cast<double>(position)); };
+  const std::vector<std::pair<std::string, std::string>> added = {{"k", "first"}, {"k", "last"}};
+  const std::vector<format::TensorSpec> one = {{"a", DType::f32, Shape{2}}};
+  std::vector<std::string> notes;
+  const std::string head = format::safetensors_format.writer
+                               ->layout({.kept = {{"list", list}, {"k", number(0.5)}}, .added = added}, {}, notes)(one)
+                               .segments.front()
+                               .bytes;
+  CHECK(head.find(R"("__metadata__":{"k":"last"})") != std::string::npos);
+  CHECK(notes == std::vector<std::string>{"1 metadata value is not kept: safetensors has texts only"});
+  notes.clear();
+  const std::vector<format::GgufPair> pairs =
+      format::gguf::encode_metadata({.kept = {{"list", list}, {"nothing", {}}}, .added = added}, {}, notes);
+  REQUIRE(pairs.size() == 2);
+  CHECK(pairs[0].type == format::gguf::ValueType::array);
+  CHECK(pairs[0].value.size() == 12 + 16);
+  CHECK(pairs[1].value.ends_with("last"));
+  CHECK(notes == std::vector<std::string>{"1 metadata value is not kept: GGUF has no type for it"});
+  CHECK(test::thrown_by([&] {
+          return format::gguf::encode_metadata({.kept = {{"list", list}}}, {.metadata_items = 2}, notes).size();
+        }).code() == ErrorCode::limit_exceeded);
 }
 
 TEST_CASE("formats: each is found by its name, and options of a family are for its formats") {

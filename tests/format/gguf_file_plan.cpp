@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "core/endian.hpp"
-#include "format/file_plan.hpp"
 #include "format/formats.hpp"
 #include "format/gguf/byte_reader.hpp"
+#include "format/gguf/writer.hpp"
 #include "format/planned_file.hpp"
 #include "format/reading.hpp"
 #include "support/thrown.hpp"

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "format/archive/zip_directory.hpp"
-#include "format/file_plan.hpp"
 #include "format/formats.hpp"
+#include "format/numpy/npz_writer.hpp"
 #include "format/planned_file.hpp"
 #include "format/reading.hpp"
 #include "support/thrown.hpp"

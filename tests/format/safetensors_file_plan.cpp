@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "format/file_plan.hpp"
 #include "format/formats.hpp"
 #include "format/planned_file.hpp"
+#include "format/safetensors/writer.hpp"
 #include "support/thrown.hpp"
 
 using namespace heft;

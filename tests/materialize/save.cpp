@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "format/file_plan.hpp"
+#include "format/safetensors/writer.hpp"
 #include "materialize/save_support.hpp"
 #include "save/pieces.hpp"
 #include "support/fixtures.hpp"

@@ -6,7 +6,8 @@
 #include <variant>
 #include <vector>
 
-#include "format/file_plan.hpp"
+#include "format/gguf/writer.hpp"
+#include "format/numpy/npz_writer.hpp"
 #include "heft/adapter.hpp"
 #include "heft/save.hpp"
 #include "materialize/save_support.hpp"
@@ -209,7 +210,7 @@ TEST_CASE("save: metadata without types get GGUF's, and what has no type is coun
   const Checkpoint tree = open(source);
   const SaveReport report =
       save(std::vector<SaveItem>{SaveItem(tree.tensor("w"))}, folder.path() / "b.gguf", {.keep_metadata = tree.root()});
-  CHECK(report.notes == std::vector<std::string>{"1 metadata values are not kept: GGUF has no type for them"});
+  CHECK(report.notes == std::vector<std::string>{"1 metadata value is not kept: GGUF has no type for it"});
 }
 
 TEST_CASE("save: npz has no metadata: what was kept is counted, what is added is refused") {
@@ -217,7 +218,7 @@ TEST_CASE("save: npz has no metadata: what was kept is counted, what is added is
   const Checkpoint source = open(folder.write(
       "a.safetensors", test::SafetensorsBuilder().metadata("format", "pt").add("w", "F32", {1}, "abcd").build()));
   CHECK(save(source, folder.path() / "a.npz").notes ==
-        std::vector<std::string>{"1 metadata values are not kept: npz has none"});
+        std::vector<std::string>{"1 metadata value is not kept: npz has none"});
   SaveOptions options;
   options.metadata = {{"by", "heft"}};
   CHECK(thrown_by([&] { return save(source, folder.path() / "b.npz", options); }).code() == ErrorCode::unsupported);
@@ -281,7 +282,7 @@ TEST_CASE("save: the path says the format, unless the caller does; a folder and 
   CHECK(refused("model.pt") == ErrorCode::unsupported);
   CHECK(refused("model.npy") == ErrorCode::unsupported);
   CHECK(refused("model") == ErrorCode::unsupported);
-  static_cast<void>(save(items, folder.path() / "weights", {.format = SaveFormat::gguf}));
+  static_cast<void>(save(items, folder.path() / "weights", {.format = "gguf"}));
   check_equal(open(folder.path() / "weights"), items);
   fs::remove(folder.path() / "weights");
 

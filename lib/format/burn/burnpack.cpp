@@ -404,7 +404,6 @@ const Format burnpack_format = {
     .suffixes = ".bpk",
     .reads =
         "version 1, padded or as Burn 0.19 wrote it; scalars and metadata as records; quantized tensors as raw bytes",
-    .writes = "",
     .matches = burnpack::matches,
     .read = burnpack::read,
 };

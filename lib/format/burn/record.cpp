@@ -365,7 +365,6 @@ const Format burn_record_format = {
     .reads =
         "named MessagePack of any version of Burn: bytes in place, older value lists gathered on demand; gzip inflated "
         "on demand",
-    .writes = "",
     .matches = burn_record::matches,
     .read = burn_record::read,
 };

@@ -226,7 +226,6 @@ const Format ctranslate2_format = {
     .name = "ctranslate2",
     .suffixes = "model.bin",
     .reads = "versions 1 to 6, aliases as shared tensors",
-    .writes = "",
     .matches = ctranslate2::matches,
     .read = ctranslate2::read,
 };

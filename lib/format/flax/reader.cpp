@@ -217,7 +217,6 @@ const Format flax_format = {
     .name = "flax",
     .suffixes = ".msgpack",
     .reads = "arrays, NumPy scalars, complex numbers; arrays in chunks as one tensor; other values as records",
-    .writes = "",
     .matches = flax::matches,
     .read = flax::read,
 };

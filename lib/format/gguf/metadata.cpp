@@ -1,6 +1,7 @@
 #include "format/gguf/metadata.hpp"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -18,29 +19,24 @@
 namespace heft::format::gguf {
 namespace {
 
+struct NumberRow {
+  ValueType type;
+  NodeVariant variant;
+};
+constexpr auto numbers = std::to_array<NumberRow>({{ValueType::u8, NodeVariant::u8},
+                                                   {ValueType::i8, NodeVariant::i8},
+                                                   {ValueType::u16, NodeVariant::u16},
+                                                   {ValueType::i16, NodeVariant::i16},
+                                                   {ValueType::u32, NodeVariant::u32},
+                                                   {ValueType::i32, NodeVariant::i32},
+                                                   {ValueType::u64, NodeVariant::u64},
+                                                   {ValueType::i64, NodeVariant::i64},
+                                                   {ValueType::f32, NodeVariant::f32},
+                                                   {ValueType::f64, NodeVariant::f64}});
+
 constexpr std::uint32_t last_type = static_cast<std::uint32_t>(ValueType::f64);
 
 // ---- values ----
-
-// Returns the variant of a number; texts, arrays and booleans have none.
-NodeVariant variant_of(ValueType type) noexcept {
-  switch (type) {
-    case ValueType::u8: return NodeVariant::u8;
-    case ValueType::i8: return NodeVariant::i8;
-    case ValueType::u16: return NodeVariant::u16;
-    case ValueType::i16: return NodeVariant::i16;
-    case ValueType::u32: return NodeVariant::u32;
-    case ValueType::i32: return NodeVariant::i32;
-    case ValueType::u64: return NodeVariant::u64;
-    case ValueType::i64: return NodeVariant::i64;
-    case ValueType::f32: return NodeVariant::f32;
-    case ValueType::f64: return NodeVariant::f64;
-    case ValueType::boolean:
-    case ValueType::string:
-    case ValueType::array: break;
-  }
-  return NodeVariant::plain;
-}
 
 // Each value becomes a node that holds it exactly.
 Node to_node(std::int64_t value) noexcept {
@@ -381,6 +377,16 @@ void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) c
 }
 
 }  // namespace
+
+NodeVariant variant_of(ValueType type) noexcept {
+  const auto row = std::ranges::find(numbers, type, &NumberRow::type);
+  return row == numbers.end() ? NodeVariant::plain : row->variant;
+}
+
+std::optional<ValueType> type_of(NodeVariant variant) noexcept {
+  const auto row = std::ranges::find(numbers, variant, &NumberRow::variant);
+  return row == numbers.end() ? std::nullopt : std::optional(row->type);
+}
 
 void read_metadata(ByteReader& reader, std::uint64_t pairs, const Limits& limits, Catalog& catalog) {
   MetadataReader(reader, limits, catalog).read(pairs);

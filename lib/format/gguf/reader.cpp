@@ -27,6 +27,7 @@
 #include "format/gguf/layout.hpp"
 #include "format/gguf/metadata.hpp"
 #include "format/gguf/tensor_types.hpp"
+#include "format/gguf/writer.hpp"
 #include "format/range_checks.hpp"
 #include "format/view_checks.hpp"
 #include "heft/error.hpp"
@@ -291,9 +292,9 @@ const Format gguf_format = {
     .name = "gguf",
     .suffixes = ".gguf",
     .reads = "versions 1 to 3, both byte orders, splits; 35 tensor types, others as raw bytes",
-    .writes = "version 3: plain types converted, block types as they are; metadata kept",
     .matches = gguf::matches,
     .read = gguf::read,
+    .writer = &gguf_writer,
 };
 
 }  // namespace heft::format

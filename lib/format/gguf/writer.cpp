@@ -12,10 +12,10 @@
 #include "core/checked.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
-#include "format/file_plan.hpp"
 #include "format/gguf/byte_reader.hpp"
 #include "format/gguf/layout.hpp"
 #include "format/gguf/tensor_types.hpp"
+#include "format/gguf/writer.hpp"
 #include "format/range_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
@@ -108,12 +108,10 @@ void append_description(std::string& head, const TensorSpec& tensor, std::uint64
 
 }  // namespace
 
-bool gguf_has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
-
-FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata) {
+FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata, const Limits& limits) {
   require_representable(tensors);
   require_representable(metadata);
-  core::require_limit(tensors.size(), Limits{}.tensors, "the number of tensors", "tensors");
+  core::require_limit(tensors.size(), limits.tensors, "the number of tensors", "tensors");
   const std::uint64_t alignment = alignment_of(metadata);
 
   std::string head(gguf::magic);
@@ -139,5 +137,24 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   file.segments.push_back({0, std::move(head)});
   return file;
 }
+
+namespace {
+
+bool has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
+
+FileLayout layout(const MetadataToWrite& metadata, const Limits& limits, std::vector<std::string>& notes) {
+  return [pairs = gguf::encode_metadata(metadata, limits, notes), limits](std::span<const TensorSpec> tensors) {
+    return gguf_file_plan(tensors, pairs, limits);
+  };
+}
+
+}  // namespace
+
+constinit const Writer gguf_writer{
+    .name = "GGUF",
+    .writes = "version 3: plain types converted, block types as they are; metadata kept",
+    .has = has,
+    .layout = layout,
+};
 
 }  // namespace heft::format

@@ -40,7 +40,6 @@ const Format npy_format = {
     .reads =
         "versions 1 to 3, both byte orders, C and Fortran order; strings, dates and structures as raw bytes; no "
         "objects",
-    .writes = "",
     .matches = npy::matches,
     .read = npy::read,
 };

@@ -17,6 +17,7 @@
 #include "format/archive/zip_directory.hpp"
 #include "format/formats.hpp"
 #include "format/numpy/header.hpp"
+#include "format/numpy/npz_writer.hpp"
 #include "format/range_checks.hpp"
 #include "heft/error.hpp"
 
@@ -180,9 +181,9 @@ const Format npz_format = {
     .suffixes = ".npz",
     .family = Family::numpy,
     .reads = "members stored or deflated, as npy; other members as bytes; arrays of objects are named and left out",
-    .writes = "stored members, npy version 1.0",
     .matches = npz::matches,
     .read = npz::read,
+    .writer = &npz_writer,
 };
 
 }  // namespace heft::format

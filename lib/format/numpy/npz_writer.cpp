@@ -14,13 +14,14 @@
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
+#include "core/text.hpp"
 #include "format/archive/inflate.hpp"
 #include "format/archive/zip_directory.hpp"
 #include "format/archive/zip_records.hpp"
 #include "format/archive/zip_writer.hpp"
-#include "format/file_plan.hpp"
 #include "format/format.hpp"
 #include "format/numpy/header.hpp"
+#include "format/numpy/npz_writer.hpp"
 #include "format/range_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"
@@ -79,12 +80,10 @@ std::string head_of(const TensorSpec& tensor) {
 
 }  // namespace
 
-bool npz_has(DType dtype) noexcept { return npy::has(dtype); }
-
-FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
+FilePlan npz_file_plan(std::span<const TensorSpec> tensors, const Limits& limits) {
   if (tensors.empty())
     throw Error(ErrorCode::unsupported, "expected at least one tensor for an npz: an empty zip has no format");
-  core::require_limit(tensors.size(), Limits{}.zip_entries, "the number of tensors", "zip_entries");
+  core::require_limit(tensors.size(), limits.zip_entries, "the number of tensors", "zip_entries");
   FilePlan file;
   std::vector<PlannedRecord> records;
   std::uint64_t end = 0;
@@ -120,5 +119,27 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors) {
   };
   return file;
 }
+
+namespace {
+
+// npz has no metadata. Metadata of the source are dropped with a note; metadata that the caller adds are an Error.
+FileLayout layout(const MetadataToWrite& metadata, const Limits& limits, std::vector<std::string>& notes) {
+  if (!metadata.added.empty())
+    throw Error(ErrorCode::unsupported,
+                fmt::format("npz has no metadata to hold '{}'", core::escaped(metadata.added.front().first)));
+  if (!metadata.kept.empty())
+    notes.push_back(
+        fmt::format("{} not kept: npz has none", core::counted_are(metadata.kept.size(), "metadata value")));
+  return [limits](std::span<const TensorSpec> tensors) { return npz_file_plan(tensors, limits); };
+}
+
+}  // namespace
+
+constinit const Writer npz_writer{
+    .name = "npz",
+    .writes = "stored members, npy version 1.0",
+    .has = npy::has,
+    .layout = layout,
+};
 
 }  // namespace heft::format

@@ -152,7 +152,6 @@ constinit const Format index_json_format{
     .name = "index.json",
     .suffixes = ".safetensors.index.json .bin.index.json .msgpack.index.json",
     .reads = "weight_map of shards in the same folder; metadata",
-    .writes = "",
     .matches = matches,
     .read = read,
 };

@@ -2,8 +2,8 @@
 // huggingface_hub; index_reader.cpp reads it.
 #include <fmt/format.h>
 
-#include "format/file_plan.hpp"
 #include "format/json/writer.hpp"
+#include "format/safetensors/writer.hpp"
 
 namespace heft::format {
 

@@ -33,6 +33,7 @@
 #include "format/json/reader.hpp"
 #include "format/name_table.hpp"
 #include "format/safetensors/layout.hpp"
+#include "format/safetensors/writer.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -378,10 +379,10 @@ constinit const Format safetensors_format{
     .name = "safetensors",
     .suffixes = ".safetensors .sft",
     .reads = "all 22 dtypes; one file, or shards with an index",
-    .writes = "all dtypes, one file or shards with an index",
     .matches = matches,
     .read = read,
     .resembles = resembles,
+    .writer = &safetensors_writer,
 };
 
 }  // namespace heft::format

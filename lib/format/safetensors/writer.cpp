@@ -9,15 +9,16 @@
 #include <algorithm>
 #include <iterator>
 #include <numeric>
+#include <optional>
 #include <string_view>
 
 #include "core/checked.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
-#include "format/file_plan.hpp"
 #include "format/json/writer.hpp"
 #include "format/range_checks.hpp"
 #include "format/safetensors/layout.hpp"
+#include "format/safetensors/writer.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -109,8 +110,6 @@ void append_tensor(std::string& header, const TensorSpec& tensor, std::string_vi
 
 }  // namespace
 
-bool safetensors_has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != types.end(); }
-
 FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata) {
   require_names(tensors);
   FilePlan file;
@@ -139,5 +138,67 @@ FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMe
   file.segments.push_back({0, length + header});
   return file;
 }
+
+namespace {
+
+bool has(DType dtype) noexcept { return std::ranges::find(types, dtype, &TypeRow::dtype) != types.end(); }
+
+// Returns a value of metadata as text; nothing for a kind without a text form.
+std::optional<std::string> text_of(const Node& node) {
+  const std::string_view text(node.kind == NodeKind::text ? node.text : "",
+                              node.kind == NodeKind::text ? node.count : 0);
+  switch (node.kind) {
+    case NodeKind::text: return core::is_utf8(text) ? std::optional(std::string(text)) : std::nullopt;
+    case NodeKind::boolean: return node.integer != 0 ? "true" : "false";
+    case NodeKind::real: return fmt::format("{}", node.real);
+    case NodeKind::integer: return fmt::format("{}", node.integer);
+    case NodeKind::unsigned_integer: return fmt::format("{}", node.unsigned_integer);
+    default: return std::nullopt;
+  }
+}
+
+// Returns the pairs of the source that have a text form, and those that are added. A note counts the rest.
+TextMetadata text_metadata(const MetadataToWrite& metadata, std::vector<std::string>& notes) {
+  TextMetadata pairs;
+  std::size_t left_out = 0;
+  for (const auto& [key, value] : metadata.kept) {
+    if (auto text = text_of(value.node))
+      pairs.emplace_back(key, *std::move(text));
+    else
+      ++left_out;
+  }
+  if (left_out != 0)
+    notes.push_back(
+        fmt::format("{} not kept: safetensors has texts only", core::counted_are(left_out, "metadata value")));
+  // An added pair takes the position of the pair that it replaces.
+  auto last = last_of_each(metadata.added);
+  for (auto& [key, value] : pairs)
+    if (const auto found = last.find(key); found != last.end()) {
+      value = metadata.added[found->second].second;
+      last.erase(found);
+    }
+  for (const auto& [key, value] : metadata.added)
+    if (const auto found = last.find(key); found != last.end()) {
+      pairs.emplace_back(key, metadata.added[found->second].second);
+      last.erase(found);
+    }
+  return pairs;
+}
+
+FileLayout layout(const MetadataToWrite& metadata, const Limits&, std::vector<std::string>& notes) {
+  return [pairs = text_metadata(metadata, notes)](std::span<const TensorSpec> tensors) {
+    return safetensors_file_plan(tensors, pairs);
+  };
+}
+
+}  // namespace
+
+constinit const Writer safetensors_writer{
+    .name = "safetensors",
+    .writes = "all dtypes, one file or shards with an index",
+    .has = has,
+    .layout = layout,
+    .index = index_json,
+};
 
 }  // namespace heft::format

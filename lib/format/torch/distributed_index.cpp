@@ -323,7 +323,6 @@ constinit const Format torch_dcp_format{
     .family = Family::torch,
     .may_lack_byte_order = true,
     .reads = "torch.distributed.checkpoint folders: tensors in pieces, pickled values as records; nothing is executed",
-    .writes = "",
     .matches = matches,
     .read = read,
 };

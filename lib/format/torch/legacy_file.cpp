@@ -108,7 +108,6 @@ constinit const Format torch_legacy_format{
     .suffixes = ".pt .pth .bin",
     .family = Family::torch,
     .reads = "PyTorch 0.1.10 to 1.5, mapped like any other; nothing is executed",
-    .writes = "",
     .matches = matches_legacy,
     .read = read_legacy,
 };
@@ -118,7 +117,6 @@ constinit const Format pickle_format{
     .suffixes = ".pkl .pickle",
     .family = Family::torch,
     .reads = "protocols 2 to 5, with NumPy arrays; nothing is executed",
-    .writes = "",
     .matches = matches_pickle,
     .read = read_bare,
 };

@@ -239,7 +239,6 @@ constinit const Format torch_tar_format{
     .suffixes = ".pt .pth .tar",
     .family = Family::torch,
     .reads = "PyTorch before 0.1.10, tar; nothing is executed",
-    .writes = "",
     .matches = matches,
     .read = read,
     .resembles = resembles,

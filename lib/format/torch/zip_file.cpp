@@ -339,7 +339,6 @@ constinit const Format torch_zip_format{
     .family = Family::torch,
     .may_lack_byte_order = true,
     .reads = "PyTorch 1.6 and newer (versions 1 to 10), TorchScript archives; nothing is executed",
-    .writes = "",
     .matches = matches,
     .read = read,
 };
