@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "heft/bytes.hpp"
+#include "heft/index_iterator.hpp"
 #include "heft/limits.hpp"
 #include "heft/read_options.hpp"
 #include "heft/record.hpp"
@@ -102,43 +102,15 @@ struct Damage {
 ///     std::cout << tensor.name() << ' ' << heft::to_string(tensor.shape()) << '\n';
 class HEFT_API TensorRange {
  public:
-  /// An input iterator that returns views by value. Valid while its range lives.
-  class HEFT_API iterator {
-   public:
-    using iterator_category = std::input_iterator_tag;
-    using value_type = TensorView;
-    using difference_type = std::ptrdiff_t;
-    using pointer = void;
-    using reference = TensorView;
-
-    iterator() noexcept = default;
-    TensorView operator*() const { return (*range_)[position_]; }
-    iterator& operator++() noexcept {
-      ++position_;
-      return *this;
-    }
-    iterator operator++(int) noexcept {
-      iterator old = *this;
-      ++position_;
-      return old;
-    }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.position_ == b.position_; }
-
-   private:
-    friend class TensorRange;
-    iterator(const TensorRange* range, std::size_t position) noexcept : range_(range), position_(position) {}
-    const TensorRange* range_ = nullptr;
-    std::size_t position_ = 0;
-  };
-
   /// Number of tensors.
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   /// Returns view number `position`. Throws Error{out_of_range} unless position < size().
   [[nodiscard]] TensorView operator[](std::size_t position) const;
+  using iterator = IndexIterator < TensorRange, TensorView, &TensorRange::operator[]>;
   /// Iterators are valid while this range lives and is not moved. Deleted for a temporary; a loop keeps one alive.
-  [[nodiscard]] iterator begin() const& noexcept { return {this, 0}; }
-  [[nodiscard]] iterator end() const& noexcept { return {this, count_}; }
+  [[nodiscard]] iterator begin() const& noexcept { return {*this, 0}; }
+  [[nodiscard]] iterator end() const& noexcept { return {*this, count_}; }
   iterator begin() const&& = delete;
   iterator end() const&& = delete;
 

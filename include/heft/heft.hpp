@@ -18,6 +18,7 @@
 #include "heft/field.hpp"
 #include "heft/field_reader.hpp"
 #include "heft/field_writer.hpp"
+#include "heft/index_iterator.hpp"
 #include "heft/limits.hpp"
 #include "heft/load_stats.hpp"
 #include "heft/materialize.hpp"

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "heft/bytes.hpp"
+#include "heft/index_iterator.hpp"
 #include "heft/tensor_view.hpp"
 
 namespace heft {
@@ -45,6 +46,7 @@ HEFT_API std::string_view name(RecordKind kind) noexcept;
 ///   const heft::Record layer = checkpoint.root()["model"]["layers"][0];
 ///   const heft::TensorView up = layer["mlp.up_proj.weight"].tensor();
 ///   if (const auto eps = layer.find("eps")) std::cout << eps->real() << '\n';
+///   for (const heft::Record& child : layer) std::cout << child.path() << '\n';
 class HEFT_API Record {
  public:
   /// A null record that belongs to no checkpoint.
@@ -64,6 +66,7 @@ class HEFT_API Record {
 
   /// Number of children of a list, map or opaque record; 0 for all others.
   [[nodiscard]] std::size_t size() const noexcept;
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   /// Returns the child of a map by key, of a list by its number as text. Throws Error{not_found}, which names the full
   /// path of the missing key and the nearest keys; Error{type_mismatch} when this record is not a container.
   [[nodiscard]] Record operator[](std::string_view key) const;
@@ -78,6 +81,13 @@ class HEFT_API Record {
   /// position < size().
   [[nodiscard]] Record child(std::size_t position) const;
   [[nodiscard]] std::string key(std::size_t position) const;
+  using iterator = IndexIterator<Record, Record, &Record::child>;
+  /// The children in order. Iterators are valid while this Record lives and is not moved. Deleted for a temporary; a
+  /// loop keeps one alive.
+  [[nodiscard]] iterator begin() const& noexcept { return {*this, 0}; }
+  [[nodiscard]] iterator end() const& noexcept { return {*this, size()}; }
+  iterator begin() const&& = delete;
+  iterator end() const&& = delete;
 
   /// The values. Each throws Error{type_mismatch}, which names the path and the kind found, for a record of another
   /// kind.

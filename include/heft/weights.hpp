@@ -40,6 +40,9 @@ class HEFT_API Weights {
   /// Returns the tensor of that full name, which is that of its view. Constant time; allocates nothing. Throws Error{not_found}, which names the nearest names.
   [[nodiscard]] const Tensor& operator[](std::string_view name) const&;
   [[nodiscard]] Tensor operator[](std::string_view name) const&& { return (*this)[name]; }
+  /// Returns tensor number `position` in the plan's order. Throws Error{out_of_range} unless position < size().
+  [[nodiscard]] const Tensor& operator[](std::size_t position) const&;
+  [[nodiscard]] Tensor operator[](std::size_t position) const&& { return (*this)[position]; }
   /// Returns the tensor of that full name, or null when the plan had none. Deleted for a temporary.
   [[nodiscard]] const Tensor* find(std::string_view name) const& noexcept;
   const Tensor* find(std::string_view name) const&& = delete;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/nearest_names.hpp"
 #include "heft/error.hpp"
 #include "materialize/weights_state.hpp"
@@ -25,6 +27,12 @@ const Tensor& Weights::operator[](std::string_view name) const& {
     if (!nearest.offer(tensor.name())) break;
   throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + nearest.did_you_mean(),
               {.path = {}, .tensor = std::string(name)});
+}
+
+const Tensor& Weights::operator[](std::size_t position) const& {
+  if (position >= size())
+    throw Error(ErrorCode::out_of_range, fmt::format("expected one of {} tensors, found number {}", size(), position));
+  return state_->tensors[position];
 }
 
 Weights::const_iterator Weights::begin() const& noexcept { return state_->tensors.begin(); }

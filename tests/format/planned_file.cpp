@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "format/archive/inflate.hpp"
+#include "heft/error.hpp"
 
 namespace heft::test {
 namespace {

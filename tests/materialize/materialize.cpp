@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -124,6 +125,8 @@ TEST_CASE("materialize: every tensor of a file arrives, on every path, with one 
       INFO("path ", name(path), " threads ", threads);
       const Weights weights = materialize(plan, {.threads = threads, .io_method = path});
       REQUIRE(weights.size() == checkpoint.tensors().size());
+      CHECK(&weights[weights.size() - 1] == &*std::prev(weights.end()));
+      CHECK(test::thrown_by([&] { return weights[weights.size()]; }).code() == ErrorCode::out_of_range);
       for (const TensorView& view : checkpoint.tensors()) check_bytes(view, weights[view.name()]);
       CHECK(weights.stats().bytes_read == plan.estimate().bytes_read);
       CHECK(weights.stats().bytes_written == plan.estimate().bytes_written);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,19 @@ TEST_CASE("tree: names are split at dots, keys keep the order of the file") {
   CHECK(weight.path() == "model.norm.weight");
   CHECK(name_of(weight.tensor()) == "model.norm.weight");
   CHECK(weight.size() == 0);
+}
+
+TEST_CASE("tree: a record is a range of its children") {
+  const Record root = tree_of({"layers.0.a", "layers.1.a", "layers.2.a", "norm"});
+  std::vector<std::string> paths;
+  for (const Record& layer : root["layers"]) paths.push_back(layer.path());
+  CHECK(paths == std::vector<std::string>{"layers.0", "layers.1", "layers.2"});
+  CHECK(std::distance(root.begin(), root.end()) == 2);
+  CHECK((*root.begin()).path() == "layers");
+  CHECK(!root.empty());
+  CHECK(root["norm"].empty());
+  const Record leaf = root["norm"];
+  CHECK(leaf.begin() == leaf.end());
 }
 
 TEST_CASE("tree: lookups take dotted names relative to the node") {

@@ -383,7 +383,7 @@ NodeVariant variant_of(ValueType type) noexcept {
   return row == numbers.end() ? NodeVariant::plain : row->variant;
 }
 
-std::optional<ValueType> type_of(NodeVariant variant) noexcept {
+std::optional<ValueType> number_type(NodeVariant variant) noexcept {
   const auto row = std::ranges::find(numbers, variant, &NumberRow::variant);
   return row == numbers.end() ? std::nullopt : std::optional(row->type);
 }

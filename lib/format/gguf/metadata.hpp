@@ -16,7 +16,7 @@ enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean,
 /// Returns the variant of a node that is a number of that type; plain for texts, arrays and booleans.
 NodeVariant variant_of(ValueType type) noexcept;
 /// Returns the type of a number by the variant of its node; nothing for a number that was no GGUF file's.
-std::optional<ValueType> type_of(NodeVariant variant) noexcept;
+std::optional<ValueType> number_type(NodeVariant variant) noexcept;
 
 /// Reads `pairs` key-value pairs into Catalog::metadata. Texts and array elements stay in the cursor's chunks, which
 /// the caller must keep with the catalog.

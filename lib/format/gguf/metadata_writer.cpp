@@ -22,9 +22,9 @@ std::optional<ValueType> type_of(const Node& node) {
     case NodeKind::text:
       return node.count <= ByteReader::max_string_bytes ? std::optional(ValueType::string) : std::nullopt;
     case NodeKind::list: return ValueType::array;
-    case NodeKind::real: return type_of(node.variant).value_or(ValueType::f64);
-    case NodeKind::integer: return type_of(node.variant).value_or(ValueType::i64);
-    case NodeKind::unsigned_integer: return type_of(node.variant).value_or(ValueType::u64);
+    case NodeKind::real: return number_type(node.variant).value_or(ValueType::f64);
+    case NodeKind::integer: return number_type(node.variant).value_or(ValueType::i64);
+    case NodeKind::unsigned_integer: return number_type(node.variant).value_or(ValueType::u64);
     default: return std::nullopt;
   }
 }
