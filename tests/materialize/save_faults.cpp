@@ -1,17 +1,19 @@
 // Saving when a call fails, and when the process is killed at any of its calls.
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "heft/save.hpp"
 #include "mmap/file.hpp"
+#include "support/apart.hpp"
 #include "support/faulty_write_syscalls.hpp"
 #include "support/fixtures.hpp"
 #include "support/temp_folder.hpp"
@@ -83,18 +85,18 @@ int fill_in(const fs::path& folder, const Case& row) {
   return fill_of(open(fs::path(row.file).extension() == ".safetensors" ? folder : folder / row.file));
 }
 
+constexpr const char* a_save = "save: one that is killed";
+
 // A process that saves and is killed at call number `call`. True when it was, false when it finished before.
 bool killed_at(std::uint64_t call, const fs::path& folder, const Case& row) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true, .no_unnamed = row.no_unnamed});
-    save_filled(folder, row, 2, row.new_shard_bytes);
-    ::_exit(0);
+  const test::Ended ended =
+      test::run_apart(a_save, std::to_string(call) + ' ' + std::to_string(&row - cases) + ' ' + folder.string());
+  if (ended.signal != 0) {
+    CHECK(ended.signal == SIGKILL);
+    return true;
   }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFSIGNALED(status);
+  CHECK(ended.status == 0);
+  return false;
 }
 
 // A killed process leaves, as save.hpp says, shards, and hidden files only where files need names: else there is one
@@ -115,11 +117,21 @@ std::size_t check_remains(const fs::path& folder, const Case& row, bool killed) 
 
 }  // namespace
 
+TEST_CASE("save: one that is killed" * doctest::skip()) {
+  const auto task = test::task_apart();
+  if (!task) return;
+  std::istringstream words(*task);
+  std::uint64_t call = 0;
+  std::size_t number = 0;
+  std::string folder;
+  words >> call >> number >> folder;
+  const Case& row = cases[number];
+  const WriteFaultPlan plan({.skip = call, .times = 1, .kills = true, .no_unnamed = row.no_unnamed});
+  save_filled(folder, row, 2, row.new_shard_bytes);
+  ::_exit(0);
+}
+
 TEST_CASE("save: killed at any call it leaves the old checkpoint whole or the new one whole") {
-#if defined(__SANITIZE_THREAD__)
-  test::skip("a process forked under TSan cannot start threads");
-  return;
-#endif
   for (const Case& row : cases) {
     CAPTURE(row.what);
     bool new_seen = false;
