@@ -152,8 +152,8 @@ void print_json(const SaveReport& report, const PeakMemory& peak, Terminal& term
 // Writes the same as text, and a line for each file.
 void print_text(const SaveReport& report, const PeakMemory& peak, Terminal& terminal) {
   for (const SavedFile& file : report.files)
-    terminal.out << fmt::format("wrote {}: {} tensors, {}\n", core::escaped(file.path, 1000), file.tensors,
-                                human_bytes(file.size_bytes));
+    terminal.out << fmt::format("wrote {}: {}, {}\n", core::escaped(file.path, 1000),
+                                core::counted(file.tensors, "tensor"), human_bytes(file.size_bytes));
   for (const std::string& path : report.removed) terminal.out << fmt::format("removed {}\n", core::escaped(path, 1000));
   terminal.out << fmt::format("time: {:.3f} s, {:.2f} GB/s\n", report.seconds, gigabytes_per_second(report));
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident),

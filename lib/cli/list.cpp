@@ -69,14 +69,14 @@ void print_totals(const std::map<std::string, Total>& totals, std::size_t shards
   std::vector<std::vector<std::string>> rows;
   Total sum;
   for (const auto& [dtype, total] : totals) {
-    rows.push_back({dtype, fmt::format("{} tensors", total.tensors), fmt::format("{} elements", total.elements),
+    rows.push_back({dtype, core::counted(total.tensors, "tensor"), core::counted(total.elements, "element"),
                     human_bytes(total.bytes)});
     sum.tensors += total.tensors;
     sum.elements += total.elements;
     sum.bytes += total.bytes;
   }
-  rows.push_back({"all", fmt::format("{} tensors", sum.tensors), fmt::format("{} elements", sum.elements),
-                  fmt::format("{} in {} {}", human_bytes(sum.bytes), shards, shards == 1 ? "file" : "files")});
+  rows.push_back({"all", core::counted(sum.tensors, "tensor"), core::counted(sum.elements, "element"),
+                  fmt::format("{} in {}", human_bytes(sum.bytes), core::counted(shards, "file"))});
   // Counts are right-aligned, so that their digits stand below each other.
   constexpr Column columns[] = {{}, {true}, {true}, {}};
   terminal.out << '\n' << table(columns, rows, terminal.width);

@@ -104,10 +104,11 @@ void print_json(const LoadStats& stats, std::size_t tensors, const Times& times,
 // Writes the same as text.
 void print_text(const LoadStats& stats, std::size_t tensors, const Times& times, const PeakMemory& peak,
                 Terminal& terminal) {
-  terminal.out << fmt::format("loaded {} tensors: {} read, {} written\n", tensors, human_bytes(stats.bytes_read),
-                              human_bytes(stats.bytes_written));
-  terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {} threads\n", times.all(),
-                              times.open, times.load, gb_per_second(stats, times), stats.threads);
+  terminal.out << fmt::format("loaded {}: {} read, {} written\n", core::counted(tensors, "tensor"),
+                              human_bytes(stats.bytes_read), human_bytes(stats.bytes_written));
+  terminal.out << fmt::format("time: {:.3f} s ({:.3f} opening, {:.3f} loading), {:.2f} GB/s, {}\n", times.all(),
+                              times.open, times.load, gb_per_second(stats, times),
+                              core::counted(stats.threads, "thread"));
   terminal.out << fmt::format("peak memory: {} resident, {} anonymous\n", human_bytes(peak.resident),
                               human_bytes(peak.anonymous));
   for (const IoUse& use : stats.io_uses)

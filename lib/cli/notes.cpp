@@ -31,7 +31,7 @@ void NamedCount::add(std::string name) {
   if (++count_ <= max_names) names_.push_back(std::move(name));
 }
 
-std::string NamedCount::tensors() const { return count_ == 1 ? "1 tensor is" : fmt::format("{} tensors are", count_); }
+std::string NamedCount::tensors() const { return core::counted_are(count_, "tensor"); }
 
 std::string NamedCount::names() const {
   std::string list = fmt::format("{}", fmt::join(names_, ", "));

@@ -171,7 +171,7 @@ std::string container_line(const Record& record) {
       record.kind() == RecordKind::opaque ? core::escaped(record.class_name()) : std::string(name(record.kind()));
   const std::string detail = record.detail().empty() ? "" : fmt::format(" ({})", core::escaped(record.detail()));
   if (tensors > 0)
-    return fmt::format("{}{}, {} {}, {}", kind, detail, tensors, tensors == 1 ? "tensor" : "tensors",
+    return fmt::format("{}{}, {}, {}", kind, detail, core::counted(tensors, "tensor"),
                        human_bytes(record.tensor_bytes()));
   return fmt::format("{}{} of {}", kind, detail, record.size());
 }

@@ -132,8 +132,8 @@ int verdict(const Findings& findings, std::span<const std::string> notes, const 
                                 json_texts(notes));
   else
     terminal.out << fmt::format(
-        "{}: {} tensors, {} with NaN or infinite values, {} records with a wrong checksum{}\n",
-        damaged ? "damaged" : "sound", findings.tensors, findings.non_finite, findings.checksums,
+        "{}: {}, {} with NaN or infinite values, {} with a wrong checksum{}\n", damaged ? "damaged" : "sound",
+        core::counted(findings.tensors, "tensor"), findings.non_finite, core::counted(findings.checksums, "record"),
         findings.unread > 0 ? fmt::format(", {} of dtypes without readable values", findings.unread) : "");
   return damaged ? differences : ok;
 }

@@ -158,12 +158,11 @@ class Chooser {
                         listed(beside), beside.size() == 1 ? "it" : "each", beside.size() == 1 ? "its" : "its own"));
       return choice;
     }
-    throw Error(
-        ErrorCode::not_found,
-        fmt::format("{} of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
-                    "download is incomplete",
-                    parts.size() == 1 ? "1 file" : fmt::format("{} files", parts.size()), core::escaped(parts.front())),
-        {.path = folder_.path()});
+    throw Error(ErrorCode::not_found,
+                fmt::format("{} of a distributed checkpoint ('{}') without its index, .metadata: the save or the "
+                            "download is incomplete",
+                            core::counted(parts.size(), "file"), core::escaped(parts.front())),
+                {.path = folder_.path()});
   }
 
   // Returns the pieces of ranks if the folder has no other weights.

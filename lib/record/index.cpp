@@ -24,9 +24,6 @@ std::string base_name(const Shard& shard) {
   return path.substr(path.rfind('/') + 1);
 }
 
-// "1 tensor", "2 tensors"
-std::string tensors(std::size_t count) { return fmt::format("{} tensor{}", count, count == 1 ? "" : "s"); }
-
 // Entries of a note: the first few tensors, and the number of others.
 class NoteList {
  public:
@@ -170,10 +167,11 @@ class Candidates {
 
   void note_differences() {
     if (moved_.size() != 0)
-      note(fmt::format("{} found in another shard than in the index, and read from there: {}", tensors(moved_.size()),
-                       moved_.text()));
+      note(fmt::format("{} found in another shard than in the index, and read from there: {}",
+                       core::counted(moved_.size(), "tensor"), moved_.text()));
     if (absent_.size() != 0)
-      note(fmt::format("{} that the index names, found in no shard: {}", tensors(absent_.size()), absent_.text()));
+      note(fmt::format("{} that the index names, found in no shard: {}", core::counted(absent_.size(), "tensor"),
+                       absent_.text()));
     if (marked_ == refs_.size()) return;
     // A tensor that is used from another shard is a copy, not left out.
     const std::vector<bool> copies = find_copies();
@@ -182,9 +180,9 @@ class Candidates {
       if (!meant_[position] && !copies[position]) ++left_out[shards_[position]];
     for (std::uint32_t shard = 0; shard < left_out.size(); ++shard)
       if (left_out[shard] != 0)
-        state_.notes.push_back(fmt::format("{}: {} that the index does not name {} left out",
-                                           core::escaped(state_.shards[shard]->file->path(), 1000),
-                                           tensors(left_out[shard]), left_out[shard] == 1 ? "is" : "are"));
+        state_.notes.push_back(fmt::format(
+            "{}: {} that the index does not name {} left out", core::escaped(state_.shards[shard]->file->path(), 1000),
+            core::counted(left_out[shard], "tensor"), left_out[shard] == 1 ? "is" : "are"));
   }
 
   // Returns the tensors whose name is used from another shard, and adds a note.
@@ -201,8 +199,8 @@ class Candidates {
       if (is_taken) names.add_name(name(first));
     }
     if (names.size() != 0)
-      note(fmt::format("{} found in several shards, and read from the one in the index: {}", tensors(names.size()),
-                       names.text()));
+      note(fmt::format("{} found in several shards, and read from the one in the index: {}",
+                       core::counted(names.size(), "tensor"), names.text()));
     return copies;
   }
 

@@ -191,7 +191,7 @@ TEST_CASE("verify: a record of a zip archive whose checksum is wrong is damage, 
   CHECK(heft_command({"ls", path}).status == 0);
   const CliRun run = heft_command({"verify", path});
   CHECK(run.status == 1);
-  CHECK(run.out.find("1 records with a wrong checksum") != std::string::npos);
+  CHECK(run.out.find("1 record with a wrong checksum") != std::string::npos);
 }
 
 TEST_CASE("load: reports bytes read and written, and peak memory") {

@@ -63,6 +63,14 @@ TEST_CASE("text: the article depends on the first letter") {
   CHECK(with_article("opaque record") == "an opaque record");
 }
 
+TEST_CASE("text: counts have a singular") {
+  CHECK(counted(0, "tensor") == "0 tensors");
+  CHECK(counted(1, "tensor") == "1 tensor");
+  CHECK(counted(2, "metadata value") == "2 metadata values");
+  CHECK(counted_are(1, "tensor") == "1 tensor is");
+  CHECK(counted_are(12, "tensor") == "12 tensors are");
+}
+
 TEST_CASE("text: an arena does not move its strings") {
   Arena arena;
   std::vector<std::string_view> kept;

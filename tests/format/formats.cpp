@@ -80,7 +80,7 @@ TEST_CASE("formats: recognizes fixtures of other programs") {
   }
 }
 
-TEST_CASE("formats: three are written, each under a suffix that heft reads, with the caller's limits") {
+TEST_CASE("formats: each that is written has a suffix that heft reads, with the caller's limits") {
   const std::vector<format::TensorSpec> two = {{"a", DType::f32, Shape{2}}, {"b", DType::f32, Shape{2}}};
   std::vector<std::string> names;
   for (const format::Format* format : format::formats()) {
@@ -99,7 +99,7 @@ TEST_CASE("formats: three are written, each under a suffix that heft reads, with
     const format::FileLayout small = format->writer->layout({}, {.tensors = 1, .zip_entries = 1}, notes);
     CHECK(test::thrown_by([&] { return small(two); }).code() == ErrorCode::limit_exceeded);
   }
-  CHECK(names == std::vector<std::string>{"safetensors", "gguf", "npz"});
+  for (const char* name : {"safetensors", "gguf", "npz"}) CHECK(std::ranges::count(names, name) == 1);
 }
 
 TEST_CASE("formats: a writer notes the metadata that it cannot keep, and replaces pairs of added keys") {

@@ -375,8 +375,7 @@ void Walk::note_arrays() const {
   }
   if (count == 0) return;
   if (count > max_named_arrays) names += fmt::format(" and {} more", count - max_named_arrays);
-  catalog_.notes.push_back(fmt::format("{} of NumPy without numbers {}: {}",
-                                       count == 1 ? "1 array" : fmt::format("{} arrays", count),
+  catalog_.notes.push_back(fmt::format("{} of NumPy without numbers {}: {}", core::counted(count, "array"),
                                        count == 1 ? "is a record, not a tensor" : "are records, not tensors", names));
 }
 
