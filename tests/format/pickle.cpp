@@ -1,4 +1,4 @@
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 
 #include <doctest/doctest.h>
 #include <pthread.h>

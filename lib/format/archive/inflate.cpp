@@ -57,18 +57,19 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
     corrupt(what, fmt::format("expected a deflate stream of {} bytes, it ends after {}", deflated.size(), used));
 }
 
-void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what) {
+void require_ratio(std::uint64_t full_size, std::uint64_t deflated_size, std::uint64_t max_ratio,
+                   std::string_view what) {
   // Divides, because the product can overflow. Even an empty stream has two bytes.
   const std::uint64_t ratio = std::min(max_ratio, deflate_max_ratio);
-  if (ratio == 0 || member.full_size / ratio > member.size)
+  if (ratio == 0 || full_size / ratio > deflated_size)
     throw Error(ErrorCode::limit_exceeded,
                 fmt::format("{}: {} bytes inflated from {} are over Limits::inflate_ratio = {}", core::escaped(what),
-                            member.full_size, member.size, ratio));
+                            full_size, deflated_size, ratio));
 }
 
 Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
               std::string_view what) {
-  require_ratio({.size = deflated.size(), .full_size = full_size}, max_ratio, what);
+  require_ratio(full_size, deflated.size(), max_ratio, what);
   std::shared_ptr<std::byte[]> memory = allocate(full_size, what);
   const std::span<std::byte> out(memory.get(), static_cast<std::size_t>(full_size));
   inflate_into(deflated, out, what);

@@ -6,7 +6,6 @@
 #include <span>
 #include <string_view>
 
-#include "format/catalog.hpp"
 #include "heft/bytes.hpp"
 
 namespace heft::format {
@@ -25,9 +24,9 @@ void inflate_into(std::span<const std::byte> deflated, std::span<std::byte> out,
 Bytes inflate(std::span<const std::byte> deflated, std::uint64_t full_size, std::uint64_t max_ratio,
               std::string_view what);
 
-/// Throws Error{limit_exceeded} if a member's declared size is over `max_ratio` times the deflated one; `what` names
-/// it.
-void require_ratio(const Member& member, std::uint64_t max_ratio, std::string_view what);
+/// Throws Error{limit_exceeded} if a declared size is over `max_ratio` times the deflated one; `what` names the stream.
+void require_ratio(std::uint64_t full_size, std::uint64_t deflated_size, std::uint64_t max_ratio,
+                   std::string_view what);
 
 /// Returns the number of deflated bytes that suffice for the first `wanted` inflated ones of any ordinary stream.
 std::uint64_t deflated_bytes_for(std::uint64_t wanted) noexcept;

@@ -272,7 +272,7 @@ void Reader::read_packed() {
   // each.
   member.points = std::make_shared<InflatePoints>(member.full_size);
   // The declared size is compared before anything is inflated.
-  require_ratio(member, limits_.inflate_ratio, "gzip");
+  require_ratio(member.full_size, member.size, limits_.inflate_ratio, "gzip");
   const InflatedInput document(input_, member, "gzip");
   const Bytes begin = document.read(0, std::min<std::uint64_t>(head_bytes, member.full_size));
   if (!is_record(begin.span())) refuse_gzip(begin);

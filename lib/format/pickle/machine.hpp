@@ -1,4 +1,4 @@
-// format/pickle/machine.hpp: the stack machine behind read_pickle(). Private to pickle.cpp (opcodes) and
+// format/pickle/machine.hpp: the stack machine behind read_pickle(). Private to opcodes.cpp (opcodes) and
 // pickle/machine.cpp (values, stack, memo).
 #pragma once
 
@@ -14,7 +14,7 @@
 
 #include "core/cursor.hpp"
 #include "core/endian.hpp"
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 #include "format/pickle/protocol0.hpp"
 #include "heft/error.hpp"
 #include "heft/limits.hpp"

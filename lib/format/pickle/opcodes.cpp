@@ -1,4 +1,4 @@
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 
 #include <fmt/format.h>
 

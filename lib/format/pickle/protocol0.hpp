@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 
 namespace heft::format {
 

@@ -6,7 +6,6 @@
 #include <span>
 #include <utility>
 
-#include "format/torch/tree.hpp"
 #include "format/view_checks.hpp"
 
 namespace heft::format {

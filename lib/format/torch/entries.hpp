@@ -11,7 +11,14 @@
 
 namespace heft::format {
 
-struct TorchPlace;
+/// The place of the pickle, of whose bytes NumPy arrays are views, and how to list its tensors.
+struct TorchPlace {
+  std::uint64_t pickle_begin = 0;      ///< Added to offsets in the pickle's Input.
+  std::uint32_t pickle_member = none;  ///< The pickle is deflated: index in Catalog::members.
+  bool big_endian = false;             ///< Storages hold big-endian numbers.
+  std::string_view prefix = {};        ///< Added before every name, with a dot: "constants".
+  bool is_named = false;               ///< `prefix` is the name of the object itself.
+};
 
 /// Adds entries. Requires objects that have passed check_tensors(), so that the arithmetic cannot overflow.
 class TorchEntries {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "format/catalog.hpp"
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 #include "heft/dtype.hpp"
 
 namespace heft::format {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "format/catalog.hpp"
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 
 namespace heft::format {
 

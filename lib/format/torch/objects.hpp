@@ -12,7 +12,7 @@
 
 #include "format/catalog.hpp"
 #include "format/format.hpp"
-#include "format/pickle/opcodes.hpp"
+#include "format/pickle/pickle.hpp"
 #include "heft/dtype.hpp"
 
 namespace heft::format {

@@ -1,4 +1,4 @@
-// format/torch/resolver.hpp: the passes behind interpret(). Private to objects.cpp (values of Python),
+// format/torch/resolver.hpp: the passes behind interpret(). Private to resolver.cpp (values of Python),
 // tensors.cpp (storages and tensors), wrappers.cpp and numpy.cpp.
 #pragma once
 
@@ -36,7 +36,7 @@ class TorchResolver {
  private:
   using Arguments = std::span<const std::uint32_t>;
 
-  // objects.cpp
+  // resolver.cpp
   void refuse_unknown_globals() const;
   void rewrite_persistent(std::uint32_t value);
   void rewrite_call(std::uint32_t value);

@@ -7,18 +7,10 @@
 
 #include "format/catalog.hpp"
 #include "format/format.hpp"
+#include "format/torch/entries.hpp"
 #include "format/torch/objects.hpp"
 
 namespace heft::format {
-
-/// The place of the pickle, of whose bytes NumPy arrays are views, and how to list its tensors.
-struct TorchPlace {
-  std::uint64_t pickle_begin = 0;      ///< Added to offsets in the pickle's Input.
-  std::uint32_t pickle_member = none;  ///< The pickle is deflated: index in Catalog::members.
-  bool big_endian = false;             ///< Storages hold big-endian numbers.
-  std::string_view prefix = {};        ///< Added before every name, with a dot: "constants".
-  bool is_named = false;               ///< `prefix` is the name of the object itself.
-};
 
 /// Adds the objects' tensors and other values to the Catalog, under dotted names. The Catalog keeps the memory that
 /// they point into.

@@ -1,4 +1,4 @@
-#include "format/torch/objects.hpp"
+#include "format/torch/resolver.hpp"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "core/text.hpp"
-#include "format/torch/resolver.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {

@@ -1,4 +1,4 @@
-// format/pickle/opcodes.hpp: interpreter of Python pickles that executes none of their calls.
+// format/pickle/pickle.hpp: the values of a Python pickle, and their interpreter, which executes none of the calls.
 //
 // A pickle is a program for a stack machine that builds objects and calls functions by name. The interpreter runs the
 // program to its STOP, but a call only makes a value with the name of the function and its arguments: nothing is looked
@@ -43,7 +43,7 @@ enum class PickleKind : std::uint8_t {
   call,        ///< REDUCE, NEWOBJ, INST...: an object made by a call.
   persistent,  ///< BINPERSID: an object outside the pickle, by its id.
   far_text,    ///< Text that spells bytes, left in the file: `first` is an index in blobs. For _codecs.encode().
-  tensor,      ///< Made from calls by torch/objects.cpp; never by read_pickle().
+  tensor,      ///< Made from calls by torch/resolver.cpp; never by read_pickle().
 };
 
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
