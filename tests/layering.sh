@@ -113,7 +113,7 @@ check_wrapping() {
 }
 
 # Rooms in which a header and the source of its name count as one unit: what the source includes, the unit needs.
-units='core kernels format materialize save cli'
+units='core kernels format record materialize save cli'
 
 # Prints a line "file included-file" for each include of a header of ours; units go without their suffix.
 include_pairs() {

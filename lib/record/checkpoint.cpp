@@ -9,6 +9,7 @@
 #include "heft/error.hpp"
 #include "record/pattern.hpp"
 #include "record/state.hpp"
+#include "record/tree.hpp"
 
 namespace heft {
 namespace {

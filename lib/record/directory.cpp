@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "record/folder.hpp"
+#include "record/weight_names.hpp"
 
 namespace heft {
 namespace record {

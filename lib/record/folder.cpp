@@ -17,8 +17,6 @@
 namespace heft::record {
 namespace {
 
-constexpr std::size_t max_name_bytes = 255;
-
 // Names that Hugging Face's libraries look for, in order, each followed by its index.
 struct KnownName {
   std::string_view stem;
@@ -228,16 +226,5 @@ class Chooser {
 }  // namespace
 
 Choice choose(const Directory& folder) { return Chooser(folder).choose(); }
-
-void require_plain_name(std::string_view name, std::string_view declared_in) {
-  const bool plain = !name.empty() && name.size() <= max_name_bytes && name != "." && name != ".." &&
-                     std::none_of(name.begin(), name.end(), [](char c) {
-                       return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-                     });
-  if (!plain)
-    throw Error(ErrorCode::refused,
-                fmt::format("expected the plain name of a file in the same folder, found '{}'", core::escaped(name)),
-                {.path = std::string(declared_in)});
-}
 
 }  // namespace heft::record

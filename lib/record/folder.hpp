@@ -1,4 +1,4 @@
-// record/folder.hpp: chooses the files of a folder that are the checkpoint, and checks the names of siblings.
+// record/folder.hpp: chooses the files of a folder that are the checkpoint.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +34,5 @@ struct Choice {
 /// incomplete set; Error{ambiguous} with the candidates if there are several; Error{unsupported} for pieces of a
 /// DeepSpeed checkpoint.
 Choice choose(const Directory& folder);
-
-/// Throws Error{refused} unless `name`, a sibling that a file declares, is a plain name: 1 to 255 bytes without '/',
-/// '\' and control characters, and not "." or "..". Such a name cannot leave the folder.
-void require_plain_name(std::string_view name, std::string_view declared_in);
 
 }  // namespace heft::record

@@ -6,7 +6,6 @@
 
 #include "core/text.hpp"
 #include "heft/error.hpp"
-#include "record/folder.hpp"
 #include "record/weight_names.hpp"
 
 namespace heft::record {

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "heft/error.hpp"
-#include "record/folder.hpp"
 #include "record/weight_names.hpp"
 
 namespace heft::record {

@@ -191,24 +191,6 @@ std::string State::note_of_no_tensors() const {
   return note;
 }
 
-const Tree& State::tree() const {
-  tree_once_.call([this] {
-    try {
-      // A limit or a budget that is exceeded throws, and the next call tries again.
-      tree_ = Tree::of_names(*this);
-    } catch (const Error& error) {
-      throw error.with_path(path);
-    }
-    account(tree_->size_bytes());
-  });
-  return *tree_;
-}
-
-const Tree& State::metadata() const {
-  metadata_once_.call([this] { metadata_ = Tree::of_metadata(*this); });
-  return *metadata_;
-}
-
 std::uint64_t State::table_bytes() const noexcept {
   std::uint64_t bytes = capacity_bytes(entries) + capacity_bytes(values) + capacity_bytes(made) +
                         capacity_bytes(names) + index.size_bytes();

@@ -18,15 +18,23 @@
 #include "heft/limits.hpp"
 #include "record/origin.hpp"
 #include "record/shard.hpp"
-#include "record/tree.hpp"
 
 namespace heft::record {
+
+class Tree;
 
 /// A tensor of the table: an entry of a shard's catalog, or (shard == made) a view made of several.
 struct EntryRef {
   static constexpr std::uint32_t made = 0xFFFFFFFF;
   std::uint32_t shard = 0;
   std::uint32_t entry = 0;
+};
+
+/// A leaf other than a tensor: a node of a shard's catalog with a flat name.
+struct LeafValue {
+  std::string_view name;
+  std::uint32_t shard = 0;
+  std::uint32_t node = format::none;
 };
 
 /// Filled by open() and by Derivation, then immutable except for the trees, which are built on first use.
@@ -72,6 +80,7 @@ struct State : std::enable_shared_from_this<State> {
   /// Adds the catalogs' notes, and one about names of too many parts.
   void collect_notes();
 
+  /// Return the tree of names, and that of the metadata; defined in tree_build.cpp, because a tree needs the state.
   [[nodiscard]] const Tree& tree() const;
   [[nodiscard]] const Tree& metadata() const;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept;
@@ -87,8 +96,8 @@ struct State : std::enable_shared_from_this<State> {
   mutable std::atomic<std::uint64_t> tree_bytes_ = 0;
   mutable core::Once tree_once_;
   mutable core::Once metadata_once_;
-  mutable std::unique_ptr<const Tree> tree_;
-  mutable std::unique_ptr<const Tree> metadata_;
+  mutable std::shared_ptr<const Tree> tree_;
+  mutable std::shared_ptr<const Tree> metadata_;
 };
 
 /// Access to Checkpoint's private members.

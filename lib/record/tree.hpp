@@ -16,18 +16,11 @@
 #include "heft/record.hpp"
 #include "record/map_indexes.hpp"
 #include "record/node_paths.hpp"
+#include "record/state.hpp"
 
 namespace heft::record {
 
 class Source;
-struct State;
-
-/// A leaf other than a tensor: a node of a shard's catalog with a flat name.
-struct LeafValue {
-  std::string_view name;
-  std::uint32_t shard = 0;
-  std::uint32_t node = format::none;
-};
 
 /// Built once and immutable. Nodes are identified by NodeId.
 ///

@@ -266,4 +266,22 @@ std::unique_ptr<const Tree> Tree::of_metadata(const State& state) {
   return tree;
 }
 
+const Tree& State::tree() const {
+  tree_once_.call([this] {
+    try {
+      // A limit or a budget that is exceeded throws, and the next call tries again.
+      tree_ = Tree::of_names(*this);
+    } catch (const Error& error) {
+      throw error.with_path(path);
+    }
+    account(tree_->size_bytes());
+  });
+  return *tree_;
+}
+
+const Tree& State::metadata() const {
+  metadata_once_.call([this] { metadata_ = Tree::of_metadata(*this); });
+  return *metadata_;
+}
+
 }  // namespace heft::record

@@ -14,7 +14,6 @@
 #include "format/formats.hpp"
 #include "format/torch/embedded.hpp"
 #include "heft/error.hpp"
-#include "record/folder.hpp"
 #include "record/parallel.hpp"
 #include "record/weight_names.hpp"
 

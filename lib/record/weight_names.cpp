@@ -10,12 +10,14 @@
 
 #include "core/text.hpp"
 #include "format/formats.hpp"
+#include "heft/error.hpp"
 
 namespace heft::record {
 namespace {
 
 // Numbers of nine digits fit 32 bits, and no checkpoint has more parts.
 constexpr std::size_t max_digits = 9;
+constexpr std::size_t max_name_bytes = 255;
 constexpr std::size_t max_listed = 5;
 
 // First words of names, and endings of the part before the first dot.
@@ -156,6 +158,17 @@ std::string listed(std::span<const std::string> names, std::size_t count) {
     text += fmt::format("{}'{}'", i == 0 ? "" : i + 1 == count ? " and " : ", ", core::escaped(names[i]));
   if (count > shown) text += fmt::format(" and {} more", count - shown);
   return text;
+}
+
+void require_plain_name(std::string_view name, std::string_view declared_in) {
+  const bool plain = !name.empty() && name.size() <= max_name_bytes && name != "." && name != ".." &&
+                     std::none_of(name.begin(), name.end(), [](char c) {
+                       return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+                     });
+  if (!plain)
+    throw Error(ErrorCode::refused,
+                fmt::format("expected the plain name of a file in the same folder, found '{}'", core::escaped(name)),
+                {.path = std::string(declared_in)});
 }
 
 }  // namespace heft::record

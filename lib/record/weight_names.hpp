@@ -1,4 +1,5 @@
-// record/weight_names.hpp: classifies files by name: weights, indexes, files of a trainer, numbered parts.
+// record/weight_names.hpp: classifies files by name: weights, indexes, files of a trainer, numbered parts; and
+// checks the names of siblings.
 #pragma once
 
 #include <cstddef>
@@ -57,5 +58,9 @@ std::vector<PartSet> part_sets(std::span<const std::string> names);
 /// first.
 std::string listed(std::span<const std::string> names, std::size_t count);
 inline std::string listed(std::span<const std::string> names) { return listed(names, names.size()); }
+
+/// Throws Error{refused} unless `name`, a sibling that a file declares, is a plain name: 1 to 255 bytes without '/',
+/// '\' and control characters, and not "." or "..". Such a name cannot leave the folder.
+void require_plain_name(std::string_view name, std::string_view declared_in);
 
 }  // namespace heft::record
