@@ -38,6 +38,12 @@ void require_shape(std::span<const std::int64_t> sizes, const Limits& limits, st
   }
 }
 
+std::int64_t dim_of(std::uint64_t number, std::uint64_t offset) {
+  if (number > max_count)
+    throw Error(ErrorCode::corrupt, fmt::format("dim {} does not fit 63 bits", number), {.offset = offset});
+  return static_cast<std::int64_t>(number);
+}
+
 bool is_row_major(std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) noexcept {
   std::int64_t expected = 1;
   for (std::size_t dim = sizes.size(); dim-- > 0;) {

@@ -219,16 +219,8 @@ void Reader::read_dtype(CborReader& cbor, TensorEntry& tensor) {
 
 void Reader::read_shape(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's shape");
-  core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
-  std::vector<std::int64_t> dims;
-  for (std::uint64_t i = 0; i < list.number; ++i) {
-    const CborItem dim = cbor.next(CborKind::unsigned_integer, "a tensor's dim");
-    if (dim.number > INT64_MAX)
-      fail(ErrorCode::corrupt, {}, dim.offset, fmt::format("dim {} does not fit 63 bits", dim.number));
-    dims.push_back(static_cast<std::int64_t>(dim.number));
-  }
-  require_shape(dims, limits_, tensor.name, list.offset);
-  catalog_.set_dims(tensor, dims);
+  catalog_.set_dims(tensor, read_dims(list.number, list.offset, tensor.name, limits_,
+                                      [&] { return cbor.next(CborKind::unsigned_integer, "a tensor's dim"); }));
 }
 
 void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {

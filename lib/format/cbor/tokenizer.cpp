@@ -10,6 +10,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/nesting.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -133,20 +134,11 @@ CborItem CborReader::next(CborKind kind, std::string_view what) {
 }
 
 void CborReader::skip_inside(const CborItem& item, std::string_view what) {
-  // Items left in each open container, the innermost last. Recursion would let the file choose the depth of the
-  // stack.
-  std::vector<std::uint64_t> left{items_inside(item)};
-  while (!left.empty()) {
-    if (left.back() == 0) {
-      left.pop_back();
-      continue;
-    }
-    --left.back();
-    // Empty containers are complete with their head and do not count as nesting.
-    if (const std::uint64_t inside = items_inside(next(what)); inside > 0) {
-      core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", offset());
-      left.push_back(inside);
-    }
+  Nesting nesting(limits_, "the nesting of CBOR");
+  nesting.open(items_inside(item), item.offset);
+  while (nesting.next()) {
+    const CborItem inner = next(what);
+    nesting.open(items_inside(inner), inner.offset);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "format/nesting.hpp"
 #include "heft/error.hpp"
 
 // Included last, because this C header defines a macro that is undefined after it.
@@ -139,21 +140,12 @@ std::string_view PackReader::take_text(const PackItem& item, std::string_view wh
 
 void PackReader::skip(const PackItem& item, std::string_view what) {
   if (item.has_payload()) return pass(item.number, what);
-  // Items left in each open container. Recursion would let a file choose the depth of the stack.
-  std::vector<std::uint64_t> left{item.items_inside()};
-  while (!left.empty()) {
-    if (left.back() == 0) {
-      left.pop_back();
-      continue;
-    }
-    --left.back();
+  Nesting nesting(limits_, "the nesting of MessagePack");
+  nesting.open(item.items_inside(), item.offset);
+  while (nesting.next()) {
     const PackItem inner = next(what);
     if (inner.has_payload()) pass(inner.number, what);
-    // Also true for empty containers, so only containers that have items count as nesting.
-    if (inner.items_inside() == 0) continue;
-    core::require_limit(left.size() + 1, limits_.metadata_depth, "the nesting of MessagePack", "metadata_depth",
-                        inner.offset);
-    left.push_back(inner.items_inside());
+    nesting.open(inner.items_inside(), inner.offset);
   }
 }
 

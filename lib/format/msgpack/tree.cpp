@@ -242,17 +242,8 @@ void PackTree::add_joined(TensorEntry whole, std::size_t first_tensor) {
 std::vector<std::int64_t> PackTree::read_dims() { return read_dims(reader_.next(PackKind::list, "a shape")); }
 
 std::vector<std::int64_t> PackTree::read_dims(const PackItem& list) {
-  // The count is compared before dims are collected.
-  core::require_limit(list.number, limits_.rank, "the number of dims", "rank", list.offset);
-  std::vector<std::int64_t> dims;
-  for (std::uint64_t i = 0; i < list.number; ++i) {
-    const PackItem dim = reader_.next(PackKind::unsigned_integer, "a dim");
-    if (dim.number > INT64_MAX)
-      throw Error(ErrorCode::corrupt, fmt::format("dim {} does not fit 63 bits", dim.number), {.offset = dim.offset});
-    dims.push_back(static_cast<std::int64_t>(dim.number));
-  }
-  require_shape(dims, limits_, path_, list.offset);
-  return dims;
+  return format::read_dims(list.number, list.offset, path_, limits_,
+                           [&] { return reader_.next(PackKind::unsigned_integer, "a dim"); });
 }
 
 }  // namespace heft::format
