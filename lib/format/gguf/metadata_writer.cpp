@@ -20,6 +20,7 @@ std::optional<ValueType> type_of(const Node& node) {
   switch (node.kind) {
     case NodeKind::boolean: return ValueType::boolean;
     case NodeKind::text:
+      // A longer string would be refused by ggml and by this reader.
       return node.count <= ByteReader::max_string_bytes ? std::optional(ValueType::string) : std::nullopt;
     case NodeKind::list: return ValueType::array;
     case NodeKind::real: return number_type(node.variant).value_or(ValueType::f64);
@@ -36,6 +37,7 @@ class Encoder {
 
   /// Appends a value. Returns false, with `into` unspecified, when the value or one inside it has no form in GGUF.
   bool append(std::string& into, const MetadataValue& value, ValueType type, std::size_t depth = 1) {
+    // Counted here as in the reader, so that heft can read what it writes.
     core::require_limit(++items_, limits_.metadata_items, "the number of metadata values", "metadata_items");
     const Node& node = value.node;
     switch (type) {
@@ -59,12 +61,14 @@ class Encoder {
  private:
   bool append_array(std::string& into, const MetadataValue& list, std::size_t depth) {
     const std::size_t count = list.node.count;
+    // An array has one element type. An empty one has none to take it from; ggml reads any.
     const auto type = count == 0 ? std::optional(ValueType::string) : type_of(list.item(0).node);
     if (!type || depth == limits_.metadata_depth) return false;
     core::append_le(into, static_cast<std::uint32_t>(*type));
     core::append_le(into, static_cast<std::uint64_t>(count));
     for (std::size_t i = 0; i < count; ++i) {
       const MetadataValue element = list.item(i);
+      // Elements of different types have no form in GGUF: the whole value is left out.
       if (type_of(element.node) != type || !append(into, element, *type, depth + 1)) return false;
     }
     return true;
@@ -79,6 +83,7 @@ bool is_of_split(std::string_view key) noexcept {
   return key == "split.no" || key == "split.count" || key == "split.tensors.count";
 }
 
+// Returns a pair whose value is a string.
 GgufPair text_pair(const std::string& key, std::string_view text) {
   GgufPair pair{.key = key, .type = ValueType::string, .value = {}};
   append_string(pair.value, text);
@@ -112,6 +117,7 @@ std::vector<GgufPair> encode_metadata(const MetadataToWrite& metadata, const Lim
     notes.push_back(fmt::format("{} not kept: GGUF has no type for {}", core::counted_are(left_out, "metadata value"),
                                 left_out == 1 ? "it" : "them"));
   const auto last = last_of_each(metadata.added);
+  // Added texts replace kept pairs of the same key; of several added ones the last counts.
   std::erase_if(pairs, [&](const GgufPair& pair) { return last.contains(pair.key); });
   for (std::size_t i = 0; i < metadata.added.size(); ++i)
     if (const auto& [key, text] = metadata.added[i]; last.at(key) == i) pairs.push_back(text_pair(key, text));

@@ -142,6 +142,7 @@ namespace {
 
 bool has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
 
+// Encodes the metadata once, so that notes are made once.
 FileLayout layout(const MetadataToWrite& metadata, const Limits& limits, std::vector<std::string>& notes) {
   return [pairs = gguf::encode_metadata(metadata, limits, notes), limits](std::span<const TensorSpec> tensors) {
     return gguf_file_plan(tensors, pairs, limits);

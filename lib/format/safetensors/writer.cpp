@@ -185,6 +185,7 @@ TextMetadata text_metadata(const MetadataToWrite& metadata, std::vector<std::str
   return pairs;
 }
 
+// Encodes the metadata once for all shards of a save, so that notes are made once.
 FileLayout layout(const MetadataToWrite& metadata, const Limits&, std::vector<std::string>& notes) {
   return [pairs = text_metadata(metadata, notes)](std::span<const TensorSpec> tensors) {
     return safetensors_file_plan(tensors, pairs);
