@@ -45,6 +45,7 @@ void set_undefined(void* found) { static_cast<Found*>(found)->unsupported = "und
 void set_indefinite(void* found) { static_cast<Found*>(found)->unsupported = "an item of indefinite length"; }
 void set_tag(void* found, std::uint64_t) { static_cast<Found*>(found)->unsupported = "a tag"; }
 
+// libcbor calls a function for each kind of item; each stores it in the Found that next() passes.
 constexpr cbor_callbacks callbacks = [] {
   using enum CborKind;
   cbor_callbacks calls{};
@@ -93,7 +94,9 @@ CborItem CborReader::next(std::string_view what) {
   // Counted before decoding, over the whole document: each item can become a node.
   core::require_limit(++items_, limits_.metadata_items, "the number of CBOR items", "metadata_items", offset());
   Found found;
+  // Set before decoding: errors about an item contain the offset of its first byte.
   found.item.offset = offset();
+  // The decoder reads one head and, for texts and bytes, their contents; `read` is the length of both.
   const auto rest = bytes_.subspan(at_);
   const cbor_decoder_result result =
       cbor_stream_decode(reinterpret_cast<cbor_data>(rest.data()), rest.size(), &callbacks, &found);

@@ -46,6 +46,7 @@ Node to_node(std::int64_t value) noexcept {
   return node;
 }
 
+// The kind is `unsigned_integer` only for values that an i64 cannot hold, as Node requires.
 Node to_node(std::uint64_t value) noexcept {
   if (value <= INT64_MAX) return to_node(static_cast<std::int64_t>(value));
   Node node;
@@ -75,6 +76,7 @@ Node to_boolean(std::uint8_t value) noexcept {
   return node;
 }
 
+// Returns a number of the file in its byte order.
 template <class T>
 T number_at(const std::byte* at, bool big_endian) noexcept {
   return big_endian ? core::load_be<T>(at) : core::load_le<T>(at);
@@ -100,6 +102,7 @@ Node scalar_at(const std::byte* at, ValueType type, bool big_endian) noexcept {
   return {};
 }
 
+// Returns the node with its type in the file, which a save of GGUF writes back.
 Node with_variant(Node node, ValueType type) noexcept {
   node.variant = variant_of(type);
   return node;
@@ -134,6 +137,7 @@ class Numbers final : public PackedElements {
       : data_(bytes.data()), type_(type), width_(static_cast<std::uint8_t>(width)), big_endian_(big_endian) {}
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    // The bytes lie in the cursor's chunks, which the catalog keeps.
     return with_variant(scalar_at(data_ + index * width_, type_, big_endian_), type_);
   }
   [[nodiscard]] std::uint64_t table_bytes() const noexcept override { return sizeof *this; }
@@ -156,9 +160,11 @@ class Strings final : public PackedElements {
   void add(std::uint32_t index, std::string_view text) {
     // A string that does not follow the previous one in memory is the first of another chunk.
     if (index % step == 0 || text.data() != next_) marks_.push_back({text.data(), text.size(), index});
+    // The bytes of the next string, if it lies in the same chunk: its length precedes them.
     next_ = text.data() + text.size() + dialect_.length_bytes();
   }
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
+    // The last mark at or before `index`; the first string has one.
     const Mark& mark = *(std::ranges::upper_bound(marks_, index, {}, &Mark::index) - 1);
     std::string_view text(mark.text, mark.size);
     for (std::uint32_t i = mark.index; i < index; ++i) text = following(text);
@@ -197,6 +203,7 @@ class Arrays {
   explicit Arrays(std::shared_ptr<core::MetadataBudget> budget) : charge_(std::move(budget)) {}
 
   Numbers& add(const Numbers& array) {
+    // A deque does not move its elements, so pointers to arrays stay valid while more are added.
     charge_.add(sizeof array);
     return numbers_.emplace_back(array);
   }
@@ -250,6 +257,7 @@ class MetadataReader {
 };
 
 void MetadataReader::read(std::uint64_t pairs) {
+  // The smallest pair: an empty key, a type of 4 bytes and a value of one.
   reader_.require_room(pairs, reader_.dialect().length_bytes() + 5, "the number of key-value pairs");
   core::Table<std::uint32_t> nodes(catalog_.budget);
   for (std::uint64_t i = 0; i < pairs; ++i) {
@@ -257,6 +265,7 @@ void MetadataReader::read(std::uint64_t pairs) {
     nodes.push_back(read_key());
     nodes.push_back(read_value());
   }
+  // Readers differ in which of two equal keys they take.
   require_unique_keys({nodes.data(), nodes.size()});
   catalog_.metadata = catalog_.add_container(NodeKind::map, {nodes.data(), nodes.size()});
 }
@@ -272,6 +281,7 @@ std::uint32_t MetadataReader::read_key() {
 std::uint32_t MetadataReader::read_value() {
   const ValueType type = read_type();
   if (type != ValueType::array) return catalog_.add_node(read_scalar(type));
+  // The node is reserved before its array is read, and filled when its elements are known.
   const std::uint32_t node = catalog_.add_node({});
   read_array(node);
   return node;
@@ -280,6 +290,7 @@ std::uint32_t MetadataReader::read_value() {
 void MetadataReader::read_array(std::uint32_t node) {
   open_array(node);
   while (!open_.empty()) {
+    // Depth first: an array that was opened last is read to its end before its parent goes on.
     if (open_.back().left == 0) {
       close_array();
     } else {
@@ -296,17 +307,20 @@ void MetadataReader::open_array(std::uint32_t node) {
   const std::uint64_t at = reader_.offset();
   const ValueType type = read_type();
   const std::uint64_t count = reader_.count(min_bytes(type, reader_.dialect()), "the number of array elements");
+  // Elements count although they become no nodes: each can be looked at as one.
   count_items(count);
   if (type != ValueType::array) {
     catalog_.nodes[node] = catalog_.add_packed(read_elements(type, count), count);
     return;
   }
+  // This array and the arrays inside it are two levels.
   core::require_limit(open_.size() + 2, limits_.metadata_depth, "the depth of nested arrays", "metadata_depth", at);
   open_.push_back({node, count, core::Table<std::uint32_t>(catalog_.budget)});
 }
 
 // Makes the node of the innermost open array a list of what was read.
 void MetadataReader::close_array() {
+  // The children of all arrays share one table, so a list is added when all of its elements are known.
   const OpenArray& array = open_.back();
   Node& list = catalog_.nodes[array.node];
   list.kind = NodeKind::list;
@@ -329,6 +343,7 @@ std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType ty
   const std::uint64_t width = min_bytes(type, reader_.dialect());
   const auto bytes = reader_.take(count * width, "the elements of an array");  // at most the remaining bytes
   if (type == ValueType::boolean) require_booleans(bytes);
+  // The pointer shares the ownership of all arrays of the file.
   return {arrays_, &arrays_->add(Numbers(bytes, type, width, reader_.dialect().big_endian))};
 }
 
@@ -365,6 +380,7 @@ void MetadataReader::count_items(std::uint64_t more) {
 
 void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) const {
   core::MetadataCharge charge(catalog_.budget);
+  // The table for the comparison exists in this function only, but the file determines its size.
   charge.add(pairs.size() / 2 * sizeof(std::string_view));
   std::vector<std::string_view> keys;
   keys.reserve(pairs.size() / 2);

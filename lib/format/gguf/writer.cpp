@@ -32,6 +32,7 @@ constexpr std::size_t max_key_bytes = 65535;
 // Returns the alignment that the metadata declare, or ggml's default.
 std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
   for (const GgufPair& pair : metadata) {
+    // The reader applies the declared alignment, so the data must have it.
     if (pair.key != gguf::alignment_key) continue;
     if (pair.type == gguf::ValueType::u32)
       if (const auto value = core::load_le<std::uint32_t>(reinterpret_cast<const std::byte*>(pair.value.data()));
@@ -114,6 +115,7 @@ FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const Ggu
   core::require_limit(tensors.size(), limits.tensors, "the number of tensors", "tensors");
   const std::uint64_t alignment = alignment_of(metadata);
 
+  // The head is made whole in memory: it has metadata and descriptions only.
   std::string head(gguf::magic);
   append_le(head, gguf::newest_version);
   append_le(head, static_cast<std::uint64_t>(tensors.size()));

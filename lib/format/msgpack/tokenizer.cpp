@@ -134,6 +134,7 @@ PackItem PackReader::next(PackKind kind, std::string_view what) {
 }
 
 std::string_view PackReader::take_text(const PackItem& item, std::string_view what) {
+  // next() has compared the length with the bytes of the file; this bounds the memory that the text takes.
   core::require_limit(item.number, limits_.metadata_bytes, what, "metadata_bytes", item.offset);
   return take(item.number, what);
 }

@@ -54,6 +54,7 @@ void require_names(std::span<const TensorSpec> tensors) {
   names.reserve(tensors.size());
   for (const TensorSpec& tensor : tensors) {
     require_text(tensor.name, "a name");
+    // A tensor of this name would be read as metadata.
     if (tensor.name == metadata_key)
       throw Error(ErrorCode::unsupported, "safetensors keeps this name for its metadata; rename the tensor",
                   {.tensor = tensor.name});
