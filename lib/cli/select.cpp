@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
@@ -128,7 +129,9 @@ TensorView sliced(const TensorView& view, const std::string& ranges) {
     if (colon == std::string_view::npos) {
       if (range.empty()) refuse_ranges(ranges);
       // `dim` stays: the next range is for the dim that has taken its place.
-      result = without_dim(result.slice(dim, begin, begin + 1), dim);
+      // The largest index has no successor; it is out of range of every dim.
+      const std::int64_t end = begin == std::numeric_limits<std::int64_t>::max() ? begin : begin + 1;
+      result = without_dim(result.slice(dim, begin, end), dim);
     } else {
       result = result.slice(dim++, begin, bound(range.substr(colon + 1), size, size, ranges));
     }

@@ -79,8 +79,12 @@ void widen_into(Difference& difference, T a, T b) {
   double apart = 0;
   double size = 0;
   if constexpr (is_complex<T>) {
-    apart = std::abs(std::complex<double>(a) - std::complex<double>(b));
-    size = std::max(std::abs(std::complex<double>(a)), std::abs(std::complex<double>(b)));
+    const std::complex<double> left(a), right(b);
+    const auto is_nan = [](std::complex<double> value) { return std::isnan(value.real()) || std::isnan(value.imag()); };
+    // Zeros of either sign are equal, and so are two NaN, whatever their payloads.
+    if (left == right || (is_nan(left) && is_nan(right))) return;
+    apart = std::abs(left - right);
+    size = std::max(std::abs(left), std::abs(right));
   } else {
     apart = std::abs(real_of(a) - real_of(b));
     size = std::max(std::abs(real_of(a)), std::abs(real_of(b)));

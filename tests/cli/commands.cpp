@@ -125,7 +125,7 @@ TEST_CASE("show: a wrong name, a wrong slice and a wrong word are one line on th
   CHECK(name.err.starts_with("heft: "));
   CHECK(name.err.find("layers.0.weight") != std::string::npos);
   CHECK(name.err.find('\n') == name.err.size() - 1);
-  for (const char* slice : {"0:9", "a", "0:1,0:1,0:1", ",", "5", "2:1"})
+  for (const char* slice : {"0:9", "a", "0:1,0:1,0:1", ",", "5", "2:1", "9223372036854775807"})
     CHECK(heft_command({"show", path, "layers.0.weight", "--slice", slice}).status == 2);
   CHECK(heft_command({"shwo", path}).status == 2);
   CHECK(heft_command({}).status == 2);
@@ -145,6 +145,21 @@ TEST_CASE("hash: SHA-256 of the packed bytes, sorted by name") {
   CHECK(heft_command({"hash", path, "count"}).out ==
         "9db26f8ea010babf6afb228a7b257afe54c28f98cd0b246a2f16dc14d16336d7  count\n");
   CHECK(heft_command({"hash", path, "nothing"}).status == 2);
+}
+
+TEST_CASE("diff: complex zeros of either sign are equal, and so are complex NaN") {
+  const TempFolder folder;
+  constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+  const auto file = [&](const char* name, std::vector<float> parts) {
+    SafetensorsBuilder builder;
+    builder.add("c", "C64", {2}, packed<float>(std::move(parts)));
+    return folder.write(name, builder.build()).string();
+  };
+  const std::string zero = file("zero.safetensors", {0, 0, nan, 1});
+  CHECK(heft_command({"diff", zero, file("signed.safetensors", {-0.0F, 0, 2, -nan})}).status == 0);
+  const CliRun apart = heft_command({"diff", zero, file("apart.safetensors", {0, 3, 1, 1})});
+  CHECK(apart.status == 1);
+  CHECK(apart.out.find("c: 2 of 2 values differ, by at most inf (relative inf") != std::string::npos);
 }
 
 TEST_CASE("diff: reports equal files, and every kind of difference with status 1") {
