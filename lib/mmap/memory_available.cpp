@@ -14,8 +14,9 @@
 namespace heft::mmap {
 namespace {
 
-// Bound of each text read. Files of /proc report a size of 0, so their size cannot be asked for.
-constexpr std::size_t max_file_bytes = 256u << 10;
+// Bound of each text read. Files of /proc report a size of 0, so their size cannot be asked for. A mount takes some 200
+// bytes of mountinfo, and hosts of containers have thousands: what is cut off could be the cgroup's.
+constexpr std::size_t max_file_bytes = 16u << 20;
 // Version 1 writes "no limit" as the largest 63-bit multiple of a page.
 constexpr std::uint64_t min_no_limit = std::uint64_t{1} << 60;
 

@@ -73,6 +73,22 @@ TEST_CASE("memory: an ancestor that leaves less than the cgroup itself decides")
   CHECK(machine.available().bytes == 0);
 }
 
+TEST_CASE("memory: the mount of a cgroup is found after thousands of others") {
+  std::string mounts;
+  for (int i = 0; i < 5000; ++i)
+    mounts += "1" + std::to_string(i) + " 31 0:99 / /var/lib/containers/storage/overlay/" + std::string(64, 'a') +
+              " rw - overlay overlay rw\n";
+  const mmap::MemoryAvailable found =
+      Machine()
+          .file("proc/self/cgroup", "0::/a\n")
+          .file("proc/self/mountinfo", mounts + "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
+          .file("sys/fs/cgroup/a/memory.max", bytes(100 * mib))
+          .file("sys/fs/cgroup/a/memory.current", bytes(70 * mib))
+          .available();
+  CHECK(mounts.size() > 500'000);
+  CHECK(found.bytes == 30 * mib);
+}
+
 TEST_CASE("memory: the memory controller of version 1 is found by its mount, with the hierarchy's file cache") {
   Machine machine;
   machine.file("proc/self/cgroup", "9:cpu,cpuacct:/x\n4:memory:/jobs/one\n0::/\n")
