@@ -36,6 +36,12 @@ DType scalar_of(DType type) noexcept {
 // Returns true for floats with a kernel to or from f32.
 bool is_real_scalar(DType type) noexcept { return type == DType::f32 || type == DType::f64 || has_narrow_kernel(type); }
 
+// Returns true if flipping the top bit negates every value. The fnuz types have NaN where -0 would be, and f8_e8m0 has
+// an exponent bit there.
+bool negates_by_top_bit(DType type) noexcept {
+  return is_real_scalar(type) && type != DType::f8_e4m3fnuz && type != DType::f8_e5m2fnuz && type != DType::f8_e8m0;
+}
+
 // ---- Integers ----
 
 struct IntegerType {
@@ -212,8 +218,8 @@ Conversion Conversion::find(DType from, DType to, Traits traits) {
   // A unit is a block of the source; unless it is only copied, it becomes that many elements.
   found.to_bytes_ = to_info.block_bytes * (from == to ? 1 : from_info.block_elements);
   // Negating flips the sign bit of the bytes, so integers would be wrong.
-  if (traits.negated && !is_real_scalar(found.from_scalar_))
-    throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit");
+  if (traits.negated && !negates_by_top_bit(found.from_scalar_))
+    throw refuse("the tensor has PyTorch's negative bit, and this dtype has no sign bit that negates every value");
 
   // Also for types that heft cannot compute with: bytes are copied, and swapped if needed.
   if (from == to) return found;

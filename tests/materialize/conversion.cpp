@@ -114,6 +114,16 @@ TEST_CASE("conversion: byte order and PyTorch's lazy signs are put right, with a
         std::vector<std::complex<double>>{{1, -2}, {3, 4}});
 }
 
+TEST_CASE("conversion: the negative bit is refused for a dtype whose top bit does not negate every value") {
+  for (const DType dtype : {DType::f8_e4m3fnuz, DType::f8_e5m2fnuz, DType::f8_e8m0, DType::i32, DType::q8_0}) {
+    INFO(name(dtype));
+    CHECK(test::thrown_by([&] { (void)Conversion::find(dtype, dtype, {.negated = true}); }).code() ==
+          ErrorCode::unsupported);
+  }
+  for (const DType dtype : {DType::f8_e4m3, DType::f8_e5m2, DType::f16, DType::bf16, DType::f32, DType::f64})
+    CHECK_NOTHROW((void)Conversion::find(dtype, dtype, {.negated = true}));
+}
+
 TEST_CASE("conversion: f4 unpacks the low nibble first") {
   CHECK(converted<float>(DType::f4_e2m1, DType::f32, std::vector<std::uint8_t>{0x21, 0xF8}) ==
         std::vector{0.5F, 1.0F, -0.0F, -6.0F});
