@@ -344,6 +344,8 @@ constexpr Header headers[] = {
     {"save.hpp", "saving"},
     {"shape.hpp", "values: more dims than lie inline"},
     {"slice.hpp", "allocates nothing: a Slice shares an owner; as<T>() in records and views"},
+    {"source.hpp", "the caller's own code; what read() of one allocates is opening's"},
+    {"storage.hpp", "opening: folder_storage(); the caller's own code otherwise"},
     {"stream.hpp", "stream"},
     {"tensor.hpp", "tensors"},
     {"tensor_view.hpp", "records and views; pieces"},
