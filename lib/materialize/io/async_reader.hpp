@@ -35,7 +35,7 @@ class AsyncReader {
     std::size_t max_staging_buffers = 0;  ///< That requests in flight may hold.
   };
   /// `share` is the worker's, and outlives the reader.
-  AsyncReader(const Setup& setup, LoadStats& share) noexcept : setup_(setup), share_(share) {}
+  AsyncReader(const Setup& setup, LoadStats& share) : setup_(setup), share_(share) {}
   /// Waits for requests in flight, after a stop request to them: they write to memory of the load.
   ~AsyncReader();
   AsyncReader(const AsyncReader&) = delete;
