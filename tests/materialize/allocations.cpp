@@ -30,6 +30,7 @@
 #include "support/pack_builder.hpp"
 #include "support/pickle_builder.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/sources.hpp"
 #include "support/temp_folder.hpp"
 #include "support/torch_builder.hpp"
 
@@ -636,6 +637,23 @@ TEST_CASE("allocations: opening shards, folders and parts") {
   static_cast<void>(save(small, folder.path() / "shards", {.shard_bytes = 20}));
   Tally tally("open shards");
   tally.add("a folder of shards", [&] { static_cast<void>(open(folder.path() / "shards")); });
+  const auto storage = folder_storage(folder.path() / "shards");
+  tally.add("a storage", [&] {
+    const Checkpoint checkpoint = open(folder_storage(folder.path() / "shards"), "");
+    if (checkpoint.freshness() != Freshness::same) throw std::logic_error("another freshness");
+    static_cast<void>(storage->list());
+  });
+  const std::string whole = test::content_of(folder.path() / "small.safetensors");
+  tally.add("bytes", [&] { static_cast<void>(open(Bytes(std::as_bytes(std::span(whole)), nullptr))); });
+  const auto map = std::make_shared<test::MapStorage>();
+  map->add("m.safetensors", whole);
+  map->opened.reserve(1u << 16);  // which records calls, and is not to allocate
+  tally.add("a storage of the caller's, and a load of requests", [&] {
+    const Checkpoint checkpoint = open(map, "m.safetensors");
+    LoadPlan plan;
+    for (const TensorView& tensor : checkpoint.tensors()) plan.add(tensor);
+    static_cast<void>(materialize(plan));
+  });
   tally.add("an index", [&] { static_cast<void>(open(folder.path() / "shards/model.safetensors.index.json")); });
   tally.add("nothing", [&] { static_cast<void>(open(folder.path() / "nothing")); }, expected(ErrorCode::not_found));
   const std::string torch = test::TorchBuilder()
