@@ -52,7 +52,7 @@ bool is_packed(const Shape& shape, std::span<const std::int64_t> strides) {
 }
 
 // An axis for each dim, in units: blocks lie along the last dim, and are not cut.
-std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversion, const Placement& placement) {
+std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversion, const ElementLayout& layout) {
   const std::int64_t unit = conversion.unit_elements();
   const std::int64_t to_unit = conversion.from() == conversion.to() ? unit : 1;
   const std::int64_t to_bytes = conversion.to_bytes() / (unit / to_unit);
@@ -63,16 +63,16 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
                     fmt::format("expected whole blocks of {} along the last dim", name(view.dtype())));
   };
   require_whole(unit == 1 ||
-                (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && placement.strides.back() == 1));
-  require_whole(placement.first % to_unit == 0);
+                (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && layout.strides.back() == 1));
+  require_whole(layout.first % to_unit == 0);
   for (std::size_t dim = 0; dim < view.rank(); ++dim) {
     const bool along_blocks = unit > 1 && dim + 1 == view.rank();
     require_whole(!along_blocks || view.shape()[dim] % unit == 0);
-    require_whole(along_blocks || (view.strides()[dim] % unit == 0 && placement.strides[dim] % to_unit == 0));
+    require_whole(along_blocks || (view.strides()[dim] % unit == 0 && layout.strides[dim] % to_unit == 0));
     axes.push_back(
         {.count = along_blocks ? view.shape()[dim] / unit : view.shape()[dim],
          .from_step = along_blocks ? conversion.from_bytes() : view.strides()[dim] / unit * conversion.from_bytes(),
-         .to_step = along_blocks ? conversion.to_bytes() : placement.strides[dim] / to_unit * to_bytes});
+         .to_step = along_blocks ? conversion.to_bytes() : layout.strides[dim] / to_unit * to_bytes});
   }
   return axes;
 }
@@ -140,19 +140,19 @@ void put(Transfers& transfers, Transfer transfer, const TensorView& view, std::s
 }
 
 void add_stored(Transfers& transfers, EntryIndex entry, const TensorView& view, DType to_type,
-                const Placement& placement) {
+                const ElementLayout& layout) {
   const Conversion conversion = conversion_of(view, to_type);
   const std::int64_t to_unit = conversion.from() == conversion.to() ? conversion.unit_elements() : 1;
   Transfer transfer;
   transfer.entry = entry;
   transfer.from = ViewAccess::first_byte(view);
-  transfer.to = placement.first / to_unit * static_cast<std::int64_t>(info(to_type).block_bytes);
+  transfer.to = layout.first / to_unit * static_cast<std::int64_t>(info(to_type).block_bytes);
   // Most tensors by far are of this kind: no list of axes is made for them.
-  if (view.is_contiguous() && (is_packed(view.shape(), placement.strides) || view.dtype() == DType::unknown)) {
+  if (view.is_contiguous() && (is_packed(view.shape(), layout.strides) || view.dtype() == DType::unknown)) {
     const Axis axis = flat_axis(view, conversion);
     return put(transfers, transfer, view, {&axis, 1}, conversion);
   }
-  std::vector<Axis> axes = axes_by_dim(view, conversion, placement);
+  std::vector<Axis> axes = axes_by_dim(view, conversion, layout);
   normalize(axes, transfer);
   if (axes.empty())
     axes.push_back({.count = 1, .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()});
@@ -172,7 +172,7 @@ SourceIndex Transfers::index_of(const std::shared_ptr<const record::Source>& sou
   return at->second;
 }
 
-void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, const Placement& placement) {
+void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, const ElementLayout& layout) {
   if (!view.has_data())
     throw refusal(ErrorCode::unsupported, view, "expected bytes to load, this is a meta tensor and has none");
   // Items of no bytes are legal in NumPy: of a type that heft has no row for, elements need not mean bytes.
@@ -180,10 +180,10 @@ void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, con
     (void)conversion_of(view, to_type);
     return;
   }
-  if (view.pieces().empty()) return add_stored(*this, entry, view, to_type, placement);
+  if (view.pieces().empty()) return add_stored(*this, entry, view, to_type, layout);
   for (const heft::Piece& piece : view.pieces()) {
-    Placement inside = placement;
-    for (std::size_t dim = 0; dim < view.rank(); ++dim) inside.first += piece.at[dim] * placement.strides[dim];
+    ElementLayout inside = layout;
+    for (std::size_t dim = 0; dim < view.rank(); ++dim) inside.first += piece.at[dim] * layout.strides[dim];
     add(entry, piece.part, to_type, inside);
   }
 }

@@ -57,7 +57,7 @@ struct Transfer {
 
 /// Where the elements of a view go in an entry's memory: element (i, j, ...) to `first` + i * strides[0] + j *
 /// strides[1] + ..., in elements.
-struct Placement {
+struct ElementLayout {
   std::int64_t first = 0;
   std::span<const std::int64_t> strides;
 };
@@ -74,7 +74,7 @@ struct Transfers {
   SourceIndex index_of(const std::shared_ptr<const record::Source>& source);
   /// Adds the transfers of `view`, which has data, into an entry's memory. Throws Error{unsupported} for a conversion
   /// that heft does not do, Error{corrupt} for a view that reaches past the end of its source.
-  void add(EntryIndex entry, const TensorView& view, DType to_type, const Placement& placement);
+  void add(EntryIndex entry, const TensorView& view, DType to_type, const ElementLayout& layout);
 
   /// The transfers of one entry.
   [[nodiscard]] std::span<const Transfer> of(EntryIndex entry) const noexcept;
