@@ -98,8 +98,13 @@ struct LoadStats {
   unsigned threads = 0;
   /// Peak of the staging memory in use, in bytes.
   std::uint64_t peak_staging_bytes = 0;
-  /// Bytes of destination memory that heft allocated.
+  /// Bytes of destination memory that heft allocated; 0 with MaterializeOptions::destination.
   std::uint64_t arena_bytes = 0;
+  /// Host memory that the load allocated, and reserved for its threads and tables: equals LoadEstimate::host_bytes,
+  /// unless memory was short, or other loads of the process had taken the processors.
+  std::uint64_t host_bytes = 0;
+  /// Bytes that MaterializeOptions::destination was asked for: equals LoadEstimate::device_bytes.
+  std::uint64_t device_bytes = 0;
 
   /// Seconds of the whole call.
   double seconds = 0;

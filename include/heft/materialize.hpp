@@ -64,9 +64,8 @@ struct MaterializeOptions {
   bool check_memory = true;
   /// Threads to borrow. Null: the load starts threads of its own, and ends them before it returns.
   std::shared_ptr<Workers> workers = {};
-  /// The memory for tensors that were added without a buffer. Null: a host arena of huge pages. Two loads at once must
-  /// not share one.
-  std::shared_ptr<Destination> destination = {};
+  /// The memory for tensors that were added without a buffer. Null: a host arena of huge pages.
+  std::shared_ptr<const Destination> destination = {};
 };
 
 /// Executes the plan and returns all its tensors. When it throws, all memory that it allocated has been freed; buffers

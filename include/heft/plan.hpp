@@ -28,11 +28,12 @@ struct LoadEstimate {
   std::uint64_t bytes_read = 0;
   /// Destination bytes that the load will fill, exactly. Equals LoadStats::bytes_written.
   std::uint64_t bytes_written = 0;
-  /// Host memory that the load holds at most at once: tensors, unless MaterializeOptions::destination or the caller
-  /// gives their memory; staging and windows of the threads that a load of this size uses; its own tables. The page
-  /// cache is not counted. The load's resident memory stays under it.
+  /// Host memory that the load holds at most at once, exactly: tensors, unless MaterializeOptions::destination or the
+  /// caller gives their memory; staging and windows of the threads that a load of this size uses; its own tables. The
+  /// page cache is not counted. Equals LoadStats::host_bytes; the load's resident memory stays under it.
   std::uint64_t host_bytes = 0;
-  /// Bytes that MaterializeOptions::destination is asked for; 0 without one.
+  /// Bytes that MaterializeOptions::destination is asked for: Destination::bytes_for(); 0 without one. Equals
+  /// LoadStats::device_bytes.
   std::uint64_t device_bytes = 0;
 };
 

@@ -4,12 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "heft/bytes.hpp"
+#include "heft/destination.hpp"
 #include "heft/element.hpp"
 #include "heft/shape.hpp"
 #include "heft/slice.hpp"
@@ -34,10 +34,10 @@ class HEFT_API Tensor {
  public:
   /// No name, DType::unknown, rank 0, no memory.
   Tensor() noexcept = default;
-  /// Used by the library. Requires that `bytes` contains the elements at `strides`.
-  /// For device memory `bytes` has no span but the owner.
-  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes,
-         std::optional<std::uint64_t> device_offset = {}) noexcept;
+  /// Used by the library. Requires that `bytes` contains the elements at `strides`; a `placement` without data becomes
+  /// their address. For device memory `bytes` has no span but the owner.
+  Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, const Placement& placement = {},
+         bool is_on_device = false) noexcept;
 
   /// Its name in the plan.
   [[nodiscard]] const std::string& name() const& noexcept { return name_; }
@@ -56,10 +56,12 @@ class HEFT_API Tensor {
   [[nodiscard]] std::uint64_t size_bytes() const;
   /// True when the elements lie in one run, row-major. Dims of 1 can have any stride.
   [[nodiscard]] bool is_contiguous() const noexcept;
-  /// Byte offset of the tensor in the memory of a Destination on a device; nothing for a tensor in memory that this
-  /// process can read. A tensor on a device has no bytes(), and its span(), slice() and view() throw Error{unsupported};
-  /// the owner of owned_bytes() is the result of Destination::finish().
-  [[nodiscard]] std::optional<std::uint64_t> device_offset() const noexcept { return device_offset_; }
+  /// The place of the first byte, as the destination gave it; for memory of heft or of the caller, its address.
+  [[nodiscard]] const Placement& placement() const& noexcept { return placement_; }
+  [[nodiscard]] Placement placement() const&& noexcept { return placement_; }
+  /// True for a tensor in the memory of a Destination of the kind `device`: it has no bytes(), its span(), slice()
+  /// and view() throw Error{unsupported}, and the owner of owned_bytes() is the result of Allocation::finish().
+  [[nodiscard]] bool is_on_device() const noexcept { return is_on_device_; }
 
   /// The memory: packed bytes, or the caller's whole buffer when it was added with strides. Borrowed: valid while this
   /// Tensor (or a copy) lives.
@@ -92,15 +94,16 @@ class HEFT_API Tensor {
   [[nodiscard]] TensorView view() const;
 
  private:
-  void require_near() const;
+  void require_host() const;
   [[nodiscard]] std::span<const std::byte> typed_bytes(DType wanted, std::size_t alignment) const;
 
   std::string name_;
   Shape shape_;
   Strides strides_;
   Bytes bytes_;
-  std::optional<std::uint64_t> device_offset_;
+  Placement placement_;
   DType dtype_ = DType::unknown;
+  bool is_on_device_ = false;
 };
 
 }  // namespace heft

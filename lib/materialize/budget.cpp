@@ -1,12 +1,17 @@
 #include "materialize/budget.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "heft/error.hpp"
 #include "materialize/io/page_cache_cleanup.hpp"
-#include "materialize/memory/arena.hpp"
+#include "materialize/memory/arena_destination.hpp"
 #include "materialize/memory/memory_left.hpp"
 #include "materialize/plan_state.hpp"
+#include "materialize/sink/device_sink.hpp"
+#include "materialize/tensor_specs.hpp"
 #include "materialize/thread_pool.hpp"
 #include "mmap/descriptor_pool.hpp"
 
@@ -30,64 +35,29 @@ constexpr std::uint64_t min_device_ring = 1u << 20;
 constexpr std::uint64_t max_ring = 1u << 30;
 // Bytes that alignment adds to a direct read, before and after the bytes wanted.
 constexpr std::uint64_t direct_margin = 2 * max_direct_alignment;
-constexpr std::uint64_t page = 4096;
 
-std::uint64_t aligned(std::uint64_t value, std::uint64_t alignment) noexcept {
-  return (value + alignment - 1) / alignment * alignment;
+unsigned asked_threads(const MaterializeOptions& options) {
+  return options.threads == 0 ? usable_threads(max_threads) : options.threads;
 }
 
 unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options) {
   const std::uint64_t bytes = std::max(schedule.sizes.read, schedule.sizes.written);
   const std::uint64_t worth =
       std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(schedule.batches.size(), 1));
-  const unsigned asked = options.threads == 0 ? usable_threads(max_threads) : options.threads;
+  const unsigned asked = asked_threads(options);
   const std::uint64_t open = std::max<std::uint64_t>(mmap::descriptor_limit() / descriptors_a_thread, 1);
   return static_cast<unsigned>(std::min({std::uint64_t{asked}, worth, open}));
 }
 
-std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule) {
+std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule, bool has_device) {
   const Transfers& transfers = *schedule.transfers;
   const std::uint64_t compiled = transfers.axes.capacity() * sizeof(Axis) +
                                  transfers.transfers.capacity() * sizeof(Transfer) +
                                  schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
                                  schedule.batches.capacity() * sizeof(Batch);
-  const std::uint64_t names = PlanAccess::names(plan).size_bytes() +
-                              plan.size() * (sizeof(Tensor) + sizeof(std::uint64_t) + sizeof(std::byte*));
-  return compiled + names;
-}
-
-// Room for everything that the chunks span, as direct reads take it: a load needs no larger ring. In whole huge pages
-// where it is large, so that loads of about the same size can use one ring after the other.
-std::uint64_t spanned_bytes(const Schedule& schedule) noexcept {
-  const std::uint64_t bytes = schedule.sizes.spanned + schedule.chunks.size() * direct_margin;
-  return aligned(bytes, bytes < Arena::huge_page ? page : std::uint64_t{Arena::huge_page});
-}
-
-void size_rings(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
-  const ScheduleSizes& sizes = schedule.sizes;
-  budget.buffer_bytes = std::max(sizes.max_converted, std::min(sizes.max_buffered, ChunkSizes{}.converted));
-  // On small pages, what is in flight takes the device more pieces.
-  const std::uint64_t least = aligned(sizes.max_converted + direct_margin, Arena::huge_page);
-  const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
-  if (sizes.max_request != 0)
-    budget.request_bytes =
-        std::min(std::max(share, aligned(sizes.max_request, page)), aligned(sizes.request_spanned, page));
-  const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
-  budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));
-}
-
-void size_staging(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
-  const ScheduleSizes& sizes = schedule.sizes;
-  budget.device_ring_bytes =
-      std::min(aligned(std::max(sizes.max_converted + direct_margin, min_device_ring), page), spanned_bytes(schedule));
-  const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
-  budget.staging_buffer_bytes = aligned(std::max(slice, sizes.max_filled), page);
-  const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
-  const std::size_t least = 2 * std::size_t{budget.threads};
-  // No more than all chunks fill, if each is begun in a buffer of its own.
-  const std::size_t most = least + schedule.chunks.size() + sizes.written / budget.staging_buffer_bytes;
-  budget.staging_buffers = std::clamp<std::size_t>(bound / budget.staging_buffer_bytes, least, most);
-  budget.buffers_a_worker = budget.staging_buffers / budget.threads - 1;
+  std::uint64_t entry = sizeof(Tensor) + sizeof(EntryMemory) + sizeof(Placement);
+  if (has_device) entry += sizeof(DeviceSink::Entry);
+  return compiled + PlanAccess::names(plan).size_bytes() + plan.size() * entry;
 }
 
 // Rings are for files alone, and for paths that may be direct.
@@ -102,44 +72,160 @@ bool may_map(const Schedule& schedule, const MaterializeOptions& options) noexce
   return schedule.sizes.has_mapped;
 }
 
-// A destination is known to be a device only after allocate(): until then, the larger of both budgets applies.
-std::uint64_t staging_footprint(const Schedule& schedule, const MaterializeOptions& options,
-                                const Budget& budget) noexcept {
-  const bool direct = may_read_directly(schedule, options);
-  const std::uint64_t host = direct ? budget.threads * Arena::footprint(budget.ring_bytes) : 0;
-  if (!options.destination) return host;
-  const std::uint64_t rings = direct ? budget.threads * Arena::footprint(budget.device_ring_bytes) : 0;
-  return std::max(host, rings + Arena::footprint(budget.staging_buffers * budget.staging_buffer_bytes));
+// Room for everything that the chunks span, as direct reads take it: a load needs no larger ring. In whole huge pages
+// where it is large, so that loads of about the same size can use one ring after the other.
+std::uint64_t spanned_bytes(const Schedule& schedule) noexcept {
+  const std::uint64_t bytes = schedule.sizes.spanned + schedule.chunks.size() * direct_margin;
+  return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
 }
 
-Budget sized(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
-             const MaterializeOptions& options) {
+void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
+  if (!may_read_directly(schedule, options)) return;
+  const std::uint64_t converted = schedule.sizes.max_converted + direct_margin;
+  if (budget.has_device) {
+    budget.ring_bytes =
+        std::min(round_up(std::max(converted, min_device_ring), mmap::page_size()), spanned_bytes(schedule));
+    return;
+  }
+  // On small pages, what is in flight takes the device more pieces.
+  const std::uint64_t least = round_up(converted, Arena::huge_page);
+  const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
+  budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));
+}
+
+void size_requests(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
+  const ScheduleSizes& sizes = schedule.sizes;
+  if (sizes.max_request == 0) return;
+  const std::uint64_t page = mmap::page_size();
+  const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  budget.request_bytes =
+      std::min(std::max(share, round_up(sizes.max_request, page)), round_up(sizes.request_spanned, page));
+}
+
+void size_staging(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
+  if (!budget.has_device) return;
+  const ScheduleSizes& sizes = schedule.sizes;
+  const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
+  budget.staging_buffer_bytes = round_up(std::max(slice, sizes.max_filled), mmap::page_size());
+  const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
+  const std::size_t least = 2 * std::size_t{budget.threads};
+  // No more than all chunks fill, if each is begun in a buffer of its own.
+  const std::size_t most = least + schedule.chunks.size() + sizes.written / budget.staging_buffer_bytes;
+  budget.staging_buffers = std::clamp<std::size_t>(bound / budget.staging_buffer_bytes, least, most);
+  budget.buffers_a_worker = budget.staging_buffers / budget.threads - 1;
+}
+
+// The part of a budget that does not depend on how much memory is left.
+struct Ends {
+  Destination::Requirements requirements;
+  std::uint64_t destination_bytes = 0;
+  std::uint64_t arena_bytes = 0;  // the footprint of heft's own arena
+  bool has_bytes = false;         // some tensor to allocate memory for is not empty
+};
+
+Ends ends_of(const LoadPlan& plan, const MaterializeOptions& options) {
+  const Destination::Requirements requirements =
+      options.destination ? options.destination->requirements() : ArenaDestination().requirements();
+  if (requirements.max_write_bytes == 0)
+    throw Error(ErrorCode::out_of_range, "expected a destination that takes writes of 1 byte at least, found 0");
+  const std::vector<TensorSpec> specs = specs_for(plan, options, requirements);
+  Ends ends{.requirements = requirements};
+  ends.has_bytes = std::any_of(specs.begin(), specs.end(), [](const TensorSpec& spec) { return spec.size_bytes != 0; });
+  if (specs.empty()) return ends;
+  if (options.destination) {
+    ends.destination_bytes = options.destination->bytes_for(specs);
+  } else {
+    ends.destination_bytes = ArenaDestination().bytes_for(specs);
+    ends.arena_bytes = arena_footprint(specs, ends.destination_bytes);
+  }
+  return ends;
+}
+
+Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOptions& options, const Ends& ends) {
   Budget budget;
+  budget.requirements = ends.requirements;
+  budget.destination_bytes = ends.destination_bytes;
+  budget.has_device = ends.has_bytes && ends.requirements.kind == Destination::Kind::device;
   budget.threads = threads_for(schedule, options);
-  size_rings(schedule, options, budget);
+  const ScheduleSizes& sizes = schedule.sizes;
+  budget.buffer_bytes = std::max(sizes.max_converted, std::min(sizes.max_buffered, ChunkSizes{}.converted));
+  size_ring(schedule, options, budget);
+  size_requests(schedule, options, budget);
   size_staging(schedule, options, budget);
   budget.window_bytes = std::clamp(all_windows / budget.threads, min_window, max_window);
   // A window also contains the rest of the huge pages that it begins and ends in.
-  const std::uint64_t window =
-      may_map(schedule, options) ? std::min(budget.window_bytes, schedule.sizes.max_batch) + 2 * Arena::huge_page : 0;
+  const std::uint64_t window = !budget.has_device && may_map(schedule, options)
+                                   ? std::min(budget.window_bytes, sizes.max_batch) + 2 * Arena::huge_page
+                                   : 0;
   // Each worker has a reader of what is inflated or gathered, and one more may be parked.
-  const std::uint64_t readers = schedule.sizes.max_reader * (budget.threads + 1);
+  const std::uint64_t readers = sizes.max_reader * (budget.threads + 1);
   const std::uint64_t overhead = budget.threads == 1 ? load_overhead : budget.threads * thread_overhead;
-  const std::uint64_t requests = budget.threads * Arena::footprint(budget.request_bytes) + schedule.sizes.in_requests;
-  budget.taken_bytes = budget.threads * Arena::footprint(budget.buffer_bytes) + overhead + readers + requests +
-                       staging_footprint(schedule, options, budget) + table_bytes(plan, schedule);
-  if (!options.destination) budget.taken_bytes += Arena::footprint(arena_bytes);
-  if (options.drop_page_cache) budget.taken_bytes += PageCacheCleanup::table_bytes(*schedule.transfers);
+  const std::uint64_t cleanup = options.drop_page_cache ? PageCacheCleanup::table_bytes(*schedule.transfers) : 0;
+  const std::uint64_t requests =
+      budget.threads * Arena::footprint(budget.request_bytes, Arena::huge_page) + sizes.in_requests;
+  const std::uint64_t held = overhead + readers + requests + table_bytes(plan, schedule, budget.has_device) + cleanup;
+  budget.taken_bytes =
+      WorkerMemories::footprint(budget.worker_memory()) + budget.staging_bytes() + ends.arena_bytes + held;
+  budget.reserved_bytes = held + budget.threads * window;
   budget.host_bytes = budget.taken_bytes + budget.threads * window;
+  return budget;
+}
+
+// A budget that fits the memory that is left: with smaller rings, which only hold what is under way, then with fewer
+// threads, each of which has a buffer of its own.
+template <class FindEnds>
+Budget affordable(Budget budget, const LoadPlan& plan, const Schedule& schedule, const MaterializeOptions& options,
+                  const FindEnds& find_ends) {
+  const mmap::MemoryAvailable left = mmap::memory_available();
+  if (budget.taken_bytes <= left.bytes) return budget;
+  const Ends ends = find_ends();
+  MaterializeOptions modest = options;
+  while (budget.taken_bytes > left.bytes && modest.staging_bytes > 0) {
+    modest.staging_bytes = modest.staging_bytes < Arena::huge_page ? 0 : modest.staging_bytes / 2;
+    if (modest.staging_bytes == 0) modest.threads = 1;
+    budget = sized(plan, schedule, modest, ends);
+  }
+  require_memory(budget.taken_bytes, left, place_of(plan));
   return budget;
 }
 
 }  // namespace
 
+std::uint64_t Budget::staging_bytes() const noexcept {
+  const std::uint64_t bytes = staging_buffers * staging_buffer_bytes;
+  return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
+}
+
+BudgetKey::BudgetKey(const MaterializeOptions& options)
+    : threads(asked_threads(options)),
+      io_method(options.io_method),
+      staging_bytes(options.staging_bytes),
+      alignment(options.alignment),
+      drop_page_cache(options.drop_page_cache),
+      destination(options.destination.get()),
+      owner(options.destination) {}
+
+bool operator==(const BudgetKey& a, const BudgetKey& b) noexcept {
+  return a.threads == b.threads && a.io_method == b.io_method && a.staging_bytes == b.staging_bytes &&
+         a.alignment == b.alignment && a.drop_page_cache == b.drop_page_cache && a.destination == b.destination &&
+         !a.owner.owner_before(b.owner) && !b.owner.owner_before(a.owner);
+}
+
+std::vector<TensorSpec> specs_for(const LoadPlan& plan, const MaterializeOptions& options,
+                                  const Destination::Requirements& requirements) {
+  require_alignment(options.alignment);
+  require_alignment(requirements.alignment);
+  return tensor_specs(PlanAccess::entries(plan), PlanAccess::transfers(plan),
+                      std::max(options.alignment, requirements.alignment));
+}
+
 Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options) {
-  const std::shared_ptr<const ArenaLayout> arena = PlanAccess::arena_layout(plan, options.alignment);
-  Budget budget = sized(plan, *PlanAccess::schedule(plan), arena->size_bytes, options);
-  budget.arena = arena;
+  CompiledPlan& compiled = PlanAccess::compiled(plan);
+  BudgetKey key(options);
+  if (const std::optional<Budget> kept = compiled.budget(key)) return *kept;
+  const Budget budget = sized(plan, *PlanAccess::schedule(plan), options, ends_of(plan, options));
+  if (key.can_be_kept()) compiled.keep(std::move(key), budget);
   return budget;
 }
 
@@ -153,26 +239,20 @@ ErrorPlace place_of(const LoadPlan& plan) {
 }
 
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options) {
-  const std::shared_ptr<const ArenaLayout> arena = PlanAccess::arena_layout(plan, options.alignment);
-  Budget budget = affordable_budget(plan, *PlanAccess::schedule(plan), arena->size_bytes, options);
-  budget.arena = arena;
-  return budget;
+  const Budget budget = budget_for(plan, options);
+  if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
+  return affordable(budget, plan, *PlanAccess::schedule(plan), options, [&] { return ends_of(plan, options); });
 }
 
 Budget affordable_budget(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
                          const MaterializeOptions& options) {
-  Budget budget = sized(plan, schedule, arena_bytes, options);
+  const Ends ends{.requirements = {},
+                  .destination_bytes = arena_bytes,
+                  .arena_bytes = Arena::footprint(arena_bytes, options.alignment),
+                  .has_bytes = arena_bytes != 0};
+  const Budget budget = sized(plan, schedule, options, ends);
   if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
-  const mmap::MemoryAvailable left = mmap::memory_available();
-  MaterializeOptions modest = options;
-  // Rings first, which only hold what is under way; then threads, each of which has a buffer of its own.
-  while (budget.taken_bytes > left.bytes && modest.staging_bytes > 0) {
-    modest.staging_bytes = modest.staging_bytes < Arena::huge_page ? 0 : modest.staging_bytes / 2;
-    if (modest.staging_bytes == 0) modest.threads = 1;
-    budget = sized(plan, schedule, arena_bytes, modest);
-  }
-  require_memory(budget.taken_bytes, left, place_of(plan));
-  return budget;
+  return affordable(budget, plan, schedule, options, [&] { return ends; });
 }
 
 }  // namespace heft::engine

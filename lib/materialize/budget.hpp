@@ -4,10 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
-#include "materialize/arena_layout.hpp"
+#include "materialize/memory/worker_memory.hpp"
 #include "materialize/schedule.hpp"
 
 namespace heft::engine {
@@ -27,16 +28,18 @@ inline constexpr std::uint64_t min_mapped_batch = 1u << 20;
 /// Where a load's memory goes. In bytes.
 struct Budget {
   unsigned threads = 1;
-  /// Of the entries that heft allocates.
-  std::shared_ptr<const ArenaLayout> arena;
+  /// Of MaterializeOptions::destination, or of heft's own.
+  Destination::Requirements requirements;
+  /// Destination::bytes_for() the entries without a buffer of the caller; 0 when there are none.
+  std::uint64_t destination_bytes = 0;
+  bool has_device = false;  ///< Some entry goes to a device.
   /// Each worker's buffer for chunks that are read before they are converted or gathered, and for short parts.
   std::uint64_t buffer_bytes = 0;
   /// Maximum bytes of a mapping that each worker populates at once.
   std::uint64_t window_bytes = 0;
   /// Each worker's ring of direct reads; on the way to device memory only what is converted or gathered goes through
-  /// one.
+  /// one. 0: nothing is read directly.
   std::uint64_t ring_bytes = 0;
-  std::uint64_t device_ring_bytes = 0;
   /// Each worker's ring of requests to sources of the caller's, for what does not go straight to where it belongs.
   std::uint64_t request_bytes = 0;
   /// Of each staging buffer on the way to device memory, and how many there are for all workers together.
@@ -45,13 +48,41 @@ struct Budget {
   /// Staging buffers that a worker's direct reads may hold at most, so that one is left for each worker to write
   /// through.
   std::size_t buffers_a_worker = 0;
+  /// Allocated by others, or later: stacks, rings of requests, readers of what is inflated, tables, windows.
+  std::uint64_t reserved_bytes = 0;
   /// Everything together, all threads, without what the caller's destination gives.
   std::uint64_t host_bytes = 0;
   /// The same without what the system can take back while it is used: the windows.
   std::uint64_t taken_bytes = 0;
+
+  [[nodiscard]] WorkerMemories::Sizes worker_memory() const noexcept { return {threads, buffer_bytes, ring_bytes}; }
+  /// Of all staging buffers together.
+  [[nodiscard]] std::uint64_t staging_bytes() const noexcept;
 };
 
-/// Throws Error{out_of_range} for options that make no sense, Error{out_of_memory} when the sum does not fit 63 bits.
+/// The options that a budget depends on.
+struct BudgetKey {
+  explicit BudgetKey(const MaterializeOptions& options);
+  friend bool operator==(const BudgetKey& a, const BudgetKey& b) noexcept;
+  [[nodiscard]] bool can_be_kept() const noexcept { return destination == nullptr || !owner.expired(); }
+
+  unsigned threads;
+  IoMethod io_method;
+  std::uint64_t staging_bytes;
+  std::uint64_t alignment;
+  bool drop_page_cache;
+  const Destination* destination;
+  std::weak_ptr<const Destination> owner;  ///< Another destination may get the address of one that was destroyed.
+};
+
+/// The tensors that a load with these options allocates memory for, as its destination is shown them: they refer to the
+/// plan. Throws Error{out_of_range} for an alignment, of the options or of the destination, that is no power of two,
+/// Error{out_of_memory} when the sum does not fit 62 bits.
+std::vector<TensorSpec> specs_for(const LoadPlan& plan, const MaterializeOptions& options,
+                                  const Destination::Requirements& requirements);
+
+/// Asks the destination, unless the plan keeps the budget of an earlier call with the same options. Throws
+/// Error{out_of_range} for options and requirements that make no sense, and as specs_for().
 Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options);
 
 /// For errors about a plan as a whole: the file of its first tensor, and the tensor where there is one only.
@@ -61,7 +92,7 @@ ErrorPlace place_of(const LoadPlan& plan);
 /// that is left asks for it. Throws Error{out_of_memory} for what does not fit all the same, unless
 /// options.check_memory is off.
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options);
-/// The same for another schedule of the plan, which takes `arena_bytes` for the entries at once.
+/// The same for another schedule of the plan, whose entries are in arenas that take `arena_bytes` at once.
 Budget affordable_budget(const LoadPlan& plan, const Schedule& schedule, std::uint64_t arena_bytes,
                          const MaterializeOptions& options);
 

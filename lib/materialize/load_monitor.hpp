@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -52,8 +53,8 @@ class LoadMonitor {
   /// The sum of what was added, with the bytes written and the notes.
   [[nodiscard]] LoadStats stats() const;
 
-  /// Keeps the exception being handled, unless there is one already: the load is to end.
-  void fail() noexcept { failure_.capture(); }
+  /// Keeps `failure`, the exception being handled if none is given, unless there is one already: the load is to end.
+  void fail(std::exception_ptr failure = std::current_exception()) noexcept { failure_.capture(std::move(failure)); }
   [[nodiscard]] bool has_failed() const noexcept { return failure_.happened(); }
   /// Throws the first failure, if there was one. Requires that all workers have ended.
   void rethrow() const { failure_.rethrow(); }

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <utility>
-
-#include <fmt/format.h>
+#include <vector>
 
 #include "heft/error.hpp"
 #include "materialize/budget.hpp"
-#include "materialize/memory/arena.hpp"
+#include "materialize/memory/arena_destination.hpp"
 #include "materialize/pipeline.hpp"
+#include "materialize/placements.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/device_sink.hpp"
 #include "materialize/sink/host_sink.hpp"
@@ -23,121 +24,115 @@ namespace {
 // Results that fit the last-level cache may stay in it.
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
-// A destination's memory: given up unless the load came to its end.
-class AllocatedDestination {
+// The destination's memory of one load: given up unless the load came to its end.
+class LoadMemory {
  public:
-  AllocatedDestination(Destination& destination, std::uint64_t size_bytes, std::uint64_t alignment)
-      : destination_(destination) {
-    if (size_bytes != 0) memory_ = destination.allocate(size_bytes, alignment);
-    is_device_ = size_bytes != 0 && memory_.empty();
-    if (is_device_ || size_bytes == 0) return;
-    try {
-      require_room(size_bytes, alignment);
-    } catch (...) {
-      destination.abandon();
-      throw;
-    }
+  LoadMemory(const LoadPlan& plan, const MaterializeOptions& options, const Budget& budget, MemoryCount& count)
+      : entries_(PlanAccess::entries(plan)) {
+    const std::vector<TensorSpec> specs = specs_for(plan, options, budget.requirements);
+    if (specs.empty()) return;
+    const ArenaDestination host(&count);
+    const Destination& destination = options.destination ? *options.destination : host;
+    if (budget.has_device) make_staging(destination, budget, count);
+    allocation_ = allocate_checked(destination, budget.requirements.kind, specs);
+    is_device_ = budget.requirements.kind == Destination::Kind::device;
   }
-  ~AllocatedDestination() {
-    if (!finished_) destination_.abandon();
-  }
-  AllocatedDestination(const AllocatedDestination&) = delete;
-  AllocatedDestination& operator=(const AllocatedDestination&) = delete;
 
-  /// Null for device memory, and when nothing was allocated.
-  [[nodiscard]] std::byte* data() const noexcept { return memory_.data(); }
-  [[nodiscard]] bool is_device() const noexcept { return is_device_; }
-  std::shared_ptr<const void> finish() {
-    finished_ = true;  // one of the two is called, even if this one throws
-    return destination_.finish();
+  // Places of the entries in their order; of those with the caller's buffer, in that.
+  template <class Visit>
+  void for_each_place(const Visit& visit) const {
+    const Placement* place = allocation_ ? allocation_->placements().data() : nullptr;
+    for (const PlanEntry& entry : entries_)
+      visit(entry, entry.has_buffer ? Placement{.data = entry.into.data()} : *place++);
+  }
+
+  [[nodiscard]] std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& budget,
+                                                     LoadMonitor& monitor, bool is_fresh) {
+    std::vector<EntryMemory> memory = entry_memory(is_fresh, schedule.sizes.written);
+    if (!staging_) return std::make_unique<HostSink>(schedule, monitor, std::move(memory));
+    std::vector<DeviceSink::Entry> entries;
+    reserve_huge(entries, entries_.size());
+    for_each_place(
+        [&](const PlanEntry& entry, const Placement& place) { entries.push_back({place, entry.size_bytes}); });
+    return std::make_unique<DeviceSink>(
+        schedule, monitor, std::move(memory),
+        DeviceSink::Device{*allocation_, budget.requirements, std::move(entries), *staging_});
+  }
+
+  // The tensors, after every byte was written. Ends the allocation.
+  [[nodiscard]] std::vector<Tensor> finish() {
+    const std::shared_ptr<const void> owner = allocation_ ? allocation_->finish() : nullptr;
+    std::vector<Tensor> tensors;
+    reserve_huge(tensors, entries_.size());
+    for_each_place([&](const PlanEntry& entry, const Placement& place) {
+      tensors.push_back(is_device_ && !entry.has_buffer ? device_tensor(entry, place, owner)
+                                                        : host_tensor(entry, place, owner));
+    });
+    return tensors;
   }
 
  private:
-  void require_room(std::uint64_t size_bytes, std::uint64_t alignment) const {
-    if (memory_.size() < size_bytes)
-      throw Error(ErrorCode::out_of_range,
-                  fmt::format("expected {} bytes of the destination, it gave {}", size_bytes, memory_.size()));
-    if (reinterpret_cast<std::uintptr_t>(memory_.data()) % alignment != 0)
-      throw Error(ErrorCode::misaligned,
-                  fmt::format("expected memory of the destination on a multiple of {}, it is not", alignment));
+  void make_staging(const Destination& destination, const Budget& budget, MemoryCount& count) {
+    staging_.emplace(destination.staging(budget.staging_bytes()), budget.staging_buffer_bytes, budget.staging_buffers);
+    count.add(budget.staging_bytes());
   }
 
-  Destination& destination_;
-  std::span<std::byte> memory_;
+  // `is_fresh` memory has not been touched.
+  [[nodiscard]] std::vector<EntryMemory> entry_memory(bool is_fresh, std::uint64_t written) const {
+    const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
+    std::vector<EntryMemory> memory;
+    reserve_huge(memory, entries_.size());
+    for_each_place([&](const PlanEntry& entry, const Placement& place) {
+      if (is_device_ && !entry.has_buffer)
+        memory.push_back({nullptr, large});
+      else
+        memory.push_back({address(place), is_fresh && !entry.has_buffer ? Store::cached : large});
+    });
+    return memory;
+  }
+
+  static std::byte* address(const Placement& place) noexcept {
+    return place.data == nullptr ? nullptr : static_cast<std::byte*>(place.data) + place.byte_offset;
+  }
+
+  static Tensor tensor_of(const PlanEntry& entry, Bytes bytes, const Placement& place, bool is_on_device) {
+    Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+    return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), place, is_on_device);
+  }
+  static Tensor device_tensor(const PlanEntry& entry, const Placement& place,
+                              const std::shared_ptr<const void>& owner) {
+    return tensor_of(entry, Bytes({}, owner), place, true);
+  }
+  static Tensor host_tensor(const PlanEntry& entry, const Placement& place, const std::shared_ptr<const void>& owner) {
+    if (entry.has_buffer) return tensor_of(entry, Bytes(entry.into, nullptr), place, false);
+    std::span<const std::byte> bytes;
+    if (entry.size_bytes != 0) bytes = {address(place), static_cast<std::size_t>(entry.size_bytes)};
+    return tensor_of(entry, Bytes(bytes, owner), place, false);
+  }
+
+  const PlanEntries& entries_;
+  std::optional<StagingPool> staging_;  // outlives the allocation, whose writes end in it
+  std::unique_ptr<Allocation> allocation_;
   bool is_device_ = false;
-  bool finished_ = false;
 };
-
-// `is_fresh` memory has not been touched.
-std::vector<EntryMemory> entry_memory(const PlanEntries& entries, const ArenaLayout& layout, std::byte* arena,
-                                      bool is_fresh, std::uint64_t written) {
-  const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
-  std::vector<EntryMemory> memory;
-  reserve_huge(memory, entries.size());
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (entries[i].has_buffer)
-      memory.push_back({entries[i].into.data(), large});
-    else
-      memory.push_back({arena == nullptr ? nullptr : arena + layout.offsets[i], is_fresh ? Store::cached : large});
-  }
-  return memory;
-}
-
-Tensor tensor_of(const PlanEntry& entry, Bytes bytes, std::optional<std::uint64_t> device_offset) {
-  Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
-  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), device_offset);
-}
-
-std::vector<Tensor> tensors_of(const PlanEntries& entries, const ArenaLayout& layout,
-                               const AllocatedDestination& destination, const std::shared_ptr<const void>& owner) {
-  std::vector<Tensor> tensors;
-  reserve_huge(tensors, entries.size());
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const PlanEntry& entry = entries[i];
-    const auto size = static_cast<std::size_t>(entry.size_bytes);
-    if (entry.has_buffer)
-      tensors.push_back(tensor_of(entry, Bytes(entry.into, nullptr), {}));
-    else if (destination.is_device())
-      tensors.push_back(tensor_of(entry, Bytes({}, owner), layout.offsets[i]));
-    else
-      tensors.push_back(
-          tensor_of(entry,
-                    Bytes(size == 0 ? std::span<const std::byte>()
-                                    : std::span<const std::byte>(destination.data() + layout.offsets[i], size),
-                          owner),
-                    {}));
-  }
-  return tensors;
-}
-
-std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& budget, LoadMonitor& monitor,
-                                     std::vector<EntryMemory> memory, Destination* device) {
-  if (device == nullptr) return std::make_unique<HostSink>(schedule, monitor, std::move(memory));
-  auto staging = StagingPool::make(budget.staging_buffer_bytes, budget.staging_buffers);
-  return std::make_unique<DeviceSink>(schedule, monitor, std::move(memory),
-                                      DeviceSink::Device{*device, budget.arena, std::move(staging)});
-}
 
 Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const PlanEntries& entries = PlanAccess::entries(plan);
   const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
   const Budget budget = affordable_budget(plan, options);
-  HostDestination host;
-  AllocatedDestination destination(options.destination ? *options.destination : host, budget.arena->size_bytes,
-                                   options.alignment);
+  MemoryCount count;
+  LoadMemory memory(plan, options, budget, count);
+  WorkerMemories worker_memory(budget.worker_memory(), count);
   LoadMonitor monitor(options, schedule->sizes.written);
-  const std::unique_ptr<ChunkSink> sink =
-      make_sink(*schedule, budget, monitor,
-                entry_memory(entries, *budget.arena, destination.data(), !options.destination, schedule->sizes.written),
-                destination.is_device() ? options.destination.get() : nullptr);
-  Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor});
+  const std::unique_ptr<ChunkSink> sink = memory.make_sink(*schedule, budget, monitor, !options.destination);
+  Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor, worker_memory});
   const double plan_seconds = seconds_since(begin);
   LoadStats stats = pipeline.run();
-  const std::shared_ptr<const void> owner = destination.finish();
-  stats.arena_bytes = budget.arena->size_bytes;
+  std::vector<Tensor> tensors = memory.finish();
+  stats.arena_bytes = options.destination ? 0 : budget.destination_bytes;
+  stats.device_bytes = options.destination ? budget.destination_bytes : 0;
+  stats.host_bytes = count.bytes() + budget.reserved_bytes;
   stats.plan_seconds = plan_seconds;
-  std::vector<Tensor> tensors = tensors_of(entries, *budget.arena, destination, owner);
   stats.seconds = seconds_since(begin);
   return WeightsAccess::make(std::move(tensors), PlanAccess::names(plan), std::move(stats));
 }

@@ -27,7 +27,8 @@ Pipeline::Pipeline(const Load& load)
                              .sources = sources_,
                              .sink = load_.sink,
                              .monitor = load_.monitor,
-                             .cleanup = cleanup_ ? &*cleanup_ : nullptr});
+                             .cleanup = cleanup_ ? &*cleanup_ : nullptr,
+                             .memory = load_.memory});
 }
 
 LoadStats Pipeline::run() {
@@ -63,6 +64,8 @@ void Pipeline::begin() {
 }
 
 LoadStats Pipeline::end(unsigned threads) {
+  // Writes that were started come to their end, also after a failure: their bytes are in staging buffers.
+  if (StagingPool* const staging = load_.sink.staging()) staging->await_all();
   const std::uint64_t dropped = cleanup_ ? cleanup_->evict_all() : 0;
   no_read_ahead_.reset();
   stop_requests_.reset();

@@ -30,6 +30,7 @@ class Pipeline {
     const MaterializeOptions& options;
     ChunkSink& sink;
     LoadMonitor& monitor;
+    WorkerMemories& memory;  ///< One of each worker.
     /// False: the sink hands out what it has before the end of the load, and compares the files of each piece itself.
     bool compares_at_end = true;
   };

@@ -190,7 +190,7 @@ LoadEstimate LoadPlan::estimate(const MaterializeOptions& options) const {
   return {.bytes_read = sizes.read,
           .bytes_written = sizes.written,
           .host_bytes = budget.host_bytes,
-          .device_bytes = options.destination ? budget.arena->size_bytes : 0};
+          .device_bytes = options.destination ? budget.destination_bytes : 0};
 }
 
 const engine::PlanEntries& engine::PlanAccess::entries(const LoadPlan& plan) noexcept { return plan.state_->entries; }
@@ -208,10 +208,6 @@ std::shared_ptr<const engine::Schedule> engine::PlanAccess::schedule(const LoadP
   return plan.state_->compiled.schedule([&] { return compile(plan.state_->transfers); });
 }
 
-std::shared_ptr<const engine::ArenaLayout> engine::PlanAccess::arena_layout(const LoadPlan& plan,
-                                                                            std::uint64_t alignment) {
-  return plan.state_->compiled.layout(
-      alignment, [&] { return ArenaLayout::of(plan.state_->entries, *plan.state_->transfers, alignment); });
-}
+engine::CompiledPlan& engine::PlanAccess::compiled(const LoadPlan& plan) noexcept { return plan.state_->compiled; }
 
 }  // namespace heft

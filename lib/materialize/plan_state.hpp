@@ -5,26 +5,28 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "core/name_table.hpp"
 #include "heft/plan.hpp"
-#include "materialize/arena_layout.hpp"
+#include "materialize/budget.hpp"
 #include "materialize/plan_entry.hpp"
 #include "materialize/repeated_bytes.hpp"
 #include "materialize/schedule.hpp"
 
 namespace heft::engine {
 
-/// The compiled schedule of a plan, kept for the next load and the next estimate. Copies of a plan share it. All
-/// members but reset() may be called from several threads.
+/// The compiled schedule of a plan, and the last budget that was computed from it, kept for the next load and the next
+/// estimate. Copies of a plan share them. All members but reset() may be called from several threads.
 class CompiledPlan {
  public:
   CompiledPlan() = default;
   CompiledPlan(const CompiledPlan& other) {
     const std::lock_guard lock(other.mutex_);
     schedule_ = other.schedule_;
-    layout_ = other.layout_;
+    budget_ = other.budget_;
   }
   CompiledPlan& operator=(const CompiledPlan&) = delete;
 
@@ -35,23 +37,25 @@ class CompiledPlan {
     if (!schedule_) schedule_ = make();
     return schedule_;
   }
-  /// The layout of that alignment, which `make()` returns when the last one had another.
-  template <class Make>
-  std::shared_ptr<const ArenaLayout> layout(std::uint64_t alignment, const Make& make) {
+  /// The budget of that key, if the last one that was kept is.
+  [[nodiscard]] std::optional<Budget> budget(const BudgetKey& key) const {
     const std::lock_guard lock(mutex_);
-    if (!layout_ || layout_->alignment != alignment) layout_ = std::make_shared<const ArenaLayout>(make());
-    return layout_;
+    return budget_ && budget_->first == key ? std::optional(budget_->second) : std::nullopt;
+  }
+  void keep(BudgetKey key, const Budget& budget) {
+    const std::lock_guard lock(mutex_);
+    budget_.emplace(std::move(key), budget);
   }
   /// Nothing is compiled any more: the plan has changed.
   void reset() noexcept {
     schedule_.reset();
-    layout_.reset();
+    budget_.reset();
   }
 
  private:
   mutable std::mutex mutex_;
   std::shared_ptr<const Schedule> schedule_;
-  std::shared_ptr<const ArenaLayout> layout_;
+  std::optional<std::pair<BudgetKey, Budget>> budget_;
 };
 
 /// The key to a LoadPlan's state.
@@ -64,7 +68,8 @@ struct PlanAccess {
   static std::uint64_t bytes_written(const LoadPlan& plan) noexcept;
   /// Compiled on the first call, and again after the plan has changed.
   static std::shared_ptr<const Schedule> schedule(const LoadPlan& plan);
-  static std::shared_ptr<const ArenaLayout> arena_layout(const LoadPlan& plan, std::uint64_t alignment);
+  /// What is compiled so far.
+  static CompiledPlan& compiled(const LoadPlan& plan) noexcept;
 };
 
 }  // namespace heft::engine

@@ -70,12 +70,14 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
               .arenas = *arenas,
               .alignment = options.alignment,
               .checked_bytes = options.check_memory ? std::max(bound, engine::worth_asking) : UINT64_MAX}),
+        memory(budget.worker_memory(), count),
         pipeline({.plan = plan,
                   .schedule = *schedule,
                   .budget = budget,
                   .options = options,
                   .sink = sink,
                   .monitor = monitor,
+                  .memory = memory,
                   .compares_at_end = false}),
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
     options.stop = stop.get_token();
@@ -109,6 +111,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     try {
       LoadStats stats = on_workers ? pipeline.run() : pipeline.finish();
       stats.arena_bytes = arenas->peak_bytes();
+      stats.host_bytes = stats.arena_bytes + count.bytes() + budget.reserved_bytes;
       stats.seconds = stats.load_seconds;
       const std::lock_guard lock(stats_mutex);
       total = std::move(stats);
@@ -139,6 +142,8 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   engine::StreamQueue queue;
   engine::LoadMonitor monitor;
   engine::StreamSink sink;
+  engine::MemoryCount count;
+  engine::WorkerMemories memory;
   engine::Pipeline pipeline;
   mutable std::mutex stats_mutex;
   bool has_stats = false;

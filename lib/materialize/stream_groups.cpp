@@ -4,8 +4,9 @@
 #include <numeric>
 #include <utility>
 
-#include "materialize/arena_layout.hpp"
+#include "materialize/memory/arena_destination.hpp"
 #include "materialize/plan_state.hpp"
+#include "materialize/tensor_specs.hpp"
 
 namespace heft::engine {
 namespace {
@@ -28,6 +29,7 @@ void sort_by_file(const Transfers& transfers, std::vector<std::uint32_t>& order)
 
 StreamGroups StreamGroups::of(const LoadPlan& plan, StreamOrder order, std::uint64_t max_bytes,
                               std::uint64_t alignment) {
+  require_alignment(alignment);
   const PlanEntries& entries = PlanAccess::entries(plan);
   const Transfers& transfers = PlanAccess::transfers(plan);
   StreamGroups result;
@@ -47,7 +49,7 @@ StreamGroups StreamGroups::of(const LoadPlan& plan, StreamOrder order, std::uint
     result.group_of[number] = static_cast<std::uint32_t>(result.groups.size() - 1);
     if (entry.has_buffer) continue;
     result.offsets[number] =
-        place_after(group.arena_bytes, entry, transfers.of(EntryIndex{number}), transfers, alignment);
+        place_after(group.arena_bytes, tensor_spec(entry, transfers.of(EntryIndex{number}), transfers, alignment));
     group.arena_bytes = result.offsets[number] + entry.size_bytes;
   }
   return result;

@@ -9,29 +9,32 @@
 
 namespace heft {
 
-Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes,
-               std::optional<std::uint64_t> device_offset) noexcept
+Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Bytes bytes, const Placement& placement,
+               bool is_on_device) noexcept
     : name_(std::move(name)),
       shape_(std::move(shape)),
       strides_(std::move(strides)),
       bytes_(std::move(bytes)),
-      device_offset_(device_offset),
-      dtype_(dtype) {}
+      placement_(placement),
+      dtype_(dtype),
+      is_on_device_(is_on_device) {
+  if (placement_.data == nullptr && !is_on_device) placement_.data = const_cast<std::byte*>(bytes_.data());
+}
 
 std::uint64_t Tensor::size_bytes() const {
   return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_);
 }
 
-void Tensor::require_near() const {
-  if (device_offset_)
-    throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it lies in that of a destination",
+void Tensor::require_host() const {
+  if (is_on_device_)
+    throw Error(ErrorCode::unsupported, "expected a tensor in this process's memory, it is in a device's",
                 {.path = {}, .tensor = name_});
 }
 
 bool Tensor::is_contiguous() const noexcept { return core::is_contiguous(shape_, strides_); }
 
 std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignment) const {
-  require_near();
+  require_host();
   const auto refuse = [&](ErrorCode code, std::string message) {
     return Error(code, std::move(message), {.path = {}, .tensor = name_});
   };
@@ -49,7 +52,7 @@ std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignme
 }
 
 TensorView Tensor::view() const {
-  require_near();
+  require_host();
   if (!is_contiguous())
     throw Error(
         ErrorCode::type_mismatch,

@@ -120,9 +120,9 @@ unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(
   return started;
 }
 
-void FirstFailure::capture() noexcept {
+void FirstFailure::capture(std::exception_ptr failure) noexcept {
   const std::lock_guard lock(mutex_);
-  if (!first_) first_ = std::current_exception();
+  if (!first_) first_ = std::move(failure);
   happened_.store(true, std::memory_order_release);
 }
 

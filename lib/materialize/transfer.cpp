@@ -62,8 +62,7 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
       throw refusal(ErrorCode::unsupported, view,
                     fmt::format("expected whole blocks of {} along the last dim", name(view.dtype())));
   };
-  require_whole(unit == 1 ||
-                (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && layout.strides.back() == 1));
+  require_whole(unit == 1 || (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && layout.strides.back() == 1));
   require_whole(layout.first % to_unit == 0);
   for (std::size_t dim = 0; dim < view.rank(); ++dim) {
     const bool along_blocks = unit > 1 && dim + 1 == view.rank();

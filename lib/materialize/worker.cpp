@@ -50,6 +50,7 @@ class BatchWorker final : public Worker {
         schedule_(setup.schedule),
         sink_(setup.sink),
         monitor_(setup.monitor),
+        memory_(setup.memory.take()),
         selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.io_method, share_) {}
 
   bool step(BatchQueue& batches) override {
@@ -276,7 +277,7 @@ class BatchWorker final : public Worker {
   std::size_t take_direct(const Batch& batch, const Chunk& chunk, IoReason reason) {
     if (!direct_reader_)
       direct_reader_.emplace(
-          DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, ring(), setup_.budget.buffers_a_worker},
+          DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring, setup_.budget.buffers_a_worker},
           share_);
     const DirectReader::Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
@@ -371,13 +372,9 @@ class BatchWorker final : public Worker {
   }
 
   [[nodiscard]] std::span<std::byte> buffer() {
-    if (!buffer_) buffer_ = Arena::allocate(std::max<std::uint64_t>(setup_.budget.buffer_bytes, 4096), 4096);
-    return buffer_->span();
-  }
-
-  [[nodiscard]] std::shared_ptr<Arena> ring() const {
-    const std::uint64_t size = sink_.staging() == nullptr ? setup_.budget.ring_bytes : setup_.budget.device_ring_bytes;
-    return Arena::allocate(size, Arena::huge_page);
+    // Of a schedule that asks for no buffer, a worker may still read a gap.
+    if (!memory_.buffer) memory_.buffer = Arena::allocate(mmap::page_size(), mmap::page_size());
+    return memory_.buffer->span();
   }
 
   const WorkerSetup& setup_;
@@ -385,7 +382,7 @@ class BatchWorker final : public Worker {
   ChunkSink& sink_;
   LoadMonitor& monitor_;
   LoadStats share_;
-  std::shared_ptr<Arena> buffer_;
+  WorkerMemory memory_;
   std::optional<DirectReader> direct_reader_;
   std::optional<AsyncReader> async_reader_;
   std::unique_ptr<record::SourceReader> reader_;  // of what was made last

@@ -10,6 +10,7 @@
 #include "materialize/io/page_cache_cleanup.hpp"
 #include "materialize/io/source_handles.hpp"
 #include "materialize/load_monitor.hpp"
+#include "materialize/memory/worker_memory.hpp"
 #include "materialize/schedule.hpp"
 #include "materialize/sink/chunk_sink.hpp"
 
@@ -48,6 +49,7 @@ struct WorkerSetup {
   ChunkSink& sink;
   LoadMonitor& monitor;
   const PageCacheCleanup* cleanup = nullptr;  ///< Null: what the load brings into the page cache may stay.
+  WorkerMemories& memory;                     ///< One of each worker.
 };
 
 /// Takes batches, fetches their chunks and gives them to the sink.

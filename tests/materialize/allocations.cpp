@@ -218,10 +218,29 @@ LoadPlan plan_of(const Checkpoint& checkpoint) {
 // Device memory that keeps nothing.
 class Sink final : public Destination {
  public:
-  std::span<std::byte> allocate(std::uint64_t, std::uint64_t) override { return {}; }
-  void write(std::uint64_t, Bytes) override {}
-  std::shared_ptr<const void> finish() override { return nullptr; }
-  void abandon() noexcept override {}
+  [[nodiscard]] Requirements requirements() const noexcept override { return {.kind = Kind::device}; }
+  [[nodiscard]] std::uint64_t bytes_for(std::span<const TensorSpec>) const override { return 0; }
+  [[nodiscard]] std::unique_ptr<Allocation> allocate(std::span<const TensorSpec> tensors) const override {
+    return std::make_unique<Nothing>(tensors);
+  }
+
+ private:
+  class Nothing final : public Allocation {
+   public:
+    explicit Nothing(std::span<const TensorSpec> tensors) : places_(tensors.size()) {
+      std::uint64_t end = 0;
+      for (std::size_t i = 0; i < tensors.size(); ++i) {
+        places_[i] = {.device_type = 2, .byte_offset = end};
+        end += (tensors[i].size_bytes + 63) / 64 * 64;
+      }
+    }
+    [[nodiscard]] std::span<const Placement> placements() const noexcept override { return places_; }
+    void write_async(const WriteRequest&, Completion completion) override { completion.succeed(); }
+    [[nodiscard]] std::shared_ptr<const void> finish() override { return nullptr; }
+
+   private:
+    std::vector<Placement> places_;
+  };
 };
 
 struct Layer {
@@ -322,7 +341,7 @@ constexpr Header headers[] = {
     {"bytes.hpp", "values: copy_of(); the rest shares an owner"},
     {"checkpoint.hpp", "opening; records and views; freshness(); checksums"},
     {"completion.hpp", "allocates nothing but the Error of one that is dropped"},
-    {"destination.hpp", "materialize: a near one and a far one; the caller's own code otherwise"},
+    {"destination.hpp", "materialize: one in host memory and one on a device; the caller's own code otherwise"},
     {"dtype.hpp", "allocates nothing but the text of an Error: element_bytes() in values"},
     {"element.hpp", "allocates nothing: values and constants"},
     {"error.hpp", "values: with_path(), with_tensor()"},
@@ -586,10 +605,10 @@ TEST_CASE("allocations: plans, tensors in pieces, and what a load makes") {
     plan.add(both[0], DType::f32, there);
     static_cast<void>(materialize(plan));
   });
-  tally.add("into a near destination", [&] {
+  tally.add("into a destination in host memory", [&] {
     LoadPlan plan;
     plan.add(both[0]);
-    static_cast<void>(materialize(plan, {.destination = std::make_shared<test::NearDestination>()}));
+    static_cast<void>(materialize(plan, {.destination = std::make_shared<test::HostDestination>()}));
   });
   tally.add("one view", [&] { static_cast<void>(materialize(both[0]).slice<bf16>()[0]); });
   LoadPlan plan;

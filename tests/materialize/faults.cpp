@@ -65,7 +65,7 @@ void check_whole(const Checkpoint& checkpoint, const Weights& weights) {
 
 std::shared_ptr<test::WatchedDestination> destination_of(bool far) {
   if (far) return std::make_shared<test::DeviceDestination>();
-  return std::make_shared<test::NearDestination>();
+  return std::make_shared<test::HostDestination>();
 }
 
 struct Case {
@@ -125,7 +125,7 @@ TEST_CASE("faults: a device that fails, a file that ends and memory that runs ou
           CHECK(error.code() == each.code);
           CHECK(error.path() == (folder.path() / "model.safetensors").string());
           CHECK_FALSE(error.tensor().empty());
-          CHECK(destination->abandoned == 1);
+          CHECK(destination->given_up == 1);
           CHECK(destination->finished == 0);
         }
 }
@@ -188,7 +188,7 @@ TEST_CASE("faults: a load of a file that cannot be examined is no load") {
         test::thrown_by([&] { (void)materialize(plan, {.io_method = IoMethod::read, .destination = destination}); });
     CHECK(error.code() == ErrorCode::io);
     CHECK(error.path() == (folder.path() / "model.safetensors").string());
-    CHECK(destination->abandoned == 1);
+    CHECK(destination->given_up == 1);
   }
 }
 
@@ -250,14 +250,14 @@ TEST_CASE("faults: progress that throws, or asks to stop, ends the load on every
       CHECK_THROWS_WITH_AS(
           (void)materialize(plan, {.threads = 2, .progress = fail, .io_method = path, .destination = thrown}), "enough",
           std::runtime_error);
-      CHECK(thrown->abandoned == 1);
+      CHECK(thrown->given_up == 1);
       std::stop_source stop;
       const auto stopped = destination_of(far);
       const auto ask = [&](const Progress&) { stop.request_stop(); };
       const MaterializeOptions options{
           .threads = 2, .progress = ask, .stop = stop.get_token(), .io_method = path, .destination = stopped};
       CHECK(test::thrown_by([&] { (void)materialize(plan, options); }).code() == ErrorCode::cancelled);
-      CHECK(stopped->abandoned == 1);
+      CHECK(stopped->given_up == 1);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -19,9 +20,11 @@
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
 #include "materialize/io/path_selector.hpp"
+#include "materialize/memory/arena_destination.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/device_sink.hpp"
 #include "materialize/sink/host_sink.hpp"
+#include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -32,21 +35,17 @@ using namespace heft;
 
 constexpr std::uint64_t buffer_bytes = 64u << 10;
 
-// Device memory that takes what is written at once.
-class Device final : public Destination {
+// Device memory that keeps the last write.
+class Device final : public Allocation {
  public:
-  explicit Device(std::size_t size) : memory(size) {}
-  std::span<std::byte> allocate(std::uint64_t, std::uint64_t) override { return {}; }
-  void write(std::uint64_t offset, Bytes staged) override {
-    REQUIRE(offset + staged.size_bytes() <= memory.size());
-    std::memcpy(memory.data() + offset, staged.span().data(), staged.size_bytes());
-    last = staged.span();
+  [[nodiscard]] std::span<const Placement> placements() const noexcept override { return {}; }
+  void write_async(const WriteRequest& request, Completion completion) override {
+    last = request;
+    completion.succeed();
   }
-  std::shared_ptr<const void> finish() override { return nullptr; }
-  void abandon() noexcept override {}
+  [[nodiscard]] std::shared_ptr<const void> finish() override { return nullptr; }
 
-  std::vector<std::byte> memory;
-  std::span<const std::byte> last;  // written
+  WriteRequest last;
 };
 
 // A small model as it is, converted and transposed: a chunk of each kind.
@@ -55,14 +54,14 @@ struct Model {
   Checkpoint checkpoint;
   LoadPlan plan;
   std::shared_ptr<const engine::Schedule> schedule;
-  std::shared_ptr<const engine::ArenaLayout> layout;
+  std::vector<TensorSpec> specs;
 
   Model() : checkpoint(open(folder.write("model.safetensors", file()))) {
     plan.add(checkpoint.tensor("same"));
     plan.add(checkpoint.tensor("wider"), DType::f32);
     plan.add(checkpoint.tensor("turned").transpose(0, 1));
     schedule = engine::PlanAccess::schedule(plan);
-    layout = engine::PlanAccess::arena_layout(plan, 64);
+    specs = engine::specs_for(plan, {}, {});
   }
 
   static std::string file() {
@@ -73,12 +72,22 @@ struct Model {
     return builder.build();
   }
 
-  // The entries in one run of memory; without one, in device memory.
-  [[nodiscard]] std::vector<engine::EntryMemory> entries(std::byte* base) const {
+  // The entries in the host's memory.
+  [[nodiscard]] static std::vector<engine::EntryMemory> entries(const Allocation& allocation) {
     std::vector<engine::EntryMemory> memory;
-    for (const std::uint64_t offset : layout->offsets)
-      memory.push_back({base == nullptr ? nullptr : base + offset, engine::Store::cached});
+    for (const Placement& place : allocation.placements())
+      memory.push_back({static_cast<std::byte*>(place.data) + place.byte_offset, engine::Store::cached});
     return memory;
+  }
+  // The same in a device's.
+  [[nodiscard]] std::vector<engine::EntryMemory> no_entries() const {
+    return std::vector<engine::EntryMemory>(specs.size());
+  }
+
+  [[nodiscard]] std::vector<engine::DeviceSink::Entry> on_device(std::span<const Placement> places) const {
+    std::vector<engine::DeviceSink::Entry> entries;
+    for (std::size_t i = 0; i < specs.size(); ++i) entries.push_back({places[i], specs[i].size_bytes});
+    return entries;
   }
 
   void write_all(engine::ChunkSink& sink) const {
@@ -93,58 +102,78 @@ TEST_CASE("pipeline: both sinks write each kind of chunk to the same bytes, whic
   const Model model;
   const MaterializeOptions options;
   engine::LoadMonitor monitor(options, 0);
-  std::vector<std::byte> host(model.layout->size_bytes);
-  engine::HostSink host_sink(*model.schedule, monitor, model.entries(host.data()));
+  const auto host = engine::ArenaDestination().allocate(model.specs);
+  engine::HostSink host_sink(*model.schedule, monitor, Model::entries(*host));
   model.write_all(host_sink);
-  Device device(model.layout->size_bytes);
-  engine::DeviceSink device_sink(*model.schedule, monitor, model.entries(nullptr),
-                                 {device, model.layout, engine::StagingPool::make(buffer_bytes, 2)});
+  const test::DeviceDestination destination;
+  const auto device = destination.allocate(model.specs);
+  engine::StagingPool staging(destination.staging(2 * buffer_bytes), buffer_bytes, 2);
+  const std::span<const Placement> places = device->placements();
+  engine::DeviceSink device_sink(*model.schedule, monitor, model.no_entries(),
+                                 {*device, destination.requirements(), model.on_device(places), staging});
   model.write_all(device_sink);
   CHECK(monitor.stats().bytes_written == 2 * model.schedule->sizes.written);
-  CHECK(host == device.memory);
   const Weights loaded = materialize(model.plan);
   for (std::size_t i = 0; i < loaded.size(); ++i) {
     const std::span<const std::byte> expected = loaded.begin()[static_cast<std::ptrdiff_t>(i)].bytes();
-    CHECK(std::memcmp(host.data() + model.layout->offsets[i], expected.data(), expected.size()) == 0);
+    const Placement& place = host->placements()[i];
+    CHECK(std::memcmp(static_cast<std::byte*>(place.data) + place.byte_offset, expected.data(), expected.size()) == 0);
+    CHECK(std::ranges::equal(destination.bytes_written_once(places[i], expected.size()), expected));
   }
 }
 
-TEST_CASE("pipeline: a staging buffer goes to the device as it is, and is lent again when the device lets go") {
+TEST_CASE("pipeline: a staging buffer goes to the device as it is, and is lent again when the write is reported") {
   const Model model;
   const MaterializeOptions options;
   engine::LoadMonitor monitor(options, 0);
-  Device device(model.layout->size_bytes);
-  const auto pool = engine::StagingPool::make(buffer_bytes, 1);
-  engine::DeviceSink sink(*model.schedule, monitor, model.entries(nullptr), {device, model.layout, pool});
+  Device device;
+  const test::DeviceDestination destination;
+  engine::StagingPool pool(destination.staging(buffer_bytes), buffer_bytes, 1);
+  engine::DeviceSink sink(
+      *model.schedule, monitor, model.no_entries(),
+      {device, destination.requirements(), model.on_device(std::vector<Placement>(model.specs.size())), pool});
   const engine::Chunk& chunk = model.schedule->chunks.front();
   REQUIRE(chunk.contiguous);
   CHECK(sink.in_place_run(chunk, chunk.range.begin).to == nullptr);
   {
-    const engine::StagingBuffer buffer = pool->take();
+    const engine::StagingBuffer buffer = pool.take();
+    CHECK(pool.try_take() == nullptr);
     std::memcpy(buffer.get(), model.schedule->source(chunk.source).mapped().data() + chunk.range.begin,
                 chunk.range.size());
     sink.forward(chunk, chunk.range, buffer.get(), buffer);
-    CHECK(device.last.data() == buffer.get());
+    CHECK(device.last.staged.data() == buffer.get());
+    CHECK(device.last.staged.size() == chunk.range.size());
   }
   CHECK(monitor.stats().bytes_written == chunk.range.size());
-  CHECK(pool->peak_bytes() == buffer_bytes);
-  const engine::StagingBuffer again = pool->take();
-  pool->close();
-  CHECK(test::thrown_by([&] { static_cast<void>(pool->take()); }).code() == ErrorCode::cancelled);
+  CHECK(pool.peak_bytes() == buffer_bytes);
+  pool.await_all();
+  const engine::StagingBuffer again = pool.take();
+  pool.close();
+  CHECK(test::thrown_by([&] { static_cast<void>(pool.take()); }).code() == ErrorCode::cancelled);
+}
+
+TEST_CASE("pipeline: staging memory that is too small or starts inside a page is refused") {
+  alignas(65536) static std::byte memory[2 * 65536];
+  const auto code = [](std::span<std::byte> bytes) {
+    return test::thrown_by([&] { engine::StagingPool({bytes, nullptr}, buffer_bytes, 1); }).code();
+  };
+  CHECK(code(std::span(memory).first(buffer_bytes - 1)) == ErrorCode::out_of_memory);
+  CHECK(code(std::span(memory).subspan(64)) == ErrorCode::misaligned);
 }
 
 TEST_CASE("pipeline: a run in place ends where the parts of the source or of the memory do") {
   const Model model;
   const MaterializeOptions options;
   engine::LoadMonitor monitor(options, 0);
-  std::vector<std::byte> host(model.layout->size_bytes);
-  const engine::HostSink sink(*model.schedule, monitor, model.entries(host.data()));
+  const auto host = engine::ArenaDestination().allocate(model.specs);
+  const engine::HostSink sink(*model.schedule, monitor, Model::entries(*host));
+  const auto* const first = static_cast<std::byte*>(host->placements()[0].data);
   const engine::Chunk& chunk = model.schedule->chunks.front();
   const engine::InPlaceRun whole = sink.in_place_run(chunk, chunk.range.begin);
-  CHECK(whole.to == host.data());
+  CHECK(whole.to == first);
   CHECK(whole.size == 16'000);
   const engine::InPlaceRun rest = sink.in_place_run(chunk, chunk.range.begin + 100);
-  CHECK(rest.to == host.data() + 100);
+  CHECK(rest.to == first + 100);
   CHECK(rest.size == 15'900);
 }
 

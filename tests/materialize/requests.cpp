@@ -25,6 +25,7 @@
 #include "heft/storage.hpp"
 #include "heft/stream.hpp"
 #include "materialize/io/async_reader.hpp"
+#include "materialize/memory/arena_destination.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/host_sink.hpp"
 #include "support/fixtures.hpp"
@@ -550,12 +551,12 @@ TEST_CASE("async reader: chunks of each kind reach the sink, and a reader that i
   LoadPlan plan;
   add_all(plan, opened.checkpoint);
   const auto schedule = engine::PlanAccess::schedule(plan);
-  const auto layout = engine::PlanAccess::arena_layout(plan, 64);
   const MaterializeOptions options;
+  const auto allocation = engine::ArenaDestination().allocate(engine::specs_for(plan, options, {}));
+  const std::span<const Placement> places = allocation->placements();
   engine::LoadMonitor monitor(options, schedule->sizes.written);
-  std::vector<std::byte> memory(layout->size_bytes);
   std::vector<engine::EntryMemory> entries;
-  for (const std::uint64_t offset : layout->offsets) entries.push_back({memory.data() + offset, engine::Store::cached});
+  for (const Placement& place : places) entries.push_back({static_cast<std::byte*>(place.data), engine::Store::cached});
   engine::HostSink sink(*schedule, monitor, entries);
   const engine::ChunkErrors errors(plan, *schedule);
   const auto gate = std::make_shared<engine::RequestGate>(*schedule);
@@ -580,7 +581,7 @@ TEST_CASE("async reader: chunks of each kind reach the sink, and a reader that i
   const Weights weights = materialize(expected);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const auto bytes = weights.begin()[static_cast<std::ptrdiff_t>(i)].bytes();
-    CHECK(std::memcmp(memory.data() + layout->offsets[i], bytes.data(), bytes.size()) == 0);
+    CHECK(std::memcmp(places[i].data, bytes.data(), bytes.size()) == 0);
   }
   {
     engine::AsyncReader reader(setup, share);

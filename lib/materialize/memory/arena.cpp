@@ -19,6 +19,10 @@ namespace {
 constexpr std::uint64_t min_mapping = 256u << 10;
 constexpr std::size_t heap_alignment = 64;
 
+bool is_on_heap(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
+  return size_bytes < min_mapping && alignment <= heap_alignment;
+}
+
 Error no_memory(std::uint64_t size_bytes, int os_error) {
   return Error(ErrorCode::out_of_memory,
                fmt::format("expected {} bytes of memory, the system has none to give", size_bytes),
@@ -37,7 +41,8 @@ std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t a
 }
 
 void Arena::take(std::size_t size, std::size_t alignment) {
-  if (size < min_mapping && alignment <= heap_alignment) {
+  footprint_ = footprint(size, alignment);
+  if (is_on_heap(size, alignment)) {
     mapping_ = ::operator new(size, std::align_val_t{heap_alignment}, std::nothrow);
     if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
     span_ = {static_cast<std::byte*>(mapping_), size};
@@ -57,11 +62,9 @@ void Arena::take(std::size_t size, std::size_t alignment) {
   if (size >= huge_page) (void)::madvise(begin, size, MADV_HUGEPAGE);
 }
 
-std::uint64_t Arena::footprint(std::uint64_t size_bytes) noexcept {
-  const std::uint64_t page = size_bytes < min_mapping ? heap_alignment
-                             : size_bytes < huge_page ? mmap::page_size()
-                                                      : huge_page;
-  return (size_bytes + page - 1) / page * page;
+std::uint64_t Arena::footprint(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
+  if (is_on_heap(size_bytes, alignment)) return round_up(size_bytes, heap_alignment);
+  return round_up(size_bytes, size_bytes < huge_page ? mmap::page_size() : huge_page);
 }
 
 Arena::~Arena() {
@@ -76,11 +79,6 @@ void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {
   const std::uintptr_t first = (begin + Arena::huge_page - 1) / Arena::huge_page * Arena::huge_page;
   const std::uintptr_t last = (begin + size_bytes) / Arena::huge_page * Arena::huge_page;
   if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-}
-
-std::span<std::byte> HostDestination::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
-  arena_ = Arena::allocate(size_bytes, alignment);
-  return arena_->span();
 }
 
 }  // namespace heft::engine

@@ -7,10 +7,14 @@
 #include <span>
 #include <vector>
 
-#include "heft/destination.hpp"
 #include "mmap/pages.hpp"
 
 namespace heft::engine {
+
+/// The smallest multiple of `alignment`, a power of two, that is at least `value`. Requires that it fits 64 bits.
+[[nodiscard]] constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t alignment) noexcept {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
 
 /// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not
 /// touched: the kernel allocates each at the first write, on the node of the writing thread.
@@ -21,20 +25,23 @@ class Arena {
 
   /// `size_bytes` > 0; `alignment` is a power of two. Throws Error{out_of_memory}.
   static std::shared_ptr<Arena> allocate(std::uint64_t size_bytes, std::uint64_t alignment);
-  /// Memory that allocate() takes from the system for that size, once all of it has been touched.
-  static std::uint64_t footprint(std::uint64_t size_bytes) noexcept;
+  /// Memory that allocate() takes from the system for these arguments, once all of it has been touched.
+  static std::uint64_t footprint(std::uint64_t size_bytes, std::uint64_t alignment) noexcept;
 
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   [[nodiscard]] std::span<std::byte> span() const noexcept { return span_; }
+  /// The footprint() that it was allocated with.
+  [[nodiscard]] std::uint64_t footprint() const noexcept { return footprint_; }
 
  private:
   Arena() noexcept = default;
   void take(std::size_t size, std::size_t alignment);
   void* mapping_ = nullptr;
   std::size_t mapped_ = 0;  // 0: the memory is the heap's
+  std::uint64_t footprint_ = 0;
   std::span<std::byte> span_;
 };
 
@@ -47,16 +54,5 @@ void reserve_huge(std::vector<Row>& table, std::size_t count) {
   table.reserve(count);
   ask_huge_pages(table.data(), table.capacity() * sizeof(Row));
 }
-
-/// The destination there is when the caller names none.
-class HostDestination final : public Destination {
- public:
-  std::span<std::byte> allocate(std::uint64_t size_bytes, std::uint64_t alignment) override;
-  std::shared_ptr<const void> finish() override { return std::move(arena_); }
-  void abandon() noexcept override { arena_.reset(); }
-
- private:
-  std::shared_ptr<Arena> arena_;
-};
 
 }  // namespace heft::engine

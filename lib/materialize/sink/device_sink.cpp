@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 #include <span>
 
@@ -46,19 +47,34 @@ Packing pack(std::span<const Axis> axes, std::int64_t count, std::uint64_t unit)
   return packing;
 }
 
-// Calls `visit` with the destination's offset, the packed offset and the size of each run of the axes below `level`.
+// Equal runs of packed bytes, one after the other, and where the destination has them.
+struct Rows {
+  std::uint64_t to = 0;      // the destination's offset of the first
+  std::uint64_t packed = 0;  // its offset among the packed bytes
+  std::uint64_t size = 0;    // of each
+  std::uint64_t count = 1;
+  std::uint64_t pitch = 0;  // from one to the next, in the destination
+};
+
+// Calls `visit` with the runs of the axes below `level`: as rows with a pitch, or one by one.
 template <class Visit>
-void for_each_run(const Packing& packing, std::size_t level, std::uint64_t to, std::uint64_t packed,
+void for_each_run(const Packing& packing, std::size_t level, std::uint64_t to, std::uint64_t packed, bool as_rows,
                   const Visit& visit) {
   const auto step_of = [&](std::size_t i) { return distance(packing.axes[packing.order[i]].to_step); };
   const std::uint64_t size = level == packing.rank ? packing.size_bytes : step_of(level);
   std::size_t runs_on = 0;
   while (runs_on < level && packing.steps[runs_on] == step_of(runs_on)) ++runs_on;
-  if (runs_on == level) return visit(to, packed, size);
+  if (runs_on == level) return visit(Rows{.to = to, .packed = packed, .size = size});
   const Axis& outer = packing.axes[packing.order[level - 1]];
-  for (std::int64_t i = 0; i < outer.count; ++i)
-    for_each_run(packing, level - 1, to + static_cast<std::uint64_t>(i) * packing.steps[level - 1],
-                 packed + static_cast<std::uint64_t>(i) * step_of(level - 1), visit);
+  const auto count = static_cast<std::uint64_t>(outer.count);
+  const std::uint64_t pitch = packing.steps[level - 1];
+  if (as_rows && runs_on == level - 1) return visit(Rows{to, packed, step_of(level - 1), count, pitch});
+  for (std::uint64_t i = 0; i < count; ++i)
+    for_each_run(packing, level - 1, to + i * pitch, packed + i * step_of(level - 1), as_rows, visit);
+}
+
+bool same_memory(const Placement& a, const Placement& b) noexcept {
+  return a.device_type == b.device_type && a.device_id == b.device_id && a.data == b.data;
 }
 
 }  // namespace
@@ -66,59 +82,107 @@ void for_each_run(const Packing& packing, std::size_t level, std::uint64_t to, s
 // Bytes in a staging buffer that continue each other in the destination: written when the next ones do not.
 class DeviceSink::WriteCoalescer {
  public:
-  explicit WriteCoalescer(const Device& device, StagingBuffer buffer = nullptr) noexcept
-      : device_(device), buffer_(std::move(buffer)) {}
+  explicit WriteCoalescer(const DeviceSink& sink, StagingBuffer buffer = nullptr) noexcept
+      : sink_(sink), buffer_(std::move(buffer)) {}
 
-  /// Room in a buffer for at least `wanted` bytes; no buffer holds fewer.
-  std::span<std::byte> room(std::uint64_t wanted) {
-    if (!buffer_ || device_.staging->buffer_bytes() - used_ < wanted) {
-      send();
-      buffer_.reset();  // a worker that waits for a buffer holds none
-      buffer_ = device_.staging->take();
-      used_ = 0;
+  /// Room in a buffer for at least `wanted` bytes, which go to `to`; no buffer holds fewer. Waits for one.
+  std::span<std::byte> room(const Target& to, std::uint64_t wanted) {
+    if (!has_room(to, wanted)) {
+      let_go();  // a worker that waits for a buffer holds none
+      buffer_ = staging().take();
     }
-    return {buffer_.get() + used_, device_.staging->buffer_bytes() - used_};
+    return {buffer_.get() + used_, left()};
   }
 
-  /// The `size` bytes at `bytes`, inside the buffer, belong at `offset` of the destination.
-  void add(std::uint64_t offset, const std::byte* bytes, std::uint64_t size) {
-    if (run_.data() + run_.size() != bytes || offset_ + run_.size() != offset) {
+  /// The same without waiting: empty when no buffer is free.
+  std::span<std::byte> room_at_once(const Target& to, std::uint64_t wanted) {
+    if (!has_room(to, wanted)) {
+      let_go();
+      buffer_ = staging().try_take();
+    }
+    return {buffer_.get() + used_, left()};
+  }
+
+  /// The `size` bytes at `bytes`, inside the buffer, belong at `to`.
+  void add(const Target& to, const std::byte* bytes, std::uint64_t size) {
+    if (run_.data() + run_.size() != bytes || !ends_at(to.place)) {
       send();
-      offset_ = offset;
+      to_ = to.place;
       run_ = {bytes, 0};
     }
     run_ = {run_.data(), run_.size() + size};
     used_ += size;
+    ends_entry_ = size == to.left;
+  }
+
+  /// Rows with a pitch, inside the buffer, the first of which belongs at `to`.
+  void add_rows(const Target& to, const std::byte* bytes, const Rows& rows) {
+    if (rows.count == 1) return add(to, bytes, rows.size);
+    send();
+    const std::uint64_t size = rows.count * rows.size;
+    used_ += size;
+    sink_.writer_.write({.to = to.place, .staged = {bytes, size}, .rows = rows.count, .pitch_bytes = rows.pitch},
+                        buffer_);
   }
 
   void send() {
-    if (run_.empty()) return;
-    device_.destination.write(offset_, Bytes(std::exchange(run_, {}), buffer_));
+    if (!run_.empty()) sink_.writer_.write({.to = to_, .staged = std::exchange(run_, {})}, buffer_);
   }
 
  private:
-  const Device& device_;
+  [[nodiscard]] StagingPool& staging() const noexcept { return sink_.device_.staging; }
+  [[nodiscard]] std::uint64_t left() const noexcept { return buffer_ ? staging().buffer_bytes() - used_ : 0; }
+  [[nodiscard]] bool ends_at(const Placement& place) const noexcept {
+    return same_memory(place, to_) && to_.byte_offset + run_.size() == place.byte_offset;
+  }
+
+  bool has_room(const Target& to, std::uint64_t wanted) noexcept {
+    fill_gap(to, wanted);
+    return buffer_ && left() >= wanted;
+  }
+
+  void let_go() {
+    send();
+    buffer_.reset();
+    used_ = 0;
+  }
+
+  // Bytes between two entries, of neither, are written with both: the gaps that come of an alignment.
+  void fill_gap(const Target& to, std::uint64_t wanted) noexcept {
+    const std::uint64_t end = to_.byte_offset + run_.size();
+    if (run_.empty() || !ends_entry_ || to.offset != 0 || !same_memory(to.place, to_) || to.place.byte_offset <= end)
+      return;
+    const std::uint64_t gap = to.place.byte_offset - end;
+    if (gap >= sink_.device_.requirements.alignment || left() < gap + wanted) return;
+    std::memset(buffer_.get() + used_, 0, gap);
+    run_ = {run_.data(), run_.size() + gap};
+    used_ += gap;
+  }
+
+  const DeviceSink& sink_;
   StagingBuffer buffer_;
   std::uint64_t used_ = 0;
-  std::uint64_t offset_ = 0;
+  Placement to_;
   std::span<const std::byte> run_;
+  bool ends_entry_ = false;  // the run
 };
 
 // The memory of one write: a device's, or the host's for entries with a buffer of the caller's.
 class DeviceSink::DeviceMemory final : public MemoryTarget {
  public:
-  explicit DeviceMemory(DeviceSink& sink) noexcept : sink_(sink), writes_(sink.device_) {}
+  explicit DeviceMemory(DeviceSink& sink) noexcept : sink_(sink), writes_(sink) {}
 
   void copy(const Part& part, std::int64_t to, const std::byte* from, std::uint64_t size,
             WriteProgress& progress) override {
     if (sink_.host_.of(part).base != nullptr) return sink_.host_.copy(part, to, from, size, progress);
-    for (std::uint64_t offset = sink_.offset_of(part, to); size > 0;) {
-      const std::span<std::byte> room = writes_.room(1);
+    for (Target target = sink_.target_of(part, static_cast<std::uint64_t>(to)); size > 0;) {
+      const std::span<std::byte> room = writes_.room(target, 1);
       const std::uint64_t now = std::min<std::uint64_t>(size, room.size());
       kernels::copy_run(from, room.data(), now, Store::cached);
-      writes_.add(offset, room.data(), now);
+      writes_.add(target, room.data(), now);
       progress.add(now);
-      from += now, offset += now, size -= now;
+      target.advance(now);
+      from += now, size -= now;
     }
   }
 
@@ -126,11 +190,14 @@ class DeviceSink::DeviceMemory final : public MemoryTarget {
     if (sink_.host_.of(part).base != nullptr) return sink_.host_.convert(part, from);
     const Conversion& conversion = sink_.schedule_.conversion(part);
     const Packing packing = pack(sink_.schedule_.axes_of(part), part.count, conversion.to_bytes());
-    std::byte* const packed = writes_.room(packing.size_bytes).data();
+    const Target lowest = sink_.target_of(part, static_cast<std::uint64_t>(part.to) - packing.before);
+    std::byte* const packed = writes_.room(lowest, packing.size_bytes).data();
     copy_part(conversion, {packing.axes, packing.rank}, part.count, from, packed + packing.first, Store::cached);
-    const std::uint64_t lowest = sink_.offset_of(part, part.to) - packing.before;
-    for_each_run(packing, packing.rank, lowest, 0,
-                 [&](std::uint64_t to, std::uint64_t at, std::uint64_t size) { writes_.add(to, packed + at, size); });
+    for_each_run(packing, packing.rank, 0, 0, sink_.device_.requirements.strided_writes, [&](const Rows& rows) {
+      Target to = lowest;
+      to.advance(rows.to);
+      writes_.add_rows(to, packed + rows.packed, rows);
+    });
   }
 
   void send() { writes_.send(); }
@@ -146,17 +213,30 @@ void DeviceSink::write(const Chunk& chunk, Range range, const std::byte* bytes) 
   memory.send();
 }
 
+// Long pieces are written from where they are. Short ones are first brought together in another buffer, if one is free:
+// a device takes longer to start a write than the processor takes to copy them.
 void DeviceSink::forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) {
-  WriteCoalescer writes(device_, buffer);
+  constexpr std::uint64_t min_write_bytes = 32u << 10;
+  WriteCoalescer in_place(*this, buffer);
+  WriteCoalescer gathered(*this);
   WriteProgress progress(monitor_);
   for_each_piece(schedule_, chunk, range, [&](const Piece& piece) {
     const std::byte* const from = bytes + (piece.range.begin - range.begin);
-    if (host_.of(piece.part).base != nullptr)
-      return host_.copy(piece.part, piece.to(), from, piece.range.size(), progress);
-    writes.add(offset_of(piece.part, piece.to()), from, piece.range.size());
-    progress.add(piece.range.size());
+    const std::uint64_t size = piece.range.size();
+    if (host_.of(piece.part).base != nullptr) return host_.copy(piece.part, piece.to(), from, size, progress);
+    const Target to = target_of(piece.part, static_cast<std::uint64_t>(piece.to()));
+    const bool is_short = size < min_write_bytes && size < range.size();
+    const std::span<std::byte> room = is_short ? gathered.room_at_once(to, size) : std::span<std::byte>();
+    if (room.empty()) {
+      in_place.add(to, from, size);
+    } else {
+      kernels::copy_run(from, room.data(), size, Store::cached);
+      gathered.add(to, room.data(), size);
+    }
+    progress.add(size);
   });
-  writes.send();
+  in_place.send();
+  gathered.send();
   progress.report();
 }
 

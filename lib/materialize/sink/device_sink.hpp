@@ -3,32 +3,41 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "heft/destination.hpp"
-#include "materialize/arena_layout.hpp"
 #include "materialize/memory/staging_pool.hpp"
+#include "materialize/sink/device_writer.hpp"
 #include "materialize/sink/host_sink.hpp"
 
 namespace heft::engine {
 
-/// Writes chunks into staging buffers, and these through Destination::write(). Entries with a buffer of the caller's
-/// are host memory as ever.
+/// Writes chunks into staging buffers, and these through Allocation::write_async(). Entries with a buffer of the
+/// caller's are host memory as ever.
 class DeviceSink final : public ChunkSink {
  public:
-  /// The objects through which chunks reach a device.
+  /// The place of an entry on a device.
+  struct Entry {
+    Placement place;
+    std::uint64_t size_bytes = 0;
+  };
+  /// The objects through which chunks reach a device. The references outlive the sink, and the last report.
   struct Device {
-    Destination& destination;
-    std::shared_ptr<const ArenaLayout> layout;  ///< Where the entries lie in the destination's memory.
-    std::shared_ptr<StagingPool> staging;
+    Allocation& allocation;
+    Destination::Requirements requirements;
+    std::vector<Entry> entries;  ///< Of the plan; those with the caller's buffer are not used.
+    StagingPool& staging;
   };
 
-  /// `entries` has the memory of those with the caller's buffer. The schedule, the monitor and the destination outlive
-  /// this.
+  /// `entries` has the memory of those with the caller's buffer. The schedule and the monitor outlive this, and the last
+  /// report.
   DeviceSink(const Schedule& schedule, LoadMonitor& monitor, std::vector<EntryMemory> entries, Device device) noexcept
-      : schedule_(schedule), monitor_(monitor), host_(schedule, std::move(entries)), device_(std::move(device)) {}
+      : schedule_(schedule),
+        monitor_(monitor),
+        host_(schedule, std::move(entries)),
+        device_(std::move(device)),
+        writer_({device_.allocation, monitor, device_.staging, device_.requirements.max_write_bytes}) {}
 
   /// Waits while all buffers are on loan.
   void write(const Chunk& chunk, Range range, const std::byte* bytes) override;
@@ -36,20 +45,33 @@ class DeviceSink final : public ChunkSink {
     return host_.in_place_run(chunk, at);
   }
   [[nodiscard]] Store store_of(const Part& part) const noexcept override { return host_.of(part).store; }
-  [[nodiscard]] StagingPool* staging() noexcept override { return device_.staging.get(); }
+  [[nodiscard]] StagingPool* staging() noexcept override { return &device_.staging; }
   void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) override;
 
  private:
   class WriteCoalescer;
   class DeviceMemory;
-  [[nodiscard]] std::uint64_t offset_of(const Part& part, std::int64_t to) const noexcept {
-    return device_.layout->offsets[position(schedule_.transfer(part).entry)] + static_cast<std::uint64_t>(to);
+  // A byte of an entry on the device.
+  struct Target {
+    Placement place;
+    std::uint64_t offset = 0;  // in the entry
+    std::uint64_t left = 0;    // bytes from it to the entry's end
+
+    void advance(std::uint64_t bytes) noexcept { place.byte_offset += bytes, offset += bytes, left -= bytes; }
+  };
+  // Byte `to` of the part's entry.
+  [[nodiscard]] Target target_of(const Part& part, std::uint64_t to) const noexcept {
+    const Entry& entry = device_.entries[position(schedule_.transfer(part).entry)];
+    Target target{.place = entry.place, .left = entry.size_bytes};
+    target.advance(to);
+    return target;
   }
 
   const Schedule& schedule_;
   LoadMonitor& monitor_;
   HostMemory host_;
   const Device device_;
+  const DeviceWriter writer_;
 };
 
 }  // namespace heft::engine

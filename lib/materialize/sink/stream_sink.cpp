@@ -14,10 +14,9 @@ namespace {
 // Results that fit the last-level cache may stay in it.
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
-// Offsets of large tensors count from the beginning of a page.
+// Offsets of large tensors count from the start of a page.
 std::uint64_t page_of(const StreamGroup& group) noexcept {
-  constexpr std::uint64_t page = 4096;
-  return group.arena_bytes < page ? 1 : page;
+  return group.arena_bytes < mmap::page_size() ? 1 : mmap::page_size();
 }
 
 Tensor tensor_of(const PlanEntry& entry, Bytes bytes) {

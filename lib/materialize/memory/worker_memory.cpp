@@ -1,0 +1,21 @@
+#include "materialize/memory/worker_memory.hpp"
+
+namespace heft::engine {
+
+WorkerMemories::WorkerMemories(const Sizes& sizes, MemoryCount& count) : memories_(sizes.workers) {
+  for (WorkerMemory& memory : memories_) {
+    if (sizes.buffer != 0) memory.buffer = Arena::allocate(sizes.buffer, mmap::page_size());
+    if (sizes.ring != 0) memory.ring = Arena::allocate(sizes.ring, Arena::huge_page);
+    for (const Arena* arena : {memory.buffer.get(), memory.ring.get()})
+      if (arena != nullptr) count.add(arena->footprint());
+  }
+}
+
+std::uint64_t WorkerMemories::footprint(const Sizes& sizes) noexcept {
+  std::uint64_t each = 0;
+  if (sizes.buffer != 0) each += Arena::footprint(sizes.buffer, mmap::page_size());
+  if (sizes.ring != 0) each += Arena::footprint(sizes.ring, Arena::huge_page);
+  return sizes.workers * each;
+}
+
+}  // namespace heft::engine
