@@ -28,8 +28,6 @@ constexpr std::uint64_t part_of_rest = 8;
 // only.
 std::uint64_t weight(std::uint64_t read, std::uint64_t written) noexcept { return std::max(read, written / 2); }
 
-std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
-
 // Cuts one transfer. Cuts lie on multiples of `cut_bytes_` in the source, so that transfers of the same bytes are cut
 // at the same places; those of rows that become columns lie on multiples of a line's elements instead, counted from the
 // first row.
@@ -157,42 +155,6 @@ void sort_parts(Schedule& schedule, std::span<const std::uint32_t> group_of) {
   };
   if (!std::is_sorted(schedule.parts.begin(), schedule.parts.end(), before))
     std::sort(schedule.parts.begin(), schedule.parts.end(), before);
-}
-
-// The number of trailing axes that make one run when gaps up to `gap` are filled, and the bytes of that run.
-std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const Part& part,
-                                                std::uint64_t gap) noexcept {
-  const std::span<const Axis> axes = schedule.axes_of(part);
-  std::uint64_t run = schedule.conversion(part).from_bytes();
-  std::size_t inner = 0;
-  while (inner < axes.size()) {
-    const std::size_t level = axes.size() - inner - 1;
-    if (as_bytes(axes[level].from_step) > run + gap) break;
-    run +=
-        static_cast<std::uint64_t>((level == 0 ? part.count : axes[level].count) - 1) * as_bytes(axes[level].from_step);
-    ++inner;
-  }
-  return {inner, run};
-}
-
-void add_ranges(std::vector<Range>& ranges, std::span<const Axis> axes, std::int64_t count, std::uint64_t from,
-                std::uint64_t run) {
-  if (axes.empty()) return ranges.push_back({from, from + run});
-  for (std::int64_t i = 0; i < count; ++i)
-    add_ranges(ranges, axes.subspan(1), axes.size() > 1 ? axes[1].count : 1,
-               from + static_cast<std::uint64_t>(i) * as_bytes(axes[0].from_step), run);
-}
-
-void merge_ranges(std::vector<Range>& ranges, std::uint64_t gap) {
-  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
-  std::size_t kept = 0;
-  for (const Range& range : ranges) {
-    if (kept > 0 && range.begin <= ranges[kept - 1].end + gap)
-      ranges[kept - 1].end = std::max(ranges[kept - 1].end, range.end);
-    else
-      ranges[kept++] = range;
-  }
-  ranges.resize(kept);
 }
 
 // Groups sorted parts.
@@ -385,37 +347,6 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
   // As many requests are in flight as the source of the most allows: see RequestGate.
   totals.in_requests = in_flight * a_request;
   return schedule;
-}
-
-std::uint64_t Schedule::written_by(const Part& part) const noexcept {
-  std::uint64_t units = static_cast<std::uint64_t>(part.count);
-  for (const Axis& axis : axes_of(part).subspan(1)) units *= static_cast<std::uint64_t>(axis.count);
-  return units * conversion(part).to_bytes();
-}
-
-std::uint64_t written_by(const Schedule& schedule, const Chunk& chunk) noexcept {
-  std::uint64_t bytes = 0;
-  for (const Part& part : schedule.parts_of(chunk)) bytes += schedule.written_by(part);
-  return bytes;
-}
-
-std::vector<Range> needed_ranges(const Schedule& schedule, const Chunk& chunk, std::uint64_t gap) {
-  std::vector<Range> ranges;
-  for (const Part& part : schedule.parts_of(chunk)) {
-    const auto [inner, run] = inner_run(schedule, part, gap);
-    const std::span<const Axis> axes = schedule.axes_of(part);
-    add_ranges(ranges, axes.first(axes.size() - inner), part.count, part.from, run);
-  }
-  merge_ranges(ranges, gap);
-  return ranges;
-}
-
-std::uint64_t needed_bytes(const Schedule& schedule, const Chunk& chunk) {
-  if (chunk.repeats) return 0;
-  if (!chunk.sparse) return chunk.range.size();
-  const std::vector<Range> ranges = needed_ranges(schedule, chunk, ChunkSizes{}.gap);
-  const auto add = [](std::uint64_t sum, const Range& range) { return sum + range.size(); };
-  return std::accumulate(ranges.begin(), ranges.end(), std::uint64_t{0}, add);
 }
 
 }  // namespace heft::engine

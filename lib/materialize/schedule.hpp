@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "materialize/transfer.hpp"
@@ -151,6 +152,14 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
 
 /// Bytes that a chunk's parts write.
 [[nodiscard]] std::uint64_t written_by(const Schedule& schedule, const Chunk& chunk) noexcept;
+
+/// A step of the source, which is never negative.
+[[nodiscard]] inline std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
+
+/// The number of a part's trailing axes that make one run of source bytes when gaps up to `gap` are filled, and the bytes
+/// of that run.
+[[nodiscard]] std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const Part& part,
+                                                              std::uint64_t gap) noexcept;
 
 /// The byte ranges that the parts of a chunk need, in order, with gaps up to `gap` filled.
 [[nodiscard]] std::vector<Range> needed_ranges(const Schedule& schedule, const Chunk& chunk, std::uint64_t gap);
