@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "heft/error.hpp"
-#include "materialize/budget.hpp"
+#include "materialize/load_budget.hpp"
 #include "materialize/memory/arena_destination.hpp"
 #include "materialize/pipeline.hpp"
 #include "materialize/placements.hpp"

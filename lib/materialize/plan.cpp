@@ -11,7 +11,7 @@
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
-#include "materialize/budget.hpp"
+#include "materialize/load_budget.hpp"
 #include "materialize/plan_state.hpp"
 
 namespace heft {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "heft/error.hpp"
+#include "materialize/load_budget.hpp"
 #include "materialize/load_monitor.hpp"
 #include "materialize/memory/arena_pool.hpp"
 #include "materialize/memory/memory_left.hpp"

@@ -20,7 +20,7 @@
 #include "heft/checkpoint.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
-#include "materialize/budget.hpp"
+#include "materialize/load_budget.hpp"
 #include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
