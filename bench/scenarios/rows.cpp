@@ -22,8 +22,8 @@ std::vector<std::string> command_for(std::string_view subject, const Job& job) {
   add("--via", job.via);
   add("--dim", job.dim);
   add("--block", job.block_bytes);
-  add("--order", job.order);
   add("--depth", job.depth);
+  if (job.order != Job().order) add("--order", job.order);  // a build before streams had orders has no such option
   if (!job.dtype.empty()) add("--dtype", job.dtype);
   if (job.reused) words.emplace_back("--reused");
   if (job.transposed) words.emplace_back("--transposed");
