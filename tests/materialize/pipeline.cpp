@@ -1,5 +1,6 @@
 // The stages of a load, each alone: sinks, staging, the monitor, the choice of paths.
 #include "materialize/pipeline.hpp"
+#include "materialize/load_budget.hpp"
 
 #include <doctest/doctest.h>
 

@@ -25,6 +25,7 @@
 #include "heft/storage.hpp"
 #include "heft/stream.hpp"
 #include "materialize/io/async_reader.hpp"
+#include "materialize/load_budget.hpp"
 #include "materialize/memory/arena_destination.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/host_sink.hpp"
