@@ -23,6 +23,7 @@
 #include "materialize/load_budget.hpp"
 #include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/same_bytes.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 
@@ -91,7 +92,7 @@ void check_same(const LoadPlan& plan, const DeviceDestination& destination, cons
     CHECK(tensor.size_bytes() == same.size_bytes());
     CHECK(tensor.shape() == same.shape());
     CHECK(tensor.placement().device_type == 2);
-    CHECK(std::ranges::equal(destination.bytes_written_once(tensor.placement(), tensor.size_bytes()), same.bytes()));
+    CHECK(test::same_bytes(destination.bytes_written_once(tensor.placement(), tensor.size_bytes()), same.bytes()));
     bytes += tensor.size_bytes();
   }
   CHECK(destination.bytes_written() == bytes);
@@ -290,7 +291,7 @@ TEST_CASE("destination: host memory is filled in place, and its owner outlives t
     for (const Tensor& tensor : weights) {
       CHECK(tensor.placement().device_type == 3);
       CHECK_FALSE(tensor.is_on_device());
-      REQUIRE(std::ranges::equal(tensor.bytes(), expected[tensor.name()].bytes()));
+      REQUIRE(test::same_bytes(tensor.bytes(), expected[tensor.name()].bytes()));
     }
     weights = Weights();
     CHECK(host->owner.use_count() < shared);
@@ -469,7 +470,7 @@ class Wrong final : public Destination {
     return block;
   }
   mutable int destroyed = 0;
-  mutable int written = 0;
+  mutable std::atomic<int> written = 0;  // by several workers
 
  private:
   struct Block final : Allocation {
@@ -591,7 +592,7 @@ TEST_CASE("destination: several loads at once share one") {
       threads.emplace_back([&] { weights = materialize(plan, {.threads = 2, .destination = host}); });
   }
   for (const Weights& weights : loaded)
-    for (const Tensor& tensor : weights) REQUIRE(std::ranges::equal(tensor.bytes(), expected[tensor.name()].bytes()));
+    for (const Tensor& tensor : weights) REQUIRE(test::same_bytes(tensor.bytes(), expected[tensor.name()].bytes()));
   CHECK(host->allocated == 3);
   CHECK(host->finished == 3);
 }

@@ -10,6 +10,7 @@
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/same_bytes.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 #include "support/torch_builder.hpp"
@@ -95,7 +96,7 @@ struct Cut {
   [[nodiscard]] std::filesystem::path path() const { return folder.path() / "parts"; }
 };
 
-bool same_bytes(const Tensor& a, const Tensor& b) { return std::ranges::equal(a.bytes(), b.bytes()); }
+bool same_bytes(const Tensor& a, const Tensor& b) { return test::same_bytes(a.bytes(), b.bytes()); }
 
 Weights load(const Checkpoint& checkpoint, const MaterializeOptions& options = {}) {
   LoadPlan plan;

@@ -31,6 +31,7 @@
 #include "materialize/sink/host_sink.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
+#include "support/same_bytes.hpp"
 #include "support/sources.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -97,7 +98,7 @@ void check_same(const Weights& found, const Weights& expected) {
   REQUIRE(found.size() == expected.size());
   for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(expected.size()); ++i) {
     CAPTURE(expected.begin()[i].name());
-    CHECK(std::ranges::equal(found.begin()[i].bytes(), expected.begin()[i].bytes()));
+    CHECK(test::same_bytes(found.begin()[i].bytes(), expected.begin()[i].bytes()));
   }
 }
 
