@@ -6,8 +6,9 @@
 
 namespace heft {
 
-/// An input iterator over the elements (range.*get)(0), (range.*get)(1), ... which it returns by value. Valid while its
-/// range lives and is not moved. A value; the iterators of one range may be used by several threads.
+/// An input iterator over the elements (range.*get)(0), (range.*get)(1), ... which it returns by value: TensorRange and
+/// Record make their elements when they are accessed. Valid while its range lives and is not moved. A value; the
+/// iterators of one range may be used by several threads, each iterator by one.
 ///
 /// Example:
 ///   const heft::TensorRange tensors = checkpoint.tensors();
@@ -22,16 +23,19 @@ class IndexIterator {
   using pointer = void;
   using reference = Value;
 
+  /// Belongs to no range: it can be assigned to and compared, not dereferenced.
   IndexIterator() noexcept = default;
   /// The element `position` of `range`; its size() for the end.
   IndexIterator(const Range& range, std::size_t position) noexcept : range_(&range), position_(position) {}
 
   /// Makes the element: throws what the range's function throws.
   Value operator*() const { return (range_->*get)(position_); }
+  /// Moves to the next element. Requires that this is not the end.
   IndexIterator& operator++() noexcept {
     ++position_;
     return *this;
   }
+  /// The same; returns an iterator to the element before.
   IndexIterator operator++(int) noexcept {
     IndexIterator old = *this;
     ++position_;

@@ -14,11 +14,11 @@
 
 namespace heft {
 
-/// What a source was when it was opened. Two identities are equal if the bytes are.
+/// The identity of a source when it was opened. Two identities are equal if the bytes are.
 struct SourceIdentity {
-  /// Which object it is: device and inode of a file, URL of an object. Two names of one object have the same.
+  /// The object: device and inode of a file, URL of an object. Two names of one object have the same.
   std::string object;
-  /// Which bytes the object has: size and times of a file, ETag of an object.
+  /// The version of its bytes: size and times of a file, ETag of an object.
   std::string version;
   /// Both empty: memory, which has no identity to compare.
   [[nodiscard]] bool empty() const noexcept { return object.empty() && version.empty(); }
@@ -70,7 +70,7 @@ class HEFT_API ByteSource {
     ascending,
   };
 
-  /// What a source can do.
+  /// The abilities of a source.
   struct Capabilities {
     /// All bytes of the source, if they are in memory while it lives; empty: they must be fetched.
     std::span<const std::byte> mapped = {};
@@ -104,7 +104,7 @@ class HEFT_API ByteSource {
   /// Throws Error{changed_on_disk} if the bytes are not those that identity() stands for; Error{io} if that cannot be
   /// examined. May do I/O.
   virtual void check_unchanged() const = 0;
-  /// Fills `into` from `offset`. heft asks for ranges inside size_bytes() only. Throws what failed.
+  /// Fills `into` from `offset`. Requires a range inside size_bytes(); heft requests no other. Throws what failed.
   virtual void read(std::uint64_t offset, std::span<std::byte> into) const = 0;
   /// Starts a request, and may return before it is done. `completion` is reported once, from any thread, also before
   /// this call returns; when it is dropped, the request has failed. A call that throws has failed the request. After

@@ -15,7 +15,7 @@ namespace heft {
 /// A folder of sources. open(storage, name) finds the files of a model in it as it does in a folder on disk: an index
 /// and its shards, the numbered parts of a set, the only file with the suffix of a format.
 ///
-/// Names that heft asks for are plain: 1 to 255 bytes without '/', '\' and control characters, not "." or "..".
+/// The names that heft opens are plain: 1 to 255 bytes without '/', '\' and control characters, not "." or "..".
 ///
 /// Threads: const members are called from several threads at once, up to eight of them by open(). A Checkpoint keeps
 /// the storage alive, for freshness().

@@ -17,11 +17,11 @@ inline constexpr unsigned max_threads = 16;
 /// Processors that this process may run on, by its affinity; at most `max`.
 unsigned usable_threads(unsigned max) noexcept;
 
-/// Some of the processors, for the workers of one load, until this dies.
+/// Some of the processors, for the workers of one load, until this is destroyed.
 ///
-/// What loads of this process have taken is counted together: the one thing that loads share, as they share the
-/// machine. A load that leaves its number of threads to heft takes what others have left, and one at least; a load
-/// that says how many gets them, and they count.
+/// One counter of the process has the processors that its loads have taken: the only thing that loads share, as they
+/// share the machine. A load that leaves its number of threads to heft gets those that are left, at least one; a load
+/// that states a number gets it, and is counted.
 class ProcessorShare {
  public:
   /// `wanted` > 0; fewer when `at_most_free` and others have taken them.

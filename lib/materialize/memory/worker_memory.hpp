@@ -31,7 +31,7 @@ class WorkerMemories {
   };
   /// Throws Error{out_of_memory}.
   WorkerMemories(const Sizes& sizes, MemoryCount& count);
-  /// What the constructor adds to the count.
+  /// Returns the bytes that the constructor adds to the count.
   [[nodiscard]] static std::uint64_t footprint(const Sizes& sizes) noexcept;
 
   /// The memory of a worker that starts. To be called at most once for each worker, from any thread.
