@@ -131,6 +131,10 @@ struct Schedule {
 /// Parts of a contiguous chunk shorter than this are read into a buffer, many at a time. In bytes.
 inline constexpr std::uint64_t min_read_bytes = 16u << 10;
 
+/// Runs shorter than this are not worth a direct read, or a request, of their own: they come with their neighbours. In
+/// bytes.
+inline constexpr std::uint64_t worth_a_request = 256u << 10;
+
 /// Cuts the transfers into parts, sorts them by source and offset, and groups them into chunks and batches.
 /// `group_of` has a number for each entry, by which the parts are sorted first: no chunk is of two groups, and chunks of
 /// a group come before those of the next. Empty: all entries are of group 0.

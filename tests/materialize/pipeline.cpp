@@ -1,6 +1,5 @@
 // The stages of a load, each alone: sinks, staging, the monitor, the choice of paths.
 #include "materialize/pipeline.hpp"
-#include "materialize/load_budget.hpp"
 
 #include <doctest/doctest.h>
 
@@ -21,7 +20,9 @@
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
 #include "materialize/io/path_selector.hpp"
+#include "materialize/load_budget.hpp"
 #include "materialize/memory/arena_destination.hpp"
+#include "materialize/memory/read_ring.hpp"
 #include "materialize/plan_state.hpp"
 #include "materialize/sink/device_sink.hpp"
 #include "materialize/sink/host_sink.hpp"
@@ -151,6 +152,33 @@ TEST_CASE("pipeline: a staging buffer goes to the device as it is, and is lent a
   const engine::StagingBuffer again = pool.take();
   pool.close();
   CHECK(test::thrown_by([&] { static_cast<void>(pool.take()); }).code() == ErrorCode::cancelled);
+}
+
+TEST_CASE("pipeline: a ring lends pieces that do not overlap, and none while older ones are in the way") {
+  engine::ReadRing ring(engine::Arena::allocate(64u << 10, 64));
+  const std::uint64_t size = ring.size_bytes();
+  const auto first = ring.take(size / 2);
+  const auto second = ring.take(size / 4);
+  REQUIRE(first);
+  REQUIRE(second);
+  CHECK(first->memory == ring.memory().data());
+  CHECK(second->memory == first->memory + size / 2);
+  CHECK(ring.used_bytes() == size * 3 / 4);
+  // Neither the rest of the memory nor its start has room for a half.
+  CHECK_FALSE(ring.take(size / 2));
+  ring.release(first->end);
+  const auto third = ring.take(size / 2);
+  REQUIRE(third);
+  CHECK(third->memory == ring.memory().data());
+  // The quarter that was left out at the end is in use until the pieces before it are released.
+  CHECK(ring.used_bytes() == size);
+  CHECK_FALSE(ring.take(1));
+  ring.release(second->end);
+  ring.release(third->end);
+  CHECK(ring.used_bytes() == 0);
+  const auto whole = ring.take(size);
+  REQUIRE(whole);
+  CHECK(whole->memory == ring.memory().data());
 }
 
 TEST_CASE("pipeline: staging memory that is too small or starts inside a page is refused") {

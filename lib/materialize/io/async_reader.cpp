@@ -9,8 +9,6 @@
 namespace heft::engine {
 namespace {
 
-// Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
-constexpr std::uint64_t worth_a_request = 256u << 10;
 // A part of a request's preferred size is fetched sooner than another request is made.
 constexpr std::uint64_t gap_part = 16;
 // A chunk in more pieces is fetched whole.
@@ -151,19 +149,12 @@ void AsyncReader::place(Read& read) {
 
 // Behind the newest piece of the ring, or at its start when the end is too near.
 void AsyncReader::place_in_ring(Read& read) {
-  if (!ring_) ring_ = Arena::allocate(setup_.ring_bytes, Arena::huge_page);
-  const std::uint64_t capacity = ring_->span().size();
-  const std::uint64_t size = read.range.size();
-  for (;; write_oldest()) {
-    if (head_ == tail_) head_ = tail_ = 0;
-    const std::uint64_t at = head_ % capacity;
-    const std::uint64_t begin = at + size > capacity ? head_ + capacity - at : head_;
-    if (begin + size - tail_ > capacity) continue;
-    read.memory = ring_->span().data() + begin % capacity;
-    head_ = read.ring_end = begin + size;
-    share_.peak_staging_bytes = std::max(share_.peak_staging_bytes, head_ - tail_);
-    return;
-  }
+  if (!ring_) ring_.emplace(Arena::allocate(setup_.ring_bytes, Arena::huge_page));
+  std::optional<ReadRing::Piece> piece;
+  while (!(piece = ring_->take(read.range.size()))) write_oldest();
+  read.memory = piece->memory;
+  read.ring_end = piece->end;
+  share_.peak_staging_bytes = std::max(share_.peak_staging_bytes, ring_->used_bytes());
 }
 
 void AsyncReader::write_oldest() {
@@ -181,7 +172,7 @@ void AsyncReader::write_oldest() {
   }
   share_.worker_copy_seconds += seconds_since(fetched);
   if (oldest.staging) --staging_held_;
-  if (oldest.ring_end != 0) tail_ = oldest.ring_end;
+  if (oldest.ring_end != 0) ring_->release(oldest.ring_end);
   reads_.pop_front();
 }
 

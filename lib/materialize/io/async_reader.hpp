@@ -7,6 +7,7 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,7 +15,7 @@
 #include "materialize/chunk_errors.hpp"
 #include "materialize/io/request_gate.hpp"
 #include "materialize/load_monitor.hpp"
-#include "materialize/memory/arena.hpp"
+#include "materialize/memory/read_ring.hpp"
 #include "materialize/schedule.hpp"
 #include "materialize/sink/chunk_sink.hpp"
 
@@ -89,12 +90,8 @@ class AsyncReader {
   const Setup setup_;
   LoadStats& share_;
   RequestGate::Requests requests_;
-  std::shared_ptr<Arena> ring_;  // allocated when it is first needed
-  std::deque<Read> reads_;       // oldest first
-  // Bytes of the ring count on and on: byte n lies at n % size. Between tail and head they are in use, what a wrap
-  // left out included.
-  std::uint64_t head_ = 0;
-  std::uint64_t tail_ = 0;
+  std::optional<ReadRing> ring_;  // allocated when it is first needed
+  std::deque<Read> reads_;        // oldest first
   std::size_t staging_held_ = 0;  // by reads_
 };
 

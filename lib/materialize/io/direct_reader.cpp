@@ -14,8 +14,6 @@ constexpr unsigned queue_depth = 64;
 constexpr std::size_t max_files = 3;
 // A device reads this many bytes sooner than it starts another request.
 constexpr std::uint64_t direct_gap = 32u << 10;
-// Shorter runs are not worth requests of their own: they come with their neighbours, through the ring.
-constexpr std::uint64_t worth_a_request = 256u << 10;
 
 // Appends a request, or lengthens the last one where nothing worth leaving out lies between.
 void add_request(std::vector<Range>& requests, Range request, std::uint64_t gap) {
@@ -40,7 +38,7 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
       slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : device_slice),
       max_staging_buffers_(setup.max_staging_buffers),
       ring_(std::move(setup.ring)) {
-  mmap::DirectSetup queue{.buffers = {ring_->span()}, .depth = queue_depth};
+  mmap::DirectSetup queue{.buffers = {ring_.memory()}, .depth = queue_depth};
   if (const StagingPool* staging = sink_.staging()) queue.buffers.push_back(staging->memory());
   queue_ = mmap::DirectQueue::open(std::move(queue));
 }
@@ -73,7 +71,7 @@ DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks,
 bool DirectReader::join(std::vector<Range>& requests, const Chunk& chunk) const {
   if (chunk.contiguous) return false;
   const std::vector<Range> more = requests_for(chunk);
-  const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_->span().size() / 4);
+  const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_.size_bytes() / 4);
   const bool is_far = more.front().begin > requests.back().end + direct_gap;
   const bool is_large = std::max(more.back().end, requests.back().end) > requests.front().begin + most;
   if (is_far || is_large || requests.size() + more.size() > queue_depth / 2) return false;
@@ -169,18 +167,11 @@ void DirectReader::place(InFlightRead& read) {
     ++staging_held_;
     return;
   }
-  const std::uint64_t capacity = ring_->span().size();
-  const std::uint64_t size = read.aligned.size();
-  for (;; write_oldest()) {
-    if (head_ == tail_) head_ = tail_ = 0;
-    const std::uint64_t at = head_ % capacity;
-    const std::uint64_t begin = at + size > capacity ? head_ + capacity - at : head_;
-    if (begin + size - tail_ > capacity) continue;
-    read.memory = ring_->span().data() + begin % capacity;
-    head_ = read.ring_end = begin + size;
-    share_.peak_staging_bytes = std::max(share_.peak_staging_bytes, head_ - tail_);
-    return;
-  }
+  std::optional<ReadRing::Piece> piece;
+  while (!(piece = ring_.take(read.aligned.size()))) write_oldest();
+  read.memory = piece->memory;
+  read.ring_end = piece->end;
+  share_.peak_staging_bytes = std::max(share_.peak_staging_bytes, ring_.used_bytes());
 }
 
 // Each file that something is read from is open as long.
@@ -236,7 +227,7 @@ void DirectReader::write_oldest() {
     throw about(error, oldest, error.offset().value_or(oldest.range.begin));
   }
   if (oldest.staging) --staging_held_;
-  if (oldest.ring_end != 0) tail_ = oldest.ring_end;
+  if (oldest.ring_end != 0) ring_.release(oldest.ring_end);
   reads_.pop_front();
   ++first_token_;
 }

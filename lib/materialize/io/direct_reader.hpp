@@ -13,6 +13,7 @@
 #include "materialize/chunk_errors.hpp"
 #include "materialize/load_monitor.hpp"
 #include "materialize/memory/arena.hpp"
+#include "materialize/memory/read_ring.hpp"
 #include "materialize/schedule.hpp"
 #include "materialize/sink/chunk_sink.hpp"
 #include "mmap/direct.hpp"
@@ -91,16 +92,12 @@ class DirectReader {
   LoadStats& share_;
   const std::uint64_t slice_bytes_;
   const std::size_t max_staging_buffers_;
-  std::shared_ptr<Arena> ring_;
+  ReadRing ring_;
   std::shared_ptr<const mmap::DirectFile> file_;  // of what is being submitted
   std::unique_ptr<mmap::DirectQueue> queue_;
   std::deque<InFlightRead> reads_;  // oldest first
   std::uint64_t first_token_ = 0;   // of reads_.front()
-  // Bytes of the ring count on and on: byte n lies at n % size. Between tail and head they are in use, what a wrap
-  // left out included.
-  std::uint64_t head_ = 0;
-  std::uint64_t tail_ = 0;
-  std::size_t staging_held_ = 0;  // by reads_
+  std::size_t staging_held_ = 0;    // by reads_
 };
 
 }  // namespace heft::engine
