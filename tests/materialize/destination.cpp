@@ -21,6 +21,7 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/load_budget.hpp"
+#include "mixed_tensors.hpp"
 #include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/same_bytes.hpp"
@@ -39,12 +40,7 @@ constexpr IoMethod every_method[] = {IoMethod::automatic, IoMethod::map, IoMetho
 // 13 MB: large tensors, small ones, odd sizes.
 std::string model() {
   test::SafetensorsBuilder file;
-  for (int i = 0; i < 3; ++i)
-    file.add("large." + std::to_string(i), "BF16", {1024, 2048},
-             test::pattern(4u << 20, static_cast<std::uint32_t>(i + 1)));
-  for (int i = 0; i < 700; ++i)
-    file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, static_cast<std::uint32_t>(i)));
-  file.add("none", "F32", {0, 3}, "");
+  test::add_mixed_tensors(file, 700);
   return file.build();
 }
 

@@ -11,6 +11,7 @@
 
 #include "heft/checkpoint.hpp"
 #include "heft/materialize.hpp"
+#include "mixed_tensors.hpp"
 #include "support/destinations.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -27,12 +28,7 @@ constexpr IoMethod every_method[] = {IoMethod::automatic, IoMethod::map, IoMetho
 // Large tensors, small ones of odd sizes, an empty one, and one of 168 KiB.
 std::string model() {
   test::SafetensorsBuilder file;
-  for (int i = 0; i < 3; ++i)
-    file.add("large." + std::to_string(i), "BF16", {1024, 2048},
-             test::pattern(4u << 20, static_cast<std::uint32_t>(i + 1)));
-  for (int i = 0; i < 300; ++i)
-    file.add("small." + std::to_string(i), "F16", {11, 37}, test::pattern(11 * 37 * 2, static_cast<std::uint32_t>(i)));
-  file.add("none", "F32", {0, 3}, "");
+  test::add_mixed_tensors(file, 300);
   file.add("layer", "BF16", {84, 1024}, test::pattern(168 * kib));
   return file.build();
 }
