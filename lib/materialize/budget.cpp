@@ -11,6 +11,7 @@ unsigned asked_threads(const MaterializeOptions& options) {
 }
 
 std::uint64_t Budget::staging_bytes() const noexcept {
+  // Rounded as an arena is: the budget counts the memory that the system gives, not what was asked for.
   const std::uint64_t bytes = staging_buffers * staging_buffer_bytes;
   return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
 }
@@ -25,6 +26,7 @@ BudgetKey::BudgetKey(const MaterializeOptions& options)
       owner(options.destination) {}
 
 bool operator==(const BudgetKey& a, const BudgetKey& b) noexcept {
+  // Addresses are compared together with owners: a new destination may have the address of one that was destroyed.
   return a.threads == b.threads && a.io_method == b.io_method && a.staging_bytes == b.staging_bytes &&
          a.alignment == b.alignment && a.drop_page_cache == b.drop_page_cache && a.destination == b.destination &&
          !a.owner.owner_before(b.owner) && !b.owner.owner_before(a.owner);

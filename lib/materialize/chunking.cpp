@@ -41,6 +41,7 @@ class Chunker {
     const Conversion& conversion = schedule.transfers->conversions[transfer_.conversion];
     spans_[transfer_.rank] = conversion.from_bytes();
     written_[transfer_.rank] = conversion.to_bytes();
+    // From one unit, at level `rank`, outwards: each level repeats the one inside it.
     for (std::size_t level = transfer_.rank; level-- > 0;) {
       spans_[level] =
           spans_[level + 1] + static_cast<std::uint64_t>(axes_[level].count - 1) * as_bytes(axes_[level].from_step);
@@ -49,6 +50,7 @@ class Chunker {
     cut_bytes_ = transfer_.contiguous   ? sizes.contiguous
                  : transfer_.transposed ? transposed_bytes(sizes)
                                         : converted_bytes(sizes, conversion);
+    // A contiguous part writes as many bytes as it reads, so that one bound serves both.
     max_written_ = transfer_.contiguous ? sizes.contiguous : transfer_.transposed ? sizes.transposed_part : sizes.part;
   }
 
@@ -63,14 +65,18 @@ class Chunker {
   }
 
   [[nodiscard]] std::uint64_t transposed_bytes(const ChunkSizes& sizes) const noexcept {
+    // A transposed transfer has two axes at least; the last but one steps from row to row of the source.
     return std::clamp(transposed_rows * as_bytes(axes_[axes_.size() - 2].from_step), sizes.transposed, max_transposed);
   }
 
   void cut(std::uint32_t level, std::uint64_t from, std::int64_t to) {
     const Axis& axis = axes_[level];
+    // Whole when it fits. A single run is also cut where it crosses a multiple: that is where transfers of its
+    // neighbours end.
     const bool last = level + 1 == axes_.size();
     if (spans_[level] <= cut_bytes_ && !(last && crosses_cut(from, spans_[level])))
       return emit(level, from, to, axis.count);
+    // Cuts the outermost axis of which one step fits; a step that does not fit is entered.
     if (last || spans_[level + 1] <= cut_bytes_) return cut_axis(level, from, to);
     for (std::int64_t i = 0; i < axis.count; ++i)
       cut(level + 1, from + static_cast<std::uint64_t>(i) * as_bytes(axis.from_step), to + i * axis.to_step);
@@ -85,6 +91,7 @@ class Chunker {
     const std::uint64_t step = as_bytes(axis.from_step);
     for (std::int64_t done = 0; done < axis.count;) {
       const std::uint64_t begin = from + static_cast<std::uint64_t>(done) * step;
+      // A step of 0 repeats the same bytes: there is nothing to cut in the source, and emit() bounds the bytes written.
       const std::int64_t count =
           step == 0 ? axis.count : std::min(axis.count - done, static_cast<std::int64_t>(steps_to_cut(begin, step)));
       emit(level, begin, to + done * axis.to_step, count);
@@ -95,6 +102,7 @@ class Chunker {
   [[nodiscard]] std::uint64_t steps_to_cut(std::uint64_t begin, std::uint64_t step) const noexcept {
     if (transfer_.transposed && cut_bytes_ / step >= line_elements)
       return cut_bytes_ / step / line_elements * line_elements;
+    // Up to the next multiple of cut_bytes_, in whole steps: at least one, so that cut_axis() advances.
     return ((begin / cut_bytes_ + 1) * cut_bytes_ - begin + step - 1) / step;
   }
 
@@ -104,6 +112,7 @@ class Chunker {
     const std::uint64_t a_step = written_[level + 1];
     if (static_cast<std::uint64_t>(count) <= max_written_ / a_step) return put(level, from, to, count);
     const Axis& axis = axes_[level];
+    // When one step already writes too much, the axes inside it are cut.
     const bool deeper = a_step > max_written_ && level + 1 < axes_.size();
     const std::int64_t steps = deeper ? 1 : steps_to_write(a_step);
     for (std::int64_t done = 0; done < count; done += steps) {
@@ -118,6 +127,7 @@ class Chunker {
 
   [[nodiscard]] std::int64_t steps_to_write(std::uint64_t a_step) const noexcept {
     const std::uint64_t steps = std::max<std::uint64_t>(max_written_ / a_step, 1);
+    // In whole cache lines of elements where rows become columns: two workers then rarely write to one line.
     return static_cast<std::int64_t>(steps >= line_elements ? steps / line_elements * line_elements : steps);
   }
 
@@ -151,8 +161,10 @@ void sort_parts(Schedule& schedule, std::span<const std::uint32_t> group_of) {
     if (a_group != b_group) return a_group < b_group;
     const SourceIndex a_source = schedule.transfer(a).source;
     const SourceIndex b_source = schedule.transfer(b).source;
+    // The order of the plan decides between parts of one offset: equal plans are compiled to equal schedules.
     return a_source != b_source ? a_source < b_source : a.from != b.from ? a.from < b.from : a.transfer < b.transfer;
   };
+  // Most plans name tensors in file order, and then one pass is all.
   if (!std::is_sorted(schedule.parts.begin(), schedule.parts.end(), before))
     std::sort(schedule.parts.begin(), schedule.parts.end(), before);
 }
@@ -168,6 +180,7 @@ class Batcher {
       const Part& part = schedule_.parts[i];
       const Transfer& transfer = schedule_.transfer(part);
       const std::uint32_t group = group_of_part(schedule_, part, group_of_);
+      // The first part closes the empty chunk that the batcher starts with, which is not kept.
       if (i == 0 || group != chunk_.group || !joins(part, transfer)) {
         close();
         chunk_ = {.range = {part.from, part.from},
@@ -188,6 +201,7 @@ class Batcher {
  private:
   void add(std::uint32_t number, const Part& part, const Transfer& transfer) noexcept {
     has_short_parts_ = has_short_parts_ || part.from != chunk_.range.end || part.from_end - part.from < min_read_bytes;
+    // Bytes of overlapping parts go to more than one place: they cannot be read to where they belong.
     chunk_.contiguous = chunk_.contiguous && transfer.contiguous && part.from >= chunk_.range.end;
     chunk_.transposed = chunk_.transposed || transfer.transposed;
     chunk_.sparse = chunk_.sparse || inner_run(schedule_, part, wanted_.gap).first < schedule_.axes_of(part).size();
@@ -199,11 +213,14 @@ class Batcher {
   [[nodiscard]] bool joins(const Part& part, const Transfer& transfer) const noexcept {
     if (transfer.source != chunk_.source) return false;
     const std::uint64_t size = std::max(chunk_.range.end, part.from_end) - chunk_.range.begin;
+    // Bounds the work of a chunk, which one worker does: other parts of the same bytes are another chunk, perhaps
+    // another worker's.
     if (written_ >= wanted_.written) return false;
     // The same bytes twice: fetched once, unless parts that overlap like scales would make one chunk of everything.
     if (part.from < chunk_.range.end) return part.from_end <= chunk_.range.end || size <= 2 * wanted_.contiguous;
     if (part.from > chunk_.range.end + wanted_.gap || transfer.contiguous != chunk_.contiguous) return false;
     const std::uint64_t cut_bytes = chunk_.contiguous ? wanted_.contiguous : wanted_.converted;
+    // Chunks end at the multiples where parts were cut, so that requests are of equal size and aligned.
     if (size > cut_bytes || part.from / cut_bytes != chunk_.range.begin / cut_bytes) return false;
     return !chunk_.contiguous || chunk_.last_part - chunk_.first_part < max_contiguous_parts;
   }
@@ -211,6 +228,7 @@ class Batcher {
   void close() {
     if (chunk_.first_part == chunk_.last_part) return;
     sizes_.written += std::exchange(written_, 0);
+    // Before needed_bytes(), which counts nothing for a chunk that repeats.
     if (!schedule_.chunks.empty()) chunk_.repeats = contains(schedule_.chunks.back(), chunk_);
     sizes_.read += needed_bytes(schedule_, chunk_);
     sizes_.spanned += chunk_.range.size();
@@ -276,6 +294,8 @@ class Batcher {
 
   // Returns the cost of a huge page that is read and written as this chunk is.
   static std::uint64_t weight_of_page(const Chunk& chunk, std::uint64_t chunk_weight) noexcept {
+    // In floating point: the product of two sizes may exceed 64 bits, and only the place where a batch ends depends on
+    // it.
     const double times = static_cast<double>(chunk_weight) / static_cast<double>(chunk.range.size());
     return static_cast<std::uint64_t>(times * static_cast<double>(huge_page));
   }
@@ -290,6 +310,7 @@ class Batcher {
       const std::uint64_t page_weight = weight_of_page(chunk, more);
       if (i == 0 || starts_batch(schedule_.chunks[i - 1], chunk, bytes, full, page_weight)) {
         schedule_.batches.push_back({.first = ChunkIndex{i}, .last = ChunkIndex{i}});
+        // A source with a preferred request size gets batches of that size at least: requests do not cross batches.
         full = std::max(batch_weight(left, page_weight), worth_a_request(chunk));
         bytes = 0;
       }
@@ -299,6 +320,7 @@ class Batcher {
                                               chunk.range.begin < schedule_.chunks[i - 1].range.end);
       sizes_.max_batch = std::max(sizes_.max_batch, range_of(schedule_.chunks_of(batch)).size());
       bytes += more;
+      // Each chunk weighs the larger of its two costs, so the chunks together may weigh more than the whole did.
       left -= std::min(left, more);
     }
   }
@@ -330,6 +352,7 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
   const auto schedule = std::make_shared<Schedule>();
   schedule->transfers = std::move(transfers);
   const auto count = static_cast<std::uint32_t>(schedule->transfers->transfers.size());
+  // One part for each transfer at least; `count` fits 32 bits, as transfers are indexed by 32 bits.
   reserve_huge(schedule->parts, count);
   for (std::uint32_t i = 0; i < count; ++i) Chunker(*schedule, TransferIndex{i}, sizes).run();
   sort_parts(*schedule, group_of);

@@ -38,6 +38,7 @@ constexpr std::uint64_t direct_margin = 2 * max_direct_alignment;
 
 unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options) {
   const std::uint64_t bytes = std::max(schedule.sizes.read, schedule.sizes.written);
+  // Threads beyond the number of batches would find none.
   const std::uint64_t worth =
       std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(schedule.batches.size(), 1));
   const unsigned asked = asked_threads(options);
@@ -47,6 +48,7 @@ unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options
 
 std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule, bool has_device) {
   const Transfers& transfers = *schedule.transfers;
+  // By capacity, not by size: that is what the tables took from the heap.
   const std::uint64_t compiled = transfers.axes.capacity() * sizeof(Axis) +
                                  transfers.transfers.capacity() * sizeof(Transfer) +
                                  schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
@@ -79,6 +81,8 @@ void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budg
   if (!may_read_directly(schedule, options)) return;
   const std::uint64_t converted = schedule.sizes.max_converted + direct_margin;
   if (budget.has_device) {
+    // On the way to a device, contiguous chunks are read into staging buffers. The ring holds the largest converted
+    // chunk, and two of the usual size.
     budget.ring_bytes =
         std::min(round_up(std::max(converted, min_device_ring), mmap::page_size()), spanned_bytes(schedule));
     return;
@@ -86,6 +90,7 @@ void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budg
   // On small pages, what is in flight takes the device more pieces.
   const std::uint64_t least = round_up(converted, Arena::huge_page);
   const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  // The caller's bound gives way to the largest chunk: a ring that cannot hold it could never read it.
   const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
   budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));
 }
@@ -95,6 +100,7 @@ void size_requests(const Schedule& schedule, const MaterializeOptions& options, 
   if (sizes.max_request == 0) return;
   const std::uint64_t page = mmap::page_size();
   const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  // Each worker's share of the bound, but room for the largest chunk, and no more than all requests fill.
   budget.request_bytes =
       std::min(std::max(share, round_up(sizes.max_request, page)), round_up(sizes.request_spanned, page));
 }
@@ -104,7 +110,9 @@ void size_staging(const Schedule& schedule, const MaterializeOptions& options, B
   const ScheduleSizes& sizes = schedule.sizes;
   const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
   budget.staging_buffer_bytes = round_up(std::max(slice, sizes.max_filled), mmap::page_size());
+  // Device slices are twice direct ones, and get twice the memory: as many of them are in flight.
   const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
+  // Two for each worker: one is filled while the device takes the other.
   const std::size_t least = 2 * std::size_t{budget.threads};
   // No more than all chunks fill, if each is begun in a buffer of its own.
   const std::size_t most = least + schedule.chunks.size() + sizes.written / budget.staging_buffer_bytes;
@@ -123,6 +131,7 @@ struct Ends {
 Ends ends_of(const LoadPlan& plan, const MaterializeOptions& options) {
   const Destination::Requirements requirements =
       options.destination ? options.destination->requirements() : ArenaDestination().requirements();
+  // Larger writes are cut into pieces of this size: with 0 that would never end.
   if (requirements.max_write_bytes == 0)
     throw Error(ErrorCode::out_of_range, "expected a destination that takes writes of 1 byte at least, found 0");
   const std::vector<TensorSpec> specs = specs_for(plan, options, requirements);
@@ -175,9 +184,12 @@ Budget affordable(Budget budget, const LoadPlan& plan, const Schedule& schedule,
                   const FindEnds& find_ends) {
   const mmap::MemoryAvailable left = mmap::memory_available();
   if (budget.taken_bytes <= left.bytes) return budget;
+  // Not before it is needed: it lists all tensors, and asks the destination about them.
   const Ends ends = find_ends();
   MaterializeOptions modest = options;
   while (budget.taken_bytes > left.bytes && modest.staging_bytes > 0) {
+    // Ends after some 40 rounds: the bound halves down to a huge page. The last round has one thread and the smallest
+    // rings that the chunks allow.
     modest.staging_bytes = modest.staging_bytes < Arena::huge_page ? 0 : modest.staging_bytes / 2;
     if (modest.staging_bytes == 0) modest.threads = 1;
     budget = sized(plan, schedule, modest, ends);
@@ -199,6 +211,7 @@ std::vector<TensorSpec> specs_for(const LoadPlan& plan, const MaterializeOptions
 Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options) {
   CompiledPlan& compiled = PlanAccess::compiled(plan);
   BudgetKey key(options);
+  // An estimate is usually followed by the load itself, with the same options.
   if (const std::optional<Budget> kept = compiled.budget(key)) return *kept;
   const Budget budget = sized(plan, *PlanAccess::schedule(plan), options, ends_of(plan, options));
   if (key.can_be_kept()) compiled.keep(std::move(key), budget);
@@ -216,6 +229,7 @@ ErrorPlace place_of(const LoadPlan& plan) {
 
 Budget affordable_budget(const LoadPlan& plan, const MaterializeOptions& options) {
   const Budget budget = budget_for(plan, options);
+  // Small loads skip the question, which costs several reads of /proc and of cgroup files.
   if (!options.check_memory || budget.taken_bytes < worth_asking) return budget;
   return affordable(budget, plan, *PlanAccess::schedule(plan), options, [&] { return ends_of(plan, options); });
 }

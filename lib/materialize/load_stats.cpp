@@ -3,6 +3,7 @@
 namespace heft {
 
 std::string_view name(IoMethod method) noexcept {
+  // No default: the compiler reports an enumerator that has no case.
   switch (method) {
     case IoMethod::map: return "map";
     case IoMethod::direct: return "direct";
@@ -13,6 +14,7 @@ std::string_view name(IoMethod method) noexcept {
 }
 
 std::string_view name(IoReason reason) noexcept {
+  // Complete without a default, as above.
   switch (reason) {
     case IoReason::asked: return "asked";
     case IoReason::resident: return "resident";

@@ -30,9 +30,12 @@ class LoadMemory {
   LoadMemory(const LoadPlan& plan, const MaterializeOptions& options, const Budget& budget, MemoryCount& count)
       : entries_(PlanAccess::entries(plan)) {
     const std::vector<TensorSpec> specs = specs_for(plan, options, budget.requirements);
+    // A plan into the caller's own buffers: the destination is not asked for memory.
     if (specs.empty()) return;
     const ArenaDestination host(&count);
     const Destination& destination = options.destination ? *options.destination : host;
+    // Staging first, as in the order of the members: the allocation, which is destroyed before it, may wait for writes
+    // out of the buffers.
     if (budget.has_device) make_staging(destination, budget, count);
     allocation_ = allocate_checked(destination, budget.requirements.kind, specs);
     is_device_ = budget.requirements.kind == Destination::Kind::device;
@@ -49,6 +52,7 @@ class LoadMemory {
   [[nodiscard]] std::unique_ptr<ChunkSink> make_sink(const Schedule& schedule, const Budget& budget,
                                                      LoadMonitor& monitor, bool is_fresh) {
     std::vector<EntryMemory> memory = entry_memory(is_fresh, schedule.sizes.written);
+    // Without staging the workers can write to all of the memory.
     if (!staging_) return std::make_unique<HostSink>(schedule, monitor, std::move(memory));
     std::vector<DeviceSink::Entry> entries;
     reserve_huge(entries, entries_.size());
@@ -61,6 +65,7 @@ class LoadMemory {
 
   // The tensors, after every byte was written. Ends the allocation.
   [[nodiscard]] std::vector<Tensor> finish() {
+    // From here the owner keeps the memory, and every tensor shares it: the last tensor that is destroyed frees it.
     const std::shared_ptr<const void> owner = allocation_ ? allocation_->finish() : nullptr;
     std::vector<Tensor> tensors;
     reserve_huge(tensors, entries_.size());
@@ -86,6 +91,8 @@ class LoadMemory {
       if (is_device_ && !entry.has_buffer)
         memory.push_back({nullptr, large});
       else
+        // The kernel zeroes a fresh page at its first touch, which leaves it in the cache: plain stores are faster
+        // there than streaming ones, which bypass the cache.
         memory.push_back({address(place), is_fresh && !entry.has_buffer ? Store::cached : large});
     });
     return memory;
@@ -118,6 +125,7 @@ class LoadMemory {
 
 Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
+  // All that can be refused is refused before the first byte is read: options, memory, the destination's places.
   const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
   const Budget budget = affordable_budget(plan, options);
   MemoryCount count;
@@ -125,10 +133,12 @@ Weights run_plan(const LoadPlan& plan, const MaterializeOptions& options) {
   WorkerMemories worker_memory(budget.worker_memory(), count);
   LoadMonitor monitor(options, schedule->sizes.written);
   const std::unique_ptr<ChunkSink> sink = memory.make_sink(*schedule, budget, monitor, !options.destination);
+  // Declared last, destroyed first: no worker outlives the sink or the memory that it writes to.
   Pipeline pipeline({plan, *schedule, budget, options, *sink, monitor, worker_memory});
   const double plan_seconds = seconds_since(begin);
   LoadStats stats = pipeline.run();
   std::vector<Tensor> tensors = memory.finish();
+  // The bytes of the destination are heft's own arena, or the caller's memory: one of the two figures.
   stats.arena_bytes = options.destination ? 0 : budget.destination_bytes;
   stats.device_bytes = options.destination ? budget.destination_bytes : 0;
   stats.host_bytes = count.bytes() + budget.reserved_bytes;
@@ -145,6 +155,7 @@ Weights materialize(const LoadPlan& plan, const MaterializeOptions& options) {
   try {
     return engine::run_plan(plan, options);
   } catch (const Error& error) {
+    // Fills in a path where there is none: in errors about the load as a whole, which belong to no chunk.
     throw error.with_path(engine::place_of(plan).path);
   }
 }

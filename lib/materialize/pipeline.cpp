@@ -17,6 +17,7 @@ Pipeline::Pipeline(const Load& load)
       sources_(load.schedule, load.monitor),
       batches_(load.schedule, load.monitor) {
   if (load.options.drop_page_cache) {
+    // Before the first read: pages that are resident now belong to other users of the files, and stay.
     before_ = PageSnapshot::of_chunks(load.schedule);
     cleanup_.emplace(load.schedule, before_);
   }
@@ -45,12 +46,14 @@ bool Pipeline::step() {
     if (stepping_->step(batches_)) return true;
     stepping_->finish();
   } catch (...) {
+    // The monitor keeps the failure. finish() throws it, after everything that was started has ended.
     load_.monitor.fail();
   }
   return false;
 }
 
 LoadStats Pipeline::finish() {
+  // The worker's destructor waits for its reads in flight, also after a failure: end() requires that none is left.
   stepping_.reset();
   return end(1);
 }
@@ -58,18 +61,25 @@ LoadStats Pipeline::finish() {
 void Pipeline::begin() {
   begin_ = std::chrono::steady_clock::now();
   load_.monitor.check_stop();
+  // A file that was changed since open() is refused before a byte of it is moved; end() compares once more.
   sources_.require_unchanged();
   no_read_ahead_.emplace(cleanup_ ? &*cleanup_ : nullptr);
+  // A request in a source of the caller's may wait for a server: the stop request is passed on to it at once.
   stop_requests_.emplace(load_.options.stop, [this] { sources_.requests().stop(); });
 }
 
 LoadStats Pipeline::end(unsigned threads) {
   // Writes that were started come to their end, also after a failure: their bytes are in staging buffers.
   if (StagingPool* const staging = load_.sink.staging()) staging->await_all();
+  // Evicts what the workers' own evictions left: pages that were read ahead of them. Reading ahead is off until this is
+  // over, for none to arrive behind it.
   const std::uint64_t dropped = cleanup_ ? cleanup_->evict_all() : 0;
   no_read_ahead_.reset();
   stop_requests_.reset();
+  // All steps before this line are for failures too: no read, no write and no setting of a descriptor outlasts the
+  // load.
   require_success();
+  // The full amount is reported only after the files were compared: to the caller it means that the load has succeeded.
   load_.monitor.report_now();
   LoadStats stats = load_.monitor.stats();
   stats.threads = threads;
@@ -97,10 +107,14 @@ unsigned Pipeline::run_workers_to_end() {
     load_.sink.close();
     sources_.requests().stop();
   };
+  // A worker that waits, for room, for a staging buffer or for a request, does not look at the stop token: closing
+  // wakes it.
   const std::stop_callback stopped(load_.options.stop, close);
+  // Loads that run at the same time divide the processors, unless the caller gave a number.
   const ProcessorShare share(load_.budget.threads, load_.options.threads == 0);
   std::optional<ThreadPool> own;
   ThreadPool* pool = nullptr;
+  // The calling thread is a worker as well: the pool has one thread fewer.
   if (share.threads() > 1) pool = workers_ ? &WorkersAccess::pool(*workers_) : &own.emplace(share.threads() - 1);
   const unsigned threads = run_workers(pool, share.threads(), [&](unsigned) {
     try {
@@ -109,9 +123,11 @@ unsigned Pipeline::run_workers_to_end() {
       worker->finish();
     } catch (...) {
       load_.monitor.fail();
+      // The others may wait for room that this worker would have made.
       close();
     }
   });
+  // A pool of the caller's can be busy with other loads, as intended; only a thread that the system refused is noted.
   if (own && threads < share.threads())
     load_.monitor.note(fmt::format("{} of {} threads: the system gives no more", threads, share.threads()));
   return threads;

@@ -48,6 +48,8 @@ void require_layout(const PlanEntry& entry, const Strides& strides) {
   std::vector<std::size_t> dims(strides.rank());
   std::iota(dims.begin(), dims.end(), 0u);
   std::sort(dims.begin(), dims.end(), [&](std::size_t a, std::size_t b) { return strides[a] < strides[b]; });
+  // From the smallest stride outwards: when each dim steps past all elements of the dims before it, no two indices
+  // share an element.
   std::uint64_t span = 1;  // elements from the first to the last of the dims seen so far
   for (const std::size_t dim : dims) {
     if (entry.shape[dim] == 1) continue;
@@ -85,6 +87,7 @@ namespace {
 template <class State, class AddTransfers>
 void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views, const AddTransfers& add_to) {
   engine::Transfers& table = state.changed_transfers();
+  // The old lengths, for the rollback. Sources and conversions that are new stay in the table: unused, they cost a row.
   const std::size_t transfer_count = table.transfers.size();
   const std::size_t axis_count = table.axes.size();
   const std::size_t number = state.entries.size();
@@ -95,6 +98,7 @@ void add_entry(State& state, PlanEntry entry, std::span<const TensorView> views,
     for (; counted < views.size(); ++counted) state.repeated.add(views[counted]);
     state.entries.push_back(std::move(entry));
     const auto name_of = [&](std::uint32_t position) { return std::string_view(state.entries[position].name); };
+    // The name is added last: a table of names has no removal, and nothing after it throws.
     if (state.names.add(state.entries.back().name, name_of) != core::NameTable::none)
       throw refusal(ErrorCode::ambiguous, state.entries.back().name,
                     "expected one tensor of that name in the plan, this is the second");

@@ -34,6 +34,7 @@ class CompiledPlan {
   template <class Make>
   std::shared_ptr<const Schedule> schedule(const Make& make) {
     const std::lock_guard lock(mutex_);
+    // Under the lock: a second load of the plan waits for the schedule rather than compile it too.
     if (!schedule_) schedule_ = make();
     return schedule_;
   }
@@ -91,6 +92,7 @@ struct [[gnu::visibility("hidden")]] LoadPlan::State {
   /// Returns the transfers for changing. A schedule that is still in use keeps the transfers it was compiled from.
   engine::Transfers& changed_transfers() {
     compiled.reset();
+    // A schedule refers to transfers by position, and another thread may be executing it.
     if (transfers.use_count() > 1) transfers = std::make_shared<engine::Transfers>(*transfers);
     return *transfers;
   }

@@ -18,6 +18,7 @@ constexpr std::uint64_t small_gap = 4096;
 }  // namespace
 
 void RepeatedBytes::Cover::cover(std::uint64_t begin, std::uint64_t end) {
+  // Ranges are apart, so only the one that begins before `begin` can contain it or come near it.
   auto next = ranges.upper_bound(begin);
   if (next != ranges.begin() && std::prev(next)->second + small_gap >= begin) {
     const auto last = std::prev(next);
@@ -30,6 +31,7 @@ void RepeatedBytes::Cover::cover(std::uint64_t begin, std::uint64_t end) {
     next = last;
     begin = next->first;
   }
+  // Merges the ranges that the new one reaches. Each is erased once: n views cost O(n log n).
   while (next != ranges.end() && next->first <= end + small_gap) {
     end = std::max(end, next->second);
     covered -= next->second - next->first;
@@ -43,9 +45,11 @@ void RepeatedBytes::Cover::cover(std::uint64_t begin, std::uint64_t end) {
 RepeatedBytes::Window RepeatedBytes::window_of(const TensorView& view) {
   const std::uint64_t shown = view.size_bytes();
   const std::uint64_t first = ViewAccess::first_byte(view);
+  // Bytes of an unknown dtype are one run.
   if (view.is_contiguous() || view.dtype() == DType::unknown) return {first, first + shown, shown};
   const auto width = static_cast<std::int64_t>(info(view.dtype()).block_bytes);
   const auto block = static_cast<std::int64_t>(info(view.dtype()).block_elements);
+  // A negative stride reaches to bytes before the first element, so both directions are added up apart.
   std::int64_t before = 0;
   std::int64_t after = 0;
   for (std::size_t dim = 0; dim < view.rank(); ++dim) {
@@ -62,6 +66,7 @@ void RepeatedBytes::add(const TensorView& view) {
   try {
     for (; counted < view.pieces().size(); ++counted) add(view.pieces()[counted].part);
   } catch (...) {
+    // All pieces or none: a view that is refused must not be counted against the next one.
     while (counted > 0) take_back(view.pieces()[--counted].part);
     throw;
   }
@@ -74,6 +79,7 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   const Window window = window_of(view);
   const std::uint64_t covered = cover.covered;
   const std::uint64_t repeated = cover.repeated();
+  // The sums over all sources are kept up to date by what changed of this one.
   const auto settle = [&] {
     covered_ = covered_ - covered + cover.covered;
     repeated_ = repeated_ - repeated + cover.repeated();
@@ -81,11 +87,13 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   try {
     cover.cover(window.begin, window.end);
   } catch (...) {
+    // cover() may have merged ranges before it found no memory: the sums follow what it left.
     settle();
     throw;
   }
   cover.shown += window.shown;
   settle();
+  // As many repeated bytes as covered ones are always allowed: tied weights are common, and memory at most doubles.
   const std::uint64_t found = repeated_;
   if (found <= std::max(limit_, covered_)) return;
   show_less(cover, window.shown);

@@ -43,6 +43,7 @@ std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options
       std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
   if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
   const std::uint64_t left = mmap::memory_available().bytes;
+  // Half of what is left is for the consumer, whose tensors leave this bound as soon as it asks for the next one.
   if (usual <= left / 2) return in_flight_bytes;
   options.staging_bytes = engine::modest_bytes(options.staging_bytes, left);
   return std::min(in_flight_bytes, left / 4);
@@ -81,8 +82,12 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
                   .memory = memory,
                   .compares_at_end = false}),
         caller_stop(how.stop, [this] { stop.request_stop(); }) {
+    // The pipeline refers to `options`. The load gets a token of the stream's own, which the caller's token stops
+    // (caller_stop), and the destructor.
     options.stop = stop.get_token();
+    // Without a loader, take() loads on the consumer's thread.
     if (schedule->sizes.read + schedule->sizes.written < worth_a_thread) return;
+    // One thread that runs the pipeline, which starts the other workers.
     if (!options.workers) own.emplace(1);
     has_loader =
         loader.start(own ? *own : engine::WorkersAccess::pool(*options.workers), [this] { queue.end(loaded(true)); });
@@ -90,11 +95,14 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   }
 
   ~State() {
+    // The token ends the load between two chunks, and the queue ends the wait of a worker for room. `loader`, the first
+    // member to be destroyed, waits for both.
     stop.request_stop();
     queue.stop();
   }
 
   std::optional<Tensor> take() {
+    // Batch by batch, until a tensor is whole: no more is loaded ahead than one batch.
     while (!has_loader && !queue.can_take())
       if (!pipeline.step()) queue.end(loaded(false));
     return queue.take();
@@ -102,6 +110,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   [[nodiscard]] LoadStats stats() const {
     const std::lock_guard lock(stats_mutex);
+    // While the load runs, the counts so far; afterwards the sums, which only the end of the pipeline has.
     return has_stats ? total : monitor.stats();
   }
 
@@ -127,6 +136,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
 
   std::exception_ptr failure_of(const Error& error) const noexcept {
     try {
+      // Errors about the load as a whole get a path here, as materialize() does it.
       return std::make_exception_ptr(error.with_path(engine::place_of(plan).path));
     } catch (...) {
       return std::current_exception();

@@ -15,12 +15,14 @@ namespace {
 // come first.
 void sort_by_file(const Transfers& transfers, std::vector<std::uint32_t>& order) {
   using Place = std::pair<SourceIndex, std::uint64_t>;
+  // Greater than every place, so that the minimum below replaces it.
   constexpr Place nowhere{SourceIndex{0xFFFFFFFF}, 0};
   std::vector<Place> first(order.size(), nowhere);
   for (const Transfer& transfer : transfers.transfers) {
     Place& place = first[position(transfer.entry)];
     place = std::min(place, Place{transfer.source, transfer.from});
   }
+  // Entries without transfers are moved to the front: they need nothing of a file.
   std::replace(first.begin(), first.end(), nowhere, Place{});
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return first[a] < first[b]; });
 }
@@ -41,13 +43,16 @@ StreamGroups StreamGroups::of(const LoadPlan& plan, StreamOrder order, std::uint
   for (std::uint32_t i = 0; i < entries.size(); ++i) {
     const std::uint32_t number = result.order[i];
     const PlanEntry& entry = entries[number];
+    // Empty tensors join the group before them, so that only the first group can be without bytes.
     if (i == 0 || (entry.size_bytes != 0 && result.groups.back().size_bytes + entry.size_bytes > max_bytes))
       result.groups.push_back({.first = i, .last = i});
     StreamGroup& group = result.groups.back();
     group.last = i + 1;
     group.size_bytes += entry.size_bytes;
     result.group_of[number] = static_cast<std::uint32_t>(result.groups.size() - 1);
+    // Counted above for the bound, since its bytes are in flight too, but in memory that is the caller's.
     if (entry.has_buffer) continue;
+    // With the offset in a page that the file has, so that direct reads need no copy: as in an arena of a whole load.
     result.offsets[number] =
         place_after(group.arena_bytes, tensor_spec(entry, transfers.of(EntryIndex{number}), transfers, alignment));
     group.arena_bytes = result.offsets[number] + entry.size_bytes;

@@ -18,10 +18,12 @@ Tensor::Tensor(std::string name, DType dtype, Shape shape, Strides strides, Byte
       placement_(placement),
       dtype_(dtype),
       is_on_device_(is_on_device) {
+  // A tensor made from bytes alone gets its placement from them, so that exporters find every address in one member.
   if (placement_.data == nullptr && !is_on_device) placement_.data = const_cast<std::byte*>(bytes_.data());
 }
 
 std::uint64_t Tensor::size_bytes() const {
+  // Without a row for the dtype, the size of an element is unknown: the bytes are those that the file has.
   return dtype_ == DType::unknown ? bytes_.size_bytes() : bytes_for(dtype_, shape_);
 }
 
@@ -44,6 +46,7 @@ std::span<const std::byte> Tensor::typed_bytes(DType wanted, std::size_t alignme
   if (!is_contiguous())
     throw refuse(ErrorCode::type_mismatch, fmt::format("expected a contiguous tensor, shape {} has strides {}",
                                                        to_string(shape_), to_string(strides_)));
+  // A buffer of the caller's may be larger than the tensor.
   const std::span<const std::byte> run = bytes_.span().first(size_bytes());
   if (reinterpret_cast<std::uintptr_t>(run.data()) % alignment != 0)
     throw refuse(ErrorCode::misaligned,
@@ -58,6 +61,7 @@ TensorView Tensor::view() const {
         ErrorCode::type_mismatch,
         fmt::format("expected a contiguous tensor, shape {} has strides {}", to_string(shape_), to_string(strides_)),
         {.path = {}, .tensor = name_});
+  // The subrange shares the owner: the view keeps the memory after the tensor is destroyed.
   return TensorView::over(name_, dtype_, shape_, bytes_.subrange(0, size_bytes()));
 }
 

@@ -41,6 +41,7 @@ TensorSpec tensor_spec(const PlanEntry& entry, std::span<const Transfer> transfe
                   .size_bytes = entry.size_bytes,
                   .alignment = alignment};
   if (entry.size_bytes >= min_paged_bytes && !transfers.empty())
+    // Of a tensor in several transfers the first decides: the others lie elsewhere in the file anyway.
     spec.offset_in_page = offset_in_page(all, transfers.front(), alignment);
   return spec;
 }
@@ -53,11 +54,13 @@ std::vector<TensorSpec> tensor_specs(const PlanEntries& entries, const Transfers
   std::size_t first = 0;  // in the order of their entries
   for (std::uint32_t number = 0; number < entries.size(); ++number) {
     const PlanEntry& entry = entries[number];
+    // The summand is clamped, so that the sum cannot wrap before the comparison that refuses it.
     if (!entry.has_buffer) sum = round_up(sum + std::min(entry.size_bytes, max_memory), alignment);
     if (entry.size_bytes > max_memory || sum > max_memory)
       throw Error(ErrorCode::out_of_memory,
                   fmt::format("expected a plan that fits memory, it comes to more than {} bytes", max_memory),
                   {.path = {}, .tensor = entry.name});
+    // Both lists are in the order of entries: one pass over both.
     while (first < transfers.size() && position(transfers[first].entry) < number) ++first;
     if (!entry.has_buffer) specs.push_back(tensor_spec(entry, transfers.subspan(first), all, alignment));
   }

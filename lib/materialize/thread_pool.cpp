@@ -25,11 +25,14 @@ constinit std::atomic<unsigned> processors_taken = 0;
 
 unsigned usable_threads(unsigned max) noexcept {
   ::cpu_set_t allowed;
+  // Fails where the machine has more processors than a cpu_set_t has bits (1024).
   const bool known = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0;
   return std::clamp(known ? static_cast<unsigned>(CPU_COUNT(&allowed)) : std::thread::hardware_concurrency(), 1u, max);
 }
 
 ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : threads_(wanted) {
+  // Compare and exchange: of two loads that start at once, each takes what the other has left. Relaxed order is enough
+  // for a count that guards no memory.
   const unsigned all = usable_threads(std::numeric_limits<unsigned>::max());
   unsigned taken = processors_taken.load(std::memory_order_relaxed);
   do {
@@ -47,10 +50,12 @@ class ThreadPool::Thread {
 
   // False when the thread has work already, or there is no memory for more.
   bool try_run(const std::function<void()>& work, const std::function<void()>& done) noexcept {
+    // Pairs with the release below: this work sees what the work before it wrote.
     if (is_busy_.exchange(true, std::memory_order_acquire)) return false;
     try {
       boost::asio::post(pool_, [this, work, done] {
         work();
+        // Idle before `done` is called: what waits for `done` may give this thread work at once.
         is_busy_.store(false, std::memory_order_release);
         done();
       });
@@ -84,6 +89,7 @@ bool ThreadPool::try_run(const std::function<void()>& work, const std::function<
 bool Crew::start(ThreadPool& pool, const std::function<void()>& work) noexcept {
   {
     const std::lock_guard lock(mutex_);
+    // Counted before it starts: leave() may be called before try_run() has returned.
     ++running_;
   }
   if (pool.try_run(work, [this] { leave(); })) return true;
@@ -105,13 +111,16 @@ void Crew::wait() noexcept {
 
 unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(unsigned worker)>& work) {
   const auto run = [&work](unsigned worker) {
+    // Bound before the work, which touches the worker's memory first: the kernel allocates it on this node.
     const NodeBinding binding(worker);
     work(worker);
   };
+  // The calling thread makes one of the calls.
   count = pool == nullptr ? 1 : std::min(count, pool->threads() + 1);
   Crew crew;
   unsigned started = 1;
   while (started < count && crew.start(*pool, [&run, worker = started] { run(worker); })) ++started;
+  // Alone, the caller's thread stays on the processors that the system chose for it.
   if (started == 1)
     work(0);
   else
@@ -122,6 +131,7 @@ unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(
 
 void FirstFailure::capture(std::exception_ptr failure) noexcept {
   const std::lock_guard lock(mutex_);
+  // The flag follows the exception, with release order: where happened() is true, the exception is kept.
   if (!first_) first_ = std::move(failure);
   happened_.store(true, std::memory_order_release);
 }

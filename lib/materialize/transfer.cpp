@@ -20,6 +20,7 @@ Error refusal(ErrorCode code, const TensorView& view, std::string message) {
 // Plans name few sources and conversions, and neighbours name the same: the last one found is looked at first.
 template <class Item, class Same>
 std::uint32_t index_of(std::vector<Item>& items, const Same& same, Item item) {
+  // Linear: a plan has as many conversions as pairs of dtypes.
   const auto found = std::find_if(items.rbegin(), items.rend(), same);
   if (found != items.rend()) return static_cast<std::uint32_t>(items.rend() - found - 1);
   items.push_back(std::move(item));
@@ -55,6 +56,7 @@ bool is_packed(const Shape& shape, std::span<const std::int64_t> strides) {
 std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversion, const ElementLayout& layout) {
   const std::int64_t unit = conversion.unit_elements();
   const std::int64_t to_unit = conversion.from() == conversion.to() ? unit : 1;
+  // Bytes of one unit of the destination: of a block that stays one, of an element of a block that is decoded.
   const std::int64_t to_bytes = conversion.to_bytes() / (unit / to_unit);
   std::vector<Axis> axes;
   const auto require_whole = [&](bool whole) {
@@ -62,9 +64,11 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
       throw refusal(ErrorCode::unsupported, view,
                     fmt::format("expected whole blocks of {} along the last dim", name(view.dtype())));
   };
+  // A block holds neighbours of the last dim: it can only be moved whole, where those are neighbours on both sides.
   require_whole(unit == 1 || (view.rank() > 0 && view.strides()[view.rank() - 1] == 1 && layout.strides.back() == 1));
   require_whole(layout.first % to_unit == 0);
   for (std::size_t dim = 0; dim < view.rank(); ++dim) {
+    // Steps of the other dims are whole blocks too, or a row would start inside one.
     const bool along_blocks = unit > 1 && dim + 1 == view.rank();
     require_whole(!along_blocks || view.shape()[dim] % unit == 0);
     require_whole(along_blocks || (view.strides()[dim] % unit == 0 && layout.strides[dim] % to_unit == 0));
@@ -79,17 +83,22 @@ std::vector<Axis> axes_by_dim(const TensorView& view, const Conversion& conversi
 // Puts axes into the order of the source's bytes: steps of the source go down and are not negative, and axes that run
 // on into each other on both sides are one.
 void normalize(std::vector<Axis>& axes, Transfer& transfer) {
+  // Along an axis of one step nothing is stepped over.
   std::erase_if(axes, [](const Axis& axis) { return axis.count == 1; });
   for (Axis& axis : axes) {
     if (axis.from_step >= 0) continue;
+    // Starts at the other end, so that the source is read upwards; the destination runs downwards instead.
     transfer.from -= static_cast<std::uint64_t>((axis.count - 1) * -axis.from_step);
     transfer.to += (axis.count - 1) * axis.to_step;
     axis.from_step = -axis.from_step;
     axis.to_step = -axis.to_step;
   }
+  // Stable: axes of one step, such as 0 for repeated bytes, stay in the order of the dims.
   std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.from_step > b.from_step; });
   std::size_t kept = 0;
   for (std::size_t i = 0; i < axes.size(); ++i) {
+    // The outer axis continues where the inner one ends, in the source and in the destination: they are one, with
+    // longer runs.
     Axis* const outer = kept == 0 ? nullptr : &axes[kept - 1];
     const Axis& inner = axes[i];
     if (outer != nullptr && outer->from_step == inner.from_step * inner.count &&
@@ -122,6 +131,7 @@ bool transposes_rows(std::span<const Axis> axes) noexcept {
 // Adds the transfer, whose axes these are, once it is known to lie in its source.
 void put(Transfers& transfers, Transfer transfer, const TensorView& view, std::span<const Axis> axes,
          const Conversion& conversion) {
+  // Compared with the source once, before anything is compiled: chunking and copying rely on it.
   const auto& source = ViewAccess::source(view);
   if (!source || !core::inside(transfer.from, span_of(axes, conversion), source->size_bytes()))
     throw refusal(ErrorCode::corrupt, view,
@@ -141,6 +151,7 @@ void put(Transfers& transfers, Transfer transfer, const TensorView& view, std::s
 void add_stored(Transfers& transfers, EntryIndex entry, const TensorView& view, DType to_type,
                 const ElementLayout& layout) {
   const Conversion conversion = conversion_of(view, to_type);
+  // The layout counts elements. A destination of blocks is stepped by whole blocks.
   const std::int64_t to_unit = conversion.from() == conversion.to() ? conversion.unit_elements() : 1;
   Transfer transfer;
   transfer.entry = entry;
@@ -154,6 +165,7 @@ void add_stored(Transfers& transfers, EntryIndex entry, const TensorView& view, 
   std::vector<Axis> axes = axes_by_dim(view, conversion, layout);
   normalize(axes, transfer);
   if (axes.empty())
+    // A tensor of one unit has lost all its axes: parts need one to count along.
     axes.push_back({.count = 1, .from_step = conversion.from_bytes(), .to_step = conversion.to_bytes()});
   if (axes.size() > max_axes)
     throw refusal(ErrorCode::unsupported, view,
@@ -165,6 +177,7 @@ void add_stored(Transfers& transfers, EntryIndex entry, const TensorView& view, 
 
 SourceIndex Transfers::index_of(const std::shared_ptr<const record::Source>& source) {
   const auto next = static_cast<SourceIndex>(sources.size());
+  // Views of one file follow each other in a plan: most calls end here.
   if (!sources.empty() && sources.back() == source) return static_cast<SourceIndex>(sources.size() - 1);
   const auto [at, is_new] = source_indices.try_emplace(source.get(), next);
   if (is_new) sources.push_back(source);
@@ -181,6 +194,7 @@ void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, con
   }
   if (view.pieces().empty()) return add_stored(*this, entry, view, to_type, layout);
   for (const heft::Piece& piece : view.pieces()) {
+    // A piece is laid out with the strides of the whole, from its own first element.
     ElementLayout inside = layout;
     for (std::size_t dim = 0; dim < view.rank(); ++dim) inside.first += piece.at[dim] * layout.strides[dim];
     add(entry, piece.part, to_type, inside);
@@ -188,6 +202,7 @@ void Transfers::add(EntryIndex entry, const TensorView& view, DType to_type, con
 }
 
 std::span<const Transfer> Transfers::of(EntryIndex entry) const noexcept {
+  // Transfers are added entry by entry, so they are sorted.
   const auto range = std::equal_range(transfers.begin(), transfers.end(), Transfer{.entry = entry},
                                       [](const Transfer& a, const Transfer& b) { return a.entry < b.entry; });
   return {range.first, range.second};

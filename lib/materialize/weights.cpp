@@ -24,6 +24,7 @@ const Tensor& Weights::operator[](std::string_view name) const& {
   if (const Tensor* found = find(name)) return *found;
   core::NearestNames nearest(name);
   for (const Tensor& tensor : state_->tensors)
+    // The search reads a bounded number of bytes of names, however many tensors there are.
     if (!nearest.offer(tensor.name())) break;
   throw Error(ErrorCode::not_found, "expected a tensor of that name, the load had none" + nearest.did_you_mean(),
               {.path = {}, .tensor = std::string(name)});

@@ -56,6 +56,8 @@ class BatchWorker final : public Worker {
   bool step(BatchQueue& batches) override {
     const std::optional<Batch> batch = batches.next();
     if (!batch) return false;
+    // The batch goes back when there is no room: the caller is the consumer, who frees room by taking tensors, so that
+    // a wait in this place would never end.
     const std::size_t done = has_room(*batch) ? take(*batch) : 0;
     if (done < schedule_.chunks_of(*batch).size()) batches.put_back(rest_of(*batch, done));
     return true;
@@ -63,10 +65,14 @@ class BatchWorker final : public Worker {
 
   void run(BatchQueue& batches) override {
     while (std::optional<Batch> batch = batches.next())
+      // take() ends at the first chunk without room. The rest begins a new take(), which selects its path anew: the
+      // page cache may have changed during the wait.
       while (batch->first != batch->last && await_room(*batch)) *batch = rest_of(*batch, take(*batch));
   }
 
   void finish() override {
+    // Reads in flight belong to chunks that were counted as taken: they are written before this worker's share is
+    // added.
     if (direct_reader_) direct_reader_->drain();
     if (async_reader_) async_reader_->drain();
     monitor_.add_stats(share_);
@@ -94,8 +100,11 @@ class BatchWorker final : public Worker {
   bool await_room(const Batch& batch) {
     if (has_room(batch)) return true;
     const Chunk& first = schedule_.chunks_of(batch).front();
+    // A loop: another worker may use the room between the end of the wait and enter().
     while (sink_.await_room(first))
       if (sink_.enter(first)) return true;
+    // The wait ends for a stop request and for a failure of another worker alike. Only the first is this worker's to
+    // report.
     monitor_.check_stop();
     return false;
   }
@@ -109,8 +118,11 @@ class BatchWorker final : public Worker {
     Selected selected;
     try {
       selected = selector_.choose(batch);
+      // Queued requests are sent before the worker turns to another path, so that the device works on them meanwhile.
       if (direct_reader_ && selected.method != IoMethod::direct) direct_reader_->flush();
       while (done < chunks.size() && sink_.enter(chunks[done])) {
+        // The chunk that an error is about: during the fetch the first of those that come together, after it the last
+        // of them, which may end the proof of its source.
         number = done;
         monitor_.check_stop();
         done += fetch(batch, chunks[number], selected);
@@ -118,6 +130,7 @@ class BatchWorker final : public Worker {
         if (ends_proof(schedule_, chunks, number)) prove(chunks[number]);
       }
     } catch (const Error& error) {
+      // A stop request is about the load as a whole: it gets no file and no tensor.
       if (error.code() == ErrorCode::cancelled) throw;
       throw setup_.errors.about(error, chunks[number], error.offset().value_or(chunks[number].range.begin));
     }
@@ -131,6 +144,8 @@ class BatchWorker final : public Worker {
     const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
     const SourceIndex source = chunks.front().source;
     window_.drop();
+    // The window was dropped before the eviction below: the kernel evicts no page that a process maps. A direct read
+    // has left nothing in the page cache.
     selector_.release();
     if (setup_.cleanup == nullptr || selected.method == IoMethod::direct) return;
     share_.dropped_bytes += setup_.cleanup->evict(source, range_of(chunks));
@@ -140,9 +155,12 @@ class BatchWorker final : public Worker {
   std::size_t fetch(const Batch& batch, const Chunk& chunk, const Selected& of_batch) {
     const record::Source& source = schedule_.source(chunk.source);
     const Selected selected = selector_.of_chunk(chunk, of_batch);
+    // A repeating chunk reads bytes that were counted with the chunk before. The direct reader counts such bytes
+    // itself.
     if (chunk.repeats && selected.method != IoMethod::direct) share_.over_read += chunk.range.size();
     const record::Source::Kind kind = source.kind();
     if (kind == record::Source::Kind::requested) return take_requested(batch, chunk, selected);
+    // An ascending source whose chunks step back has been inflated whole: it is memory then.
     if (kind == record::Source::Kind::made && !batch.steps_back)
       take_made(chunk, selected);
     else if (kind != record::Source::Kind::file)
@@ -174,6 +192,8 @@ class BatchWorker final : public Worker {
 
   void take_memory(const Chunk& chunk, const record::Source& source) {
     const auto begin = std::chrono::steady_clock::now();
+    // The first call on a source that is inflated whole inflates it, which counts as fetching; later calls cost
+    // nothing.
     const Bytes bytes = source.bytes(chunk.range.begin, chunk.range.size());
     const auto fetched = std::chrono::steady_clock::now();
     sink_.write(chunk, chunk.range, bytes.span().data());
@@ -193,6 +213,7 @@ class BatchWorker final : public Worker {
   }
 
   record::SourceReader& reader_of(SourceIndex source) {
+    // A reader keeps its place in the stream: the chunks of a batch, in file order, inflate each byte once.
     if (!reader_ || reader_source_ != source) reader_ = schedule_.source(source).reader(kernels::gather_run);
     reader_source_ = source;
     return *reader_;
@@ -218,6 +239,8 @@ class BatchWorker final : public Worker {
 
   void make_contiguous(const Chunk& chunk, const Part& part, record::SourceReader& reader) {
     std::byte* const to = sink_.in_place_run(chunk, part.from).to;
+    // Entries in device memory have no address on the host: their bytes go through the worker's buffer, in pieces of
+    // its size.
     if (to != nullptr) {
       make(reader, {part.from, part.from_end}, to);
       return filled(chunk, part.from_end - part.from);
@@ -234,6 +257,8 @@ class BatchWorker final : public Worker {
     const std::span<std::byte> into = buffer();
     const std::vector<Range> ranges =
         chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{chunk.range};
+    // The buffer has the layout of the chunk, gaps included, so that a part's offset in the chunk is its offset in the
+    // buffer. Bytes in gaps are neither made nor read.
     for (const Range& range : ranges) make(reader, range, into.data() + (range.begin - chunk.range.begin));
     write_timed(chunk, chunk.range, into.data());
   }
@@ -241,6 +266,8 @@ class BatchWorker final : public Worker {
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Selected& selected) {
     if (!window_.reaches(chunk.range.end)) {
       const auto begin = std::chrono::steady_clock::now();
+      // The pages are entered by one call, which reports errors, before they are touched: a touch reports them as
+      // SIGBUS. A kernel without that call leaves reading into a buffer.
       if (!populate(batch, chunk, source, selected)) {
         monitor_.note("madvise(MADV_POPULATE_READ): refused");
         return take_read(chunk, *source.file(), selector_.fallback(IoReason::no_populate));
@@ -256,6 +283,8 @@ class BatchWorker final : public Worker {
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source, const Selected& selected) {
     window_.drop();
     Range window = chunk.range;
+    // One call for several chunks: each costs an interrupt of every processor when its window is given up. A sparse
+    // chunk ends the window, since only its runs are entered.
     for (const Chunk* next = &chunk + 1; !chunk.sparse && next != past_last(batch); ++next) {
       if (next->sparse || selector_.of_chunk(*next, selected).method != IoMethod::map ||
           next->range.begin > window.end + ChunkSizes{}.gap ||
@@ -270,11 +299,14 @@ class BatchWorker final : public Worker {
       return mmap::populate(source.mapped().subspan(range.begin, range.size()), *source.file());
     };
     const bool entered = std::all_of(ranges.begin(), ranges.end(), enter);
+    // The ranges before the one that was refused have been entered.
     if (!entered) window_.drop();
     return entered;
   }
 
   std::size_t take_direct(const Batch& batch, const Chunk& chunk, IoReason reason) {
+    // Opened at the first direct read: a queue takes a descriptor and registers the ring with the kernel, which a load
+    // from the page cache never needs.
     if (!direct_reader_)
       direct_reader_.emplace(
           DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring, setup_.budget.buffers_a_worker},
@@ -285,6 +317,7 @@ class BatchWorker final : public Worker {
   }
 
   std::size_t take_requested(const Batch& batch, const Chunk& chunk, const Selected& selected) {
+    // Like the direct reader, made by the first chunk that needs it.
     if (!async_reader_)
       async_reader_.emplace(AsyncReader::Setup{.schedule = schedule_,
                                                .sink = sink_,
@@ -318,6 +351,7 @@ class BatchWorker final : public Worker {
     if (!chunk.sparse)
       read(file, chunk.range, into.data());
     else
+      // As in make_converted(): the buffer has the layout of the chunk.
       for (const Range& range : needed_ranges(schedule_, chunk, ChunkSizes{}.gap))
         read(file, range, into.data() + (range.begin - chunk.range.begin));
     write_timed(chunk, chunk.range, into.data());
@@ -353,6 +387,7 @@ class BatchWorker final : public Worker {
   }
 
   std::uint64_t read_staged(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
+    // The writes that forward() starts share the buffer: it returns to the pool after the report of the last of them.
     const StagingBuffer staged = sink_.staging()->take();
     const Range range{at, std::min(chunk.range.end, at + sink_.staging()->buffer_bytes())};
     read(file, range, staged.get());
@@ -361,6 +396,7 @@ class BatchWorker final : public Worker {
   }
 
   void filled(const Chunk& chunk, std::uint64_t bytes) {
+    // Counted first: filled() may hand a tensor of a stream out, and reports the progress until then.
     monitor_.advance(bytes);
     sink_.filled(chunk, bytes);
   }

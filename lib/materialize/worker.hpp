@@ -26,6 +26,7 @@ class BatchQueue {
   [[nodiscard]] std::optional<Batch> next() noexcept {
     if (monitor_.has_failed()) return std::nullopt;
     if (rest_) return std::exchange(rest_, std::nullopt);
+    // Relaxed: the workers exchange this number only. The schedule that it indexes was complete before they started.
     const std::size_t number = next_.fetch_add(1, std::memory_order_relaxed);
     return number < schedule_.batches.size() ? std::optional(schedule_.batches[number]) : std::nullopt;
   }

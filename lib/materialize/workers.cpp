@@ -9,6 +9,7 @@
 namespace heft {
 
 Workers::Workers(unsigned threads) {
+  // The thread that calls materialize() works as well, so that one fewer fills the processors.
   if (threads == 0) threads = std::max(engine::usable_threads(engine::max_threads) - 1, 1u);
   try {
     state_ = std::make_unique<State>(threads);
