@@ -32,6 +32,7 @@ Error no_memory(std::uint64_t size_bytes, int os_error) {
 }  // namespace
 
 std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t alignment) {
+  // Sizes come from files: the additions below must not wrap.
   if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page))
     throw no_memory(size_bytes, ENOMEM);
   // First the owner, then what it owns: nothing is lost when the other allocation fails.
@@ -48,8 +49,12 @@ void Arena::take(std::size_t size, std::size_t alignment) {
     span_ = {static_cast<std::byte*>(mapping_), size};
     return;
   }
+  // mmap() aligns to a page only. As much more is mapped as alignment can need; what is not touched of it takes no
+  // memory.
   const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? mmap::page_size() : huge_page);
   const std::size_t mapped = size + boundary;
+  // MAP_NORESERVE: heft compares with the memory that is left before a large load (require_memory), and most of an
+  // arena may never be touched.
   void* const mapping =
       ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw no_memory(size, errno);
@@ -63,6 +68,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 }
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
+  // As take() allocates: the two are to agree, for estimates to be exact.
   if (is_on_heap(size_bytes, alignment)) return round_up(size_bytes, heap_alignment);
   return round_up(size_bytes, size_bytes < huge_page ? mmap::page_size() : huge_page);
 }
@@ -76,6 +82,7 @@ Arena::~Arena() {
 
 void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  // Rounded inwards: the pages at the ends may hold memory of others.
   const std::uintptr_t first = (begin + Arena::huge_page - 1) / Arena::huge_page * Arena::huge_page;
   const std::uintptr_t last = (begin + size_bytes) / Arena::huge_page * Arena::huge_page;
   if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);

@@ -12,6 +12,7 @@ std::uint64_t lay_out(std::span<const TensorSpec> tensors, const Visit& visit) {
   std::uint64_t end = 0;
   for (const TensorSpec& tensor : tensors) {
     const std::uint64_t offset = place_after(end, tensor);
+    // Rounded up after the tensor too: the sizes that bytes_for() returns are multiples of the alignment.
     visit(offset);
     end = round_up(offset + tensor.size_bytes, tensor.alignment);
   }
@@ -32,6 +33,7 @@ class ArenaAllocation final : public Allocation {
   void place(std::span<const TensorSpec> tensors, std::shared_ptr<Arena> arena) {
     arena_ = std::move(arena);
     std::byte* const base = arena_ ? arena_->span().data() : nullptr;
+    // The same walk as in bytes_for(): the offsets cannot disagree with the size.
     lay_out(tensors,
             [&](std::uint64_t offset) { placements_.push_back({.data = base == nullptr ? nullptr : base + offset}); });
   }
@@ -50,6 +52,8 @@ std::uint64_t place_after(std::uint64_t end, const TensorSpec& tensor) noexcept 
   const std::uint64_t offset = round_up(end, tensor.alignment);
   if (!tensor.offset_in_page) return offset;
   const std::uint64_t page = mmap::page_size();
+  // Up to the next place with that offset in a page: it costs less than a page, for tensors of 1 MiB and more. The
+  // file's offset is a multiple of the alignment, so the result is too.
   return offset + (*tensor.offset_in_page + page - offset % page) % page;
 }
 
@@ -58,6 +62,7 @@ std::uint64_t ArenaDestination::bytes_for(std::span<const TensorSpec> tensors) c
 }
 
 std::unique_ptr<Allocation> ArenaDestination::allocate(std::span<const TensorSpec> tensors) const {
+  // The table first, then the arena: a failure of either leaves nothing behind.
   auto allocation = std::make_unique<ArenaAllocation>(tensors.size());
   const std::uint64_t size = bytes_for(tensors);
   const std::uint64_t alignment = alignment_of(tensors);

@@ -8,6 +8,7 @@ namespace {
 
 bool fits(const Arena& arena, std::uint64_t size_bytes, std::uint64_t alignment) {
   const std::span<std::byte> memory = arena.span();
+  // At most twice the size: the pool's bound counts whole arenas.
   return memory.size() >= size_bytes && memory.size() / 2 <= size_bytes &&
          reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0;
 }
@@ -28,18 +29,22 @@ std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t a
       arena = std::move(*found);
       free_.erase(found);
     } else {
+      // No free arena fits: the oldest make room, for the sum to stay within the bound.
       while (!free_.empty() && (free_.size() == max_free_ || held_ + size_bytes > max_bytes_)) free_oldest();
       held_ += size_bytes;
       peak_ = std::max(peak_, held_);
     }
   }
   try {
+    // Counted under the lock, allocated outside it: mmap() of a large arena takes long.
     if (!arena) arena = Arena::allocate(size_bytes, alignment);
   } catch (...) {
     const std::lock_guard lock(mutex_);
     held_ -= size_bytes;
     throw;
   }
+  // The pointer's owner is a function that gives the arena back. It keeps the pool weakly: tensors may outlive the
+  // stream, and free the arena themselves then.
   Arena* const memory = arena.get();
   return {memory, [arena = std::move(arena), pool = weak_from_this()](Arena*) mutable noexcept {
             if (const auto alive = pool.lock()) alive->give_back(std::move(arena));
@@ -59,6 +64,7 @@ void ArenaPool::clear() noexcept {
 // Within the capacity that the list has.
 void ArenaPool::give_back(std::shared_ptr<Arena> arena) noexcept {
   const std::lock_guard lock(mutex_);
+  // Cannot allocate: this runs in destructors.
   if (free_.size() < max_free_ && held_ <= max_bytes_)
     free_.push_back(std::move(arena));
   else

@@ -25,8 +25,10 @@ class ReadRing {
   /// Returns `size` bytes behind the newest piece, or from the start when the end is too near; nothing while older pieces
   /// are in the way. Requires 0 < `size` <= size_bytes().
   [[nodiscard]] std::optional<Piece> take(std::uint64_t size) noexcept {
+    // An empty ring starts at its beginning: short reads then use the same few pages, which stay in the cache.
     if (head_ == tail_) head_ = tail_ = 0;
     const std::uint64_t at = head_ % size_bytes();
+    // A piece is one run of memory: the rest of the ring that is too short for it is skipped, and is released with it.
     const std::uint64_t begin = at + size > size_bytes() ? head_ + size_bytes() - at : head_;
     if (begin + size - tail_ > size_bytes()) return std::nullopt;
     head_ = begin + size;

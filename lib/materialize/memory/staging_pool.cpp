@@ -12,6 +12,7 @@ namespace heft::engine {
 namespace {
 
 std::span<std::byte> checked(std::span<std::byte> memory, std::uint64_t size_bytes) {
+  // The memory comes from the destination, which may be the caller's code.
   if (memory.size() < size_bytes)
     throw Error(ErrorCode::out_of_memory,
                 fmt::format("expected {} bytes of staging memory, the destination gave {}", size_bytes, memory.size()));
@@ -36,6 +37,7 @@ StagingPool::StagingPool(StagingMemory memory, std::uint64_t buffer_bytes, std::
 StagingBuffer StagingPool::take() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return closed_ || !free_.empty(); });
+  // Closed comes first: buffers that return after a failure are not filled again.
   if (closed_) throw Error(ErrorCode::cancelled, "stopped while waiting for the destination to take bytes");
   return lend(std::move(lock));
 }
@@ -49,6 +51,7 @@ StagingBuffer StagingPool::lend(std::unique_lock<std::mutex> lock) {
   std::byte* const buffer = free_.back();
   free_.pop_back();
   min_free_ = std::min(min_free_, free_.size());
+  // Before the shared_ptr is made: if there is no memory for it, it calls the deleter, which takes the lock.
   lock.unlock();
   return {buffer, [this](std::byte* mine) noexcept { give_back(mine); }};
 }

@@ -32,12 +32,16 @@ Packing pack(std::span<const Axis> axes, std::int64_t count, std::uint64_t unit)
   packing.axes[0].count = count;
   std::uint32_t* const order = packing.order;
   std::iota(order, order + packing.rank, 0u);
+  // Packed in the order of the destination's steps, units are neighbours here when they are neighbours there: the runs
+  // to write are as long as they can be.
   std::sort(order, order + packing.rank,
             [&](std::uint32_t a, std::uint32_t b) { return distance(axes[a].to_step) < distance(axes[b].to_step); });
   for (std::size_t i = 0; i < packing.rank; ++i) {
     Axis& axis = packing.axes[order[i]];
     const auto last = static_cast<std::uint64_t>(axis.count - 1);
     packing.steps[i] = distance(axis.to_step);
+    // An axis that runs backwards in the destination does so among the packed units too. Its last step has the lowest
+    // place, and the part's first unit is moved up.
     const bool backwards = axis.to_step < 0;
     if (backwards) packing.first += last * packing.size_bytes;
     if (backwards) packing.before += last * packing.steps[i];
@@ -61,13 +65,16 @@ template <class Visit>
 void for_each_run(const Packing& packing, std::size_t level, std::uint64_t to, std::uint64_t packed, bool as_rows,
                   const Visit& visit) {
   const auto step_of = [&](std::size_t i) { return distance(packing.axes[packing.order[i]].to_step); };
+  // The bytes of everything below `level`: the packed step of that axis.
   const std::uint64_t size = level == packing.rank ? packing.size_bytes : step_of(level);
   std::size_t runs_on = 0;
+  // Axes whose steps are the same on both sides have no gaps: together they are one run.
   while (runs_on < level && packing.steps[runs_on] == step_of(runs_on)) ++runs_on;
   if (runs_on == level) return visit(Rows{.to = to, .packed = packed, .size = size});
   const Axis& outer = packing.axes[packing.order[level - 1]];
   const auto count = static_cast<std::uint64_t>(outer.count);
   const std::uint64_t pitch = packing.steps[level - 1];
+  // Equal runs at equal distances: one write with a pitch, if the device takes such.
   if (as_rows && runs_on == level - 1) return visit(Rows{to, packed, step_of(level - 1), count, pitch});
   for (std::uint64_t i = 0; i < count; ++i)
     for_each_run(packing, level - 1, to + i * pitch, packed + i * step_of(level - 1), as_rows, visit);
@@ -105,6 +112,7 @@ class DeviceSink::WriteCoalescer {
 
   /// The `size` bytes at `bytes`, inside the buffer, belong at `to`.
   void add(const Target& to, const std::byte* bytes, std::uint64_t size) {
+    // Continues the pending run only if it does so in the buffer and in the destination.
     if (run_.data() + run_.size() != bytes || !ends_at(to.place)) {
       send();
       to_ = to.place;
@@ -118,6 +126,7 @@ class DeviceSink::WriteCoalescer {
   /// Rows with a pitch, inside the buffer, the first of which belongs at `to`.
   void add_rows(const Target& to, const std::byte* bytes, const Rows& rows) {
     if (rows.count == 1) return add(to, bytes, rows.size);
+    // Rows lie apart in the destination, so the pending run ends before them.
     send();
     const std::uint64_t size = rows.count * rows.size;
     used_ += size;
@@ -152,6 +161,8 @@ class DeviceSink::WriteCoalescer {
     const std::uint64_t end = to_.byte_offset + run_.size();
     if (run_.empty() || !ends_entry_ || to.offset != 0 || !same_memory(to.place, to_) || to.place.byte_offset <= end)
       return;
+    // A gap of an alignment or more may belong to another tensor. Smaller ones are padding: they are zeroed, for no old
+    // bytes of the buffer to reach the device.
     const std::uint64_t gap = to.place.byte_offset - end;
     if (gap >= sink_.device_.requirements.alignment || left() < gap + wanted) return;
     std::memset(buffer_.get() + used_, 0, gap);
@@ -176,6 +187,7 @@ class DeviceSink::DeviceMemory final : public MemoryTarget {
             WriteProgress& progress) override {
     if (sink_.host_.of(part).base != nullptr) return sink_.host_.copy(part, to, from, size, progress);
     for (Target target = sink_.target_of(part, static_cast<std::uint64_t>(to)); size > 0;) {
+      // As much as the buffer has left: a copy may span buffers.
       const std::span<std::byte> room = writes_.room(target, 1);
       const std::uint64_t now = std::min<std::uint64_t>(size, room.size());
       kernels::copy_run(from, room.data(), now, Store::cached);
@@ -189,7 +201,10 @@ class DeviceSink::DeviceMemory final : public MemoryTarget {
   void convert(const Part& part, const std::byte* from) override {
     if (sink_.host_.of(part).base != nullptr) return sink_.host_.convert(part, from);
     const Conversion& conversion = sink_.schedule_.conversion(part);
+    // A device cannot be written to unit by unit: the part is converted into a buffer first. The budget's
+    // staging_buffer_bytes holds the largest part (ScheduleSizes::max_filled).
     const Packing packing = pack(sink_.schedule_.axes_of(part), part.count, conversion.to_bytes());
+    // Writes go upwards from the lowest byte, which is not the first unit's where an axis runs backwards.
     const Target lowest = sink_.target_of(part, static_cast<std::uint64_t>(part.to) - packing.before);
     std::byte* const packed = writes_.room(lowest, packing.size_bytes).data();
     copy_part(conversion, {packing.axes, packing.rank}, part.count, from, packed + packing.first, Store::cached);
@@ -210,6 +225,7 @@ class DeviceSink::DeviceMemory final : public MemoryTarget {
 void DeviceSink::write(const Chunk& chunk, Range range, const std::byte* bytes) {
   DeviceMemory memory(*this);
   write_chunk(schedule_, monitor_, chunk, range, bytes, memory);
+  // The pending run refers to this call's buffer: nothing is left pending between chunks.
   memory.send();
 }
 
@@ -225,6 +241,7 @@ void DeviceSink::forward(const Chunk& chunk, Range range, const std::byte* bytes
     const std::uint64_t size = piece.range.size();
     if (host_.of(piece.part).base != nullptr) return host_.copy(piece.part, piece.to(), from, size, progress);
     const Target to = target_of(piece.part, static_cast<std::uint64_t>(piece.to()));
+    // A piece that is the whole range has no neighbours to be written with.
     const bool is_short = size < min_write_bytes && size < range.size();
     const std::span<std::byte> room = is_short ? gathered.room_at_once(to, size) : std::span<std::byte>();
     if (room.empty()) {

@@ -19,12 +19,14 @@ class PendingWrite {
   // The report of a Completion.
   static void report(void* context, std::exception_ptr failure) noexcept {
     auto* const write = static_cast<PendingWrite*>(context);
+    // Stored before leave(), whose acquire-release count hands it to the last user.
     write->failure_ = std::move(failure);
     write->leave();
   }
 
   void leave() noexcept {
     if (users_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    // The failure first: closing wakes workers, which then throw "cancelled", and only the first failure is reported.
     if (failure_) monitor_.fail(std::exchange(failure_, nullptr));
     if (monitor_.has_failed()) staging_.close();
     delete this;
@@ -56,6 +58,7 @@ void DeviceWriter::write(const WriteRequest& request, const StagingBuffer& buffe
   const std::uint64_t most = setup_.max_write_bytes;
   const std::uint64_t row = request.staged.size() / request.rows;
   if (row <= most) {
+    // Several whole rows fit a write.
     const std::uint64_t rows_at_once = std::min(request.rows, most / row);
     for (std::uint64_t done = 0; done < request.rows; done += rows_at_once) {
       const std::uint64_t now = std::min(rows_at_once, request.rows - done);
@@ -63,16 +66,19 @@ void DeviceWriter::write(const WriteRequest& request, const StagingBuffer& buffe
     }
     return;
   }
+  // A row is more than a write takes: each is cut, and its pieces have no pitch.
   for (std::uint64_t done = 0; done < request.rows; ++done)
     for (std::uint64_t at = 0; at < row; at += most)
       start(part_of(request, done * request.pitch_bytes + at, done * row + at, std::min(most, row - at), 1), buffer);
 }
 
 void DeviceWriter::start(const WriteRequest& request, const StagingBuffer& buffer) const {
+  // On the heap, as the report may come from a thread of the device after this call has returned.
   auto* const write = new PendingWrite(setup_.monitor, setup_.staging, buffer);
   try {
     setup_.allocation.write_async(request, Completion(write, &PendingWrite::report));
   } catch (...) {
+    // Recorded before leave(): a report that has come already is then the second failure.
     setup_.monitor.fail();
     write->leave();
     throw;

@@ -27,6 +27,7 @@ Tensor tensor_of(const PlanEntry& entry, Bytes bytes) {
 std::vector<EntryMemory> buffers_of_caller(const PlanEntries& entries) {
   std::vector<EntryMemory> memory;
   reserve_huge(memory, entries.size());
+  // Entries without a buffer get their place when their group enters.
   for (const PlanEntry& entry : entries) memory.push_back({entry.into.data(), Store::cached});
   return memory;
 }
@@ -38,6 +39,7 @@ StreamSink::StreamSink(const Setup& setup)
       memory_(setup.schedule, buffers_of_caller(PlanAccess::entries(setup.plan))),
       filling_(setup.groups.groups.size()) {
   for (std::uint32_t i = 0; i < setup.schedule.chunks.size(); ++i) {
+    // Chunks are sorted by group: those of each one are consecutive.
     Filling& filling = filling_[setup.schedule.chunks[i].group];
     if (position(filling.last) == 0) filling.first = ChunkIndex{i};
     filling.last = ChunkIndex{i + 1};
@@ -47,16 +49,20 @@ StreamSink::StreamSink(const Setup& setup)
   for (const Batch& batch : setup.schedule.batches) {
     const std::span<const Chunk> chunks = setup.schedule.chunks_of(batch);
     for (std::size_t i = 0; i < chunks.size(); ++i)
+      // A proof counts as one more byte: without it the group does not come to 0, and is not handed out.
       if (ends_proof(setup.schedule, chunks, i)) ++filling_[chunks[i].group].outstanding;
   }
   for (std::size_t group = 0; group < filling_.size(); ++group)
+    // No write will ever count such a group down.
     if (setup.groups.groups[group].size_bytes == 0) hand_out(group);
 }
 
 bool StreamSink::enter(const Chunk& chunk) {
+  // The usual case, without the lock: acquire makes the places of the group's entries visible to this worker.
   if (chunk.group < entered_.load(std::memory_order_acquire)) return true;
   const std::lock_guard lock(mutex_);
   for (std::size_t next = entered_.load(std::memory_order_relaxed); next <= chunk.group; ++next) {
+    // Room is given in the order of the groups, for the one that waits to be the next that the consumer comes to.
     if (!setup_.queue.try_enter()) return false;
     allocate(next);
     entered_.store(next + 1, std::memory_order_release);
@@ -77,6 +83,7 @@ void StreamSink::allocate(std::size_t number) {
     if (group.arena_bytes > setup_.checked_bytes) {
       const PlanEntry& first = PlanAccess::entries(setup_.plan)[entries.front()];
       const Chunk& chunk = setup_.schedule.chunks[position(filling_[number].first)];
+      // Unused arenas count as taken: they are freed before the system is asked what is left.
       setup_.arenas.clear();
       require_memory(group.arena_bytes, mmap::memory_available(),
                      {.path = std::string(setup_.schedule.source(chunk.source).path()), .tensor = first.name});
@@ -86,6 +93,7 @@ void StreamSink::allocate(std::size_t number) {
     memory = filling_[number].arena->span().data();
   }
   for (const std::uint32_t entry : entries) {
+    // Placed before entered_ is raised: other workers use the place without a lock from then on.
     const bool has_buffer = PlanAccess::entries(setup_.plan)[entry].has_buffer;
     std::byte* const base =
         has_buffer ? PlanAccess::entries(setup_.plan)[entry].into.data() : memory + setup_.groups.offsets[entry];
@@ -103,6 +111,7 @@ void StreamSink::filled(const Chunk& chunk, std::uint64_t bytes) { count_down(ch
 void StreamSink::proved(const Chunk& chunk) { count_down(chunk.group, 1); }
 
 void StreamSink::count_down(std::size_t group, std::uint64_t written) {
+  // The worker that counts to 0 hands out. Acquire and release: it sees the bytes that all others wrote.
   if (filling_[group].outstanding.fetch_sub(written, std::memory_order_acq_rel) == written) hand_out(group);
 }
 
@@ -115,6 +124,7 @@ void StreamSink::hand_out(std::size_t number) {
   setup_.monitor.report_now();
   std::vector<Tensor> tensors;
   tensors.reserve(group.last - group.first);
+  // The tensors alone own it from here, so that it returns to the pool with the last of them.
   const std::shared_ptr<Arena> arena = std::move(filling.arena);
   for (const std::uint32_t number_of_entry : setup_.groups.entries_of(group)) {
     const PlanEntry& entry = PlanAccess::entries(setup_.plan)[number_of_entry];

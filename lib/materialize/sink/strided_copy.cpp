@@ -20,6 +20,7 @@ constexpr std::size_t transposed_bytes = 32u << 10;
 template <class Row>
 void for_each_row(std::span<const Axis> outer, const std::byte* from, std::byte* to, const Row& row) {
   if (outer.empty()) return row(from, to);
+  // Recursion is as deep as the part has axes: max_axes at most.
   for (std::int64_t i = 0; i < outer[0].count; ++i)
     for_each_row(outer.subspan(1), from + i * outer[0].from_step, to + i * outer[0].to_step, row);
 }
@@ -41,6 +42,7 @@ void run_strided(const Conversion& conversion, const Axis& axis, const std::byte
   const std::size_t to_width = conversion.to_bytes();
   alignas(64) std::byte before[gathered_bytes];
   alignas(64) std::byte after[gathered_bytes];
+  // As many as fit both buffers. Conversions work on packed units, so each block is gathered, converted and scattered.
   const std::size_t units = gathered_bytes / std::max(from_width, to_width);
   for (std::int64_t done = 0; done < axis.count; done += static_cast<std::int64_t>(units)) {
     const std::size_t now = std::min(units, static_cast<std::size_t>(axis.count - done));
@@ -66,6 +68,7 @@ class Transpose {
         pitch_(block_columns_ * width_ + line) {}
 
   void run(const std::byte* from, std::byte* to) noexcept {
+    // The same for all blocks: rows that lie differently within their lines get 0.
     into_line_ = columns_into_line(from);
     for (std::size_t r = 0; r < count(rows_); r += block_rows_)
       for (std::size_t c = 0; c < count(columns_); c += columns_from(c)) run_block(from, to, r, c);
@@ -98,6 +101,7 @@ class Transpose {
   };
 
   [[nodiscard]] Block convert(const std::byte* from, std::size_t rows, std::size_t columns) noexcept {
+    // A copy needs no packed block: the rows are transposed from where they lie.
     if (reads_in_place()) return {from, static_cast<std::size_t>(rows_.from_step)};
     for (std::size_t i = 0; i < rows; ++i)
       conversion_.run(from + static_cast<std::int64_t>(i) * rows_.from_step, packed_ + i * pitch_, columns,
@@ -112,6 +116,7 @@ class Transpose {
     for (std::size_t at = 0; at < columns;) {
       std::byte* const transposed =
           to + static_cast<std::int64_t>(r) * rows_.to_step + static_cast<std::int64_t>(c + at) * columns_.to_step;
+      // A line of each row: it is fetched once, and all of it is used while it is in the first-level cache.
       const std::size_t step = std::min(in_line() - (c + at + into_line_) % in_line(), columns - at);
       transpose_line({block.rows + at * width_, block.pitch}, transposed, rows, step);
       at += step;
@@ -129,6 +134,8 @@ class Transpose {
     const auto step = static_cast<std::size_t>(columns_.to_step);
     if (writes_in_place(to))
       return kernels::transpose_block(width_, block.rows, block.pitch, to, step, rows, columns, store_);
+    // Streaming a part of a line makes the memory controller read the rest: the block is transposed into a buffer, and
+    // copied from it as runs.
     const std::size_t run = rows * width_;
     kernels::transpose_block(width_, block.rows, block.pitch, transposed_, run, rows, columns, Store::cached);
     if (columns_.to_step >= 0) return kernels::copy_rows(transposed_, run, to, step, columns, run, store_);
@@ -159,6 +166,8 @@ void copy_part(const Conversion& conversion, std::span<const Axis> axes, std::in
   std::size_t rank = std::copy(axes.begin(), axes.end(), own) - own;
   own[0].count = count;
   const Axis inner = own[rank - 1];
+  // Three ways, fastest first: rows that are packed on both sides, rows that become columns, and all others through
+  // packed copies.
   const bool from_packed = inner.from_step == conversion.from_bytes();
   const bool to_packed = inner.to_step == conversion.to_bytes();
   const auto outer = [&] { return std::span<const Axis>(own, rank - 1); };
@@ -170,6 +179,7 @@ void copy_part(const Conversion& conversion, std::span<const Axis> axes, std::in
       std::find_if(own, own + rank - 1, [&](const Axis& axis) { return axis.to_step == conversion.to_bytes(); });
   if (from_packed && packed_rows != own + rank - 1 && can_transpose(conversion.to_bytes())) {
     const Axis rows = *packed_rows;
+    // Taken out of the outer axes: Transpose steps along it itself.
     std::copy(packed_rows + 1, own + rank, packed_rows);
     --rank;
     Transpose transpose(conversion, rows, inner, store);
