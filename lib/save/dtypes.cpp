@@ -18,6 +18,7 @@ constexpr auto common =
 
 bool converts(const TensorView& view, DType dtype) {
   try {
+    // The engine itself decides: a second table of conversions could disagree with it.
     LoadPlan plan;
     plan.add(view, dtype);
     return true;
@@ -48,6 +49,7 @@ std::optional<Unwritable> unwritable(std::span<const SaveItem> items, const form
 std::vector<DType> writable_as(const TensorView& view, const format::Writer& writer) {
   std::vector<DType> dtypes;
   for (const DType dtype : common)
+    // In the order of `common`, the likeliest first: dtype_list() shows three.
     if (writer.has(dtype) && converts(view, dtype)) dtypes.push_back(dtype);
   return dtypes;
 }
@@ -64,6 +66,7 @@ std::string dtype_list(std::span<const DType> dtypes) {
 void require_dtypes(std::span<const SaveItem> items, const format::Writer& writer) {
   const auto found = unwritable(items, writer);
   if (!found) return;
+  // The place is that of the source, where the dtype comes from; the new file has no bytes yet.
   const TensorView& view = items[found->first].view;
   const std::vector<DType> others = writable_as(view, writer);
   const std::string advice = others.empty() ? std::string("and heft converts it to none that the format has")

@@ -34,12 +34,14 @@ std::string_view suffix_of(const Format& format) { return format.suffixes.substr
 // Returns the format of the file's suffix, or the one of the given name.
 const Format* find_written(const std::filesystem::path& path, std::string_view name) {
   const std::string suffix = path.extension().string();
+  // A given name counts more than the suffix, which may belong to another format.
   for (const Format* format : written())
     if (name.empty() ? suffix_of(*format) == suffix : format->name == name) return format;
   return nullptr;
 }
 
 bool is_folder(const std::filesystem::path& path) {
+  // A path that cannot be examined is taken for a file: opening its folder then reports the failure.
   std::error_code ignored;
   return !path.has_filename() || std::filesystem::is_directory(path, ignored);
 }
@@ -79,6 +81,8 @@ SaveTarget target_of(const std::filesystem::path& path, const SaveOptions& optio
     target.path.replace_extension().replace_extension();  // ".json", ".index"
     target.indexed = true;
   } else if (find_written(path, options.format) == nullptr && is_folder(path)) {
+    // In a folder a checkpoint has the name that readers look for; the format is the first of the list that can have
+    // shards.
     const auto formats = written();
     const auto sharded =
         std::ranges::find_if(formats, [](const Format* format) { return format->writer->index != nullptr; });

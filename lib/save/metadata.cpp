@@ -19,6 +19,7 @@ format::Node integer_node(const format::Node& stored) {
   if (!whole) return node;
   node.variant = stored.variant;
   node.kind = whole->negative || whole->magnitude <= INT64_MAX ? NodeKind::integer : NodeKind::unsigned_integer;
+  // Two's complement: the negation of the magnitude, also of 2^63, which no signed integer holds.
   node.unsigned_integer = whole->negative ? ~whole->magnitude + 1 : whole->magnitude;
   return node;
 }
@@ -30,12 +31,15 @@ MetadataValue value_of(const Record& record) {
     case RecordKind::list:
       value.node.kind = NodeKind::list;
       value.node.count = static_cast<std::uint32_t>(record.size());
+      // Items are made when the writer asks: a list may have millions, and most writers keep none. The copy of the
+      // record keeps its checkpoint.
       value.item = [record](std::size_t position) { return value_of(record.child(position)); };
       return value;
     case RecordKind::integer: return {.node = integer_node(*node)};
     case RecordKind::boolean:
     case RecordKind::real:
     case RecordKind::text: return {.node = *node};
+    // Null: no format keeps maps and bytes, and the writer notes that they are left out.
     default: return value;
   }
 }

@@ -16,6 +16,7 @@ ViewCutter::ViewCutter(TensorView view, DType dtype, std::uint64_t max_bytes) : 
   if (view_.dtype() == DType::unknown || dtype == DType::unknown || shape.rank() == 0) return;
   if (bytes_for(dtype, shape) <= max_bytes) return;
 
+  // Not 0, as the tensor has more than max_bytes: the divisions below are by the dims of a non-empty shape.
   std::uint64_t elements = shape.element_count();  // of one index of dim_
   const DTypeInfo& type = info(dtype);
   const auto fits = [&](std::uint64_t count) { return count / type.block_elements * type.block_bytes <= max_bytes; };
@@ -29,6 +30,7 @@ ViewCutter::ViewCutter(TensorView view, DType dtype, std::uint64_t max_bytes) : 
   if (innermost ? static_cast<std::uint64_t>(shape[dim_]) % block != 0 : elements % block != 0) return;
   const std::uint64_t unit = innermost ? block : 1;  // of dim_
   const std::uint64_t unit_bytes = elements * unit / type.block_elements * type.block_bytes;
+  // As many as fit, one unit at least: a piece can exceed max_bytes where a single unit does.
   step_ = static_cast<std::int64_t>(std::max<std::uint64_t>(max_bytes / unit_bytes, 1) * unit);
   at_ = Dims(dim_ + 1, 0);
 }
@@ -36,6 +38,7 @@ ViewCutter::ViewCutter(TensorView view, DType dtype, std::uint64_t max_bytes) : 
 std::optional<TensorView> ViewCutter::next() {
   if (is_done_) return std::nullopt;
   TensorView piece = step_ == 0 ? view_ : cut();
+  // The odometer carries into dim 0 last: when that is at its end, all are.
   is_done_ = step_ == 0 || at_[0] == view_.shape()[0];
   return piece;
 }
@@ -44,6 +47,7 @@ std::optional<TensorView> ViewCutter::next() {
 TensorView ViewCutter::cut() {
   const Shape& whole = view_.shape();
   TensorView piece = view_;
+  // One index of each outer dim and a range of dim_: the only cut whose bytes are one run in the row-major file.
   for (std::size_t dim = 0; dim < dim_; ++dim) piece = piece.slice(dim, at_[dim], at_[dim] + 1);
   const std::int64_t end = std::min(at_[dim_] + step_, whole[dim_]);
   piece = piece.slice(dim_, at_[dim_], end);
@@ -75,6 +79,8 @@ void Pieces::add(const TensorView& view, DType dtype) {
   names_.emplace_back(view.name());
   ViewCutter cutter(view, dtype, max_bytes_);
   while (const std::optional<TensorView> piece = cutter.next()) {
+    // A plan takes each name once, and pieces of one tensor share theirs: they are numbered, and with_names()
+    // translates errors.
     const std::string number = std::to_string(tensors_.size());
     tensors_.push_back(static_cast<std::uint32_t>(names_.size() - 1));
     with_names([&] { plan_.add(piece->renamed(number), dtype); });
@@ -92,6 +98,7 @@ std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, std
     std::uint64_t offset = 0;
     for (const Tensor& values : loaded) {
       const std::size_t tensor = tensors_[number++];
+      // The stream has the order of the plan, so the pieces of a tensor follow each other.
       const bool is_last = number == tensors_.size() || tensors_[number] != tensor;
       visit({.tensor = tensor, .offset = offset, .values = values, .is_last = is_last});
       offset = is_last ? 0 : offset + values.bytes().size();

@@ -53,8 +53,11 @@ class Save {
 
   SaveReport run() {
     const auto begin = Clock::now();
+    // All checks come first, the cheapest before the others: nothing on disk is touched before folder_ is opened.
     require_dtypes(items_, *target_.format->writer);
     require_convertible(items_);
+    // Views that share bytes are written once each, so a small source can become a huge file: the limit is for all
+    // files together.
     engine::RepeatedBytes repeated(options_.limits.repeated_bytes);
     for (const SaveItem& item : items_) repeated.add(item.view);
     plan();
@@ -62,6 +65,8 @@ class Save {
     report_.tensors = items_.size();
     report_.files.reserve(groups_.size() + 1);  // so that recording a renamed file cannot fail
     folder_ = mmap::Folder::open(target_.path.has_parent_path() ? target_.path.parent_path().string() : ".");
+    // Scratch files of killed saves, which exist on file systems without unnamed files: they are removed first, so that
+    // this save can use their space.
     mmap::remove_dead_scratch(*folder_, target_.path.stem().string());
     if (groups_.size() == 1 && !target_.indexed)
       replace_file();
@@ -80,11 +85,13 @@ class Save {
     for (const std::span<const SaveItem> group : groups_) {
       std::vector<format::TensorSpec> tensors;
       tensors.reserve(group.size());
+      // The layout refers to the items by position, so the specs are in their order.
       for (const SaveItem& item : group)
         tensors.push_back({std::string(item.view.name()), item.dtype, item.view.shape()});
       plans_.push_back(layout(tensors));
       for (const format::Payload& payload : plans_.back().payloads) report_.tensor_bytes += payload.size;
     }
+    // The index maps each name to one shard.
     if (groups_.size() > 1) require_names_once();
     for (const format::FilePlan& file : plans_) mmap::require_file_size(target_.path.string(), file.size_bytes);
   }
@@ -94,6 +101,7 @@ class Save {
     std::vector<std::string_view> names;
     names.reserve(items_.size());
     for (const SaveItem& item : items_) names.push_back(item.view.name());
+    // Sorted copies: the items keep the caller's order, which is that of the file.
     std::ranges::sort(names);
     if (const auto twin = std::ranges::adjacent_find(names); twin != names.end())
       throw Error(ErrorCode::ambiguous, "expected each name once, found it twice among the tensors to be written",
@@ -102,9 +110,12 @@ class Save {
 
   void replace_file() {
     const std::string name = target_.path.filename().string();
+    // Read while the old checkpoint is whole: the rename replaces its file.
     const OldShards old = old_shards(*folder_, name);
     Ready ready = write(0, name);
     publish(ready);
+    // The new name is on the device before the old files are removed: after a power failure one of the two checkpoints
+    // is whole.
     settle();
     remove(old);
   }
@@ -116,9 +127,11 @@ class Save {
     try {
       std::deque<Ready> shards;
       for (std::size_t i = 0; i < groups_.size(); ++i) {
+        // Safe before the index exists: no index names these files, and readers do not find them.
         if (shards.size() == max_held) publish_first(shards);
         shards.push_back(write(i, names.shards[i]));
       }
+      // Before the shards get their names: a full disk is found while withdraw() has least to remove.
       Ready index = write_index(names);
       while (!shards.empty()) publish_first(shards);
       settle();  // the shards must be on the device before the index, or a power failure can leave the index alone
@@ -127,8 +140,10 @@ class Save {
       withdraw(names.shards);
       throw;
     }
+    // Outside the try: the index names the shards now, so that a failure must not remove them.
     settle();
     for (const std::string& shard : old.shards) remove_unused(shard);
+    // Last: a file of a save without shards, which would stand beside the index as a second checkpoint.
     remove(names.single);
   }
 
@@ -146,6 +161,7 @@ class Save {
 
   // Removes shards that were already renamed. No index names them, so no reader uses them.
   void withdraw(std::span<const std::string> shards) noexcept {
+    // Shards are renamed in order, and recorded when they are: those that have their names are the first ones.
     for (const std::string& shard : shards.first(std::min(shards.size(), report_.files.size()))) {
       try {
         mmap::remove_file(*folder_, shard);
@@ -169,12 +185,15 @@ class Save {
     std::ranges::sort(map);
     const std::string text = target_.format->writer->index(report_.tensor_bytes, map);
     mmap::ScratchFile file = mmap::ScratchFile::create(folder_, names.index);
+    // A full disk is an error before the text is written in part.
     file.reserve(text.size());
     file.write(0, std::as_bytes(std::span(text)));
     return finished(std::move(file), text.size(), 0);
   }
 
   Ready finished(mmap::ScratchFile file, std::uint64_t size, std::size_t tensors) {
+    // Before the rename: a file system may write the name to the device before the bytes, and a power failure would
+    // leave a name without them.
     if (options_.sync) file.sync();
     file.finish();
     for (const std::string& note : file.notes()) engine::add_note(report_.notes, note);
@@ -197,6 +216,7 @@ class Save {
     try {
       remove(name);
     } catch (const Error& error) {
+      // Only the removal itself may fail: a stop request or missing memory still ends the save.
       if (error.code() != ErrorCode::io) throw;
       engine::add_note(report_.notes, fmt::format("{}: no index names the file any more, and it stays", error.what()));
     }
@@ -210,6 +230,7 @@ class Save {
 
   void advance(std::uint64_t bytes) {
     written_ += bytes;
+    // All bytes are written on the calling thread, so that neither the sum nor the caller's function needs a lock.
     if (options_.progress) options_.progress({.bytes_done = written_, .bytes_total = report_.tensor_bytes});
   }
 
@@ -239,6 +260,7 @@ Found tensors_under(const Record& root) {
     else if (!record::is_container(leaf.record) && ++found.others <= record::max_names_listed)
       found.names.push_back(leaf.path);
   }
+  // A tree that is larger than the limits of a walk is refused, not saved in part.
   walk.require_whole();
   return found;
 }
@@ -250,6 +272,7 @@ SaveReport save(std::span<const SaveItem> items, const std::filesystem::path& pa
   try {
     return writer::Save(items, writer::target_of(path, options), options).run();
   } catch (const Error& error) {
+    // Only where there is none: errors of reading name the file that is read.
     throw error.with_path(path.string());
   }
 }
@@ -258,6 +281,7 @@ SaveReport save(const Checkpoint& checkpoint, const std::filesystem::path& path,
   std::vector<SaveItem> items;
   for (TensorView view : checkpoint.tensors()) items.emplace_back(std::move(view));
   SaveOptions keeping = options;
+  // The checkpoint's own metadata, unless the caller chose other.
   if (keeping.keep_metadata.kind() == RecordKind::null) keeping.keep_metadata = checkpoint.metadata();
   SaveReport report = save(items, path, keeping);
   if (auto note = record::values_left_out(checkpoint)) report.notes.push_back(std::move(*note));
@@ -276,6 +300,7 @@ SaveReport save(const Record& record, const std::filesystem::path& path, const S
 
 SaveReport save(const Weights& weights, const std::filesystem::path& path, const SaveOptions& options) {
   std::vector<SaveItem> items;
+  // Views of the loaded memory, which they keep: nothing is copied before the file is written.
   for (const Tensor& tensor : weights) items.emplace_back(tensor.view().renamed(tensor.name()));
   return save(items, path, options);
 }

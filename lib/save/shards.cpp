@@ -37,6 +37,7 @@ std::optional<std::vector<std::string>> shards_of(const mmap::Folder& folder, co
     const Checkpoint old = open(path, {.access = Access::read});  // only names are needed
     for (const ShardInfo& shard : old.shards()) names.push_back(std::filesystem::path(shard.path).filename().string());
   } catch (const Error& error) {
+    // All other failures are about the file: it is no index, or shards of it are missing.
     if (error.code() == ErrorCode::out_of_memory) throw;
     return std::nullopt;
   }
@@ -65,6 +66,7 @@ std::vector<std::span<const SaveItem>> groups_of(std::span<const SaveItem> items
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::uint64_t more = written_bytes(items[i]);
+    // A file holds one tensor at least, however large. The difference does not wrap, as the first comparison shows.
     if (max_bytes != 0 && i != begin && (more > max_bytes || bytes > max_bytes - more)) {
       groups.push_back(items.subspan(begin, i - begin));
       begin = i;
@@ -86,6 +88,8 @@ SaveNames shard_names(const mmap::Folder& folder, const std::string& name, std::
     return fmt::format("{}-{:08x}", stem_of(name), static_cast<std::uint32_t>(mmap::unique_number()));
   };
   // In a folder that cannot be listed, any name can be taken, so the names are random.
+  // The usual names, unless one of them is taken: the old checkpoint must stay whole until the index is replaced, so
+  // its shards cannot be overwritten.
   names.shards = numbered(there ? stem_of(name) : unlike(), suffix_of(name), count);
   while (std::ranges::any_of(names.shards, taken)) names.shards = numbered(unlike(), suffix_of(name), count);
   return names;
@@ -101,10 +105,13 @@ OldShards old_shards(const mmap::Folder& folder, const std::string& name) {
   if (!shards) return old;
   const auto there = folder.names_if_listed();
   if (!there) return old;
+  // Shards may be shared: those that another index of the folder names are not removed, nor is the file that was just
+  // written.
   std::set<std::string> kept = {name};
   for (const std::string& other : *there) {
     if (!other.ends_with(index_suffix) || other == index) continue;
     const auto named = shards_of(folder, other);
+    // An index that cannot be read may name any of the shards: all stay.
     if (!named) return old;
     kept.insert(named->begin(), named->end());
   }
@@ -117,6 +124,7 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
   std::vector<const SaveItem*> stored;
   for (const SaveItem& item : items)
     if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
+  // Stable, so that the first of the caller's items is the one that the others are tied to.
   std::ranges::stable_sort(stored,
                            [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
   std::vector<std::pair<std::string, std::string>> tied;
@@ -133,6 +141,7 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
 void require_convertible(std::span<const SaveItem> items) {
   for (const SaveItem& item : items) {
     LoadPlan plan;
+    // A plan for each item: names may repeat in different files, and only the conversion is in question.
     plan.add(item.view, item.dtype);
   }
 }
