@@ -54,6 +54,7 @@ HWY_INLINE VecF signs_in_lanes(std::uint32_t bits) {
 /// Rounds results of arithmetic to bf16, in the upper halves of the lanes. NaN needs no case: a scale's NaN is widened
 /// to 0x7FC00000, whose lower bits are 0, so that rounding carries nothing into the exponent.
 HWY_INLINE VecU rounded_to_bf16(VecF value) {
+  // To nearest, ties to even: half a unit less one is added, and one more where the kept half is odd.
   const VecU bits = as_bits(value);
   return hn::Add(hn::Add(bits, constant(0x7FFF)), hn::And(hn::ShiftRight<16>(bits), constant(1)));
 }
@@ -63,6 +64,8 @@ template <class To>
 HWY_INLINE void store_pair(VecF first, VecF second, typename To::Code* to) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (hwy::IsSame<To, Bfloat>() && std::endian::native == std::endian::little) {
+    // The upper halves of the 32-bit lanes are the bf16 values: taking each odd half of both vectors packs them in one
+    // instruction, where two demotions and a merge take five.
     const hn::Repartition<std::uint16_t, F32> halves;
     const auto lower = hn::BitCast(halves, rounded_to_bf16(first));
     const auto upper = hn::BitCast(halves, rounded_to_bf16(second));

@@ -17,6 +17,8 @@ inline float f16_at(Block from) noexcept {
   const std::uint32_t code = u16_at(from);
   const std::uint32_t sign = (code & 0x8000u) << 16;
   const std::uint32_t exponent = code & 0x7C00u;
+  // 112 is the difference of the biases, 127 and 15. Subnormals are multiplied by their unit, 2^-24; the exponent of
+  // all ones is infinity or NaN.
   std::uint32_t bits = ((code & 0x7FFFu) << 13) + (112u << 23);
   if (exponent == 0) bits = std::bit_cast<std::uint32_t>(static_cast<float>(code & 0x3FFu) * 0x1p-24f);
   if (exponent == 0x7C00u) bits = (code & 0x3FFu) != 0 ? 0x7FC0'0000u : 0x7F80'0000u;
@@ -73,6 +75,8 @@ struct ScaleMin {
   std::uint8_t min;
 };
 constexpr ScaleMin scale_min(Block scales, int j) noexcept {
+  // Numbers 0 to 3 lie in the low six bits of bytes 0 to 3 (scales) and 4 to 7 (minimums). Numbers 4 to 7 have their
+  // low four bits in bytes 8 to 11, and their high two bits in the upper bits of bytes 0 to 7.
   const auto pick = [](int low, int high) { return static_cast<std::uint8_t>(low | (high >> 6) << 4); };
   if (j < 4) return {static_cast<std::uint8_t>(scales[j] & 63), static_cast<std::uint8_t>(scales[j + 4] & 63)};
   return {pick(scales[j + 4] & 15, scales[j - 4]), pick(scales[j + 4] >> 4, scales[j])};
@@ -80,6 +84,7 @@ constexpr ScaleMin scale_min(Block scales, int j) noexcept {
 
 /// Returns six-bit scale number `i` (0 to 15) from the 12 bytes of a Q3_K block, in -32 to 31.
 constexpr int q3_scale(Block scales, int i) noexcept {
+  // Bytes 0 to 7 have the low four bits of two scales each, bytes 8 to 11 the high two bits of four.
   const int low = i < 8 ? scales[i] & 15 : scales[i - 8] >> 4;
   const int high = (scales[8 + i % 4] >> (2 * (i / 4))) & 3;
   return (low | high << 4) - 32;
@@ -87,6 +92,7 @@ constexpr int q3_scale(Block scales, int i) noexcept {
 
 /// Returns six-bit scale number `i` (0 to 7) of an IQ4_XS block, in -32 to 31.
 inline int iq4_xs_scale(Block block, int i) noexcept {
+  // A nibble of its own, and two bits of the u16 that all eight scales share.
   const int low = (block[4 + i / 2] >> (4 * (i % 2))) & 15;
   const int high = (u16_at(block + 2) >> (2 * i)) & 3;
   return (low | high << 4) - 32;
@@ -106,6 +112,7 @@ constexpr float odd_scale(float d, std::uint32_t bits) noexcept { return d * sta
 /// Returns u16 number `i` (0 to 3) of an IQ1_M block: 12 bits of scales, then 4 bits of the block's f16.
 inline std::uint32_t iq1_m_scales(Block block, int i) noexcept { return u16_at(block + 48 + 2 * i); }
 inline float iq1_m_d(Block block) noexcept {
+  // The f16 is spread over the upper four bits of the four words, the lowest nibble in the first.
   const auto nibble = [block](int i) { return (iq1_m_scales(block, i) >> 12) << (4 * i); };
   const std::uint32_t bits = nibble(0) | nibble(1) | nibble(2) | nibble(3);
   const std::uint8_t bytes[2] = {static_cast<std::uint8_t>(bits), static_cast<std::uint8_t>(bits >> 8)};

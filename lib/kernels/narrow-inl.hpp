@@ -55,6 +55,8 @@ struct SmallFloat {
 
   static HWY_INLINE VecF widen(VecU code) {
     const VecU magnitude = hn::And(code, constant(code_sign - 1));
+    // The mantissa moves to its place in f32, with the exponent above it; adding the difference of the biases mends the
+    // exponent.
     const VecU normal =
         hn::Add(hn::ShiftLeft<23 - Mantissa>(magnitude), constant(static_cast<std::uint32_t>(127 - Bias) << 23));
     // Subnormals are multiplied by their unit: the results are normal f32, so that flush-to-zero modes do not change
@@ -65,6 +67,7 @@ struct SmallFloat {
     const VecU sign = hn::ShiftLeft<sign_shift>(hn::And(code, constant(code_sign)));
     if constexpr (!NegativeZero)
       return as_f32(choose(hn::Eq(code, constant(Nan)), constant(f32_nan), hn::Or(value, sign)));
+    // Above the largest number are infinity, whose mantissa is 0, and NaN, which keeps its mantissa bits.
     const VecU special =
         hn::Or(hn::ShiftLeft<23 - Mantissa>(magnitude), constant(Overflow > Largest ? f32_infinity : f32_nan));
     value = choose(greater(magnitude, constant(Largest)), special, value);
@@ -74,6 +77,8 @@ struct SmallFloat {
   static HWY_INLINE VecU narrow(VecF value) {
     const VecU bits = as_bits(value);
     const VecU magnitude = hn::AndNot(constant(f32_sign), bits);
+    // Rounds to nearest, ties to even: half a unit less one is added, and one more where the kept part is odd. A carry
+    // out of the mantissa goes to the exponent, as it should.
     const VecU odd = hn::And(hn::ShiftRight<23 - Mantissa>(magnitude), constant(1));
     const VecU rounded = hn::Add(hn::Add(magnitude, constant((1u << (22 - Mantissa)) - 1)), odd);
     const VecU normal =
@@ -82,10 +87,12 @@ struct SmallFloat {
     const VecU lattice = constant(static_cast<std::uint32_t>(127 + 24 - Bias - Mantissa) << 23);
     const VecU subnormal = hn::Sub(as_bits(hn::Add(as_f32(magnitude), as_f32(lattice))), lattice);
     VecU code = choose(greater(constant(static_cast<std::uint32_t>(128 - Bias) << 23), magnitude), subnormal, normal);
+    // Overflow is infinity, or the largest number of a type without one.
     code = choose(greater(code, constant(Largest)), constant(Overflow), code);
     VecU sign = hn::ShiftRight<sign_shift>(hn::And(bits, constant(f32_sign)));
     const hn::Mask<U32> nan = greater(magnitude, constant(f32_infinity));
     if constexpr (NegativeZero) return hn::Or(choose(nan, constant(Nan), code), sign);
+    // The code of -0 is the NaN of these types: a value that rounds to zero loses its sign.
     sign = choose(hn::Eq(code, hn::Zero(U32())), hn::Zero(U32()), sign);
     return choose(nan, constant(Nan), hn::Or(code, sign));
   }
@@ -112,6 +119,8 @@ struct Bfloat {
     const VecU bits = as_bits(value);
     const VecU upper = hn::ShiftRight<16>(bits);
     const VecU rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, constant(0x7FFF)), hn::And(upper, constant(1))));
+    // A NaN is cut, not rounded, with the quiet bit set: its payload may lie in the lower half, and cutting that alone
+    // would leave infinity.
     const hn::Mask<U32> nan = greater(hn::AndNot(constant(f32_sign), bits), constant(f32_infinity));
     return choose(nan, hn::Or(upper, constant(0x40)), rounded);
   }
@@ -121,17 +130,22 @@ struct Bfloat {
 struct E8m0 {
   using Code = std::uint8_t;
   static HWY_INLINE VecF widen(VecU code) {
+    // 0x00400000 is 2^-127 as an f32, which is subnormal.
     const VecU value = choose(hn::Eq(code, hn::Zero(U32())), constant(0x00400000), hn::ShiftLeft<23>(code));
     return as_f32(choose(hn::Eq(code, constant(0xFF)), constant(f32_nan), value));
   }
   static HWY_INLINE VecU narrow(VecF value) {
     const VecU bits = as_bits(value);
     const VecU magnitude = hn::AndNot(constant(f32_sign), bits);
+    // As in SmallFloat, with no bit of mantissa left: the exponent is even or odd.
     const VecU odd = hn::And(hn::ShiftRight<23>(magnitude), constant(1));
     VecU code = hn::ShiftRight<23>(hn::Add(hn::Add(magnitude, constant(0x3FFFFF)), odd));
     code = choose(greater(code, constant(254)), constant(254), code);
+    // Subnormal values lie between 2^-127 and 2^-126, codes 0 and 1. 0x00600000 is the middle between them, which goes
+    // to the even code.
     const VecU tiny = choose(greater(magnitude, constant(0x00600000)), constant(1), hn::Zero(U32()));
     code = choose(greater(constant(0x00800000), magnitude), tiny, code);
+    // The type has no sign: negative numbers become NaN, but -0 the smallest number as 0 does.
     const hn::Mask<U32> negative = hn::And(greater(hn::Zero(U32()), bits), greater(magnitude, hn::Zero(U32())));
     return choose(hn::Or(negative, greater(magnitude, constant(f32_infinity))), constant(0xFF), code);
   }
