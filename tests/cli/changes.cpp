@@ -144,7 +144,7 @@ TEST_CASE("changes: load ends in an Error, or is of one model") {
   sweep([](const Scene& scene) { return std::pair(test::heft_command({"load", scene.path.string()}), std::string()); });
 }
 
-TEST_CASE("changes: verify finds a model damaged, or says what it says of one model") {
+TEST_CASE("changes: verify reports damage, or the result of one model") {
   sweep([](const Scene& scene) {
     CliRun run = test::heft_command({"verify", scene.path.string()});
     std::string out = run.out;

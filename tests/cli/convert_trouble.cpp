@@ -52,7 +52,7 @@ class SmallDisk {
 
 }  // namespace
 
-TEST_CASE("convert: a full disk is an error that says so, and leaves no file") {
+TEST_CASE("convert: a full disk is an error that names it, and leaves no file") {
   const SmallDisk disk;
   if (!disk.is_mounted())
     return heft::test::skip("no small file system can be mounted here: " + std::string(std::strerror(errno)));
@@ -71,7 +71,7 @@ TEST_CASE("convert: a full disk is an error that says so, and leaves no file") {
     CHECK(std::ranges::count(into_nothing.err, '\n') == 1);
     CHECK(fs::is_empty(disk.path()));
 
-    // What was there stays.
+    // The file that exists stays.
     REQUIRE(heft_command({"convert", small, path}).status == 0);
     const std::string before = hashes(path);
     CHECK(heft_command({"convert", large, path}).status == 2);

@@ -31,7 +31,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What a hostile file says: valid UTF-8 but for the last two.
+// Texts of a hostile file: valid UTF-8 except for the last two.
 constexpr auto words = std::to_array<std::string_view>({
     "\x1b[31mred\x1b[0m",
     "line\nfeed\r\ttab",

@@ -118,7 +118,7 @@ TEST_CASE("signals: Ctrl-C, SIGTERM and SIGHUP end a conversion with 128 + the s
       }
 }
 
-TEST_CASE("signals: what a process was started to ignore does not end it") {
+TEST_CASE("signals: a signal that the process was started to ignore does not end it") {
   const TempFolder sources;
   const std::string source = large_model(sources);
   const TempFolder folder;

@@ -1,4 +1,4 @@
-// heft tree on what has no end, or is deeper than a page is wide; and heft diff, which needs no tree.
+// heft tree on records that have no end, or are deeper than a page is wide; and heft diff, which needs no tree.
 #include <doctest/doctest.h>
 
 #include <sstream>
@@ -21,7 +21,7 @@ namespace {
 
 namespace p = test::pickle;
 
-// What every command notes of the files below that hold one list.
+// The note of every command about the files below, which contain one list.
 const std::string no_tensors = "note: no tensors, but 1 other value\n";
 
 test::CliRun tree_within(const cli::TreeBounds& bounds, const std::string& path, bool json) {

@@ -18,7 +18,7 @@ using heft::ErrorCode;
 
 namespace {
 
-// What a completion reported, in order: "" for a success.
+// The reports of a completion, in order: "" for a success.
 struct Reports {
   std::vector<std::exception_ptr> failures;
 

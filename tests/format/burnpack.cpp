@@ -165,7 +165,7 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
        ambiguous, "overlap"},
       {"a tensor past the end", file(metadata({text("t"), tensor(text("U8"), {4000}, 0, 4000)}), "abc"), corrupt,
        "expected a file of"},
-      {"an end before the begin", with(tensor(text("U8"), {3}, 3, 0)), corrupt, "expected an end"},
+      {"an end before the start", with(tensor(text("U8"), {3}, 3, 0)), corrupt, "expected an end"},
       {"offsets of 2^64", with(tensor(text("U8"), {3}, 0xFFFFFFFFFFFFFFFC, 0xFFFFFFFFFFFFFFFF)), corrupt,
        "end of the data"},
       {"bytes that do not fit the shape", with(tensor(text("F32"), {3}, 0, 11)), corrupt, "expected 12 bytes"},

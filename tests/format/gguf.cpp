@@ -160,7 +160,7 @@ TEST_CASE("gguf: a removed or unknown type is named, and the rest of the file is
   CHECK(bytes.substr(tensor_of(catalog, "a").begin, 16) == std::string(16, 'a'));
 }
 
-TEST_CASE("gguf: reads what only ggml refuses, with a note") {
+TEST_CASE("gguf: reads files that only ggml refuses, with a note") {
   GgufBuilder gap;
   gap.tensor("a", {1}, f32, "aaaa", 0).tensor("b", {1}, f32, std::string(64, 'b'), 64);
   CHECK(read_bytes(gguf_format, gap.build()).notes.size() == 1);
@@ -393,7 +393,7 @@ float f32_at(const std::string& bytes, const TensorEntry& tensor, std::size_t in
 TEST_CASE("gguf: accepts and refuses crafted fixtures as ggml does, or has a stated reason") {
   const auto folder = test::fixtures("gguf-synthetic");
   if (!folder) return;
-  // What ggml refuses and heft reads: version 1, big-endian, gaps, and names of 64 bytes.
+  // Files that ggml refuses and heft reads: version 1, big-endian, gaps, and names of 64 bytes.
   const std::map<std::string, bool> differs = {
       {"ok/v1-le.gguf", true}, {"ok/v2-be.gguf", true}, {"ok/offsets-gap.gguf", true}, {"hostile/name-64.gguf", true}};
   for (const test::Row& row : test::read_tsv(*folder / "INDEX.tsv")) {

@@ -27,7 +27,7 @@ class PlannedFile final : public core::Input {
   std::vector<format::ByteSegment> segments_;  // later ones lie over earlier ones
 };
 
-/// What the format reads in it.
+/// Returns the catalog that the format reads from the file.
 [[nodiscard]] format::Catalog read(const format::Format& format, const format::FilePlan& plan);
 
 }  // namespace heft::test

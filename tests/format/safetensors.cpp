@@ -288,7 +288,7 @@ TEST_CASE("safetensors: refuses hostile files, each with its reason") {
        "data_offsets: expected 2 numbers, found 3"},
       {"offsets in an object", one(R"("dtype":"F32","shape":[2],"data_offsets":{"0":8})"), corrupt,
        "data_offsets: expected a list"},
-      {"a hole at the begin", one(R"("dtype":"F32","shape":[2],"data_offsets":[1,9])", 9), corrupt,
+      {"a hole at the start", one(R"("dtype":"F32","shape":[2],"data_offsets":[1,9])", 9), corrupt,
        "expected data_offsets to start at 0"},
       {"a hole between", x_and(R"("y":{"dtype":"U8","shape":[1],"data_offsets":[9,10]})", 10), corrupt,
        "expected data_offsets to start at 8, where the previous tensor ends, found 9"},
@@ -456,8 +456,8 @@ TEST_CASE("safetensors: is recognized by its first bytes") {
   CHECK_FALSE(matches("PK\3\4{}{}{}"));
 }
 
-// What the reference reader says of each fixture, and heft's code for it. Its one acceptance that heft refuses is the
-// duplicate name.
+// Returns heft's code for a fixture on which the reference reader has this verdict. A duplicate name is all that it
+// accepts and heft refuses.
 ErrorCode code_for(const std::string& file, const std::string& verdict) {
   if (file.find("dup_key") != std::string::npos || file.find("metadata_twice") != std::string::npos)
     return ErrorCode::ambiguous;

@@ -29,7 +29,7 @@ void flip_sign(std::string& elements, std::size_t begin, std::size_t step) {
     elements[at] = static_cast<char>(elements[at] ^ '\x80');
 }
 
-/// What a user sees: the lazy bits of PyTorch done, for f32 and c64.
+/// Applies the lazy bits of PyTorch to the elements, for f32 and c64: the values that a user of PyTorch sees.
 void resolve(const format::TensorEntry& tensor, std::string& elements) {
   if (tensor.flags & format::negated) flip_sign(elements, 3, 4);
   if (tensor.flags & format::conjugated) flip_sign(elements, 7, 8);

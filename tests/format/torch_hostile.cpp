@@ -1,4 +1,4 @@
-// Files made to be refused, and files made to do harm: what must come of each.
+// Files made to be refused, and files made to do harm, each with its expected result.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// What must come of a file of torch-synthetic: its tensors in order of names, or a refusal.
+/// The expected result for a file of torch-synthetic: its tensors in order of names, or a refusal.
 struct Verdict {
   const char* file;
   ErrorCode code;
@@ -194,7 +194,7 @@ bool has_opaque_node(const format::Catalog& catalog) {
                      [](const format::Node& node) { return node.kind == format::NodeKind::opaque; });
 }
 
-/// What must come of picklescan's odd files; of the pickles that are only malicious, see the test case.
+/// The expected results for picklescan's odd files; for the pickles that are only malicious, see the test case.
 const Verdict odd_files[] = {
     {"data/bad_pytorch.pt", ErrorCode::unrecognized, ""},  // a picture
     {"data/benign0_v4.pkl", opens, ""},

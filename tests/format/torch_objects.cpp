@@ -1,4 +1,4 @@
-// What the calls in a PyTorch pickle stand for: known values, opaque ones, refusals.
+// The values of calls in a PyTorch pickle: known ones, opaque ones, refusals.
 #include "format/torch/objects.hpp"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// What a test asks of a PyTorch file: its elements as numbers, its values by name.
+// Reads PyTorch files for tests: elements as numbers, values by name.
 #pragma once
 
 #include <string>

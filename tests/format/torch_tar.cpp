@@ -78,7 +78,7 @@ TEST_CASE("torch tar: tensors of the table, and views of storages, are found by 
 }
 
 TEST_CASE("torch tar: ignores headers of times and owners") {
-  for (const char* line : {"mtime=1476000000.25", "uid=12345678", "uname=somebody"}) {
+  for (const char* line : {"mtime=1476000000.25", "uid=12345678", "uname=someone"}) {
     INFO(std::string(line));
     CHECK(is_read(format::torch_tar_format, with(pax(line))));
   }

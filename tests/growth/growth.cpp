@@ -37,17 +37,17 @@ void check_all(const std::vector<Axis>& axes, const std::vector<Call>& calls) {
 
 }  // namespace
 
-TEST_CASE("growth: looking at tensors") {
+TEST_CASE("growth: calls that list tensors take linear time") {
   const TempFolder folder;
   check_all(tensor_axes(folder), looking_calls());
 }
 
-TEST_CASE("growth: reading tensors") {
+TEST_CASE("growth: calls that read tensors take linear time") {
   const TempFolder folder;
   check_all(tensor_axes(folder), reading_calls(folder.path().string()));
 }
 
-TEST_CASE("growth: looking at values") {
+TEST_CASE("growth: calls that list values take linear time") {
   const TempFolder folder;
   check_all(value_axes(folder), looking_calls());
 }

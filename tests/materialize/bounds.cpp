@@ -1,4 +1,4 @@
-// What a small file may declare: bytes that repeat, memory that is not there, work that cannot be stopped.
+// Bounds on declarations of a small file: repeated bytes, memory that the machine lacks, work that cannot be stopped.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -70,7 +70,7 @@ LoadPlan repeated_plan(const TensorView& view, int times) {
 
 }  // namespace
 
-TEST_CASE("bounds: what repeats is summed over a plan, be it the same storage, windows that overlap or strides of 0") {
+TEST_CASE("bounds: repeated bytes of a storage, of overlapping windows and of strides of 0 are summed over a plan") {
   const TensorView storage = bytes_named("storage", 10'000);
   SUBCASE("the same storage again and again") {
     LoadPlan plan(repeating(50'000));
@@ -121,7 +121,7 @@ TEST_CASE("bounds: tied weights, shards and transposes repeat nothing that count
   CHECK(turned.size() == 1);
 }
 
-TEST_CASE("bounds: a buffer of the caller's may be filled with what repeats, and a save may not") {
+TEST_CASE("bounds: repeated bytes may fill a buffer of the caller's, and not a saved file") {
   const TensorView storage = bytes_named("storage", 1000);
   std::vector<std::byte> buffer(30'000);
   LoadPlan plan(repeating(10));
@@ -213,7 +213,7 @@ TEST_CASE("bounds: many tensors over one storage report progress on the way, and
   }
 }
 
-TEST_CASE("bounds: no part writes more than parts shall, and no chunk much more, though the source is a few bytes") {
+TEST_CASE("bounds: a part writes at most its bound, and a chunk little more, even of a source of a few bytes") {
   const TensorView storage = bytes_named("storage", 4096);
   const auto schedule_of = [](const TensorView& view) {
     LoadPlan plan;
@@ -245,7 +245,7 @@ TEST_CASE("bounds: no part writes more than parts shall, and no chunk much more,
   }
 }
 
-TEST_CASE("bounds: what repeats arrives whole and right, with one worker and with several, on every path") {
+TEST_CASE("bounds: repeated bytes arrive complete and correct, with one worker and with several, on every path") {
   const test::TempFolder folder;
   using namespace test::pickle;
   std::string payload(5000, '\0');
@@ -278,7 +278,7 @@ TEST_CASE("bounds: what repeats arrives whole and right, with one worker and wit
     }
 }
 
-TEST_CASE("bounds: the reported file of 64 GiB out of 4 bytes is refused in a plan") {
+TEST_CASE("bounds: a reported file that makes 64 GiB of 4 bytes is refused in a plan") {
   const auto folder = test::cases("attack-memory");
   if (!folder) return;
   const Checkpoint checkpoint = open(*folder / "stride0-16.pt");

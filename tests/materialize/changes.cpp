@@ -226,7 +226,7 @@ TEST_CASE("changes: every tensor that a stream hands out is whole") {
           [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.io_method = path}); });
 }
 
-TEST_CASE("changes: what is saved is one model, or nothing is") {
+TEST_CASE("changes: a save writes one model, or nothing") {
   const Scene scene(plain());
   const test::TempFolder folder;
   (void)save(scene.open(), folder.path() / "expected.safetensors", {.sync = false});
@@ -288,7 +288,7 @@ TEST_CASE("changes: open() gives one model, or an Error") {
   }
 }
 
-TEST_CASE("changes: shards that are replaced while they are opened are an Error, or what lies on the disk in the end") {
+TEST_CASE("changes: shards that are replaced while they are opened are an Error, or the files of the end") {
   const test::TempFolder folder;
   const auto shard = [](char name, std::uint32_t seed) {
     return test::SafetensorsBuilder().add(std::string(1, name), "U8", {64}, test::pattern(64, seed)).build();

@@ -99,7 +99,7 @@ TEST_CASE("conversion: complex types change width part by part") {
         std::vector{f16(3.0F), f16(-4.0F)});
 }
 
-TEST_CASE("conversion: byte order and PyTorch's lazy signs are put right, with and without a change of type") {
+TEST_CASE("conversion: byte order and PyTorch's lazy signs are resolved, with and without a change of type") {
   const std::vector<std::uint8_t> big = {0x3F, 0x80, 0, 0, 0xC0, 0, 0, 0};
   CHECK(converted<float>(DType::f32, DType::f32, big, {.swapped = true}) == std::vector{1.0F, -2.0F});
   CHECK(converted<bf16>(DType::f32, DType::bf16, big, {.swapped = true}) == std::vector{bf16(1.0F), bf16(-2.0F)});
@@ -145,7 +145,7 @@ TEST_CASE("conversion: blocks are decoded, in either byte order, and swapped whe
   CHECK(converted<bf16>(DType::q8_0, DType::bf16, block)[0] == bf16(-8.0F));
 }
 
-TEST_CASE("conversion: whatever would lose or change the kind of a value is refused beforehand") {
+TEST_CASE("conversion: pairs that would lose a value or change its kind are refused beforehand") {
   using P = std::pair<DType, DType>;
   for (const auto& [from, to] :
        {P{DType::f32, DType::i32}, P{DType::i32, DType::f32}, P{DType::i32, DType::i16}, P{DType::u32, DType::i32},

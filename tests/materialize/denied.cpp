@@ -89,7 +89,7 @@ void filter(const std::vector<Calls>& denied, std::uint32_t action, std::uint32_
     ::_exit(97);
 }
 
-// What the work came to: a digest of all bytes, and what LoadStats and Checkpoint say.
+// The result of the work: a digest of all bytes, and the notes of LoadStats and Checkpoint.
 struct Result {
   int signal = 0;
   int status = -1;
@@ -274,7 +274,7 @@ struct Model {
   }
 };
 
-// Direct reads are not to be had on every file system, and then no call of theirs is made.
+// Some file systems have no direct reads, and then none of their calls is made.
 bool reads_directly(const fs::path& path) {
   const int handle = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
   if (handle >= 0) ::close(handle);
@@ -381,7 +381,7 @@ std::vector<Needed> needed() {
   };
 }
 
-// What the C library and the kernel's own interfaces call for threads, memory, clocks and the test itself.
+// Calls of the C library and of the kernel's own interfaces for threads, memory, clocks and the test itself.
 std::vector<long> of_the_runtime() {
   // clang-format off: names of one kind share a line.
   return {SYS_mmap,     SYS_munmap,        SYS_mprotect,       SYS_mremap, SYS_brk,     SYS_madvise,    SYS_futex,
@@ -470,7 +470,7 @@ TEST_CASE("denied: without a call that nothing replaces a load or a save is an E
   }
 }
 
-TEST_CASE("denied: no call is made that has no row: with any other, the process dies") {
+TEST_CASE("denied: every call that is made has a row: any other ends the process") {
   if (!filters_work()) return;
   for (const Access access : {Access::map, Access::read}) {
     const Model model(access);

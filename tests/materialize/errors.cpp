@@ -114,7 +114,7 @@ TEST_CASE("errors: every Error of a fixture names the file") {
   CHECK(try_folder(*folder).files > 0);
 }
 
-TEST_CASE("errors: what the system says is written once") {
+TEST_CASE("errors: the text of the system's error is written once") {
   const TempFolder folder;
   const std::string absent = (folder.path() / "absent").string();
   CHECK(std::string(thrown_by([&] { return open(absent); }).what()) == absent + ": No such file or directory");
@@ -143,7 +143,7 @@ TEST_CASE("errors: a limit is called by its name in Limits, a bound of the forma
   CHECK(std::string(mark.what()).find("Limits::") == std::string::npos);
 }
 
-TEST_CASE("errors: of two folders in an archive the record that strays is named") {
+TEST_CASE("errors: of an archive with two folders, the record outside the first one is named") {
   const TempFolder folder;
   test::ZipBuilder zip;
   zip.add({.name = "a/data.pkl", .content = test::pickle::proto() + test::pickle::dict({}) + "."});

@@ -1,4 +1,4 @@
-// What a plan states beforehand, against what its load counts: exactly.
+// The estimate of a plan equals the counts of its load, exactly.
 #include <doctest/doctest.h>
 
 #include <cstddef>
@@ -68,7 +68,7 @@ Destination::Requirements device_requirements(std::uint64_t alignment, bool stri
 
 }  // namespace
 
-TEST_CASE("estimate: it equals what the load counts, for each plan, method, destination and number of threads") {
+TEST_CASE("estimate: equals what the load counts, for each plan, method, destination and number of threads") {
   const Plans plans;
   for (const auto& [what, plan] : plans.all)
     for (const IoMethod method : every_method)

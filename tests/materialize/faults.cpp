@@ -77,7 +77,7 @@ struct Case {
 
 }  // namespace
 
-TEST_CASE("faults: a device that fails, a file that ends and memory that runs out are one Error, whenever they come") {
+TEST_CASE("faults: a failing device, a file that ends and a lack of memory are one Error, at whatever call") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);
@@ -170,7 +170,7 @@ TEST_CASE("faults: short reads, interruptions and refusals of what is optional c
         }
 }
 
-TEST_CASE("faults: a load of a file that cannot be examined is no load") {
+TEST_CASE("faults: a load fails if its file cannot be examined") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
@@ -192,7 +192,7 @@ TEST_CASE("faults: a load of a file that cannot be examined is no load") {
   }
 }
 
-TEST_CASE("faults: what took another path than asked says so") {
+TEST_CASE("faults: bytes that took another path than the requested one are counted as fallbacks, with the reason") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);
@@ -238,7 +238,9 @@ TEST_CASE("faults: a file truncated by another process in the middle of a load i
     }
 }
 
-TEST_CASE("faults: progress that throws, or asks to stop, ends the load on every path, far or near") {
+TEST_CASE(
+    "faults: a progress callback that throws, or requests a stop, ends the load on every path, on the host and on a "
+    "device") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);
@@ -261,7 +263,7 @@ TEST_CASE("faults: progress that throws, or asks to stop, ends the load on every
     }
 }
 
-TEST_CASE("faults: page cache that nobody may ask about is left alone") {
+TEST_CASE("faults: where the page cache may not be examined, a load evicts nothing from it") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const LoadPlan plan = plan_of(checkpoint);

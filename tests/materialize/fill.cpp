@@ -67,7 +67,7 @@ void fill_slowly(const Conversion& conversion, std::span<const Axis> axes, const
 void check(const Conversion& conversion, const std::vector<Axis>& axes, std::size_t from_shift, std::size_t to_shift) {
   const std::vector<std::byte> source =
       random_bytes(from_shift + span_of(axes, &Axis::from_step, conversion.from_bytes()));
-  std::size_t first = to_shift + 64;  // where the first unit goes: not at the begin when steps go backwards
+  std::size_t first = to_shift + 64;  // of the first unit, which is not at the start when steps go backwards
   for (const Axis& axis : axes)
     if (axis.to_step < 0) first += static_cast<std::size_t>((axis.count - 1) * -axis.to_step);
   std::vector<std::byte> expected(to_shift + 128 + span_of(axes, &Axis::to_step, conversion.to_bytes()), untouched);
@@ -104,7 +104,7 @@ TEST_CASE("fill: matrices of every element size and of odd sizes are transposed,
   });
 }
 
-TEST_CASE("fill: rows that do not touch, on either side, leave what lies between them alone") {
+TEST_CASE("fill: rows with gaps, on either side, leave the gaps unchanged") {
   for (const DType type : of_each_width)
     for (const std::int64_t gap : {1, 16, 61}) {
       INFO(name(type), " gap ", gap);

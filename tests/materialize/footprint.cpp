@@ -1,4 +1,4 @@
-// What a load takes of memory and of the page cache, against what it says of itself.
+// Memory and page cache that a load takes, as the kernel counts them, against its own estimate and stats.
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
@@ -25,8 +25,8 @@ using namespace heft;
 
 constexpr IoMethod every_path[] = {IoMethod::automatic, IoMethod::map, IoMethod::direct, IoMethod::read};
 constexpr std::uint64_t slack = 32u << 20;
-// What a kernel that reclaims idle pages takes meanwhile, from the process or the page cache, it does not take each
-// time.
+// Attempts: a kernel that reclaims idle pages can take some from the process or the page cache during one, but rarely
+// during each.
 constexpr int tries = 3;
 
 // 64 MB in matrices of 8 MB.
@@ -216,7 +216,7 @@ TEST_CASE("footprint: a stream gives up what it brought in, group by group") {
   }
 }
 
-TEST_CASE("footprint: without being asked a load leaves what it read in the page cache, and counts nothing") {
+TEST_CASE("footprint: without drop_page_cache a load leaves in the page cache what it read, and counts nothing") {
   const test::TempFolder folder;
   const std::string path = folder.write("model.safetensors", model()).string();
   if (!can_be_dropped(path)) return;

@@ -53,8 +53,8 @@ std::vector<std::byte> all_codes(DType type) {
   return codes;
 }
 
-// What rounding can get wrong: every value of the type, the middles between neighbours, and what lies just beside them;
-// and random bits.
+// Values that are hard to round: every value of the type, the middles between neighbours, and the floats just beside
+// them; and random bits.
 std::vector<float> hard_values(DType type) {
   std::vector<float> values = {0.0F,
                                -0.0F,
@@ -145,7 +145,7 @@ TEST_CASE("kernels: every code of every narrow type becomes the f16 and the bf16
     }
 }
 
-TEST_CASE("kernels: recoded runs of any length at any alignment write what they should and nothing beside it") {
+TEST_CASE("kernels: recoded runs of any length at any alignment are exact, and nothing beside them is written") {
   const std::vector<std::byte> codes = all_codes(DType::f8_e4m3);
   const auto check = [&](DType to, Store store, std::size_t lead, std::size_t count) {
     std::vector<std::byte> target(2 * count + lead + 64, std::byte{0x5A});
@@ -168,7 +168,7 @@ TEST_CASE("kernels: recoded runs of any length at any alignment write what they 
   });
 }
 
-TEST_CASE("kernels: runs of any length at any alignment write what they should and nothing beside it") {
+TEST_CASE("kernels: runs of any length at any alignment are exact, and nothing beside them is written") {
   std::vector<std::byte> source(4 * 300);
   std::mt19937 random(11);
   std::generate(source.begin(), source.end(), [&] { return std::byte(random()); });

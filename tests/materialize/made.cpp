@@ -1,4 +1,4 @@
-// Loads of what is made while it is read: gathered from numbers that a file spells one by one, inflated, or both.
+// Loads of bytes that are made while they are read: gathered from numbers that a file spells one by one, inflated, or both.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -51,7 +51,7 @@ std::string burn_record(const std::string& item, const char* real) {
               item});
 }
 
-/// What a record holds, as numbers.
+/// The contents of a record, as numbers.
 struct Model {
   std::vector<float> reals;
   std::vector<std::uint16_t> halves;
@@ -312,7 +312,7 @@ TEST_CASE("made: deflated arrays are inflated into their place, by any number of
   }
 }
 
-TEST_CASE("made: a deflated array is read in parts, forwards and backwards, whole views kept out of the way") {
+TEST_CASE("made: a deflated array is read in parts, forwards and backwards, also while a whole view is kept") {
   const TempFolder folder;
   const Checkpoint arrays = open(folder.write("a.npz", archive(2, 1'500'000)));
   const std::string expected = floats(1'500'000, 1);
@@ -381,7 +381,7 @@ TEST_CASE("made: a load of deflated members takes little beside its destination"
   CHECK(test::peak_resident_bytes() - before < tensor.size_bytes() + (32u << 20));
 }
 
-TEST_CASE("made: device memory gets what is made too") {
+TEST_CASE("made: inflated and gathered values reach device memory too") {
   const TempFolder folder;
   const Model expected = model();
   const Checkpoint burn = open(folder.write("m.mpk", expected.file));

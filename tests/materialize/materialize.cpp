@@ -189,7 +189,7 @@ TEST_CASE("materialize: a narrow slice reads little more than it needs") {
   CHECK(weights.stats().bytes_read == 300 * 100);
 }
 
-TEST_CASE("materialize: what several tensors of the plan read is read once") {
+TEST_CASE("materialize: bytes that several tensors of the plan need are read once") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const TensorView wide = checkpoint.tensor("wide");
@@ -354,7 +354,7 @@ TEST_CASE("materialize: progress never goes back and ends at the whole; what it 
       std::runtime_error);
 }
 
-TEST_CASE("materialize: direct reads go straight to where bytes belong, but for what lies beside whole blocks") {
+TEST_CASE("materialize: direct reads go straight to where bytes belong, except in partial blocks") {
   test::SafetensorsBuilder file;
   file.align(4096);
   file.add("whole", "U8", {3 << 20}, test::pattern(3u << 20));
@@ -442,7 +442,7 @@ TEST_CASE("materialize: a stop request ends the load with an Error") {
   }
 }
 
-TEST_CASE("materialize: memory that nobody has is an Error, and an empty plan is a load") {
+TEST_CASE("materialize: a plan larger than memory is an Error, and an empty plan is a load") {
   const Bytes byte = Bytes::copy_of(std::as_bytes(std::span("x", 1)));
   CHECK(materialize(LoadPlan()).empty());
   const TensorView view = TensorView::over("x", DType::u8, {1}, byte);

@@ -146,7 +146,7 @@ TEST_CASE("meta: a rank's shard of every tensor needs its own part and no other"
   CHECK(one.estimate().bytes_read >= bytes);
   // and what lies between its tensors
   CHECK(one.estimate().bytes_read <= std::filesystem::file_size(cut.path() / part_name(mine)));
-  // The others' bytes are gone; whoever needs them must fail, and this rank does not.
+  // The others' bytes are gone: a load that needs them must fail, and this rank's does not.
   for (int rank = 0; rank < ranks; ++rank)
     if (rank != mine) std::filesystem::resize_file(cut.path() / part_name(rank), 0);
   const Weights found = materialize(one);

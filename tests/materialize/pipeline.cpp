@@ -206,7 +206,7 @@ TEST_CASE("pipeline: a run in place ends where the parts of the source or of the
   CHECK(rest.size == 15'900);
 }
 
-TEST_CASE("pipeline: the monitor keeps the first failure, counts, and stops when it is asked to") {
+TEST_CASE("pipeline: the monitor keeps the first failure, counts bytes, and stops on request") {
   std::stop_source stop;
   std::vector<std::uint64_t> reports;
   MaterializeOptions options;

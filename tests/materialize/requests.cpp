@@ -184,7 +184,7 @@ TEST_CASE("requests: a failure at each of them ends the load with its error, pat
       if (fault == Fault::fails) CHECK(error.message() == "the store is on fire");
       if (is_thrown) CHECK(error.message() == "the connection was refused");
       CHECK(opened.source->in_flight() == 0);
-      // What fails in the call is the last request; what fails later is answered last, after all that came in between.
+      // A request that fails in the call is the last one; one that fails later is answered after all that came in between.
       if (fault != Fault::fails) CHECK(opened.source->requests() == at + 1);
     }
 }
@@ -347,7 +347,7 @@ TEST_CASE("requests: the estimate counts the memory of requests, and the load st
   CHECK(estimates[1] - estimates[0] == 16 * 300 * KiB);
 }
 
-TEST_CASE("requests: what goes straight to where it belongs needs no staging") {
+TEST_CASE("requests: chunks that go straight to where they belong need no staging") {
   const Opened<> opened(one_tensor(8192 * KiB), [](ServedSource& source) {
     source.able = {.preferred_request_bytes = 64 * KiB, .max_in_flight = 16};
   });
@@ -488,7 +488,7 @@ TEST_CASE("request gate: a request is counted in until it is reported") {
   CHECK(gated.gate->failure(gated.requests) == nullptr);
 }
 
-TEST_CASE("request gate: a failure ends the worker's waiting, and its first one is kept") {
+TEST_CASE("request gate: a failure ends the worker's wait, and its first failure is kept") {
   Gated gated(2);
   engine::RequestGate::Request first = gated.request();
   engine::RequestGate::Request second = gated.request();
@@ -520,7 +520,7 @@ TEST_CASE("request gate: stop() admits nothing more and gives the sources a stop
   CHECK(gated.requests.outstanding == 0);
 }
 
-TEST_CASE("request gate: one that is full admits the next when one is reported, from any thread") {
+TEST_CASE("request gate: a full gate admits the next request when one is reported, from any thread") {
   Gated gated(1);
   engine::RequestGate::Request first = gated.request();
   engine::RequestGate::Request second = gated.request();
@@ -546,7 +546,7 @@ TEST_CASE("request gate: a completion may be reported after the gate's owner has
   CHECK(gated.left == 0);
 }
 
-TEST_CASE("async reader: chunks of each kind reach the sink, and a reader that is given up waits for its requests") {
+TEST_CASE("async reader: chunks of each kind reach the sink, and the destructor waits for requests in flight") {
   const Opened<> opened(many_tensors(), [](ServedSource& source) {
     source.able = {.preferred_request_bytes = 64 * KiB, .max_in_flight = 8};
   });

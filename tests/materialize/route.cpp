@@ -1,4 +1,4 @@
-// Which paths a load takes by itself, as its stats tell them.
+// The paths that a load takes by itself, as its stats report them.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -40,7 +40,7 @@ std::uint64_t bytes_by(const LoadStats& stats, IoMethod path) {
 
 }  // namespace
 
-TEST_CASE("route: what is resident is read into fresh memory") {
+TEST_CASE("route: resident bytes are read into fresh memory") {
   const Resident model;
   LoadPlan plan;
   for (const TensorView& view : model.checkpoint.tensors()) plan.add(view);
@@ -51,7 +51,7 @@ TEST_CASE("route: what is resident is read into fresh memory") {
     CHECK(std::ranges::equal(tensor.bytes(), std::as_bytes(std::span(model.payload))));
 }
 
-TEST_CASE("route: what is resident and converted comes from the page cache into fresh memory too") {
+TEST_CASE("route: resident bytes that are converted come from the page cache into fresh memory too") {
   const Resident model;
   LoadPlan plan;
   for (const TensorView& view : model.checkpoint.tensors()) plan.add(view, DType::f32);
@@ -60,7 +60,7 @@ TEST_CASE("route: what is resident and converted comes from the page cache into 
   CHECK(weights.stats().fallbacks == 0);
 }
 
-TEST_CASE("route: what is resident comes from the page cache into memory that is there, by the mapping or read") {
+TEST_CASE("route: resident bytes come from the page cache into touched memory, by the mapping or by reads") {
   const Resident model;
   std::vector<std::byte> memory(5 * matrix_bytes);
   for (const bool turned : {false, true}) {

@@ -167,13 +167,13 @@ TEST_CASE("save: memory stays bounded however large a tensor is") {
   };
   static_cast<void>(save(checkpoint, folder.path() / "copy.safetensors", options));
   CHECK(done == size);
-  MESSAGE("peak anonymous over the begin: ", (most - before) >> 20, " MiB");
+  MESSAGE("peak anonymous memory over the start: ", (most - before) >> 20, " MiB");
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   CHECK(most - before < 100u << 20);
 #endif
 }
 
-TEST_CASE("save: metadata is kept and added to, and what has no text is said") {
+TEST_CASE("save: metadata is kept and added to, and values without a text are noted") {
   const test::TempFolder folder;
   const fs::path source = folder.write(
       "a.safetensors",
@@ -227,7 +227,7 @@ TEST_CASE("save: the tensors under a record are named from it, those of a load b
   CHECK(open(folder.path() / "load.safetensors").tensor("m.1.w").read<std::uint8_t>(0) == 'v');
 }
 
-TEST_CASE("save: tied weights are written both, and named") {
+TEST_CASE("save: tied weights are both written, and reported") {
   const test::TempFolder folder;
   const TensorView embed = numbered("embed", Shape{4, 2});
   const SaveReport report = save(std::vector<SaveItem>{SaveItem(embed), SaveItem(embed.slice(0, 0, 2).renamed("part")),
@@ -297,7 +297,7 @@ TEST_CASE("save: what fits one shard is one file, without an index") {
   CHECK(names_in(folder.path()) == std::vector<std::string>{"model.safetensors"});
 }
 
-TEST_CASE("save: new shards never take the names of old ones, and old files go when nothing names them") {
+TEST_CASE("save: new shards never take the names of old ones, and old files are removed when no index names them") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "model.safetensors";
   const std::vector<SaveItem> first = {SaveItem(numbered("a", Shape{4})), SaveItem(numbered("b", Shape{4}))};

@@ -36,7 +36,7 @@ std::vector<SaveItem> filled(std::int8_t fill) {
   return items;
 }
 
-// What a checkpoint is filled with. Fails the test when it is not whole.
+// Returns the number that a checkpoint is filled with. Fails the test when it is not whole.
 int fill_of(const Checkpoint& checkpoint) {
   CHECK(checkpoint.tensors().size() == 2);
   CHECK(checkpoint.verify_checksums().empty());
@@ -80,7 +80,7 @@ void save_filled(const fs::path& folder, const Case& row, std::int8_t fill, std:
   static_cast<void>(save(filled(fill), folder / row.file, options));
 }
 
-// Of what whoever looks for the checkpoint finds: safetensors by their folder, for there may be an index.
+// The same of the checkpoint that a reader finds: safetensors by their folder, for there may be an index.
 int fill_in(const fs::path& folder, const Case& row) {
   return fill_of(open(fs::path(row.file).extension() == ".safetensors" ? folder : folder / row.file));
 }

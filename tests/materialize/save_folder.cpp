@@ -1,4 +1,4 @@
-// What a save does to the other files of its folder: the index of the checkpoint that it replaces, and limits of the
+// Effects of a save on the other files of its folder: the index of the checkpoint that it replaces, and limits of the
 // process.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
@@ -75,7 +75,7 @@ TEST_CASE("save: shards that another index names stay, and so does the file just
   }
 }
 
-TEST_CASE("save: an index that names the file itself goes, the file stays") {
+TEST_CASE("save: an index that names the file itself is removed, the file stays") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "model.safetensors";
   static_cast<void>(save(two_tensors(), path));
@@ -85,7 +85,7 @@ TEST_CASE("save: an index that names the file itself goes, the file stays") {
   check_equal(open(path), two_tensors());
 }
 
-TEST_CASE("save: an index that cannot be read goes alone, for its shards are not known") {
+TEST_CASE("save: an index that cannot be read is removed alone, for its shards are not known") {
   const test::TempFolder folder;
   const fs::path path = folder.path() / "model.safetensors";
   folder.write("model.safetensors.index.json", std::string_view("{ half an ind"));
@@ -95,7 +95,7 @@ TEST_CASE("save: an index that cannot be read goes alone, for its shards are not
   CHECK(names_in(folder.path()) == std::vector<std::string>{"model-00001-of-00002.safetensors", "model.safetensors"});
 }
 
-TEST_CASE("save: files of killed saves of the same name go, others stay") {
+TEST_CASE("save: files of killed saves of the same name are removed, others stay") {
   const test::TempFolder folder;
   folder.write(".model.safetensors.heft-0123456789abcdef", std::string_view("dead"));
   folder.write(".model-00001-of-00009.safetensors.heft-0123456789abcdef", std::string_view("dead"));
@@ -140,7 +140,7 @@ TEST_CASE("save: more shards than descriptors are written") {
   check_equal(open(folder.path()), items);
 }
 
-TEST_CASE("save: what was written before a failure goes, however many shards have their names already") {
+TEST_CASE("save: shards written before a failure are removed, however many have their names already") {
   const test::TempFolder folder;
   std::vector<SaveItem> items;
   for (int i = 0; i < 100; ++i) items.emplace_back(numbered("t" + std::to_string(1000 + i), Shape{4}));

@@ -174,7 +174,7 @@ TEST_CASE("save: GGUF metadata is kept with its types, arrays of strings and nes
   CHECK(open(folder.path() / "b.gguf").tensor("w").offset() % 256 == 0);
 }
 
-TEST_CASE("save: what is true of the source only is not kept in a GGUF, and said") {
+TEST_CASE("save: metadata that is true of the source only is left out of a GGUF, with a note") {
   GgufBuilder builder;
   builder.text("general.architecture", "llama")
       .pair("general.file_type", GgufValue::u32, builder.number(std::uint32_t{0}));
@@ -241,7 +241,7 @@ TEST_CASE("save: a file of any format may be replaced while the views being save
   }
 }
 
-TEST_CASE("save: a struct comes back from every format that has texts, and npz says that it has none") {
+TEST_CASE("save: a struct comes back from every format that has texts, and npz is refused since it has none") {
   const TempFolder folder;
   const Small before{{numbered("", Shape{2, 3}), numbered("", Shape{4})}, Glu{numbered("", Shape{1})}, "a note", -7};
   for (const char* suffix : {".safetensors", ".gguf"}) {
@@ -261,7 +261,7 @@ TEST_CASE("save: a struct comes back from every format that has texts, and npz s
   CHECK(error.message() == "npz has no metadata to hold 'activation.kind'");
 }
 
-TEST_CASE("save: shards are safetensors only, and the refusal says so") {
+TEST_CASE("save: only safetensors can have shards, and the refusal names it") {
   const TempFolder folder;
   const std::vector<SaveItem> items = {SaveItem(numbered("a", Shape{4})), SaveItem(numbered("b", Shape{4}))};
   for (const char* name : {"a.npz", "a.gguf"}) {
@@ -273,7 +273,7 @@ TEST_CASE("save: shards are safetensors only, and the refusal says so") {
   CHECK(names_in(folder.path()).empty());
 }
 
-TEST_CASE("save: the path says the format, unless the caller does; a folder and an index mean safetensors") {
+TEST_CASE("save: the path selects the format, unless the caller does; a folder and an index select safetensors") {
   const TempFolder folder;
   const std::vector<SaveItem> items = {SaveItem(numbered("a", Shape{4}))};
   const auto refused = [&](const char* name) {

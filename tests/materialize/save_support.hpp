@@ -1,4 +1,4 @@
-// What the tests of saving share: tensors in memory, and a comparison of what was saved with what was to be.
+// Helpers for the tests of saving: tensors in memory, and a comparison of a saved file with the items of the save.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// What a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with memory to
+// The schedule that a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with memory to
 // match.
 #include "materialize/schedule.hpp"
 
@@ -55,7 +55,7 @@ Checkpoint one_layer(const test::TempFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("schedule: no chunk reaches past a multiple of its size, though tensors do, and nothing is left out") {
+TEST_CASE("schedule: no chunk reaches past a multiple of its size, though tensors do, and every byte is in one") {
   for (const DType dtype : {DType::bf16, DType::f32}) {
     const Compiled compiled(dtype);
     const engine::ChunkSizes sizes;
@@ -104,7 +104,7 @@ TEST_CASE("schedule: a plan is compiled once, for its copies too, and again when
   CHECK(first->transfers->transfers.size() == checkpoint.tensors().size());
 }
 
-TEST_CASE("schedule: a schedule that is still held keeps the transfers it was compiled of when the plan grows") {
+TEST_CASE("schedule: a schedule in use keeps the transfers it was compiled from when the plan grows") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = one_layer(folder);
   LoadPlan plan;

@@ -100,7 +100,7 @@ TEST_CASE("shards: 1,433 of them open and load where 1,024 files may be open") {
   CHECK(test::open_descriptors() <= before + 257);
 }
 
-TEST_CASE("shards: they are saved where few files may be open") {
+TEST_CASE("shards: are saved where few files may be open") {
   const TempFolder folder;
   write_model(folder, 100, 4u << 10);
   const TempFolder saved;

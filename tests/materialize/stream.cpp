@@ -75,7 +75,7 @@ TEST_CASE("stream: tensors come in file order, whole, whatever the plan's order 
   }
 }
 
-TEST_CASE("stream: tensors come in the order that was asked for, on every path, whoever loads them") {
+TEST_CASE("stream: tensors come in the requested order, on every path, loaded by workers or by the consumer") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   // The second one has no thread, so that the consumer loads.
@@ -104,7 +104,7 @@ TEST_CASE("stream: tensors come in the order that was asked for, on every path, 
         }
 }
 
-TEST_CASE("stream: two of them on one thread, taken in turns, both come to their end") {
+TEST_CASE("stream: two streams on one thread, taken in turns, both come to their end") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   const auto workers = std::make_shared<Workers>(1);
@@ -148,7 +148,7 @@ TEST_CASE("stream: tensors that are kept stay as they are while others come and 
   }
 }
 
-TEST_CASE("stream: memory that was let go is used again") {
+TEST_CASE("stream: released memory is used again") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   std::set<const std::byte*> places;
@@ -166,7 +166,7 @@ TEST_CASE("stream: a consumer that stops early, or never begins, leaves nothing 
   CHECK(some.next()->name() == "t1");
 }
 
-TEST_CASE("stream: at no report is more loaded than the bound beyond what the consumer is through with") {
+TEST_CASE("stream: no report is more than the bound ahead of the tensors that the consumer has released") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   std::atomic<std::uint64_t> through = 0;  // bytes of tensors before the one that is asked for
@@ -213,7 +213,7 @@ TEST_CASE("stream: a stop request, a failing callback and a forbidden option are
   CHECK(last == tensors * 1'000'000);
 }
 
-TEST_CASE("stream: what the consumer throws ends the stream, and nothing of it stays behind") {
+TEST_CASE("stream: an exception of the consumer ends the stream, and nothing of it stays behind") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
   std::atomic<std::uint64_t> done = 0;

@@ -144,7 +144,7 @@ TEST_CASE("stream queue: groups get room in order, up to the bound, and one of a
   CHECK_FALSE(queue.try_enter());
 }
 
-TEST_CASE("stream queue: who waits for a group goes on when another thread gave it room") {
+TEST_CASE("stream queue: a wait for a group's room ends when another thread has given it room") {
   StreamQueue queue({60, 60, 60}, 100, true);
   CHECK(queue.try_enter());
   CHECK(queue.await_room(0));
@@ -165,7 +165,7 @@ TEST_CASE("stream queue: who waits for a group goes on when another thread gave 
   CHECK(queue.await_room(1));
 }
 
-TEST_CASE("stream queue: order, or as they come; then the end, or the failure once") {
+TEST_CASE("stream queue: groups come in order or as they are finished, then the end, or the failure once") {
   StreamQueue ordered({1, 1, 1}, 100, true);
   ordered.put(1, {tensor("b"), tensor("c")});
   CHECK_FALSE(ordered.can_take());
@@ -240,7 +240,7 @@ TEST_CASE(
   CHECK_FALSE(sink.await_room(schedule->chunks[2]));
 }
 
-TEST_CASE("stream sink: what leaves it was compared with the file after its last byte") {
+TEST_CASE("stream sink: tensors are compared with their file after their last byte, before they are handed out") {
   const Model model;
   const LoadPlan plan = model.plan("ad");
   const StreamGroups groups = StreamGroups::of(plan, StreamOrder::file, 1, 64);

@@ -226,6 +226,6 @@ TEST_CASE("workers: a load below 1 MiB runs on the calling thread, with and with
   }
 }
 
-TEST_CASE("workers: no number is the number of processors less one, and at least one") {
+TEST_CASE("workers: without a number there is one thread fewer than processors, and at least one") {
   CHECK(Workers().threads() == std::max(engine::usable_threads(engine::max_threads) - 1, 1u));
 }

@@ -80,7 +80,7 @@ TEST_CASE("adapter: half precision applies when loading, except to batch norms")
   CHECK(dtypes.at("fc.weight") == DType::f16);
   CHECK(dtypes.at("norm.running_var") == DType::f32);
   CHECK(dtypes.at("norm.num_batches_tracked") == DType::i64);
-  // Running statistics are spared even when nobody says what the modules are.
+  // Running statistics keep their dtype even if the caller does not name the modules.
   const auto unknown = wanted(adapt(net(), half_precision({.to = DType::f16, .patterns = {}, .modules = {}})));
   CHECK(unknown.at("norm.weight") == DType::f16);
   CHECK(unknown.at("norm.running_var") == DType::f32);

@@ -65,7 +65,7 @@ TEST_CASE("concat, stack: the results are views that compose") {
   CHECK(values_of(concat("with empty ones", empty, 0)) == values_of(views[0]));
 }
 
-TEST_CASE("concat, stack: the dtype to be loaded as is kept, and must be one") {
+TEST_CASE("concat, stack: the dtype requested for loading is kept, and must be the same for all") {
   const std::vector<TensorView> cast = {counting({2}).cast_on_load(DType::bf16),
                                         counting({2}).cast_on_load(DType::bf16)};
   CHECK(concat("cast", cast, 0).wanted_dtype() == DType::bf16);

@@ -1,4 +1,4 @@
-// What lies where weights should: pages, messages, zeros, archives, halves of files.
+// Other data in the place of weights: pages, messages, zeros, archives, halves of files.
 #include <string>
 #include <tuple>
 

@@ -1,4 +1,4 @@
-// Which file of a folder is the model.
+// The choice of the file of a folder that is the model.
 #include <algorithm>
 #include <filesystem>
 #include <string>

@@ -147,7 +147,7 @@ TEST_CASE("freshness: a path that the system cannot examine is an Error") {
   CHECK(error.path() == path.string());
 }
 
-TEST_CASE("freshness: has names") {
+TEST_CASE("freshness: each value has a name") {
   CHECK(name(Freshness::same) == "same");
   CHECK(name(Freshness::modified) == "modified");
   CHECK(name(Freshness::replaced) == "replaced");

@@ -104,7 +104,7 @@ TEST_CASE("index: a tensor in no shard is a note, and an error when it is read")
   check_words(none.what(), {"none of the 2 tensors", "x", "y"});
 }
 
-TEST_CASE("index: uses the declared one of two shards with a tensor, with a note, and refuses if it is neither") {
+TEST_CASE("index: of two shards with a tensor uses the declared one, with a note, and refuses if it is neither") {
   const TempFolder folder;
   folder.write("one.safetensors", model_of({"a", "p"}, '1'));
   folder.write("two.safetensors", model_of({"a", "q"}, '2'));
@@ -165,7 +165,7 @@ TEST_CASE("index: Flax's index has paths with slashes") {
   CHECK(checkpoint.notes().empty());
 }
 
-TEST_CASE("index: one that agrees with its files has no notes") {
+TEST_CASE("index: an index that agrees with its files has no notes") {
   const TempFolder folder;
   folder.write(first, model_of({"a"}));
   folder.write(second, model_of({"b"}));

@@ -56,7 +56,7 @@ Model llama(std::int64_t key_heads, Embeddings embeddings) {
   return model;
 }
 
-// What rank `part` of `parts` holds. Heads fewer than parts are repeated for neighbours.
+// Returns the part of a tensor that rank `part` of `parts` has. Heads fewer than parts are repeated for neighbours.
 TensorView part_of(const Model& model, const std::string& name, int part, int parts) {
   const TensorView& whole = model.whole.at(name);
   const auto cut = model.cut.find(name);

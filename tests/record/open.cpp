@@ -172,7 +172,7 @@ TEST_CASE("open: a wrong total_size in any form is a note") {
   CHECK(notes("{\"total_size\": 12}")[0].find("total_size is 12, the tensors have 2 bytes") != std::string::npos);
 }
 
-TEST_CASE("open: a folder is tried in Hugging Face's order") {
+TEST_CASE("open: looks for the files of a folder in Hugging Face's order") {
   const TempFolder folder;
   const auto first = [&] { return test::name_of(open(folder.path()).tensors()[0]); };
   CHECK(code_of(folder.path()) == ErrorCode::not_found);

@@ -56,7 +56,7 @@ TEST_CASE("pieces: a slice that one part holds is that part, contiguous and type
   CHECK(values_of(part.slice(1, 1, 2)) == std::vector<float>{9, 13});
 }
 
-TEST_CASE("pieces: what needs one run of memory is refused") {
+TEST_CASE("pieces: operations that need one run of memory are refused") {
   const TensorView pieced = cut(counting({8, 4}), 0, 2);
   CHECK(!pieced.is_contiguous());
   CHECK(thrown_by([&] { static_cast<void>(pieced.bytes()); }).code() == ErrorCode::type_mismatch);
@@ -90,7 +90,7 @@ TEST_CASE("pieces: overlaps, holes and parts that do not fit are out of range") 
   CHECK(code_of({4, 2}, {{two, {0, 0}}, {other, {2, 0}}}) == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("pieces: views of them outlive what they were made of, names too") {
+TEST_CASE("pieces: their views, and the names of these, outlive the parts") {
   TensorView kept;
   TensorView turned;
   {

@@ -25,7 +25,7 @@ std::string renamed(std::string_view pattern, std::string_view replacement, std:
 
 }  // namespace
 
-TEST_CASE("remap: replacements know groups by number and by name") {
+TEST_CASE("remap: replacements refer to groups by number and by name") {
   struct Row {
     std::string_view pattern, replacement, name, expected;
   };
@@ -59,7 +59,7 @@ TEST_CASE("remap: replacements know groups by number and by name") {
   }
 }
 
-TEST_CASE("remap: patterns are chained, each on what the ones before made") {
+TEST_CASE("remap: patterns are chained, each on the result of those before") {
   Remapping names;
   CHECK(names.empty());
   names.add("a", "b").add("b", "c");
@@ -155,7 +155,8 @@ TEST_CASE("remap: leading zeros are read, and two spellings of one index collide
   CHECK(error.message().find("'l.00' and 'l.0'") != std::string::npos);
 }
 
-TEST_CASE("remap: lists of PyTorch's files are renumbered unless the caller says no, after the names were remapped") {
+TEST_CASE(
+    "remap: lists of PyTorch's files are renumbered unless the caller disables it, after the names were remapped") {
   const test::TempFolder folder;
   test::TorchBuilder builder;
   for (const char* name : {"old.0.w", "old.2.w", "old.4.w"}) builder.tensor(name, "FloatStorage", {1}, "abcd");

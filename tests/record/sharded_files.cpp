@@ -112,7 +112,7 @@ TEST_CASE("rank files: refuses incomplete pieces, with the tensor") {
   CHECK(refusal(folder, ErrorCode::corrupt).find("expected the metadata DCP_SHARDING_INFO") != std::string::npos);
 }
 
-TEST_CASE("rank files: only names of the pattern are") {
+TEST_CASE("rank files: are recognized by the pattern of their names alone") {
   for (const std::string_view name :
        {"shard-00001-model-00001-of-00001.safetensors", "shard-1-model-2-of-3.safetensors"})
     CHECK(record::is_rank_file(name));

@@ -113,7 +113,7 @@ TEST_CASE("storage: the checkpoint keeps the storage, and its views keep their s
   CHECK(watched.expired());
 }
 
-TEST_CASE("storage: one that does not list its files opens what is named") {
+TEST_CASE("storage: a storage that does not list its files opens those that are named") {
   const auto storage = sharded_model();
   storage->lists = false;
   const Checkpoint checkpoint = open(storage, index_name);
@@ -163,7 +163,7 @@ TEST_CASE("storage: a folder of numbered parts, and one with several candidates,
   CHECK(error.path() == "map");
 }
 
-TEST_CASE("storage: an empty one, and one without weights, are not_found") {
+TEST_CASE("storage: an empty storage, and one without weights, are not_found") {
   auto storage = std::make_shared<MapStorage>();
   CHECK(thrown_by([&] { return open(storage, ""); }).code() == ErrorCode::not_found);
   storage->add("readme.txt", "hello");
@@ -358,7 +358,7 @@ TEST_CASE("bytes: a file that names other files is unsupported") {
   CHECK(thrown_by([] { return open(bytes_of(index_text())); }).code() == ErrorCode::unsupported);
 }
 
-TEST_CASE("bytes: empty and unknown ones are errors with the path of bytes") {
+TEST_CASE("bytes: empty and unknown bytes are errors, whose path is 'bytes in memory'") {
   const Error error = thrown_by([] { return open(bytes_of("neither this nor that")); });
   CHECK(error.code() == ErrorCode::unrecognized);
   CHECK(error.path() == "bytes in memory");

@@ -1,4 +1,4 @@
-// What the record room's tests share: small tensors whose values are known.
+// Small tensors with known values, for the record room's tests.
 #pragma once
 
 #include <cstdint>

@@ -52,7 +52,7 @@ TEST_CASE("view: an empty view has no name, no data and rank 0") {
   CHECK(!view.shares_storage_with(view));
 }
 
-TEST_CASE("view: slices are arithmetic on strides, and read what they say") {
+TEST_CASE("view: slices are arithmetic on strides, and read the elements that they select") {
   const TensorView whole = counting({4, 6});
   const TensorView rows = whole.slice(0, 1, 3);
   CHECK(rows.shape() == Shape{2, 6});
@@ -77,7 +77,7 @@ TEST_CASE("view: an empty slice keeps its place inside the storage") {
   CHECK(nothing.as<float>().empty());
 }
 
-TEST_CASE("view: a slice outside its dim is out of range and says which") {
+TEST_CASE("view: a slice outside its dim is out_of_range and names the tensor") {
   const TensorView whole = counting({4, 6});
   for (const auto& [dim, begin, end] : {std::tuple<std::size_t, int, int>{0, -1, 2}, {0, 3, 2}, {1, 0, 7}, {2, 0, 1}}) {
     const Error error = thrown_by([&, d = dim, b = begin, e = end] { static_cast<void>(whole.slice(d, b, e)); });
@@ -126,7 +126,7 @@ TEST_CASE("view: transpose exchanges dims, and twice is the same view") {
   CHECK(thrown_by([&] { static_cast<void>(whole.transpose(0, 3)); }).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("view: reshape keeps row-major order, with strides where they can say it") {
+TEST_CASE("view: reshape keeps row-major order, as a view where strides can express it") {
   const TensorView whole = counting({4, 6});
   CHECK(values_of(whole.reshape({2, 2, 6})) == values_of(whole));
   CHECK(values_of(whole.reshape({24})) == values_of(whole));

@@ -68,7 +68,7 @@ TEST_CASE("tiling: boxes fill a box exactly when each element is covered once") 
   CHECK(broken > 200);
 }
 
-TEST_CASE("tiling: a scalar is one part, an empty tensor none") {
+TEST_CASE("tiling: a scalar is one part, an empty tensor has none") {
   CHECK(record::tile_exactly(Shape{}, std::vector<Piece>{{test::counting(Shape{}), Dims()}}));
   CHECK_FALSE(record::tile_exactly(Shape{}, {}));
   CHECK(record::tile_exactly(Shape{0, 4}, {}));

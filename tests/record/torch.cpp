@@ -80,7 +80,7 @@ TEST_CASE("torch records: a list of numbers is a view of them, whatever else is 
   CHECK(thrown_by([&] { return Record().numbers(); }).code() == ErrorCode::type_mismatch);
 }
 
-TEST_CASE("torch records: what is missing inside a value is named by its full path") {
+TEST_CASE("torch records: a missing key inside a value is named by its full path") {
   const Record root = opened(training()).root();
   const Error error = thrown_by([&] { return root["groups"][0]["beta"]; });
   CHECK(error.code() == ErrorCode::not_found);
@@ -111,7 +111,7 @@ TEST_CASE("torch records: deflated storages are inflated when asked for, by one 
     });
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
-  // Whoever holds bytes of a record shares them with whoever asks again.
+  // A second request for the bytes of a record gets the inflated bytes of the first, while a view keeps them.
   const Slice<float> whole = a.as<float>();
   const Slice<float> part = a.slice(0, 1, 2).as<float>();
   CHECK(part.data() == whole.data() + 1);

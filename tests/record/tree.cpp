@@ -142,7 +142,7 @@ TEST_CASE("tree: the first missing key is named, with the nearest") {
   CHECK(thrown_by([&] { return root.key(1); }).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("tree: values of the wrong kind say what they are") {
+TEST_CASE("tree: an error about a value of the wrong kind names its kind") {
   const Record root = tree_of({"a.b"});
   for (const auto& call :
        {+[](const Record& r) { static_cast<void>(r.tensor()); },
@@ -159,7 +159,7 @@ TEST_CASE("tree: values of the wrong kind say what they are") {
   }
 }
 
-TEST_CASE("tree: subtrees know how many tensors and bytes they hold") {
+TEST_CASE("tree: subtrees report their numbers of tensors and bytes") {
   const Record root = tree_of({"a.b.c", "a.b.d", "a.e", "f", "f.g"});
   CHECK(root.tensor_count() == 5);
   CHECK(root.tensor_bytes() == 5);
@@ -212,7 +212,7 @@ TEST_CASE("tree: tens of thousands of siblings are found without a search throug
   for (std::size_t i = 0; i < root.size(); ++i) REQUIRE(root.child(i).path() == names[i]);
 }
 
-TEST_CASE("tree: arrays of metadata are lists whose elements are records, and the element knows its path") {
+TEST_CASE("tree: arrays of metadata are lists whose elements are records, each with its path") {
   const test::TempFolder folder;
   test::GgufBuilder file;
   const auto number = [&](auto value) { return file.number(value); };
@@ -271,7 +271,7 @@ TEST_CASE("tree: totals count a shared subtree once for each path to it, and a c
   CHECK(root["c"].tensor_bytes() == 8);
 }
 
-TEST_CASE("tree: every record of a value knows its path, also where two values share it") {
+TEST_CASE("tree: every record of a value has its path, also where two values share it") {
   namespace p = test::pickle;
   const test::TempFolder folder;
   // {"x": [[1, [2, 3]]], "y": the inner list again}

@@ -71,7 +71,7 @@ TEST_CASE("universal: the weights of all parameters are one checkpoint, from it,
   CHECK(error_of(inner, {.torch = {.top_level_key = "module"}}).code() == ErrorCode::out_of_range);
 }
 
-TEST_CASE("universal: what is incomplete or no parameter is refused") {
+TEST_CASE("universal: incomplete parameters, and files that are no parameters, are refused") {
   const TempFolder folder;
   write_universal(folder, "");
   CHECK(open(folder.path()).tensors().size() == 2);
@@ -88,7 +88,7 @@ TEST_CASE("universal: what is incomplete or no parameter is refused") {
   CHECK(has(error_of(folder.path()).what(), "torch.save"));
 }
 
-TEST_CASE("universal: latest_universal may name a folder beside it only, which must be there") {
+TEST_CASE("universal: latest_universal can only name a folder beside it, which must exist") {
   const TempFolder folder;
   folder.write("latest_universal", "global_step9");
   const Error gone = error_of(folder.path());
