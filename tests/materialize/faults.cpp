@@ -238,9 +238,7 @@ TEST_CASE("faults: a file truncated by another process in the middle of a load i
     }
 }
 
-TEST_CASE(
-    "faults: a progress callback that throws, or requests a stop, ends the load on every path, on the host and on a "
-    "device") {
+TEST_CASE("faults: a progress callback that throws, or requests a stop, ends the load on every path") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model(4096)));
   const LoadPlan plan = plan_of(checkpoint);

@@ -155,8 +155,7 @@ TEST_CASE("remap: leading zeros are read, and two spellings of one index collide
   CHECK(error.message().find("'l.00' and 'l.0'") != std::string::npos);
 }
 
-TEST_CASE(
-    "remap: lists of PyTorch's files are renumbered unless the caller disables it, after the names were remapped") {
+TEST_CASE("remap: lists of PyTorch's files are renumbered after the names, unless the caller disables it") {
   const test::TempFolder folder;
   test::TorchBuilder builder;
   for (const char* name : {"old.0.w", "old.2.w", "old.4.w"}) builder.tensor(name, "FloatStorage", {1}, "abcd");
