@@ -101,7 +101,9 @@ bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
   // Subdtype, names and fields are None for a dtype of plain numbers.
   for (const std::size_t structure : {std::size_t{2}, std::size_t{3}, std::size_t{4}})
     if (state.size() > structure && pickle_.kind(state[structure]) != PickleKind::null) return false;
-  make_text(call.value, std::string(order) + std::string(code), NodeVariant::dtype);
+  std::string dtype(order);
+  dtype += code;
+  make_text(call.value, dtype, NodeVariant::dtype);
   return true;
 }
 
