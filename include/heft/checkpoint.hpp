@@ -233,8 +233,8 @@ class HEFT_API Checkpoint {
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
 
 /// Opens a checkpoint in a storage of the caller's: the file, index or folder `name`, a plain name; or the storage
-/// itself, as a folder, if `name` is empty or ".". The same as open() of a path, except what a path alone has: caches of
-/// huggingface_hub, symlinks.
+/// itself, as a folder, if `name` is empty or ".". The same as open() of a path, except what a path alone has: caches
+/// of huggingface_hub, symlinks.
 ///
 /// Reads headers by ByteSource::read(), up to eight files at a time. The Checkpoint keeps the storage.
 ///
@@ -246,8 +246,8 @@ class HEFT_API Checkpoint {
 /// Opens a whole file of any format in memory. Views point into `bytes` and hold their owner. path() is "bytes in
 /// memory", freshness() is always `same`.
 ///
-/// Throws as open() of a path; Error{unsupported} for a file that names other files (an index, a part of a split), which
-/// open() of a Storage finds.
+/// Throws as open() of a path; Error{unsupported} for a file that names other files (an index, a part of a split),
+/// which open() of a Storage finds.
 [[nodiscard]] HEFT_API Checkpoint open(Bytes bytes, const OpenOptions& options = {});
 
 }  // namespace heft

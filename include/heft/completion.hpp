@@ -8,9 +8,9 @@
 
 namespace heft {
 
-/// The end of one request that a ByteSource or a Destination took. It is reported exactly once: by succeed(), by fail(),
-/// or by the destructor, which fails the request with Error{io}. So a request that its owner forgets fails the load, and
-/// the load never waits for it forever.
+/// The end of one request that a ByteSource or a Destination took. It is reported exactly once: by succeed(), by
+/// fail(), or by the destructor, which fails the request with Error{io}. So a request that its owner forgets fails the
+/// load, and the load never waits for it forever.
 ///
 /// Report it from any thread, also before the call that took the request returns. A report only queues: it takes a lock
 /// for a moment, runs no code of the caller's, and may be made under locks of the reporter's own.

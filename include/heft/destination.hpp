@@ -35,8 +35,8 @@ struct TensorSpec {
   std::span<const std::int64_t> shape = {};  ///< Dims in elements, outermost first; valid during the call.
   DType dtype = DType::unknown;
   std::uint64_t size_bytes = 0;  ///< Packed row-major; 0 for a tensor without elements.
-  /// A power of two, of which the tensor's place must be a multiple: the larger one of MaterializeOptions::alignment and
-  /// Requirements::alignment.
+  /// A power of two, of which the tensor's place must be a multiple: the larger one of MaterializeOptions::alignment
+  /// and Requirements::alignment.
   std::uint64_t alignment = 1;
   /// The offset in a page at which the tensor's bytes start in their file; nothing when they are converted, or short.
   /// A preference: direct reads go to host memory without a copy if the tensor starts at the same offset in a page.
@@ -70,8 +70,8 @@ class HEFT_API Allocation {
  public:
   virtual ~Allocation() = default;
 
-  /// The places of the tensors, in the order in which allocate() was given them. They do not change, and are valid until
-  /// the destruction.
+  /// The places of the tensors, in the order in which allocate() was given them. They do not change, and are valid
+  /// until the destruction.
   [[nodiscard]] virtual std::span<const Placement> placements() const noexcept = 0;
 
   /// Starts to copy staged bytes to a device, and reports when they are copied. Called for destinations of the kind
@@ -82,8 +82,8 @@ class HEFT_API Allocation {
   /// count then. The load waits for all reports, also after a failure or a stop request.
   ///
   /// Bytes that are adjacent in the destination arrive in one call, up to the size of a staging buffer (about 1 MiB, or
-  /// the size of the largest part) and to Requirements::max_write_bytes. Between tensors with the same `data`, gaps that
-  /// are shorter than Requirements::alignment may be written too, with bytes of 0. The default throws
+  /// the size of the largest part) and to Requirements::max_write_bytes. Between tensors with the same `data`, gaps
+  /// that are shorter than Requirements::alignment may be written too, with bytes of 0. The default throws
   /// Error{unsupported}.
   virtual void write_async(const WriteRequest& request, Completion completion);
 
@@ -98,12 +98,12 @@ class HEFT_API Allocation {
 };
 
 /// Allocates memory for loads. A factory: several loads may use one at once, so that const members must be safe to call
-/// from several threads. A load calls, on the thread that called materialize(): requirements() and bytes_for() before it
-/// plans, then staging() if the kind is `device`, then allocate(), all before the first byte is read. For a plan whose
-/// tensors all have buffers of the caller, it calls requirements() only.
+/// from several threads. A load calls, on the thread that called materialize(): requirements() and bytes_for() before
+/// it plans, then staging() if the kind is `device`, then allocate(), all before the first byte is read. For a plan
+/// whose tensors all have buffers of the caller, it calls requirements() only.
 ///
-/// An exception that a member throws fails the load with that exception. An Error without path and tensor gets those that
-/// were being loaded.
+/// An exception that a member throws fails the load with that exception. An Error without path and tensor gets those
+/// that were being loaded.
 ///
 /// Example:
 ///   struct Block : heft::Allocation {
@@ -155,8 +155,8 @@ class HEFT_API Destination {
 
   [[nodiscard]] virtual Requirements requirements() const noexcept = 0;
 
-  /// Returns the bytes that allocate() takes for these tensors, rounding included: LoadEstimate::device_bytes. heft calls
-  /// it once for a plan and options, and uses the result for later estimates.
+  /// Returns the bytes that allocate() takes for these tensors, rounding included: LoadEstimate::device_bytes. heft
+  /// calls it once for a plan and options, and uses the result for later estimates.
   [[nodiscard]] virtual std::uint64_t bytes_for(std::span<const TensorSpec> tensors) const = 0;
 
   /// Returns at least `size_bytes` bytes of host memory, at a multiple of the size of a page, in which bytes wait for a
@@ -168,7 +168,8 @@ class HEFT_API Destination {
   /// Allocates memory for the tensors of one load, without those that have a buffer of the caller. Throws
   /// Error{out_of_memory}. The load fails with Error{out_of_memory} too if there is not one place for each tensor, if
   /// host memory has no address, or if two tensors overlap; with Error{misaligned} if a tensor is not at a multiple of
-  /// TensorSpec::alignment (for a device: its byte_offset). Nothing has been read then, and the Allocation is destroyed.
+  /// TensorSpec::alignment (for a device: its byte_offset). Nothing has been read then, and the Allocation is
+  /// destroyed.
   [[nodiscard]] virtual std::unique_ptr<Allocation> allocate(std::span<const TensorSpec> tensors) const = 0;
 
  protected:

@@ -80,8 +80,8 @@ struct MaterializeOptions {
 ///   out_of_range     an option is invalid
 /// and what `progress` and the destination throw.
 ///
-/// No thread works for the load any more when it returns or throws. May be called from several threads at once, also with
-/// the same plan.
+/// No thread works for the load any more when it returns or throws. May be called from several threads at once, also
+/// with the same plan.
 ///
 /// Example:
 ///   plan.add(view.shard(0, 3, 8), heft::DType::f32);

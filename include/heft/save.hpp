@@ -133,8 +133,8 @@ struct SaveReport {
 /// the old shards stay. A device that fails is always Error{io}.
 ///
 /// The new file has the permission bits (0777) of the file that it replaces, never setuid, setgid and sticky; a symlink
-/// is replaced, not its target. Memory: 48 MiB, of which 16 MiB are staging, for tensors of any size; a compressed record
-/// is inflated whole in addition where it is not written in its own order.
+/// is replaced, not its target. Memory: 48 MiB, of which 16 MiB are staging, for tensors of any size; a compressed
+/// record is inflated whole in addition where it is not written in its own order.
 ///
 /// Throws, with the destination unchanged:
 ///   unsupported  the format lacks a dtype, heft lacks a conversion, or a name is not UTF-8 or the format forbids it

@@ -1,5 +1,5 @@
-// heft/source.hpp: where payload bytes come from: a file, an object of a store, memory. Programs implement ByteSource to
-// load from what heft does not open itself.
+// heft/source.hpp: where payload bytes come from: a file, an object of a store, memory. Programs implement ByteSource
+// to load from what heft does not open itself.
 #pragma once
 
 #include <cstddef>
@@ -33,12 +33,12 @@ struct ReadRequest {
 
 /// An address space of immutable bytes.
 ///
-/// Order of calls. open() asks for capabilities() once, reads the headers by read(), and calls check_unchanged(). A load
-/// calls check_unchanged() before its first byte, fetches, and calls it again after its last. Views call read(), then
-/// check_unchanged().
+/// Order of calls. open() asks for capabilities() once, reads the headers by read(), and calls check_unchanged(). A
+/// load calls check_unchanged() before its first byte, fetches, and calls it again after its last. Views call read(),
+/// then check_unchanged().
 ///
-/// How a load fetches depends on the capabilities: a source with a descriptor is a file of the page cache (mapped, read,
-/// or read directly); one that is mapped without a descriptor is memory; from any other, bytes are requested by
+/// How a load fetches depends on the capabilities: a source with a descriptor is a file of the page cache (mapped,
+/// read, or read directly); one that is mapped without a descriptor is memory; from any other, bytes are requested by
 /// read_async(), at most `max_in_flight` at a time, through staging memory or straight to where they belong.
 ///
 /// A request that fails ends the load: no new requests are made, those in flight get a stop request and are waited for,

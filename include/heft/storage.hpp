@@ -47,8 +47,8 @@ class HEFT_API Storage {
 
   /// Returns the name for people and Errors: a path, a URL. Valid while the storage lives.
   [[nodiscard]] virtual std::string_view path() const noexcept = 0;
-  /// Returns the names of all files, in any order; names of folders may be among them. Throws Error{unsupported} if they
-  /// cannot be listed: then a checkpoint is opened by the name of its file or index, and weights beside it are not
+  /// Returns the names of all files, in any order; names of folders may be among them. Throws Error{unsupported} if
+  /// they cannot be listed: then a checkpoint is opened by the name of its file or index, and weights beside it are not
   /// noticed.
   [[nodiscard]] virtual std::vector<std::string> list() const = 0;
   /// Opens a file. Throws Error{not_found} if there is none of that name, and what else failed.
@@ -63,9 +63,9 @@ class HEFT_API Storage {
   Storage() = default;
 };
 
-/// Returns a folder on disk as a Storage, for a Storage of the caller's to stand on. It holds the folder open, so that a
-/// rename does not redirect it, and follows symlinks of files. Its sources keep one descriptor each, and are not mapped.
-/// Throws Error{not_found, io}.
+/// Returns a folder on disk as a Storage, for a Storage of the caller's to stand on. It holds the folder open, so that
+/// a rename does not redirect it, and follows symlinks of files. Its sources keep one descriptor each, and are not
+/// mapped. Throws Error{not_found, io}.
 [[nodiscard]] HEFT_API std::shared_ptr<const Storage> folder_storage(const std::filesystem::path& path);
 
 }  // namespace heft

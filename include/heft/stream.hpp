@@ -113,8 +113,8 @@ class HEFT_API TensorStream {
   std::optional<Tensor> current_;
 };
 
-/// Starts to load the plan's tensors. Options as for materialize(), but `destination` must be null: Error{unsupported}. A
-/// tensor with a buffer of the caller is filled there, and its Tensor refers to it. A plan that reads and writes less
+/// Starts to load the plan's tensors. Options as for materialize(), but `destination` must be null: Error{unsupported}.
+/// A tensor with a buffer of the caller is filled there, and its Tensor refers to it. A plan that reads and writes less
 /// than 1 MiB, and one for which there is no idle thread, is loaded by the thread that takes the tensors, as it takes
 /// them. Throws Error{out_of_range} for an invalid option and Error{out_of_memory} for staging that does not fit the
 /// memory left.

@@ -201,8 +201,8 @@ struct Piece {
 ///   plan.add(heft::concat("fused", parts, 0), heft::DType::f32);
 ///   plan.add(heft::concat("mine", parts, 0).shard(0, 3, 8));
 [[nodiscard]] HEFT_API TensorView concat(std::string name, std::span<const TensorView> views, std::size_t dim);
-/// Returns one tensor that consists of `views`, all of one shape, side by side in a new dim at `dim`: experts. Throws as
-/// concat(), and Error{out_of_range} for a new dim inside of blocks.
+/// Returns one tensor that consists of `views`, all of one shape, side by side in a new dim at `dim`: experts. Throws
+/// as concat(), and Error{out_of_range} for a new dim inside of blocks.
 [[nodiscard]] HEFT_API TensorView stack(std::string name, std::span<const TensorView> views, std::size_t dim);
 
 }  // namespace heft

@@ -37,7 +37,8 @@ class HEFT_API Weights {
   /// No tensors.
   Weights();
 
-  /// Returns the tensor of that full name, which is that of its view. Constant time; allocates nothing. Throws Error{not_found}, which names the nearest names.
+  /// Returns the tensor of that full name, which is that of its view. Constant time; allocates nothing. Throws
+  /// Error{not_found}, which names the nearest names.
   [[nodiscard]] const Tensor& operator[](std::string_view name) const&;
   [[nodiscard]] Tensor operator[](std::string_view name) const&& { return (*this)[name]; }
   /// Returns tensor number `position` in the plan's order. Throws Error{out_of_range} unless position < size().

@@ -36,9 +36,9 @@ struct MetadataToWrite {
   bool converted = false;  ///< Some tensors have other dtypes than in the source.
 };
 
-/// Plans a file of tensors. Throws Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the format
-/// cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a head that readers would
-/// refuse.
+/// Plans a file of tensors. Throws Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
+/// format cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a head that readers
+/// would refuse.
 using FileLayout = std::function<FilePlan(std::span<const TensorSpec>)>;
 
 /// A part of a format's descriptor.

@@ -64,8 +64,8 @@ template <class To>
 HWY_INLINE void store_pair(VecF first, VecF second, typename To::Code* to) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (hwy::IsSame<To, Bfloat>() && std::endian::native == std::endian::little) {
-    // The upper halves of the 32-bit lanes are the bf16 values: taking the odd halves of both vectors packs them, without
-    // a shift or a demotion.
+    // The upper halves of the 32-bit lanes are the bf16 values: taking the odd halves of both vectors packs them,
+    // without a shift or a demotion.
     const hn::Repartition<std::uint16_t, F32> halves;
     const auto lower = hn::BitCast(halves, rounded_to_bf16(first));
     const auto upper = hn::BitCast(halves, rounded_to_bf16(second));

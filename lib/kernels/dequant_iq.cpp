@@ -7,7 +7,7 @@
 //   iq3_xxs  f16 d | 64 x u8 vector of 4 | 8 x u32: 4 x 7 bits of signs, 4 bits of scale
 //   iq3_s    f16 d | 64 x u8 vector of 4 | 8 x bit 8 of eight vectors | 32 x u8 signs | 4 x two scale nibbles
 //   iq1_s    f16 d | 32 x u8 vector | 8 x u16: 4 x bits 8 to 10, 3 bits of scale, sign of delta
-//   iq1_m    32 x u8 vector | 16 x (two x bits 8 to 10, sign of delta) | 4 x u16: 4 x 3 bits of scale, 4 bits of the f16 d
+//   iq1_m    32 x u8 vector | 16 x (two x bits 8 to 10, sign of delta) | 4 x u16: 4 x 3 bits of scale, 4 bits of f16 d
 #include "kernels/dequant_scalar.hpp"
 #include "kernels/dequant_tables.hpp"
 

@@ -9,7 +9,8 @@
 namespace heft::engine {
 
 /// The opened sources that the bytes of a schedule come from, each once, whatever way the bytes take: mapped, read,
-/// requested, inflated, or in memory since the file was opened. Immutable once made; const members may be called from several threads.
+/// requested, inflated, or in memory since the file was opened. Immutable once made; const members may be called from
+/// several threads.
 class Origins {
  public:
   /// Of what `chunks` of `schedule` read. The schedule outlives this.

@@ -136,8 +136,8 @@ inline constexpr std::uint64_t min_read_bytes = 16u << 10;
 inline constexpr std::uint64_t worth_a_request = 256u << 10;
 
 /// Cuts the transfers into parts, sorts them by source and offset, and groups them into chunks and batches.
-/// `group_of` has a number for each entry, by which the parts are sorted first: no chunk is of two groups, and chunks of
-/// a group come before those of the next. Empty: all entries are of group 0.
+/// `group_of` has a number for each entry, by which the parts are sorted first: no chunk is of two groups, and chunks
+/// of a group come before those of the next. Empty: all entries are of group 0.
 std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes = {},
                                         std::span<const std::uint32_t> group_of = {});
 
@@ -160,8 +160,8 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
 /// A step of the source, which is never negative.
 [[nodiscard]] inline std::uint64_t as_bytes(std::int64_t step) noexcept { return static_cast<std::uint64_t>(step); }
 
-/// The number of a part's trailing axes that make one run of source bytes when gaps up to `gap` are filled, and the bytes
-/// of that run.
+/// The number of a part's trailing axes that make one run of source bytes when gaps up to `gap` are filled, and the
+/// bytes of that run.
 [[nodiscard]] std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const Part& part,
                                                               std::uint64_t gap) noexcept;
 

@@ -32,8 +32,8 @@ class StreamQueue {
   /// Waits until that group fits, or until group number `group` has room: another thread may have given it. False: the
   /// stream has been stopped.
   [[nodiscard]] bool await_room(std::size_t group);
-  /// Puts the tensors of group number `group` into the queue, once each. Their room is free again when the consumer asks
-  /// for the tensor after the last of them.
+  /// Puts the tensors of group number `group` into the queue, once each. Their room is free again when the consumer
+  /// asks for the tensor after the last of them.
   void put(std::size_t group, std::vector<Tensor> tensors);
   /// Ends the stream after the tensors that can still be taken; with `failure`, unless it is null.
   void end(std::exception_ptr failure);

@@ -14,8 +14,8 @@ namespace heft::engine {
 /// Throws Error{out_of_range} unless `alignment` is a power of two.
 void require_alignment(std::uint64_t alignment);
 
-/// Returns the TensorSpec of an entry, which it refers to. `transfers` are the entry's, of `all`; `alignment` is a power
-/// of two.
+/// Returns the TensorSpec of an entry, which it refers to. `transfers` are the entry's, of `all`; `alignment` is a
+/// power of two.
 TensorSpec tensor_spec(const PlanEntry& entry, std::span<const Transfer> transfers, const Transfers& all,
                        std::uint64_t alignment);
 

@@ -1,5 +1,5 @@
-// record/directory.hpp: a folder on disk, or a Storage of the caller's, as open() looks for the files of a checkpoint in
-// it.
+// record/directory.hpp: a folder on disk, or a Storage of the caller's, as open() looks for the files of a checkpoint
+// in it.
 #pragma once
 
 #include <memory>

@@ -190,8 +190,8 @@ TEST_CASE("json: bounds the nesting of lists and objects before the stack overfl
   CHECK(refusal(nested(1'000'000), limits));
 }
 
-// Returns true if simdjson, an independent parser, accepts a text. It differs by intent in half surrogate pairs, numbers
-// beyond 64 bits and byte order marks; the texts below contain none of these.
+// Returns true if simdjson, an independent parser, accepts a text. It differs by intent in half surrogate pairs,
+// numbers beyond 64 bits and byte order marks; the texts below contain none of these.
 bool judge(const std::string& text) {
   simdjson::dom::parser parser;
   simdjson::dom::element root;

@@ -39,9 +39,9 @@ struct Growth {
   [[nodiscard]] bool is_linear() const noexcept { return !is_judged() || ratio() <= max_ratio; }
 };
 
-/// Runs `call` once at each size; where the ratio is too large, up to nine times more, and the best times count, because
-/// other processes on the machine can only add to a time. A ratio that stays too large is measured again at four times
-/// both sizes, if files may be that large, and that one is returned.
+/// Runs `call` once at each size; where the ratio is too large, up to nine times more, and the best times count,
+/// because other processes on the machine can only add to a time. A ratio that stays too large is measured again at
+/// four times both sizes, if files may be that large, and that one is returned.
 [[nodiscard]] Growth measure(const Axis& axis, const Call& call);
 
 /// "axis | call | size | small | large | ratio", a line a growth.

@@ -1,4 +1,5 @@
-// Loads of bytes that are made while they are read: gathered from numbers that a file spells one by one, inflated, or both.
+// Loads of bytes that are made while they are read: gathered from numbers that a file spells one by one, inflated, or
+// both.
 #include <doctest/doctest.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Loads from sources of the caller's that are neither files nor memory: requests in flight, their order, their failures.
+// Loads from sources of the caller's that are neither files nor memory: requests in flight, their order, their
+// failures.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -184,7 +185,8 @@ TEST_CASE("requests: a failure at each of them ends the load with its error, pat
       if (fault == Fault::fails) CHECK(error.message() == "the store is on fire");
       if (is_thrown) CHECK(error.message() == "the connection was refused");
       CHECK(opened.source->in_flight() == 0);
-      // A request that fails in the call is the last one; one that fails later is answered after all that came in between.
+      // A request that fails in the call is the last one; one that fails later is answered after all that came in
+      // between.
       if (fault != Fault::fails) CHECK(opened.source->requests() == at + 1);
     }
 }

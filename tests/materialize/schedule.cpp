@@ -1,5 +1,5 @@
-// The schedule that a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with memory to
-// match.
+// The schedule that a plan is compiled to: cut at places that suit pages, whatever the tensors' sizes, once, and with
+// memory to match.
 #include "materialize/schedule.hpp"
 
 #include <doctest/doctest.h>

@@ -23,8 +23,8 @@
 
 namespace heft::test {
 
-/// Counts the calls to a destination and its allocations, and checks their order and their thread. Each hook that is set
-/// runs first and can throw.
+/// Counts the calls to a destination and its allocations, and checks their order and their thread. Each hook that is
+/// set runs first and can throw.
 class WatchedDestination : public Destination {
  public:
   std::function<void()> on_allocate = [] {};

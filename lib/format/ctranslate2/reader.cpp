@@ -1,7 +1,8 @@
 // format/ctranslate2/reader.cpp: reader of CTranslate2's model.bin, versions 1 to 6.
 //
 //   u32 version | string spec, u32 revision (from version 2 on) | u32 variables
-//   variables x { string name | u8 rank | u32 dim[rank] | u8 type, u32 bytes (to version 3: u8 bytes of an item, u32 items) | data }
+//   variables x { string name | u8 rank | u32 dim[rank] | u8 type, u32 bytes | data }
+//                 (to version 3, instead of type and bytes: u8 bytes of an item, u32 items)
 //   u32 aliases | aliases x { string alias | string variable } (from version 3 on)
 //
 //   string: u16 length, bytes, a NUL that the length counts

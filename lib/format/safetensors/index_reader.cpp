@@ -1,8 +1,10 @@
 // format/safetensors/index_reader.cpp: reader of the index of a sharded checkpoint: model.safetensors.index.json,
 // pytorch_model.bin.index.json and their variants.
 //
-//   {"metadata": {"total_size": 689486551552},                  optional; any JSON. total_size is an integer, a real or a string
+//   {"metadata": {"total_size": 689486551552},
 //    "weight_map": {"model.norm.weight": "model-00160-of-000163.safetensors", ...}}
+//
+// "metadata" is optional and can be any JSON; its total_size is an integer, a real or a string.
 //
 // Only the tensors in the map are loaded; a shard can hold others. File names are not checked here: the record room
 // accepts plain names in the same folder only.

@@ -5,10 +5,11 @@
 //   | u64 N  | N bytes of JSON     | data                      |
 //   +--------+---------------------+---------------------------+
 //
-//   {"__metadata__": {"format": "pt"},                                              optional; strings only
+//   {"__metadata__": {"format": "pt"},
 //    "model.norm.weight": {"dtype": "BF16", "shape": [4096], "data_offsets": [0, 8192]},
-//    ...}                                                                            white space before and after is padding
+//    ...}
 //
+// "__metadata__" is optional and contains strings only. White space before and after the object is padding.
 // data_offsets are relative to 8 + N. The tensors cover the data exactly: no gap, no overlap, nothing after the last
 // one. Data has no alignment. A name is any string and is never used as a path.
 //

@@ -1,4 +1,5 @@
-// materialize/memory/read_ring.hpp: a worker's ring of memory that reads go to, and leave in the order in which they came.
+// materialize/memory/read_ring.hpp: a worker's ring of memory that reads go to, and leave in the order in which they
+// came.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ class ReadRing {
     std::uint64_t end = 0;  ///< For release(). Never 0.
   };
 
-  /// Returns `size` bytes behind the newest piece, or from the start when the end is too near; nothing while older pieces
-  /// are in the way. Requires 0 < `size` <= size_bytes().
+  /// Returns `size` bytes behind the newest piece, or from the start when the end is too near; nothing while older
+  /// pieces are in the way. Requires 0 < `size` <= size_bytes().
   [[nodiscard]] std::optional<Piece> take(std::uint64_t size) noexcept {
     // An empty ring starts at its beginning: short reads then use the same few pages, which stay in the cache.
     if (head_ == tail_) head_ = tail_ = 0;

@@ -21,8 +21,8 @@ using StagingBuffer = std::shared_ptr<std::byte>;
 /// buffer may be let go on any. All buffers must be free when the pool is destroyed.
 class StagingPool {
  public:
-  /// `count` > 0 buffers of `buffer_bytes`, a multiple of the page size, in `memory`. Throws Error{out_of_memory} when it
-  /// is too small for them, Error{misaligned} when it does not start on a page.
+  /// `count` > 0 buffers of `buffer_bytes`, a multiple of the page size, in `memory`. Throws Error{out_of_memory} when
+  /// it is too small for them, Error{misaligned} when it does not start on a page.
   StagingPool(StagingMemory memory, std::uint64_t buffer_bytes, std::size_t count);
 
   /// Returns a buffer; waits while all are on loan. Throws Error{cancelled} once the pool is closed.

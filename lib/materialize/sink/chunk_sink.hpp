@@ -22,8 +22,8 @@ class ChunkSink {
  public:
   virtual ~ChunkSink() = default;
 
-  /// Called before anything of a chunk is fetched. False: there is no room for it yet. The worker then writes all that it
-  /// has fetched and calls await_room().
+  /// Called before anything of a chunk is fetched. False: there is no room for it yet. The worker then writes all that
+  /// it has fetched and calls await_room().
   virtual bool enter(const Chunk& /*chunk*/) { return true; }
   /// Waits for room for the chunk. False: there will be none, since the load has failed or was stopped.
   virtual bool await_room(const Chunk& /*chunk*/) { return true; }

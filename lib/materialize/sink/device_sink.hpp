@@ -30,8 +30,8 @@ class DeviceSink final : public ChunkSink {
     StagingPool& staging;
   };
 
-  /// `entries` has the memory of those with the caller's buffer. The schedule and the monitor outlive this, and the last
-  /// report.
+  /// `entries` has the memory of those with the caller's buffer. The schedule and the monitor outlive this, and the
+  /// last report.
   DeviceSink(const Schedule& schedule, LoadMonitor& monitor, std::vector<EntryMemory> entries, Device device) noexcept
       : schedule_(schedule),
         monitor_(monitor),
