@@ -216,7 +216,8 @@ class Batcher {
     // Bounds the work of a chunk, which one worker does: other parts of the same bytes are another chunk, perhaps
     // another worker's.
     if (written_ >= wanted_.written) return false;
-    // The same bytes twice: fetched once, unless parts that overlap like scales would make one chunk of everything.
+    // Bytes that several parts need are fetched once, unless a chain of overlapping parts would grow into one large
+    // chunk.
     if (part.from < chunk_.range.end) return part.from_end <= chunk_.range.end || size <= 2 * wanted_.contiguous;
     if (part.from > chunk_.range.end + wanted_.gap || transfer.contiguous != chunk_.contiguous) return false;
     const std::uint64_t cut_bytes = chunk_.contiguous ? wanted_.contiguous : wanted_.converted;
@@ -248,7 +249,7 @@ class Batcher {
            next.range.begin >= chunk.range.begin && next.range.end <= chunk.range.end;
   }
 
-  // What is one run in the source and in an entry is requested to where it belongs.
+  // A chunk that is one run in the source and in an entry is requested in place: it needs no staging.
   void note_requested() noexcept {
     if (chunk_.contiguous && chunk_.last_part - chunk_.first_part == 1) return;
     sizes_.request_spanned += chunk_.range.size();
@@ -261,8 +262,8 @@ class Batcher {
       sizes_.max_filled = std::max(sizes_.max_filled, schedule_.written_by(part));
   }
 
-  // Of what is left, a batch is a small part: threads then end at about the same time, and small loads have enough of
-  // them for each thread.
+  // A batch is a small part of the work that is left: threads then end at about the same time, and small loads have a
+  // batch for each thread.
   [[nodiscard]] std::uint64_t batch_weight(std::uint64_t left, std::uint64_t page_weight) const noexcept {
     return std::clamp(left / part_of_rest, std::clamp(page_weight, huge_page, wanted_.batch), wanted_.batch);
   }
@@ -280,7 +281,7 @@ class Batcher {
     return enters_page && room < page_weight;
   }
 
-  // What is inflated as it is read is one worker's.
+  // An ascending source is read by one worker, because its bytes are made in order.
   [[nodiscard]] bool is_ascending(const Chunk& chunk) const noexcept {
     return schedule_.source(chunk.source).order() == record::Source::Order::ascending;
   }
@@ -325,7 +326,7 @@ class Batcher {
     }
   }
 
-  // What is read back and forth is inflated whole.
+  // A source whose chunks step back is inflated whole, which takes more memory than a reader.
   void note_readers() {
     for (const Batch& batch : schedule_.batches) {
       const record::Source& source = schedule_.source(schedule_.chunks_of(batch).front().source);

@@ -1,4 +1,4 @@
-// materialize/load_monitor.hpp: how far a load has come, what it did, and what ended it early.
+// materialize/load_monitor.hpp: progress, statistics and the first failure of a load.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ namespace heft::engine {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
 }
 
-/// Adds a message, unless it is there.
+/// Adds a message, unless the list has it.
 void add_note(std::vector<std::string>& notes, std::string message);
 
 /// Adds to the entry of the same path and reason.

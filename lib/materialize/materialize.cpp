@@ -24,7 +24,7 @@ namespace {
 // Results that fit the last-level cache may stay in it.
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
-// The destination's memory of one load: given up unless the load came to its end.
+// The destination's memory of one load. The destructor gives it up unless finish() was called.
 class LoadMemory {
  public:
   LoadMemory(const LoadPlan& plan, const MaterializeOptions& options, const Budget& budget, MemoryCount& count)
@@ -63,7 +63,7 @@ class LoadMemory {
         DeviceSink::Device{*allocation_, budget.requirements, std::move(entries), *staging_});
   }
 
-  // The tensors, after every byte was written. Ends the allocation.
+  // Returns the tensors after every byte was written, and ends the allocation.
   [[nodiscard]] std::vector<Tensor> finish() {
     // From here the owner keeps the memory, and every tensor shares it: the last tensor that is destroyed frees it.
     const std::shared_ptr<const void> owner = allocation_ ? allocation_->finish() : nullptr;

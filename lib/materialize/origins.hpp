@@ -16,8 +16,8 @@ class Origins {
   /// Of what `chunks` of `schedule` read. The schedule outlives this.
   Origins(const Schedule& schedule, std::span<const Chunk> chunks);
 
-  /// Before the first byte and after the last: throws Error{changed_on_disk} where one of the files is not as it was
-  /// when it was opened, Error{io} where it cannot be examined, what a source of the caller's throws.
+  /// Called before the first byte and after the last. Throws Error{changed_on_disk} where one of the files is not as it
+  /// was when it was opened, Error{io} where it cannot be examined, and what a source of the caller's throws.
   void require_unchanged() const;
 
  private:

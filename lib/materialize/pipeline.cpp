@@ -69,7 +69,7 @@ void Pipeline::begin() {
 }
 
 LoadStats Pipeline::end(unsigned threads) {
-  // Writes that were started come to their end, also after a failure: their bytes are in staging buffers.
+  // Waits for the writes that were started, also after a failure: they read from the staging buffers.
   if (StagingPool* const staging = load_.sink.staging()) staging->await_all();
   // Evicts what the workers' own evictions left: pages that were read ahead of them. Reading ahead is off until this is
   // over, for none to arrive behind it.
@@ -91,7 +91,7 @@ LoadStats Pipeline::end(unsigned threads) {
   return stats;
 }
 
-// A record that does not inflate may be one that was written to meanwhile: that is what went wrong then.
+// A record that does not inflate may have been written to meanwhile: then the change is the error that is reported.
 void Pipeline::require_success() const {
   try {
     load_.monitor.rethrow();

@@ -35,7 +35,7 @@ class Pipeline {
     bool compares_at_end = true;
   };
 
-  /// Looks at the page cache, where the load is to leave it as it is.
+  /// Takes a snapshot of the page cache if the load must leave it unchanged (drop_page_cache).
   explicit Pipeline(const Load& load);
 
   /// Moves the bytes, on as many threads as the budget says. Throws the first failure, after all of them have ended;
@@ -43,8 +43,8 @@ class Pipeline {
   /// after the last.
   LoadStats run();
 
-  /// The same on the calling thread alone, one batch after the other, without waiting for room: fetches the next one.
-  /// False: there is none, and finish() is to be called.
+  /// Fetches the next batch on the calling thread, without waiting for room. Returns false when none is left: then the
+  /// caller calls finish().
   bool step();
   /// Ends what step() began. Throws as run().
   LoadStats finish();

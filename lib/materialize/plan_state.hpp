@@ -1,4 +1,4 @@
-// materialize/plan_state.hpp: what a LoadPlan holds.
+// materialize/plan_state.hpp: the state of a LoadPlan.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ class CompiledPlan {
   }
   CompiledPlan& operator=(const CompiledPlan&) = delete;
 
-  /// The schedule, which `make()` returns when there is none yet.
+  /// Returns the schedule; the first call takes it from `make()`.
   template <class Make>
   std::shared_ptr<const Schedule> schedule(const Make& make) {
     const std::lock_guard lock(mutex_);
@@ -38,7 +38,7 @@ class CompiledPlan {
     if (!schedule_) schedule_ = make();
     return schedule_;
   }
-  /// The budget of that key, if the last one that was kept is.
+  /// Returns the kept budget if it is the one of that key.
   [[nodiscard]] std::optional<Budget> budget(const BudgetKey& key) const {
     const std::lock_guard lock(mutex_);
     return budget_ && budget_->first == key ? std::optional(budget_->second) : std::nullopt;
@@ -47,7 +47,7 @@ class CompiledPlan {
     const std::lock_guard lock(mutex_);
     budget_.emplace(std::move(key), budget);
   }
-  /// Nothing is compiled any more: the plan has changed.
+  /// Discards the results, because the plan has changed.
   void reset() noexcept {
     schedule_.reset();
     budget_.reset();
@@ -69,7 +69,7 @@ struct PlanAccess {
   static std::uint64_t bytes_written(const LoadPlan& plan) noexcept;
   /// Compiled on the first call, and again after the plan has changed.
   static std::shared_ptr<const Schedule> schedule(const LoadPlan& plan);
-  /// What is compiled so far.
+  /// Returns the results kept so far, without compiling.
   static CompiledPlan& compiled(const LoadPlan& plan) noexcept;
 };
 

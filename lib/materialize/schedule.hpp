@@ -1,7 +1,7 @@
 // materialize/schedule.hpp: a plan compiled for execution: what is fetched, in which pieces, and what becomes of each.
 //
-//   entry      a tensor to be                                (plan.hpp)
-//   transfer   the part of it that one stored view gives     strides on both sides, one conversion (transfer.hpp)
+//   entry      a tensor to be loaded                         (plan.hpp)
+//   transfer   the part of it that one stored view provides  strides on both sides, one conversion (transfer.hpp)
 //   part       a piece of a transfer that lies together in the source: the unit of copying
 //   chunk      parts that are fetched together: the unit of reading; what several parts need is read once
 //   batch      neighbouring chunks: the unit that a worker takes
@@ -141,8 +141,8 @@ inline constexpr std::uint64_t worth_a_request = 256u << 10;
 std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfers, const ChunkSizes& sizes = {},
                                         std::span<const std::uint32_t> group_of = {});
 
-/// Whether an ascending source is read to its end, which proves its bytes, after chunk number `number` of `chunks`,
-/// which are of a batch: it is the last one, or the last one of its group.
+/// Returns true if an ascending source is read to its end, which proves its bytes, after chunk number `number` of
+/// `chunks`, which are of a batch: if it is the last one, or the last one of its group.
 [[nodiscard]] inline bool ends_proof(const Schedule& schedule, std::span<const Chunk> chunks,
                                      std::size_t number) noexcept {
   if (schedule.source(chunks[number].source).order() != record::Source::Order::ascending) return false;

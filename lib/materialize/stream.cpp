@@ -115,8 +115,8 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
   }
 
  private:
-  // Loads everything, or ends what was loaded in steps. Returns the failure, or null. The failure has been released
-  // here before the consumer can have it: one thread at a time holds an exception.
+  // Loads everything, or ends a load in steps. Returns the failure, or null. This thread has released the exception
+  // before the consumer can get it, so that one thread at a time holds it.
   std::exception_ptr loaded(bool on_workers) noexcept {
     try {
       LoadStats stats = on_workers ? pipeline.run() : pipeline.finish();

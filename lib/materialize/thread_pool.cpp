@@ -42,7 +42,7 @@ ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : th
 
 ProcessorShare::~ProcessorShare() { processors_taken.fetch_sub(threads_, std::memory_order_relaxed); }
 
-// One thread, with a pool of its own: it is known to be idle, or it is not asked.
+// One thread in a pool of its own, so that work is given to it only while it is idle.
 class ThreadPool::Thread {
  public:
   // Waits for what was posted. The pool itself would drop what its thread has not taken yet.

@@ -1,4 +1,4 @@
-// materialize/thread_pool.hpp: threads for loads. thread_pool.cpp alone knows which library they come from.
+// materialize/thread_pool.hpp: threads for loads. thread_pool.cpp alone includes the library that they come from.
 #pragma once
 
 #include <atomic>
@@ -86,7 +86,7 @@ class Crew {
 /// Returns the number of calls made.
 unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(unsigned worker)>& work);
 
-/// The first exception of several threads, and the word that it is time to stop. All members may be called from any
+/// The first exception of several threads, and a flag that tells the others to stop. All members may be called from any
 /// thread.
 class FirstFailure {
  public:

@@ -1,4 +1,5 @@
-// materialize/transfer.hpp: what a plan comes to: units of sources, and where and how they go. schedule.hpp cuts it up.
+// materialize/transfer.hpp: the transfers of a plan: units of sources, their places in tensors, and their conversions.
+// schedule.hpp cuts them.
 #pragma once
 
 #include <cstddef>

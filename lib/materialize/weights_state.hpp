@@ -1,4 +1,4 @@
-// materialize/weights_state.hpp: what Weights hold.
+// materialize/weights_state.hpp: the state of Weights.
 #pragma once
 
 #include <vector>

@@ -21,7 +21,7 @@ namespace {
 // A window this small stays in the second-level cache while it passes through a buffer.
 constexpr std::uint64_t buffer_window = 128u << 10;
 
-// Pages of a mapping that are being copied from; given up when that is over, however it ends.
+// Pages of a mapping that a worker copies from. The destructor drops them, so that an exception leaves none.
 class Window {
  public:
   ~Window() { drop(); }
@@ -29,9 +29,10 @@ class Window {
     mapped_ = mapped.subspan(range.begin, range.size());
     end_ = range.end;
   }
-  /// Whether the window has the bytes before `end`, of those that come in order.
+  /// Returns true if the window contains the bytes before `end`: chunks come in order.
   [[nodiscard]] bool reaches(std::uint64_t end) const noexcept { return end <= end_; }
-  /// Gives up whole pages around: windows meet inside pages, and those that only one of them gave up would stay.
+  /// Drops whole pages around the window: neighbouring windows meet inside a page, which would stay if each dropped
+  /// only the pages inside itself.
   void drop() noexcept {
     mmap::drop(mmap::pages_around(mapped_, mmap::page_size()));
     mapped_ = {};
@@ -79,15 +80,15 @@ class BatchWorker final : public Worker {
   }
 
  private:
-  // Without `done` chunks, which were the first.
+  // Returns the batch without its first `done` chunks.
   static Batch rest_of(const Batch& batch, std::size_t done) noexcept {
     Batch rest = batch;
     rest.first = ChunkIndex{static_cast<std::uint32_t>(position(batch.first) + done)};
     return rest;
   }
 
-  // Whether the batch can begin. Before that is denied, all that was fetched is written: the room for more may be that
-  // of tensors which only wait for it.
+  // Returns true if the batch can begin. Before it returns false, everything that was fetched is written: tensors that
+  // wait only for these bytes may free the room.
   bool has_room(const Batch& batch) {
     const Chunk& first = schedule_.chunks_of(batch).front();
     if (sink_.enter(first)) return true;
@@ -96,7 +97,8 @@ class BatchWorker final : public Worker {
     return sink_.enter(first);
   }
 
-  // False: there will be no room, since the load has failed. Throws Error{cancelled} after a stop request.
+  // Waits for room. Returns false if there will be none, since the load has failed. Throws Error{cancelled} after a
+  // stop request.
   bool await_room(const Batch& batch) {
     if (has_room(batch)) return true;
     const Chunk& first = schedule_.chunks_of(batch).front();
@@ -109,8 +111,9 @@ class BatchWorker final : public Worker {
     return false;
   }
 
-  // Fetches the first chunks of a batch, of which one has room, up to the first that has none. Returns their number.
-  // Nothing of the batch is mapped, and its file has no lease, when it returns: the worker may have to wait.
+  // Fetches the chunks of a batch up to the first that has no room, and returns their number. Requires that the first
+  // one has room. When it returns, nothing of the batch is mapped and its file has no lease, because the worker may
+  // have to wait.
   std::size_t take(const Batch& batch) {
     const std::span<const Chunk> chunks = schedule_.chunks_of(batch);
     std::size_t done = 0;
@@ -151,7 +154,7 @@ class BatchWorker final : public Worker {
     share_.dropped_bytes += setup_.cleanup->evict(source, range_of(chunks));
   }
 
-  // Fetches a chunk, and those of the batch that come with it: how many that was.
+  // Fetches a chunk, and those of the batch that come with it. Returns their number.
   std::size_t fetch(const Batch& batch, const Chunk& chunk, const Selected& of_batch) {
     const record::Source& source = schedule_.source(chunk.source);
     const Selected selected = selector_.of_chunk(chunk, of_batch);
@@ -179,7 +182,7 @@ class BatchWorker final : public Worker {
     return chunks.data() + chunks.size();
   }
 
-  // The chunk and those of the batch that follow it in its group: what has room when the chunk has.
+  // Returns the chunk and those that follow it in its batch and group: all of them have room when it has.
   [[nodiscard]] std::span<const Chunk> of_group(const Batch& batch, const Chunk& chunk) const noexcept {
     const auto differs = [&](const Chunk& other) { return other.group != chunk.group; };
     return {&chunk, std::find_if(&chunk, past_last(batch), differs)};
@@ -202,7 +205,8 @@ class BatchWorker final : public Worker {
     count({IoMethod::map, IoReason::in_memory}, needed_bytes(schedule_, chunk));
   }
 
-  // Inflated, or gathered from numbers: straight to where it belongs, as far as nothing else is to be done.
+  // Fetches bytes that are inflated, or gathered from numbers: straight into their place, unless they must be
+  // converted.
   void take_made(const Chunk& chunk, const Selected& selected) {
     record::SourceReader& reader = reader_of(chunk.source);
     if (!chunk.contiguous)
@@ -219,8 +223,8 @@ class BatchWorker final : public Worker {
     return *reader_;
   }
 
-  // The end of an ascending source proves what was read of it: nothing of it is handed out before. A reader that goes
-  // on behind what was proved reads it a second time, and is not asked for a proof again.
+  // The end of an ascending source proves the bytes that were read of it: none of them is handed out before. A later
+  // batch that continues behind proved bytes reads these a second time, and is not asked for a proof again.
   void prove(const Chunk& last) {
     if (reader_) {
       const auto begin = std::chrono::steady_clock::now();
@@ -278,7 +282,7 @@ class BatchWorker final : public Worker {
     count(selected, needed_bytes(schedule_, chunk));
   }
 
-  // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. False where the
+  // Enters the chunk's pages, with those of the chunks that follow it as far as a window reaches. Returns false if the
   // kernel cannot.
   bool populate(const Batch& batch, const Chunk& chunk, const record::Source& source, const Selected& selected) {
     window_.drop();
@@ -357,8 +361,8 @@ class BatchWorker final : public Worker {
     write_timed(chunk, chunk.range, into.data());
   }
 
-  // To where the bytes belong, as far as parts continue each other on both sides; through the buffer where that is not
-  // far, and through a staging buffer to device memory.
+  // Reads in place as far as parts continue each other on both sides, through the buffer where such runs are short, and
+  // through a staging buffer to device memory.
   void read_contiguous(const Chunk& chunk, const mmap::File& file) {
     for (std::uint64_t at = chunk.range.begin; at < chunk.range.end;) {
       const InPlaceRun run = sink_.in_place_run(chunk, at);
@@ -408,7 +412,7 @@ class BatchWorker final : public Worker {
   }
 
   [[nodiscard]] std::span<std::byte> buffer() {
-    // Of a schedule that asks for no buffer, a worker may still read a gap.
+    // A schedule without buffered chunks can still have gaps, which are read into this page.
     if (!memory_.buffer) memory_.buffer = Arena::allocate(mmap::page_size(), mmap::page_size());
     return memory_.buffer->span();
   }

@@ -22,7 +22,7 @@ class BatchQueue {
   /// Both outlive this.
   BatchQueue(const Schedule& schedule, const LoadMonitor& monitor) noexcept : schedule_(schedule), monitor_(monitor) {}
 
-  /// The next batch to work on; none when there is none left, or when the load has failed.
+  /// Returns the next batch; nothing when none is left, or when the load has failed.
   [[nodiscard]] std::optional<Batch> next() noexcept {
     if (monitor_.has_failed()) return std::nullopt;
     if (rest_) return std::exchange(rest_, std::nullopt);
@@ -59,7 +59,7 @@ struct WorkerSetup {
 class Worker {
  public:
   virtual ~Worker() = default;
-  /// Fetches one batch, or as much of it as there is room for without waiting. False: no batch is left.
+  /// Fetches one batch, or as much of it as there is room for without waiting. Returns false when no batch is left.
   virtual bool step(BatchQueue& batches) = 0;
   /// Fetches batches until none is left, and waits for room for them.
   virtual void run(BatchQueue& batches) = 0;
@@ -72,7 +72,7 @@ class Worker {
   Worker& operator=(const Worker&) = default;
 };
 
-/// `setup` outlives the worker. All members throw what goes wrong.
+/// `setup` outlives the worker. Every member throws the errors of reading and of writing.
 std::unique_ptr<Worker> make_worker(const WorkerSetup& setup);
 
 }  // namespace heft::engine

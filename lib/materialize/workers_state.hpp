@@ -1,4 +1,4 @@
-// materialize/workers_state.hpp: what Workers hold.
+// materialize/workers_state.hpp: the state of Workers.
 #pragma once
 
 #include "heft/workers.hpp"

@@ -15,8 +15,7 @@ inline constexpr std::uint64_t worth_asking = 32u << 20;
 /// `usual` bytes, or an eighth of what is left where that is less: in whole MiB, one at least.
 [[nodiscard]] std::uint64_t modest_bytes(std::uint64_t usual, std::uint64_t left) noexcept;
 
-/// Throws Error{out_of_memory} with both figures when `needed` bytes are more than are left. `place` is what is to be
-/// loaded.
+/// Throws Error{out_of_memory} with both figures when `needed` bytes are more than are left. `place` names the purpose.
 void require_memory(std::uint64_t needed, const mmap::MemoryAvailable& left, ErrorPlace place = {});
 
 }  // namespace heft::engine

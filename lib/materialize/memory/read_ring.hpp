@@ -1,5 +1,5 @@
-// materialize/memory/read_ring.hpp: a worker's ring of memory that reads go to, and leave in the order in which they
-// came.
+// materialize/memory/read_ring.hpp: a worker's ring of memory for reads, which are released in the order in which they
+// were started.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // materialize/memory/staging_pool.hpp: a bounded number of equal buffers on loan, each free again when its last user
-// lets go.
+// releases it.
 #pragma once
 
 #include <condition_variable>
@@ -17,8 +17,8 @@ namespace heft::engine {
 /// One buffer of a pool while it is on loan.
 using StagingBuffer = std::shared_ptr<std::byte>;
 
-/// Staging memory for bytes that a destination takes at a time of its own. All members may be called from any thread; a
-/// buffer may be let go on any. All buffers must be free when the pool is destroyed.
+/// Staging memory for bytes that a destination copies asynchronously. All members may be called from any thread; a
+/// buffer may be released on any. All buffers must be free when the pool is destroyed.
 class StagingPool {
  public:
   /// `count` > 0 buffers of `buffer_bytes`, a multiple of the page size, in `memory`. Throws Error{out_of_memory} when

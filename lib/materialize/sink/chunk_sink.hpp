@@ -15,17 +15,17 @@ struct InPlaceRun {
   std::uint64_t size = 0;
 };
 
-/// Where the chunks of one load go. Reports to the load's monitor what has been written.
+/// Writes the chunks of one load to their places, and reports the written bytes to the load's monitor.
 ///
 /// Threads: all members may be called from any worker.
 class ChunkSink {
  public:
   virtual ~ChunkSink() = default;
 
-  /// Called before anything of a chunk is fetched. False: there is no room for it yet. The worker then writes all that
-  /// it has fetched and calls await_room().
+  /// Called before anything of a chunk is fetched. Returns false if there is no room for it yet: then the worker writes
+  /// all that it has fetched, and calls await_room().
   virtual bool enter(const Chunk& /*chunk*/) { return true; }
-  /// Waits for room for the chunk. False: there will be none, since the load has failed or was stopped.
+  /// Waits for room for the chunk. Returns false if there will be none, since the load has failed or was stopped.
   virtual bool await_room(const Chunk& /*chunk*/) { return true; }
 
   /// Writes what `bytes` hold, which are `range` of the chunk's source, to where it belongs, converting on the way.
@@ -46,7 +46,7 @@ class ChunkSink {
     if (StagingPool* const buffers = staging()) buffers->close();
   }
 
-  /// How a part is written to host memory.
+  /// Returns the kind of stores by which a part is written to host memory.
   [[nodiscard]] virtual Store store_of(const Part& part) const noexcept = 0;
 
   /// Buffers for bytes on their way to device memory; null when the destination's memory is host_writable.

@@ -37,7 +37,7 @@ class PendingWrite {
 
   LoadMonitor& monitor_;
   StagingPool& staging_;
-  StagingBuffer buffer_;  // the last to be let go: the load may end then
+  StagingBuffer buffer_;  // released last: the load may end then
   std::exception_ptr failure_;
   std::atomic<int> users_ = 2;
 };

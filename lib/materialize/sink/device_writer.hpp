@@ -20,8 +20,8 @@ class DeviceWriter {
   };
   explicit DeviceWriter(const Setup& setup) noexcept : setup_(setup) {}
 
-  /// Writes what `request` asks for, in as many requests as its size takes. `buffer` contains the bytes, and is let go
-  /// when all have been reported. Throws what Allocation::write_async() throws.
+  /// Writes the bytes of `request`, in as many requests as its size takes. `buffer` contains them, and is released when
+  /// all have been reported. Throws what Allocation::write_async() throws.
   void write(const WriteRequest& request, const StagingBuffer& buffer) const;
 
  private:

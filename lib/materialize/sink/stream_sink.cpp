@@ -62,7 +62,7 @@ bool StreamSink::enter(const Chunk& chunk) {
   if (chunk.group < entered_.load(std::memory_order_acquire)) return true;
   const std::lock_guard lock(mutex_);
   for (std::size_t next = entered_.load(std::memory_order_relaxed); next <= chunk.group; ++next) {
-    // Room is given in the order of the groups, for the one that waits to be the next that the consumer comes to.
+    // In the order of the groups, so that a group that waits is the next one for the consumer.
     if (!setup_.queue.try_enter()) return false;
     allocate(next);
     entered_.store(next + 1, std::memory_order_release);

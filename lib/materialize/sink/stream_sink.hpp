@@ -19,8 +19,8 @@ namespace heft::engine {
 /// Gives each group of tensors its memory before its first chunk is fetched, counts its bytes, and hands its tensors to
 /// the queue when all have been written and their files are as they were when they were opened.
 ///
-/// Groups get room in their order, which is that of the chunks. Hence all groups before one that waits for room are
-/// being filled or are finished, the consumer comes to the end of them, and the group that waits has all the room then.
+/// Groups get room in their order, which is that of the chunks. All groups before one that waits for room are therefore
+/// being filled or are finished; when the consumer has released them, the waiting group has all the room.
 class StreamSink final : public ChunkSink {
  public:
   /// The objects that the sink uses. All outlive it.

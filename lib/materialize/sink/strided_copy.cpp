@@ -87,14 +87,14 @@ class Transpose {
   }
 
   [[nodiscard]] bool reads_in_place() const noexcept { return conversion_.is_copy() && rows_.from_step >= 0; }
-  // How far into a line the first column lies; 0 where it does not matter, or rows differ in it.
+  // Returns how far into a line the first column lies; 0 where it does not matter, or where rows differ in it.
   [[nodiscard]] std::size_t columns_into_line(const std::byte* from) const noexcept {
     const std::size_t bytes = reinterpret_cast<std::uintptr_t>(from) % line;
     const bool same_in_all = static_cast<std::size_t>(rows_.from_step) % line == 0 && bytes % width_ == 0;
     return reads_in_place() && same_in_all ? bytes / width_ : 0;
   }
 
-  // A block of elements as they shall be, and how far apart its rows are.
+  // A block of converted elements, and the distance of its rows.
   struct Block {
     const std::byte* rows;
     std::size_t pitch;
@@ -123,7 +123,7 @@ class Transpose {
     }
   }
 
-  // Written to where it belongs, unless what is streamed would not be whole lines.
+  // Returns true if the block is stored in place: unless streaming stores would write parts of lines.
   [[nodiscard]] bool writes_in_place(const std::byte* to) const noexcept {
     const bool in_lines =
         reinterpret_cast<std::uintptr_t>(to) % line == 0 && columns_.to_step % std::int64_t{line} == 0;

@@ -1,4 +1,4 @@
-// materialize/sink/strided_copy.hpp: from fetched bytes to elements where they belong.
+// materialize/sink/strided_copy.hpp: copies and converts fetched bytes to the places of their elements.
 #pragma once
 
 #include <cstddef>
