@@ -15,6 +15,7 @@ namespace {
 // cache.
 void unmap(const record::Source& source, Range range) noexcept {
   const std::span<const std::byte> mapped = source.mapped();
+  // With Access::read, and for sources that are read only, there is no mapping to release.
   if (mapped.size() < range.end) return;
   mmap::drop(mmap::pages_around(mapped.subspan(range.begin, range.size()), mmap::page_size()));
 }
@@ -27,6 +28,7 @@ Range whole_pages(Range range, std::uint64_t page) noexcept {
 std::uint64_t resident_bytes(const record::Source& source, Range range, std::uint64_t page) {
   const mmap::File& file = *source.file();
   const std::span<const std::byte> mapped = source.mapped();
+  // The last page may reach past the end of the file, which neither call accepts.
   const std::uint64_t size = std::min(range.end, file.size_bytes()) - range.begin;
   return page * (mapped.empty() ? mmap::cached_residency(file, range.begin, size)
                                 : mmap::residency(mapped.subspan(range.begin, size), file))
@@ -39,6 +41,7 @@ std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const Pag
                                          Range range) const {
   const std::uint64_t page = mmap::page_size();
   range = whole_pages(range, page);
+  // Both in pages of the snapshot, which may cover less than the range: pages that were not looked at are not evicted.
   std::size_t at = range.begin < before.begin ? 0 : (range.begin - before.begin) / page;
   const std::size_t end =
       std::min<std::uint64_t>(before.resident.size(), (range.end - std::min(range.end, before.begin)) / page);
@@ -48,6 +51,7 @@ std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const Pag
       ++at;
       continue;
     }
+    // One call for each run of pages that were absent before.
     const std::size_t first = at;
     while (at < end && !before.resident[at]) ++at;
     const Range run{before.begin + first * page, before.begin + at * page};
@@ -55,6 +59,7 @@ std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const Pag
     if (there == 0) continue;
     mmap::drop_cache(*source.file(), run.begin, run.size());
     const std::uint64_t left = resident_bytes(source, run, page);
+    // Counted by looking again: the kernel keeps pages that are mapped, dirty or locked, and reports nothing.
     dropped += there - std::min(there, left);
   }
   return dropped;
@@ -62,6 +67,7 @@ std::uint64_t PageCacheCleanup::drop_new(const record::Source& source, const Pag
 
 // Failing to tidy up is no reason to fail a load.
 std::uint64_t PageCacheCleanup::evict(SourceIndex source, Range range) const noexcept {
+  // Sources of the caller's, and memory, have no page cache of heft's making.
   const mmap::File* const file = schedule_.source(source).file();
   if (file == nullptr || range.size() == 0) return 0;
   try {
@@ -78,6 +84,7 @@ std::uint64_t PageCacheCleanup::evict_all() const noexcept {
     const Chunk& chunk = schedule_.chunks[i];
     near = near.size() == 0 ? reach_of(schedule_, chunk)
                             : Range{near.begin, std::max(near.end, reach_of(schedule_, chunk).end)};
+    // Neighbouring chunks are joined, with what is read ahead around them, so that each page is looked at once.
     const Chunk* const next = i + 1 < schedule_.chunks.size() ? &chunk + 1 : nullptr;
     const Range next_reach = next == nullptr ? Range{} : reach_of(schedule_, *next);
     // A schedule in groups steps back in a file at times.
@@ -92,12 +99,14 @@ std::uint64_t PageCacheCleanup::evict_all() const noexcept {
 
 void PageCacheCleanup::set_read_ahead(bool wanted) const noexcept {
   for (const auto& source : schedule_.transfers->sources)
+    // Without a snapshot nothing is evicted, so reading ahead does no harm.
     if (!before_.of(*source).resident.empty()) mmap::read_ahead(*source->file(), wanted);
 }
 
 std::uint64_t PageCacheCleanup::table_bytes(const Transfers& transfers) noexcept {
   std::uint64_t bytes = 0;
   for (const auto& source : transfers.sources)
+    // A bit for each page, and the node of the map that contains the table.
     if (source->file() != nullptr)
       bytes += source->size_bytes() / mmap::page_size() / 8 + sizeof(PageSnapshot::Pages) + 64;
   return bytes;

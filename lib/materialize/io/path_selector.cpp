@@ -32,6 +32,8 @@ constexpr unsigned max_distrust = 16;
 bool probe_by_reading(const mmap::File& file, Range range) {
   constexpr std::uint64_t probes = 4;
   std::array<std::byte, sampling.bytes> into;
+  // Four samples for a batch, or fewer where they would overlap. A read of an absent page ends early instead of waiting
+  // for the device.
   for (std::uint64_t at = range.begin; at < range.end; at += std::max(range.size() / probes, sampling.bytes)) {
     const std::span<std::byte> sample = std::span(into).first(std::min(sampling.bytes, range.end - at));
     if (mmap::read_resident(file, at, sample) < sample.size()) return false;
@@ -51,8 +53,10 @@ Selected PathSelector::choose(const Batch& batch) {
       return batch.steps_back ? Selected{IoMethod::map, IoReason::in_memory} : Selected{IoMethod::read, IoReason::made};
     case record::Source::Kind::file: break;
   }
+  // Before the residency, whose calls cost more than small batches take.
   if (asked_ != IoMethod::automatic) return as_asked(source);
   if (looks_resident(from, range_of(setup_.schedule.chunks_of(batch)))) return resident(batch, source);
+  // Buffered reads would copy every byte once more, and evict pages of others.
   return can_direct(source) ? Selected{IoMethod::direct, IoReason::not_resident}
                             : Selected{IoMethod::read, IoReason::no_direct};
 }
@@ -61,6 +65,7 @@ Selected PathSelector::as_asked(SourceIndex source) {
   const bool is_mapped = !setup_.schedule.source(source).mapped().empty();
   switch (asked_) {
     case IoMethod::map:
+      // From the cheapest test to the dearest: the lease takes a system call.
       if (!is_mapped) return fallback(IoReason::access_read);
       if (setup_.sink.staging() != nullptr) return fallback(IoReason::device_destination);
       return can_map(source) ? Selected{IoMethod::map, IoReason::asked} : fallback(IoReason::no_lease);
@@ -73,8 +78,10 @@ Selected PathSelector::as_asked(SourceIndex source) {
 Selected PathSelector::resident(const Batch& batch, SourceIndex source) {
   const Schedule& schedule = setup_.schedule;
   const std::span<const Chunk> chunks = schedule.chunks_of(batch);
+  // One chunk that gains is enough: of_chunk() reads the others.
   const bool gains = std::any_of(chunks.begin(), chunks.end(), [&](const Chunk& c) { return gains_by_mapping(c); });
   const bool maps = gains && can_map(source) && is_cheap_to_map(schedule.source(source), range_of(chunks));
+  // A lease that is not used would keep writers of the file waiting.
   if (!maps) lease_.reset();
   return {maps ? IoMethod::map : IoMethod::read, IoReason::resident};
 }
@@ -95,6 +102,8 @@ bool PathSelector::can_direct(SourceIndex source) {
 }
 
 bool PathSelector::can_map(SourceIndex source) {
+  // On the way to a device, reads go into staging buffers; a mapping would be copied there, and be held while the
+  // device is slow.
   if (setup_.schedule.source(source).mapped().empty() || setup_.sink.staging() != nullptr) return false;
   lease_ = setup_.sources.lease(source);
   return lease_ != nullptr;
@@ -102,6 +111,8 @@ bool PathSelector::can_map(SourceIndex source) {
 
 bool PathSelector::looks_resident(const record::Source& source, Range range) const {
   const mmap::File& file = *source.file();
+  // mincore needs a mapping and permission; cachestat (Linux 6.5) needs the latter only; reading without waiting needs
+  // neither.
   mmap::Residency found{.known = false};
   if (!source.mapped().empty()) {
     found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
@@ -116,11 +127,13 @@ bool PathSelector::looks_resident(const record::Source& source, Range range) con
 // the cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie
 // apart, are better picked out of a buffer near by.
 bool PathSelector::gains_by_mapping(const Chunk& chunk) const noexcept {
+  // Pages around a run, or a row, are entered for a few bytes of each.
   if (chunk.sparse || chunk.transposed) return false;
   return !chunk.contiguous || setup_.sink.store_of(setup_.schedule.parts_of(chunk).front()) == Store::streaming;
 }
 
 bool PathSelector::maps_cheaply(std::span<const std::byte> trial, const mmap::File& file) {
+  // The trial counts as fetching: it is work of this load, though its pages are given up again.
   const auto begin = std::chrono::steady_clock::now();
   const bool entered = mmap::populate(trial, file);
   const double seconds = seconds_since(begin);
@@ -142,6 +155,7 @@ bool PathSelector::is_cheap_to_map(const record::Source& source, Range range) {
   const auto trial = mmap::pages_around(source.mapped().subspan(range.begin, trial_bytes), mmap::page_size());
   // A range not yet known to be slow is sampled twice: other work on the machine can make one sample look slow.
   cheap_to_map_ = maps_cheaply(trial, *source.file()) || (distrusted_ == 0 && maps_cheaply(trial, *source.file()));
+  // 1, 3, 7, ... batches until the next trial, so that a slow file costs ever fewer of them.
   distrusted_ = cheap_to_map_ ? 0 : std::min(2 * distrusted_ + 1, max_distrust);
   trusted_batches_ = cheap_to_map_ ? trust_in_cheap : distrusted_;
   return cheap_to_map_;

@@ -22,8 +22,10 @@ class PerSource {
   std::shared_ptr<const T> get(SourceIndex source, const Open& open) {
     const std::lock_guard lock(mutex_);
     Slot& slot = slots_[source];
+    // Asked once: a file system that refuses would refuse each batch anew, at the cost of a system call and a note.
     if (slot.refused) return nullptr;
     if (auto there = slot.there.lock()) return there;
+    // Under the lock: workers that need the same descriptor wait for it rather than open it twice.
     std::shared_ptr<const T> opened = open();
     slot.there = opened;
     slot.refused = opened == nullptr;
@@ -36,6 +38,7 @@ class PerSource {
     const std::lock_guard lock(mutex_);
     Slot& slot = slots_[source];
     slot.refused = true;
+    // Users keep theirs until they release it; the pool no longer does.
     std::erase(kept_, slot.there.lock());
   }
 
@@ -49,6 +52,7 @@ class PerSource {
 
   void keep(std::shared_ptr<const T> opened) {
     kept_.push_back(std::move(opened));
+    // A descriptor that is still in use stays open through its users.
     if (kept_.size() > max_kept) kept_.pop_front();
   }
 

@@ -7,6 +7,7 @@ namespace heft::engine {
 
 RequestGate::RequestGate(const Schedule& schedule)
     : schedule_(schedule), in_flight_(schedule.transfers->sources.size()) {
+  // Sources that are files have limits too, which are never reached: indices stay those of the schedule.
   for (const auto& source : schedule.transfers->sources) {
     limits_.push_back(source->request_limits());
     max_in_flight_ = std::max(max_in_flight_, limits_.back().max_in_flight);
@@ -19,10 +20,12 @@ bool RequestGate::admits(SourceIndex source) const noexcept {
 
 bool RequestGate::enter(Request& request) {
   std::unique_lock lock(mutex_);
+  // A failure of this worker ends the wait: its load is over, and what it waits for may never come.
   changed_.wait(lock, [&] { return stopped_ || request.of->failed != nullptr || admits(request.source); });
   if (stopped_ || request.of->failed != nullptr) return false;
   ++all_in_flight_;
   ++in_flight_[position(request.source)];
+  // Counted before the request is sent: its report may come before send() returns.
   ++request.of->outstanding;
   ++*request.left;
   bytes_ += limits_[position(request.source)].bytes_per_request;
@@ -31,6 +34,7 @@ bool RequestGate::enter(Request& request) {
 }
 
 void RequestGate::send(Request& request, std::span<std::byte> into) {
+  // The request keeps the gate for its report, which may come after the load has ended.
   request.gate = shared_from_this();
   try {
     schedule_.source(request.source)
@@ -46,6 +50,7 @@ void RequestGate::send(Request& request, std::span<std::byte> into) {
 // The worker may go on, and the load end, as soon as the request is counted out.
 void RequestGate::report(void* context, std::exception_ptr failure) noexcept {
   Request& request = *static_cast<Request*>(context);
+  // A copy, since the request may be destroyed as soon as it is counted out.
   const std::shared_ptr<RequestGate> gate = request.gate;
   const std::scoped_lock lock(gate->mutex_);
   if (failure && !request.failure) request.failure = std::move(failure);
@@ -53,8 +58,10 @@ void RequestGate::report(void* context, std::exception_ptr failure) noexcept {
   --gate->all_in_flight_;
   --gate->in_flight_[position(request.source)];
   --request.of->outstanding;
+  // Last of the request's own fields: its worker may destroy it when the lock is released.
   --*request.left;
   gate->bytes_ -= gate->limits_[position(request.source)].bytes_per_request;
+  // All waiters: those for room, and the worker whose bytes are complete.
   gate->changed_.notify_all();
 }
 
