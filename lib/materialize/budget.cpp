@@ -11,7 +11,7 @@ unsigned asked_threads(const MaterializeOptions& options) {
 }
 
 std::uint64_t Budget::staging_bytes() const noexcept {
-  // Rounded as an arena is: the budget counts the memory that the system gives, not what was asked for.
+  // Rounded as an arena is: the budget counts the memory that the system provides, which is more than was requested.
   const std::uint64_t bytes = staging_buffers * staging_buffer_bytes;
   return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
 }

@@ -35,10 +35,10 @@ struct Budget {
   std::uint64_t buffer_bytes = 0;
   /// Maximum bytes of a mapping that each worker populates at once.
   std::uint64_t window_bytes = 0;
-  /// Each worker's ring of direct reads; on the way to device memory only what is converted or gathered goes through
-  /// one. 0: nothing is read directly.
+  /// Each worker's ring of direct reads; on the way to device memory only bytes that are converted or gathered go
+  /// through one. 0: nothing is read directly.
   std::uint64_t ring_bytes = 0;
-  /// Each worker's ring of requests to sources of the caller's, for what does not go straight to where it belongs.
+  /// Each worker's ring of requests to sources of the caller's, for bytes that are not requested in place.
   std::uint64_t request_bytes = 0;
   /// Of each staging buffer on the way to device memory, and how many there are for all workers together.
   std::uint64_t staging_buffer_bytes = 0;
@@ -46,11 +46,11 @@ struct Budget {
   /// Staging buffers that a worker's direct reads may hold at most, so that one is left for each worker to write
   /// through.
   std::size_t buffers_a_worker = 0;
-  /// Allocated by others, or later: stacks, rings of requests, readers of what is inflated, tables, windows.
+  /// Allocated by others, or later: stacks, rings of requests, readers that inflate, tables, windows.
   std::uint64_t reserved_bytes = 0;
-  /// Everything together, all threads, without what the caller's destination gives.
+  /// Everything together, for all threads, without the memory of the caller's destination.
   std::uint64_t host_bytes = 0;
-  /// The same without what the system can take back while it is used: the windows.
+  /// The same without memory that the system can take back while it is used: the windows.
   std::uint64_t taken_bytes = 0;
 
   [[nodiscard]] WorkerMemories::Sizes worker_memory() const noexcept { return {threads, buffer_bytes, ring_bytes}; }
@@ -58,7 +58,7 @@ struct Budget {
   [[nodiscard]] std::uint64_t staging_bytes() const noexcept;
 };
 
-/// MaterializeOptions::threads, or for 0 what the process may use.
+/// Returns MaterializeOptions::threads, or if that is 0, the number of processors that the process may use.
 [[nodiscard]] unsigned asked_threads(const MaterializeOptions& options);
 
 /// The options that a budget depends on.

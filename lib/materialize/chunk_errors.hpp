@@ -9,7 +9,7 @@
 
 namespace heft::engine {
 
-/// Names the file and the tensor in what goes wrong with a chunk. Immutable: may be used by several threads.
+/// Adds the file and the tensor to errors about a chunk. Immutable: may be used by several threads.
 class ChunkErrors {
  public:
   /// Both outlive this.

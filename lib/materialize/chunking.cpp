@@ -12,8 +12,7 @@
 namespace heft::engine {
 namespace {
 
-// Fewest rows that a transposed part has, so that what it writes comes in runs of this many elements; as far as this
-// much memory allows.
+// Fewest rows of a transposed part, so that it writes runs of this many elements, as far as max_transposed bytes allow.
 constexpr std::uint64_t transposed_rows = 128;
 // Rows of transposed parts come in multiples of these, for whole cache lines to write.
 constexpr std::uint64_t line_elements = 64;

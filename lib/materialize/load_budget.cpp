@@ -18,7 +18,7 @@
 namespace heft::engine {
 namespace {
 
-// A thread costs some 50 microseconds to start and to end: what is copied in that time is not worth one.
+// A thread takes some 50 microseconds to start and to end: a load that is copied in that time gains nothing from it.
 constexpr std::uint64_t bytes_worth_a_thread = 4u << 20;
 // A thread may have a ring, a lease and some files open at once. The rest of the process has as many again.
 constexpr std::uint64_t descriptors_a_thread = 16;
@@ -48,7 +48,7 @@ unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options
 
 std::uint64_t table_bytes(const LoadPlan& plan, const Schedule& schedule, bool has_device) {
   const Transfers& transfers = *schedule.transfers;
-  // By capacity, not by size: that is what the tables took from the heap.
+  // By capacity, not by size: the tables took that much from the heap.
   const std::uint64_t compiled = transfers.axes.capacity() * sizeof(Axis) +
                                  transfers.transfers.capacity() * sizeof(Transfer) +
                                  schedule.parts.capacity() * sizeof(Part) + schedule.chunks.capacity() * sizeof(Chunk) +
@@ -87,7 +87,7 @@ void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budg
         std::min(round_up(std::max(converted, min_device_ring), mmap::page_size()), spanned_bytes(schedule));
     return;
   }
-  // On small pages, what is in flight takes the device more pieces.
+  // In whole huge pages: on small ones, a read in flight is split into more pieces for the device.
   const std::uint64_t least = round_up(converted, Arena::huge_page);
   const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
   // The caller's bound gives way to the largest chunk: a ring that cannot hold it could never read it.
@@ -163,7 +163,7 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOp
   const std::uint64_t window = !budget.has_device && may_map(schedule, options)
                                    ? std::min(budget.window_bytes, sizes.max_batch) + 2 * Arena::huge_page
                                    : 0;
-  // Each worker has a reader of what is inflated or gathered, and one more may be parked.
+  // Each worker has a reader of inflated or gathered bytes, and one more may be parked.
   const std::uint64_t readers = sizes.max_reader * (budget.threads + 1);
   const std::uint64_t overhead = budget.threads == 1 ? load_overhead : budget.threads * thread_overhead;
   const std::uint64_t cleanup = options.drop_page_cache ? PageCacheCleanup::table_bytes(*schedule.transfers) : 0;
@@ -177,8 +177,8 @@ Budget sized(const LoadPlan& plan, const Schedule& schedule, const MaterializeOp
   return budget;
 }
 
-// A budget that fits the memory that is left: with smaller rings, which only hold what is under way, then with fewer
-// threads, each of which has a buffer of its own.
+// Returns a budget that fits the memory that is left: with smaller rings, which contain only reads in flight, then with
+// one thread, as each has a buffer of its own.
 template <class FindEnds>
 Budget affordable(Budget budget, const LoadPlan& plan, const Schedule& schedule, const MaterializeOptions& options,
                   const FindEnds& find_ends) {

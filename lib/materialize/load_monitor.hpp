@@ -41,7 +41,7 @@ class LoadMonitor {
   /// Counts `written` more bytes of the destination, and reports them to the caller now and then. Throws what
   /// MaterializeOptions::progress throws.
   void advance(std::uint64_t written);
-  /// Reports what has been written until now.
+  /// Reports the bytes written until now.
   void report_now() { report(true); }
 
   /// Adds a message to LoadStats::notes, unless it is there.
@@ -50,7 +50,7 @@ class LoadMonitor {
   void note(std::string_view call, int os_error);
   /// Adds a worker's share to the statistics.
   void add_stats(const LoadStats& share);
-  /// The sum of what was added, with the bytes written and the notes.
+  /// Returns the sum of the shares, with the bytes written and the notes.
   [[nodiscard]] LoadStats stats() const;
 
   /// Keeps `failure`, the exception being handled if none is given, unless there is one already: the load is to end.
@@ -74,8 +74,8 @@ class LoadMonitor {
   LoadStats stats_;
 };
 
-/// Reports what one chunk writes, in steps small enough for progress and stop: a chunk may write far more than it
-/// reads.
+/// Reports the bytes that one chunk writes, in steps small enough for progress and stop: a chunk may write far more
+/// than it reads.
 class WriteProgress {
  public:
   explicit WriteProgress(LoadMonitor& monitor) noexcept : monitor_(monitor) {}
@@ -86,7 +86,7 @@ class WriteProgress {
     report();
     monitor_.check_stop();
   }
-  /// Reports what add() has not yet.
+  /// Reports the bytes that add() has not reported yet.
   void report() {
     monitor_.advance(std::exchange(bytes_, 0));
     parts_ = 0;

@@ -13,7 +13,7 @@ namespace heft::engine {
 /// several threads.
 class Origins {
  public:
-  /// Of what `chunks` of `schedule` read. The schedule outlives this.
+  /// The sources of `chunks` of `schedule`, which outlives this.
   Origins(const Schedule& schedule, std::span<const Chunk> chunks);
 
   /// Called before the first byte and after the last. Throws Error{changed_on_disk} where one of the files is not as it

@@ -71,8 +71,8 @@ void Pipeline::begin() {
 LoadStats Pipeline::end(unsigned threads) {
   // Waits for the writes that were started, also after a failure: they read from the staging buffers.
   if (StagingPool* const staging = load_.sink.staging()) staging->await_all();
-  // Evicts what the workers' own evictions left: pages that were read ahead of them. Reading ahead is off until this is
-  // over, for none to arrive behind it.
+  // Evicts the pages that the workers' own evictions left, which were read ahead of them. Reading ahead is off until
+  // this is over, so that none arrives afterwards.
   const std::uint64_t dropped = cleanup_ ? cleanup_->evict_all() : 0;
   no_read_ahead_.reset();
   stop_requests_.reset();

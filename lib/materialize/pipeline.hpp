@@ -31,7 +31,7 @@ class Pipeline {
     ChunkSink& sink;
     LoadMonitor& monitor;
     WorkerMemories& memory;  ///< One of each worker.
-    /// False: the sink hands out what it has before the end of the load, and compares the files of each piece itself.
+    /// False: the sink hands out tensors before the end of the load, and compares their files itself.
     bool compares_at_end = true;
   };
 
@@ -46,7 +46,7 @@ class Pipeline {
   /// Fetches the next batch on the calling thread, without waiting for room. Returns false when none is left: then the
   /// caller calls finish().
   bool step();
-  /// Ends what step() began. Throws as run().
+  /// Ends the load that step() began. Throws as run().
   LoadStats finish();
 
  private:

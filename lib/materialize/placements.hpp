@@ -1,4 +1,4 @@
-// materialize/placements.hpp: checks of what a destination returned, before the first byte is read.
+// materialize/placements.hpp: checks the places that a destination returned, before the first byte is read.
 #pragma once
 
 #include <memory>

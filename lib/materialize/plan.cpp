@@ -23,7 +23,7 @@ Error refusal(ErrorCode code, std::string_view tensor, std::string message) {
   return Error(code, std::move(message), {.path = {}, .tensor = std::string(tensor)});
 }
 
-// Names the view's file and name in what `work` throws, where those are missing.
+// Calls `work`, and adds the view's file and name to its errors where they have none.
 template <class Work>
 void about(const TensorView& view, const Work& work) {
   try {

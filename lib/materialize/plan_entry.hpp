@@ -1,4 +1,4 @@
-// materialize/plan_entry.hpp: what a plan was asked for.
+// materialize/plan_entry.hpp: the tensors that a plan was asked for.
 #pragma once
 
 #include <cstddef>

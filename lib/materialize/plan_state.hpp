@@ -79,7 +79,7 @@ namespace heft {
 
 struct [[gnu::visibility("hidden")]] LoadPlan::State {
   State() = default;
-  /// A deep copy, which shares what the plan was compiled to.
+  /// A deep copy, which shares the compiled schedule.
   State(const State& other)
       : entries(other.entries),
         transfers(std::make_shared<engine::Transfers>(*other.transfers)),

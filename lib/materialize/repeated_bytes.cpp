@@ -79,7 +79,7 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   const Window window = window_of(view);
   const std::uint64_t covered = cover.covered;
   const std::uint64_t repeated = cover.repeated();
-  // The sums over all sources are kept up to date by what changed of this one.
+  // Updates the sums over all sources by the change of this one.
   const auto settle = [&] {
     covered_ = covered_ - covered + cover.covered;
     repeated_ = repeated_ - repeated + cover.repeated();
@@ -87,7 +87,7 @@ void RepeatedBytes::add_stored(const TensorView& view) {
   try {
     cover.cover(window.begin, window.end);
   } catch (...) {
-    // cover() may have merged ranges before it found no memory: the sums follow what it left.
+    // cover() may have merged ranges before it ran out of memory: the sums follow them.
     settle();
     throw;
   }

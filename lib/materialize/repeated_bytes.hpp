@@ -21,10 +21,10 @@ class RepeatedBytes {
   /// `limit` is Limits::repeated_bytes.
   explicit RepeatedBytes(std::uint64_t limit) noexcept : limit_(limit) {}
 
-  /// Counts `view`. Throws Error{limit_exceeded} when what is repeated is over the limit, and over what is covered;
-  /// then the view is not counted.
+  /// Counts `view`. Throws Error{limit_exceeded} when more bytes are repeated than the limit and than are covered; then
+  /// the view is not counted.
   void add(const TensorView& view);
-  /// Takes the count of `view` back: what it covers stays covered.
+  /// Takes the count of `view` back; the bytes that it covers stay covered.
   void take_back(const TensorView& view) noexcept;
 
  private:

@@ -1,9 +1,9 @@
-// materialize/schedule.hpp: a plan compiled for execution: what is fetched, in which pieces, and what becomes of each.
+// materialize/schedule.hpp: a plan compiled for execution: the pieces that are fetched, and the use of each.
 //
 //   entry      a tensor to be loaded                         (plan.hpp)
 //   transfer   the part of it that one stored view provides  strides on both sides, one conversion (transfer.hpp)
 //   part       a piece of a transfer that lies together in the source: the unit of copying
-//   chunk      parts that are fetched together: the unit of reading; what several parts need is read once
+//   chunk      parts that are fetched together: the unit of reading; bytes that several parts need are read once
 //   batch      neighbouring chunks: the unit that a worker takes
 #pragma once
 
@@ -69,15 +69,15 @@ struct ChunkSizes {
   /// Written by a part of bytes that repeat: progress and stop come between parts.
   std::uint64_t part = 1u << 20;
   std::uint64_t transposed_part = 16u << 20;  ///< The same of rows that become columns.
-  /// Written by a chunk, about: what more parts need of the same bytes is another chunk.
+  /// Written by a chunk, about: further parts of the same bytes are another chunk.
   std::uint64_t written = 32u << 20;
   /// Gaps up to this are read over: less than a page costs more to leave out than to read.
   std::uint64_t gap = 4096;
-  /// Fetched, or half of what is written where that is more: the size of a mapping's window.
+  /// Fetched, or half of the bytes written where these are more: the size of a mapping's window.
   std::uint64_t batch = 8u << 20;
 };
 
-/// Sums and maxima over a schedule, in bytes: what a load's memory is computed from.
+/// Sums and maxima over a schedule, in bytes, from which the memory of a load is computed.
 struct ScheduleSizes {
   std::uint64_t read = 0;           ///< From sources, each byte once, with the gaps that are read over.
   std::uint64_t written = 0;        ///< To entries.
@@ -168,7 +168,8 @@ std::shared_ptr<const Schedule> compile(std::shared_ptr<const Transfers> transfe
 /// The byte ranges that the parts of a chunk need, in order, with gaps up to `gap` filled.
 [[nodiscard]] std::vector<Range> needed_ranges(const Schedule& schedule, const Chunk& chunk, std::uint64_t gap);
 
-/// Bytes that the parts of a chunk need: gaps that are read over are counted, what the chunk before needed too is not.
+/// Returns the bytes that the parts of a chunk need. Gaps that are read over count; bytes that the chunk before needs
+/// too do not.
 [[nodiscard]] std::uint64_t needed_bytes(const Schedule& schedule, const Chunk& chunk);
 
 }  // namespace heft::engine

@@ -43,7 +43,8 @@ std::uint64_t affordable_bound(const LoadPlan& plan, MaterializeOptions& options
       std::min(in_flight_bytes, engine::PlanAccess::bytes_written(plan)) + options.staging_bytes;
   if (!options.check_memory || usual < engine::worth_asking) return in_flight_bytes;
   const std::uint64_t left = mmap::memory_available().bytes;
-  // Half of what is left is for the consumer, whose tensors leave this bound as soon as it asks for the next one.
+  // Half of the free memory is for the consumer, whose tensors no longer count for the bound once it asks for the next
+  // one.
   if (usual <= left / 2) return in_flight_bytes;
   options.staging_bytes = engine::modest_bytes(options.staging_bytes, left);
   return std::min(in_flight_bytes, left / 4);

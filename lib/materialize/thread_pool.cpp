@@ -31,8 +31,8 @@ unsigned usable_threads(unsigned max) noexcept {
 }
 
 ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : threads_(wanted) {
-  // Compare and exchange: of two loads that start at once, each takes what the other has left. Relaxed order is enough
-  // for a count that guards no memory.
+  // Compare and exchange: of two loads that start at once, the second takes the processors that the first has left.
+  // Relaxed order is enough for a count that guards no memory.
   const unsigned all = usable_threads(std::numeric_limits<unsigned>::max());
   unsigned taken = processors_taken.load(std::memory_order_relaxed);
   do {
@@ -45,17 +45,17 @@ ProcessorShare::~ProcessorShare() { processors_taken.fetch_sub(threads_, std::me
 // One thread in a pool of its own, so that work is given to it only while it is idle.
 class ThreadPool::Thread {
  public:
-  // Waits for what was posted. The pool itself would drop what its thread has not taken yet.
+  // Waits for the work that was posted. The pool's destructor would drop work that its thread has not begun.
   ~Thread() { pool_.join(); }
 
   // False when the thread has work already, or there is no memory for more.
   bool try_run(const std::function<void()>& work, const std::function<void()>& done) noexcept {
-    // Pairs with the release below: this work sees what the work before it wrote.
+    // Pairs with the release below: this work sees the writes of the work before it.
     if (is_busy_.exchange(true, std::memory_order_acquire)) return false;
     try {
       boost::asio::post(pool_, [this, work, done] {
         work();
-        // Idle before `done` is called: what waits for `done` may give this thread work at once.
+        // Idle before `done` is called: a caller that waits for `done` may give this thread work at once.
         is_busy_.store(false, std::memory_order_release);
         done();
       });

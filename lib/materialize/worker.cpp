@@ -425,7 +425,7 @@ class BatchWorker final : public Worker {
   WorkerMemory memory_;
   std::optional<DirectReader> direct_reader_;
   std::optional<AsyncReader> async_reader_;
-  std::unique_ptr<record::SourceReader> reader_;  // of what was made last
+  std::unique_ptr<record::SourceReader> reader_;  // of the source that was read last
   SourceIndex reader_source_ = {};
   PathSelector selector_;
   Window window_;

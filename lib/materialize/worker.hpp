@@ -49,7 +49,7 @@ struct WorkerSetup {
   SourceHandles& sources;
   ChunkSink& sink;
   LoadMonitor& monitor;
-  const PageCacheCleanup* cleanup = nullptr;  ///< Null: what the load brings into the page cache may stay.
+  const PageCacheCleanup* cleanup = nullptr;  ///< Null: pages that the load brings into the page cache may stay.
   WorkerMemories& memory;                     ///< One of each worker.
 };
 
@@ -63,7 +63,7 @@ class Worker {
   virtual bool step(BatchQueue& batches) = 0;
   /// Fetches batches until none is left, and waits for room for them.
   virtual void run(BatchQueue& batches) = 0;
-  /// Writes what is still being read, and adds this worker's part to the statistics. Called once, last.
+  /// Writes the chunks that are still being read, and adds this worker's share to the statistics. Called once, last.
   virtual void finish() = 0;
 
  protected:

@@ -11,8 +11,8 @@
 namespace heft::engine {
 namespace {
 
-// Entering a page enters some around it, beyond what the load copied and gave up; and what is mapped stays in the
-// cache.
+// Entering a page also enters some around it, beyond those that the load copied and gave up; and mapped pages stay in
+// the cache.
 void unmap(const record::Source& source, Range range) noexcept {
   const std::span<const std::byte> mapped = source.mapped();
   // With Access::read, and for sources that are read only, there is no mapping to release.
@@ -84,7 +84,8 @@ std::uint64_t PageCacheCleanup::evict_all() const noexcept {
     const Chunk& chunk = schedule_.chunks[i];
     near = near.size() == 0 ? reach_of(schedule_, chunk)
                             : Range{near.begin, std::max(near.end, reach_of(schedule_, chunk).end)};
-    // Neighbouring chunks are joined, with what is read ahead around them, so that each page is looked at once.
+    // Neighbouring chunks are joined, with the pages that are read ahead around them, so that each page is examined
+    // once.
     const Chunk* const next = i + 1 < schedule_.chunks.size() ? &chunk + 1 : nullptr;
     const Range next_reach = next == nullptr ? Range{} : reach_of(schedule_, *next);
     // A schedule in groups steps back in a file at times.

@@ -11,8 +11,8 @@ namespace heft::engine {
 /// Takes away what a load left in the page cache, and nothing that was there before. Immutable once made; const members
 /// may be called from several threads.
 ///
-/// Where the kernel does not tell (to who neither owns nor may write the file), nothing is evicted: what is not
-/// known to be new may be old.
+/// Where the kernel does not report residency (to a process that neither owns the file nor may write it), nothing is
+/// evicted: pages that are not known to be new may be old.
 class PageCacheCleanup {
  public:
   /// `before` was made before anything of the schedule was read. Both outlive this.

@@ -17,18 +17,18 @@ namespace {
 constexpr mmap::Sampling sampling{.step = 1u << 20, .bytes = 32u << 10};
 constexpr double mostly = 0.9;
 
-// How pages lie in the page cache shows only in how long entering them takes: some ten microseconds where 1 MiB is a
-// part of a huge page, a hundred where each page has an entry of its own, and as long again to give them up. A thread
-// copies 10 to 20 GB/s, so what is entered no faster than this is better read.
+// Only the time to enter pages shows how they lie in the page cache: some ten microseconds for 1 MiB inside a huge
+// page, a hundred if each page has an entry of its own, and as long again to give them up. A thread copies 10 to 20
+// GB/s, so pages that are entered more slowly than this are better read.
 constexpr std::uint64_t trial_bytes = min_mapped_batch;
 constexpr double cheap_bytes_a_second = 25e9;
-// A file may have been read in more ways than one, and begins with smaller pages than it goes on with: what was found
-// out stands for so many batches of a worker. What is found slow again and again is tried ever more seldom.
+// A file may have been read in several ways, and begins with smaller pages than it continues with: a trial stands for
+// so many batches of a worker. A file that is found slow repeatedly is tried less and less often.
 constexpr unsigned trust_in_cheap = 8;
 constexpr unsigned max_distrust = 16;
 
-// What is in the page cache may be read by all who may read the file, also where the kernel does not tell them about
-// it.
+// Returns true if all samples of a range can be read without waiting for the device: so residency is found out where
+// the kernel does not report it to this process, which can read the file.
 bool probe_by_reading(const mmap::File& file, Range range) {
   constexpr std::uint64_t probes = 4;
   std::array<std::byte, sampling.bytes> into;
@@ -123,9 +123,9 @@ bool PathSelector::looks_resident(const record::Source& source, Range range) con
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
-// The mapping spares a copy to what is converted in order, and to what is copied past the caches. Fresh memory is in
-// the cache when the kernel has just zeroed it, and its own copy is there first; rows that become columns, or lie
-// apart, are better picked out of a buffer near by.
+// The mapping saves a copy for bytes that are converted in order, and for those that are stored past the caches. A page
+// of fresh memory is in the cache after the kernel has zeroed it, and a read copies into it at once. Rows that become
+// columns, or lie apart, are gathered faster from a buffer that stays in the cache.
 bool PathSelector::gains_by_mapping(const Chunk& chunk) const noexcept {
   // Pages around a run, or a row, are entered for a few bytes of each.
   if (chunk.sparse || chunk.transposed) return false;

@@ -22,13 +22,13 @@ struct Selected {
   IoReason reason = IoReason::asked;
 };
 
-/// One worker's choice of paths: as MaterializeOptions::io_method says, else by what is in the page cache and how it
-/// lies there. Asked about each batch: what is found out about one says nothing about the next, which a load that was
-/// broken off, or another rank's, may have left out.
+/// One worker's choice of paths: the one of MaterializeOptions::io_method, or else by the pages in the page cache and
+/// their layout. Each batch is examined: the residency of one does not imply that of the next, which an interrupted
+/// load, or another rank's, may have left out.
 ///
 ///   asked for | source        | page cache     | entering the mapping     | path
 ///   --------- | ------------- | -------------- | ------------------------ | ------
-///   a path    | a file        |                |                          | that one, else `read`, counted as a fallback
+///   a path    | a file        |                |                          | that one, else `read` as a fallback
 ///   any       | requested     |                |                          | `read`: by AsyncReader
 ///   automatic | made          |                |                          | `read`: inflated or gathered in place
 ///   automatic | memory        |                |                          | `map`: copied
@@ -57,12 +57,12 @@ class PathSelector {
   [[nodiscard]] Selected of_chunk(const Chunk& chunk, const Selected& of_batch) const noexcept;
   /// The batch's file, where its path is `direct`.
   [[nodiscard]] const std::shared_ptr<const mmap::DirectFile>& direct_file() const noexcept { return direct_; }
-  /// The batch's mapping will not be touched any more, and no more of it is read.
+  /// Ends the use of the batch's mapping and of its file.
   void release() noexcept {
     lease_.reset();
     direct_.reset();
   }
-  /// Buffered reads, for want of a better path.
+  /// Returns buffered reads, because the requested path is not possible, and counts a fallback.
   Selected fallback(IoReason reason) noexcept;
 
  private:

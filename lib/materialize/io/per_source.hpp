@@ -1,4 +1,4 @@
-// materialize/per_source.hpp: what a load opens for each of its sources when it is first needed.
+// materialize/io/per_source.hpp: one object for each source of a load, opened when it is first needed.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ namespace heft::engine {
 template <class T>
 class PerSource {
  public:
-  /// What is open for `source`; else what `open()` returns, which is not asked again once it has returned null.
+  /// Returns the object that is open for `source`, or else the result of `open()`, which is not called again once it
+  /// has returned null.
   template <class Open>
   std::shared_ptr<const T> get(SourceIndex source, const Open& open) {
     const std::lock_guard lock(mutex_);

@@ -20,7 +20,7 @@ bool RequestGate::admits(SourceIndex source) const noexcept {
 
 bool RequestGate::enter(Request& request) {
   std::unique_lock lock(mutex_);
-  // A failure of this worker ends the wait: its load is over, and what it waits for may never come.
+  // A failure of this worker ends the wait: its load is over, and the report that it waits for may never come.
   changed_.wait(lock, [&] { return stopped_ || request.of->failed != nullptr || admits(request.source); });
   if (stopped_ || request.of->failed != nullptr) return false;
   ++all_in_flight_;
@@ -40,7 +40,8 @@ void RequestGate::send(Request& request, std::span<std::byte> into) {
     schedule_.source(request.source)
         .read_async({.offset = request.range.begin, .into = into}, stop_.get_token(), Completion(&request, &report));
   } catch (...) {
-    // The completion may have been dropped on the way out, or wait on another thread: what was thrown is the failure.
+    // The completion may have been destroyed with the exception, or wait on another thread: the exception is the
+    // failure.
     const std::scoped_lock lock(mutex_);
     request.failure = std::current_exception();
     if (request.of->failed == nullptr) request.of->failed = &request;

@@ -15,8 +15,8 @@
 
 namespace heft::engine {
 
-/// Admits requests while each source has fewer than its maximum in flight, and the load fewer than the largest of these;
-/// wakes the workers that wait for one to end.
+/// Admits requests while each source has fewer than its maximum in flight, and the load fewer than the largest of
+/// these; wakes the workers that wait for one to end.
 ///
 /// Threads: all members may be called from any thread. A completion may outlast the load by the time that it takes to
 /// notify: it keeps the gate, and the gate keeps nothing.

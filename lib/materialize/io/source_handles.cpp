@@ -24,7 +24,7 @@ std::shared_ptr<const mmap::Lease> SourceHandles::lease(SourceIndex index) {
   });
   // Examined at each use: a lease breaks when another process wants to write to the file or to truncate it.
   if (!lease || !lease->is_broken()) return lease;
-  // The writer that waits for the file goes on as soon as the last worker that still copies from it has let go.
+  // The writer that waits for the file continues when the last worker that copies from it has released the lease.
   leases_.refuse(index);
   return nullptr;
 }

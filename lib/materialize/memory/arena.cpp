@@ -35,7 +35,7 @@ std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t a
   // Sizes come from files: the additions below must not wrap.
   if (size_bytes > std::numeric_limits<std::int64_t>::max() - 2 * std::max<std::uint64_t>(alignment, huge_page))
     throw no_memory(size_bytes, ENOMEM);
-  // First the owner, then what it owns: nothing is lost when the other allocation fails.
+  // First the owner, then the memory: no memory is lost when either allocation fails.
   std::shared_ptr<Arena> arena(new Arena);
   arena->take(static_cast<std::size_t>(size_bytes), static_cast<std::size_t>(alignment));
   return arena;
@@ -49,7 +49,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
     span_ = {static_cast<std::byte*>(mapping_), size};
     return;
   }
-  // mmap() aligns to a page only. As much more is mapped as alignment can need; what is not touched of it takes no
+  // mmap() aligns to a page only, so that as much more is mapped as alignment can need. Its untouched pages take no
   // memory.
   const std::size_t boundary = std::max<std::size_t>(alignment, size < huge_page ? mmap::page_size() : huge_page);
   const std::size_t mapped = size + boundary;

@@ -11,7 +11,7 @@ namespace heft::engine {
 
 std::uint64_t modest_bytes(std::uint64_t usual, std::uint64_t left) noexcept {
   constexpr std::uint64_t unit = 1u << 20;
-  // An eighth leaves room for the tensors, which are what the memory is for.
+  // An eighth leaves room for the tensors, for which the memory is needed.
   constexpr std::uint64_t share = 8;
   return std::min(usual, std::max(left / share / unit * unit, unit));
 }

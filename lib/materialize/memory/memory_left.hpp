@@ -9,10 +9,11 @@
 
 namespace heft::engine {
 
-/// Loads that take less than this do not ask what is left: asking costs them more than it is worth.
+/// Loads that take less than this do not ask for the memory that is left, since the question takes longer than it is
+/// worth.
 inline constexpr std::uint64_t worth_asking = 32u << 20;
 
-/// `usual` bytes, or an eighth of what is left where that is less: in whole MiB, one at least.
+/// Returns `usual`, or an eighth of the memory that is left if that is less: in whole MiB, at least one.
 [[nodiscard]] std::uint64_t modest_bytes(std::uint64_t usual, std::uint64_t left) noexcept;
 
 /// Throws Error{out_of_memory} with both figures when `needed` bytes are more than are left. `place` names the purpose.

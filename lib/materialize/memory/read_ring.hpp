@@ -40,7 +40,7 @@ class ReadRing {
 
   [[nodiscard]] std::span<std::byte> memory() const noexcept { return arena_->span(); }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return memory().size(); }
-  /// Returns the bytes of the pieces in use, with what was left out at the end of the memory.
+  /// Returns the bytes of the pieces in use, with those that were skipped at the end of the memory.
   [[nodiscard]] std::uint64_t used_bytes() const noexcept { return head_ - tail_; }
 
  private:

@@ -14,7 +14,7 @@ WorkerMemories::WorkerMemories(const Sizes& sizes, MemoryCount& count) : memorie
 
 std::uint64_t WorkerMemories::footprint(const Sizes& sizes) noexcept {
   std::uint64_t each = 0;
-  // The alignments are those above: they decide what an arena takes.
+  // With the alignments above, on which the footprint of an arena depends.
   if (sizes.buffer != 0) each += Arena::footprint(sizes.buffer, mmap::page_size());
   if (sizes.ring != 0) each += Arena::footprint(sizes.ring, Arena::huge_page);
   return sizes.workers * each;

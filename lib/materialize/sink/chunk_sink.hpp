@@ -28,9 +28,9 @@ class ChunkSink {
   /// Waits for room for the chunk. Returns false if there will be none, since the load has failed or was stopped.
   virtual bool await_room(const Chunk& /*chunk*/) { return true; }
 
-  /// Writes what `bytes` hold, which are `range` of the chunk's source, to where it belongs, converting on the way.
-  /// `range` may be a part of a contiguous chunk; of any other it holds all. Throws Error{cancelled} after a stop
-  /// request, and what the destination throws.
+  /// Writes `bytes`, which are `range` of the chunk's source, to their places, and converts them. `range` may be a part
+  /// of a contiguous chunk; of any other it is the whole. Throws Error{cancelled} after a stop request, and the errors
+  /// of the destination.
   virtual void write(const Chunk& chunk, Range range, const std::byte* bytes) = 0;
 
   /// The run that begins with a contiguous chunk's byte `at`, for reading it to where it belongs; of size 0 when `at`

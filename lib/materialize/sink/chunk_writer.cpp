@@ -20,8 +20,8 @@ void write_chunk(const Schedule& schedule, LoadMonitor& monitor, const Chunk& ch
     });
   } else {
     for (const Part& part : schedule.parts_of(chunk)) {
-      // One call for the whole part. ChunkSizes bounds what a part writes, and so the time until a stop request is
-      // seen.
+      // One call for the whole part. ChunkSizes bounds the bytes that a part writes, and so the time until a stop
+      // request is seen.
       target.convert(part, bytes + (part.from - range.begin));
       progress.add(schedule.written_by(part));
     }

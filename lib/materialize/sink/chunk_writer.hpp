@@ -47,8 +47,8 @@ void for_each_piece(const Schedule& schedule, const Chunk& chunk, Range range, c
     visit(Piece{*part, {std::max(part->from, range.begin), std::min(part->from_end, range.end)}});
 }
 
-/// Bytes that the parts of a chunk write of `range` of its source, which is a part of a contiguous chunk, or all of any
-/// other.
+/// Returns the bytes that the parts of a chunk write of `range` of its source, which is a part of a contiguous chunk,
+/// or all of any other.
 [[nodiscard]] std::uint64_t written_by(const Schedule& schedule, const Chunk& chunk, Range range) noexcept;
 
 /// Writes `bytes`, which are `range` of the chunk's source, to `target`: see ChunkSink::write().

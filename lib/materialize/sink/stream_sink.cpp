@@ -83,7 +83,7 @@ void StreamSink::allocate(std::size_t number) {
     if (group.arena_bytes > setup_.checked_bytes) {
       const PlanEntry& first = PlanAccess::entries(setup_.plan)[entries.front()];
       const Chunk& chunk = setup_.schedule.chunks[position(filling_[number].first)];
-      // Unused arenas count as taken: they are freed before the system is asked what is left.
+      // Unused arenas count as taken memory: they are freed before the system is asked for its free memory.
       setup_.arenas.clear();
       require_memory(group.arena_bytes, mmap::memory_available(),
                      {.path = std::string(setup_.schedule.source(chunk.source).path()), .tensor = first.name});
@@ -115,7 +115,7 @@ void StreamSink::count_down(std::size_t group, std::uint64_t written) {
   if (filling_[group].outstanding.fetch_sub(written, std::memory_order_acq_rel) == written) hand_out(group);
 }
 
-// The last moment to find that a file has changed: the consumer has what leaves here.
+// Compares the files at the last possible moment: afterwards the consumer has the tensors.
 void StreamSink::hand_out(std::size_t number) {
   const StreamGroup& group = setup_.groups.groups[number];
   Filling& filling = filling_[number];
