@@ -110,13 +110,15 @@ class HEFT_API Allocation {
 ///     explicit Block(std::span<const heft::TensorSpec> tensors) {
 ///       for (const heft::TensorSpec& tensor : tensors) {
 ///         const auto align = std::align_val_t(tensor.alignment);
-///         blocks->emplace_back(::operator new(tensor.size_bytes, align), [align](void* p) { ::operator delete(p, align); });
+///         blocks->emplace_back(::operator new(tensor.size_bytes, align),
+///                              [align](void* p) { ::operator delete(p, align); });
 ///         places.push_back({.data = blocks->back().get()});
 ///       }
 ///     }
 ///     std::span<const heft::Placement> placements() const noexcept override { return places; }
 ///     std::shared_ptr<const void> finish() override { return blocks; }
-///     std::shared_ptr<std::vector<std::shared_ptr<void>>> blocks = std::make_shared<std::vector<std::shared_ptr<void>>>();
+///     using Blocks = std::vector<std::shared_ptr<void>>;
+///     std::shared_ptr<Blocks> blocks = std::make_shared<Blocks>();
 ///     std::vector<heft::Placement> places;
 ///   };
 ///   struct Heap : heft::Destination {

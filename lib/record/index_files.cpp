@@ -88,6 +88,7 @@ IndexFiles files_of_index(const Directory& folder, const Shard& index) {
   // None of the shards is there: the index belongs to another upload if one complete set of parts is.
   if (missing.size() == files.names.size()) {
     auto sets = part_sets(all);
+    // Two complete sets leave open which one is the model, and none is a download that was interrupted.
     std::erase_if(sets, [](const PartSet& set) { return !set.is_complete(); });
     if (sets.size() != 1) fail_missing(folder, index, files.names.size(), missing);
     files.names = std::move(sets.front().names);
@@ -95,6 +96,7 @@ IndexFiles files_of_index(const Directory& folder, const Shard& index) {
   } else if (!missing.empty()) {
     fail_missing(folder, index, files.names.size(), missing);
   }
+  // For a note: weights beside the index that nothing refers to.
   files.unnamed = without(std::move(all), files.names);
   return files;
 }

@@ -51,11 +51,13 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
     Buffer buffer;
     Position at = block_of(offset, buffer);
     // Bytes between the start of the block and the range are decoded and dropped.
+    // At most a block: block_of() returned the last one that starts at or before the range.
     std::vector<std::byte> passed(std::min<std::uint64_t>(offset - at.decoded, block_bytes));
     decode(at, passed, buffer);
     decode(at, into, buffer);
     // The counts are valid only for an unchanged file.
     check_unchanged();
+    // The array has as many bytes as the text has characters: text that is left over is damage, found by the last read.
     if (at.decoded == size_ && at.text != text_bytes_) fail(at.text, "ends before the text does");
   }
 
@@ -108,9 +110,12 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
 
   void decode(Position& at, std::span<std::byte> into, Buffer& buffer) const {
     while (!into.empty()) {
+      // The text has fewer characters than the array has bytes.
       if (at.text == text_bytes_) fail(at.text, "ends after the text does");
       const std::span<const std::byte> block = text(at.text, buffer);
       const format::Latin1Progress done = format::decode_latin1(block, into);
+      // A character of two bytes may be cut by the end of the block: its first byte is then left, and the next block
+      // starts with it.
       const bool is_cut = done.read + 1 == block.size() && at.text + block.size() < text_bytes_;
       if (done.written < into.size() && done.read < block.size() && (!is_cut || done.read == 0))
         fail(at.text + done.read, "has a character that is not a byte");
@@ -123,6 +128,7 @@ class Latin1Source final : public Source, public std::enable_shared_from_this<La
   /// Returns the last block that starts at or before byte `offset`.
   [[nodiscard]] Position block_of(std::uint64_t offset, Buffer& buffer) const {
     const std::scoped_lock lock(mutex_);
+    // Under the lock: readers of other threads share the counts, and would read the same text again.
     while (blocks_.back().decoded <= offset) {
       const Position last = blocks_.back();
       const std::uint64_t left = text_bytes_ - last.text;

@@ -21,6 +21,7 @@ void ByteSource::read_async(ReadRequest request, std::stop_token, Completion com
   try {
     read(request.offset, request.into);
   } catch (...) {
+    // The request's failure, not the call's: the load that made it handles both in one way.
     return completion.fail(std::current_exception());
   }
   completion.succeed();
@@ -78,6 +79,8 @@ class FileSource final : public Source {
   [[nodiscard]] std::span<const std::byte> mapped() const noexcept override { return mapping_.span(); }
 
   void check_unchanged() const override {
+    // The caller's source first: it may know of changes that its file does not show, such as a new version of the
+    // object.
     if (external_) external_->check_unchanged();
     file_->require_unchanged();
   }
@@ -93,8 +96,11 @@ class FileSource final : public Source {
 
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     require_range(*this, offset, size);
+    // A mapping shows the file as it is now. Nothing is compared: views of it are the caller's to protect
+    // (Access::read).
     if (!mapping_.empty()) return mapping_.subrange(offset, size);
     Bytes bytes = read_bytes(*this, offset, size);
+    // After the bytes were copied: they are those of the opened file if it is unchanged now.
     check_unchanged();
     return bytes;
   }
@@ -141,6 +147,7 @@ class MemorySource final : public Source {
   [[nodiscard]] std::shared_ptr<const Source> payload(std::shared_ptr<const format::Catalog> catalog, Access,
                                                       std::vector<std::string>&) const override {
     auto source = std::make_shared<MemorySource>(bytes_, origin_);
+    // The path may be a literal that set_path() stored.
     source->path_ = path_;
     source->catalog_ = std::move(catalog);
     return source;
@@ -193,6 +200,7 @@ class ExternalSource final : public Source, public std::enable_shared_from_this<
 
   [[nodiscard]] Bytes bytes(std::uint64_t offset, std::uint64_t size) const override {
     require_range(*this, offset, size);
+    // This source keeps the caller's, which owns the memory.
     if (!mapped_.empty()) return {mapped_.subspan(offset, size), shared_from_this()};
     Bytes bytes = read_bytes(*this, offset, size);
     check_unchanged();
@@ -217,6 +225,8 @@ class ExternalSource final : public Source, public std::enable_shared_from_this<
     }
   }
   void read_async(ReadRequest request, std::stop_token stop, Completion completion) const override {
+    // Straight to the caller's source: the gate of the load bounds the requests, and its reader
+    // adds the path to failures.
     source_->read_async(request, std::move(stop), std::move(completion));
   }
 
@@ -275,8 +285,10 @@ std::unique_ptr<SourceReader> Source::reader(format::GatherRun) const { return n
 Bytes SourceInput::read(std::uint64_t offset, std::uint64_t size) const {
   // Before the budget: a declared size that the file does not have must not raise the limit.
   core::require_inside(offset, size, source_.size_bytes(), "the file");
+  // Every byte that is read raises the limit of metadata, which is proportional to them.
   if (budget()) budget()->add_read(size);
   if (source_.kind() != Source::Kind::requested || size > max_windowed_bytes) return read_bytes(source_, offset, size);
+  // Copied out of the window: bytes that a catalog keeps must not keep the whole window in memory.
   auto room = core::allocate_bytes(size, "to read into", {.path = std::string(source_.path())});
   const std::span<std::byte> into(room.get(), size);
   fetch(offset, into);
@@ -317,6 +329,7 @@ std::shared_ptr<const Source> external_source(std::shared_ptr<const ByteSource> 
                      fmt::format("expected a source that is mapped whole, found {} of {} bytes", able.mapped.size(),
                                  source->size_bytes()));
   require_capability(*source, able.max_in_flight >= 1, "expected a source of 1 request in flight or more, found 0");
+  // A preference of a few bytes would cut a load of gigabytes into a billion requests.
   constexpr std::uint64_t min_request_bytes = 4096;
   require_capability(*source, able.preferred_request_bytes >= min_request_bytes,
                      fmt::format("expected requests of {} bytes or more, found a preference of {}", min_request_bytes,
@@ -358,6 +371,7 @@ Bytes read_bytes(const Source& source, std::uint64_t offset, std::uint64_t size)
   if (size == 0) return {};
   auto room = make_room(source, size);
   const std::span<std::byte> into(room.get(), size);
+  // fetch(), not read(): the callers compare the file once, after all their reads.
   source.fetch(offset, into);
   return {into, std::move(room)};
 }
