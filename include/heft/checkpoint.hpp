@@ -176,8 +176,8 @@ class HEFT_API Checkpoint {
   /// The files, in file order.
   [[nodiscard]] const std::vector<ShardInfo>& shards() const& noexcept;
   [[nodiscard]] std::vector<ShardInfo> shards() const&& { return shards(); }
-  /// Facts that open() met and that a user would want to see: weights that are not used, an index that disagrees with
-  /// its files, legal but unusual values. Each is a line of printable text.
+  /// Facts that open() found and that matter to a user: weights that are not used, an index that disagrees with its
+  /// files, legal but unusual values. Each is a line of printable text.
   [[nodiscard]] const std::vector<std::string>& notes() const& noexcept;
   [[nodiscard]] std::vector<std::string> notes() const&& { return notes(); }
   /// The path as it was given to open().
@@ -233,8 +233,8 @@ class HEFT_API Checkpoint {
 [[nodiscard]] HEFT_API Checkpoint open(const std::filesystem::path& path, const OpenOptions& options = {});
 
 /// Opens a checkpoint in a storage of the caller's: the file, index or folder `name`, a plain name; or the storage
-/// itself, as a folder, if `name` is empty or ".". The same as open() of a path, except what a path alone has: caches
-/// of huggingface_hub, symlinks.
+/// itself, as a folder, if `name` is empty or ".". The same as open() of a path, without the features that only paths
+/// have: caches of huggingface_hub, symlinks.
 ///
 /// Reads headers by ByteSource::read(), up to eight files at a time. The Checkpoint keeps the storage.
 ///

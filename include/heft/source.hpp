@@ -78,7 +78,7 @@ class HEFT_API ByteSource {
     /// none. heft opens it once more, through /proc, and never changes or closes it. Direct reads, the page cache's
     /// contents and leases are used only with one.
     int file_descriptor = -1;
-    /// Order::ascending for what is made from front to back.
+    /// Order::ascending for bytes that are made from front to back.
     Order order = Order::any;
     /// Bytes of a request that is worth its latency; requests are no larger. Object stores: 8 MiB. At least 4096.
     std::uint64_t preferred_request_bytes = 1u << 20;
@@ -97,14 +97,14 @@ class HEFT_API ByteSource {
   [[nodiscard]] virtual std::string_view path() const noexcept = 0;
   /// Returns the number of bytes, which does not change.
   [[nodiscard]] virtual std::uint64_t size_bytes() const noexcept = 0;
-  /// Returns what the source can do, the same at every call.
+  /// Returns the abilities of the source, the same at every call.
   [[nodiscard]] virtual Capabilities capabilities() const = 0;
   /// Returns the identity as recorded when the source was opened.
   [[nodiscard]] virtual const SourceIdentity& identity() const noexcept = 0;
   /// Throws Error{changed_on_disk} if the bytes are not those that identity() stands for; Error{io} if that cannot be
   /// examined. May do I/O.
   virtual void check_unchanged() const = 0;
-  /// Fills `into` from `offset`. Requires a range inside size_bytes(); heft requests no other. Throws what failed.
+  /// Fills `into` from `offset`. Requires a range inside size_bytes(); heft requests no other. Throws the failure.
   virtual void read(std::uint64_t offset, std::span<std::byte> into) const = 0;
   /// Starts a request, and may return before it is done. `completion` is reported once, from any thread, also before
   /// this call returns; when it is dropped, the request has failed. A call that throws has failed the request. After

@@ -51,7 +51,7 @@ class HEFT_API Storage {
   /// they cannot be listed: then a checkpoint is opened by the name of its file or index, and weights beside it are not
   /// noticed.
   [[nodiscard]] virtual std::vector<std::string> list() const = 0;
-  /// Opens a file. Throws Error{not_found} if there is none of that name, and what else failed.
+  /// Opens a file. Throws Error{not_found} if there is none of that name, and the Error of any other failure.
   [[nodiscard]] virtual std::shared_ptr<const ByteSource> open(std::string_view plain_name) const = 0;
   /// Returns a folder inside. Throws Error{not_found} if there is none of that name, also where there are no folders.
   [[nodiscard]] virtual std::shared_ptr<const Storage> folder(std::string_view plain_name) const = 0;
