@@ -48,6 +48,7 @@ class Opener {
   // Opens the path.
   std::shared_ptr<const State> open() {
     std::error_code ignored;
+    // A path that cannot be examined counts as a file, whose opening reports the failure.
     if (const std::string path = resolve(); std::filesystem::is_directory(path, ignored))
       open_folder(Directory::open(path, opening_));
     else {
@@ -60,6 +61,7 @@ class Opener {
   // Opens a file, or a folder, in a storage.
   std::shared_ptr<const State> open_in(std::shared_ptr<const Storage> storage, std::string_view name) {
     folder_ = Directory::of(std::move(storage), opening_);
+    // The storage itself is the folder of the model.
     if (name.empty() || name == ".") {
       open_folder(folder_);
       return finish();
@@ -121,6 +123,8 @@ class Opener {
           fmt::format("'{}' is opened from the cache: {}", core::escaped(state_->path), core::escaped(*model, 1000)));
       return *model;
     }
+    // Only names of the form "organization/name" can be models of the hub; any other path gets the error of a missing
+    // file.
     if (state_->path.find('/') == std::string::npos || !is_hub_name(state_->path)) return state_->path;
     throw Error(ErrorCode::not_found,
                 fmt::format("no such file or folder, and no model of that name in the cache {}",
@@ -130,6 +134,7 @@ class Opener {
 
   void open_folder(std::shared_ptr<const Directory> folder) {
     use_folder(std::move(folder));
+    // The layout of the hub's cache consists of symlinks, which a storage does not have.
     if (const mmap::Folder* const on_disk = folder_->on_disk())
       if (const auto snapshot = snapshot_of(*on_disk, *state_)) use_folder(Directory::open(*snapshot, opening_));
     if (auto latest = latest_universal(*folder_, *state_)) use_folder(std::move(latest));
@@ -152,6 +157,7 @@ class Opener {
         return assemble_sharded_files(*state_);
       case Choice::Kind::meta:
         for (const std::string& name : choice.names) add_sibling(name, folder_->path());
+        // Symlinks can lead to one file: a part of each tensor would then be read twice, and another never.
         if (files_.size() != choice.names.size())
           throw Error(ErrorCode::ambiguous, "two consolidated parts are one file", {.path = folder_->path()});
         open_shards();
@@ -178,6 +184,7 @@ class Opener {
   // Opens a single file, an index, or a part of a split.
   void open_file(std::shared_ptr<const Shard> shard) {
     const auto& catalog = shard->catalog;
+    // The catalog decides, not the name: it shows whether the file names others.
     if (!catalog->tiled.empty() || !catalog->embedded.empty()) return open_distributed(shard);
     if (catalog->format == format::index_json_format.name) return open_index(shard);
     if (catalog->shards.empty() && catalog->located.empty()) {
@@ -187,6 +194,7 @@ class Opener {
       return add_all_tensors();
     }
     use_folder_beside(*shard->file);
+    // Before any of them is opened: a small index can name millions of files.
     core::require_limit(catalog->shards.size(), options_.limits.shards, "the number of shards", "shards");
     open_split(shard);
   }
@@ -200,8 +208,10 @@ class Opener {
     add_origin(index->file->origin());
     open_shards();
     note_index(*index, files);
+    // The index does not describe these parts, so that their own tensors are the model.
     if (files.is_stale) return add_all_tensors();
     for (const auto& shard : state_->shards)
+      // An index that names an index could name itself.
       if (!shard->catalog->located.empty())
         throw Error(ErrorCode::corrupt, "expected a file of tensors, found another index",
                     {.path = std::string(shard->file->path())});
@@ -241,6 +251,7 @@ class Opener {
     if (!files.unnamed.empty())
       state_->notes.push_back(fmt::format("{}: does not name {}, which {} left out", path, listed(files.unnamed),
                                           files.unnamed.size() == 1 ? "is" : "are"));
+    // These have their note above, with the reason.
     std::erase_if(unused_, [&](const std::string& name) { return std::ranges::binary_search(files.unnamed, name); });
   }
 
@@ -261,6 +272,7 @@ class Opener {
       const std::uint32_t number = part == catalog.split_index
                                        ? add_file(opened->file)
                                        : add_sibling(std::string(catalog.shards[part]), opened->file->path());
+      // Two names of one file: below, the number of a part is the position of its shard.
       if (number != part)
         throw Error(ErrorCode::corrupt,
                     fmt::format("expected a file of its own for part {}, found that of part {}", part + 1, number + 1),
@@ -299,6 +311,7 @@ class Opener {
 
   // Returns the number of a file; the same for all names of one file.
   std::uint32_t add_file(std::shared_ptr<const Source> file) {
+    // A file under two names is opened once. Sources without an identity are distinguished by their paths.
     const std::string& object = file->identity().object;
     const auto [known, is_new] = numbers_.try_emplace(object.empty() ? std::string(file->path()) : object,
                                                       static_cast<std::uint32_t>(files_.size()));
@@ -309,6 +322,7 @@ class Opener {
   // Reads the catalogs of all added files in parallel.
   void open_shards() {
     state_->shards.resize(files_.size());
+    // Opening waits for devices and servers more than for processors. Each step writes an element of its own.
     in_parallel(files_.size(), [this](std::size_t number) {
       state_->shards[number] = open_shard(files_[number], options_, state_->budget);
     });
@@ -403,6 +417,7 @@ Checkpoint open(const std::filesystem::path& path, const OpenOptions& options) {
   try {
     return Checkpoint(record::Opener(path.string(), options).open());
   } catch (const Error& error) {
+    // Only where there is none: errors about a shard name the shard.
     throw error.with_path(path.string());
   }
 }

@@ -18,6 +18,7 @@ constexpr std::size_t max_pieces = 64;
 
 AsyncReader::~AsyncReader() {
   if (!setup_.gate.has_outstanding(requests_)) return;
+  // After an exception: requests in flight write to memory that is freed next, so their ends are waited for.
   setup_.gate.stop();
   setup_.gate.await_all(requests_);
 }
@@ -43,6 +44,7 @@ AsyncReader::Submitted AsyncReader::submit_in_place(std::span<const Chunk> chunk
   std::byte* const to = whole_in_place(chunks.front());
   Range range = chunks.front().range;
   std::size_t count = 1;
+  // Up to the preferred size: a longer run is cut below in any case.
   for (; count < chunks.size() && range.size() < most; ++count) {
     const Chunk& next = chunks[count];
     if (next.range.begin != range.end || whole_in_place(next) != to + range.size()) break;
@@ -62,10 +64,12 @@ void AsyncReader::submit_contiguous(const Chunk& chunk) {
   std::uint64_t sent = chunk.range.begin;
   std::uint64_t seen = sent;
   for (const Part& part : setup_.schedule.parts_of(chunk)) {
+    // A run joins parts that continue each other: those of the last run have been requested.
     if (part.from < seen) continue;
     const InPlaceRun run = setup_.sink.in_place_run(chunk, part.from);
     seen = part.from + run.size;
     if (run.to == nullptr || run.size < worth_a_request) continue;
+    // The bytes before the run, which are in gaps or in runs too short for a request.
     submit_staged(chunk, {sent, part.from});
     for (std::uint64_t done = 0; done < run.size; done += most) {
       const Range piece{part.from + done, part.from + std::min(run.size, done + most)};
@@ -79,6 +83,7 @@ void AsyncReader::submit_contiguous(const Chunk& chunk) {
 void AsyncReader::submit_staged(const Chunk& chunk, Range range) {
   StagingPool* const staging = setup_.sink.staging();
   const std::uint64_t most =
+      // A request fits the memory that it fills: a staging buffer, or the ring.
       std::min(limits(chunk).preferred_bytes, staging != nullptr ? staging->buffer_bytes() : setup_.ring_bytes);
   for (std::uint64_t begin = range.begin; begin < range.end; begin += most) {
     const Range piece{begin, std::min(range.end, begin + most)};
@@ -107,6 +112,7 @@ AsyncReader::Submitted AsyncReader::submit_converted(std::span<const Chunk> chun
   std::vector<Range> requests = requests_for(first);
   Submitted submitted{1, needed_bytes(setup_.schedule, first)};
   Range range{first.range.begin, std::max(first.range.end, requests.back().end)};
+  // A quarter of the ring, so that several reads are in flight.
   const std::uint64_t most = std::min(limits(first).preferred_bytes, setup_.ring_bytes / 4);
   for (; submitted.chunks < chunks.size(); ++submitted.chunks) {
     const Chunk& next = chunks[submitted.chunks];
@@ -121,15 +127,18 @@ AsyncReader::Submitted AsyncReader::submit_converted(std::span<const Chunk> chun
   send({.chunks = chunks.first(submitted.chunks), .range = range}, requests);
   std::uint64_t asked = 0;
   for (const Range& request : requests) asked += request.size();
+  // Gaps that are fetched with the chunks, and chunks that repeat bytes of the one before.
   share_.over_read += asked - std::min(asked, submitted.bytes);
   return submitted;
 }
 
 void AsyncReader::send(Read read, std::span<const Range> requests) {
   setup_.monitor.check_stop();
+  // Before the read joins the list: making room writes the oldest ones of it.
   if (read.memory == nullptr) place(read);
   Read& kept = reads_.emplace_back(std::move(read));
   for (const Range& range : requests) {
+    // In a list: the gate refers to a request by its address until it is reported.
     RequestGate::Request& request = kept.requests.emplace_back(RequestGate::Request{
         .gate = nullptr, .of = &requests_, .source = kept.chunks.front().source, .range = range, .left = &kept.left});
     if (!setup_.gate.enter(request)) fail();
@@ -141,6 +150,7 @@ void AsyncReader::send(Read read, std::span<const Range> requests) {
 void AsyncReader::place(Read& read) {
   StagingPool* const staging = setup_.sink.staging();
   if (staging == nullptr || !read.chunks.front().contiguous) return place_in_ring(read);
+  // Readers leave a buffer for each worker to write through, without which all would wait for each other.
   while (staging_held_ == setup_.max_staging_buffers) write_oldest();
   read.staging = staging->take();
   read.memory = read.staging.get();
@@ -149,6 +159,7 @@ void AsyncReader::place(Read& read) {
 
 // Behind the newest piece of the ring, or at its start when the end is too near.
 void AsyncReader::place_in_ring(Read& read) {
+  // Allocated by the first read that needs it: most loads request all their bytes in place.
   if (!ring_) ring_.emplace(Arena::allocate(setup_.ring_bytes, Arena::huge_page));
   std::optional<ReadRing::Piece> piece;
   while (!(piece = ring_->take(read.range.size()))) write_oldest();
@@ -160,6 +171,7 @@ void AsyncReader::place_in_ring(Read& read) {
 void AsyncReader::write_oldest() {
   const auto begin = std::chrono::steady_clock::now();
   Read& oldest = reads_.front();
+  // Chunks leave in order, whatever the order of their reports: groups of a stream are completed one after the other.
   if (!setup_.gate.await(requests_, oldest.left)) fail();
   share_.worker_fetch_seconds += seconds_since(begin);
   setup_.monitor.check_stop();
@@ -177,6 +189,7 @@ void AsyncReader::write_oldest() {
 }
 
 void AsyncReader::write(const Read& read) {
+  // The bytes are in their places; only now do they count.
   if (read.in_place) {
     setup_.monitor.advance(read.range.size());
     return report_filled(read);
@@ -193,6 +206,7 @@ void AsyncReader::write(const Read& read) {
 
 void AsyncReader::report_filled(const Read& read) {
   for (const Chunk& chunk : read.chunks) {
+    // A request may end inside a chunk, and cover parts of several.
     const Range part{std::max(chunk.range.begin, read.range.begin), std::min(chunk.range.end, read.range.end)};
     if (part.begin < part.end) setup_.sink.filled(chunk, part.size());
   }
@@ -216,6 +230,7 @@ void AsyncReader::fail() const {
 
 Error AsyncReader::about(const Error& error, const RequestGate::Request& request) const {
   for (const Read& read : reads_) {
+    // Searched in failures only: requests do not keep their chunk.
     const bool is_of_read = std::ranges::any_of(read.requests, [&](const auto& each) { return &each == &request; });
     if (!is_of_read) continue;
     const std::uint64_t at = error.offset().value_or(request.range.begin);

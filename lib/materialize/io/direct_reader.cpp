@@ -38,6 +38,7 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
       slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : device_slice),
       max_staging_buffers_(setup.max_staging_buffers),
       ring_(std::move(setup.ring)) {
+  // Registered memory is pinned once, and not for each read.
   mmap::DirectSetup queue{.buffers = {ring_.memory()}, .depth = queue_depth};
   if (const StagingPool* staging = sink_.staging()) queue.buffers.push_back(staging->memory());
   queue_ = mmap::DirectQueue::open(std::move(queue));
@@ -71,6 +72,7 @@ DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks,
 bool DirectReader::join(std::vector<Range>& requests, const Chunk& chunk) const {
   if (chunk.contiguous) return false;
   const std::vector<Range> more = requests_for(chunk);
+  // A quarter of the ring, so that several reads are in flight.
   const std::uint64_t most = std::min<std::uint64_t>(slice_bytes_, ring_.size_bytes() / 4);
   const bool is_far = more.front().begin > requests.back().end + direct_gap;
   const bool is_large = std::max(more.back().end, requests.back().end) > requests.front().begin + most;
@@ -85,11 +87,13 @@ void DirectReader::submit_contiguous(const Chunk& chunk) {
   std::uint64_t sent = chunk.range.begin;
   std::uint64_t seen = sent;
   for (const Part& part : schedule_.parts_of(chunk)) {
+    // A run joins parts that continue each other: those of the last run have been submitted.
     if (part.from < seen) continue;
     const InPlaceRun run = sink_.in_place_run(chunk, part.from);
     seen = part.from + run.size;
     const Range in_place = in_place_part(part.from, run);
     if (in_place.size() == 0) continue;
+    // The bytes before the run, with its head of less than a block.
     submit_aligned(chunk, {sent, in_place.begin});
     submit_in_place(chunk, in_place, run.to + (in_place.begin - part.from));
     sent = in_place.end;
@@ -100,6 +104,7 @@ void DirectReader::submit_contiguous(const Chunk& chunk) {
 // The whole blocks of a run, if their places are such that the device can write there.
 Range DirectReader::in_place_part(std::uint64_t at, const InPlaceRun& run) const {
   if (run.to == nullptr || run.size < worth_a_request) return {};
+  // Rounded inwards: the device transfers whole blocks, and the memory around the run is that of other tensors.
   const std::uint64_t block = file_->offset_alignment();
   const Range inside{(at + block - 1) / block * block, (at + run.size) / block * block};
   const auto address = reinterpret_cast<std::uintptr_t>(run.to) + (inside.begin - at);
@@ -108,6 +113,7 @@ Range DirectReader::in_place_part(std::uint64_t at, const InPlaceRun& run) const
 
 void DirectReader::submit_in_place(const Chunk& chunk, Range range, std::byte* to) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
+    // On multiples of the slice, as in submit_aligned().
     const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
     send({.chunks = {&chunk, 1},
           .range = slice,
@@ -144,15 +150,18 @@ void DirectReader::send(InFlightRead read, const std::vector<Range>& requests) {
   if (read.memory == nullptr) place(read);
   const std::uint64_t needed = read.needed;
   reads_.push_back(std::move(read));
+  // Tokens count the reads of this reader: less first_token_, one is a position in reads_.
   const std::uint64_t token = first_token_ + reads_.size() - 1;
   std::uint64_t asked = 0;
   for (const Range& request : requests) {
+    // A sparse chunk can have more runs than the queue has entries.
     while (queue_->in_flight() == queue_depth) await_request();
     InFlightRead& sent = reads_.back();
     queue_->submit(file_, request.begin, {sent.memory + (request.begin - sent.aligned.begin), request.size()}, token);
     ++sent.outstanding;
     asked += request.size();
   }
+  // Margins of alignment, gaps that are read over, and bytes that the chunk before needs too.
   share_.over_read += asked - needed;
 }
 
@@ -205,6 +214,7 @@ void DirectReader::await_request() {
   } catch (const Error& error) {
     const std::uint64_t at = error.offset().value_or(0);
     for (const InFlightRead& read : reads_) {
+      // The Error of a request has its path and offset, but no token.
       const bool holds = read.aligned.begin <= at && at < read.aligned.end;
       if (holds && schedule_.source(read.chunks.front().source).path() == error.path()) throw about(error, read, at);
     }
@@ -216,6 +226,7 @@ void DirectReader::write_oldest() {
   const InFlightRead& oldest = reads_.front();
   try {
     const auto begin = std::chrono::steady_clock::now();
+    // Completions of later reads arrive in between, and are counted for them.
     while (oldest.outstanding > 0) await_request();
     share_.worker_fetch_seconds += seconds_since(begin);
     monitor_.check_stop();
@@ -251,6 +262,7 @@ void DirectReader::flush() { queue_->flush(); }
 
 void DirectReader::drain() {
   while (!reads_.empty()) write_oldest();
+  // Where io_uring is missing or forbidden, the reads were made by pread: the statistics note it.
   if (!queue_->reason().empty()) monitor_.note(queue_->reason());
 }
 
