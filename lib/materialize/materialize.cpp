@@ -24,7 +24,7 @@ namespace {
 // Results that fit the last-level cache may stay in it.
 constexpr std::uint64_t larger_than_caches = 16u << 20;
 
-// The destination's memory of one load. The destructor gives it up unless finish() was called.
+// The destination's memory of one load: given up unless the load came to its end.
 class LoadMemory {
  public:
   LoadMemory(const LoadPlan& plan, const MaterializeOptions& options, const Budget& budget, MemoryCount& count)
