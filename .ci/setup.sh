@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what Debian 12 or Ubuntu 24.04 lack to build heft. Each argument is a set: build, tests, bench, fuzz
+# Installs what Debian 12 or Ubuntu 24.04 lack to build heft. Each argument is a set: build, tests, bench, fuzz, lint
 # (no argument: build). Only missing packages are installed; when none is missing, apt is not called at all.
 set -eu
 
@@ -13,7 +13,8 @@ packages() {
     tests) echo doctest-dev libsimdjson-dev binutils ;;
     bench) echo libbenchmark-dev ;;
     fuzz) echo clang libclang-rt-dev ;;
-    *) echo "setup.sh: no set is called '$1' (build, tests, bench, fuzz)" >&2; return 2 ;;
+    lint) echo clang-tidy-16 ;;
+    *) echo "setup.sh: no set is called '$1' (build, tests, bench, fuzz, lint)" >&2; return 2 ;;
   esac
 }
 

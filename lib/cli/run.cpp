@@ -16,24 +16,28 @@ int run(const TextCommand& command, Terminal& terminal) {
   return ok;
 }
 
-int run(int argc, const char* const* argv, Terminal& raw) {
+int run(int argc, const char* const* argv, Terminal& terminal) {
   // All output passes through them, so that a name that a command did not escape cannot control the terminal.
-  PrintableStream out(raw.out);
-  PrintableStream err(raw.err);
-  Terminal terminal{
-      .out = out, .err = err, .width = raw.width, .colour = raw.colour, .progress = raw.progress, .bar = &raw.err};
+  PrintableStream out(terminal.out);
+  PrintableStream err(terminal.err);
+  Terminal printable{.out = out,
+                     .err = err,
+                     .width = terminal.width,
+                     .colour = terminal.colour,
+                     .progress = terminal.progress,
+                     .bar = &terminal.err};
   try {
     const Command command = parse(argc, argv);
     // Overload resolution chooses the run() of the command's type.
-    const int status = std::visit([&terminal](const auto& chosen) { return run(chosen, terminal); }, command);
+    const int status = std::visit([&printable](const auto& chosen) { return run(chosen, printable); }, command);
     // A full disk is often found only here, and must not end with status 0.
-    if (!terminal.out.flush()) throw Error(ErrorCode::io, "could not write the output");
+    if (!printable.out.flush()) throw Error(ErrorCode::io, "could not write the output");
     return status;
   } catch (const std::bad_alloc&) {
     // Written without a call that allocates. Error{out_of_memory} is caught below, with a message of its own.
-    terminal.err << "heft: out of memory\n";
+    printable.err << "heft: out of memory\n";
   } catch (const std::exception& error) {
-    terminal.err << "heft: " << core::printable(error.what()) << '\n';
+    printable.err << "heft: " << core::printable(error.what()) << '\n';
   }
   // As a shell reports a process that a signal ended.
   if (const int signal = interrupted(); signal != 0) return 128 + signal;

@@ -20,7 +20,7 @@ namespace {
 template <class Write>
 void each_value(const Tensor& tensor, std::uint64_t most, Write write) {
   visit_elements(tensor, [&](const auto elements) {
-    const std::size_t count = static_cast<std::size_t>(std::min<std::uint64_t>(most, elements.size()));
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(most, elements.size()));
     for (std::size_t i = 0; i < count; ++i) write(i, json_value(elements[i]));
   });
 }
@@ -65,7 +65,7 @@ void print_text(const TensorView& view, const Tensor& tensor, const Statistics& 
                               to_string(view.shape()), human_bytes(view.size_bytes()));
   print_values(tensor, head, terminal);
   // None for tensors without finite values, and for complex numbers, which have no order.
-  if (statistics.min)
+  if (statistics.min && statistics.max && statistics.mean)
     terminal.out << fmt::format("min {}, max {}, mean {} (of finite values), ", *statistics.min, *statistics.max,
                                 *statistics.mean);
   terminal.out << fmt::format("{} NaN, {} infinite\n", statistics.nan, statistics.inf);

@@ -58,7 +58,7 @@ void watch_interrupts() noexcept {
   }
 }
 
-void ignore_file_size_signal() noexcept { std::signal(SIGXFSZ, SIG_IGN); }
+void ignore_file_size_signal() noexcept { (void)std::signal(SIGXFSZ, SIG_IGN); }
 
 ProgressBar::ProgressBar(Terminal& terminal, std::string_view what) : terminal_(terminal), what_(what) {}
 

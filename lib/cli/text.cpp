@@ -76,7 +76,7 @@ std::string json_float(Float value) {
 
 std::string human_bytes(std::uint64_t bytes) {
   if (bytes < 1000) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes);
+  auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
   constexpr std::array names = {"B", "KB", "MB", "GB", "TB", "PB", "EB"};
   // 999.5 and above would be shown as "1000" with three digits.

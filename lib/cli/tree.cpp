@@ -109,7 +109,7 @@ std::string json_scalar(const Record& record) {
 std::string json_opening(const Record& record) {
   if (record.kind() == RecordKind::list) return "[";
   if (record.kind() == RecordKind::map) return "{";
-  return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.size() > 0 ? "," : "");
+  return fmt::format("{{\"$opaque\":{}{}", json_text(record.class_name()), record.empty() ? "" : ",");
 }
 
 // Ends a container before its next child, counts the remaining children and marks their place.

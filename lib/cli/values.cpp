@@ -99,9 +99,9 @@ void widen_into(Difference& difference, T a, T b) {
   if (std::isnan(apart)) apart = std::numeric_limits<double>::infinity();
   difference.absolute = std::max(difference.absolute, apart);
   // infinity / infinity is NaN, which counts as infinity.
-  const double relative = apart / size;
-  difference.relative =
-      std::max(difference.relative, std::isnan(relative) ? std::numeric_limits<double>::infinity() : relative);
+  double relative = apart / size;
+  if (std::isnan(relative)) relative = std::numeric_limits<double>::infinity();
+  difference.relative = std::max(difference.relative, relative);
   ++difference.count;
 }
 
@@ -162,6 +162,7 @@ Difference difference_of(const Tensor& a, const Tensor& b) {
     const std::span<const T> right = b.span<T>();
     // Bytes first: nearly all elements are equal, and a comparison of bytes is cheaper than one of values.
     for (std::size_t i = 0; i < left.size(); ++i)
+      // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): NaN and -0 are compared as values, after it.
       if (std::memcmp(&left[i], &right[i], sizeof(T)) != 0) widen_into(difference, left[i], right[i]);
   });
   return difference;

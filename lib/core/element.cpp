@@ -65,7 +65,7 @@ constexpr float widen(const Layout& from, std::uint32_t code) {
     return std::bit_cast<float>(sign | (exponent + 127 - static_cast<std::uint32_t>(from.bias)) << 23 |
                                 mantissa << (23 - from.mantissa));
   // A subnormal is mantissa x 2^(1 - bias - mantissa bits), which f32 represents exactly.
-  const float unit = std::bit_cast<float>(static_cast<std::uint32_t>(127 + 1 - from.bias - from.mantissa) << 23);
+  const auto unit = std::bit_cast<float>(static_cast<std::uint32_t>(127 + 1 - from.bias - from.mantissa) << 23);
   const float value = static_cast<float>(mantissa) * unit;
   return sign ? -value : value;
 }

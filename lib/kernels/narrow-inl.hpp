@@ -90,11 +90,11 @@ struct SmallFloat {
     // Overflow is infinity, or the largest number of a type without one.
     code = choose(greater(code, constant(Largest)), constant(Overflow), code);
     VecU sign = hn::ShiftRight<sign_shift>(hn::And(bits, constant(f32_sign)));
-    const hn::Mask<U32> nan = greater(magnitude, constant(f32_infinity));
-    if constexpr (NegativeZero) return hn::Or(choose(nan, constant(Nan), code), sign);
+    const hn::Mask<U32> is_nan = greater(magnitude, constant(f32_infinity));
+    if constexpr (NegativeZero) return hn::Or(choose(is_nan, constant(Nan), code), sign);
     // The code of -0 is the NaN of these types: a value that rounds to zero loses its sign.
     sign = choose(hn::Eq(code, hn::Zero(U32())), hn::Zero(U32()), sign);
-    return choose(nan, constant(Nan), hn::Or(code, sign));
+    return choose(is_nan, constant(Nan), hn::Or(code, sign));
   }
 };
 
@@ -121,8 +121,8 @@ struct Bfloat {
     const VecU rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, constant(0x7FFF)), hn::And(upper, constant(1))));
     // A NaN is cut, not rounded, with the quiet bit set: its payload may lie in the lower half, and cutting that alone
     // would leave infinity.
-    const hn::Mask<U32> nan = greater(hn::AndNot(constant(f32_sign), bits), constant(f32_infinity));
-    return choose(nan, hn::Or(upper, constant(0x40)), rounded);
+    const hn::Mask<U32> is_nan = greater(hn::AndNot(constant(f32_sign), bits), constant(f32_infinity));
+    return choose(is_nan, hn::Or(upper, constant(0x40)), rounded);
   }
 };
 
