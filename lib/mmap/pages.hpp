@@ -10,7 +10,7 @@ namespace heft::mmap {
 /// Returns the bytes of a page: 4 KiB, on some machines 16 or 64 KiB.
 [[nodiscard]] std::size_t page_size() noexcept;
 
-/// Bytes of a transparent huge page with pages of 4 KiB.
+/// Bytes of a transparent huge page with pages of 4 KiB. Larger pages have larger ones, and use this as a unit only.
 inline constexpr std::size_t huge_page_bytes = 2u << 20;
 
 /// Returns the smallest range of whole pages that contains `bytes`, which must be mapped: mappings end on pages.

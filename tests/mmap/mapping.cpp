@@ -63,11 +63,12 @@ int in_child(Call call) {
 
 TEST_CASE("mapping: any range of a file can be mapped at any alignment") {
   const TempFolder folder;
-  const std::string content = test::pattern(3 * 4096 + 17);
+  const std::size_t page = mmap::page_size();
+  const std::string content = test::pattern(3 * page + 17);
   const auto file = File::open(folder.write("weights", content).string());
   CHECK(text(mmap::map(file)) == content);
-  for (const std::size_t offset : {0u, 1u, 4095u, 4096u, 8191u, 12'304u})
-    for (const std::size_t size : {1u, 9u, 4096u, 4097u}) {
+  for (const std::size_t offset : {std::size_t{0}, std::size_t{1}, page - 1, page, 2 * page - 1, 3 * page + 16})
+    for (const std::size_t size : {std::size_t{1}, std::size_t{9}, page, page + 1}) {
       if (offset + size > content.size()) continue;
       CAPTURE(offset);
       CAPTURE(size);
@@ -139,9 +140,11 @@ TEST_CASE("mapping: populate makes pages resident, drop unmaps them, bytes stay"
 
 TEST_CASE("mapping: advice, populate, drop, lock and unlock accept any range, and an empty one") {
   const TempFolder folder;
-  const auto file = File::open(folder.write("weights", test::pattern(20'000)).string());
-  const Bytes view = mmap::map(file, 3, 15'000);
-  for (const auto range : {view.span(), view.span().subspan(1, 1), view.span().subspan(4000, 9000),
+  const std::size_t page = mmap::page_size();
+  const std::string content = test::pattern(5 * page);
+  const auto file = File::open(folder.write("weights", content).string());
+  const Bytes view = mmap::map(file, 3, 4 * page - 1000);
+  for (const auto range : {view.span(), view.span().subspan(1, 1), view.span().subspan(page - 96, 2 * page + 800),
                            view.span().first(0), std::span<const std::byte>()}) {
     for (const auto advice :
          {mmap::Advice::normal, mmap::Advice::sequential, mmap::Advice::random, mmap::Advice::will_need})
@@ -151,18 +154,19 @@ TEST_CASE("mapping: advice, populate, drop, lock and unlock accept any range, an
     mmap::lock(range, *file);
     mmap::unlock(range);
   }
-  CHECK(text(view) == test::pattern(20'000).substr(3, 15'000));
+  CHECK(text(view) == content.substr(3, 4 * page - 1000));
 }
 
 TEST_CASE("mapping: populate reports a truncation that would raise SIGBUS on a touch") {
   const TempFolder folder;
-  const auto path = folder.write("weights", test::pattern(64 << 10));
+  const std::size_t page = mmap::page_size();
+  const auto path = folder.write("weights", test::pattern(16 * page));
   const auto file = File::open(path.string());
   const Bytes view = mmap::map(file);
-  SUBCASE("whole pages are lost") { std::filesystem::resize_file(path, 4096); }
+  SUBCASE("whole pages are lost") { std::filesystem::resize_file(path, page); }
   SUBCASE("all pages are lost") { std::filesystem::resize_file(path, 0); }
   SUBCASE("a part of the last page is lost, which a touch would not report") {
-    std::filesystem::resize_file(path, (64 << 10) - 1);
+    std::filesystem::resize_file(path, 16 * page - 1);
   }
   const Error error = thrown_by([&] {
     if (!mmap::populate(view.span(), *file))

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "mmap/mapping.hpp"
+#include "mmap/pages.hpp"
 #include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
@@ -21,7 +22,7 @@ using test::thrown_by;
 
 namespace {
 
-constexpr std::size_t page = 4096;
+const std::size_t page = mmap::page_size();
 constexpr std::size_t megabyte = 1 << 20;
 
 // Returns a file whose pages are clean, because dirty ones cannot be dropped.
