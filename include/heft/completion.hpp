@@ -40,8 +40,8 @@ class HEFT_API Completion {
 
   /// Reports that the request is done: all bytes of a read are in memory, or those of a write are taken.
   void succeed() noexcept;
-  /// Reports that the request failed. The load ends with the first failure; an Error without path and tensor gets those
-  /// of the request. A null `failure` counts as Error{io}.
+  /// Reports that the request failed. The load ends with the first failure; an Error gets path, tensor and offset of the
+  /// request's first byte in its file, unless it has them. A null `failure` counts as Error{io}.
   void fail(std::exception_ptr failure) noexcept;
 
  private:

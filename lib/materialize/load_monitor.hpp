@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "heft/destination.hpp"
 #include "heft/materialize.hpp"
 #include "materialize/thread_pool.hpp"
 
@@ -55,9 +57,15 @@ class LoadMonitor {
 
   /// Keeps `failure`, the exception being handled if none is given, unless there is one already: the load is to end.
   void fail(std::exception_ptr failure = std::current_exception()) noexcept { failure_.capture(std::move(failure)); }
+  /// The same for a write to `place`.
+  void fail_write(std::exception_ptr failure, const Placement& place) noexcept {
+    if (failure_.capture(std::move(failure))) failed_write_ = place;
+  }
   [[nodiscard]] bool has_failed() const noexcept { return failure_.happened(); }
   /// Throws the first failure, if there was one. Requires that all workers have ended.
   void rethrow() const { failure_.rethrow(); }
+  /// Where the write goes that was the first failure, if one was. Requires the same.
+  [[nodiscard]] const std::optional<Placement>& failed_write() const noexcept { return failed_write_; }
 
  private:
   [[nodiscard]] bool is_report_due() const noexcept;
@@ -66,6 +74,7 @@ class LoadMonitor {
   const MaterializeOptions& options_;
   const std::uint64_t bytes_total_;
   FirstFailure failure_;
+  std::optional<Placement> failed_write_;  // written once, by the thread of the first failure
   std::atomic<std::uint64_t> written_ = 0;
   std::mutex progress_mutex_;
   std::uint64_t reported_ = 0;

@@ -97,6 +97,10 @@ void Pipeline::require_success() const {
     load_.monitor.rethrow();
   } catch (const Error& error) {
     if (error.code() == ErrorCode::corrupt) sources_.require_unchanged();
+    // Not when the write was reported: a report runs no code of a source, which is asked for its path here.
+    const std::optional<Placement>& write = load_.monitor.failed_write();
+    const std::optional<EntryByte> first = write ? load_.sink.byte_at(*write) : std::nullopt;
+    if (first) throw errors_.about_write(error, first->entry, first->offset);
     throw;
   }
   if (load_.compares_at_end) sources_.require_unchanged();

@@ -129,11 +129,13 @@ unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(
   return started;
 }
 
-void FirstFailure::capture(std::exception_ptr failure) noexcept {
+bool FirstFailure::capture(std::exception_ptr failure) noexcept {
   const std::lock_guard lock(mutex_);
+  if (first_) return false;
   // The flag follows the exception, with release order: where happened() is true, the exception is kept.
-  if (!first_) first_ = std::move(failure);
+  first_ = std::move(failure);
   happened_.store(true, std::memory_order_release);
+  return true;
 }
 
 }  // namespace heft::engine

@@ -369,6 +369,51 @@ TEST_CASE("destination: a write that fails, is dropped or throws, whichever it i
   }
 }
 
+TEST_CASE("destination: the Error of a failed write names the tensor that it begins with, its file and the offset") {
+  const test::TempFolder folder;
+  std::vector<Checkpoint> files;
+  std::vector<TensorView> views;
+  for (const std::uint32_t number : {0u, 1u}) {
+    const std::string prefix = std::to_string(number);
+    test::SafetensorsBuilder builder;
+    builder.add(prefix + ".long", "BF16", {300, 500}, test::pattern(300'000, number));
+    for (std::uint32_t i = 0; i < 30; ++i)
+      builder.add(prefix + ".short." + std::to_string(i), "BF16", {1001}, test::pattern(2002, 10 + i));
+    files.push_back(open(folder.write(prefix + ".safetensors", builder.build())));
+    for (const TensorView& view : files.back().tensors()) views.push_back(view);
+  }
+  // Without conversion, each byte of a tensor is one of its file; with it, only the file and the tensor are sure.
+  for (const bool converts : {false, true})
+    for (const auto outcome : {Outcome::lost, Outcome::dropped, Outcome::refused}) {
+      LoadPlan plan;
+      for (const TensorView& view : views) plan.add(view, converts ? DType::f32 : DType::bf16);
+      const auto fails_at = [&](int n) {
+        auto device = std::make_shared<DeviceDestination>(
+            0, Destination::Requirements{.kind = Destination::Kind::device, .max_write_bytes = 20'000});
+        device->outcome = [=](int number) { return number == n ? outcome : Outcome::success; };
+        return device;
+      };
+      const auto load = [&](const std::shared_ptr<DeviceDestination>& device) {
+        (void)materialize(plan, {.threads = 1, .destination = device});
+      };
+      const auto all = fails_at(-1);
+      load(all);
+      REQUIRE(all->written >= 20);
+      for (int n = 0; n < all->written; ++n) {
+        INFO("outcome ", static_cast<int>(outcome), " write ", n, " converts ", converts);
+        const auto device = fails_at(n);
+        const Error error = test::thrown_by([&] { load(device); });
+        const auto [tensor, offset] = device->first_failed_byte();
+        REQUIRE(tensor < views.size());
+        CHECK(error.code() == ErrorCode::io);
+        CHECK(error.tensor() == views[tensor].name());
+        CHECK(error.path() == views[tensor].shard_path());
+        CHECK(error.offset().has_value() == !converts);
+        if (!converts) CHECK(error.offset() == views[tensor].offset() + offset);
+      }
+    }
+}
+
 TEST_CASE("destination: the last report can fail the load, after all bytes were read") {
   const Model model;
   const auto load = [&](const std::shared_ptr<DeviceDestination>& device) {

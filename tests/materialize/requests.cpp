@@ -191,6 +191,46 @@ TEST_CASE("requests: a failure at each of them ends the load with its error, pat
     }
 }
 
+TEST_CASE("requests: of two files, a failure names the one that was asked, the tensor and the offset") {
+  for (const bool converts : {false, true})
+    for (const Fault fault : {Fault::fails, Fault::throws, Fault::drops})
+      for (std::size_t at = 0; at < 8; ++at) {
+        CAPTURE(converts);
+        CAPTURE(static_cast<int>(fault));
+        CAPTURE(at);
+        const auto storage = std::make_shared<MapStorage>();
+        std::shared_ptr<ServedSource> source;
+        LoadPlan plan;
+        std::vector<TensorView> views;
+        for (const char* file : {"first.safetensors", "second.safetensors"}) {
+          test::SafetensorsBuilder builder;
+          for (const char* tensor : {"a", "b", "c"})
+            builder.add(tensor, "BF16", {128 * KiB}, test::pattern(256 * KiB, static_cast<std::uint32_t>(*tensor)));
+          source = std::make_shared<ServedSource>(std::string("store/") + file, builder.build());
+          source->able = {.preferred_request_bytes = 100'000, .max_in_flight = 3};
+          storage->files[file] = source;
+        }
+        source->fault = fault;
+        source->fault_at = at;
+        for (const char* file : {"first.safetensors", "second.safetensors"})
+          for (const TensorView& view : open(storage, file).tensors()) {
+            views.push_back(view.renamed(std::string(file) + " " + std::string(view.name())));
+            plan.add(views.back(), converts ? DType::f32 : DType::bf16);
+          }
+        const Error error = thrown_by([&] { return materialize(plan); });
+        CHECK(error.code() == ErrorCode::io);
+        CHECK(error.path() == "store/second.safetensors");
+        CHECK(error.offset() == source->fault_offset());
+        const auto is_asked = [&](const TensorView& view) {
+          return view.shard_path() == error.path() && view.offset() <= source->fault_offset() &&
+                 source->fault_offset() < view.offset() + view.size_bytes();
+        };
+        const auto asked = std::ranges::find_if(views, is_asked);
+        REQUIRE(asked != views.end());
+        CHECK(error.tensor() == asked->name());
+      }
+}
+
 TEST_CASE("requests: a failure leaves nothing behind, and the next load succeeds") {
   const Opened<> opened(one_tensor(1024 * KiB), [](ServedSource& source) {
     source.able = {.preferred_request_bytes = 64 * KiB, .max_in_flight = 5};

@@ -213,6 +213,8 @@ class DeviceDestination final : public WatchedDestination {
     failure,  ///< Completion::fail() with std::runtime_error("failed").
     dropped,  ///< The completion is destroyed.
     thrown,   ///< write_async() throws std::runtime_error("thrown").
+    lost,     ///< Completion::fail() with Error{io, "the device is lost"}.
+    refused,  ///< write_async() throws Error{io, "the write is refused"}.
   };
 
   /// Reports at once; `retained` > 0: when as many more writes have come, or all.
@@ -259,6 +261,19 @@ class DeviceDestination final : public WatchedDestination {
   [[nodiscard]] std::uint64_t max_rows() const noexcept { return max_rows_; }
   /// The sum of what staging() was asked for.
   mutable std::atomic<std::uint64_t> staged_bytes = 0;
+
+  /// Returns the tensor of the load, and the byte of it, that the first write without success begins with; in a gap
+  /// between tensors, the next one and its first byte.
+  [[nodiscard]] std::pair<std::size_t, std::uint64_t> first_failed_byte() const {
+    const std::lock_guard lock(mutex_);
+    REQUIRE(failed_);
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const auto& [place, size] = tensors_[i];
+      if (place.data == failed_->data && failed_->byte_offset < place.byte_offset + size)
+        return {i, std::max(failed_->byte_offset, place.byte_offset) - place.byte_offset};
+    }
+    return {tensors_.size(), 0};
+  }
 
   /// Reports all retained writes.
   void release() const {
@@ -342,8 +357,10 @@ class DeviceDestination final : public WatchedDestination {
     {
       const std::lock_guard lock(mutex_);
       const Outcome how = outcome(number_++);
-      if (how == Outcome::thrown) {
+      if (how != Outcome::success && !failed_) failed_ = request.to;
+      if (how == Outcome::thrown || how == Outcome::refused) {
         watch.write_ends();
+        if (how == Outcome::refused) throw Error(ErrorCode::io, "the write is refused");
         throw std::runtime_error("thrown");
       }
       max_write_bytes_ = std::max<std::uint64_t>(max_write_bytes_, request.staged.size());
@@ -383,6 +400,8 @@ class DeviceDestination final : public WatchedDestination {
     pending.watch->write_ends();
     switch (pending.outcome) {
       case Outcome::failure: return pending.completion.fail(std::make_exception_ptr(std::runtime_error("failed")));
+      case Outcome::lost:
+        return pending.completion.fail(std::make_exception_ptr(Error(ErrorCode::io, "the device is lost")));
       case Outcome::dropped: return;
       default: break;
     }
@@ -412,6 +431,7 @@ class DeviceDestination final : public WatchedDestination {
   mutable std::deque<Pending> pending_;
   mutable std::uint64_t left_ = 0;  // bytes of tensors that no write has brought
   mutable int number_ = 0;
+  mutable std::optional<Placement> failed_;
   mutable std::uint64_t max_write_bytes_ = 0;
   mutable std::uint64_t max_rows_ = 0;
 };

@@ -115,6 +115,7 @@ class ServedSource : public TextSource {
     std::unique_lock lock(mutex_);
     const std::size_t number = requests_++;
     const bool is_faulty = number == fault_at;
+    if (is_faulty) fault_offset_ = request.offset;
     if (is_faulty && fault == Fault::throws) throw Error(ErrorCode::io, "the connection was refused");
     if (is_faulty && fault == Fault::drops) return;
     max_request_ = std::max<std::uint64_t>(max_request_, request.into.size());
@@ -136,6 +137,8 @@ class ServedSource : public TextSource {
   [[nodiscard]] std::size_t max_in_flight() const { return locked(max_in_flight_); }
   [[nodiscard]] std::uint64_t max_request_bytes() const { return locked(max_request_); }
   [[nodiscard]] std::vector<std::uint64_t> offsets() const { return locked(offsets_); }
+  /// Returns the offset of the request that went wrong.
+  [[nodiscard]] std::uint64_t fault_offset() const { return locked(fault_offset_); }
   [[nodiscard]] bool was_stopped() const { return was_stopped_; }
 
  private:
@@ -203,6 +206,7 @@ class ServedSource : public TextSource {
   mutable std::size_t max_in_flight_ = 0;
   mutable std::uint64_t max_request_ = 0;
   mutable std::vector<std::uint64_t> offsets_;
+  mutable std::uint64_t fault_offset_ = 0;
   mutable std::atomic<bool> was_stopped_ = false;
   mutable bool gathered_ = false;
   mutable bool closing_ = false;

@@ -233,10 +233,12 @@ Error AsyncReader::about(const Error& error, const RequestGate::Request& request
     // Searched in failures only: requests do not keep their chunk.
     const bool is_of_read = std::ranges::any_of(read.requests, [&](const auto& each) { return &each == &request; });
     if (!is_of_read) continue;
-    const std::uint64_t at = error.offset().value_or(request.range.begin);
+    const std::uint64_t own = error.offset().value_or(request.range.begin);
+    const bool is_inside = request.range.begin <= own && own < request.range.end;
+    const std::uint64_t at = is_inside ? own : request.range.begin;
     const auto reaches = [&](const Chunk& chunk) { return at < chunk.range.end; };
     const auto found = std::ranges::find_if(read.chunks, reaches);
-    return setup_.errors.about(error, found == read.chunks.end() ? read.chunks.back() : *found, at);
+    return setup_.errors.about_request(error, found == read.chunks.end() ? read.chunks.back() : *found, at);
   }
   return error;
 }

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
+#include "heft/destination.hpp"
 #include "materialize/memory/staging_pool.hpp"
 #include "materialize/schedule.hpp"
 
@@ -13,6 +15,12 @@ namespace heft::engine {
 struct InPlaceRun {
   std::byte* to = nullptr;  ///< Null: they go to device memory, or belong nowhere.
   std::uint64_t size = 0;
+};
+
+/// A byte of a tensor to be.
+struct EntryByte {
+  EntryIndex entry = {};
+  std::uint64_t offset = 0;  ///< In the entry's memory.
 };
 
 /// Writes the chunks of one load to their places, and reports the written bytes to the load's monitor.
@@ -55,6 +63,9 @@ class ChunkSink {
   /// Writes bytes of a contiguous chunk as write() does, from `buffer` of staging(), which contains them: nothing is
   /// copied on the way to the device. Requires that staging() is not null.
   virtual void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) = 0;
+
+  /// Returns the byte that a write to `place` of a device begins with; in a gap between tensors, the next one's first.
+  [[nodiscard]] virtual std::optional<EntryByte> byte_at(const Placement& /*place*/) const { return std::nullopt; }
 
  protected:
   ChunkSink() = default;

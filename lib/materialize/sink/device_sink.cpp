@@ -257,4 +257,19 @@ void DeviceSink::forward(const Chunk& chunk, Range range, const std::byte* bytes
   progress.report();
 }
 
+// Searched for after a failure: the writes themselves need not know their tensors.
+std::optional<EntryByte> DeviceSink::byte_at(const Placement& place) const {
+  std::optional<EntryByte> found;
+  std::uint64_t nearest = UINT64_MAX;
+  for (std::size_t i = 0; i < device_.entries.size(); ++i) {
+    const Entry& entry = device_.entries[i];
+    const std::uint64_t begin = entry.place.byte_offset;
+    const bool is_before = begin + entry.size_bytes <= place.byte_offset;
+    if (entry.size_bytes == 0 || is_before || begin >= nearest || !same_memory(entry.place, place)) continue;
+    nearest = begin;
+    found = {static_cast<EntryIndex>(i), place.byte_offset - std::min(begin, place.byte_offset)};
+  }
+  return found;
+}
+
 }  // namespace heft::engine

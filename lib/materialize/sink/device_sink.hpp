@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,7 @@ class DeviceSink final : public ChunkSink {
   [[nodiscard]] Store store_of(const Part& part) const noexcept override { return host_.of(part).store; }
   [[nodiscard]] StagingPool* staging() noexcept override { return &device_.staging; }
   void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer& buffer) override;
+  [[nodiscard]] std::optional<EntryByte> byte_at(const Placement& place) const override;
 
  private:
   class WriteCoalescer;

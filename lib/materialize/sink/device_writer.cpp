@@ -13,8 +13,8 @@ namespace {
 // report that comes before the call returns waits for it, and what the call throws counts first.
 class PendingWrite {
  public:
-  PendingWrite(LoadMonitor& monitor, StagingPool& staging, StagingBuffer buffer) noexcept
-      : monitor_(monitor), staging_(staging), buffer_(std::move(buffer)) {}
+  PendingWrite(LoadMonitor& monitor, StagingPool& staging, const Placement& to, StagingBuffer buffer) noexcept
+      : monitor_(monitor), staging_(staging), to_(to), buffer_(std::move(buffer)) {}
 
   // The report of a Completion.
   static void report(void* context, std::exception_ptr failure) noexcept {
@@ -27,7 +27,7 @@ class PendingWrite {
   void leave() noexcept {
     if (users_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     // The failure first: closing wakes workers, which then throw "cancelled", and only the first failure is reported.
-    if (failure_) monitor_.fail(std::exchange(failure_, nullptr));
+    if (failure_) monitor_.fail_write(std::exchange(failure_, nullptr), to_);
     if (monitor_.has_failed()) staging_.close();
     delete this;
   }
@@ -37,6 +37,7 @@ class PendingWrite {
 
   LoadMonitor& monitor_;
   StagingPool& staging_;
+  const Placement to_;
   StagingBuffer buffer_;  // released last: the load may end then
   std::exception_ptr failure_;
   std::atomic<int> users_ = 2;
@@ -74,12 +75,12 @@ void DeviceWriter::write(const WriteRequest& request, const StagingBuffer& buffe
 
 void DeviceWriter::start(const WriteRequest& request, const StagingBuffer& buffer) const {
   // On the heap, as the report may come from a thread of the device after this call has returned.
-  auto* const write = new PendingWrite(setup_.monitor, setup_.staging, buffer);
+  auto* const write = new PendingWrite(setup_.monitor, setup_.staging, request.to, buffer);
   try {
     setup_.allocation.write_async(request, Completion(write, &PendingWrite::report));
   } catch (...) {
     // Recorded before leave(): a report that has come already is then the second failure.
-    setup_.monitor.fail();
+    setup_.monitor.fail_write(std::current_exception(), request.to);
     write->leave();
     throw;
   }
