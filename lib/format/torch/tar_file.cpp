@@ -3,7 +3,8 @@
 //   sys_info   pickle {protocol_version: 1000, little_endian: ..., type_sizes: ...}
 //   storages   pickle count; for each: pickle (key, location, class), i64 elements, the elements;
 //              then pickle [(key, root key, offset, elements), ...]: views
-//   tensors    pickle count; for each: pickle (key, storage key, class), u32 rank, 4 bytes, i64 sizes, i64 strides, i64 offset
+//   tensors    pickle count; for each: pickle (key, storage key, class), u32 rank, 4 bytes, i64 sizes, i64 strides,
+//              i64 offset
 //   pickle     the object; a persistent id is a tensor's key
 //
 // Files in this layout by newer programs can lack `tensors` and mention storages in `pickle`, as later formats do. Both
