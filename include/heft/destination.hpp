@@ -61,8 +61,8 @@ struct StagingMemory {
   std::shared_ptr<void> owner = {};
 };
 
-/// The memory of one load, or of one tensor of a stream, from Destination::allocate(). When the load fails or is
-/// cancelled, it is destroyed without a call of finish(), and must free the memory.
+/// The memory of one load, from Destination::allocate(). When the load fails or is cancelled, it is destroyed without a
+/// call of finish(), and must free the memory.
 ///
 /// Threads: write_async() is called from any worker, from several at once. All other members, and the destructor, are
 /// called on the thread that called materialize(), when no write is in progress.
