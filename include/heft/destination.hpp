@@ -81,10 +81,10 @@ class HEFT_API Allocation {
   /// A call that throws has failed its request, and the load with that exception; the report of its completion does not
   /// count then. The load waits for all reports, also after a failure or a stop request.
   ///
-  /// Bytes that are adjacent in the destination arrive in one call, up to the size of a staging buffer (about 1 MiB, or
-  /// the size of the largest part) and to Requirements::max_write_bytes. Between tensors with the same `data`, gaps
-  /// that are shorter than Requirements::alignment may be written too, with bytes of 0. The default throws
-  /// Error{unsupported}.
+  /// Adjacent bytes of the destination arrive in one call, up to Requirements::max_write_bytes and to a staging buffer:
+  /// 1 to 4 MiB, half of a thread's share of MaterializeOptions::staging_bytes, or the largest part. Between tensors
+  /// with the same `data`, gaps that are shorter than Requirements::alignment may be written too, with bytes of 0. The
+  /// default throws Error{unsupported}.
   virtual void write_async(const WriteRequest& request, Completion completion);
 
   /// Called once, after each byte has been written and reported. Returns the owner of the memory, which the tensors

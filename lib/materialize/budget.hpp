@@ -16,9 +16,11 @@ inline constexpr std::uint64_t max_direct_alignment = 64u << 10;
 
 /// Contiguous chunks are read directly in requests of this size, in bytes, that begin and end on multiples of it but
 /// for the first and the last: as small as a device is still fast with, for many to be in flight in a ring that stays
-/// in the cache. On the way to device memory, where each is written by itself, they are larger.
+/// in the cache. On the way to device memory, where each is written by itself, they are larger: Budget::device_slice,
+/// between these two.
 inline constexpr std::uint64_t direct_slice = 512u << 10;
-inline constexpr std::uint64_t device_slice = 1u << 20;
+inline constexpr std::uint64_t min_device_slice = 1u << 20;
+inline constexpr std::uint64_t max_device_slice = 4u << 20;
 
 /// Batches of fewer bytes than this are not mapped unless the caller asks for it: entering a mapping takes longer.
 inline constexpr std::uint64_t min_mapped_batch = 1u << 20;
@@ -40,6 +42,8 @@ struct Budget {
   std::uint64_t ring_bytes = 0;
   /// Each worker's ring of requests to sources of the caller's, for bytes that are not requested in place.
   std::uint64_t request_bytes = 0;
+  /// Bytes of a contiguous chunk that go through one staging buffer: a power of two.
+  std::uint64_t device_slice = min_device_slice;
   /// Of each staging buffer on the way to device memory, and how many there are for all workers together.
   std::uint64_t staging_buffer_bytes = 0;
   std::size_t staging_buffers = 0;

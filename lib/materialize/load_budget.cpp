@@ -1,6 +1,7 @@
 #include "materialize/load_budget.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -105,13 +106,21 @@ void size_requests(const Schedule& schedule, const MaterializeOptions& options, 
       std::min(std::max(share, round_up(sizes.max_request, page)), round_up(sizes.request_spanned, page));
 }
 
+// As large as leaves each worker two slices to fill and two to write, and no larger than the device takes at once.
+std::uint64_t device_slice(const MaterializeOptions& options, const Budget& budget) noexcept {
+  const std::uint64_t share = options.staging_bytes / (2 * std::uint64_t{budget.threads});
+  const std::uint64_t wanted = std::bit_floor(std::min(share, budget.requirements.max_write_bytes));
+  return std::clamp(wanted, min_device_slice, max_device_slice);
+}
+
 void size_staging(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
   if (!budget.has_device) return;
   const ScheduleSizes& sizes = schedule.sizes;
-  const std::uint64_t slice = std::min(device_slice, sizes.max_chunk) + direct_margin;
+  budget.device_slice = device_slice(options, budget);
+  const std::uint64_t slice = std::min(budget.device_slice, sizes.max_chunk) + direct_margin;
   budget.staging_buffer_bytes = round_up(std::max(slice, sizes.max_filled), mmap::page_size());
-  // Device slices are twice direct ones, and get twice the memory: as many of them are in flight.
-  const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (device_slice / direct_slice);
+  // Device slices are twice direct ones at least, and get twice the memory.
+  const std::uint64_t bound = std::min(options.staging_bytes, max_ring / 2) * (min_device_slice / direct_slice);
   // Two for each worker: one is filled while the device takes the other.
   const std::size_t least = 2 * std::size_t{budget.threads};
   // No more than all chunks fill, if each is begun in a buffer of its own.

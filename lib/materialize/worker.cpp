@@ -312,9 +312,9 @@ class BatchWorker final : public Worker {
     // Opened at the first direct read: a queue takes a descriptor and registers the ring with the kernel, which a load
     // from the page cache never needs.
     if (!direct_reader_)
-      direct_reader_.emplace(
-          DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring, setup_.budget.buffers_a_worker},
-          share_);
+      direct_reader_.emplace(DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring,
+                                                 setup_.budget.buffers_a_worker, setup_.budget.device_slice},
+                             share_);
     const DirectReader::Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
     return submitted.chunks;

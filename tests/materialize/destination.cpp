@@ -156,6 +156,38 @@ TEST_CASE("destination: bytes that follow each other come together") {
   }
 }
 
+TEST_CASE("destination: writes grow with the staging of a thread, up to 4 MiB and to what the device takes") {
+  constexpr std::uint64_t mib = 1u << 20;
+  constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
+  struct Case {
+    std::uint64_t staging;
+    unsigned threads;
+    std::uint64_t max_write;
+    std::uint64_t slice;  // expected
+  };
+  const Model model;
+  const LoadPlan plan = model.large();
+  for (const Case& each :
+       {Case{1 * mib, 1, no_limit, mib}, Case{4 * mib, 1, no_limit, 2 * mib}, Case{6 * mib, 1, no_limit, 2 * mib},
+        Case{16 * mib, 1, no_limit, 4 * mib}, Case{128 * mib, 1, no_limit, 4 * mib},
+        Case{12 * mib, 3, no_limit, 2 * mib}, Case{16 * mib, 1, 3 * mib, 2 * mib}, Case{16 * mib, 1, 5000, mib}})
+    for (const IoMethod method : every_method) {
+      INFO("staging ", each.staging, " threads ", each.threads, " max write ", each.max_write, " ", name(method));
+      const auto device = std::make_shared<DeviceDestination>(
+          0, Destination::Requirements{.kind = Destination::Kind::device, .max_write_bytes = each.max_write});
+      const MaterializeOptions options{
+          .threads = each.threads, .io_method = method, .staging_bytes = each.staging, .destination = device};
+      const LoadEstimate estimate = plan.estimate(options);
+      const Weights weights = materialize(plan, options);
+      check_same(plan, *device, weights);
+      CHECK(weights.stats().host_bytes == estimate.host_bytes);
+      // A buffer also has room for what direct reads add at both ends, which other methods fill with bytes to write.
+      CHECK(device->max_write_bytes() >= std::min(each.slice, each.max_write));
+      CHECK(device->max_write_bytes() <= std::min(each.slice + mib / 8, each.max_write));
+      CHECK(device->staged_bytes <= std::max(2 * each.staging, 2 * each.threads * (each.slice + mib / 8)) + 2 * mib);
+    }
+}
+
 TEST_CASE("destination: short tensors come together, with the gaps between them, up to the alignment") {
   const Model model;
   LoadPlan plan;

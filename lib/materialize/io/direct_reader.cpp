@@ -35,7 +35,7 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
       monitor_(setup.monitor),
       errors_(setup.errors),
       share_(share),
-      slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : device_slice),
+      slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : setup.device_slice),
       max_staging_buffers_(setup.max_staging_buffers),
       ring_(std::move(setup.ring)) {
   // Registered memory is pinned once, and not for each read.

@@ -33,6 +33,7 @@ class DirectReader {
     /// What is read into, unless it is read to where it belongs, or to a staging buffer.
     std::shared_ptr<Arena> ring;
     std::size_t max_staging_buffers = 0;  ///< That reads under way may hold.
+    std::uint64_t device_slice = 0;       ///< See Budget.
   };
   /// `share` is the worker's, and outlives the reader.
   DirectReader(Setup setup, LoadStats& share);
