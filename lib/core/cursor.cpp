@@ -9,6 +9,11 @@
 #include "heft/error.hpp"
 
 namespace heft::core {
+namespace {
+
+constexpr std::uint64_t window_bytes = 256u << 10;  // stays in the second-level cache
+
+}  // namespace
 
 void Input::read_into(std::uint64_t offset, std::span<std::byte> into) const {
   // One copy more than an override needs, which reads into the caller's memory at once.
@@ -50,6 +55,30 @@ std::string_view Cursor::line(std::uint64_t limit, std::string_view what) {
     next(1, what);
     return line;
   }
+}
+
+std::span<const std::byte> Cursor::look(std::uint64_t ahead, std::uint64_t least) {
+  if (ahead >= remaining()) return {};
+  const std::uint64_t left = remaining() - ahead;
+  least = std::min(least, left);
+  const auto in_chunk = static_cast<std::uint64_t>(limit_ - at_);
+  if (inside(ahead, least, in_chunk)) return {at_ + ahead, limit_};
+  const std::uint64_t from = offset_ + ahead;
+  if (from < window_begin_ || !inside(from - window_begin_, least, window_.size())) {
+    // Resized only at the first look and at the end of the region, so that the buffer is not filled twice.
+    window_.resize(static_cast<std::size_t>(std::min(std::max(least, window_bytes), left)));
+    input_.read_into(from, window_);
+    window_begin_ = from;
+  }
+  return std::span<const std::byte>(window_).subspan(static_cast<std::size_t>(from - window_begin_));
+}
+
+std::span<const std::byte> Cursor::peek(std::uint64_t size, std::string_view what) {
+  size = std::min(size, remaining());
+  const std::byte* const from = next(size, what);
+  at_ = from;
+  offset_ -= size;
+  return {from, limit_};
 }
 
 void Cursor::skip(std::uint64_t size, std::string_view what) {

@@ -61,6 +61,13 @@ class Cursor {
   /// Returns the bytes up to the next LF, which is consumed and not returned. Throws Error{corrupt} when `limit` bytes
   /// contain no LF.
   std::string_view line(std::uint64_t limit, std::string_view what);
+  /// Returns the bytes from `ahead` bytes after the next one on, without passing over them: `least` or more, fewer only
+  /// where the region ends. They are valid until the next call. Bytes beyond the current chunk are read into one buffer
+  /// and not kept, so that skip() can pass over what was only looked at in bounded memory.
+  std::span<const std::byte> look(std::uint64_t ahead, std::uint64_t least);
+  /// Returns the next bytes, `size` or more, fewer only where the region ends, without passing over them. They are valid
+  /// as those of take().
+  std::span<const std::byte> peek(std::uint64_t size, std::string_view what);
   /// Passes over `size` bytes without reading them.
   void skip(std::uint64_t size, std::string_view what);
 
@@ -87,6 +94,8 @@ class Cursor {
   const std::byte* at_ = nullptr;     // next byte in the current chunk
   const std::byte* limit_ = nullptr;  // its end
   std::vector<Bytes> chunks_;
+  std::vector<std::byte> window_;  // of look()
+  std::uint64_t window_begin_ = 0;
 };
 
 }  // namespace heft::core

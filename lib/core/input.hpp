@@ -23,6 +23,8 @@ class Input {
   [[nodiscard]] virtual Bytes read(std::uint64_t offset, std::uint64_t size) const = 0;
   /// As read(), into the caller's memory.
   virtual void read_into(std::uint64_t offset, std::span<std::byte> into) const;
+  /// Returns all bytes, with their owner, if they are in memory; nothing otherwise.
+  [[nodiscard]] virtual Bytes in_memory() const { return {}; }
 
   /// Returns the budget that counts the memory of this file's metadata; readers pass it to their tables. Can be null.
   [[nodiscard]] const std::shared_ptr<MetadataBudget>& budget() const noexcept { return budget_; }
@@ -44,6 +46,7 @@ class MemoryInput final : public Input {
       : Input(std::move(budget)), bytes_(std::move(bytes)) {}
   [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return bytes_.size_bytes(); }
   [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override;
+  [[nodiscard]] Bytes in_memory() const override { return bytes_; }
 
  private:
   Bytes bytes_;
