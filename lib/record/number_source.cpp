@@ -14,10 +14,10 @@ namespace {
 
 using format::NumberList;
 using format::NumberPlace;
+using format::NumberRun;
 
 // The maximum size of reads of packed bytes, which stay in the second-level cache.
 constexpr std::uint64_t window_bytes = 256u << 10;
-constexpr std::uint64_t max_number_bytes = 9;
 constexpr std::size_t max_element_bytes = 8;
 // Size of the buffer for numbers between a mark and the wanted ones, which are gathered and dropped.
 constexpr std::size_t dropped_numbers = 512;
@@ -71,7 +71,7 @@ class NumberReader final : public SourceReader {
   /// `reader` is a reader of `packed`; null: reads `packed` itself.
   NumberReader(std::shared_ptr<const format::NumberLists> lists, format::GatherRun run,
                std::shared_ptr<const Source> packed, std::unique_ptr<SourceReader> reader)
-      : lists_(std::move(lists)), run_(run), path_(packed->path()), packed_(packed, std::move(reader)) {}
+      : lists_(std::move(lists)), gather_run_(run), path_(packed->path()), packed_(packed, std::move(reader)) {}
 
   void read(std::uint64_t offset, std::span<std::byte> into) override {
     try {
@@ -109,7 +109,7 @@ class NumberReader final : public SourceReader {
     const std::size_t skipped = (address - list.address) % element;
     // A chunk of a load can start or end inside an element.
     if (skipped != 0 || into.size() < element) return read_part(list, skipped, into);
-    const std::uint64_t count = std::min<std::uint64_t>(into.size() / element, list.steps.count - at);
+    const std::uint64_t count = std::min<std::uint64_t>(into.size() / element, list.count() - at);
     gather(list, into.data(), count);
     return static_cast<std::size_t>(count * element);
   }
@@ -127,46 +127,59 @@ class NumberReader final : public SourceReader {
     const NumberList& list = lists_->lists()[number];
     if (number == number_ && place_.number == at) return;
     const NumberPlace nearest = format::place_before(list, at);
-    // Goes on from the current place, unless a mark between it and the wanted number is nearer.
-    if (number != number_ || at < place_.number || nearest.number > place_.number) place_ = nearest;
+    // Goes on from the current place, unless a recorded one between it and the wanted number is nearer.
+    if (number != number_ || at < place_.number || nearest.number > place_.number) {
+      place_ = nearest;
+      run_ = format::run_of(list, at);
+    }
     number_ = number;
     std::byte dropped[dropped_numbers * max_element_bytes];
     while (place_.number < at) gather(list, dropped, std::min<std::uint64_t>(dropped_numbers, at - place_.number));
   }
 
-  // Gathers `count` numbers from the place on, and compares the place with those in the steps.
+  // Gathers `count` > 0 numbers from the place on, and compares the place with those recorded.
   void gather(const NumberList& list, std::byte* to, std::uint64_t count) {
     const std::uint64_t end = place_.number + count;
+    // Runs that follow each other closely, as those of a pickle, are read together.
+    const NumberRun last = format::run_of(list, end - 1);
     while (place_.number < end) {
-      const std::uint64_t to_mark = format::NumberSteps::mark_step - place_.number % format::NumberSteps::mark_step;
-      // Numbers of one width have no marks to stop at.
-      const std::uint64_t now = list.steps.stride != 0 ? end - place_.number : std::min(end - place_.number, to_mark);
-      to += gather_some(list, to, now) * info(list.dtype).block_bytes;
-      format::require_place(list, place_);
+      if (place_.number == run_.end.number) {
+        run_ = format::run_of(list, place_.number);
+        place_ = run_.begin;
+      }
+      const std::uint64_t now = std::min(end, run_.end.number) - place_.number;
+      to += gather_some(list, to, now, last) * info(list.dtype).block_bytes;
+      format::require_place(run_, place_);
     }
   }
 
-  std::uint64_t gather_some(const NumberList& list, std::byte* to, std::uint64_t count) {
-    if (place_.offset >= list.steps.end) format::require_place(list, {list.steps.count, place_.offset + 1});
-    const std::uint64_t left = list.steps.end - place_.offset;
-    const std::uint64_t each = list.steps.stride != 0 ? list.steps.stride : max_number_bytes;
-    std::span<const std::byte> bytes =
-        packed_.get(place_.offset, 1, std::min(left, count < left / each ? count * each : left));
-    const std::uint64_t size = std::uint64_t{1} + format::number_head(bytes[0]).width;
+  std::uint64_t gather_some(const NumberList& list, std::byte* to, std::uint64_t count, const NumberRun& last) {
+    const std::uint64_t end = run_.end.offset;
+    if (place_.offset >= end) format::require_place(run_, {run_.end.number, place_.offset + 1});
+    const std::uint64_t left = end - place_.offset;
+    // Of one run, no more is read than the wanted numbers can take.
+    const bool is_last = run_.end.number == last.end.number;
+    const std::uint64_t each = run_.stride != 0 ? run_.stride : format::max_spelled_bytes;
+    const std::uint64_t wanted =
+        is_last ? std::min(left, count < left / each ? count * each : left) : last.end.offset - place_.offset;
+    // Two bytes tell the size of a number.
+    std::span<const std::byte> bytes = packed_.get(place_.offset, std::min<std::uint64_t>(left, 2), wanted);
+    const std::uint64_t size = format::number_size(list.spelling(), bytes);
     if (size > bytes.size()) bytes = packed_.get(place_.offset, size, std::max(size, left));
     bytes = bytes.first(std::min<std::size_t>(bytes.size(), std::max(left, size)));
-    const format::Gathered done = format::gather_numbers(list.dtype, bytes, place_.offset, to, count, run_);
+    const format::Gathered done = format::gather(list, bytes, place_.offset, to, count, gather_run_);
     place_.number += done.numbers;
     place_.offset += done.used;
     return done.numbers;
   }
 
   std::shared_ptr<const format::NumberLists> lists_;
-  format::GatherRun run_;
+  format::GatherRun gather_run_;
   std::string_view path_;  // of the packed source
   Packed packed_;
   std::size_t number_ = SIZE_MAX;  // of the list that the place is in
   NumberPlace place_;
+  NumberRun run_;  // that the place is in or behind
 };
 
 class NumberSource final : public Source {

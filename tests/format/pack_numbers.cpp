@@ -216,12 +216,12 @@ TEST_CASE("pack numbers: the steps and the gathered values of random lists agree
     for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{8999}}) {
       const NumberPlace place = place_before(list, number);
       CHECK(place.number <= number);
-      CHECK_NOTHROW(require_place(list, place));
+      CHECK_NOTHROW(require_place(run_of(list, number), place));
       std::vector<std::uint16_t> made(values.size() - place.number);
       gather_numbers(DType::u16, bytes_of(file).subspan(place.offset), place.offset,
                      reinterpret_cast<std::byte*>(made.data()), made.size(), core::gather_run);
       CHECK(std::equal(made.begin(), made.end(), values.begin() + static_cast<std::ptrdiff_t>(place.number)));
     }
-    CHECK(test::thrown_by([&] { require_place(list, {4096, 1}); }).code() == ErrorCode::changed_on_disk);
+    CHECK(test::thrown_by([&] { require_place(run_of(list, 4096), {4096, 1}); }).code() == ErrorCode::changed_on_disk);
   }
 }

@@ -170,13 +170,17 @@ class MemberWalk {
   }
 
   void gather(const format::NumberList& list) {
-    const std::uint64_t count = std::min(list.steps.count, max_bytes / 8);
-    std::vector<std::byte> room(count * info(list.dtype).block_bytes);
-    const Bytes bytes = file_.read(list.steps.begin, list.steps.end - list.steps.begin);
-    const format::Gathered done =
-        format::gather_numbers(list.dtype, bytes.span(), list.steps.begin, room.data(), count, core::gather_run);
-    if (done.numbers != count) throw std::logic_error("a list of fewer numbers than were stepped over");
-    format::require_place(list, {count, list.steps.begin + done.used});
+    for (std::uint64_t number = 0; number < std::min(list.count(), max_bytes / 8);) {
+      const format::NumberRun run = format::run_of(list, number);
+      const std::uint64_t count = std::min(run.end.number - number, max_bytes / 8);
+      std::vector<std::byte> room(count * info(list.dtype).block_bytes);
+      const Bytes bytes = file_.read(run.begin.offset, run.end.offset - run.begin.offset);
+      const format::Gathered done =
+          format::gather(list, bytes.span(), run.begin.offset, room.data(), count, core::gather_run);
+      if (done.numbers != count) throw std::logic_error("a list of fewer numbers than were stepped over");
+      format::require_place(run, {number + count, run.begin.offset + done.used});
+      number += count;
+    }
   }
 
   const format::Catalog& catalog_;

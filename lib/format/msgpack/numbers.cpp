@@ -313,12 +313,16 @@ void NumberSteps::move_to(std::uint64_t offset) noexcept {
 std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept {
   if (count == 0) return 0;
   const NumberHead head = number_head(*from);
-  switch (head.width) {
-    case 0: return run_of<1>(from, count, head.same_bits);
-    case 1: return run_of<2>(from, count, head.same_bits);
-    case 2: return run_of<3>(from, count, head.same_bits);
-    case 4: return run_of<5>(from, count, head.same_bits);
-    default: return run_of<9>(from, count, head.same_bits);
+  return run_of_heads(from, count, head.width, head.same_bits);
+}
+
+std::size_t run_of_heads(const std::byte* from, std::size_t count, std::size_t width, std::uint8_t same_bits) noexcept {
+  switch (width) {
+    case 0: return run_of<1>(from, count, same_bits);
+    case 1: return run_of<2>(from, count, same_bits);
+    case 2: return run_of<3>(from, count, same_bits);
+    case 4: return run_of<5>(from, count, same_bits);
+    default: return run_of<9>(from, count, same_bits);
   }
 }
 

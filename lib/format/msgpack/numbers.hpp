@@ -40,6 +40,9 @@ struct NumberHead {
 /// Returns how many of the `count` numbers at `from` have heads that agree with the first in NumberHead::same_bits.
 /// Requires memory of `count` numbers of the first one's width.
 [[nodiscard]] std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept;
+/// The same for numbers of any encoding with a value of `width` bytes (0, 1, 2, 4 or 8) after a head of one byte.
+[[nodiscard]] std::size_t run_of_heads(const std::byte* from, std::size_t count, std::size_t width,
+                                       std::uint8_t same_bits) noexcept;
 
 /// A list that was stepped over: its length is checked, its numbers are not decoded.
 struct NumberSteps {

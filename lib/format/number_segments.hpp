@@ -1,0 +1,96 @@
+// format/number_segments.hpp: lists of numbers that CBOR and pickles spell one by one. They are stepped over when a
+// file is opened: only the places of their numbers are kept, 24 bytes for each thousand.
+//
+//   CBOR     00..1b, 20..3b  integers, of 0 to 8 bytes, big-endian; the second group is -1 - n
+//            f9 fa fb        a real of 16, 32 or 64 bits         f4, f5   a boolean
+//   pickle   K u8 | M u16 | J i32 | 8a n (n bytes)               integers, little-endian
+//            G f64                                               a real, big-endian
+//
+// Both choose the width of a number by its value, so that the widths of a list say nothing of its type: its elements
+// are i64 (u64 where one needs it), f64 or booleans.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "core/table.hpp"
+#include "format/msgpack/numbers.hpp"
+
+namespace heft::format {
+
+enum class Spelling : std::uint8_t { msgpack, cbor, pickle };
+
+/// One number of CBOR or a pickle.
+struct SpelledNumber {
+  /// boolean, integer, unsigned_integer (over INT64_MAX only) or real64; `other` for anything else.
+  NumberKind kind = NumberKind::other;
+  std::uint32_t size = 0;  ///< Bytes with its head. Over those given: the number is incomplete, its bits are not set.
+  std::uint64_t bits = 0;  ///< 0 or 1, two's complement, or the bits of the f64.
+};
+
+/// Decodes the number at the front of `from`, which must not be empty. Requires that the spelling is not msgpack.
+[[nodiscard]] SpelledNumber spelled_number(Spelling spelling, std::span<const std::byte> from) noexcept;
+
+/// The maximum of SpelledNumber::size.
+inline constexpr std::uint32_t max_spelled_bytes = 11;
+
+/// Numbers that follow each other without a gap.
+struct NumberSegment {
+  std::uint64_t first = 0;   ///< Position of the first number in the list.
+  std::uint64_t begin = 0;   ///< Its offset.
+  std::uint32_t size = 0;    ///< Bytes of the numbers.
+  std::uint32_t stride = 0;  ///< Bytes of each number; 0: they differ.
+};
+
+/// The places of the numbers of one list, and their common type.
+class SegmentedNumbers {
+ public:
+  /// Numbers of a segment, few enough to step over for an access to one.
+  static constexpr std::uint64_t max_segment = 1024;
+
+  /// Charges the segments to `budget`, which can be null.
+  SegmentedNumbers(Spelling spelling, std::shared_ptr<core::MetadataBudget> budget) noexcept
+      : spelling_(spelling), segments_(std::move(budget)) {}
+
+  /// Adds whole numbers at the front of `bytes`, which lie at `offset`, up to `count`. Returns their bytes: fewer than
+  /// given after `count` numbers, at an item that is not a number, and before an incomplete number.
+  std::size_t step(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t count);
+  /// Adds the numbers of another list behind those of this one.
+  void append(const SegmentedNumbers& more);
+
+  [[nodiscard]] Spelling spelling() const noexcept { return spelling_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] const core::Table<NumberSegment>& segments() const noexcept { return segments_; }
+  /// Returns the index of the segment that contains number `number` < size().
+  [[nodiscard]] std::size_t segment_of(std::uint64_t number) const noexcept;
+  /// Returns how many numbers a segment has.
+  [[nodiscard]] std::uint64_t count_of(std::size_t segment) const noexcept;
+
+  /// Returns the dtype of the elements: boolean, i64, u64 or f64. Requires numbers of one kind.
+  [[nodiscard]] DType dtype() const noexcept;
+  /// Returns the position of the first number of another kind than those before it: the list has no dtype.
+  [[nodiscard]] std::optional<std::uint64_t> odd() const noexcept { return odd_; }
+  /// Returns true if no integer type of 64 bits has both the largest and the smallest of the numbers.
+  [[nodiscard]] bool exceeds_types() const noexcept { return over_i64_ && negative_; }
+
+ private:
+  void add(const SpelledNumber& number, std::uint64_t count, std::uint64_t offset);
+
+  Spelling spelling_;
+  NumberKind kind_ = NumberKind::other;  // of the first; `integer` for both kinds of integers
+  bool over_i64_ = false;
+  bool negative_ = false;
+  std::uint64_t count_ = 0;
+  std::optional<std::uint64_t> odd_;
+  core::Table<NumberSegment> segments_;
+};
+
+/// gather_numbers() for numbers of CBOR and pickles, to elements of boolean, i64, u64 or f64.
+Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byte> from, std::uint64_t offset,
+                        std::byte* to, std::uint64_t count, GatherRun run);
+
+}  // namespace heft::format
