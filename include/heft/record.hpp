@@ -52,7 +52,8 @@ class HEFT_API Record {
   /// A null record that belongs to no checkpoint.
   Record() noexcept;
 
-  /// Selects which of the value getters below succeeds.
+  /// Selects which of the value getters below succeeds. Null for an element of a list that lies in the file (numbers())
+  /// and cannot be read any more; the getters throw the reason.
   [[nodiscard]] RecordKind kind() const noexcept;
   /// Flat name of this node from the root: "model.layers.0". Empty for the root. A value that a file holds at several
   /// places (a shared object of a pickle, any of its integers 0 to 255) has the name of the first. The first call
@@ -78,7 +79,8 @@ class HEFT_API Record {
   /// Every tensor is also found by its flat name from the root, whatever the shape of the tree.
   [[nodiscard]] std::optional<Record> find(std::string_view key) const noexcept;
   /// Child number `position` in order, and its key (for lists, the number as text). Throw Error{out_of_range} unless
-  /// position < size().
+  /// position < size(). An element of a list of numbers that lies in the file is read by child() and operator[],
+  /// together with its neighbours: they also throw Error{io, changed_on_disk}.
   [[nodiscard]] Record child(std::size_t position) const;
   [[nodiscard]] std::string key(std::size_t position) const;
   using iterator = IndexIterator<Record, Record, &Record::child>;
@@ -107,9 +109,11 @@ class HEFT_API Record {
   [[nodiscard]] Bytes bytes() const;
   /// Returns the elements of a list of numbers as a view of shape [size()]. Its dtype is the one that the format
   /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled
-  /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. Throws
-  /// Error{type_mismatch} when this is not a list, when an item is not a number or of another kind than the first, and
-  /// for numbers of JSON, which have no type; Error{out_of_range} for integers that fit no type of 64 bits.
+  /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. A list of 32 or more
+  /// numbers of a pickle or of CBOR metadata stays in the file when it is opened: only its places are kept, 24 bytes for
+  /// a thousand numbers, and elements are read by materialize(), or as they are looked at. Throws Error{type_mismatch}
+  /// when this is not a list, when an item is not a number or of another kind than the first, and for numbers of JSON,
+  /// which have no type; Error{out_of_range} for integers that fit no type of 64 bits.
   [[nodiscard]] TensorView numbers() const;
   /// For an opaque record: "module.name" of the class that the pickle names. heft does not construct it: its children
   /// are "arguments" and "state". Borrowed as text().

@@ -85,7 +85,7 @@ std::span<const std::int64_t> Catalog::strides(const TensorEntry& entry) const n
   return std::span(dims).subspan(std::size_t{entry.dims} + entry.rank, entry.rank);
 }
 
-Node Catalog::node(std::uint32_t number) const noexcept {
+Node Catalog::node(std::uint32_t number) const {
   if (!is_packed(number)) return nodes[number];
   // The list with the last first number that is not over `number`. Ranges of packed lists follow each other without
   // gaps, so that list contains it.

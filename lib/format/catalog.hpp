@@ -19,6 +19,7 @@
 namespace heft::format {
 
 class InflatePoints;
+class NumberBytes;
 class NumberLists;
 
 inline constexpr std::uint32_t none = 0xFFFFFFFF;  ///< "no index" in every table of a Catalog.
@@ -111,12 +112,13 @@ struct Node {
 };
 // The children of an opaque node are [name (text "module.name"), arguments, state]; absent ones are null nodes.
 
-/// The scalars of a list in their encoded form, in kept memory. Nodes are made on demand, because a tokenizer has half
-/// a million elements. Immutable.
+/// The scalars of a list in their encoded form, in kept memory or in the file. Nodes are made on demand, because a
+/// tokenizer has half a million elements. Immutable.
 class PackedElements {
  public:
   virtual ~PackedElements() = default;
-  [[nodiscard]] virtual Node element(std::uint32_t index) const noexcept = 0;
+  /// Throws only if the elements lie in the file: what reading it throws, and Error{changed_on_disk}.
+  [[nodiscard]] virtual Node element(std::uint32_t index) const = 0;
   /// Returns the bytes of its own tables, kept memory not included.
   [[nodiscard]] virtual std::uint64_t table_bytes() const noexcept = 0;
 };
@@ -195,8 +197,10 @@ struct Catalog {
   core::Table<Node> nodes{budget};
   core::Table<std::uint32_t> children{budget};  ///< Node numbers.
   core::Table<PackedList> packed{budget};       ///< Sorted by their first node.
-  core::Table<Value> values{budget};            ///< Leaves other than tensors, in file order.
-  std::uint32_t metadata = none;                ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
+  /// The bytes of packed lists that lie in the file; null if there are none. The file is set when it is opened.
+  std::shared_ptr<NumberBytes> file_numbers;
+  core::Table<Value> values{budget};  ///< Leaves other than tensors, in file order.
+  std::uint32_t metadata = none;      ///< A map node: safetensors' __metadata__, GGUF's key-value pairs.
 
   /// File names that this file contains (indexes, GGUF splits); not yet checked to be plain names in the same folder.
   core::Table<std::string_view> shards{budget};
@@ -225,8 +229,9 @@ struct Catalog {
   [[nodiscard]] std::span<const std::int64_t> sizes(const TensorEntry& entry) const noexcept;
   [[nodiscard]] std::span<const std::int64_t> strides(const TensorEntry& entry) const noexcept;  ///< Empty when packed.
 
-  /// Returns a node by its number, which is an index in `nodes` or a number of a packed list.
-  [[nodiscard]] Node node(std::uint32_t number) const noexcept;
+  /// Returns a node by its number, which is an index in `nodes` or a number of a packed list. Throws what
+  /// PackedElements::element() throws.
+  [[nodiscard]] Node node(std::uint32_t number) const;
   /// Returns the number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
   [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
   /// Returns the value of the first pair of map node `map` whose key is the text `key`; null if there is none, or if

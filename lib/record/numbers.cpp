@@ -1,4 +1,5 @@
 // record/numbers.cpp: Record::numbers(), which makes a view of a list of numbers in any encoding.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "core/text.hpp"
 #include "format/msgpack/packed_numbers.hpp"
+#include "format/stored_numbers.hpp"
 #include "heft/error.hpp"
 #include "heft/record.hpp"
 #include "record/record_access.hpp"
@@ -61,9 +63,7 @@ struct Items {
   const format::Catalog& catalog;
   Node list;
 
-  [[nodiscard]] Node operator[](std::uint64_t position) const noexcept {
-    return catalog.node(catalog.child(list, position));
-  }
+  [[nodiscard]] Node operator[](std::uint64_t position) const { return catalog.node(catalog.child(list, position)); }
 };
 
 // Returns the dtype of all items: i64 for plain integers, or u64 if one of them exceeds it.
@@ -119,9 +119,17 @@ Bytes gathered(const Items& items, DType dtype) {
 std::shared_ptr<const format::PackedElements> packed_elements(const Items& items) {
   if ((items.list.first & format::packed_list) == 0 || items.list.count == 0) return nullptr;
   const std::uint32_t first = static_cast<std::uint32_t>(items.list.first);
-  for (const format::PackedList& list : items.catalog.packed)
-    if (list.first == first) return list.elements;
-  return nullptr;
+  // The list is registered, and lists are sorted by their first element.
+  return std::ranges::lower_bound(items.catalog.packed, first, {}, &format::PackedList::first)->elements;
+}
+
+// Throws the errors of common_dtype() for a list that was stepped over.
+void require_one_type(const Record& record, const format::SegmentedNumbers& numbers) {
+  if (numbers.odd())
+    fail(record, ErrorCode::type_mismatch,
+         fmt::format("expected a list of numbers of one kind, item {} is another", *numbers.odd()));
+  if (numbers.dtype() == DType::u64 && numbers.exceeds_types())
+    fail(record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
 }
 
 // Returns a view of one dim over the whole of `source`, under the record's path.
@@ -156,6 +164,13 @@ TensorView Record::numbers() const {
     const format::NumberList& list = packed->lists()->lists()[0];
     auto spelled = record::memory_source(Bytes(packed->spelled(), elements), place->source);
     return view_of(*this, record::number_source(std::move(spelled), packed->lists()), list.size, list.dtype);
+  }
+  if (const auto* stored = dynamic_cast<const format::StoredNumbers*>(elements.get())) {
+    require_one_type(*this, *stored->numbers());
+    auto lists = std::make_shared<format::NumberLists>();
+    const format::NumberList& list = lists->add(stored->numbers(), stored->base());
+    auto bytes = stored->memory().empty() ? place->source : record::memory_source(stored->memory(), place->source);
+    return view_of(*this, record::number_source(std::move(bytes), lists), list.size, list.dtype);
   }
   const DType dtype = common_dtype(items);
   Bytes bytes = gathered(items, dtype);

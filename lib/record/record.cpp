@@ -34,6 +34,8 @@ std::string file_of(const Record& record) {
 
 // Throws Error{type_mismatch}: "expected EXPECTED, 'PATH' is a KIND".
 [[noreturn]] void fail_kind(const Record& record, std::string_view expected) {
+  // An element of a list that cannot be read has no kind: the error of reading it says why.
+  static_cast<void>(record::RecordAccess::node(record));
   const std::string path = record.path();
   throw Error(ErrorCode::type_mismatch,
               fmt::format("expected {}, {} is {}", expected, where(path), core::with_article(name(record.kind()))),
@@ -111,7 +113,10 @@ Record Record::child(std::size_t position) const {
     throw Error(ErrorCode::out_of_range,
                 fmt::format("expected a child below {} of {}, found {}", size(), where(path()), position),
                 {.path = file_of(*this), .tensor = path()});
-  return Record(tree_, tree_->child(node_, position));
+  Record child(tree_, tree_->child(node_, position));
+  // Reads an element that lies in the file: kind() could not report that it is gone.
+  if (kind() == RecordKind::list) static_cast<void>(record::RecordAccess::node(child));
+  return child;
 }
 
 std::string Record::key(std::size_t position) const {

@@ -11,8 +11,9 @@ namespace heft::record {
 struct RecordAccess {
   /// Returns the state of the checkpoint; null for a record without one.
   static const State* state(const Record& record) noexcept { return record.tree_ ? &record.tree_->state() : nullptr; }
-  /// Returns the record's node in a catalog; nothing for containers made of names and for tensors.
-  static std::optional<format::Node> node(const Record& record) noexcept {
+  /// Returns the record's node in a catalog; nothing for containers made of names and for tensors. Throws what
+  /// Catalog::node() throws.
+  static std::optional<format::Node> node(const Record& record) {
     return record.tree_ ? record.tree_->value(record.node_) : std::nullopt;
   }
   /// Returns the place of that node.

@@ -8,6 +8,7 @@
 
 #include "core/text.hpp"
 #include "format/formats.hpp"
+#include "format/stored_numbers.hpp"
 #include "format/unrecognized.hpp"
 #include "heft/error.hpp"
 #include "record/view_access.hpp"
@@ -60,6 +61,22 @@ std::shared_ptr<const Source> source_of(const Shard& shard, const format::Member
   return inflated_source(shard.source, member, last);
 }
 
+// The file of lists whose elements are looked at one by one. Not SourceInput, which has a window for one thread; reads
+// are positional, so that a file that was truncated is an error and no signal.
+class ElementInput final : public core::Input {
+ public:
+  explicit ElementInput(const Source& source) noexcept : source_(source) {}
+  [[nodiscard]] std::uint64_t size_bytes() const noexcept override { return source_.size_bytes(); }
+  [[nodiscard]] Bytes read(std::uint64_t offset, std::uint64_t size) const override {
+    Bytes bytes = read_bytes(source_, offset, size);
+    source_.check_unchanged();
+    return bytes;
+  }
+
+ private:
+  const Source& source_;
+};
+
 }  // namespace
 
 const format::Format* recognize(const Source& file) {
@@ -100,6 +117,8 @@ std::shared_ptr<const Shard> make_shard(std::shared_ptr<const Source> file, form
   shard->catalog = kept;
   // The source keeps the catalog, whose strings are the names of its views.
   shard->source = file->payload(kept, options.access, kept->notes);
+  // The source keeps the catalog, so it cannot be kept here.
+  if (kept->file_numbers) kept->file_numbers->set_file(std::make_unique<ElementInput>(*shard->source));
   if (const auto& members = shard->catalog->members; !members.empty()) {
     // Shared by all members: reading tensors of one record after the other inflates it once, and only one record is
     // kept.

@@ -62,7 +62,7 @@ Tree::InValue Tree::resolve(NodeId id) const noexcept {
   return {&state_.catalog(values_[value].shard), value, values_[value].node};
 }
 
-std::optional<format::Node> Tree::value(NodeId id) const noexcept {
+std::optional<format::Node> Tree::value(NodeId id) const {
   const InValue at = resolve(id);
   return at.catalog == nullptr ? std::nullopt : std::optional(at.get());
 }
@@ -77,13 +77,22 @@ std::optional<Tree::Place> Tree::place(NodeId id) const {
 
 std::string_view Tree::class_name(NodeId id) const noexcept {
   const InValue at = resolve(id);
-  if (at.catalog == nullptr || at.get().count == 0) return {};
-  const format::Node name = at.catalog->node(at.catalog->child(at.get(), 0));
+  if (at.catalog == nullptr || at.container().count == 0) return {};
+  const format::Node& name = at.catalog->nodes[at.catalog->child(at.container(), 0)];
   return name.kind == NodeKind::text ? std::string_view(name.text, name.count) : std::string_view();
 }
 
+format::Node Tree::node_or_null(InValue at) noexcept {
+  try {
+    return at.get();
+  } catch (...) {
+    // kind() cannot throw; value() fails in the same way, and does.
+    return {};
+  }
+}
+
 RecordKind Tree::kind(NodeId id) const noexcept {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return record_kind(at.get().kind);
+  if (const InValue at = resolve(id); at.catalog != nullptr) return record_kind(node_or_null(at).kind);
   // resolve() has found values, so a leaf is a tensor.
   if (leaf_of(id)) return RecordKind::tensor;
   return nodes_[id].is_list != 0 ? RecordKind::list : RecordKind::map;
@@ -91,7 +100,7 @@ RecordKind Tree::kind(NodeId id) const noexcept {
 
 std::string_view Tree::detail(NodeId id) const noexcept {
   const InValue at = resolve(id);
-  return at.catalog == nullptr ? std::string_view() : format::name(at.get().variant);
+  return at.catalog == nullptr ? std::string_view() : format::name(node_or_null(at).variant);
 }
 
 std::string Tree::path(NodeId id) const {
@@ -105,7 +114,7 @@ std::string Tree::path(NodeId id) const {
 }
 
 std::size_t Tree::count(NodeId id) const noexcept {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return child_count(at.get());
+  if (const InValue at = resolve(id); at.catalog != nullptr) return child_count(at.container());
   if (leaf_of(id)) return 0;
   const Node& node = nodes_[id];
   // The node's own leaf counts as its last child, with an empty key.
@@ -114,13 +123,13 @@ std::size_t Tree::count(NodeId id) const noexcept {
 
 Tree::NodeId Tree::child(NodeId id, std::size_t position) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr)
-    return at.id_of(child_node(*at.catalog, at.get(), position));
+    return at.id_of(child_node(*at.catalog, at.container(), position));
   const Node& node = nodes_[id];
   return position == node.count ? own_leaf | id : children_[node.first + position];
 }
 
 std::string Tree::key(NodeId id, std::size_t position) const {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return child_key(*at.catalog, at.get(), position);
+  if (const InValue at = resolve(id); at.catalog != nullptr) return child_key(*at.catalog, at.container(), position);
   const Node& node = nodes_[id];
   return position == node.count ? std::string() : std::string(nodes_[children_[node.first + position]].key());
 }
@@ -132,7 +141,7 @@ std::uint32_t Tree::find_child(std::uint32_t parent, std::string_view key) const
 }
 
 std::optional<std::size_t> Tree::find_in(InValue at, std::string_view key) const noexcept {
-  const format::Node node = at.get();
+  const format::Node node = at.container();
   if (node.kind == NodeKind::map) return map_indexes_.find(*at.catalog, at.node, key);
   if (node.kind == NodeKind::list) return position_of(key, node.count);
   // An opaque node has at most a few children, "arguments" and "state".
@@ -144,7 +153,7 @@ std::optional<std::size_t> Tree::find_in(InValue at, std::string_view key) const
 std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) const noexcept {
   if (const InValue at = resolve(id); at.catalog != nullptr) {
     const auto position = find_in(at, key);
-    return position ? std::optional(at.id_of(child_node(*at.catalog, at.get(), *position))) : std::nullopt;
+    return position ? std::optional(at.id_of(child_node(*at.catalog, at.container(), *position))) : std::nullopt;
   }
   if (leaf_of(id)) return {};
   // find() tries the prefixes of a path as keys of the root; sizes exclude most of them without a hash.
@@ -158,7 +167,7 @@ std::optional<Tree::NodeId> Tree::find_key(NodeId id, std::string_view key) cons
 // Returns true for maps in catalogs, and for the root, whose keys of metadata and names of too many parts are not
 // split.
 bool Tree::may_have_dotted_keys(NodeId id) const noexcept {
-  if (const InValue at = resolve(id); at.catalog != nullptr) return at.get().kind == NodeKind::map;
+  if (const InValue at = resolve(id); at.catalog != nullptr) return at.container().kind == NodeKind::map;
   return id == root && has_whole_keys_;
 }
 

@@ -42,6 +42,7 @@ class Tree {
   using NodeId = std::uint64_t;
   static constexpr NodeId root = 0;
 
+  /// Null for an element that cannot be read; value() throws for it.
   [[nodiscard]] RecordKind kind(NodeId id) const noexcept;
   [[nodiscard]] std::string_view detail(NodeId id) const noexcept;
   [[nodiscard]] std::string path(NodeId id) const;
@@ -53,8 +54,9 @@ class Tree {
   [[nodiscard]] std::optional<NodeId> find(NodeId id, std::string_view key) const noexcept;
   /// Returns the view of a tensor node. Requires that kind() is a tensor.
   [[nodiscard]] TensorView tensor(NodeId id) const;
-  /// Returns the node of a catalog; nothing for containers of the trie and for tensors.
-  [[nodiscard]] std::optional<format::Node> value(NodeId id) const noexcept;
+  /// Returns the node of a catalog; nothing for containers of the trie and for tensors. Throws what Catalog::node()
+  /// throws.
+  [[nodiscard]] std::optional<format::Node> value(NodeId id) const;
   /// The place of a node of a catalog; nothing for other ids.
   struct Place {
     const format::Catalog* catalog = nullptr;
@@ -103,6 +105,8 @@ class Tree {
   // Returns the leaf of a trie node that has no children.
   [[nodiscard]] std::optional<std::uint32_t> leaf_of(NodeId id) const noexcept;
   [[nodiscard]] InValue resolve(NodeId id) const noexcept;
+  // Returns the node; a null node if it is an element that cannot be read.
+  [[nodiscard]] static format::Node node_or_null(InValue at) noexcept;
   [[nodiscard]] std::uint32_t find_child(std::uint32_t parent, std::string_view key) const noexcept;
   [[nodiscard]] std::optional<NodeId> find_key(NodeId id, std::string_view key) const noexcept;
   [[nodiscard]] std::optional<std::size_t> find_in(InValue at, std::string_view key) const noexcept;
@@ -140,7 +144,11 @@ struct Tree::InValue {
   std::uint32_t value = 0;
   std::uint32_t node = 0;
 
-  [[nodiscard]] format::Node get() const noexcept { return catalog->node(node); }
+  [[nodiscard]] format::Node get() const { return catalog->node(node); }
+  /// As get(), but a null node for elements of packed lists, which are no containers: they may have to be read.
+  [[nodiscard]] format::Node container() const noexcept {
+    return catalog->is_packed(node) ? format::Node() : catalog->nodes[node];
+  }
   [[nodiscard]] NodeId id_of(std::uint32_t other) const noexcept { return in_value | NodeId{value} << 32 | other; }
 };
 
