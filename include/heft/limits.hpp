@@ -43,9 +43,12 @@ struct Limits {
   std::uint64_t inflated_bytes = 256u << 20;
   /// Inflated bytes for one deflated byte; 1032 is the maximum that deflate can reach.
   std::uint64_t inflate_ratio = 1032;
-  /// Bytes of one pickle.
+  /// Bytes of one pickle that are kept in memory while it is read. In a pickle that is not deflated, byte strings from
+  /// 4 KiB on and long lists of numbers stay in the file and do not count; a deflated pickle is inflated whole, and all
+  /// its bytes count.
   std::uint64_t pickle_bytes = 256u << 20;
-  /// Opcodes of one pickle.
+  /// Opcodes of one pickle. The numbers of a long list are stepped over and do not count, unless they are needed while
+  /// the file is opened, as those of a list that is the whole pickle, whose items have a name each.
   std::uint64_t pickle_operations = 50'000'000;
   /// Values on the stack of one pickle.
   std::uint64_t pickle_stack = 1u << 20;

@@ -13,14 +13,15 @@ namespace {
 
 constexpr std::uint64_t pretended_bytes = std::uint64_t{1} << 40;
 
-void read(std::string_view bytes) {
+// With `left`, lists of numbers and long byte strings stay in the input.
+void read(std::string_view bytes, bool left) {
   format::ReadOptions options;
   options.limits.tensors = 10'000;
   options.limits.record_visits = 100'000;
   const core::MemoryInput input(test::exact_bytes(bytes));
   core::Cursor cursor(input);
-  format::TorchObjects objects =
-      format::interpret(format::read_pickle(cursor, options.limits, "pickle"), options, "pickle");
+  format::TorchObjects objects = format::interpret(
+      format::read_pickle(cursor, options.limits, "pickle", left ? &input : nullptr), options, "pickle");
   for (format::TorchStorage& storage : objects.storages) {
     const format::StorageUse& use = objects.uses[storage.use];
     storage.size = format::storage_bytes(use, use.count);
@@ -36,10 +37,12 @@ void read(std::string_view bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  try {
-    read({reinterpret_cast<const char*>(data), size});
-  } catch (const Error& error) {
-    test::check_words(error);
+  for (const bool left : {false, true}) {
+    try {
+      read({reinterpret_cast<const char*>(data), size}, left);
+    } catch (const Error& error) {
+      test::check_words(error);
+    }
   }
   return 0;
 }

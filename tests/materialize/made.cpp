@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@
 #include "support/fixtures.hpp"
 #include "support/memory_use.hpp"
 #include "support/pack_builder.hpp"
+#include "support/pickle_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 #include "support/zip_builder.hpp"
@@ -260,6 +262,95 @@ TEST_CASE("made: a load of value lists takes little beside its destination") {
     CHECK(peak < count * 4 + (32u << 20));
     CHECK(tensor.size_bytes() == count * 4);
   }
+}
+
+// ---- lists of numbers in pickles ----
+
+namespace {
+
+// A pickle of {"reals": [...], "integers": [...]}, in batches of 1000 as Python writes them.
+std::string number_pickle(std::size_t count) {
+  const auto big = [](std::uint64_t bits) {
+    std::string bytes = test::little(bits, 8);
+    std::ranges::reverse(bytes);
+    return bytes;
+  };
+  std::string reals = "]";
+  std::string integers = "]";
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i % 1000 == 0) reals += "(", integers += "(";
+    reals += "G" + big(std::bit_cast<std::uint64_t>(static_cast<double>(i) / 4));
+    integers += i < 256 ? "K" + test::little(i, 1) : i < 65536 ? "M" + test::little(i, 2) : "J" + test::little(i, 4);
+    if (i % 1000 == 999 || i + 1 == count) reals += "e", integers += "e";
+  }
+  namespace pickle = test::pickle;
+  return pickle::proto(4) + pickle::dict({pickle::text("reals"), reals, pickle::text("integers"), integers}) + ".";
+}
+
+}  // namespace
+
+TEST_CASE("made: lists of numbers in pickles are converted to any type, on every path") {
+  const TempFolder folder;
+  constexpr std::size_t count = 300'123;
+  const auto path = folder.write("m.pkl", number_pickle(count));
+  for (const unsigned threads : {1u, 4u})
+    for (const Access access : {Access::map, Access::read}) {
+      CAPTURE(threads);
+      const Record root = open(path, {.access = access}).root();
+      MaterializeOptions options;
+      options.threads = threads;
+      const auto loaded = [&](const TensorView& view, DType dtype) {
+        LoadPlan plan;
+        plan.add(view, dtype);
+        return materialize(plan, options)[0];
+      };
+      const TensorView reals = root["reals"].numbers();
+      const TensorView whole = root["integers"].numbers();
+      const Tensor made[] = {loaded(reals, DType::f64), loaded(reals, DType::f32), loaded(whole, DType::i64),
+                             loaded(reals.slice(0, 1999, 70'001), DType::bf16),
+                             loaded(whole.slice(0, 1999, 70'001), DType::i64)};
+      const auto doubles = made[0].span<double>();
+      const auto floats = made[1].span<float>();
+      const auto integers = made[2].span<std::int64_t>();
+      const auto narrow = made[3].span<bf16>();
+      const auto slice = made[4].span<std::int64_t>();
+      std::size_t wrong = slice.size() != 68'002;
+      for (std::size_t i = 0; i < count; ++i)
+        wrong += doubles[i] != static_cast<double>(i) / 4 || floats[i] != static_cast<float>(i) / 4 ||
+                 integers[i] != static_cast<std::int64_t>(i);
+      for (std::size_t i = 0; i < slice.size(); ++i)
+        wrong += slice[i] != static_cast<std::int64_t>(i + 1999) || narrow[i] != bf16(static_cast<float>(i + 1999) / 4);
+      CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("made: numbers of a pickle that changed after it was opened are an error") {
+  const TempFolder folder;
+  const std::string file = number_pickle(100'000);
+  const auto path = folder.write("m.pkl", file);
+  const Record list = open(path).root()["reals"];
+  const TensorView view = list.numbers();
+  std::string changed = file;
+  const std::size_t at = changed.find('G', 300'000);
+  changed[at] = 'K';
+  folder.write("m.pkl", changed);
+  const Error error = test::thrown_by([&] { return materialize(view); });
+  CHECK(error.code() == ErrorCode::changed_on_disk);
+  CHECK(error.path() == path.string());
+}
+
+TEST_CASE("made: a load of a list of a pickle takes little beside its destination") {
+  if (test::memory_is_shadowed()) return test::skip("a sanitizer shadows memory");
+  if (!test::reset_peak()) return test::skip("the kernel does not set a peak back");
+  const TempFolder folder;
+  constexpr std::size_t count = 5'000'000;
+  const auto path = folder.write("m.pkl", number_pickle(count));
+  REQUIRE(test::reset_peak());
+  const std::uint64_t before = test::resident_bytes();
+  const Checkpoint checkpoint = open(path);
+  const Tensor tensor = materialize(checkpoint.root()["reals"].numbers());
+  CHECK(test::peak_resident_bytes() - before < count * 8 + (32u << 20));
+  CHECK(tensor.size_bytes() == count * 8);
 }
 
 // ---- deflated members ----

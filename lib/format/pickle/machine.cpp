@@ -165,6 +165,7 @@ std::uint32_t PickleMachine::add_call(std::uint32_t callable, std::uint32_t argu
 /// times.
 void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_t> added) {
   if (added.empty()) return;
+  pickle_.unpack(container, limits_);
   PickleValue& value = pickle_.values[container];
   core::Table<std::uint32_t>& pool = pickle_.items;
   const std::size_t width = value.kind == PickleKind::dict ? 2 : 1;
@@ -193,7 +194,11 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
 /// (a subclass of list or dict).
 std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
   const PickleValue& value = pickle_[target];
-  if (value.kind == kind) return target;
+  const auto is_kind = [&](std::uint32_t container) {
+    return pickle_.kind(container) == kind ||
+           (kind == PickleKind::list && pickle_.kind(container) == PickleKind::numbers);
+  };
+  if (is_kind(target)) return target;
   if (value.kind != PickleKind::call || kind == PickleKind::set)
     wrong_kind("adding items", fmt::format("a {}", name(kind)), target);
   // The index and not a reference: add_container() below can move the table.
@@ -202,7 +207,7 @@ std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
     const std::uint32_t items = add_container(kind, {});
     pickle_.items[slot] = items;
   }
-  if (pickle_.kind(pickle_.items[slot]) != kind) corrupt("an object is given items both as a list and as a dict");
+  if (!is_kind(pickle_.items[slot])) corrupt("an object is given items both as a list and as a dict");
   return pickle_.items[slot];
 }
 
@@ -314,9 +319,9 @@ std::string_view Pickle::text(std::uint32_t value) const noexcept {
 }
 
 std::string_view name(PickleKind kind) noexcept {
-  static constexpr std::array<std::string_view, 18> names{
-      "null", "boolean",   "integer", "integer", "integer",           "real", "text",  "bytes", "list", "tuple", "dict",
-      "set",  "frozenset", "global",  "object",  "persistent object", "text", "tensor"};
+  static constexpr std::array<std::string_view, 19> names{
+      "null", "boolean",   "integer", "integer", "integer",           "real", "text", "bytes", "list", "tuple", "dict",
+      "set",  "frozenset", "global",  "object",  "persistent object", "text", "list", "tensor"};
   return names[static_cast<std::size_t>(kind)];
 }
 

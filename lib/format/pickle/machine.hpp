@@ -1,5 +1,5 @@
-// format/pickle/machine.hpp: the stack machine behind read_pickle(). Private to opcodes.cpp (opcodes) and
-// pickle/machine.cpp (values, stack, memo).
+// format/pickle/machine.hpp: the stack machine behind read_pickle(). Private to opcodes.cpp (opcodes),
+// pickle/machine.cpp (values, stack, memo) and pickle/numbers.cpp (lists of numbers).
 #pragma once
 
 #include <algorithm>
@@ -69,6 +69,13 @@ class PickleMachine {
   std::uint32_t add_call(std::uint32_t callable, std::uint32_t arguments, std::uint32_t items = Pickle::absent);
   void append(std::uint32_t container, std::span<const std::uint32_t> items);
   void extend(std::uint32_t target, PickleKind kind, std::span<const std::uint32_t> items);
+  std::uint32_t items_of(std::uint32_t target) const;
+  bool has_numbers(std::uint32_t target) const;
+  bool takes_numbers(std::uint32_t target) const;
+  void add_numbers(std::uint32_t target, const SegmentedNumbers& more, bool is_open);
+  bool append_number(std::uint32_t target, std::uint32_t item);
+  bool step_batch();
+  void step_numbers();
   std::uint32_t target_for(std::uint32_t target, PickleKind kind);
   void require_keys(std::span<const std::uint32_t> items, std::size_t step) const;
 
@@ -187,6 +194,7 @@ class PickleMachine {
   std::map<std::pair<std::string_view, std::string_view>, std::uint32_t> globals_;
   core::MetadataCharge globals_bytes_{pickle_.budget};
   std::uint64_t opcode_at_ = 0;
+  std::uint64_t last_at_ = 0;  // offset of the opcode before that one
   std::uint8_t opcode_ = 0;
   bool stopped_ = false;
 };

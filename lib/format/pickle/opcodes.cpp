@@ -39,6 +39,7 @@ void PickleMachine::op_mark() {
                         opcode_at_);
   // A mark is a position in the stack: items above it belong to the next opcode that takes a mark.
   marks_.push_back(stack_.size());
+  if (left_in_ != nullptr) step_numbers();
 }
 
 void PickleMachine::op_pop() {
@@ -170,7 +171,7 @@ void PickleMachine::op_frozen_set() {
 
 void PickleMachine::op_append() {
   const std::uint32_t item = pop();
-  extend(top(), PickleKind::list, {&item, 1});
+  if (!append_number(top(), item)) extend(top(), PickleKind::list, {&item, 1});
 }
 
 void PickleMachine::op_set_item() {
@@ -329,7 +330,9 @@ constinit const std::array<PickleMachine::Operation, 256> PickleMachine::table =
 
 Pickle PickleMachine::run() {
   pickle_.begin = cursor_.offset();
+  pickle_.input = left_in_;
   for (std::uint64_t operations = 1; !stopped_; ++operations) {
+    last_at_ = opcode_at_;
     opcode_at_ = cursor_.offset();
     if (operations > limits_.pickle_operations)
       core::require_limit(operations, limits_.pickle_operations, fmt::format("opcodes of {}", what_),
@@ -347,7 +350,6 @@ Pickle PickleMachine::run() {
   pickle_.end = cursor_.offset();
   // Texts and bytes point into the cursor's chunks.
   pickle_.kept = cursor_.release();
-  pickle_.input = left_in_;
   return std::move(pickle_);
 }
 

@@ -20,6 +20,7 @@
 #include "core/input.hpp"
 #include "core/table.hpp"
 #include "core/text.hpp"
+#include "format/number_segments.hpp"
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
 
@@ -43,6 +44,7 @@ enum class PickleKind : std::uint8_t {
   call,        ///< REDUCE, NEWOBJ, INST...: an object made by a call.
   persistent,  ///< BINPERSID: an object outside the pickle, by its id.
   far_text,    ///< Text that spells bytes, left in the file: `first` is an index in blobs. For _codecs.encode().
+  numbers,     ///< A list of numbers that were stepped over: `first` is an index in number_lists.
   tensor,      ///< Made from calls by torch/resolver.cpp; never by read_pickle().
 };
 
@@ -51,8 +53,8 @@ struct PickleValue {
   PickleKind kind = PickleKind::null;
   std::uint8_t variant = 0;  ///< A NodeVariant, the finer kind; read_pickle() sets `plain` or `byte_array`.
   bool unhashable = false;   ///< list, dict, set, bytearray, and tuples that hold one: they cannot be keys.
-  std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers: items; dict: pairs. global: index in globals.
-                             ///< call, persistent: opcode's offset.
+  std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers, numbers: items; dict: pairs. global: index in
+                             ///< globals. call, persistent: opcode's offset.
   union {
     std::int64_t integer = 0;
     std::uint64_t unsigned_integer;
@@ -86,6 +88,12 @@ struct PickleBlob {
   Place place = Place::kept;
 };
 
+/// The places of the numbers of one list.
+struct PickleNumbers {
+  SegmentedNumbers numbers;
+  bool is_open = true;  ///< Numbers are still added to it.
+};
+
 /// All values of one pickle.
 struct Pickle {
   static constexpr std::uint32_t absent = 0xFFFFFFFF;
@@ -100,10 +108,13 @@ struct Pickle {
   core::Table<std::uint32_t> items{budget};
   core::Table<PickleGlobal> globals{budget};  ///< Each name once.
   core::Table<PickleBlob> blobs{budget};
+  /// Shared, because a Catalog keeps them. Null if there are none.
+  std::shared_ptr<core::Table<PickleNumbers>> number_lists;
   std::uint32_t root = null;
   std::uint32_t persistent_count = 0;  ///< Values that were made persistent objects.
-  const core::Input* input = nullptr;  ///< Input of `left` blobs; null if there are none.
-  std::uint64_t left_bytes = 0;        ///< Bytes of the pickle in `left` and `latin1` blobs.
+  const core::Input* input = nullptr;  ///< Input of `left` blobs and of numbers; null if there are none.
+  std::uint64_t left_bytes = 0;        ///< Bytes of the pickle in `left` and `latin1` blobs and in number_lists.
+  std::uint64_t unpacked = 0;          ///< Numbers that unpack() made values of.
   std::uint64_t begin = 0;             ///< Offset of the pickle in the Input.
   std::uint64_t end = 0;               ///< Offset of the byte after STOP.
 
@@ -129,6 +140,14 @@ struct Pickle {
   /// Input lives. Throws Error{corrupt} for text that does not spell bytes, Error{limit_exceeded} for
   /// Limits::pickle_bytes.
   const PickleBlob& fetch(const PickleValue& value, const Limits& limits);
+  /// Returns the numbers of a `numbers` value. They live as long as the pointer.
+  [[nodiscard]] std::shared_ptr<const SegmentedNumbers> numbers(const PickleValue& value) const noexcept {
+    return {number_lists, &(*number_lists)[static_cast<std::size_t>(value.first)].numbers};
+  }
+  /// Makes a `numbers` value a list of values; does nothing to others. For readers that need the numbers while the file
+  /// is opened. Requires that the Input lives. Throws Error{limit_exceeded} for Limits::pickle_operations, which counts
+  /// each number.
+  void unpack(std::uint32_t value, const Limits& limits);
   /// Returns the name of a global value.
   [[nodiscard]] const PickleGlobal& global(const PickleValue& value) const noexcept { return globals[value.count]; }
 };
@@ -136,7 +155,8 @@ struct Pickle {
 /// Interprets the pickle at the cursor up to its STOP and moves the cursor behind it.
 ///
 /// With `left_in`, the cursor's Input, long byte strings are skipped: they are not read, and Limits::pickle_bytes does
-/// not count them.
+/// not count them. Long lists of numbers are stepped over: they are read and not kept, and neither pickle_bytes nor
+/// pickle_operations counts them.
 ///
 /// `what` names the pickle in errors. Throws Error{corrupt} with the offset of the opcode for an operand of a wrong
 /// kind and for a truncated pickle; Error{unsupported} for opcodes that heft refuses; Error{limit_exceeded} for

@@ -6,6 +6,7 @@
 
 #include "core/text.hpp"
 #include "format/range_checks.hpp"
+#include "format/stored_numbers.hpp"
 #include "format/torch/globals.hpp"
 #include "heft/error.hpp"
 
@@ -79,8 +80,20 @@ std::uint32_t TorchNodes::make(std::uint32_t value) {
     case PickleKind::frozen_set:
     case PickleKind::dict: return make_container(v);
     case PickleKind::call: return make_opaque(value);
+    case PickleKind::numbers: return make_numbers(v);
     default: return make_leaf(v);
   }
+}
+
+/// Makes a list whose elements are read when they are looked at: from the pickle in memory, if it was inflated or is
+/// short, else from the file.
+std::uint32_t TorchNodes::make_numbers(const PickleValue& value) {
+  if (!number_bytes_) number_bytes_ = number_bytes(catalog_, *pickle_.input);
+  const std::uint64_t base = number_bytes_->memory().empty() ? pickle_begin_ : 0;
+  auto elements = std::make_shared<const StoredNumbers>(pickle_.numbers(value), base, number_bytes_);
+  Node list = catalog_.add_packed(std::move(elements), value.count);
+  list.variant = variant_of(value);
+  return catalog_.add_node(list);
 }
 
 std::uint32_t TorchNodes::make_container(const PickleValue& value) {

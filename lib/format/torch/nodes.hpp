@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,9 @@ namespace heft::format {
 /// node.
 class TorchNodes {
  public:
-  TorchNodes(Catalog& catalog, Pickle& pickle, const Limits& limits)
-      : catalog_(catalog), pickle_(pickle), limits_(limits) {}
+  /// `pickle_begin` is added to offsets in the pickle's Input.
+  TorchNodes(Catalog& catalog, Pickle& pickle, const Limits& limits, std::uint64_t pickle_begin)
+      : catalog_(catalog), pickle_(pickle), limits_(limits), pickle_begin_(pickle_begin) {}
 
   /// Returns the node of `value`, with all values inside it. Does not recurse. Throws Error{ambiguous} for a dict with
   /// a repeated key.
@@ -32,6 +34,7 @@ class TorchNodes {
 
   std::uint32_t make(std::uint32_t value);
   std::uint32_t make_leaf(const PickleValue& value);
+  std::uint32_t make_numbers(const PickleValue& value);
   std::uint32_t make_container(const PickleValue& value);
   std::uint32_t make_opaque(std::uint32_t value);
   std::uint32_t made(std::uint32_t value);
@@ -41,6 +44,8 @@ class TorchNodes {
   Catalog& catalog_;
   Pickle& pickle_;  // modified: bytes left in the file are read
   const Limits& limits_;
+  std::uint64_t pickle_begin_;
+  std::shared_ptr<const NumberBytes> number_bytes_;
   core::Table<std::uint32_t> nodes_{catalog_.budget};  // of each value; `none` until made
   std::vector<std::uint32_t> scratch_;
   std::uint32_t null_ = none;

@@ -179,6 +179,7 @@ void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::u
     // Copied: the source can be used elsewhere, and items are added below.
     pairs.assign(given.begin(), given.end());
   } else if (source != Pickle::absent && pickle_.kind(source) != PickleKind::null) {
+    if (pickle_.kind(source) == PickleKind::numbers) corrupt("expected a dict made of pairs of key and value");
     if (pickle_.kind(source) != PickleKind::list && pickle_.kind(source) != PickleKind::tuple)
       return;  // an unknown source: stays a call
     for (const std::uint32_t pair : pickle_.children(source)) {
@@ -216,9 +217,19 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
   const std::uint32_t source = has_items                ? call.items
                                : call.arguments.empty() ? Pickle::empty_tuple
                                                         : call.arguments[0];
-  const PickleValue& from = pickle_[source];
-  if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set) return false;
   // torch.Size takes only integers. Another value stays an opaque call, so that no shape is wrong.
+  if (variant == NodeVariant::size && pickle_.kind(source) == PickleKind::numbers) {
+    const auto numbers = pickle_.numbers(pickle_[source]);
+    if (numbers->odd() || numbers->dtype() != DType::i64) return false;
+  }
+  // A list or a set of numbers stays what was stepped over; a tuple can be a key or a shape, whose items are needed.
+  // From here on the call's arguments, a span of Pickle::items, are not used.
+  if (kind == PickleKind::tuple || kind == PickleKind::frozen_set) pickle_.unpack(source, options_.limits);
+  const PickleValue& from = pickle_[source];
+  if (from.kind == PickleKind::numbers)
+    made.kind = from.kind;
+  else if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set)
+    return false;
   if (variant == NodeVariant::size)
     for (const std::uint32_t item : pickle_.children(source))
       if (pickle_.kind(item) != PickleKind::integer) return false;
@@ -345,7 +356,8 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   // The parts of the call are replaced in place: it is then a call like NEWOBJ of that class.
   pickle_.items[parts + call_callable] = type;
   pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
-  if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))
+  if (call.items == Pickle::absent &&
+      (kind == PickleKind::dict || kind == PickleKind::list || kind == PickleKind::numbers))
     pickle_.items[parts + call_items] = content;
   const std::optional<TorchCall> object = take_apart(call.value);
   // A subclass of a container that is known (OrderedDict in protocol 0) is complete with its items.

@@ -73,6 +73,7 @@ class TorchResolver {
   std::uint32_t use_of(std::uint32_t value);
   std::uint64_t unsigned_integer(std::uint32_t value, std::string_view what) const;
   std::size_t read_dims(std::uint32_t value, std::string_view what);
+  std::size_t read_dims(const SegmentedNumbers& numbers, std::string_view what);
   void read_layout(TorchTensor& tensor, std::uint32_t sizes, std::uint32_t strides);
   void make_tensor(std::uint32_t value, TorchTensor tensor);
   void rebuild(const TorchCall& call, std::uint32_t metadata_at, std::optional<KnownGlobal> dtype);

@@ -8,6 +8,7 @@
 #include "core/checked.hpp"
 #include "core/text.hpp"
 #include "format/name_table.hpp"
+#include "format/stored_numbers.hpp"
 #include "format/torch/objects.hpp"
 #include "format/torch/resolver.hpp"
 #include "format/view_checks.hpp"
@@ -127,8 +128,22 @@ std::uint64_t TorchResolver::unsigned_integer(std::uint32_t value, std::string_v
   return number.unsigned_integer;
 }
 
+/// The same for a list of numbers that were stepped over. They are not unpacked: callers hold spans of Pickle::items.
+std::size_t TorchResolver::read_dims(const SegmentedNumbers& numbers, std::string_view what) {
+  core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
+  if (numbers.odd() || numbers.dtype() != DType::i64) corrupt(fmt::format("expected {} as integers of 64 bits", what));
+  for (std::size_t i = 0; i < numbers.segments().size(); ++i) {
+    const NumberSegment& segment = numbers.segments()[i];
+    const Bytes bytes = pickle_.input->read(segment.begin, segment.size);
+    for (const Node& node : nodes_of(numbers.spelling(), bytes.span(), segment.begin, numbers.count_of(i)))
+      objects_.dims.push_back(node.integer);
+  }
+  return static_cast<std::size_t>(numbers.size());
+}
+
 /// Appends the integers of a tuple to dims and returns their number.
 std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what) {
+  if (pickle_.kind(value) == PickleKind::numbers) return read_dims(*pickle_.numbers(pickle_[value]), what);
   if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
     corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
   const Arguments numbers = pickle_.children(value);

@@ -43,7 +43,7 @@ class Walk {
         pickle_(objects.pickle),
         options_(options),
         entries_(catalog, objects, place),
-        nodes_(catalog, pickle_, options.limits),
+        nodes_(catalog, pickle_, options.limits, place.pickle_begin),
         place_(place) {}
 
   void run();
@@ -72,6 +72,7 @@ class Walk {
   void reach(std::uint32_t value, std::vector<Frame>& stack);
   void close(Location& location);
   void mark_tensor_paths();
+  void unpack_items();
   void count_leaves(std::uint32_t root);
   void list(std::uint32_t root);
   void visit(const Edge& edge, std::vector<Frame>& stack);
@@ -139,7 +140,7 @@ std::uint32_t Walk::edge_count(std::uint32_t value) const {
     case PickleKind::call: {
       const std::uint32_t items = pickle_.part(v, call_items);
       // Arguments and state, then the items that were set on the object.
-      return 2 + (items == Pickle::absent ? 0 : pickle_[items].count);
+      return 2 + (items == Pickle::absent || pickle_.kind(items) == PickleKind::numbers ? 0 : pickle_[items].count);
     }
     default: return 0;
   }
@@ -237,6 +238,16 @@ void Walk::mark_tensor_paths() {
       todo.push_back(by_child[i]);
     }
   }
+}
+
+/// Makes values of numbers that are the items of an object with tensors: each has a name of its own.
+void Walk::unpack_items() {
+  for (const Location& location : locations_) {
+    if (!location.leads_to_tensor || pickle_.kind(location.value) != PickleKind::call) continue;
+    if (const std::uint32_t items = pickle_.part(pickle_[location.value], call_items); items != Pickle::absent)
+      pickle_.unpack(items, options_.limits);
+  }
+  location_of_.resize(pickle_.values.size(), none);
 }
 
 /// Counts the names before any is made, because a few shared lists can expand to more names than fit memory.
@@ -349,8 +360,11 @@ void Walk::list(std::uint32_t root) {
 
 void Walk::run() {
   const std::uint32_t root = choose_root();
+  // Each item of the whole has a name, unless the whole is one value.
+  if (!place_.is_named) pickle_.unpack(root, options_.limits);
   survey(root);
   mark_tensor_paths();
+  unpack_items();
   count_leaves(root);
   list(root);
   entries_.finish();
