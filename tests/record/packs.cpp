@@ -2,7 +2,9 @@
 // pieces.
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,9 +13,12 @@
 #include "heft/checkpoint.hpp"
 #include "heft/record.hpp"
 #include "record/support.hpp"
+#include "support/cbor_builder.hpp"
+#include "support/memory_use.hpp"
 #include "support/pack_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
+#include "support/zip_builder.hpp"
 
 using namespace heft;
 using namespace heft::test::pack;
@@ -218,6 +223,143 @@ TEST_CASE("packs: unknown keys of a burnpack file are metadata, also lists of nu
   CHECK(later["rates"].numbers().dtype() == DType::f64);
   CHECK(later["rates"].numbers().read<double>(0) == 0.5);
   CHECK(test::thrown_by([&] { return later["rates"].numbers().as<double>(); }).code() == ErrorCode::type_mismatch);
+}
+
+namespace {
+
+// A burnpack file without tensors, with one more key in its metadata.
+std::string pack_with(const std::string& value) {
+  namespace cbor = test::cbor;
+  const std::string metadata = cbor::map({cbor::text("tensors"), cbor::map({}), cbor::text("later"), value});
+  std::string file = std::string("NRUB\1\0", 6) + test::little(metadata.size(), 4) + metadata;
+  file.resize((file.size() + 255) / 256 * 256);
+  return file;
+}
+
+std::string cbor_integer(std::int64_t value) {
+  return value < 0 ? test::cbor::negative(static_cast<std::uint64_t>(-1 - value))
+                   : test::cbor::natural(static_cast<std::uint64_t>(value));
+}
+
+// The shortest real that has the value, as serializers of Rust write it.
+std::string cbor_real(double value) {
+  const auto single = static_cast<float>(value);
+  if (value == 1.5) return std::string("\xF9\x3E\x00", 3);
+  if (single == value) return "\xFA" + test::cbor::big(std::bit_cast<std::uint32_t>(single), 4);
+  return test::cbor::real_bits(std::bit_cast<std::uint64_t>(value));
+}
+
+}  // namespace
+
+TEST_CASE("packs: long lists of numbers in CBOR are read from the file, as element by element") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  for (const std::size_t count : {31, 32, 1000, 1024, 1025, 5000}) {
+    CAPTURE(count);
+    const auto whole = [](std::size_t i) {
+      const auto value = static_cast<std::int64_t>(std::uint64_t{0x9E3779B97F4A7C15} * (i + 1) >> (i * 5 % 64));
+      return i % 3 == 0   ? value
+             : i % 3 == 1 ? static_cast<std::int64_t>(i % 24) - 12
+                          : std::int64_t{70'000} + static_cast<std::int64_t>(i);
+    };
+    const auto real = [](std::size_t i) { return i % 4 == 0 ? 1.5 : i % 4 == 1 ? 0.1 : static_cast<double>(i) / 4; };
+    std::vector<std::string> integers, naturals, reals, wide_reals, flags;
+    for (std::size_t i = 0; i < count; ++i) {
+      integers.push_back(cbor_integer(whole(i)));
+      naturals.push_back(cbor::natural(i == count / 2 ? UINT64_MAX : i));
+      reals.push_back(cbor_real(real(i)));
+      wide_reals.push_back(cbor::real_bits(std::bit_cast<std::uint64_t>(real(i))));
+      flags.push_back(cbor::boolean(i % 3 == 0));
+    }
+    const auto path = folder.write(
+        "m.bpk", pack_with(cbor::map({cbor::text("integers"), cbor::list(integers), cbor::text("naturals"),
+                                      cbor::list(naturals), cbor::text("reals"), cbor::list(reals), cbor::text("wide"),
+                                      cbor::list(wide_reals), cbor::text("flags"), cbor::list(flags),
+                                      cbor::text("nested"), cbor::list({cbor::list(reals), cbor::list(integers)})})));
+    for (const Access access : {Access::map, Access::read}) {
+      const Record later = open(path, {.access = access}).metadata()["later"];
+      std::size_t wrong = 0;
+      const TensorView views[] = {later["integers"].numbers(), later["naturals"].numbers(),
+                                  later["reals"].numbers(),    later["wide"].numbers(),
+                                  later["flags"].numbers(),    later["nested"][1].numbers()};
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::uint64_t natural = i == count / 2 ? UINT64_MAX : i;
+        wrong += later["integers"][i].integer() != whole(i);
+        wrong += later["naturals"][i].unsigned_integer() != natural;
+        wrong += later["reals"][i].real() != real(i);
+        wrong += later["wide"][i].real() != real(i);
+        wrong += later["flags"][i].boolean() != (i % 3 == 0);
+        if (i % 7 != 0 && i + 1 != count) continue;
+        wrong += views[0].read<std::int64_t>(i) != whole(i);
+        wrong += views[1].read<std::uint64_t>(i) != natural;
+        wrong += views[2].read<double>(i) != real(i);
+        wrong += views[3].read<double>(i) != real(i);
+        wrong += (views[4].read<heft::boolean>(i).bits != 0) != (i % 3 == 0);
+        wrong += views[5].read<std::int64_t>(i) != whole(i);
+      }
+      CHECK(wrong == 0);
+      CHECK(later["reals"].size() == count);
+      CHECK(later["nested"][0].child(count - 1).path().ends_with("nested.0." + std::to_string(count - 1)));
+      CHECK(test::thrown_by([&] { return views[2].as<double>(); }).code() == ErrorCode::type_mismatch);
+    }
+  }
+}
+
+TEST_CASE("packs: lists in CBOR of anything else, or cut, are as they were") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  const std::vector<std::string> numbers(100, cbor::natural(1000));
+  const auto with = [&](const std::string& item) {
+    std::vector<std::string> items = numbers;
+    items[70] = item;
+    return open(folder.write("m.bpk", pack_with(cbor::list(items)))).metadata()["later"];
+  };
+  CHECK(with(cbor::text("t"))[70].text() == "t");
+  CHECK(with(cbor::text("t"))[99].integer() == 1000);
+  CHECK(with(cbor::list({cbor::natural(5)}))[70][0].integer() == 5);
+  CHECK(with(cbor::real_bits(0))[70].real() == 0);
+  const Error odd = test::thrown_by([&] { return with(cbor::real_bits(0)).numbers(); });
+  CHECK(odd.code() == ErrorCode::type_mismatch);
+  CHECK(odd.message() == "expected a list of numbers of one kind, item 70 is another");
+  CHECK(test::thrown_by([&] { return with(cbor::negative(UINT64_MAX)); }).code() == ErrorCode::unsupported);
+  CHECK(test::thrown_by([&] { return with("\xC1" + cbor::natural(1)); }).code() == ErrorCode::unsupported);
+  // A head that declares more items than there are, or than there can be.
+  const std::string list = cbor::list(numbers);
+  for (const std::uint64_t count : {std::uint64_t{101}, std::uint64_t{250}, std::uint64_t{1} << 60}) {
+    CAPTURE(count);
+    const std::string value = cbor::head(4, count) + list.substr(2);
+    CHECK(test::thrown_by([&] { return open(folder.write("m.bpk", pack_with(value))); }).code() == ErrorCode::corrupt);
+  }
+  const std::string endless = "\x9F" + list.substr(2) + "\xFF";
+  CHECK(test::thrown_by([&] { return open(folder.write("m.bpk", pack_with(endless))); }).code() ==
+        ErrorCode::unsupported);
+  OpenOptions options;
+  options.limits.metadata_items = 50;
+  const auto path = folder.write("m.bpk", pack_with(list));
+  CHECK(test::thrown_by([&] { return open(path, options); }).code() == ErrorCode::limit_exceeded);
+  options = {};
+  options.limits.metadata_memory_bytes = 20;
+  CHECK(test::thrown_by([&] { return open(path, options); }).code() == ErrorCode::limit_exceeded);
+}
+
+TEST_CASE("packs: a list of millions in CBOR opens in the memory of its places") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  constexpr std::size_t count = 5'000'000;
+  std::filesystem::path path;
+  {
+    std::string list = cbor::head(4, count);
+    for (std::size_t i = 0; i < count; ++i)
+      list += cbor::real_bits(std::bit_cast<std::uint64_t>(static_cast<double>(i)));
+    path = folder.write("m.bpk", pack_with(list));
+  }
+  const bool measured = test::reset_peak() && !test::memory_is_shadowed();
+  const std::uint64_t before = test::resident_bytes();
+  const Record later = open(path).metadata()["later"];
+  CHECK(later.size() == count);
+  CHECK(later[count - 1].real() == static_cast<double>(count - 1));
+  CHECK(later.numbers().read<double>(count - 2) == static_cast<double>(count - 2));
+  if (measured) CHECK(test::peak_resident_bytes() < before + (16u << 20));
 }
 
 TEST_CASE("packs: numbers in encoded form are charged to the metadata budget") {

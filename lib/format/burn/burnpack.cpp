@@ -53,7 +53,7 @@ class Reader {
   Catalog read();
 
  private:
-  Bytes read_metadata();
+  void find_metadata();
   void read_map(CborReader& cbor);
   void read_tensors(CborReader& cbor);
   TensorEntry read_tensor(CborReader& cbor, std::string_view name);
@@ -83,8 +83,8 @@ class Reader {
 
 Catalog Reader::read() {
   catalog_.format = "burnpack";
-  const Bytes metadata = read_metadata();
-  CborReader cbor(metadata.span(), header_bytes, limits_);
+  find_metadata();
+  CborReader cbor(input_, header_bytes, metadata_end_, limits_);
   read_map(cbor);
   if (cbor.remaining() > 0)
     fail(ErrorCode::corrupt, {}, cbor.offset(),
@@ -96,11 +96,11 @@ Catalog Reader::read() {
   add_others();
   if (!pairs_.empty()) catalog_.metadata = catalog_.add_container(NodeKind::map, pairs_);
   // Names and texts point into the metadata.
-  catalog_.kept.push_back(metadata);
+  catalog_.kept = cbor.release();
   return std::move(catalog_);
 }
 
-Bytes Reader::read_metadata() {
+void Reader::find_metadata() {
   core::Cursor cursor(input_, 0, input_.size_bytes(), header_bytes);
   cursor.skip(magic.size(), "the magic");
   const auto version = cursor.little<std::uint16_t>("the version");
@@ -114,7 +114,6 @@ Bytes Reader::read_metadata() {
                       magic.size() + 2);
   catalog_.detail = fmt::format("burnpack v{}", version);
   metadata_end_ = header_bytes + size;
-  return input_.read(header_bytes, size);
 }
 
 // Adds `key` to the keys of a map. Throws Error{ambiguous} for a repeated key. Unknown keys are allowed, as in Burn.

@@ -1,14 +1,20 @@
 #include "format/cbor/nodes.hpp"
 
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/checked.hpp"
+#include "format/stored_numbers.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
 namespace {
+
+constexpr std::uint64_t min_numbers = 32;  // of a list that is not made of nodes
 
 class NodeMaker {
  public:
@@ -53,6 +59,8 @@ class NodeMaker {
   std::uint32_t container(const CborItem& item, std::uint64_t depth) {
     // Before the recursion: the file determines the nesting.
     core::require_limit(depth, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", item.offset);
+    if (item.kind == CborKind::list && item.number >= min_numbers)
+      if (std::optional<SegmentedNumbers> numbers = reader_.step_numbers(item)) return list_of(*std::move(numbers));
     // Not reserved by the declared count: each byte of the file could then claim four of memory.
     std::vector<std::uint32_t> items;
     for (std::uint64_t i = 0; i < item.number; ++i) {
@@ -60,6 +68,15 @@ class NodeMaker {
       items.push_back(make(reader_.next("an item"), depth + 1));
     }
     return catalog_.add_container(item.kind == CborKind::map ? NodeKind::map : NodeKind::list, items);
+  }
+
+  // Makes a list whose elements are read when they are looked at.
+  std::uint32_t list_of(SegmentedNumbers numbers) {
+    if (!number_bytes_) number_bytes_ = number_bytes(catalog_, reader_.input());
+    const std::uint64_t count = numbers.size();
+    auto elements = std::make_shared<const StoredNumbers>(std::make_shared<const SegmentedNumbers>(std::move(numbers)),
+                                                          0, number_bytes_);
+    return catalog_.add_node(catalog_.add_packed(std::move(elements), count));
   }
 
   std::uint32_t key() {
@@ -73,6 +90,7 @@ class NodeMaker {
   CborReader& reader_;
   Catalog& catalog_;
   const Limits& limits_;
+  std::shared_ptr<const NumberBytes> number_bytes_;
 };
 
 }  // namespace

@@ -16,6 +16,8 @@
 namespace heft::format {
 namespace {
 
+constexpr std::uint64_t max_head_bytes = 9;
+
 /// The result of one call of the decoder.
 struct Found {
   CborItem item;
@@ -97,12 +99,19 @@ CborItem CborReader::next(std::string_view what) {
   // Set before decoding: errors about an item contain the offset of its first byte.
   found.item.offset = offset();
   // The decoder reads one head and, for texts and bytes, their contents; `read` is the length of both.
-  const auto rest = bytes_.subspan(at_);
-  const cbor_decoder_result result =
-      cbor_stream_decode(reinterpret_cast<cbor_data>(rest.data()), rest.size(), &callbacks, &found);
+  std::span<const std::byte> rest = cursor_.peek(max_head_bytes, what);
+  const auto decode = [&] {
+    return cbor_stream_decode(reinterpret_cast<cbor_data>(rest.data()), rest.size(), &callbacks, &found);
+  };
+  cbor_decoder_result result = decode();
+  // A text can be longer than what was read ahead; its head says by how much.
+  if (result.status == CBOR_DECODER_NEDATA && result.required > rest.size() && result.required <= remaining()) {
+    rest = cursor_.peek(result.required, what);
+    result = decode();
+  }
   // The decoder has all bytes that there are, so asking for more means that the document is cut.
   if (result.status == CBOR_DECODER_NEDATA)
-    throw Error(ErrorCode::corrupt, fmt::format("expected {}, the CBOR metadata end {} bytes later", what, rest.size()),
+    throw Error(ErrorCode::corrupt, fmt::format("expected {}, the CBOR metadata end {} bytes later", what, remaining()),
                 {.offset = offset()});
   if (result.status != CBOR_DECODER_FINISHED)
     throw Error(
@@ -114,7 +123,7 @@ CborItem CborReader::next(std::string_view what) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("expected {}, found CBOR's {}, which heft does not read", what, found.unsupported),
                 {.offset = offset()});
-  at_ += result.read;
+  cursor_.skip(result.read, what);
   // Every item has at least one byte.
   if (const std::uint64_t inside = items_inside(found.item); inside > remaining())
     throw Error(ErrorCode::corrupt,
@@ -134,6 +143,25 @@ CborItem CborReader::next(CborKind kind, std::string_view what) {
     throw Error(ErrorCode::corrupt, fmt::format("{}: expected {}, found {}", what, name(kind), name(item.kind)),
                 {.offset = item.offset});
   return item;
+}
+
+std::optional<SegmentedNumbers> CborReader::step_numbers(const CborItem& list) {
+  // Numbers count as items, although they become no nodes; next() refuses the one over the limit.
+  if (!core::inside(items_, list.number, limits_.metadata_items)) return std::nullopt;
+  SegmentedNumbers numbers(Spelling::cbor, cursor_.budget());
+  std::uint64_t ahead = 0;
+  std::uint64_t least = 1;
+  while (numbers.size() < list.number) {
+    const std::span<const std::byte> bytes = cursor_.look(ahead, least);
+    const std::size_t used = numbers.step(bytes, offset() + ahead, list.number - numbers.size());
+    // No number, or one that the bytes looked at do not have whole.
+    if (used == 0 && (bytes.empty() || least > 1)) return std::nullopt;
+    ahead += used;
+    least = used == 0 ? max_spelled_bytes : 1;
+  }
+  cursor_.skip(ahead, "a list of numbers");
+  items_ += list.number;
+  return numbers;
 }
 
 void CborReader::skip_inside(const CborItem& item, std::string_view what) {

@@ -6,9 +6,12 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string_view>
+#include <vector>
 
+#include "core/cursor.hpp"
+#include "format/number_segments.hpp"
 #include "heft/limits.hpp"
 
 namespace heft::format {
@@ -28,12 +31,11 @@ struct CborItem {
   std::string_view text = {};  ///< text, bytes: points into the reader's bytes.
 };
 
-/// Reads `bytes`. `begin` is the offset of the first in the file, used for errors only. The bytes and the limits must
-/// outlive the reader.
+/// Reads the bytes [begin, end) of `input`, which must outlive the reader, as the limits must.
 class CborReader {
  public:
-  CborReader(std::span<const std::byte> bytes, std::uint64_t begin, const Limits& limits) noexcept
-      : bytes_(bytes), begin_(begin), limits_(limits) {}
+  CborReader(const core::Input& input, std::uint64_t begin, std::uint64_t end, const Limits& limits)
+      : input_(input), cursor_(input, begin, end), limits_(limits) {}
 
   /// Returns the next item. `what` names it in errors. Throws Error{corrupt} if the bytes end or are not CBOR, if the
   /// remaining bytes are too few for a declared count of items, and if a text is not UTF-8; Error{unsupported} for tags
@@ -45,14 +47,20 @@ class CborReader {
   /// metadata_depth.
   void skip_inside(const CborItem& item, std::string_view what);
 
-  [[nodiscard]] std::uint64_t remaining() const noexcept { return bytes_.size() - at_; }
-  [[nodiscard]] std::uint64_t offset() const noexcept { return begin_ + at_; }
+  /// Steps over the items inside `list`, the last one that next() returned, if all of them are numbers. Their bytes are
+  /// not kept. Returns nothing, without a step, if one is not, if the bytes end, and over metadata_items.
+  std::optional<SegmentedNumbers> step_numbers(const CborItem& list);
+
+  [[nodiscard]] std::uint64_t remaining() const noexcept { return cursor_.remaining(); }
+  [[nodiscard]] std::uint64_t offset() const noexcept { return cursor_.offset(); }
+  [[nodiscard]] const core::Input& input() const noexcept { return input_; }
+  /// Hands over the memory that texts point into.
+  [[nodiscard]] std::vector<Bytes> release() noexcept { return cursor_.release(); }
 
  private:
-  std::span<const std::byte> bytes_;
-  std::uint64_t begin_;
+  const core::Input& input_;
+  core::Cursor cursor_;
   const Limits& limits_;
-  std::size_t at_ = 0;
   std::uint64_t items_ = 0;
 };
 
