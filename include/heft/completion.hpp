@@ -40,8 +40,9 @@ class HEFT_API Completion {
 
   /// Reports that the request is done: all bytes of a read are in memory, or those of a write are taken.
   void succeed() noexcept;
-  /// Reports that the request failed. The load ends with the first failure; an Error gets path, tensor and offset of the
-  /// request's first byte in its file, unless it has them. A null `failure` counts as Error{io}.
+  /// Reports that the request failed. The load ends with the first failure. An Error gets path, tensor and offset of
+  /// the request's first byte in its file, unless it has them; no offset where a write contains converted or gathered
+  /// elements. A null `failure` counts as Error{io}.
   void fail(std::exception_ptr failure) noexcept;
 
  private:

@@ -115,11 +115,12 @@ class HEFT_API TensorStream {
   std::optional<Tensor> current_;
 };
 
-/// Starts to load the plan's tensors. Options as for materialize(), but without a `destination`, which places all tensors
-/// at once: Error{unsupported} before a read. A tensor with a buffer of the caller is filled there, its Tensor refers to
-/// it. A plan that reads and writes less than 1 MiB, and one for which no thread is idle, is loaded by the thread that
-/// takes the tensors, as it takes them. Throws Error{out_of_range} for an invalid option and Error{out_of_memory} for
-/// staging that does not fit the memory left.
+/// Starts to load the plan's tensors. Options as for materialize(), except for `destination`: a Destination places the
+/// tensors of a load all at once, a stream a few at a time, so that one is refused with Error{unsupported} before
+/// anything is read. A tensor with a buffer of the caller is filled there, and its Tensor refers to it. A plan that
+/// reads and writes less than 1 MiB, and one for which there is no idle thread, is loaded by the thread that takes the
+/// tensors, as it takes them. Throws Error{out_of_range} for an invalid option and Error{out_of_memory} for staging
+/// that does not fit the memory left.
 [[nodiscard]] HEFT_API TensorStream stream(LoadPlan plan, const MaterializeOptions& options = {},
                                            const StreamOptions& stream_options = {});
 

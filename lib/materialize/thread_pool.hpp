@@ -90,7 +90,7 @@ unsigned run_workers(ThreadPool* pool, unsigned count, const std::function<void(
 /// thread.
 class FirstFailure {
  public:
-  /// Keeps `failure`, the exception being handled if none is given, unless there is one already. Returns whether it did.
+  /// Keeps `failure`, the exception being handled if none is given, unless there is one already. Returns true if kept.
   bool capture(std::exception_ptr failure = std::current_exception()) noexcept;
   [[nodiscard]] bool happened() const noexcept { return happened_.load(std::memory_order_acquire); }
   /// Throws the exception, if there was one. To be called when the others have ended.

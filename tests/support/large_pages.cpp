@@ -1,7 +1,7 @@
-// A twin of the C library's calls about pages, in which a page has 64 KiB, as on some ARM and POWER machines. The linker
-// takes these functions, also for calls in headers of libraries. They run on a kernel with smaller pages and do what one
-// with pages of 64 KiB does: mappings begin and end on such pages, calls reach whole ones, and a page is in memory when
-// any part of it is.
+// A twin of the C library's calls about pages, in which a page has 64 KiB, as on some ARM and POWER machines. The
+// linker takes these functions, also for calls in headers of libraries. They run on a kernel with smaller pages and do
+// what one with pages of 64 KiB does: mappings begin and end on such pages, calls reach whole ones, and a page is in
+// memory when any part of it is.
 //
 // An address that must be at the start of a page, and is not, ends the process: the callers of most of these calls
 // ignore their failures.
