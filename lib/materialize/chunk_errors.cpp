@@ -37,11 +37,10 @@ Error ChunkErrors::about_write(const Error& error, EntryIndex entry, std::uint64
   for (const Transfer& transfer : schedule_.transfers->transfers)
     if (transfer.entry == entry && std::cmp_less_equal(transfer.to, to) && (!from || from->to <= transfer.to))
       from = &transfer;
-  const Error named = error.with_tensor(plan_.name(position(entry)));
+  Error named = error.with_tensor(plan_.name(position(entry)));
   if (from == nullptr) return named;
-  const Error placed =
-      from->contiguous ? with_offset(named, from->from + (to - static_cast<std::uint64_t>(from->to))) : named;
-  return placed.with_path(schedule_.transfers->sources[position(from->source)]->path());
+  if (from->contiguous) named = with_offset(named, from->from + (to - static_cast<std::uint64_t>(from->to)));
+  return named.with_path(schedule_.transfers->sources[position(from->source)]->path());
 }
 
 }  // namespace heft::engine
