@@ -21,9 +21,6 @@ namespace heft {
 namespace engine {
 namespace {
 
-// Results that fit the last-level cache may stay in it.
-constexpr std::uint64_t larger_than_caches = 16u << 20;
-
 // The destination's memory of one load: given up unless the load came to its end.
 class LoadMemory {
  public:
@@ -84,7 +81,7 @@ class LoadMemory {
 
   // `is_fresh` memory has not been touched.
   [[nodiscard]] std::vector<EntryMemory> entry_memory(bool is_fresh, std::uint64_t written) const {
-    const Store large = written > larger_than_caches ? Store::streaming : Store::cached;
+    const Store large = store_for(written);
     std::vector<EntryMemory> memory;
     reserve_huge(memory, entries_.size());
     for_each_place([&](const PlanEntry& entry, const Placement& place) {
@@ -102,19 +99,15 @@ class LoadMemory {
     return place.data == nullptr ? nullptr : static_cast<std::byte*>(place.data) + place.byte_offset;
   }
 
-  static Tensor tensor_of(const PlanEntry& entry, Bytes bytes, const Placement& place, bool is_on_device) {
-    Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
-    return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), place, is_on_device);
-  }
   static Tensor device_tensor(const PlanEntry& entry, const Placement& place,
                               const std::shared_ptr<const void>& owner) {
     return tensor_of(entry, Bytes({}, owner), place, true);
   }
   static Tensor host_tensor(const PlanEntry& entry, const Placement& place, const std::shared_ptr<const void>& owner) {
-    if (entry.has_buffer) return tensor_of(entry, Bytes(entry.into, nullptr), place, false);
+    if (entry.has_buffer) return tensor_of(entry, Bytes(entry.into, nullptr), place);
     std::span<const std::byte> bytes;
     if (entry.size_bytes != 0) bytes = {address(place), static_cast<std::size_t>(entry.size_bytes)};
-    return tensor_of(entry, Bytes(bytes, owner), place, false);
+    return tensor_of(entry, Bytes(bytes, owner), place);
   }
 
   const PlanEntries& entries_;

@@ -7,9 +7,11 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "heft/dtype.hpp"
 #include "heft/shape.hpp"
+#include "heft/tensor.hpp"
 
 namespace heft::engine {
 
@@ -27,5 +29,12 @@ struct PlanEntry {
 
 /// Not in one run: a plan grows by many, and what a run outgrows is memory that is touched twice.
 using PlanEntries = std::deque<PlanEntry>;
+
+/// Returns the tensor that an entry has become, with its elements in `bytes` or, on a device, at `place`.
+[[nodiscard]] inline Tensor tensor_of(const PlanEntry& entry, Bytes bytes, const Placement& place = {},
+                                      bool is_on_device = false) {
+  Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
+  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes), place, is_on_device);
+}
 
 }  // namespace heft::engine

@@ -11,6 +11,12 @@
 
 namespace heft::engine {
 
+/// Returns how `size_bytes` of results are written: those that fit the last-level cache may stay in it.
+[[nodiscard]] constexpr Store store_for(std::uint64_t size_bytes) noexcept {
+  constexpr std::uint64_t larger_than_caches = 16u << 20;
+  return size_bytes > larger_than_caches ? Store::streaming : Store::cached;
+}
+
 /// Host memory of one entry, and how it is written.
 struct EntryMemory {
   std::byte* base = nullptr;  ///< Null: the entry is in device memory.

@@ -11,17 +11,9 @@
 namespace heft::engine {
 namespace {
 
-// Results that fit the last-level cache may stay in it.
-constexpr std::uint64_t larger_than_caches = 16u << 20;
-
 // Offsets of large tensors count from the start of a page.
 std::uint64_t page_of(const StreamGroup& group) noexcept {
   return group.arena_bytes < mmap::page_size() ? 1 : mmap::page_size();
-}
-
-Tensor tensor_of(const PlanEntry& entry, Bytes bytes) {
-  Strides strides = entry.strides ? *entry.strides : Strides::contiguous(entry.shape);
-  return Tensor(entry.name, entry.dtype, entry.shape, std::move(strides), std::move(bytes));
 }
 
 std::vector<EntryMemory> buffers_of_caller(const PlanEntries& entries) {
@@ -70,14 +62,10 @@ bool StreamSink::enter(const Chunk& chunk) {
   return true;
 }
 
-Store StreamSink::store_of(const StreamGroup& group) noexcept {
-  return group.size_bytes > larger_than_caches ? Store::streaming : Store::cached;
-}
-
 void StreamSink::allocate(std::size_t number) {
   const StreamGroup& group = setup_.groups.groups[number];
   const std::span<const std::uint32_t> entries = setup_.groups.entries_of(group);
-  const Store store = store_of(group);
+  const Store store = store_for(group.size_bytes);
   std::byte* memory = nullptr;
   if (group.arena_bytes != 0) {
     if (group.arena_bytes > setup_.checked_bytes) {

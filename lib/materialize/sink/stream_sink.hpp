@@ -48,7 +48,8 @@ class StreamSink final : public ChunkSink {
   }
   /// Does not depend on the memory, which the entry need not have yet.
   [[nodiscard]] Store store_of(const Part& part) const noexcept override {
-    return store_of(setup_.groups.groups[setup_.groups.group_of[position(setup_.schedule.transfer(part).entry)]]);
+    const std::size_t entry = position(setup_.schedule.transfer(part).entry);
+    return store_for(setup_.groups.groups[setup_.groups.group_of[entry]].size_bytes);
   }
   [[nodiscard]] StagingPool* staging() noexcept override { return nullptr; }
   void forward(const Chunk& chunk, Range range, const std::byte* bytes, const StagingBuffer&) override {
@@ -64,7 +65,6 @@ class StreamSink final : public ChunkSink {
     std::shared_ptr<Arena> arena;
   };
 
-  static Store store_of(const StreamGroup& group) noexcept;
   void allocate(std::size_t group);
   void count_down(std::size_t group, std::uint64_t written);
   void hand_out(std::size_t group);
