@@ -15,7 +15,7 @@
 namespace heft::format {
 
 /// Name, dtype and shape that a file will declare for a tensor.
-struct TensorSpec {
+struct TensorDeclaration {
   std::string name;
   DType dtype = DType::unknown;
   Shape shape;

@@ -39,7 +39,7 @@ struct MetadataToWrite {
 /// Plans a file of tensors. Throws Error{unsupported}, naming the tensor, for a dtype, a name or a shape that the
 /// format cannot represent; Error{ambiguous} for two tensors of one name; Error{limit_exceeded} for a head that readers
 /// would refuse.
-using FileLayout = std::function<FilePlan(std::span<const TensorSpec>)>;
+using FileLayout = std::function<FilePlan(std::span<const TensorDeclaration>)>;
 
 /// A part of a format's descriptor.
 struct Writer {

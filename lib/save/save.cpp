@@ -83,7 +83,7 @@ class Save {
     const format::FileLayout layout =
         target_.format->writer->layout(metadata_of(items_, options_), options_.limits, report_.notes);
     for (const std::span<const SaveItem> group : groups_) {
-      std::vector<format::TensorSpec> tensors;
+      std::vector<format::TensorDeclaration> tensors;
       tensors.reserve(group.size());
       // The layout refers to the items by position, so the specs are in their order.
       for (const SaveItem& item : group)

@@ -59,7 +59,7 @@ std::vector<Target> targets() {
 
 // Why the format cannot hold the checkpoint, or nothing when it can.
 std::optional<heft::Error> obstacle(const heft::Checkpoint& source, const Target& target, std::uint64_t room) {
-  std::vector<heft::format::TensorSpec> tensors;
+  std::vector<heft::format::TensorDeclaration> tensors;
   try {
     heft::LoadPlan readable;
     for (const heft::TensorView& view : source.tensors()) {

@@ -81,7 +81,7 @@ TEST_CASE("formats: recognizes fixtures of other programs") {
 }
 
 TEST_CASE("formats: each that is written has a suffix that heft reads, with the caller's limits") {
-  const std::vector<format::TensorSpec> two = {{"a", DType::f32, Shape{2}}, {"b", DType::f32, Shape{2}}};
+  const std::vector<format::TensorDeclaration> two = {{"a", DType::f32, Shape{2}}, {"b", DType::f32, Shape{2}}};
   std::vector<std::string> names;
   for (const format::Format* format : format::formats()) {
     if (format->writer == nullptr) continue;
@@ -114,7 +114,7 @@ TEST_CASE("formats: a writer notes the metadata that it cannot keep, and replace
   list.node.count = 2;
   list.item = [&](std::size_t position) { return number(static_cast<double>(position)); };
   const std::vector<std::pair<std::string, std::string>> added = {{"k", "first"}, {"k", "last"}};
-  const std::vector<format::TensorSpec> one = {{"a", DType::f32, Shape{2}}};
+  const std::vector<format::TensorDeclaration> one = {{"a", DType::f32, Shape{2}}};
   std::vector<std::string> notes;
   const std::string head = format::safetensors_format.writer
                                ->layout({.kept = {{"list", list}, {"k", number(0.5)}}, .added = added}, {}, notes)(one)

@@ -15,7 +15,7 @@ using namespace heft;
 using heft::format::FilePlan;
 using heft::format::gguf_file_plan;
 using heft::format::GgufPair;
-using heft::format::TensorSpec;
+using heft::format::TensorDeclaration;
 using heft::format::gguf::ValueType;
 
 namespace {
@@ -36,9 +36,9 @@ GgufPair text(std::string key, std::string_view value) {
 }  // namespace
 
 TEST_CASE("gguf file plan: heft reads back every dtype that ggml has, blocks too, in the order given") {
-  std::vector<TensorSpec> tensors;
+  std::vector<TensorDeclaration> tensors;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<TensorSpec> alone = {{"blk." + std::string(type.name), type.dtype, Shape{3, 512}}};
+    const std::vector<TensorDeclaration> alone = {{"blk." + std::string(type.name), type.dtype, Shape{3, 512}}};
     try {
       static_cast<void>(gguf_file_plan(alone, {}));
       tensors.push_back(alone.front());
@@ -69,7 +69,7 @@ TEST_CASE("gguf file plan: heft reads back every dtype that ggml has, blocks too
 }
 
 TEST_CASE("gguf file plan: lists dims innermost first, and none for a scalar") {
-  const std::vector<TensorSpec> tensors = {
+  const std::vector<TensorDeclaration> tensors = {
       {"t", DType::f32, Shape{2, 3, 5}}, {"s", DType::f32, Shape{}}, {"e", DType::f16, Shape{0, 4}}};
   const std::string file = test::PlannedFile(gguf_file_plan(tensors, {})).whole();
   CHECK(file.starts_with(std::string("GGUF\3\0\0\0\3\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24)));
@@ -82,7 +82,7 @@ TEST_CASE("gguf file plan: lists dims innermost first, and none for a scalar") {
 }
 
 TEST_CASE("gguf file plan: aligns the data to general.alignment") {
-  const std::vector<TensorSpec> tensors = {{"a", DType::i8, Shape{3}}, {"b", DType::f32, Shape{2}}};
+  const std::vector<TensorDeclaration> tensors = {{"a", DType::i8, Shape{3}}, {"b", DType::f32, Shape{2}}};
   for (const std::uint32_t alignment : {1u, 8u, 64u, 4096u}) {
     CAPTURE(alignment);
     const std::vector<GgufPair> metadata = {text("general.name", "x"),
@@ -112,9 +112,9 @@ TEST_CASE("gguf file plan: allows metadata without tensors, as in vocabularies")
 }
 
 TEST_CASE("gguf file plan: refuses what ggml cannot represent, by name") {
-  const auto refused = [](TensorSpec tensor) {
+  const auto refused = [](TensorDeclaration tensor) {
     const std::string name = tensor.name;
-    const Error error = test::thrown_by([&] { return gguf_file_plan(std::vector<TensorSpec>{tensor}, {}); });
+    const Error error = test::thrown_by([&] { return gguf_file_plan(std::vector<TensorDeclaration>{tensor}, {}); });
     CHECK(error.tensor() == name);
     return error;
   };
@@ -128,9 +128,9 @@ TEST_CASE("gguf file plan: refuses what ggml cannot represent, by name") {
   CHECK(refused({std::string("a\0", 2), DType::f32, Shape{1}}).code() == ErrorCode::unsupported);
   CHECK(refused({"deep", DType::f32, Shape{1, 1, 1, 1, 1}}).code() == ErrorCode::unsupported);
   CHECK_NOTHROW(static_cast<void>(
-      gguf_file_plan(std::vector<TensorSpec>{{std::string(63, 'n'), DType::f32, Shape{1, 1, 1, 1}}}, {})));
+      gguf_file_plan(std::vector<TensorDeclaration>{{std::string(63, 'n'), DType::f32, Shape{1, 1, 1, 1}}}, {})));
 
-  const std::vector<TensorSpec> twins = {{"a", DType::f32, Shape{1}}, {"a", DType::f16, Shape{1}}};
+  const std::vector<TensorDeclaration> twins = {{"a", DType::f32, Shape{1}}, {"a", DType::f16, Shape{1}}};
   CHECK(test::thrown_by([&] { return gguf_file_plan(twins, {}); }).code() == ErrorCode::ambiguous);
   const auto refused_pairs = [](std::vector<GgufPair> pairs) {
     return test::thrown_by([&] { return gguf_file_plan({}, pairs); }).code();

@@ -13,14 +13,14 @@
 using namespace heft;
 using heft::format::FilePlan;
 using heft::format::npz_file_plan;
-using heft::format::TensorSpec;
+using heft::format::TensorDeclaration;
 
 namespace {
 
-std::vector<TensorSpec> of_every_dtype() {
-  std::vector<TensorSpec> tensors;
+std::vector<TensorDeclaration> of_every_dtype() {
+  std::vector<TensorDeclaration> tensors;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<TensorSpec> alone = {{"m." + std::string(type.name), type.dtype, Shape{3, 4}}};
+    const std::vector<TensorDeclaration> alone = {{"m." + std::string(type.name), type.dtype, Shape{3, 4}}};
     try {
       static_cast<void>(npz_file_plan(alone));
       tensors.push_back(alone.front());
@@ -36,7 +36,7 @@ std::vector<TensorSpec> of_every_dtype() {
 
 TEST_CASE(
     "npz file plan: heft reads back every dtype that numpy has, aligned, in the order given, with right checksums") {
-  const std::vector<TensorSpec> tensors = of_every_dtype();
+  const std::vector<TensorDeclaration> tensors = of_every_dtype();
   CHECK(tensors.size() == 14);
   const FilePlan file = npz_file_plan(tensors);
   const format::Catalog catalog = test::read(format::npz_format, file);
@@ -63,30 +63,30 @@ TEST_CASE(
 }
 
 TEST_CASE("npz file plan: shapes of no dim, one dim, no elements and many dims") {
-  const std::vector<TensorSpec> tensors = {{"scalar", DType::f32, Shape{}},
-                                           {"one", DType::i64, Shape{7}},
-                                           {"none", DType::u8, Shape{0, 5}},
-                                           {"deep", DType::f16, Shape(std::vector<std::int64_t>(32, 1))}};
+  const std::vector<TensorDeclaration> tensors = {{"scalar", DType::f32, Shape{}},
+                                                  {"one", DType::i64, Shape{7}},
+                                                  {"none", DType::u8, Shape{0, 5}},
+                                                  {"deep", DType::f16, Shape(std::vector<std::int64_t>(32, 1))}};
   const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(tensors));
   REQUIRE(catalog.tensors.size() == 4);
   for (const format::TensorEntry& entry : catalog.tensors)
-    for (const TensorSpec& tensor : tensors)
+    for (const TensorDeclaration& tensor : tensors)
       if (tensor.name == entry.name) CHECK(Shape(catalog.sizes(entry)) == tensor.shape);
 }
 
 TEST_CASE("npz file plan: members and offsets over 4 GiB, and more than 65535 of them, are zip64") {
   const std::int64_t four_gib = std::int64_t{1} << 32;
-  const std::vector<TensorSpec> large = {{"small", DType::u8, Shape{1}},
-                                         {"large", DType::u8, Shape{four_gib + 5}},
-                                         {"after", DType::f32, Shape{2}},
-                                         {"limit", DType::u8, Shape{four_gib - 1 - 128}}};
+  const std::vector<TensorDeclaration> large = {{"small", DType::u8, Shape{1}},
+                                                {"large", DType::u8, Shape{four_gib + 5}},
+                                                {"after", DType::f32, Shape{2}},
+                                                {"limit", DType::u8, Shape{four_gib - 1 - 128}}};
   const format::Catalog catalog = test::read(format::npz_format, npz_file_plan(large));
   REQUIRE(catalog.tensors.size() == 4);
   CHECK(catalog.tensors[1].size == static_cast<std::uint64_t>(four_gib) + 5);
   CHECK(catalog.tensors[2].begin > static_cast<std::uint64_t>(four_gib));
   CHECK(catalog.tensors[2].begin % 64 == 0);
 
-  std::vector<TensorSpec> many;
+  std::vector<TensorDeclaration> many;
   for (int i = 0; i < 65535; ++i) many.push_back({std::to_string(i), DType::u8, Shape{}});
   const FilePlan file = npz_file_plan(many);
   const std::string tail = file.finish(std::vector<std::uint32_t>(many.size())).back().bytes;
@@ -95,7 +95,7 @@ TEST_CASE("npz file plan: members and offsets over 4 GiB, and more than 65535 of
 }
 
 TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name") {
-  const auto refused = [](std::vector<TensorSpec> tensors) {
+  const auto refused = [](std::vector<TensorDeclaration> tensors) {
     return test::thrown_by([&] { return npz_file_plan(tensors); });
   };
   const Error bf16 = refused({{"w", DType::bf16, Shape{2}}});
@@ -127,11 +127,11 @@ TEST_CASE("npz file plan: refuses what numpy or a zip cannot represent, by name"
 }
 
 TEST_CASE("npz file plan: reads back the longest name and unusual ones") {
-  const std::vector<TensorSpec> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
-                                           {"", DType::u8, Shape{1}},
-                                           {"a/b", DType::u8, Shape{1}},
-                                           {"..a", DType::u8, Shape{1}},
-                                           {"é.npy", DType::u8, Shape{1}}};
+  const std::vector<TensorDeclaration> tensors = {{std::string(4062, 'n'), DType::u8, Shape{1}},
+                                                  {"", DType::u8, Shape{1}},
+                                                  {"a/b", DType::u8, Shape{1}},
+                                                  {"..a", DType::u8, Shape{1}},
+                                                  {"é.npy", DType::u8, Shape{1}}};
   const FilePlan file = npz_file_plan(tensors);
   const std::string head = test::PlannedFile(file).whole().substr(0, format::head_bytes);
   CHECK(format::npz_format.matches(std::as_bytes(std::span(head)), file.size_bytes));
@@ -141,8 +141,9 @@ TEST_CASE("npz file plan: reads back the longest name and unusual ones") {
 
 TEST_CASE("npz file plan: refuses names that some readers cannot distinguish") {
   const auto twin = [](std::string a, std::string b) {
-    return test::thrown_by(
-        [&] { return npz_file_plan(std::vector<TensorSpec>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}}); });
+    return test::thrown_by([&] {
+      return npz_file_plan(std::vector<TensorDeclaration>{{a, DType::u8, Shape{1}}, {b, DType::u8, Shape{1}}});
+    });
   };
   CHECK(twin("a", "a").code() == ErrorCode::ambiguous);
   CHECK(twin("a.w", "A.w").tensor() == "a.w");
@@ -150,6 +151,6 @@ TEST_CASE("npz file plan: refuses names that some readers cannot distinguish") {
 }
 
 TEST_CASE("npz file plan: every prefix of the file is refused") {
-  const std::vector<TensorSpec> tensors = {{"a", DType::f32, Shape{2}}, {"b", DType::u8, Shape{3}}};
+  const std::vector<TensorDeclaration> tensors = {{"a", DType::f32, Shape{2}}, {"b", DType::u8, Shape{3}}};
   test::check_prefixes_refused(format::npz_format, test::PlannedFile(npz_file_plan(tensors)).whole());
 }

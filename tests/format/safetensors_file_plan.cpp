@@ -11,11 +11,11 @@
 using namespace heft;
 using heft::format::FilePlan;
 using heft::format::safetensors_file_plan;
-using heft::format::TensorSpec;
+using heft::format::TensorDeclaration;
 
 namespace {
 
-std::vector<std::string> names_in_order(const FilePlan& file, const std::vector<TensorSpec>& tensors) {
+std::vector<std::string> names_in_order(const FilePlan& file, const std::vector<TensorDeclaration>& tensors) {
   std::vector<std::string> names;
   for (const auto& payload : file.payloads) names.push_back(tensors[payload.tensor].name);
   return names;
@@ -24,7 +24,7 @@ std::vector<std::string> names_in_order(const FilePlan& file, const std::vector<
 }  // namespace
 
 TEST_CASE("safetensors file plan: lays tensors out by the size of their elements, then by name, without a gap") {
-  const std::vector<TensorSpec> tensors = {
+  const std::vector<TensorDeclaration> tensors = {
       {"z", DType::f32, Shape{2}}, {"flags", DType::boolean, Shape{3}}, {"b", DType::bf16, Shape{2, 2}},
       {"a", DType::f32, Shape{}},  {"n", DType::i64, Shape{1}},         {"empty", DType::f32, Shape{0, 4}},
   };
@@ -41,10 +41,10 @@ TEST_CASE("safetensors file plan: lays tensors out by the size of their elements
 }
 
 TEST_CASE("safetensors file plan: heft reads back names, dtypes, shapes and metadata of every dtype") {
-  std::vector<TensorSpec> tensors;
+  std::vector<TensorDeclaration> tensors;
   for (const DTypeInfo& type : dtypes()) {
     try {
-      const std::vector<TensorSpec> alone = {{std::string(type.name), type.dtype, Shape{4, 8}}};
+      const std::vector<TensorDeclaration> alone = {{std::string(type.name), type.dtype, Shape{4, 8}}};
       static_cast<void>(safetensors_file_plan(alone, {}));
       tensors.push_back(alone.front());
     } catch (const Error& error) {
@@ -56,7 +56,7 @@ TEST_CASE("safetensors file plan: heft reads back names, dtypes, shapes and meta
   const format::Catalog catalog = test::read(format::safetensors_format, file);
   REQUIRE(catalog.tensors.size() == tensors.size());
   for (std::size_t i = 0; i < catalog.tensors.size(); ++i) {
-    const TensorSpec& declared = tensors[file.payloads[i].tensor];
+    const TensorDeclaration& declared = tensors[file.payloads[i].tensor];
     CHECK(catalog.tensors[i].name == declared.name);
     CHECK(catalog.tensors[i].dtype == declared.dtype);
     CHECK(catalog.tensors[i].begin == file.payloads[i].offset);
@@ -71,9 +71,9 @@ TEST_CASE("safetensors file plan: allows a file without tensors") {
 }
 
 TEST_CASE("safetensors file plan: names are data, whatever they hold") {
-  const std::vector<TensorSpec> tensors = {{"", DType::u8, Shape{1}},
-                                           {"../a/\"b\"\\", DType::u8, Shape{1}},
-                                           {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
+  const std::vector<TensorDeclaration> tensors = {{"", DType::u8, Shape{1}},
+                                                  {"../a/\"b\"\\", DType::u8, Shape{1}},
+                                                  {std::string("nul\0nul", 7), DType::u8, Shape{1}}};
   const format::Catalog catalog = test::read(format::safetensors_format, safetensors_file_plan(tensors, {}));
   REQUIRE(catalog.tensors.size() == 3);
   CHECK(catalog.tensors[1].name == "../a/\"b\"\\");
@@ -81,7 +81,7 @@ TEST_CASE("safetensors file plan: names are data, whatever they hold") {
 }
 
 TEST_CASE("safetensors file plan: refuses what the format cannot represent") {
-  const auto refused = [](std::vector<TensorSpec> tensors, const format::TextMetadata& metadata = {}) {
+  const auto refused = [](std::vector<TensorDeclaration> tensors, const format::TextMetadata& metadata = {}) {
     return test::thrown_by([&] { return safetensors_file_plan(tensors, metadata); });
   };
   const Error block = refused({{"blk.0.attn_q.weight", DType::q4_k, Shape{256}}});

@@ -58,7 +58,7 @@ std::uint64_t anonymous_bytes() {
 TEST_CASE("save: every dtype that safetensors has comes back bit for bit") {
   std::vector<SaveItem> items;
   for (const DTypeInfo& type : dtypes()) {
-    const std::vector<format::TensorSpec> alone = {{"a", type.dtype, Shape{2, 8}}};
+    const std::vector<format::TensorDeclaration> alone = {{"a", type.dtype, Shape{2, 8}}};
     try {
       static_cast<void>(format::safetensors_file_plan(alone, {}));
     } catch (const Error&) {

@@ -52,7 +52,7 @@ std::vector<SaveItem> of_dtypes(Takes takes) {
   std::vector<SaveItem> items;
   for (const DTypeInfo& type : dtypes()) {
     try {
-      const std::vector<format::TensorSpec> alone = {{"a", type.dtype, Shape{3, 512}}};
+      const std::vector<format::TensorDeclaration> alone = {{"a", type.dtype, Shape{3, 512}}};
       static_cast<void>(takes(alone));
       items.emplace_back(in_memory("m." + std::string(type.name), type.dtype, Shape{3, 512}));
     } catch (const Error&) {

@@ -46,7 +46,7 @@ std::uint64_t alignment_of(std::span<const GgufPair> metadata) {
 // ---- checks ----
 
 // Refuses tensors that ggml cannot read: by dtype, name or rank.
-void require_representable(const TensorSpec& tensor) {
+void require_representable(const TensorDeclaration& tensor) {
   const auto refuse = [&](std::string message) {
     throw Error(ErrorCode::unsupported, std::move(message), {.tensor = tensor.name});
   };
@@ -61,10 +61,10 @@ void require_representable(const TensorSpec& tensor) {
 }
 
 // The same for all tensors, whose names must differ.
-void require_representable(std::span<const TensorSpec> tensors) {
+void require_representable(std::span<const TensorDeclaration> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
-  for (const TensorSpec& tensor : tensors) {
+  for (const TensorDeclaration& tensor : tensors) {
     require_representable(tensor);
     names.push_back(tensor.name);
   }
@@ -98,7 +98,7 @@ void append_pair(std::string& head, const GgufPair& pair) {
 }
 
 // Dims go innermost first.
-void append_description(std::string& head, const TensorSpec& tensor, std::uint64_t offset) {
+void append_description(std::string& head, const TensorDeclaration& tensor, std::uint64_t offset) {
   append_string(head, tensor.name);
   append_le(head, static_cast<std::uint32_t>(tensor.shape.rank()));
   for (std::size_t dim = tensor.shape.rank(); dim-- > 0;)
@@ -109,7 +109,8 @@ void append_description(std::string& head, const TensorSpec& tensor, std::uint64
 
 }  // namespace
 
-FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata, const Limits& limits) {
+FilePlan gguf_file_plan(std::span<const TensorDeclaration> tensors, std::span<const GgufPair> metadata,
+                        const Limits& limits) {
   require_representable(tensors);
   require_representable(metadata);
   core::require_limit(tensors.size(), limits.tensors, "the number of tensors", "tensors");
@@ -146,7 +147,7 @@ bool has(DType dtype) noexcept { return gguf::type_id(dtype).has_value(); }
 
 // Encodes the metadata once, so that notes are made once.
 FileLayout layout(const MetadataToWrite& metadata, const Limits& limits, std::vector<std::string>& notes) {
-  return [pairs = gguf::encode_metadata(metadata, limits, notes), limits](std::span<const TensorSpec> tensors) {
+  return [pairs = gguf::encode_metadata(metadata, limits, notes), limits](std::span<const TensorDeclaration> tensors) {
     return gguf_file_plan(tensors, pairs, limits);
   };
 }

@@ -22,7 +22,7 @@ extern const Writer gguf_writer;
 
 /// Returns the plan of a file that holds `tensors`, in the given order; their data is aligned to `general.alignment` if
 /// the metadata has it, else to 32. Throws as FileLayout does.
-FilePlan gguf_file_plan(std::span<const TensorSpec> tensors, std::span<const GgufPair> metadata,
+FilePlan gguf_file_plan(std::span<const TensorDeclaration> tensors, std::span<const GgufPair> metadata,
                         const Limits& limits = {});
 
 namespace gguf {

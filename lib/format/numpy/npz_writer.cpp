@@ -38,7 +38,7 @@ constexpr std::size_t max_name_bytes = head_bytes - zip::local_bytes - suffix.si
 std::string member_of(std::string_view tensor) { return std::string(tensor) + std::string(suffix); }
 
 // Refuses tensors whose name or rank NumPy, or a zip, cannot represent.
-void require_representable(const TensorSpec& tensor) {
+void require_representable(const TensorDeclaration& tensor) {
   if (const auto fault = zip_name_fault(member_of(tensor.name)))
     throw Error(ErrorCode::unsupported,
                 fmt::format("no name for a member of a zip ({}); rename the tensor", fault->finding),
@@ -56,9 +56,9 @@ void require_representable(const TensorSpec& tensor) {
 
 // Refuses names that some reader cannot tell apart: some ignore the case of names in a zip, and numpy looks for "x.npy"
 // among members before it looks among arrays.
-void require_distinct(std::span<const TensorSpec> tensors) {
+void require_distinct(std::span<const TensorDeclaration> tensors) {
   std::vector<std::string> members;
-  for (const TensorSpec& tensor : tensors) {
+  for (const TensorDeclaration& tensor : tensors) {
     members.push_back(zip_folded(member_of(tensor.name)));
     // numpy looks for "x.npy" among members first: it would return the tensor "x" in place of the tensor "x.npy".
     if (tensor.name.ends_with(suffix)) members.push_back(zip_folded(tensor.name));
@@ -70,7 +70,7 @@ void require_distinct(std::span<const TensorSpec> tensors) {
 }
 
 // Returns the member's npy head, which precedes the elements.
-std::string head_of(const TensorSpec& tensor) {
+std::string head_of(const TensorDeclaration& tensor) {
   try {
     return npy::head_of(tensor.dtype, tensor.shape);
   } catch (const Error& error) {
@@ -80,7 +80,7 @@ std::string head_of(const TensorSpec& tensor) {
 
 }  // namespace
 
-FilePlan npz_file_plan(std::span<const TensorSpec> tensors, const Limits& limits) {
+FilePlan npz_file_plan(std::span<const TensorDeclaration> tensors, const Limits& limits) {
   if (tensors.empty())
     throw Error(ErrorCode::unsupported, "expected at least one tensor for an npz: an empty zip has no format");
   core::require_limit(tensors.size(), limits.zip_entries, "the number of tensors", "zip_entries");
@@ -88,7 +88,7 @@ FilePlan npz_file_plan(std::span<const TensorSpec> tensors, const Limits& limits
   std::vector<PlannedRecord> records;
   std::uint64_t end = 0;
   for (std::uint32_t position = 0; position < tensors.size(); ++position) {
-    const TensorSpec& tensor = tensors[position];
+    const TensorDeclaration& tensor = tensors[position];
     require_representable(tensor);
     const std::string head = head_of(tensor);
     const std::uint64_t size = bytes_for(tensor.dtype, tensor.shape);
@@ -130,7 +130,7 @@ FileLayout layout(const MetadataToWrite& metadata, const Limits& limits, std::ve
   if (!metadata.kept.empty())
     notes.push_back(
         fmt::format("{} not kept: npz has none", core::counted_are(metadata.kept.size(), "metadata value")));
-  return [limits](std::span<const TensorSpec> tensors) { return npz_file_plan(tensors, limits); };
+  return [limits](std::span<const TensorDeclaration> tensors) { return npz_file_plan(tensors, limits); };
 }
 
 }  // namespace

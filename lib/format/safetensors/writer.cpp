@@ -33,7 +33,7 @@ using safetensors::TypeRow;
 using safetensors::types;
 
 // Returns the position in the table, which is the rank of the dtype in the order of writing.
-std::size_t rank_of(const TensorSpec& tensor) {
+std::size_t rank_of(const TensorDeclaration& tensor) {
   const auto row = std::ranges::find(types, tensor.dtype, &TypeRow::dtype);
   if (row == types.end())
     throw Error(ErrorCode::unsupported, fmt::format("safetensors has no dtype for {}", name(tensor.dtype)),
@@ -49,10 +49,10 @@ void require_text(std::string_view text, std::string_view what) {
 }
 
 // Requires names that the format can represent, each once.
-void require_names(std::span<const TensorSpec> tensors) {
+void require_names(std::span<const TensorDeclaration> tensors) {
   std::vector<std::string_view> names;
   names.reserve(tensors.size());
-  for (const TensorSpec& tensor : tensors) {
+  for (const TensorDeclaration& tensor : tensors) {
     require_text(tensor.name, "a name");
     // A tensor of this name would be read as metadata.
     if (tensor.name == metadata_key)
@@ -66,10 +66,10 @@ void require_names(std::span<const TensorSpec> tensors) {
 }
 
 // Returns the tensors' positions in the order of their data.
-std::vector<std::uint32_t> writing_order(std::span<const TensorSpec> tensors) {
+std::vector<std::uint32_t> writing_order(std::span<const TensorDeclaration> tensors) {
   std::vector<std::size_t> ranks;
   ranks.reserve(tensors.size());
-  for (const TensorSpec& tensor : tensors) ranks.push_back(rank_of(tensor));
+  for (const TensorDeclaration& tensor : tensors) ranks.push_back(rank_of(tensor));
   std::vector<std::uint32_t> order(tensors.size());
   std::iota(order.begin(), order.end(), 0u);
   // Names are unique, so the order is total and equal tensors make equal files.
@@ -100,7 +100,7 @@ void append_metadata(std::string& header, const TextMetadata& metadata) {
 }
 
 // Appends a tensor's member to the header.
-void append_tensor(std::string& header, const TensorSpec& tensor, std::string_view type, std::uint64_t begin,
+void append_tensor(std::string& header, const TensorDeclaration& tensor, std::string_view type, std::uint64_t begin,
                    std::uint64_t end) {
   if (header.size() > 1) header += ',';
   append_json_string(header, tensor.name);
@@ -111,14 +111,14 @@ void append_tensor(std::string& header, const TensorSpec& tensor, std::string_vi
 
 }  // namespace
 
-FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata) {
+FilePlan safetensors_file_plan(std::span<const TensorDeclaration> tensors, const TextMetadata& metadata) {
   require_names(tensors);
   FilePlan file;
   std::string header = "{";
   if (!metadata.empty()) append_metadata(header, metadata);
   std::uint64_t end = 0;
   for (const std::uint32_t position : writing_order(tensors)) {
-    const TensorSpec& tensor = tensors[position];
+    const TensorDeclaration& tensor = tensors[position];
     const std::uint64_t begin = end;
     end = core::add_or_throw(begin, bytes_for(tensor.dtype, tensor.shape), "the data");
     append_tensor(header, tensor, types[rank_of(tensor)].name, begin, end);
@@ -188,7 +188,7 @@ TextMetadata text_metadata(const MetadataToWrite& metadata, std::vector<std::str
 
 // Encodes the metadata once for all shards of a save, so that notes are made once.
 FileLayout layout(const MetadataToWrite& metadata, const Limits&, std::vector<std::string>& notes) {
-  return [pairs = text_metadata(metadata, notes)](std::span<const TensorSpec> tensors) {
+  return [pairs = text_metadata(metadata, notes)](std::span<const TensorDeclaration> tensors) {
     return safetensors_file_plan(tensors, pairs);
   };
 }

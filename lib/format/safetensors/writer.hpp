@@ -18,7 +18,7 @@ using TextMetadata = std::vector<std::pair<std::string, std::string>>;
 extern const Writer safetensors_writer;
 
 /// Returns the plan of a file that holds `tensors`. Throws as FileLayout does.
-FilePlan safetensors_file_plan(std::span<const TensorSpec> tensors, const TextMetadata& metadata);
+FilePlan safetensors_file_plan(std::span<const TensorDeclaration> tensors, const TextMetadata& metadata);
 
 /// Returns the index of a checkpoint in shards: `{"metadata": {"total_size": N}, "weight_map": {name: file}}`, with the
 /// pairs in the given order.
