@@ -73,19 +73,31 @@ HWY_INLINE Halves iq2_scales(float d, std::uint8_t nibbles) {
           splat(d * (0.5f + static_cast<float>(nibbles >> 4)) * 0.25f)};
 }
 
-template <class To>
-HWY_INLINE void Iq2Xxs(Block block, typename To::Code* y) {
+/// Decodes groups of 32 elements: 8 bytes from one group's indexes in `grid` to the next one's, `step` bytes from one
+/// word of signs and scale to the next. `unit` is ggml's factor of the scales.
+template <class To, class Grid>
+HWY_INLINE void decode_xxs(const Grid& grid, Block block, Block words, int step, float unit, typename To::Code* y) {
+  constexpr int vector_bytes = sizeof(typename Grid::value_type);
   const float d = f16_at(block);
   HWY_ALIGN std::uint8_t magnitudes[32];
   for (int i = 0; i < 8; ++i) {
-    const Block vectors = block + 2 + 8 * i;
-    const std::uint32_t word = u32_at(vectors + 4);
+    const std::uint32_t word = u32_at(words + step * i);
     // Lookups are scalar, because the tables are too large for byte shuffles. The arithmetic that follows works on
     // vectors.
-    for (int l = 0; l < 4; ++l) put(iq2xxs_grid[vectors[l]], magnitudes + 8 * l);
-    const float db = d * (0.5f + static_cast<float>(word >> 28)) * 0.25f;
+    for (int l = 0; l < 32 / vector_bytes; ++l) put(grid[block[2 + 8 * i + l]], magnitudes + vector_bytes * l);
+    const float db = d * (0.5f + static_cast<float>(word >> 28)) * unit;
     store_signed<To>(magnitudes, signs_of(word), both(db), y + 32 * i);
   }
+}
+
+template <class To>
+HWY_INLINE void Iq2Xxs(Block block, typename To::Code* y) {
+  decode_xxs<To>(iq2xxs_grid, block, block + 6, 8, 0.25f, y);
+}
+
+template <class To>
+HWY_INLINE void Iq3Xxs(Block block, typename To::Code* y) {
+  decode_xxs<To>(iq3xxs_grid, block, block + 66, 4, 0.5f, y);
 }
 
 template <class To>
@@ -114,19 +126,6 @@ HWY_INLINE void Iq2S(Block block, typename To::Code* y) {
       // Bits 2l and 2l + 1 of `high` are bits 8 and 9 of index l.
       put(iq2s_grid[block[2 + 4 * i + l] | ((high << (8 - 2 * l)) & 0x300)], magnitudes + 8 * l);
     store_signed<To>(magnitudes, u32_at(block + 34 + 4 * i), iq2_scales(d, block[74 + i]), y + 32 * i);
-  }
-}
-
-template <class To>
-HWY_INLINE void Iq3Xxs(Block block, typename To::Code* y) {
-  const float d = f16_at(block);
-  HWY_ALIGN std::uint8_t magnitudes[32];
-  for (int i = 0; i < 8; ++i) {
-    const std::uint32_t word = u32_at(block + 66 + 4 * i);
-    // Vectors of four elements, so eight of them make 32.
-    for (int l = 0; l < 8; ++l) put(iq3xxs_grid[block[2 + 8 * i + l]], magnitudes + 4 * l);
-    const float db = d * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
-    store_signed<To>(magnitudes, signs_of(word), both(db), y + 32 * i);
   }
 }
 
