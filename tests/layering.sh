@@ -112,9 +112,6 @@ check_wrapping() {
   done
 }
 
-# Rooms in which a header and the source of its name count as one unit: what the source includes, the unit needs.
-units='core kernels format record materialize save cli'
-
 # Prints a line "file included-file" for each include of a header of ours; units go without their suffix.
 include_pairs() {
   local file included from
@@ -130,10 +127,10 @@ include_pairs() {
   done
 }
 
+# In lib a header and the source of its name are one unit: what the source includes, the unit needs.
 unit_of() {  # sets $unit
-  local room=${1#lib/}
   unit=$1
-  [[ " $units " != *" ${room%%/*} "* ]] || unit=${1%.*}
+  [[ $1 != lib/* ]] || unit=${1%.*}
 }
 
 # tsort names the members of each circle that it finds.

@@ -48,12 +48,14 @@ plant
 echo '#include "core/b.hpp"' >"$tree/lib/core/a.hpp"
 echo '#include "core/a.hpp"' >"$tree/lib/core/b.hpp"
 expect 1 'two headers that include each other'
-plant
-echo '#include "materialize/sink.hpp"' >"$tree/lib/materialize/load.hpp"
-touch "$tree/lib/materialize/sink.hpp"
-expect 0 'a header that includes another'
-echo '#include "materialize/load.hpp"' >"$tree/lib/materialize/sink.cpp"
-expect 1 'a source that includes the header that includes its own'
+for room in core mmap kernels format record materialize save cli; do
+  plant
+  echo "#include \"$room/sink.hpp\"" >"$tree/lib/$room/load.hpp"
+  touch "$tree/lib/$room/sink.hpp"
+  expect 0 "$room: a header that includes another"
+  echo "#include \"$room/load.hpp\"" >"$tree/lib/$room/sink.cpp"
+  expect 1 "$room: a source that includes the header that includes its own"
+done
 breaks include/heft/error.hpp '#include "heft/plan.hpp"'
 rm -rf "$tree/include"/*
 expect 1 'a tree without public headers'
