@@ -23,6 +23,7 @@
 #include "record/index_files.hpp"
 #include "record/join.hpp"
 #include "record/meta.hpp"
+#include "record/option_checks.hpp"
 #include "record/parallel.hpp"
 #include "record/sharded_files.hpp"
 #include "record/state.hpp"
@@ -86,7 +87,7 @@ class Opener {
     require_one_model(state_->origins);
     note_unused();
     add_values();
-    require_applicable();
+    require_applicable(options_, *state_);
     state_->describe_shards();
     state_->collect_notes();
     return state_;
@@ -139,7 +140,8 @@ class Opener {
       if (const auto snapshot = snapshot_of(*on_disk, *state_)) use_folder(Directory::open(*snapshot, opening_));
     if (auto latest = latest_universal(*folder_, *state_)) use_folder(std::move(latest));
     if (const auto parameters = universal_parameters(*folder_)) {
-      if (!options_.torch.top_level_key.empty()) refuse_key("the names of a universal checkpoint are flat");
+      if (!options_.torch.top_level_key.empty())
+        fail_no_keys(options_, *state_, "the names of a universal checkpoint are flat");
       return open_universal(*state_, *folder_, *parameters, options_);
     }
     Choice choice = choose(*folder_);
@@ -361,38 +363,6 @@ class Opener {
     for (std::uint32_t shard = 0; shard < shards; ++shard)
       for (const format::Value& value : state_->catalog(shard).values)
         state_->values.push_back({value.name, shard, value.node});
-  }
-
-  // Refuses an option that applies to none of the files.
-  void require_applicable() const {
-    const bool is_pytorch = state_->is_pytorch();
-    if (!options_.torch.top_level_key.empty() && !is_pytorch)
-      fail_inapplicable(fmt::format("top_level_key '{}'", core::escaped(options_.torch.top_level_key)),
-                        "a PyTorch file");
-    if (options_.torch.strict_globals && !is_pytorch) fail_inapplicable("strict_globals", "a PyTorch file or a pickle");
-    if (options_.torch.big_endian_default && !may_lack_byte_order())
-      fail_inapplicable("big_endian_default", "a PyTorch zip, which may lack the record 'byteorder'");
-  }
-
-  [[noreturn]] void refuse_key(std::string_view why) const {
-    throw Error(ErrorCode::out_of_range,
-                fmt::format("top_level_key '{}': {}, there is no key to choose",
-                            core::escaped(options_.torch.top_level_key), why),
-                {.path = state_->path});
-  }
-
-  [[nodiscard]] bool may_lack_byte_order() const {
-    return std::ranges::all_of(state_->shards, [](const auto& shard) {
-      const format::Format* format = format::find_format(shard->catalog->format);
-      return format != nullptr && format->may_lack_byte_order;
-    });
-  }
-
-  [[noreturn]] void fail_inapplicable(std::string_view option, std::string_view expected) const {
-    const std::string_view found =
-        state_->shards.empty() ? std::string_view("another") : state_->shards.front()->catalog->format;
-    throw Error(ErrorCode::out_of_range, fmt::format("{}: expected {}, this one is {}", option, expected, found),
-                {.path = state_->path});
   }
 
   static std::string parent_of(const std::string& path) {
