@@ -9,6 +9,7 @@
 #include "heft/error.hpp"
 #include "kernels/gather.hpp"
 #include "materialize/io/async_reader.hpp"
+#include "materialize/io/buffered_reader.hpp"
 #include "materialize/io/direct_reader.hpp"
 #include "materialize/io/path_selector.hpp"
 #include "materialize/memory/arena.hpp"
@@ -17,9 +18,6 @@
 
 namespace heft::engine {
 namespace {
-
-// A window this small stays in the second-level cache while it passes through a buffer.
-constexpr std::uint64_t buffer_window = 128u << 10;
 
 // Pages of a mapping that a worker copies from. The destructor drops them, so that an exception leaves none.
 class Window {
@@ -52,6 +50,7 @@ class BatchWorker final : public Worker {
         sink_(setup.sink),
         monitor_(setup.monitor),
         memory_(setup.memory.take()),
+        buffered_({setup.schedule, setup.sink, setup.monitor, memory_.buffer}, share_),
         selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.io_method, share_) {}
 
   bool step(BatchQueue& batches) override {
@@ -205,14 +204,8 @@ class BatchWorker final : public Worker {
     count({IoMethod::map, IoReason::in_memory}, needed_bytes(schedule_, chunk));
   }
 
-  // Fetches bytes that are inflated, or gathered from numbers: straight into their place, unless they must be
-  // converted.
   void take_made(const Chunk& chunk, const Selected& selected) {
-    record::SourceReader& reader = reader_of(chunk.source);
-    if (!chunk.contiguous)
-      make_converted(chunk, reader);
-    else
-      for (const Part& part : schedule_.parts_of(chunk)) make_contiguous(chunk, part, reader);
+    buffered_.make(chunk, reader_of(chunk.source));
     count(selected, needed_bytes(schedule_, chunk));
   }
 
@@ -235,36 +228,9 @@ class BatchWorker final : public Worker {
     sink_.proved(last);
   }
 
-  void make(record::SourceReader& reader, Range range, std::byte* into) {
-    const auto begin = std::chrono::steady_clock::now();
-    reader.read(range.begin, {into, range.size()});
-    share_.worker_fetch_seconds += seconds_since(begin);
-  }
-
-  void make_contiguous(const Chunk& chunk, const Part& part, record::SourceReader& reader) {
-    std::byte* const to = sink_.in_place_run(chunk, part.from).to;
-    // Entries in device memory have no address on the host: their bytes go through the worker's buffer, in pieces of
-    // its size.
-    if (to != nullptr) {
-      make(reader, {part.from, part.from_end}, to);
-      return filled(chunk, part.from_end - part.from);
-    }
-    const std::span<std::byte> into = buffer();
-    for (std::uint64_t at = part.from; at < part.from_end; at += into.size()) {
-      const Range range{at, std::min(part.from_end, at + into.size())};
-      make(reader, range, into.data());
-      write_timed(chunk, range, into.data());
-    }
-  }
-
-  void make_converted(const Chunk& chunk, record::SourceReader& reader) {
-    const std::span<std::byte> into = buffer();
-    const std::vector<Range> ranges =
-        chunk.sparse ? needed_ranges(schedule_, chunk, ChunkSizes{}.gap) : std::vector{chunk.range};
-    // The buffer has the layout of the chunk, gaps included, so that a part's offset in the chunk is its offset in the
-    // buffer. Bytes in gaps are neither made nor read.
-    for (const Range& range : ranges) make(reader, range, into.data() + (range.begin - chunk.range.begin));
-    write_timed(chunk, chunk.range, into.data());
+  void take_read(const Chunk& chunk, const mmap::File& file, const Selected& selected) {
+    buffered_.read(chunk, file);
+    count(selected, needed_bytes(schedule_, chunk));
   }
 
   void take_mapped(const Batch& batch, const Chunk& chunk, const record::Source& source, const Selected& selected) {
@@ -336,85 +302,10 @@ class BatchWorker final : public Worker {
     return submitted.chunks;
   }
 
-  void read(const mmap::File& file, Range range, std::byte* into) {
-    const auto begin = std::chrono::steady_clock::now();
-    file.read(range.begin, {into, range.size()});
-    share_.worker_fetch_seconds += seconds_since(begin);
-  }
-
-  void take_read(const Chunk& chunk, const mmap::File& file, const Selected& selected) {
-    if (chunk.contiguous)
-      read_contiguous(chunk, file);
-    else
-      read_converted(chunk, file);
-    count(selected, needed_bytes(schedule_, chunk));
-  }
-
-  void read_converted(const Chunk& chunk, const mmap::File& file) {
-    const std::span<std::byte> into = buffer();
-    if (!chunk.sparse)
-      read(file, chunk.range, into.data());
-    else
-      // As in make_converted(): the buffer has the layout of the chunk.
-      for (const Range& range : needed_ranges(schedule_, chunk, ChunkSizes{}.gap))
-        read(file, range, into.data() + (range.begin - chunk.range.begin));
-    write_timed(chunk, chunk.range, into.data());
-  }
-
-  // Reads in place as far as parts continue each other on both sides, through the buffer where such runs are short, and
-  // through a staging buffer to device memory.
-  void read_contiguous(const Chunk& chunk, const mmap::File& file) {
-    for (std::uint64_t at = chunk.range.begin; at < chunk.range.end;) {
-      const InPlaceRun run = sink_.in_place_run(chunk, at);
-      if (run.to == nullptr && sink_.staging() != nullptr)
-        at = read_staged(chunk, file, at);
-      else if (run.size >= min_read_bytes)
-        at = read_in_place(chunk, file, at, run);
-      else
-        at = read_buffered(chunk, file, at);
-    }
-  }
-
-  std::uint64_t read_in_place(const Chunk& chunk, const mmap::File& file, std::uint64_t at, const InPlaceRun& run) {
-    const Range range{at, std::min(chunk.range.end, at + run.size)};
-    read(file, range, run.to);
-    filled(chunk, range.size());
-    return range.end;
-  }
-
-  std::uint64_t read_buffered(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
-    const std::span<std::byte> into = buffer();
-    const Range range{at, std::min(chunk.range.end, at + std::min<std::uint64_t>(buffer_window, into.size()))};
-    read(file, range, into.data());
-    write_timed(chunk, range, into.data());
-    return range.end;
-  }
-
-  std::uint64_t read_staged(const Chunk& chunk, const mmap::File& file, std::uint64_t at) {
-    // The writes that forward() starts share the buffer: it returns to the pool after the report of the last of them.
-    const StagingBuffer staged = sink_.staging()->take();
-    const Range range{at, std::min(chunk.range.end, at + sink_.staging()->buffer_bytes())};
-    read(file, range, staged.get());
-    sink_.forward(chunk, range, staged.get(), staged);
-    return range.end;
-  }
-
-  void filled(const Chunk& chunk, std::uint64_t bytes) {
-    // Counted first: filled() may hand a tensor of a stream out, and reports the progress until then.
-    monitor_.advance(bytes);
-    sink_.filled(chunk, bytes);
-  }
-
   void write_timed(const Chunk& chunk, Range range, const std::byte* bytes) {
     const auto begin = std::chrono::steady_clock::now();
     sink_.write(chunk, range, bytes);
     share_.worker_copy_seconds += seconds_since(begin);
-  }
-
-  [[nodiscard]] std::span<std::byte> buffer() {
-    // A schedule without buffered chunks can still have gaps, which are read into this page.
-    if (!memory_.buffer) memory_.buffer = Arena::allocate(mmap::page_size(), mmap::page_size());
-    return memory_.buffer->span();
   }
 
   const WorkerSetup& setup_;
@@ -423,6 +314,7 @@ class BatchWorker final : public Worker {
   LoadMonitor& monitor_;
   LoadStats share_;
   WorkerMemory memory_;
+  BufferedReader buffered_;
   std::optional<DirectReader> direct_reader_;
   std::optional<AsyncReader> async_reader_;
   std::unique_ptr<record::SourceReader> reader_;  // of the source that was read last
