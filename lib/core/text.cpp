@@ -93,7 +93,8 @@ CodePoint first_code_point(std::string_view text) noexcept {
 bool is_printable(char32_t c) noexcept {
   // Bidirectional marks make a name look like another one ("Trojan Source"); line separators forge lines of a log.
   if (c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x061C) return false;
-  return !(c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069));
+  if (c == 0x200E || c == 0x200F) return false;
+  return (c < 0x2028 || c > 0x202E) && (c < 0x2066 || c > 0x2069);
 }
 
 std::string escaped(std::string_view text, std::size_t limit) { return without_controls(text, limit, '\''); }

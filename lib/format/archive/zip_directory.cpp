@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -255,8 +256,8 @@ void check_bounds(ZipDirectory& directory) {
   // From the last record to the first: the bound of each is the header of the one after it. The extra field of the
   // local header is not known yet, so this finds data that overlap by the least size; check_local() compares the
   // exact one.
-  for (auto it = order.rbegin(); it != order.rend(); ++it) {
-    ZipEntry& entry = directory.entries[*it];
+  for (const std::uint32_t index : order | std::views::reverse) {
+    ZipEntry& entry = directory.entries[index];
     entry.bound = bound;
     if (entry.header >= directory.begin) fail(ErrorCode::corrupt, entry, "the local header lies past the data");
     const std::uint64_t needed = local_bytes + entry.name.size();

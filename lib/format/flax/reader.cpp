@@ -180,8 +180,8 @@ std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
   core::require_limit(map.count, limits_.rank, "the number of dims", "rank");
   std::vector<std::int64_t> dims;
   for (std::uint32_t i = 0; i < map.count; ++i) {
-    const Node& key = catalog_.nodes[catalog_.children[map.first + 2 * i]];
-    const Node& dim = catalog_.nodes[catalog_.children[map.first + 2 * i + 1]];
+    const Node& key = catalog_.nodes[catalog_.children[map.first + std::size_t{2} * i]];
+    const Node& dim = catalog_.nodes[catalog_.children[map.first + std::size_t{2} * i + 1]];
     // The keys must count up: sorted as texts, "10" precedes "2".
     if (std::string_view(key.text, key.count) != fmt::to_string(i) || dim.kind != NodeKind::integer)
       fail_join("expected the dims of a chunked array in order");

@@ -138,7 +138,7 @@ class Numbers final : public PackedElements {
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
     // The bytes lie in the cursor's chunks, which the catalog keeps.
-    return with_variant(scalar_at(data_ + index * width_, type_, big_endian_), type_);
+    return with_variant(scalar_at(data_ + std::size_t{index} * width_, type_, big_endian_), type_);
   }
   [[nodiscard]] std::uint64_t table_bytes() const noexcept override { return sizeof *this; }
 

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <bit>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <utility>
 
@@ -185,13 +186,13 @@ void TensorReader::place(std::uint64_t data, std::uint64_t alignment, std::uint6
 void TensorReader::measure_unknown(std::uint64_t file_size) {
   // From the last tensor to the first: `end` is where the next one with bytes starts.
   std::uint64_t end = file_size;
-  for (auto entry = catalog_.tensors.rbegin(); entry != catalog_.tensors.rend(); ++entry) {
-    const std::span<const std::int64_t> sizes = catalog_.sizes(*entry);
-    if (entry->dtype == DType::unknown && std::ranges::find(sizes, 0) == sizes.end()) {
-      entry->size = end - entry->begin;
-      require_raw_bytes(catalog_, *entry, entry->begin);
+  for (auto& entry : catalog_.tensors | std::views::reverse) {
+    const std::span<const std::int64_t> sizes = catalog_.sizes(entry);
+    if (entry.dtype == DType::unknown && std::ranges::find(sizes, 0) == sizes.end()) {
+      entry.size = end - entry.begin;
+      require_raw_bytes(catalog_, entry, entry.begin);
     }
-    if (entry->size > 0) end = entry->begin;
+    if (entry.size > 0) end = entry.begin;
   }
 }
 
