@@ -281,7 +281,7 @@ class BatchWorker final : public Worker {
       direct_reader_.emplace(DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring,
                                                  setup_.budget.buffers_a_worker, setup_.budget.device_slice},
                              share_);
-    const DirectReader::Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
+    const Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
     return submitted.chunks;
   }
@@ -297,7 +297,7 @@ class BatchWorker final : public Worker {
                                                .ring_bytes = setup_.budget.request_bytes,
                                                .max_staging_buffers = setup_.budget.buffers_a_worker},
                             share_);
-    const AsyncReader::Submitted submitted = async_reader_->submit(of_group(batch, chunk));
+    const Submitted submitted = async_reader_->submit(of_group(batch, chunk));
     count(selected, submitted.bytes);
     return submitted.chunks;
   }

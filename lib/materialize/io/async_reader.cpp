@@ -23,7 +23,7 @@ AsyncReader::~AsyncReader() {
   setup_.gate.await_all(requests_);
 }
 
-AsyncReader::Submitted AsyncReader::submit(std::span<const Chunk> chunks) {
+Submitted AsyncReader::submit(std::span<const Chunk> chunks) {
   const Chunk& first = chunks.front();
   if (!first.contiguous) return submit_converted(chunks);
   if (whole_in_place(first) != nullptr) return submit_in_place(chunks);
@@ -39,7 +39,7 @@ std::byte* AsyncReader::whole_in_place(const Chunk& chunk) const {
 }
 
 // Chunks that continue each other on both sides are one run, which is cut as the source prefers.
-AsyncReader::Submitted AsyncReader::submit_in_place(std::span<const Chunk> chunks) {
+Submitted AsyncReader::submit_in_place(std::span<const Chunk> chunks) {
   const std::uint64_t most = limits(chunks.front()).preferred_bytes;
   std::byte* const to = whole_in_place(chunks.front());
   Range range = chunks.front().range;
@@ -107,7 +107,7 @@ std::vector<Range> AsyncReader::requests_for(const Chunk& chunk) const {
 }
 
 // Neighbours that fit into the first chunk's last request come with it.
-AsyncReader::Submitted AsyncReader::submit_converted(std::span<const Chunk> chunks) {
+Submitted AsyncReader::submit_converted(std::span<const Chunk> chunks) {
   const Chunk& first = chunks.front();
   std::vector<Range> requests = requests_for(first);
   Submitted submitted{1, needed_bytes(setup_.schedule, first)};

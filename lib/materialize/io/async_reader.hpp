@@ -14,6 +14,7 @@
 #include "heft/load_stats.hpp"
 #include "materialize/chunk_errors.hpp"
 #include "materialize/io/request_gate.hpp"
+#include "materialize/io/submitted.hpp"
 #include "materialize/load_monitor.hpp"
 #include "materialize/memory/read_ring.hpp"
 #include "materialize/schedule.hpp"
@@ -41,12 +42,6 @@ class AsyncReader {
   ~AsyncReader();
   AsyncReader(const AsyncReader&) = delete;
   AsyncReader& operator=(const AsyncReader&) = delete;
-
-  /// Chunks that were submitted, and the bytes that they need.
-  struct Submitted {
-    std::size_t chunks = 0;
-    std::uint64_t bytes = 0;
-  };
 
   /// Requests the first of `chunks`, neighbours in a source of Kind::requested, and as many of the others as go into the
   /// same requests. Writes earlier chunks when memory is short. Throws the first failure, with path and tensor;

@@ -47,8 +47,7 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
 // No staging buffer, and no memory of the destination, is used for anything else while the device still writes to it.
 DirectReader::~DirectReader() { queue_.reset(); }
 
-DirectReader::Submitted DirectReader::submit(std::span<const Chunk> chunks,
-                                             const std::shared_ptr<const mmap::DirectFile>& file) {
+Submitted DirectReader::submit(std::span<const Chunk> chunks, const std::shared_ptr<const mmap::DirectFile>& file) {
   const Chunk& first = chunks.front();
   await_descriptors(first.source);
   file_ = file;

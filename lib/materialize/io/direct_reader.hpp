@@ -11,6 +11,7 @@
 
 #include "heft/error.hpp"
 #include "materialize/chunk_errors.hpp"
+#include "materialize/io/submitted.hpp"
 #include "materialize/load_monitor.hpp"
 #include "materialize/memory/arena.hpp"
 #include "materialize/memory/read_ring.hpp"
@@ -40,12 +41,6 @@ class DirectReader {
   ~DirectReader();
   DirectReader(const DirectReader&) = delete;
   DirectReader& operator=(const DirectReader&) = delete;
-
-  /// Chunks that were submitted, and the bytes that they need.
-  struct Submitted {
-    std::size_t chunks = 0;
-    std::uint64_t bytes = 0;
-  };
 
   /// Reads the first of `chunks`, neighbours in `file`, and as many of the others as go into the same requests. Writes
   /// earlier chunks when the ring is full, or when too many files are open for them. Throws what reading and writing
