@@ -1,7 +1,6 @@
 #include "format/catalog.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,40 +19,6 @@ std::uint32_t next_index(std::size_t size, std::string_view table) {
 }
 
 }  // namespace
-
-std::string_view name(NodeVariant variant) noexcept {
-  static constexpr std::array<std::string_view, 29> names{"",
-                                                          "tuple",
-                                                          "set",
-                                                          "frozenset",
-                                                          "torch.Size",
-                                                          "complex",
-                                                          "OrderedDict",
-                                                          "defaultdict",
-                                                          "Counter",
-                                                          "Namespace",
-                                                          "quantized tensor",
-                                                          "sparse tensor",
-                                                          "nested tensor",
-                                                          "torch.dtype",
-                                                          "torch.device",
-                                                          "torch.layout",
-                                                          "torch.qscheme",
-                                                          "Path",
-                                                          "bytearray",
-                                                          "u8",
-                                                          "i8",
-                                                          "u16",
-                                                          "i16",
-                                                          "u32",
-                                                          "i32",
-                                                          "u64",
-                                                          "i64",
-                                                          "f32",
-                                                          "f64"};
-  static_assert(names.size() == static_cast<std::size_t>(NodeVariant::f64) + 1);
-  return names[static_cast<std::size_t>(variant)];
-}
 
 void Catalog::set_dims(TensorEntry& entry, std::span<const std::int64_t> sizes, std::span<const std::int64_t> strides) {
   // TensorEntry stores the rank in 8 bits; Limits::rank can be raised beyond that.
@@ -92,6 +57,11 @@ Node Catalog::node(std::uint32_t number) const {
   const auto next = std::ranges::upper_bound(packed, number, {}, &PackedList::first);
   const PackedList& list = *(next - 1);
   return list.elements->element(number - list.first);
+}
+
+std::string_view Catalog::detail_of(const Node& node) const noexcept {
+  if (node.dtype != DType::unknown) return name(node.dtype);
+  return node.word == 0 ? std::string_view() : words[node.word];
 }
 
 std::uint32_t Catalog::child(const Node& container, std::uint64_t position) const noexcept {
@@ -159,10 +129,10 @@ std::uint32_t Catalog::add_integer(std::int64_t value) {
   return add_node(node);
 }
 
-std::uint32_t Catalog::add_container(NodeKind kind, std::span<const std::uint32_t> items, NodeVariant variant) {
+std::uint32_t Catalog::add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t word) {
   Node node;
   node.kind = kind;
-  node.variant = variant;
+  node.word = word;
   node.count = next_index(kind == NodeKind::map ? items.size() / 2 : items.size(), "the number of items");
   // The items must be complete: containers inside them have added their own children before.
   node.first = children.size();

@@ -78,26 +78,12 @@ struct Checksum {
 enum class NodeKind : std::uint8_t { null, boolean, integer, unsigned_integer, real, text, bytes, list, map, tensor, opaque };
 // clang-format on
 
-// clang-format off: names of one kind share a line.
-/// The finer kind of a Node; Record::detail() shows its name.
-enum class NodeVariant : std::uint8_t {
-  plain,
-  tuple, set, frozen_set, size, complex,                           // lists
-  ordered_dict, default_dict, counter, name_space, quantized, sparse, nested,  // maps
-  dtype, device, layout, qscheme, path,                            // texts
-  byte_array,                                                      // bytes
-  u8, i8, u16, i16, u32, i32, u64, i64, f32, f64,                  // numbers of GGUF
-};
-// clang-format on
-
-/// Returns the variant's name as its format spells it: "tuple", "OrderedDict", "torch.Size"; empty for `plain`.
-std::string_view name(NodeVariant variant) noexcept;
-
 /// A value other than a top-level tensor: metadata, scalars and containers of pickles. 16 bytes; text and bytes point
 /// into kept memory.
 struct Node {
   NodeKind kind = NodeKind::null;
-  NodeVariant variant = NodeVariant::plain;
+  std::uint8_t word = 0;         ///< The finer kind, an index in Catalog::words; 0: none.
+  DType dtype = DType::unknown;  ///< Of a number in a file that declares it; a reader of a list needs it.
   /// text, bytes: bytes. list: elements. map: pairs. opaque: children. integer: 0, or bytes of a big one.
   std::uint32_t count = 0;
   union {
@@ -110,6 +96,7 @@ struct Node {
     std::uint64_t tensor;  ///< tensor: index in Catalog::tensors
   };
 };
+static_assert(sizeof(Node) == 16);
 // The children of an opaque node are [name (text "module.name"), arguments, state]; absent ones are null nodes.
 
 /// The scalars of a list in their encoded form, in kept memory or in the file. Nodes are made on demand, because a
@@ -194,6 +181,8 @@ struct Catalog {
   /// Compared on request only; members are checked when they are inflated.
   core::Table<Checksum> checksums{budget};
 
+  /// The format's words for the finer kinds of its nodes: "tuple", "OrderedDict". The first is empty.
+  std::span<const std::string_view> words;
   core::Table<Node> nodes{budget};
   core::Table<std::uint32_t> children{budget};  ///< Node numbers.
   core::Table<PackedList> packed{budget};       ///< Sorted by their first node.
@@ -232,6 +221,8 @@ struct Catalog {
   /// Returns a node by its number, which is an index in `nodes` or a number of a packed list. Throws what
   /// PackedElements::element() throws.
   [[nodiscard]] Node node(std::uint32_t number) const;
+  /// Returns the finer kind of a node, as Record::detail() shows it: its word, or the dtype of a number; can be empty.
+  [[nodiscard]] std::string_view detail_of(const Node& node) const noexcept;
   /// Returns the number of item `position` of a list, map or opaque node (of a map: key, value, key, value, ...).
   [[nodiscard]] std::uint32_t child(const Node& container, std::uint64_t position) const noexcept;
   /// Returns the value of the first pair of map node `map` whose key is the text `key`; null if there is none, or if
@@ -249,9 +240,8 @@ struct Catalog {
   [[nodiscard]] Node add_packed(std::shared_ptr<const PackedElements> elements, std::uint64_t count);
   std::uint32_t add_text(std::string_view text);  ///< Requires that `text` points into `arena` or `kept`.
   std::uint32_t add_integer(std::int64_t value);
-  /// Adds a list, map (pairs flattened) or opaque node over `items`.
-  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items,
-                              NodeVariant variant = NodeVariant::plain);
+  /// Adds a list, map (pairs flattened) or opaque node over `items`, with an index in `words`.
+  std::uint32_t add_container(NodeKind kind, std::span<const std::uint32_t> items, std::uint8_t word = 0);
 };
 
 }  // namespace heft::format

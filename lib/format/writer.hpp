@@ -22,7 +22,7 @@ namespace heft::format {
 /// A value of metadata to be written. Texts are borrowed from the source.
 struct MetadataValue {
   /// A boolean, a number, a text, or a list of `count` items; null for all other kinds, which no format keeps.
-  /// The variant of a number is its type in a GGUF file.
+  /// The dtype of a number is the one that its file declares.
   Node node = {};
   std::function<MetadataValue(std::size_t)> item = {};  ///< Item `i` of a list.
 };

@@ -25,7 +25,6 @@ namespace {
 
 using format::Node;
 using format::NodeKind;
-using format::NodeVariant;
 
 // Throws an Error with the path of the checkpoint and of the record.
 [[noreturn]] void fail(const Record& record, ErrorCode code, std::string message) {
@@ -36,12 +35,7 @@ using format::NodeVariant;
 
 // Returns the dtype that the format declares for a number, else the widest of its kind.
 DType dtype_of(const Node& node) noexcept {
-  // MessagePack encodes the type of each number; pickles do not.
-  if (node.variant >= NodeVariant::u8 && node.variant <= NodeVariant::f64) {
-    constexpr DType types[] = {DType::u8,  DType::i8,  DType::u16, DType::i16, DType::u32,
-                               DType::i32, DType::u64, DType::i64, DType::f32, DType::f64};
-    return types[static_cast<std::size_t>(node.variant) - static_cast<std::size_t>(NodeVariant::u8)];
-  }
+  if (node.dtype != DType::unknown) return node.dtype;
   switch (node.kind) {
     case NodeKind::boolean: return DType::boolean;
     case NodeKind::integer: return node.count == 0 ? DType::i64 : DType::unknown;  // unknown: over 64 bits

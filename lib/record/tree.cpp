@@ -100,7 +100,7 @@ RecordKind Tree::kind(NodeId id) const noexcept {
 
 std::string_view Tree::detail(NodeId id) const noexcept {
   const InValue at = resolve(id);
-  return at.catalog == nullptr ? std::string_view() : format::name(node_or_null(at).variant);
+  return at.catalog == nullptr ? std::string_view() : at.catalog->detail_of(node_or_null(at));
 }
 
 std::string Tree::path(NodeId id) const {

@@ -17,7 +17,7 @@ format::Node integer_node(const format::Node& stored) {
   format::Node node;
   const auto whole = record::integer_of(stored);
   if (!whole) return node;
-  node.variant = stored.variant;
+  node.dtype = stored.dtype;
   node.kind = whole->negative || whole->magnitude <= INT64_MAX ? NodeKind::integer : NodeKind::unsigned_integer;
   // Two's complement: the negation of the magnitude, also of 2^63, which no signed integer holds.
   node.unsigned_integer = whole->negative ? ~whole->magnitude + 1 : whole->magnitude;

@@ -62,7 +62,7 @@ TEST_CASE("flax: arrays, scalars, complex numbers and other values are read") {
   CHECK(named(catalog, "step").rank == 0);
   REQUIRE(catalog.values.size() == 3);
   CHECK(catalog.values[0].name == "z");
-  CHECK(catalog.nodes[catalog.values[0].node].variant == NodeVariant::complex);
+  CHECK(catalog.detail_of(catalog.nodes[catalog.values[0].node]) == "complex");
 }
 
 TEST_CASE("flax: an array in chunks is one tensor of its parts") {

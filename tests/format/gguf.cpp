@@ -122,7 +122,7 @@ TEST_CASE("gguf: scalars keep their value and their type") {
   CHECK(value_of(catalog, "u64").unsigned_integer == UINT64_MAX);
   CHECK(value_of(catalog, "i64").integer == INT64_MIN);
   CHECK(value_of(catalog, "f64").real == 0.1);
-  CHECK(value_of(catalog, "u16").variant == NodeVariant::u16);
+  CHECK(value_of(catalog, "u16").dtype == DType::u16);
 }
 
 TEST_CASE("gguf: reads all 35 current types, and maps them back to their numbers") {
@@ -554,6 +554,6 @@ TEST_CASE("gguf: every string of a large array is found, wherever a piece of the
         wrong += item(catalog, integers, i).integer != static_cast<std::int16_t>(i);
       }
       CHECK(wrong == 0);
-      CHECK(item(catalog, integers, 7).variant == NodeVariant::i16);
+      CHECK(item(catalog, integers, 7).dtype == DType::i16);
     }
 }

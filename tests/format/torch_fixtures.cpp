@@ -170,7 +170,7 @@ void Comparison::node(const JsonTree& expected, const format::Node& node) {
       CHECK((item.kind == NodeKind::real ? item.real : static_cast<double>(item.integer)) ==
             expected["v"].elements[i].number);
     }
-    CHECK(std::string(name(node.variant)).ends_with(kind));
+    CHECK(std::string(catalog_.detail_of(node)).ends_with(kind));
     return;
   }
   const bool keyed = kind == "dict" || kind == "OrderedDict" || kind == "Counter";

@@ -220,9 +220,9 @@ TEST_CASE("torch objects: bytes in every encoding keep their kind") {
   const format::Catalog catalog = open_bytes(
       torch_file(dict({text("array"), std::string("\x96\x03\0\0\0\0\0\0\0abc", 12), text("bytes"), bytes("xyz"),
                        text("old"), call("_codecs", "encode", {text("h\xc3\xa9"), text("latin1")})})));
-  CHECK(name(value_of(catalog, "array")->variant) == "bytearray");
+  CHECK(catalog.detail_of(*value_of(catalog, "array")) == "bytearray");
   CHECK(text_of(value_of(catalog, "array")) == "abc");
-  CHECK(name(value_of(catalog, "bytes")->variant) == "");
+  CHECK(catalog.detail_of(*value_of(catalog, "bytes")) == "");
   CHECK(text_of(value_of(catalog, "old")) == "h\xe9");
   CHECK(thrown_by([&] { return open_bytes(torch_file(std::string("}\x96\0\0\0\0\0\0\0\0N", 11) + "s")); })
             .message()

@@ -102,6 +102,7 @@ class SoundCatalog {
 
   void check_node(const format::Node& node) {
     using enum format::NodeKind;
+    require(node.word == 0 || node.word < catalog_.words.size(), "a word that is in no table");
     switch (node.kind) {
       case text:
       case bytes: return touch({node.text, node.count});

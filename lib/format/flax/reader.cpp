@@ -32,6 +32,9 @@ constexpr std::size_t max_chunks = 4096;  // of 1 GiB each, except for the last
 
 enum Extension : std::int8_t { array = 1, complex_number = 2, scalar = 3 };
 
+constexpr std::array<std::string_view, 2> words{"", "complex"};  // Catalog::words
+constexpr std::uint8_t complex_word = 1;
+
 /// Returns true for a map whose first key is a text that is not empty. read() refuses maps of other programs, which
 /// have no array.
 bool matches(std::span<const std::byte> head, std::uint64_t) noexcept {
@@ -132,7 +135,7 @@ std::uint32_t FlaxTree::make_extension(const PackItem& head) {
     part = catalog_.add_node(node);
   }
   require_end(head);
-  return catalog_.add_container(NodeKind::list, parts, NodeVariant::complex);
+  return catalog_.add_container(NodeKind::list, parts, complex_word);
 }
 
 // ---- arrays in chunks ----
@@ -194,6 +197,7 @@ std::vector<std::int64_t> FlaxTree::dims_of(std::uint32_t shape) const {
 Catalog read(const core::Input& input, const ReadOptions& options) {
   Catalog catalog(input.budget());
   catalog.format = "flax";
+  catalog.words = words;
   PackReader reader(input, 0, input.size_bytes(), options.limits);
   FlaxTree(catalog, reader, options.limits).read();
   if (reader.remaining() > 0)

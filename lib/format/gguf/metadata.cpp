@@ -21,18 +21,18 @@ namespace {
 
 struct NumberRow {
   ValueType type;
-  NodeVariant variant;
+  DType dtype;
 };
-constexpr auto numbers = std::to_array<NumberRow>({{ValueType::u8, NodeVariant::u8},
-                                                   {ValueType::i8, NodeVariant::i8},
-                                                   {ValueType::u16, NodeVariant::u16},
-                                                   {ValueType::i16, NodeVariant::i16},
-                                                   {ValueType::u32, NodeVariant::u32},
-                                                   {ValueType::i32, NodeVariant::i32},
-                                                   {ValueType::u64, NodeVariant::u64},
-                                                   {ValueType::i64, NodeVariant::i64},
-                                                   {ValueType::f32, NodeVariant::f32},
-                                                   {ValueType::f64, NodeVariant::f64}});
+constexpr auto numbers = std::to_array<NumberRow>({{ValueType::u8, DType::u8},
+                                                   {ValueType::i8, DType::i8},
+                                                   {ValueType::u16, DType::u16},
+                                                   {ValueType::i16, DType::i16},
+                                                   {ValueType::u32, DType::u32},
+                                                   {ValueType::i32, DType::i32},
+                                                   {ValueType::u64, DType::u64},
+                                                   {ValueType::i64, DType::i64},
+                                                   {ValueType::f32, DType::f32},
+                                                   {ValueType::f64, DType::f64}});
 
 constexpr std::uint32_t last_type = static_cast<std::uint32_t>(ValueType::f64);
 
@@ -103,8 +103,8 @@ Node scalar_at(const std::byte* at, ValueType type, bool big_endian) noexcept {
 }
 
 // Returns the node with its type in the file, which a save of GGUF writes back.
-Node with_variant(Node node, ValueType type) noexcept {
-  node.variant = variant_of(type);
+Node with_dtype(Node node, ValueType type) noexcept {
+  node.dtype = dtype_of(type);
   return node;
 }
 
@@ -138,7 +138,7 @@ class Numbers final : public PackedElements {
 
   [[nodiscard]] Node element(std::uint32_t index) const noexcept override {
     // The bytes lie in the cursor's chunks, which the catalog keeps.
-    return with_variant(scalar_at(data_ + std::size_t{index} * width_, type_, big_endian_), type_);
+    return with_dtype(scalar_at(data_ + std::size_t{index} * width_, type_, big_endian_), type_);
   }
   [[nodiscard]] std::uint64_t table_bytes() const noexcept override { return sizeof *this; }
 
@@ -334,7 +334,7 @@ Node MetadataReader::read_scalar(ValueType type) {
   if (type == ValueType::string) return to_node(reader_.string("a metadata string"));
   const auto bytes = reader_.take(min_bytes(type, reader_.dialect()), "a metadata value");
   if (type == ValueType::boolean) require_booleans(bytes);
-  return with_variant(scalar_at(bytes.data(), type, reader_.dialect().big_endian), type);
+  return with_dtype(scalar_at(bytes.data(), type, reader_.dialect().big_endian), type);
 }
 
 std::shared_ptr<const PackedElements> MetadataReader::read_elements(ValueType type, std::uint64_t count) {
@@ -394,13 +394,13 @@ void MetadataReader::require_unique_keys(std::span<const std::uint32_t> pairs) c
 
 }  // namespace
 
-NodeVariant variant_of(ValueType type) noexcept {
+DType dtype_of(ValueType type) noexcept {
   const auto row = std::ranges::find(numbers, type, &NumberRow::type);
-  return row == numbers.end() ? NodeVariant::plain : row->variant;
+  return row == numbers.end() ? DType::unknown : row->dtype;
 }
 
-std::optional<ValueType> number_type(NodeVariant variant) noexcept {
-  const auto row = std::ranges::find(numbers, variant, &NumberRow::variant);
+std::optional<ValueType> number_type(DType dtype) noexcept {
+  const auto row = std::ranges::find(numbers, dtype, &NumberRow::dtype);
   return row == numbers.end() ? std::nullopt : std::optional(row->type);
 }
 

@@ -10,13 +10,13 @@
 
 namespace heft::format::gguf {
 
-/// The type number before a value; kept as Node::variant.
+/// The type number before a value; kept as Node::dtype.
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-/// Returns the variant of a node that is a number of that type; plain for texts, arrays and booleans.
-NodeVariant variant_of(ValueType type) noexcept;
-/// Returns the type of a number by the variant of its node; nothing for a number that was no GGUF file's.
-std::optional<ValueType> number_type(NodeVariant variant) noexcept;
+/// Returns the dtype of a node that is a number of that type; unknown for texts, arrays and booleans.
+DType dtype_of(ValueType type) noexcept;
+/// Returns the type of numbers of that dtype; nothing for unknown, the dtype of numbers of other formats.
+std::optional<ValueType> number_type(DType dtype) noexcept;
 
 /// Reads `pairs` key-value pairs into Catalog::metadata. Texts and array elements stay in the cursor's chunks, which
 /// the caller must keep with the catalog.

@@ -23,9 +23,9 @@ std::optional<ValueType> type_of(const Node& node) {
       // A longer string would be refused by ggml and by this reader.
       return node.count <= ByteReader::max_string_bytes ? std::optional(ValueType::string) : std::nullopt;
     case NodeKind::list: return ValueType::array;
-    case NodeKind::real: return number_type(node.variant).value_or(ValueType::f64);
-    case NodeKind::integer: return number_type(node.variant).value_or(ValueType::i64);
-    case NodeKind::unsigned_integer: return number_type(node.variant).value_or(ValueType::u64);
+    case NodeKind::real: return number_type(node.dtype).value_or(ValueType::f64);
+    case NodeKind::integer: return number_type(node.dtype).value_or(ValueType::i64);
+    case NodeKind::unsigned_integer: return number_type(node.dtype).value_or(ValueType::u64);
     default: return std::nullopt;
   }
 }

@@ -60,7 +60,7 @@ std::uint64_t read_alignment(const Catalog& catalog) {
   if (value == nullptr) return default_alignment;
   const auto alignment = static_cast<std::uint64_t>(value->integer);
   // ggml requires a u32; a value of another type is a different number in readers that do not convert.
-  if (value->variant != NodeVariant::u32 || !std::has_single_bit(alignment))
+  if (value->dtype != DType::u32 || !std::has_single_bit(alignment))
     throw Error(ErrorCode::corrupt, "general.alignment is expected to be a u32 and a power of two");
   return alignment;
 }

@@ -8,7 +8,6 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/catalog.hpp"
 #include "format/pickle/machine.hpp"
 
 namespace heft::format {
@@ -145,7 +144,7 @@ void PickleMachine::op_byte_array() {
   // BYTEARRAY8 has the operand of BINBYTES8; the value differs in being mutable.
   op_bytes64();
   PickleValue& value = pickle_.values[top()];
-  value.variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
+  value.variant = PickleValue::byte_array;
   value.unhashable = true;
 }
 

@@ -51,7 +51,8 @@ enum class PickleKind : std::uint8_t {
 /// One value; 16 bytes. Containers hold the indices of their items in Pickle::items.
 struct PickleValue {
   PickleKind kind = PickleKind::null;
-  std::uint8_t variant = 0;  ///< A NodeVariant, the finer kind; read_pickle() sets `plain` or `byte_array`.
+  static constexpr std::uint8_t byte_array = 1;  ///< The variant of `bytes` that are a bytearray.
+  std::uint8_t variant = 0;  ///< The finer kind. read_pickle() sets 0 or `byte_array`; others are a family's own.
   bool unhashable = false;   ///< list, dict, set, bytearray, and tuples that hold one: they cannot be keys.
   std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers, numbers: items; dict: pairs. global: index in
                              ///< globals. call, persistent: opcode's offset.

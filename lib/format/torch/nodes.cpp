@@ -17,23 +17,23 @@ constexpr std::uint32_t in_progress = none - 1;
 constexpr int max_callables = 8;  // of nested calls that return a callable
 
 // Returns the finer kind of a value: the one that the resolver set, else that of Python's containers.
-NodeVariant variant_of(const PickleValue& value) noexcept {
-  if (value.variant != 0) return static_cast<NodeVariant>(value.variant);
+TorchWord word_of(const PickleValue& value) noexcept {
+  if (value.variant != 0) return static_cast<TorchWord>(value.variant);
   switch (value.kind) {
-    case PickleKind::tuple: return NodeVariant::tuple;
-    case PickleKind::set: return NodeVariant::set;
-    case PickleKind::frozen_set: return NodeVariant::frozen_set;
-    default: return NodeVariant::plain;
+    case PickleKind::tuple: return TorchWord::tuple;
+    case PickleKind::set: return TorchWord::set;
+    case PickleKind::frozen_set: return TorchWord::frozen_set;
+    default: return TorchWord::plain;
   }
 }
 
 // Returns the kind of a global that is a value by its name alone, as torch.float32; plain for others.
-NodeVariant variant_of(GlobalKind kind) noexcept {
+TorchWord word_of(GlobalKind kind) noexcept {
   switch (kind) {
-    case GlobalKind::dtype: return NodeVariant::dtype;
-    case GlobalKind::layout: return NodeVariant::layout;
-    case GlobalKind::qscheme: return NodeVariant::qscheme;
-    default: return NodeVariant::plain;
+    case GlobalKind::dtype: return TorchWord::dtype;
+    case GlobalKind::layout: return TorchWord::layout;
+    case GlobalKind::qscheme: return TorchWord::qscheme;
+    default: return TorchWord::plain;
   }
 }
 
@@ -92,7 +92,7 @@ std::uint32_t TorchNodes::make_numbers(const PickleValue& value) {
   const std::uint64_t base = number_bytes_->memory().empty() ? pickle_begin_ : 0;
   auto elements = std::make_shared<const StoredNumbers>(pickle_.numbers(value), base, number_bytes_);
   Node list = catalog_.add_packed(std::move(elements), value.count);
-  list.variant = variant_of(value);
+  list.word = static_cast<std::uint8_t>(word_of(value));
   return catalog_.add_node(list);
 }
 
@@ -102,7 +102,8 @@ std::uint32_t TorchNodes::make_container(const PickleValue& value) {
   // One vector for all containers saves an allocation for each.
   scratch_.clear();
   for (const std::uint32_t child : pickle_.children(value)) scratch_.push_back(made(child));
-  return catalog_.add_container(is_map ? NodeKind::map : NodeKind::list, scratch_, variant_of(value));
+  return catalog_.add_container(is_map ? NodeKind::map : NodeKind::list, scratch_,
+                                static_cast<std::uint8_t>(word_of(value)));
 }
 
 void TorchNodes::require_unique_keys(const PickleValue& dict) const {
@@ -116,15 +117,16 @@ void TorchNodes::require_unique_keys(const PickleValue& dict) const {
     throw Error(ErrorCode::ambiguous, fmt::format("a dictionary has the key '{}' twice", core::escaped(*twice)));
 }
 
-std::uint32_t TorchNodes::add_text(std::string_view text, NodeVariant variant) {
+std::uint32_t TorchNodes::add_text(std::string_view text, TorchWord word) {
   const std::uint32_t node = catalog_.add_text(text);
-  catalog_.nodes[node].variant = variant;
+  catalog_.nodes[node].word = static_cast<std::uint8_t>(word);
   return node;
 }
 
 std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
+  const TorchWord word = word_of(value);
   Node node;
-  node.variant = variant_of(value);
+  node.word = static_cast<std::uint8_t>(word);
   switch (value.kind) {
     case PickleKind::null: return null_;
     case PickleKind::boolean: node.kind = NodeKind::boolean, node.integer = value.integer; break;
@@ -136,22 +138,22 @@ std::uint32_t TorchNodes::make_leaf(const PickleValue& value) {
       node.kind = NodeKind::integer, node.count = value.count, node.text = value.text;
       break;
     case PickleKind::real: node.kind = NodeKind::real, node.real = value.real; break;
-    case PickleKind::text: return add_text({value.text, value.count}, node.variant);
+    case PickleKind::text: return add_text({value.text, value.count}, word);
     case PickleKind::far_text:
     case PickleKind::bytes: {
       // Bytes that were left in the file are read now, because they are a value and no array.
       const std::string_view bytes = pickle_.fetch(value, limits_).bytes;
-      const std::uint32_t made = add_text(bytes, node.variant);
+      const std::uint32_t made = add_text(bytes, word);
       catalog_.nodes[made].kind = NodeKind::bytes;
       return made;
     }
     case PickleKind::global: {
       const PickleGlobal& global = pickle_.global(value);
-      const NodeVariant variant = variant_of(known_global(global).kind);
+      const TorchWord of_name = word_of(known_global(global).kind);
       const std::uint32_t text =
-          add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), variant);
+          add_text(catalog_.arena.store(fmt::format("{}.{}", global.module, global.name)), of_name);
       // A dtype or a layout is a text. Any other name is a class or function that stands for itself.
-      if (variant != NodeVariant::plain) return text;
+      if (of_name != TorchWord::plain) return text;
       const std::array<std::uint32_t, 3> parts{text, null_, null_};  // a name that was not called
       return catalog_.add_container(NodeKind::opaque, parts);
     }

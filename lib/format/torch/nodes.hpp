@@ -8,6 +8,7 @@
 
 #include "format/catalog.hpp"
 #include "format/pickle/pickle.hpp"
+#include "format/torch/words.hpp"
 
 namespace heft::format {
 
@@ -17,7 +18,9 @@ class TorchNodes {
  public:
   /// `pickle_begin` is added to offsets in the pickle's Input.
   TorchNodes(Catalog& catalog, Pickle& pickle, const Limits& limits, std::uint64_t pickle_begin)
-      : catalog_(catalog), pickle_(pickle), limits_(limits), pickle_begin_(pickle_begin) {}
+      : catalog_(catalog), pickle_(pickle), limits_(limits), pickle_begin_(pickle_begin) {
+    catalog_.words = torch_words;
+  }
 
   /// Returns the node of `value`, with all values inside it. Does not recurse. Throws Error{ambiguous} for a dict with
   /// a repeated key.
@@ -38,7 +41,7 @@ class TorchNodes {
   std::uint32_t make_container(const PickleValue& value);
   std::uint32_t make_opaque(std::uint32_t value);
   std::uint32_t made(std::uint32_t value);
-  std::uint32_t add_text(std::string_view text, NodeVariant variant);
+  std::uint32_t add_text(std::string_view text, TorchWord word);
   void require_unique_keys(const PickleValue& dict) const;
 
   Catalog& catalog_;

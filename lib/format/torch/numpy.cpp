@@ -103,7 +103,7 @@ bool TorchResolver::rewrite_numpy_dtype(const TorchCall& call) {
     if (state.size() > structure && pickle_.kind(state[structure]) != PickleKind::null) return false;
   std::string dtype(order);
   dtype += code;
-  make_text(call.value, dtype, NodeVariant::dtype);
+  make_text(call.value, dtype, TorchWord::dtype);
   return true;
 }
 

@@ -151,25 +151,25 @@ void TorchResolver::refuse_changes(const TorchCall& call) const {
 bool TorchResolver::rewrite_container(const TorchCall& call) {
   const std::uint32_t first = call.arguments.empty() ? Pickle::absent : call.arguments[0];
   switch (call.known.kind) {
-    case GlobalKind::dict: make_dict(call, NodeVariant::plain, first); return true;
-    case GlobalKind::ordered_dict: make_dict(call, NodeVariant::ordered_dict, first); return true;
-    case GlobalKind::counter: make_dict(call, NodeVariant::counter, first); return true;
+    case GlobalKind::dict: make_dict(call, TorchWord::plain, first); return true;
+    case GlobalKind::ordered_dict: make_dict(call, TorchWord::ordered_dict, first); return true;
+    case GlobalKind::counter: make_dict(call, TorchWord::counter, first); return true;
     case GlobalKind::default_dict:
       // The first argument of defaultdict is the factory of missing values, which no file needs.
-      make_dict(call, NodeVariant::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
+      make_dict(call, TorchWord::default_dict, call.arguments.size() > 1 ? call.arguments[1] : Pickle::absent);
       return true;
-    case GlobalKind::list: return make_sequence(call, PickleKind::list, NodeVariant::plain);
-    case GlobalKind::tuple: return make_sequence(call, PickleKind::tuple, NodeVariant::tuple);
-    case GlobalKind::set: return make_sequence(call, PickleKind::set, NodeVariant::set);
-    case GlobalKind::frozen_set: return make_sequence(call, PickleKind::frozen_set, NodeVariant::frozen_set);
-    case GlobalKind::size: return make_sequence(call, PickleKind::tuple, NodeVariant::size);
+    case GlobalKind::list: return make_sequence(call, PickleKind::list, TorchWord::plain);
+    case GlobalKind::tuple: return make_sequence(call, PickleKind::tuple, TorchWord::tuple);
+    case GlobalKind::set: return make_sequence(call, PickleKind::set, TorchWord::set);
+    case GlobalKind::frozen_set: return make_sequence(call, PickleKind::frozen_set, TorchWord::frozen_set);
+    case GlobalKind::size: return make_sequence(call, PickleKind::tuple, TorchWord::size);
     default: return false;
   }
 }
 
 /// Makes a dict from its argument (a dict, or a list of pairs as in OrderedDict of Python 2) or from the items that
 /// were set on it.
-void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source) {
+void TorchResolver::make_dict(const TorchCall& call, TorchWord word, std::uint32_t source) {
   // SETITEMS on the call has made its items a dict, APPENDS a list.
   if (call.items != Pickle::absent && pickle_.kind(call.items) != PickleKind::dict)
     corrupt("list items are added to a dict");
@@ -203,14 +203,14 @@ void TorchResolver::make_dict(const TorchCall& call, NodeVariant variant, std::u
     value.first = pickle_.items.size();
     pickle_.items.insert(pickle_.items.end(), pairs.begin(), pairs.end());
   }
-  value.variant = static_cast<std::uint8_t>(variant);
+  value.variant = static_cast<std::uint8_t>(word);
 }
 
 /// Makes list(x), tuple(x), set(x) or torch.Size(x), which share the items of x.
-bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVariant variant) {
+bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, TorchWord word) {
   PickleValue made;
   made.kind = kind;
-  made.variant = static_cast<std::uint8_t>(variant);
+  made.variant = static_cast<std::uint8_t>(word);
   const bool has_items = call.items != Pickle::absent;
   if (call.arguments.size() > 1 || (has_items && !call.arguments.empty())) return false;
   // A set or list that is made by a call gets its items from its argument or from later opcodes, never from both.
@@ -218,7 +218,7 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
                                : call.arguments.empty() ? Pickle::empty_tuple
                                                         : call.arguments[0];
   // torch.Size takes only integers. Another value stays an opaque call, so that no shape is wrong.
-  if (variant == NodeVariant::size && pickle_.kind(source) == PickleKind::numbers) {
+  if (word == TorchWord::size && pickle_.kind(source) == PickleKind::numbers) {
     const auto numbers = pickle_.numbers(pickle_[source]);
     if (numbers->odd() || numbers->dtype() != DType::i64) return false;
   }
@@ -230,7 +230,7 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
     made.kind = from.kind;
   else if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set)
     return false;
-  if (variant == NodeVariant::size)
+  if (word == TorchWord::size)
     for (const std::uint32_t item : pickle_.children(source))
       if (pickle_.kind(item) != PickleKind::integer) return false;
   made.count = from.count;
@@ -240,20 +240,20 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, NodeVa
   return true;
 }
 
-void TorchResolver::make_text(std::uint32_t value, std::string_view text, NodeVariant variant) {
+void TorchResolver::make_text(std::uint32_t value, std::string_view text, TorchWord word) {
   PickleValue made;
   made.kind = PickleKind::text;
-  made.variant = static_cast<std::uint8_t>(variant);
+  made.variant = static_cast<std::uint8_t>(word);
   const std::string_view stored = pickle_.arena.store(text);
   made.count = static_cast<std::uint32_t>(stored.size());
   made.text = stored.data();
   pickle_.values[value] = made;
 }
 
-void TorchResolver::make_bytes(std::uint32_t value, std::string_view bytes, NodeVariant variant) {
+void TorchResolver::make_bytes(std::uint32_t value, std::string_view bytes, TorchWord word) {
   PickleValue made;
   made.kind = PickleKind::bytes;
-  made.variant = static_cast<std::uint8_t>(variant);
+  made.variant = static_cast<std::uint8_t>(word);
   made.first = pickle_.blobs.size();
   pickle_.blobs.push_back({.bytes = pickle_.arena.store(bytes), .size = bytes.size()});
   pickle_.values[value] = made;
@@ -272,22 +272,22 @@ bool TorchResolver::rewrite_encode(const TorchCall& call) {
   }
   if (pickle_.kind(arguments[0]) != PickleKind::text) return false;
   const std::optional<std::string> bytes = to_latin1(pickle_.text(arguments[0]));
-  if (bytes) make_bytes(call.value, *bytes, NodeVariant::plain);
+  if (bytes) make_bytes(call.value, *bytes, TorchWord::plain);
   return bytes.has_value();
 }
 
 /// bytearray(), bytearray(bytes) and, in protocol 2, bytearray(text, 'latin-1').
 bool TorchResolver::rewrite_byte_array(const TorchCall& call) {
   const Arguments arguments = call.arguments;
-  if (arguments.empty()) return make_bytes(call.value, {}, NodeVariant::byte_array), true;
+  if (arguments.empty()) return make_bytes(call.value, {}, TorchWord::byte_array), true;
   if (pickle_.kind(arguments[0]) == PickleKind::bytes) {
     alias(call.value, arguments[0]);
-    pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::byte_array);
+    pickle_.values[call.value].variant = PickleValue::byte_array;
     return true;
   }
   if (arguments.size() != 2 || pickle_.kind(arguments[0]) != PickleKind::text) return false;
   const std::optional<std::string> bytes = to_latin1(pickle_.text(arguments[0]));
-  if (bytes) make_bytes(call.value, *bytes, NodeVariant::byte_array);
+  if (bytes) make_bytes(call.value, *bytes, TorchWord::byte_array);
   return bytes.has_value();
 }
 
@@ -299,7 +299,7 @@ bool TorchResolver::rewrite_path(const TorchCall& call) {
     if (!joined.empty() && joined.back() != '/') joined += '/';
     joined += pickle_.text(part);
   }
-  make_text(call.value, joined, NodeVariant::path);
+  make_text(call.value, joined, TorchWord::path);
   return true;
 }
 
@@ -310,7 +310,7 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
   switch (call.known.kind) {
     case GlobalKind::encode: return rewrite_encode(call);
     case GlobalKind::bytes:
-      if (arguments.empty()) make_bytes(call.value, {}, NodeVariant::plain);
+      if (arguments.empty()) make_bytes(call.value, {}, TorchWord::plain);
       return arguments.empty();
     case GlobalKind::byte_array: return rewrite_byte_array(call);
     case GlobalKind::device_mesh:
@@ -319,19 +319,19 @@ bool TorchResolver::rewrite_scalar(const TorchCall& call) {
       return true;
     case GlobalKind::complex:
       if (arguments.size() != 2) return false;
-      // complex(real, imaginary) becomes the tuple of its arguments, with a variant of its own.
+      // complex(real, imaginary) becomes the tuple of its arguments, with a word of its own.
       alias(call.value, pickle_.part(pickle_[call.value], call_arguments));
-      pickle_.values[call.value].variant = static_cast<std::uint8_t>(NodeVariant::complex);
+      pickle_.values[call.value].variant = static_cast<std::uint8_t>(TorchWord::complex);
       return true;
     case GlobalKind::get_layout:
-      if (one_text) make_text(call.value, text, NodeVariant::layout);
+      if (one_text) make_text(call.value, text, TorchWord::layout);
       return one_text;
     case GlobalKind::device: {
       if (!one_text) return false;
       // device('cuda', 0) and device('cuda:0') get the same text.
       const bool has_index = arguments.size() > 1 && pickle_.kind(arguments[1]) == PickleKind::integer;
       make_text(call.value, has_index ? fmt::format("{}:{}", text, pickle_[arguments[1]].integer) : std::string(text),
-                NodeVariant::device);
+                TorchWord::device);
       return true;
     }
     case GlobalKind::path: return rewrite_path(call);
@@ -375,7 +375,7 @@ void TorchResolver::rewrite_object(std::uint32_t value) {
     case GlobalKind::name_space:
       if (is_dict(call->state)) {
         alias(value, call->state);
-        pickle_.values[value].variant = static_cast<std::uint8_t>(NodeVariant::name_space);
+        pickle_.values[value].variant = static_cast<std::uint8_t>(TorchWord::name_space);
       }
       return;
     case GlobalKind::script_class:
@@ -383,7 +383,7 @@ void TorchResolver::rewrite_object(std::uint32_t value) {
       if (call->state != Pickle::absent)
         alias(value, call->state);
       else
-        make_record(value, NodeVariant::plain, {});
+        make_record(value, TorchWord::plain, {});
       return;
     default:
       if (rewrite_tensor(*call) && call->items != Pickle::absent) corrupt("items are set on a tensor");
@@ -444,11 +444,11 @@ std::uint32_t TorchResolver::new_text(std::string_view text) {
   return static_cast<std::uint32_t>(pickle_.values.size() - 1);
 }
 
-void TorchResolver::make_record(std::uint32_t value, NodeVariant variant,
+void TorchResolver::make_record(std::uint32_t value, TorchWord word,
                                 std::span<const std::pair<std::string_view, std::uint32_t>> entries) {
   PickleValue made;
   made.kind = PickleKind::dict;
-  made.variant = static_cast<std::uint8_t>(variant);
+  made.variant = static_cast<std::uint8_t>(word);
   made.count = static_cast<std::uint32_t>(entries.size());
   made.first = pickle_.items.size();
   // `value` is written last: new_text() can move the table of values.

@@ -13,6 +13,7 @@
 
 #include "format/torch/globals.hpp"
 #include "format/torch/objects.hpp"
+#include "format/torch/words.hpp"
 
 namespace heft::format {
 
@@ -51,15 +52,15 @@ class TorchResolver {
   bool rewrite_script(const TorchCall& call);
   bool rewrite_reconstructor(const TorchCall& call);
   bool rewrite_module(const TorchCall& call);
-  void make_dict(const TorchCall& call, NodeVariant variant, std::uint32_t source);
-  bool make_sequence(const TorchCall& call, PickleKind kind, NodeVariant variant);
-  void make_text(std::uint32_t value, std::string_view text, NodeVariant variant);
-  void make_bytes(std::uint32_t value, std::string_view bytes, NodeVariant variant);
+  void make_dict(const TorchCall& call, TorchWord word, std::uint32_t source);
+  bool make_sequence(const TorchCall& call, PickleKind kind, TorchWord word);
+  void make_text(std::uint32_t value, std::string_view text, TorchWord word);
+  void make_bytes(std::uint32_t value, std::string_view bytes, TorchWord word);
   void alias(std::uint32_t value, std::uint32_t target) { pickle_.values[value] = pickle_.values[target]; }
   bool is_dict(std::uint32_t value) const { return value != Pickle::absent && pickle_.kind(value) == PickleKind::dict; }
   std::uint32_t entry(std::uint32_t dict, std::string_view key) const;
   std::uint32_t new_text(std::string_view text);
-  void make_record(std::uint32_t value, NodeVariant variant,
+  void make_record(std::uint32_t value, TorchWord word,
                    std::span<const std::pair<std::string_view, std::uint32_t>> entries);
 
   // tensors.cpp

@@ -305,7 +305,7 @@ void TorchResolver::rebuild_quantized(const TorchCall& call) {
       {by_channel ? "scales" : "scale", parts[1]},
       {by_channel ? "zero_points" : "zero_point", parts[2]}};
   if (by_channel) entries.emplace_back("axis", parts[3]);
-  make_record(call.value, NodeVariant::quantized, entries);
+  make_record(call.value, TorchWord::quantized, entries);
 }
 
 /// Makes a map from (layout, (indices, values, size, ...)) or (layout, (compressed, plain, values, size)).
@@ -323,7 +323,7 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
     std::vector<std::pair<std::string_view, std::uint32_t>> entries{
         {"layout", layout}, {"size", parts[2]}, {"indices", parts[0]}, {"values", parts[1]}};
     if (parts.size() > 3) entries.emplace_back("is_coalesced", parts[3]);
-    make_record(call.value, NodeVariant::sparse, entries);
+    make_record(call.value, TorchWord::sparse, entries);
     return true;
   }
   // A layout of a later PyTorch: the call stays opaque, its tensors stay reachable.
@@ -335,7 +335,7 @@ bool TorchResolver::rebuild_sparse(const TorchCall& call) {
        {by_rows ? "crow_indices" : "ccol_indices", parts[0]},
        {by_rows ? "col_indices" : "row_indices", parts[1]},
        {"values", parts[2]}}};
-  make_record(call.value, NodeVariant::sparse, entries);
+  make_record(call.value, TorchWord::sparse, entries);
   return true;
 }
 
@@ -400,7 +400,7 @@ bool TorchResolver::rewrite_plain_tensor(const TorchCall& call) {
       require_arguments(call, 4);
       const std::array<std::pair<std::string_view, std::uint32_t>, 4> entries{
           {{"buffer", arguments[0]}, {"sizes", arguments[1]}, {"strides", arguments[2]}, {"offsets", arguments[3]}}};
-      make_record(call.value, NodeVariant::nested, entries);
+      make_record(call.value, TorchWord::nested, entries);
       return true;
     }
     case GlobalKind::rebuild_parameter:

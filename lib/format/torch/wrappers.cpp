@@ -50,7 +50,7 @@ bool TorchResolver::rebuild_wrapper(const TorchCall& call) {
     fields.emplace(fields.begin(), "class",
                    new_text(pickle_.arena.store(fmt::format("{}.{}", global.module, global.name))));
   }
-  make_record(call.value, NodeVariant::plain, fields);
+  make_record(call.value, TorchWord::plain, fields);
   return true;
 }
 
@@ -72,7 +72,7 @@ bool TorchResolver::rebuild_distributed(const TorchCall& call, std::uint32_t loc
   const std::uint32_t text = new_text(pickle_.arena.store(placed));
   const std::pair<std::string_view, std::uint32_t> entries[] = {
       {"_local_tensor", local}, {"size", size}, {"placements", text}};
-  make_record(call.value, NodeVariant::plain, entries);
+  make_record(call.value, TorchWord::plain, entries);
   objects_.shards.push_back({call.value, placed});
   return true;
 }
