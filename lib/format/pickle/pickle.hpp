@@ -165,6 +165,30 @@ struct Pickle {
 Pickle read_pickle(core::Cursor& cursor, const Limits& limits, std::string_view what,
                    const core::Input* left_in = nullptr);
 
+/// Walks from `root` over its children without recursion. Calls `enter` with each value that is reached, once for each
+/// reference; where it returns true, the value's children are walked, and then `leave` is called with the value. The
+/// keys of a dict are children too.
+template <class Enter, class Leave>
+void walk_values(const Pickle& pickle, std::uint32_t root, const Enter& enter, const Leave& leave) {
+  struct Frame {
+    std::uint32_t value;
+    std::uint32_t next = 0;
+  };
+  std::vector<Frame> stack;
+  if (enter(root)) stack.push_back({root});
+  while (!stack.empty()) {
+    Frame& frame = stack.back();
+    const auto children = pickle.children(frame.value);
+    if (frame.next == children.size()) {
+      leave(frame.value);
+      stack.pop_back();
+      continue;
+    }
+    const std::uint32_t child = children[frame.next++];
+    if (child != Pickle::absent && enter(child)) stack.push_back({child});
+  }
+}
+
 /// Returns the kind as a word: "list", "integer".
 std::string_view name(PickleKind kind) noexcept;
 

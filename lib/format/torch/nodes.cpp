@@ -45,25 +45,15 @@ std::uint32_t TorchNodes::node_of(std::uint32_t value) {
     nodes_.assign(pickle_.values.size(), none);
     null_ = catalog_.add_node({});
   }
-  // A value that is used in several places becomes one node.
-  if (nodes_[value] != none) return nodes_[value];
-  std::vector<Frame> stack{{value, 0}};
-  nodes_[value] = in_progress;
-  while (!stack.empty()) {
-    Frame& frame = stack.back();
-    const auto children = pickle_.children(frame.value);
-    if (frame.next < children.size()) {
-      const std::uint32_t child = children[frame.next++];
-      // Made already, or being made further up in the stack: then it contains itself, and made() returns null for it.
-      if (child == Pickle::absent || nodes_[child] != none) continue;
-      nodes_[child] = in_progress;
-      stack.push_back({child, 0});
-      continue;
-    }
-    // All children are made, so the node can refer to them.
-    nodes_[frame.value] = make(frame.value);
-    stack.pop_back();
-  }
+  const auto enter = [&](std::uint32_t reached) {
+    // A value that is used in several places becomes one node. One that is being made contains itself, and made()
+    // returns null for it.
+    if (nodes_[reached] != none) return false;
+    nodes_[reached] = in_progress;
+    return true;
+  };
+  // All children are made when a value is left, so its node can refer to them.
+  walk_values(pickle_, value, enter, [&](std::uint32_t left) { nodes_[left] = make(left); });
   return nodes_[value];
 }
 

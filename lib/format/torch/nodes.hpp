@@ -30,11 +30,6 @@ class TorchNodes {
   std::uint32_t class_name(std::uint32_t call);
 
  private:
-  struct Frame {
-    std::uint32_t value;
-    std::uint32_t next;
-  };
-
   std::uint32_t make(std::uint32_t value);
   std::uint32_t make_leaf(const PickleValue& value);
   std::uint32_t make_numbers(const PickleValue& value);

@@ -69,7 +69,7 @@ class Walk {
   std::uint32_t edge_count(std::uint32_t value) const;
   Edge edge(std::uint32_t value, std::uint32_t position) const;
   void survey(std::uint32_t root);
-  void reach(std::uint32_t value, std::vector<Frame>& stack);
+  bool reach(std::uint32_t value);
   void close(Location& location);
   void mark_tensor_paths();
   void unpack_items();
@@ -166,29 +166,21 @@ Edge Walk::edge(std::uint32_t value, std::uint32_t position) const {
 /// Visits each value once, children before parents.
 void Walk::survey(std::uint32_t root) {
   location_of_.assign(pickle_.values.size(), none);
-  std::vector<Frame> stack;
-  reach(root, stack);
-  while (!stack.empty()) {
-    Frame& frame = stack.back();
-    const auto children = pickle_.children(frame.value);
-    if (frame.next == children.size()) {
-      close(location(frame.value));
-      stack.pop_back();
-      continue;
-    }
-    const std::uint32_t child = children[frame.next++];
-    // Keys of dicts are children here as well: a tuple as a key can be deep, and its depth counts.
-    if (child != Pickle::absent && !is_located(child)) reach(child, stack);
-  }
+  // Keys of dicts are children here as well: a tuple as a key can be deep, and its depth counts.
+  walk_values(
+      pickle_, root, [&](std::uint32_t value) { return reach(value); },
+      [&](std::uint32_t value) { close(location(value)); });
 }
 
-void Walk::reach(std::uint32_t value, std::vector<Frame>& stack) {
+/// Returns true for a value with children that is reached for the first time.
+bool Walk::reach(std::uint32_t value) {
+  if (is_located(value)) return false;
   if (pickle_.kind(value) == PickleKind::persistent) entries_.adopt_storage(value);
   // A leaf has no location. So the tables grow with containers and not with values.
-  if (pickle_.children(value).empty()) return;
+  if (pickle_.children(value).empty()) return false;
   location_of_[value] = static_cast<std::uint32_t>(locations_.size());
   locations_.push_back({value});
-  stack.push_back({value, 0, 0});
+  return true;
 }
 
 void Walk::close(Location& location) {
