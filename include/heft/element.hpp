@@ -11,6 +11,7 @@
 #include <bit>
 #include <complex>
 #include <cstdint>
+#include <type_traits>
 
 #include "heft/dtype.hpp"
 #include "heft/export.hpp"
@@ -37,64 +38,54 @@ HEFT_API float f8_to_f32(DType dtype, std::uint8_t bits) noexcept;
 /// types.
 HEFT_API std::uint8_t f32_to_f8(DType dtype, float value) noexcept;
 
-/// IEEE 754 binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction; max 65504.
+/// A float of 16 or 8 bits, that of the DType `D`: one of the types below.
 ///
 /// Example:
 ///   const heft::f16 half{0.1f};                        // rounds to 0.0999755859375
 ///   const float wide = static_cast<float>(half);       // exact
 ///   const bool same = half == heft::f16{wide};         // compares bits
-struct f16 {
-  /// The 16 bits in the host's byte order.
-  std::uint16_t bits = 0;
-  /// Positive zero.
-  f16() noexcept = default;
-  /// Rounds to nearest, ties to even; never implicit.
-  explicit f16(float value) noexcept : bits(f32_to_f16(value)) {}
-  /// Widens: exact.
-  explicit operator float() const noexcept { return f16_to_f32(bits); }
-  /// Compares bits.
-  friend bool operator==(f16, f16) noexcept = default;
-};
-
-/// bfloat16, the upper half of an IEEE 754 binary32: 1 sign bit, 8 of exponent (bias 127), 7 of fraction.
-struct bf16 {
-  /// The 16 bits in the host's byte order.
-  std::uint16_t bits = 0;
-  /// Positive zero.
-  bf16() noexcept = default;
-  /// Rounds to nearest, ties to even; never implicit.
-  explicit bf16(float value) noexcept : bits(f32_to_bf16(value)) {}
-  /// Widens: exact.
-  explicit operator float() const noexcept { return bf16_to_f32(bits); }
-  /// Compares bits.
-  friend bool operator==(bf16, bf16) noexcept = default;
-};
-
-/// One of the 8-bit floats, that of the DType `D`.
 template <DType D>
-struct Float8 {
-  /// The 8 bits as they lie in the file.
-  std::uint8_t bits = 0;
-  /// Code 0: zero, or 2^-127 for f8_e8m0.
-  Float8() noexcept = default;
+struct NarrowFloat {
+  /// 16 bits in the host's byte order, or the 8 bits as they lie in the file.
+  std::conditional_t<D == DType::f16 || D == DType::bf16, std::uint16_t, std::uint8_t> bits = 0;
+  /// Code 0: positive zero, or 2^-127 for f8_e8m0.
+  NarrowFloat() noexcept = default;
   /// Rounds and saturates as the head of this file states; never implicit.
-  explicit Float8(float value) noexcept : bits(f32_to_f8(D, value)) {}
+  explicit NarrowFloat(float value) noexcept {
+    if constexpr (D == DType::f16)
+      bits = f32_to_f16(value);
+    else if constexpr (D == DType::bf16)
+      bits = f32_to_bf16(value);
+    else
+      bits = f32_to_f8(D, value);
+  }
   /// Widens: exact.
-  explicit operator float() const noexcept { return f8_to_f32(D, bits); }
+  explicit operator float() const noexcept {
+    if constexpr (D == DType::f16)
+      return f16_to_f32(bits);
+    else if constexpr (D == DType::bf16)
+      return bf16_to_f32(bits);
+    else
+      return f8_to_f32(D, bits);
+  }
   /// Compares bits.
-  friend bool operator==(Float8, Float8) noexcept = default;
+  friend bool operator==(NarrowFloat, NarrowFloat) noexcept = default;
 };
 
+/// IEEE 754 binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction; max 65504.
+using f16 = NarrowFloat<DType::f16>;
+/// bfloat16, the upper half of an IEEE 754 binary32: 1 sign bit, 8 of exponent (bias 127), 7 of fraction.
+using bf16 = NarrowFloat<DType::bf16>;
 /// Bias 7, no infinity, NaN is x111'1111, max 448 ("e4m3fn").
-using f8_e4m3 = Float8<DType::f8_e4m3>;
+using f8_e4m3 = NarrowFloat<DType::f8_e4m3>;
 /// Bias 15, infinities and NaN as IEEE, max 57344.
-using f8_e5m2 = Float8<DType::f8_e5m2>;
+using f8_e5m2 = NarrowFloat<DType::f8_e5m2>;
 /// Bias 8, no infinity, no -0, only 0x80 is NaN, max 240.
-using f8_e4m3fnuz = Float8<DType::f8_e4m3fnuz>;
+using f8_e4m3fnuz = NarrowFloat<DType::f8_e4m3fnuz>;
 /// Bias 16, no infinity, no -0, only 0x80 is NaN, max 57344.
-using f8_e5m2fnuz = Float8<DType::f8_e5m2fnuz>;
+using f8_e5m2fnuz = NarrowFloat<DType::f8_e5m2fnuz>;
 /// 2^(bits - 127); 0xFF is NaN.
-using f8_e8m0 = Float8<DType::f8_e8m0>;
+using f8_e8m0 = NarrowFloat<DType::f8_e8m0>;
 
 /// A boolean of a file: one byte of any value. C++ bool has only two representations, and others are undefined
 /// behaviour.
@@ -129,11 +120,9 @@ template <>
 inline constexpr DType dtype_of<std::uint64_t> = DType::u64;
 template <>
 inline constexpr DType dtype_of<std::int64_t> = DType::i64;
-// Reals: the two 16-bit types are structs of this file, f32 and f64 are float and double.
-template <>
-inline constexpr DType dtype_of<f16> = DType::f16;
-template <>
-inline constexpr DType dtype_of<bf16> = DType::bf16;
+// Reals: f32 and f64 are float and double, the narrower ones carry their DType.
+template <DType D>
+inline constexpr DType dtype_of<NarrowFloat<D>> = D;
 template <>
 inline constexpr DType dtype_of<float> = DType::f32;
 template <>
@@ -143,9 +132,6 @@ template <>
 inline constexpr DType dtype_of<std::complex<float>> = DType::c64;
 template <>
 inline constexpr DType dtype_of<std::complex<double>> = DType::c128;
-// The 8-bit floats carry their DType.
-template <DType D>
-inline constexpr DType dtype_of<Float8<D>> = D;
 
 /// C++ types that can view weights: those with a DType. TensorView::as<T>() and Slice<T> require it.
 template <class T>
