@@ -29,10 +29,11 @@ struct Placement {
   std::uint64_t byte_offset = 0;
 };
 
-/// A tensor that needs memory.
+/// A tensor as a load will make it: of LoadPlan::operator[], and what a Destination gives memory. It refers to the plan:
+/// valid until the plan is changed or destroyed; in a call of a Destination, until the call returns.
 struct TensorSpec {
-  std::string_view name = {};                ///< Its name in the plan; valid during the call.
-  std::span<const std::int64_t> shape = {};  ///< Dims in elements, outermost first; valid during the call.
+  std::string_view name = {};                ///< Its name in the plan.
+  std::span<const std::int64_t> shape = {};  ///< Dims in elements, outermost first.
   DType dtype = DType::unknown;
   std::uint64_t size_bytes = 0;  ///< Packed row-major; 0 for a tensor without elements.
   /// A power of two, of which the tensor's place must be a multiple: the larger one of MaterializeOptions::alignment

@@ -6,9 +6,9 @@
 
 namespace heft {
 
-/// An input iterator over the elements (range.*get)(0), (range.*get)(1), ... which it returns by value: TensorRange and
-/// Record make their elements when they are accessed. Valid while its range lives and is not moved. A value; the
-/// iterators of one range may be used by several threads, each iterator by one.
+/// An input iterator over the elements (range.*get)(0), (range.*get)(1), ... which it returns by value: TensorRange,
+/// Record and LoadPlan make their elements when they are accessed. Valid while its range lives and is not moved. A
+/// value; the iterators of one range may be used by several threads, each iterator by one.
 ///
 /// Example:
 ///   const heft::TensorRange tensors = checkpoint.tensors();

@@ -5,11 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <string_view>
-#include <vector>
 
+#include "heft/destination.hpp"
 #include "heft/export.hpp"
+#include "heft/index_iterator.hpp"
 #include "heft/limits.hpp"
 #include "heft/tensor_view.hpp"
 
@@ -54,8 +53,10 @@ struct LoadEstimate {
 /// Example:
 ///   heft::LoadPlan part;
 ///   for (const heft::TensorView& t : checkpoint.tensors("*_proj.weight")) part.add(t.shard(0, 3, 8));
-///   std::cout << part.size() << " tensors, the first is " << part.name(0) << '\n';
+///   for (const heft::TensorSpec& t : part) std::cout << t.name << ' ' << t.size_bytes << '\n';
 class HEFT_API LoadPlan {
+  [[nodiscard]] TensorSpec spec(std::size_t position) const;  // of operator[] and of the iterators
+
  public:
   /// No tensors, default limits.
   LoadPlan();
@@ -89,13 +90,20 @@ class HEFT_API LoadPlan {
   /// Number of tensors. They are numbered in the order in which they were added.
   [[nodiscard]] std::size_t size() const noexcept;
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-  /// Name, shape and dtype of tensor number `position`, as it will be loaded. Throw Error{out_of_range} unless position
-  /// < size(). Borrowed: valid until the plan is changed or destroyed; on a temporary, copies.
-  [[nodiscard]] std::string_view name(std::size_t position) const&;
-  [[nodiscard]] std::string name(std::size_t position) const&& { return std::string(name(position)); }
-  [[nodiscard]] const Shape& shape(std::size_t position) const&;
-  [[nodiscard]] Shape shape(std::size_t position) const&& { return shape(position); }
-  [[nodiscard]] DType dtype(std::size_t position) const;
+  /// Returns tensor number `position` as it will be loaded: name, shape, dtype, size in bytes. Its alignment is 1 and
+  /// its offset in a page nothing, because the options of a load choose them. Borrowed: valid until the plan is changed
+  /// or destroyed, and deleted for a temporary. Constant time; allocates nothing. Throws Error{out_of_range} unless
+  /// position < size().
+  [[nodiscard]] TensorSpec operator[](std::size_t position) const& { return spec(position); }
+  TensorSpec operator[](std::size_t position) const&& = delete;
+  /// An input iterator over the tensors, which it returns by value. Valid until the plan is changed or destroyed.
+  using iterator = IndexIterator<LoadPlan, TensorSpec, &LoadPlan::spec>;
+  /// The tensors in the order in which they were added, as operator[] returns them. Deleted for a temporary,
+  /// which a loop keeps alive.
+  [[nodiscard]] iterator begin() const& noexcept { return {*this, 0}; }
+  [[nodiscard]] iterator end() const& noexcept { return {*this, size()}; }
+  iterator begin() const&& = delete;
+  iterator end() const&& = delete;
 
   /// Returns the bytes that a load of this plan with these options reads, writes and holds. The first call compiles the
   /// plan; later calls and the load use the result until a tensor is added. Throws Error{out_of_range} for invalid

@@ -48,7 +48,7 @@ class HEFT_API Weights {
   [[nodiscard]] const Tensor* find(std::string_view name) const& noexcept;
   const Tensor* find(std::string_view name) const&& = delete;
 
-  /// The tensors in the plan's order: number i is the tensor that LoadPlan::name(i) names. Deleted for a temporary,
+  /// The tensors in the plan's order: number i is that of LoadPlan::operator[](i). Deleted for a temporary,
   /// which a loop keeps alive.
   [[nodiscard]] const_iterator begin() const& noexcept;
   [[nodiscard]] const_iterator end() const& noexcept;

@@ -24,7 +24,7 @@ Error ChunkErrors::about(const Error& error, const Chunk& chunk, std::uint64_t a
   // An offset in a gap between parts belongs to no tensor: the next one is named, behind the last part the last one.
   const Part& part = found == parts.end() ? parts.back() : *found;
   return error.with_path(schedule_.source(chunk.source).path())
-      .with_tensor(plan_.name(position(schedule_.transfer(part).entry)));
+      .with_tensor(plan_[position(schedule_.transfer(part).entry)].name);
 }
 
 Error ChunkErrors::about_request(const Error& error, const Chunk& chunk, std::uint64_t at) const {
@@ -37,7 +37,7 @@ Error ChunkErrors::about_write(const Error& error, EntryIndex entry, std::uint64
   for (const Transfer& transfer : schedule_.transfers->transfers)
     if (transfer.entry == entry && std::cmp_less_equal(transfer.to, to) && (!from || from->to <= transfer.to))
       from = &transfer;
-  Error named = error.with_tensor(plan_.name(position(entry)));
+  Error named = error.with_tensor(plan_[position(entry)].name);
   if (from == nullptr) return named;
   if (from->contiguous) named = with_offset(named, from->from + (to - static_cast<std::uint64_t>(from->to)));
   return named.with_path(schedule_.transfers->sources[position(from->source)]->path());

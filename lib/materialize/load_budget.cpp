@@ -232,7 +232,7 @@ ErrorPlace place_of(const LoadPlan& plan) {
   ErrorPlace place;
   if (!transfers.transfers.empty())
     place.path = transfers.sources[position(transfers.transfers.front().source)]->path();
-  if (plan.size() == 1) place.tensor = plan.name(0);
+  if (plan.size() == 1) place.tensor = plan[0].name;
   return place;
 }
 

@@ -13,6 +13,7 @@
 #include "heft/materialize.hpp"
 #include "materialize/load_budget.hpp"
 #include "materialize/plan_state.hpp"
+#include "materialize/tensor_specs.hpp"
 
 namespace heft {
 namespace {
@@ -171,20 +172,12 @@ void LoadPlan::add(TensorView view, DType dtype, std::span<std::byte> into, cons
 
 std::size_t LoadPlan::size() const noexcept { return state_->entries.size(); }
 
-namespace {
-
-const PlanEntry& entry_at(const engine::PlanEntries& entries, std::size_t position) {
-  if (position >= entries.size())
+TensorSpec LoadPlan::spec(std::size_t position) const {
+  if (position >= size())
     throw Error(ErrorCode::out_of_range,
-                fmt::format("expected one of {} planned tensors, found number {}", entries.size(), position));
-  return entries[position];
+                fmt::format("expected one of {} planned tensors, found number {}", size(), position));
+  return engine::tensor_spec(state_->entries[position], {}, *state_->transfers, 1);
 }
-
-}  // namespace
-
-std::string_view LoadPlan::name(std::size_t position) const& { return entry_at(state_->entries, position).name; }
-const Shape& LoadPlan::shape(std::size_t position) const& { return entry_at(state_->entries, position).shape; }
-DType LoadPlan::dtype(std::size_t position) const { return entry_at(state_->entries, position).dtype; }
 
 LoadEstimate LoadPlan::estimate() const { return estimate(MaterializeOptions{}); }
 

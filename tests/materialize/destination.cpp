@@ -346,7 +346,7 @@ TEST_CASE("destination: two devices get a tensor each in turn, in their own memo
       const Weights weights = materialize(plan, {.threads = 2, .io_method = method, .destination = device});
       check_same(plan, *device, weights);
       for (std::size_t i = 0; i < plan.size(); ++i)
-        CHECK(weights[plan.name(i)].placement().device_id == static_cast<std::int32_t>(i % 2));
+        CHECK(weights[plan[i].name].placement().device_id == static_cast<std::int32_t>(i % 2));
     }
 }
 

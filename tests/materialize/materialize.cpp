@@ -189,6 +189,33 @@ TEST_CASE("materialize: a narrow slice reads little more than it needs") {
   CHECK(weights.stats().bytes_read == 300 * 100);
 }
 
+TEST_CASE("plan: the tensors are a range of specs, in the order in which they were added") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const TensorView wide = checkpoint.tensor("wide");
+  std::vector<float> buffer(wide.element_count());
+  LoadPlan plan;
+  CHECK(plan.empty());
+  CHECK(plan.begin() == plan.end());
+  plan.add(wide.renamed("b"));
+  plan.add(wide.renamed("a").slice(0, 1, 3), DType::f64);
+  plan.add(wide, DType::f32, std::as_writable_bytes(std::span(buffer)));
+  CHECK_FALSE(plan.empty());
+  std::vector<std::string> names;
+  for (const TensorSpec& tensor : plan) names.emplace_back(tensor.name);
+  CHECK(names == std::vector<std::string>{"b", "a", "wide"});
+  const TensorSpec converted = plan[1];
+  CHECK(converted.name == "a");
+  CHECK(converted.dtype == DType::f64);
+  CHECK(Shape(converted.shape) == wide.slice(0, 1, 3).shape());
+  CHECK(converted.size_bytes == 8 * wide.slice(0, 1, 3).element_count());
+  CHECK(converted.alignment == 1);
+  CHECK_FALSE(converted.offset_in_page);
+  CHECK(plan[2].size_bytes == buffer.size() * sizeof(float));
+  CHECK(test::thrown_by([&] { return plan[3]; }).code() == ErrorCode::out_of_range);
+  CHECK(test::thrown_by([&] { return *plan.end(); }).code() == ErrorCode::out_of_range);
+}
+
 TEST_CASE("materialize: bytes that several tensors of the plan need are read once") {
   const test::TempFolder folder;
   const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));

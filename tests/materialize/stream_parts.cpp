@@ -59,7 +59,7 @@ std::vector<std::string> names_of(const LoadPlan& plan, const StreamGroups& grou
   for (const engine::StreamGroup& group : groups.groups) {
     names.emplace_back();
     for (const std::uint32_t entry : groups.entries_of(group)) {
-      names.back() += plan.name(entry);
+      names.back() += plan[entry].name;
       CHECK(groups.group_of[entry] == names.size() - 1);
     }
   }
