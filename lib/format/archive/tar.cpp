@@ -11,6 +11,7 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
+#include "format/fail.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -23,10 +24,6 @@ constexpr int max_extensions = 8;  // headers before that of the first member
 constexpr std::size_t magic_at = 257;
 constexpr std::string_view posix_magic{"ustar\0", 6};
 constexpr std::string_view gnu_magic{"ustar  \0", 8};  // has no prefix field
-
-[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
-  throw Error(code, std::move(message), {.offset = offset});
-}
 
 std::string_view text_of(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -17,6 +17,7 @@
 #include "format/archive/inflate.hpp"
 #include "format/archive/zip_records.hpp"
 #include "format/catalog.hpp"
+#include "format/fail.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
@@ -32,11 +33,7 @@ constexpr std::uint64_t near_bytes = 4096;
 // The maximum size of one read: it fits a core's cache, and the allocator serves it without mmap.
 constexpr std::uint64_t window_bytes = 64u << 10;
 
-[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
-  ErrorPlace place;
-  place.offset = offset;
-  throw Error(code, std::move(message), std::move(place));
-}
+using format::fail;
 
 [[noreturn]] void fail(ErrorCode code, const ZipEntry& entry, std::string_view finding) {
   fail(code, fmt::format("zip record '{}': {}", core::escaped(entry.name), finding), entry.header);

@@ -9,6 +9,7 @@
 #include "core/checked.hpp"
 #include "core/endian.hpp"
 #include "core/text.hpp"
+#include "format/fail.hpp"
 #include "format/name_table.hpp"
 #include "heft/error.hpp"
 
@@ -16,10 +17,6 @@ namespace heft::format {
 namespace {
 
 constexpr std::uint64_t window_bytes = 4096;
-
-[[noreturn]] void fail(ErrorCode code, std::string message, std::uint64_t offset) {
-  throw Error(code, std::move(message), {.offset = offset});
-}
 
 }  // namespace
 

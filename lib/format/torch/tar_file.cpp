@@ -22,6 +22,7 @@
 #include "core/text.hpp"
 #include "format/archive/model_archive.hpp"
 #include "format/archive/tar.hpp"
+#include "format/fail.hpp"
 #include "format/formats.hpp"
 #include "format/torch/globals.hpp"
 #include "format/torch/objects.hpp"
@@ -70,10 +71,6 @@ class TorchTar {
   TensorTable tensors_;
 };
 
-[[noreturn]] void corrupt(std::string message, std::uint64_t offset) {
-  throw Error(ErrorCode::corrupt, std::move(message), {.offset = offset});
-}
-
 const TarMember* TorchTar::find(std::string_view name) const {
   for (const TarMember& member : members_)
     if (member.name == name) return &member;
@@ -82,7 +79,7 @@ const TarMember* TorchTar::find(std::string_view name) const {
 
 std::uint64_t TorchTar::unsigned_integer(const Pickle& pickle, std::uint32_t value) const {
   if (pickle.kind(value) != PickleKind::integer || pickle[value].integer < 0)
-    corrupt("expected a number of 0 or more", pickle.begin);
+    fail(ErrorCode::corrupt, "expected a number of 0 or more", pickle.begin);
   return pickle[value].unsigned_integer;
 }
 
@@ -98,7 +95,7 @@ std::uint64_t TorchTar::read_count(core::Cursor& cursor, std::string_view what) 
 Pickle TorchTar::read_entry(core::Cursor& cursor, std::size_t parts, std::string_view what) const {
   Pickle pickle = read_pickle(cursor, options_.limits, what);
   if (pickle.kind(pickle.root) != PickleKind::tuple || pickle.children(pickle.root).size() != parts)
-    corrupt(fmt::format("expected {} as a tuple of {}", what, parts), pickle.begin);
+    fail(ErrorCode::corrupt, fmt::format("expected {} as a tuple of {}", what, parts), pickle.begin);
   return pickle;
 }
 
@@ -106,7 +103,8 @@ KnownGlobal TorchTar::class_of(const Pickle& pickle, std::uint32_t value, Global
   const PickleValue& type = pickle[value];
   const KnownGlobal known = type.kind == PickleKind::global ? known_global(pickle.global(type)) : KnownGlobal();
   if (known.kind != wanted || known.dtype == DType::unknown)
-    corrupt(fmt::format("expected a {} class", wanted == GlobalKind::storage ? "storage" : "tensor"), pickle.begin);
+    fail(ErrorCode::corrupt, fmt::format("expected a {} class", wanted == GlobalKind::storage ? "storage" : "tensor"),
+         pickle.begin);
   return known;
 }
 
@@ -125,7 +123,7 @@ void TorchTar::read_storage(core::Cursor& cursor) {
   // The elements follow their pickle in the stream, so the place of the next entry is known only after this one.
   const std::uint64_t at = cursor.offset();
   const auto count = cursor.little<std::int64_t>("the count of a storage");
-  if (count < 0) corrupt(fmt::format("a storage of {} elements", count), at);
+  if (count < 0) fail(ErrorCode::corrupt, fmt::format("a storage of {} elements", count), at);
   use.count = static_cast<std::uint64_t>(count);
   storage.begin = cursor.offset();
   storage.size = storage_bytes(use, use.count);
@@ -136,21 +134,22 @@ void TorchTar::read_storage(core::Cursor& cursor) {
 
 void TorchTar::read_views(core::Cursor& cursor) {
   const Pickle views = read_pickle(cursor, options_.limits, "the views of the tar");
-  if (views.kind(views.root) != PickleKind::list) corrupt("expected the views of storages as a list", views.begin);
+  if (views.kind(views.root) != PickleKind::list)
+    fail(ErrorCode::corrupt, "expected the views of storages as a list", views.begin);
   for (const std::uint32_t item : views.children(views.root)) {
     const auto parts = views.children(item);
     if (views.kind(item) != PickleKind::tuple || parts.size() != 4)
-      corrupt("expected a view as (key, root key, offset, elements)", views.begin);
+      fail(ErrorCode::corrupt, "expected a view as (key, root key, offset, elements)", views.begin);
     // A view refers to a storage, not to another view, so that offsets need not be added up.
     const auto root = uses_.find(key_text(views, parts[1]));
-    if (root == uses_.end() || root->second.is_view) corrupt("a view of no storage", views.begin);
+    if (root == uses_.end() || root->second.is_view) fail(ErrorCode::corrupt, "a view of no storage", views.begin);
     // A copy of the storage's use with the bounds of the view: dtype and key stay those of the storage.
     StorageUse use = root->second;
     use.is_view = true;
     use.view_first = unsigned_integer(views, parts[2]);
     use.view_count = unsigned_integer(views, parts[3]);
     if (!core::inside(use.view_first, use.view_count, use.count))
-      corrupt("a view that reaches out of its storage", views.begin);
+      fail(ErrorCode::corrupt, "a view that reaches out of its storage", views.begin);
     if (!uses_.emplace(key_text(views, parts[0]), use).second)
       throw Error(ErrorCode::ambiguous, "two storages or views have one key", {.offset = views.begin});
   }
@@ -168,7 +167,8 @@ void TorchTar::read_tensor(core::Cursor& cursor) {
   const auto parts = entry.children(entry.root);
   const auto use = uses_.find(key_text(entry, parts[1]));
   if (use == uses_.end())
-    corrupt(fmt::format("a tensor of no storage: '{}'", core::escaped(key_text(entry, parts[1]))), entry.begin);
+    fail(ErrorCode::corrupt, fmt::format("a tensor of no storage: '{}'", core::escaped(key_text(entry, parts[1]))),
+         entry.begin);
   TabledTensor tensor;
   tensor.use = use->second;
   tensor.dtype = class_of(entry, parts[2], GlobalKind::tensor_class).dtype;
@@ -181,7 +181,7 @@ void TorchTar::read_tensor(core::Cursor& cursor) {
     tensor.strides.push_back(cursor.little<std::int64_t>("the strides of a tensor"));
   const auto first = cursor.little<std::int64_t>("the offset of a tensor");
   // Sizes and strides are checked by check_tensors(), together with those of other formats.
-  if (first < 0) corrupt("a tensor with a negative offset", cursor.offset());
+  if (first < 0) fail(ErrorCode::corrupt, "a tensor with a negative offset", cursor.offset());
   tensor.first = static_cast<std::uint64_t>(first);
   if (!tensors_.emplace(key_text(entry, parts[0]), std::move(tensor)).second)
     throw Error(ErrorCode::ambiguous, "two tensors have one key", {.offset = entry.begin});
@@ -214,7 +214,8 @@ Catalog TorchTar::read() {
   const TarMember* pickle = find("pickle");
   const TarMember* storages = find("storages");
   if (pickle == nullptr || storages == nullptr)
-    corrupt("expected a tar with the members 'pickle' and 'storages', as PyTorch before 0.1.10 wrote", 0);
+    fail(ErrorCode::corrupt, "expected a tar with the members 'pickle' and 'storages', as PyTorch before 0.1.10 wrote",
+         0);
   read_storages(*storages);
   // Before the pickle, whose ids refer to the table.
   if (const TarMember* tensors = find("tensors")) read_tensors(*tensors);
