@@ -12,10 +12,7 @@
 namespace heft {
 namespace {
 
-// Throws an Error about the new tensor `name`, which has no file.
-[[noreturn]] void fail(ErrorCode code, const std::string& name, std::string message) {
-  throw Error(code, std::move(message), {.tensor = name});
-}
+using record::fail;
 
 std::string quoted(const TensorView& view) { return fmt::format("'{}'", core::escaped(view.name())); }
 

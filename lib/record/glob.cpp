@@ -31,12 +31,11 @@ char32_t take(std::string_view& text) noexcept {
   return character;
 }
 
-// Throws Error{out_of_range} with the pattern and the reason.
-[[noreturn]] void fail(std::string_view pattern, std::string_view why) {
+}  // namespace
+
+void fail_pattern(std::string_view pattern, std::string_view why) {
   throw Error(ErrorCode::out_of_range, fmt::format("pattern '{}': {}", core::escaped(pattern), why));
 }
-
-}  // namespace
 
 class Glob::Compiler {
  public:
@@ -44,7 +43,7 @@ class Glob::Compiler {
 
   void compile() {
     while (!rest_.empty()) compile_next();
-    if (!braces_.empty()) fail(pattern_, "an alternative '{' is not closed");
+    if (!braces_.empty()) fail_pattern(pattern_, "an alternative '{' is not closed");
     add({.kind = State::Kind::matched});
   }
 
@@ -83,7 +82,7 @@ class Glob::Compiler {
 
   void add_literal(char32_t character, std::string_view text) {
     if (character == '\\') {
-      if (rest_.empty()) fail(pattern_, "nothing follows the last backslash");
+      if (rest_.empty()) fail_pattern(pattern_, "nothing follows the last backslash");
       text = rest_;
       character = take(rest_);
     }
@@ -130,7 +129,7 @@ class Glob::Compiler {
         rest_.remove_prefix(1);
         range.last = take_of_set();
       }
-      if (range.last < range.first) fail(pattern_, "a range in a class '[' runs backwards");
+      if (range.last < range.first) fail_pattern(pattern_, "a range in a class '[' runs backwards");
       glob_.ranges_.push_back(range);
     }
     rest_.remove_prefix(1);
@@ -140,7 +139,7 @@ class Glob::Compiler {
 
   char32_t take_of_set() {
     if (rest_.starts_with('\\') && rest_.size() > 1) rest_.remove_prefix(1);
-    if (rest_.empty()) fail(pattern_, "a class '[' is not closed");
+    if (rest_.empty()) fail_pattern(pattern_, "a class '[' is not closed");
     return take(rest_);
   }
 

@@ -48,4 +48,7 @@ class Glob {
   std::vector<Range> ranges_;
 };
 
+/// Throws Error{out_of_range} for a glob or an expression that does not compile.
+[[noreturn]] void fail_pattern(std::string_view pattern, std::string_view why);
+
 }  // namespace heft::record

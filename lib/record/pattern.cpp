@@ -1,27 +1,15 @@
 #include "record/pattern.hpp"
 
-#include <fmt/format.h>
 #include <re2/re2.h>
 
-#include "core/text.hpp"
-#include "heft/error.hpp"
-
 namespace heft::record {
-namespace {
-
-// Throws Error{out_of_range} with the pattern and the reason.
-[[noreturn]] void fail(std::string_view pattern, std::string_view why) {
-  throw Error(ErrorCode::out_of_range, fmt::format("pattern '{}': {}", core::escaped(pattern), why));
-}
-
-}  // namespace
 
 std::unique_ptr<re2::RE2> compile(std::string_view expression) {
   re2::RE2::Options options;
   // RE2 would write the reason to stderr too.
   options.set_log_errors(false);
   auto compiled = std::make_unique<re2::RE2>(re2::StringPiece(expression.data(), expression.size()), options);
-  if (!compiled->ok()) fail(expression, compiled->error());
+  if (!compiled->ok()) fail_pattern(expression, compiled->error());
   return compiled;
 }
 

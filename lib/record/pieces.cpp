@@ -16,11 +16,6 @@ namespace heft {
 namespace record {
 namespace {
 
-// Throws an Error about the tensor `name`, which has no file of its own.
-[[noreturn]] void fail(ErrorCode code, const std::string& name, std::string message) {
-  throw Error(code, std::move(message), {.tensor = name});
-}
-
 bool is_empty(const Shape& shape) noexcept { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 
 // Returns true if the parts have an element in common: they are apart in no dim.

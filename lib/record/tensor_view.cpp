@@ -15,10 +15,7 @@
 namespace heft {
 namespace {
 
-// Throws an Error with the file's path and the tensor's name.
-[[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string message) {
-  throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
-}
+using record::fail;
 
 // Throws Error{type_mismatch} unless the elements have the dtype `wanted`.
 void require_values(const TensorView& view, DType wanted) {

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
+#include "heft/error.hpp"
 #include "heft/tensor_view.hpp"
 #include "record/source.hpp"
 
@@ -17,6 +19,16 @@ namespace heft::record {
 [[nodiscard]] inline std::uint64_t packed_bytes(DType dtype, std::uint64_t elements) noexcept {
   const DTypeInfo& type = info(dtype);
   return elements / type.block_elements * type.block_bytes;
+}
+
+/// Throws an Error with the file and the name of a view.
+[[noreturn]] inline void fail(const TensorView& view, ErrorCode code, std::string message) {
+  throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
+}
+
+/// Throws an Error about a tensor that is made of several views, and so of no file.
+[[noreturn]] inline void fail(ErrorCode code, const std::string& name, std::string message) {
+  throw Error(code, std::move(message), {.tensor = name});
 }
 
 }  // namespace heft::record

@@ -13,10 +13,7 @@
 namespace heft {
 namespace {
 
-// Throws an Error with the file's path and the tensor's name.
-[[noreturn]] void fail(const TensorView& view, ErrorCode code, std::string message) {
-  throw Error(code, std::move(message), {.path = std::string(view.shard_path()), .tensor = std::string(view.name())});
-}
+using record::fail;
 
 // Throws Error{out_of_range} unless the view has the dim.
 void require_dim(const TensorView& view, std::size_t dim) {
