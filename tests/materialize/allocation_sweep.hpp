@@ -26,7 +26,7 @@ namespace heft::sweeps {
 
 using test::FailingAllocations;
 
-// What a call came to. Codes of Error count from 1 on.
+// The results of a call. Codes of Error count from 1 on.
 inline constexpr int done = 0;
 inline constexpr int no_memory = -1;
 inline constexpr int other_exception = -2;
@@ -90,7 +90,7 @@ inline Failed failed(const std::function<void()>& call, std::uint64_t number, st
   return result;
 }
 
-// What a sweep asks of blocks: that none is lost, or, of a library's that loses some, nothing.
+// The requirement of a sweep on blocks: none is lost; or nothing, where a library loses some.
 enum class Blocks : std::uint8_t { kept, may_be_lost };
 
 inline void sweep_one(const std::function<void()>& call, int expected, std::uint64_t number, std::uint64_t times,

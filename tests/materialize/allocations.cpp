@@ -25,7 +25,7 @@ using namespace heft::sweeps;
 
 namespace fs = std::filesystem;
 
-// What every public header declares, and where it is swept, or why it is not.
+// The calls of every public header, with the sweep that covers them, or the reason for none.
 struct Header {
   const char* file;
   const char* calls;

@@ -48,7 +48,7 @@ void check_same(const LoadPlan& plan, const DeviceDestination& destination, cons
 
 }  // namespace
 
-TEST_CASE("destination: a device gets each byte of a tensor once, on every path, whatever happens to it on the way") {
+TEST_CASE("destination: a device gets each byte of a tensor once, on every path, converted or not") {
   const Model model;
   for (const LoadPlan& plan : {model.whole(), model.shaped()})
     for (const IoMethod method : every_method)
@@ -67,7 +67,7 @@ TEST_CASE("destination: a device gets each byte of a tensor once, on every path,
         }
 }
 
-TEST_CASE("destination: nothing is copied from a mapping while a staging buffer is waited for") {
+TEST_CASE("destination: no mapping is copied from while a worker waits for a staging buffer") {
   const Model model;
   const Weights weights =
       materialize(model.whole(), {.io_method = IoMethod::map, .destination = std::make_shared<DeviceDestination>()});
@@ -77,7 +77,7 @@ TEST_CASE("destination: nothing is copied from a mapping while a staging buffer 
   CHECK(weights.stats().fallbacks > 0);
 }
 
-TEST_CASE("destination: bytes that follow each other come together") {
+TEST_CASE("destination: adjacent bytes arrive in one write") {
   const Model model;
   const LoadPlan plan = model.large();
   for (const IoMethod method : every_method) {
@@ -121,7 +121,7 @@ TEST_CASE("destination: writes grow with the staging of a thread, up to 4 MiB an
     }
 }
 
-TEST_CASE("destination: short tensors come together, with the gaps between them, up to the alignment") {
+TEST_CASE("destination: short tensors arrive in one write, with gaps below the alignment") {
   const Model model;
   LoadPlan plan;
   for (int i = 0; i < 700; ++i) plan.add(model.checkpoint.tensor("small." + std::to_string(i)));
@@ -283,7 +283,7 @@ TEST_CASE("destination: two devices get a tensor each in turn, in their own memo
     }
 }
 
-TEST_CASE("destination: one that reports late, in another order, or from another thread holds the load back only") {
+TEST_CASE("destination: late reports, in any order and from any thread, only delay the load") {
   const Model model;
   for (const LoadPlan& plan : {model.whole(), model.shaped()})
     for (const IoMethod method : every_method)
@@ -304,7 +304,7 @@ TEST_CASE("destination: one that reports late, in another order, or from another
         }
 }
 
-TEST_CASE("destination: several loads at once share one") {
+TEST_CASE("destination: several loads at once can share a destination") {
   const Model model;
   const LoadPlan plan = model.whole();
   const Weights expected = materialize(plan);
@@ -321,7 +321,7 @@ TEST_CASE("destination: several loads at once share one") {
   CHECK(host->finished == 3);
 }
 
-TEST_CASE("destination: a tensor on a device cannot be read here, and reports so") {
+TEST_CASE("destination: reading a tensor on a device is an Error") {
   const Model model;
   LoadPlan plan;
   plan.add(model.checkpoint.tensor("large.0"));
@@ -334,7 +334,7 @@ TEST_CASE("destination: a tensor on a device cannot be read here, and reports so
   CHECK(test::thrown_by([&] { (void)there.view(); }).code() == ErrorCode::unsupported);
 }
 
-TEST_CASE("destination: the checks of the order of calls bite") {
+TEST_CASE("destination: the checks of the order of calls find violations") {
   const std::array<std::byte, 64> bytes{};
   const TensorSpec tensor{.name = "x", .dtype = DType::u8, .size_bytes = 64, .alignment = 64};
   const auto broken = [&](const std::function<void(DeviceDestination&)>& act) {

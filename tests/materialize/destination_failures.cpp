@@ -72,7 +72,7 @@ class Wrong final : public Destination {
 
 }  // namespace
 
-TEST_CASE("destination: a write that fails, is dropped or throws, whichever it is, fails the load with its reason") {
+TEST_CASE("destination: any write that fails, is dropped or throws fails the load with its reason") {
   const Model model;
   const LoadPlan plan = model.large();
   const auto load = [&](const std::shared_ptr<DeviceDestination>& device, IoMethod method) {
@@ -161,7 +161,7 @@ TEST_CASE("destination: the last report can fail the load, after all bytes were 
   CHECK(device->given_up == 1);
 }
 
-TEST_CASE("destination: what its other members throw fails the load, and the allocation is given up once") {
+TEST_CASE("destination: an exception of its other members fails the load, and the allocation is destroyed once") {
   const Model model;
   const LoadPlan plan = model.whole();
   const auto fail = [](const char* why) { return [why] { throw std::runtime_error(why); }; };
@@ -217,7 +217,7 @@ TEST_CASE("destination: a stop request ends a load that waits for staging, once 
   }
 }
 
-TEST_CASE("destination: one that throws does not leave others waiting for staging") {
+TEST_CASE("destination: a write that throws leaves no worker waiting for staging") {
   const Model model;
   const auto device = std::make_shared<DeviceDestination>();
   device->outcome = [](int number) { return number == 3 ? Outcome::thrown : Outcome::success; };
@@ -273,7 +273,7 @@ TEST_CASE("destination: places that are missing, overlap or are not aligned are 
   CHECK(right->written > 0);
 }
 
-TEST_CASE("destination: requirements and staging that make no sense are refused") {
+TEST_CASE("destination: invalid requirements and staging are refused") {
   const Model model;
   const LoadPlan plan = model.large();
   const auto code = [&](const Destination::Requirements& requirements) {
@@ -288,7 +288,7 @@ TEST_CASE("destination: requirements and staging that make no sense are refused"
   CHECK(code({.kind = Destination::Kind::device, .max_write_bytes = 0}) == ErrorCode::out_of_range);
 }
 
-TEST_CASE("destination: one that takes no bytes although it is a device is refused") {
+TEST_CASE("destination: a device without write_async() is refused") {
   class Deaf final : public Destination {
    public:
     [[nodiscard]] Requirements requirements() const noexcept override { return {.kind = Kind::device}; }

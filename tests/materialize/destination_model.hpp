@@ -39,7 +39,7 @@ struct Model {
     for (int i = 0; i < 3; ++i) plan.add(checkpoint.tensor("large." + std::to_string(i)));
     return plan;
   }
-  // What a plan can ask for besides whole tensors.
+  // Returns a plan of all kinds of requests besides whole tensors.
   [[nodiscard]] LoadPlan shaped() const {
     const TensorView wide = checkpoint.tensor("large.1");
     const std::vector<TensorView> both = {wide, checkpoint.tensor("large.2")};
