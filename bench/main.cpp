@@ -17,6 +17,7 @@
 #include "scenarios/grow.hpp"
 #include "scenarios/lists.hpp"
 #include "scenarios/scenarios.hpp"
+#include "scenarios/small.hpp"
 
 namespace bench {
 
@@ -25,6 +26,8 @@ namespace {
 struct Options {
   std::string model = "llama-3.2-1b", format, stored, values = "bits", size, cache = default_cache().string();
   std::vector<std::string> states = {"warm", "cold", "half"}, dtypes = {""}, destinations = {"fresh", "reused"};
+  std::vector<std::string> sizes = {"4KiB", "16KiB", "100KiB", "256KiB", "1MiB"};
+  unsigned loads = 1000;
   std::string largest = "1.6GB", json;
   Settings settings;
   Job job;
@@ -119,6 +122,16 @@ void run_grow(const Options& o) {
   run_tables(o, std::move(tables));
 }
 
+void run_small(const Options& o) {
+  std::vector<Table> tables;
+  for (const std::string& size : o.sizes) {
+    const Target target = make_target(o, small_recipe(parse_bytes(size), o.loads));
+    for (Table& table : small_tables(target, settings_of(o), parse_bytes(size), o.loads))
+      tables.push_back(std::move(table));
+  }
+  run_tables(o, std::move(tables));
+}
+
 // Compares the same tensors as lists, as lists in gzip, and as bytes, for each dtype of --stored.
 void run_lists(Options o) {
   std::vector<Table> tables;
@@ -202,7 +215,12 @@ void add_scenarios(CLI::App& app, Options& o) {
   CLI::App* lists = add_scenario(
       app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",
       [&o] { run_lists(o); });
-  lists->add_option("--before", o.settings.before, "heft-bench of another build, which is measured too");
+  CLI::App* small =
+      add_scenario(app, o, "small", "Loads of one small tensor each, in scattered order", [&o] { run_small(o); });
+  add_list(*small, "--sizes", o.sizes, "Bytes of a tensor");
+  small->add_option("--loads", o.loads, "Loads of each size")->capture_default_str();
+  for (CLI::App* each : {lists, small})
+    each->add_option("--before", o.settings.before, "heft-bench of another build, which is measured too");
   add_scenario(app, o, "grow", "Cost over bytes, tensors and threads", [&o] { run_grow(o); })
       ->add_option("--largest", o.largest, "Largest checkpoint to make")
       ->capture_default_str();

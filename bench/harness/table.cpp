@@ -52,12 +52,19 @@ Counters median_counters(const Row& row) {
           of(&Counters::process_read), of(&Counters::device_read)};
 }
 
-void run_row(Row& row, const Watch& watch, bool keep) {
+void divide(Sample& sample, unsigned repeats) {
+  sample.seconds /= repeats;
+  sample.bytes /= repeats;
+  sample.used.processor_nanoseconds /= repeats;
+}
+
+void run_row(Row& row, const Watch& watch, unsigned repeats, bool keep) {
   if (!row.failure.empty()) return;
   try {
     Sample sample = run_child(row.command, watch);
     row.failure = sample.failure;
     row.absent = sample.absent;
+    divide(sample, repeats);
     if (row.failure.empty() && keep) row.samples.push_back(std::move(sample));
   } catch (const std::exception& error) {
     row.failure = error.what();
@@ -150,7 +157,7 @@ void run(Table& table, const RunOptions& options) {
   for (unsigned round = 0; round < warm_up + options.rounds; ++round) {
     std::shuffle(order.begin(), order.end(), random);
     for (const std::size_t number : order) {
-      run_row(table.rows[number], watch, round >= warm_up);
+      run_row(table.rows[number], watch, table.repeats, round >= warm_up);
       progress.add(1);
     }
   }

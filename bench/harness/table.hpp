@@ -32,6 +32,7 @@ struct Table {
   std::vector<Extent> files;
   std::vector<Row> rows;
   std::vector<std::string> notes{};  ///< Printed below.
+  unsigned repeats = 1;              ///< Times and bytes are given for one of so many pieces of work in a run.
   bool copies = true;                ///< False: nothing is copied, so that bytes over time are meaningless.
 };
 

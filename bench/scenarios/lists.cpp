@@ -15,14 +15,6 @@ constexpr std::uint64_t allowance = std::uint64_t{32} << 20;
 
 bool is_packed(const Target& target) { return target.path.extension() == ".gz"; }
 
-void add_heft(Table& table, const Settings& settings, std::string_view subject, const Job& job) {
-  table.rows.push_back(heft_row("heft", subject, job));
-  if (settings.before.empty()) return;
-  Row row = heft_row("heft, the build before", subject, job);
-  row.command[0] = settings.before;
-  table.rows.push_back(std::move(row));
-}
-
 Table open_table(const ListTargets& targets, const Settings& settings, CacheState state, const Job& job) {
   Table table{fmt::format("lists: open {}, {}", targets.lists.label, name(state)),
               is_packed(targets.lists) ? "ratio 1: as fast as inflating the bytes into memory"
@@ -31,7 +23,7 @@ Table open_table(const ListTargets& targets, const Settings& settings, CacheStat
               files_of(targets.lists.path),
               {}};
   table.copies = false;
-  add_heft(table, settings, "heft-open", job);
+  add_heft(table, settings, "heft", "heft-open", job);
   table.rows.push_back(yardstick_row("read, each byte looked at once", "read-over", job, !is_packed(targets.lists)));
   if (is_packed(targets.lists))
     table.rows.push_back(yardstick_row("read and inflate, libdeflate", "inflate", job, true));
@@ -45,7 +37,7 @@ Table load_table(const ListTargets& targets, const Settings& settings, CacheStat
               files_of(targets.lists.path),
               {}};
   for (const Extent& file : files_of(targets.bytes.path)) table.files.push_back(file);
-  add_heft(table, settings, "heft-materialize", job);
+  add_heft(table, settings, "heft", "heft-materialize", job);
   Job bytes = job;
   bytes.path = targets.bytes.path.string();
   Row row = heft_row("heft, the tensors as safetensors", "heft-materialize", bytes);

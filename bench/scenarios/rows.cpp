@@ -57,6 +57,15 @@ Row heft_row(std::string label, std::string_view subject, const Job& job) {
   return {std::move(label), Party::heft, command_for(subject, job)};
 }
 
+void add_heft(Table& table, const Settings& settings, const std::string& label, std::string_view subject,
+              const Job& job) {
+  table.rows.push_back(heft_row(label, subject, job));
+  if (settings.before.empty()) return;
+  Row row = heft_row(label + ", before", subject, job);
+  row.command[0] = settings.before;
+  table.rows.push_back(std::move(row));
+}
+
 Row yardstick_row(std::string label, std::string_view subject, const Job& job, bool reference) {
   return {std::move(label), Party::yardstick, command_for(subject, job), reference};
 }

@@ -25,8 +25,8 @@ struct Settings {
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
   std::vector<bool> destinations = {false, true};  ///< True: reused memory.
   bool forced_paths = true;                        ///< Also run with MaterializeOptions::io_method.
-  std::string before;                              ///< Path of another build's heft-bench, whose rows `lists` adds.
-  std::vector<std::string> cuts = {"whole"};       ///< Of matrices: names of set_cut().
+  std::string before;  ///< Path of another build's heft-bench, whose rows `lists` and `small` add.
+  std::vector<std::string> cuts = {"whole"};  ///< Of matrices: names of set_cut().
 };
 
 /// Sets the cut of matrices in `job`: "whole", "transposed" (dims exchanged), "dim0" or "dim1" (one rank of 8 along
@@ -49,6 +49,9 @@ void add_notes(Table& table);
 
 /// Rows that several scenarios use.
 Row heft_row(std::string label, std::string_view subject, const Job& job);
+/// Adds heft's row, and the same of Settings::before.
+void add_heft(Table& table, const Settings& settings, const std::string& label, std::string_view subject,
+              const Job& job);
 Row yardstick_row(std::string label, std::string_view subject, const Job& job, bool reference = false);
 /// Returns rows of the peers that read this kind of file; `what` is "open", "view" or "load".
 std::vector<Row> peer_rows(const Target& target, const Settings& settings, std::string_view what,

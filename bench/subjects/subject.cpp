@@ -13,7 +13,7 @@ namespace {
 
 const Subject& find_subject(std::string_view name) {
   for (const std::span<const Subject> table :
-       {copy_yardsticks(), file_yardsticks(), direct_yardsticks(), heft_subjects()})
+       {copy_yardsticks(), file_yardsticks(), direct_yardsticks(), heft_subjects(), small_subjects()})
     for (const Subject& subject : table)
       if (subject.name == name) return subject;
   throw std::runtime_error(fmt::format("no subject '{}'", name));

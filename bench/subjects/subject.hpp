@@ -31,7 +31,7 @@ struct Job {
   bool transposed = false;                             ///< Matrices with their two dims exchanged.
   bool planned = false;                                ///< heft has opened and planned before the clock starts.
   std::uint64_t block_bytes = std::uint64_t{1} << 20;  ///< For direct yardsticks: bytes in one request ...
-  unsigned depth = 8;                                  ///< ... and requests in flight.
+  unsigned depth = 8;                                  ///< ... and requests in flight; else the number of loads.
 };
 
 /// The result of the work.
@@ -59,6 +59,7 @@ std::span<const Subject> copy_yardsticks() noexcept;
 std::span<const Subject> file_yardsticks() noexcept;
 std::span<const Subject> direct_yardsticks() noexcept;
 std::span<const Subject> heft_subjects() noexcept;
+std::span<const Subject> small_subjects() noexcept;
 
 /// Runs the child's side of the protocol of harness/child.hpp. Returns the exit status.
 int run_subject(std::string_view name, const Job& job);
