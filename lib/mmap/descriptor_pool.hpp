@@ -26,13 +26,20 @@ class DescriptorPool {
 
   /// Adds a descriptor. Drops the oldest one when the pool is over its capacity.
   void keep(std::shared_ptr<const Descriptor> opened);
-  /// Drops the older half, for a process that has too many descriptors open. Returns false when the pool was empty.
+  /// Adds a second descriptor of a file, for direct reads. Few are kept, besides the others: it can always be opened
+  /// again through the first.
+  void keep_direct(std::shared_ptr<const Descriptor> opened);
+  /// Drops all second descriptors, or if there are none the older half of the others, for a process that has too many descriptors open. Returns false when the pool was empty.
   bool give_up_half() noexcept;
 
  private:
+  using Kept = std::deque<std::shared_ptr<const Descriptor>>;  // oldest first
+  void keep_in(Kept& kept, std::size_t capacity, std::shared_ptr<const Descriptor> opened);
+
   const std::size_t capacity_;
   std::mutex mutex_;
-  std::deque<std::shared_ptr<const Descriptor>> kept_;  // oldest first
+  Kept kept_;
+  Kept direct_;
 };
 
 /// Calls open_at(). While the process has too many descriptors open, drops half of `pool` and calls it again.

@@ -37,16 +37,11 @@ sys::DirectAlignment alignment_of(int handle) noexcept {
 
 }  // namespace
 
-DirectFile::DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment,
-                       std::uint32_t memory_alignment) noexcept
-    : handle_(handle),
-      file_(std::move(file)),
-      offset_alignment_(offset_alignment),
-      memory_alignment_(memory_alignment) {}
-
-DirectFile::~DirectFile() { sys::close(handle_); }
+int DirectFile::handle() const noexcept { return access_.open->get(); }
 
 DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
+  if (DirectAccess kept = file->direct(); kept.open)
+    return {.file = std::make_shared<const DirectFile>(std::move(kept), std::move(file)), .reason = {}};
   const auto open = file->descriptor();
   if (lives_in_memory(open->get()))
     return {.file = nullptr, .reason = "the file is in a memory file system: no page cache to bypass"};
@@ -64,10 +59,10 @@ DirectFile::Opening DirectFile::open(std::shared_ptr<const File> file) {
   // power of two.
   if (!std::has_single_bit(memory) || !std::has_single_bit(offset))
     return {.file = nullptr, .reason = "the file system does no direct reads of this file"};
-  std::unique_ptr<const DirectFile> direct(new DirectFile(opened.get(), std::move(file), offset, memory));
-  // Released only now: if the allocation had thrown, `opened` would have closed the descriptor.
-  opened.release();
-  return {.file = std::move(direct), .reason = {}};
+  const DirectAccess access{std::make_shared<const Descriptor>(std::move(opened)), memory, offset};
+  // Kept for the next load: opening and examining the file takes longer than a small read.
+  file->keep_direct(access);
+  return {.file = std::make_shared<const DirectFile>(access, std::move(file)), .reason = {}};
 }
 
 }  // namespace heft::mmap

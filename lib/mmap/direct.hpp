@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mmap/file.hpp"
@@ -16,8 +17,8 @@
 namespace heft::mmap {
 
 /// A second descriptor of an opened file, with O_DIRECT. It is opened through /proc/self/fd, because the path can lead
-/// to another file by now, and its device and inode are compared with the first. Immutable; const methods can be called
-/// from several threads.
+/// to another file by now, and its device and inode are compared with the first. The file's pool keeps it open for the
+/// next user. Immutable; const methods can be called from several threads.
 class DirectFile {
  public:
   /// The file, or null and the reason why it must be read through the page cache: one printable message.
@@ -28,25 +29,21 @@ class DirectFile {
   /// Opens `file` for direct reads. Returns null for files of memory file systems too: Linux opens them with O_DIRECT,
   /// but still copies from memory.
   static Opening open(std::shared_ptr<const File> file);
-  ~DirectFile();
-  DirectFile(const DirectFile&) = delete;
-  DirectFile& operator=(const DirectFile&) = delete;
+  /// `access` has a descriptor of `file`: see open().
+  DirectFile(DirectAccess access, std::shared_ptr<const File> file) noexcept
+      : access_(std::move(access)), file_(std::move(file)) {}
 
-  [[nodiscard]] int handle() const noexcept { return handle_; }
+  [[nodiscard]] int handle() const noexcept;
   [[nodiscard]] const File& file() const noexcept { return *file_; }
   /// Offsets and sizes of reads are multiples of this; a power of two, in bytes. As reported by statx (Linux 6.1), else
   /// a page.
-  [[nodiscard]] std::uint32_t offset_alignment() const noexcept { return offset_alignment_; }
+  [[nodiscard]] std::uint32_t offset_alignment() const noexcept { return access_.offset_alignment; }
   /// Addresses are multiples of this; a power of two, in bytes, often smaller than offset_alignment().
-  [[nodiscard]] std::uint32_t memory_alignment() const noexcept { return memory_alignment_; }
+  [[nodiscard]] std::uint32_t memory_alignment() const noexcept { return access_.memory_alignment; }
 
  private:
-  DirectFile(int handle, std::shared_ptr<const File> file, std::uint32_t offset_alignment,
-             std::uint32_t memory_alignment) noexcept;
-  int handle_;
+  DirectAccess access_;
   std::shared_ptr<const File> file_;
-  std::uint32_t offset_alignment_;
-  std::uint32_t memory_alignment_;
 };
 
 /// The options of a queue.
@@ -55,7 +52,7 @@ struct DirectSetup {
                                               ///< allowed. Disjoint, each at most 1 GiB, must outlive the queue. Can be
                                               ///< empty: submit() takes any memory.
   unsigned depth = 64;                        ///< Max requests in flight; 1 to 4096.
-  bool allow_ring = true;                     ///< False: use pread even if io_uring is available.
+  bool allow_ring = true;                     ///< False: use pread even if io_uring is available: for few small reads.
 };
 
 /// A finished request.
@@ -106,7 +103,8 @@ class DirectQueue {
   [[nodiscard]] virtual unsigned in_flight() const noexcept = 0;
   /// Returns true with io_uring, false when wait() itself reads.
   [[nodiscard]] virtual bool is_asynchronous() const noexcept = 0;
-  /// Returns which ability is missing and why: "io_uring_setup: Operation not permitted". Empty when none is.
+  /// Returns which ability is missing and why: "io_uring_setup: Operation not permitted". Empty when none is that the
+  /// setup asked for.
   [[nodiscard]] virtual const std::string& reason() const noexcept = 0;
   [[nodiscard]] virtual const DirectStats& stats() const noexcept = 0;
 

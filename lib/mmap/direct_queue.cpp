@@ -28,8 +28,7 @@ void check(const DirectSetup& setup) {
 
 std::unique_ptr<DirectQueue> DirectQueue::open(DirectSetup setup) {
   check(setup);
-  // Kept when the ring was not tried; open_ring_queue() replaces it by the failure.
-  std::string reason = "io_uring was not asked for";
+  std::string reason;  // set by open_ring_queue() when it fails
   if (setup.allow_ring)
     if (auto ring = open_ring_queue(setup, reason)) return ring;
   return open_pread_queue(std::move(setup), std::move(reason));

@@ -281,6 +281,23 @@ std::shared_ptr<const Descriptor> File::descriptor() const {
   return shared;
 }
 
+DirectAccess File::direct() const {
+  const std::lock_guard lock(mutex_);
+  DirectAccess access = direct_alignments_;
+  access.open = direct_.lock();
+  return access;
+}
+
+void File::keep_direct(DirectAccess access) const {
+  {
+    const std::lock_guard lock(mutex_);
+    direct_ = access.open;
+    direct_alignments_ = {
+        .open = nullptr, .memory_alignment = access.memory_alignment, .offset_alignment = access.offset_alignment};
+  }
+  pool_->keep_direct(std::move(access.open));
+}
+
 std::shared_ptr<const Descriptor> File::open_again() const {
   try {
     auto [opened, now] = open_regular(handle_of(folder_), name_in(folder_, path_), path_, symlinks_, *pool_);

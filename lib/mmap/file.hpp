@@ -58,6 +58,13 @@ class Folder : public std::enable_shared_from_this<Folder> {
 /// Whether a symlink as the last component of a name is followed (Hugging Face caches need it) or refused.
 enum class Symlinks : std::uint8_t { follow, refuse };
 
+/// A second descriptor of an open file, with O_DIRECT, and the alignments in bytes that reads through it require.
+struct DirectAccess {
+  std::shared_ptr<const Descriptor> open;  ///< Null: none is kept.
+  std::uint32_t memory_alignment = 0;
+  std::uint32_t offset_alignment = 0;
+};
+
 /// A regular file, opened read-only (O_CLOEXEC, O_NONBLOCK, S_ISREG checked). Const methods can be called from several
 /// threads.
 ///
@@ -82,6 +89,10 @@ class File {
   /// Returns the descriptor, which is open as long as the caller keeps it. Throws Error{changed_on_disk, io} if the
   /// file must be opened again and is another one, or cannot be opened.
   [[nodiscard]] std::shared_ptr<const Descriptor> descriptor() const;
+  /// Returns what keep_direct() kept, for as long as the pool keeps its descriptor.
+  [[nodiscard]] DirectAccess direct() const;
+  /// Keeps direct access for the next user, with a descriptor of this very file.
+  void keep_direct(DirectAccess access) const;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   [[nodiscard]] const Identity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return identity_.size_bytes; }
@@ -114,7 +125,9 @@ class File {
   std::shared_ptr<DescriptorPool> pool_;
   Identity identity_;
   mutable std::mutex mutex_;
-  mutable std::weak_ptr<const Descriptor> open_;  // owned by the pool and by callers
+  mutable std::weak_ptr<const Descriptor> open_;    // owned by the pool and by callers
+  mutable std::weak_ptr<const Descriptor> direct_;  // owned in the same way
+  mutable DirectAccess direct_alignments_;          // of direct_, without a descriptor
   mutable bool reads_ahead_ = true;
 };
 

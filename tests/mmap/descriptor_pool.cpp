@@ -11,10 +11,12 @@
 #include <thread>
 #include <vector>
 
+#include "mmap/direct.hpp"
 #include "mmap/file.hpp"
 #include "mmap/mapping.hpp"
 #include "support/descriptors.hpp"
 #include "support/faulty_syscalls.hpp"
+#include "support/fixtures.hpp"
 #include "support/safetensors_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
@@ -60,6 +62,22 @@ struct Scene {
 };
 
 }  // namespace
+
+TEST_CASE("descriptor pool: descriptors for direct reads are kept besides the others, few of them, and go first") {
+  const std::size_t before = open_descriptors();
+  Scene scene(3, 32);
+  if (const auto opening = mmap::DirectFile::open(scene.files[0]); !opening.file) return test::skip(opening.reason);
+  CHECK(open_descriptors() == before + 5);  // three files, the folder, and the direct one
+  const int handle = mmap::DirectFile::open(scene.files[0]).file->handle();
+  CHECK(mmap::DirectFile::open(scene.files[0]).file->handle() == handle);
+  for (const FilePtr& file : scene.files) CHECK(mmap::DirectFile::open(file).file != nullptr);
+  CHECK(open_descriptors() == before + 6);  // two direct ones
+  CHECK(scene.files[0]->direct().open == nullptr);
+  CHECK(scene.files[2]->direct().open != nullptr);
+  CHECK(scene.pool->give_up_half());
+  CHECK(open_descriptors() == before + 4);
+  CHECK(mmap::DirectFile::open(scene.files[2]).file != nullptr);
+}
 
 TEST_CASE("descriptor pool: many files are read through few descriptors, which are closed with the last file") {
   const std::size_t before = open_descriptors();
