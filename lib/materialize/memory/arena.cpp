@@ -15,13 +15,15 @@
 namespace heft::engine {
 namespace {
 
-// Below this the heap is faster than a mapping of one's own, and wastes less.
-constexpr std::uint64_t min_mapping = 256u << 10;
-constexpr std::size_t heap_alignment = 64;
+// Below this the heap is faster than a mapping of one's own: it gives memory again whose pages have been touched.
+constexpr std::uint64_t min_mapping = 1u << 20;
+constexpr std::size_t min_alignment = 64;
 
 bool is_on_heap(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
-  return size_bytes < min_mapping && alignment <= heap_alignment;
+  return size_bytes < min_mapping && alignment <= mmap::page_size();
 }
+
+std::size_t heap_alignment(std::uint64_t alignment) noexcept { return std::max<std::size_t>(alignment, min_alignment); }
 
 Error no_memory(std::uint64_t size_bytes, int os_error) {
   return Error(ErrorCode::out_of_memory,
@@ -44,7 +46,8 @@ std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t a
 void Arena::take(std::size_t size, std::size_t alignment) {
   footprint_ = footprint(size, alignment);
   if (is_on_heap(size, alignment)) {
-    mapping_ = ::operator new(size, std::align_val_t{heap_alignment}, std::nothrow);
+    heap_alignment_ = heap_alignment(alignment);
+    mapping_ = ::operator new(size, std::align_val_t{heap_alignment_}, std::nothrow);
     if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
     span_ = {static_cast<std::byte*>(mapping_), size};
     return;
@@ -69,7 +72,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
   // As take() allocates: the two are to agree, for estimates to be exact.
-  if (is_on_heap(size_bytes, alignment)) return round_up(size_bytes, heap_alignment);
+  if (is_on_heap(size_bytes, alignment)) return round_up(size_bytes, heap_alignment(alignment));
   return round_up(size_bytes, size_bytes < huge_page ? mmap::page_size() : huge_page);
 }
 
@@ -77,7 +80,7 @@ Arena::~Arena() {
   if (mapped_ != 0)
     ::munmap(mapping_, mapped_);
   else
-    ::operator delete(mapping_, std::align_val_t{heap_alignment});
+    ::operator delete(mapping_, std::align_val_t{heap_alignment_});
 }
 
 void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {

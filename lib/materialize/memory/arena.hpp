@@ -40,7 +40,8 @@ class Arena {
   Arena() noexcept = default;
   void take(std::size_t size, std::size_t alignment);
   void* mapping_ = nullptr;
-  std::size_t mapped_ = 0;  // 0: the memory is the heap's
+  std::size_t mapped_ = 0;          // 0: the memory is the heap's ...
+  std::size_t heap_alignment_ = 0;  // ... aligned to this
   std::uint64_t footprint_ = 0;
   std::span<std::byte> span_;
 };
