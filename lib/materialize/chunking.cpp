@@ -237,7 +237,7 @@ class Batcher {
     const record::Source::Kind kind = schedule_.source(chunk_.source).kind();
     if (kind == record::Source::Kind::requested)
       note_requested();
-    else if (chunk_.contiguous && (has_short_parts_ || kind == record::Source::Kind::made))
+    else if (chunk_.contiguous && (is_read_in_pieces() || kind == record::Source::Kind::made))
       sizes_.max_buffered = std::max(sizes_.max_buffered, chunk_.range.size());
     schedule_.chunks.push_back(chunk_);
   }
@@ -248,9 +248,12 @@ class Batcher {
            next.range.begin >= chunk.range.begin && next.range.end <= chunk.range.end;
   }
 
-  // A chunk that is one run in the source and in an entry is requested in place: it needs no staging.
+  // A chunk of one part is one run in the source and in an entry: it is read, or requested, in place.
+  [[nodiscard]] bool is_one_part() const noexcept { return chunk_.last_part - chunk_.first_part == 1; }
+  [[nodiscard]] bool is_read_in_pieces() const noexcept { return has_short_parts_ && !is_one_part(); }
+
   void note_requested() noexcept {
-    if (chunk_.contiguous && chunk_.last_part - chunk_.first_part == 1) return;
+    if (chunk_.contiguous && is_one_part()) return;
     sizes_.request_spanned += chunk_.range.size();
     sizes_.max_request = std::max(sizes_.max_request, chunk_.range.size());
   }

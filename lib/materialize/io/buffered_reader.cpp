@@ -59,7 +59,7 @@ void BufferedReader::read_contiguous(const Chunk& chunk, const mmap::File& file)
     const InPlaceRun run = setup_.sink.in_place_run(chunk, at);
     if (run.to == nullptr && setup_.sink.staging() != nullptr)
       at = read_staged(chunk, file, at);
-    else if (run.size >= min_read_bytes)
+    else if (run.size >= min_read_bytes || run.size >= chunk.range.size())
       at = read_in_place(chunk, file, at, run);
     else
       at = read_buffered(chunk, file, at);
