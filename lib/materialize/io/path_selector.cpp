@@ -111,15 +111,17 @@ bool PathSelector::can_map(SourceIndex source) {
 
 bool PathSelector::looks_resident(const record::Source& source, Range range) const {
   const mmap::File& file = *source.file();
-  // mincore needs a mapping and permission; cachestat (Linux 6.5) needs the latter only; reading without waiting needs
-  // neither.
+  // mincore needs a mapping and permission, which must be examined first; cachestat (Linux 6.5) needs the latter only,
+  // and looks at each page; reading without waiting needs neither.
   mmap::Residency found{.known = false};
-  if (!source.mapped().empty()) {
+  const bool is_small = range.size() <= sampling.step;
+  if (is_small) found = mmap::cached_residency(file, range.begin, range.size());
+  if (!found.known && !source.mapped().empty()) {
     found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
     if (found.os_error != 0) setup_.monitor.note("mincore", found.os_error);
   }
   // Nothing is mapped for this: with Access::read no byte of a file ever is.
-  if (!found.known) found = mmap::cached_residency(file, range.begin, range.size());
+  if (!found.known && !is_small) found = mmap::cached_residency(file, range.begin, range.size());
   return found.known ? found.fraction() >= mostly : probe_by_reading(file, range);
 }
 
