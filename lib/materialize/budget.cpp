@@ -16,8 +16,8 @@ std::uint64_t Budget::staging_bytes() const noexcept {
   return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
 }
 
-BudgetKey::BudgetKey(const MaterializeOptions& options)
-    : threads(asked_threads(options)),
+BudgetKey::BudgetKey(const MaterializeOptions& options, unsigned wanted_threads)
+    : threads(wanted_threads),
       io_method(options.io_method),
       staging_bytes(options.staging_bytes),
       alignment(options.alignment),

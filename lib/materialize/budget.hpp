@@ -22,6 +22,9 @@ inline constexpr std::uint64_t direct_slice = 512u << 10;
 inline constexpr std::uint64_t min_device_slice = 1u << 20;
 inline constexpr std::uint64_t max_device_slice = 4u << 20;
 
+/// Direct reads of a load that spans no more than this may each be one pread: see Budget::reads_singly. In bytes.
+inline constexpr std::uint64_t max_single_read = 1u << 20;
+
 /// Batches of fewer bytes than this are not mapped unless the caller asks for it: entering a mapping takes longer.
 inline constexpr std::uint64_t min_mapped_batch = 1u << 20;
 
@@ -40,6 +43,8 @@ struct Budget {
   /// Each worker's ring of direct reads; on the way to device memory only bytes that are converted or gathered go
   /// through one. 0: nothing is read directly.
   std::uint64_t ring_bytes = 0;
+  /// The direct reads of the load are so few and small that each is one pread: io_uring takes longer to set up.
+  bool reads_singly = false;
   /// Each worker's ring of requests to sources of the caller's, for bytes that are not requested in place.
   std::uint64_t request_bytes = 0;
   /// Bytes of a contiguous chunk that go through one staging buffer: a power of two.
@@ -67,7 +72,8 @@ struct Budget {
 
 /// The options that a budget depends on.
 struct BudgetKey {
-  explicit BudgetKey(const MaterializeOptions& options);
+  /// `threads` is Budget::threads.
+  BudgetKey(const MaterializeOptions& options, unsigned threads);
   friend bool operator==(const BudgetKey& a, const BudgetKey& b) noexcept;
   [[nodiscard]] bool can_be_kept() const noexcept { return destination == nullptr || !owner.expired(); }
 

@@ -42,6 +42,8 @@ unsigned threads_for(const Schedule& schedule, const MaterializeOptions& options
   // Threads beyond the number of batches would find none.
   const std::uint64_t worth =
       std::clamp<std::uint64_t>(bytes / bytes_worth_a_thread, 1, std::max<std::size_t>(schedule.batches.size(), 1));
+  // Not asked for a small load: the two calls below take as long as the load itself.
+  if (worth == 1) return 1;
   const unsigned asked = asked_threads(options);
   const std::uint64_t open = std::max<std::uint64_t>(mmap::descriptor_limit() / descriptors_a_thread, 1);
   return static_cast<unsigned>(std::min({std::uint64_t{asked}, worth, open}));
@@ -78,8 +80,17 @@ std::uint64_t spanned_bytes(const Schedule& schedule) noexcept {
   return round_up(bytes, bytes < Arena::huge_page ? mmap::page_size() : std::size_t{Arena::huge_page});
 }
 
+bool reads_singly(const Schedule& schedule, const Budget& budget) noexcept {
+  // More are faster in flight together.
+  constexpr std::size_t max_chunks = 2;
+  if (budget.has_device || schedule.chunks.size() > max_chunks || schedule.sizes.spanned > max_single_read)
+    return false;
+  return std::none_of(schedule.chunks.begin(), schedule.chunks.end(), [](const Chunk& chunk) { return chunk.sparse; });
+}
+
 void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
   if (!may_read_directly(schedule, options)) return;
+  budget.reads_singly = reads_singly(schedule, budget);
   const std::uint64_t converted = schedule.sizes.max_converted + direct_margin;
   if (budget.has_device) {
     // On the way to a device, contiguous chunks are read into staging buffers. The ring holds the largest converted
@@ -219,10 +230,11 @@ std::vector<TensorSpec> specs_for(const LoadPlan& plan, const MaterializeOptions
 
 Budget budget_for(const LoadPlan& plan, const MaterializeOptions& options) {
   CompiledPlan& compiled = PlanAccess::compiled(plan);
-  BudgetKey key(options);
+  const std::shared_ptr<const Schedule> schedule = PlanAccess::schedule(plan);
+  BudgetKey key(options, threads_for(*schedule, options));
   // An estimate is usually followed by the load itself, with the same options.
   if (const std::optional<Budget> kept = compiled.budget(key)) return *kept;
-  const Budget budget = sized(plan, *PlanAccess::schedule(plan), options, ends_of(plan, options));
+  const Budget budget = sized(plan, *schedule, options, ends_of(plan, options));
   if (key.can_be_kept()) compiled.keep(std::move(key), budget);
   return budget;
 }

@@ -31,9 +31,11 @@ unsigned usable_threads(unsigned max) noexcept {
 }
 
 ProcessorShare::ProcessorShare(unsigned wanted, bool at_most_free) noexcept : threads_(wanted) {
+  // One is the least, whatever others have taken: the system is not asked.
+  if (wanted == 1) at_most_free = false;
   // Compare and exchange: of two loads that start at once, the second takes the processors that the first has left.
   // Relaxed order is enough for a count that guards no memory.
-  const unsigned all = usable_threads(std::numeric_limits<unsigned>::max());
+  const unsigned all = at_most_free ? usable_threads(std::numeric_limits<unsigned>::max()) : wanted;
   unsigned taken = processors_taken.load(std::memory_order_relaxed);
   do {
     if (at_most_free) threads_ = std::clamp(all - std::min(all, taken), 1u, wanted);

@@ -49,8 +49,7 @@ class BatchWorker final : public Worker {
         schedule_(setup.schedule),
         sink_(setup.sink),
         monitor_(setup.monitor),
-        memory_(setup.memory.take()),
-        buffered_({setup.schedule, setup.sink, setup.monitor, memory_.buffer}, share_),
+        buffered_({setup.schedule, setup.sink, setup.monitor, setup.memory.take_buffer()}, share_),
         selector_({setup.schedule, setup.sources, setup.sink, setup.monitor}, setup.io_method, share_) {}
 
   bool step(BatchQueue& batches) override {
@@ -275,12 +274,9 @@ class BatchWorker final : public Worker {
   }
 
   std::size_t take_direct(const Batch& batch, const Chunk& chunk, IoReason reason) {
-    // Opened at the first direct read: a queue takes a descriptor and registers the ring with the kernel, which a load
-    // from the page cache never needs.
+    // Made by the first direct read: a load from the page cache needs neither its ring nor its queue.
     if (!direct_reader_)
-      direct_reader_.emplace(DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, memory_.ring,
-                                                 setup_.budget.buffers_a_worker, setup_.budget.device_slice},
-                             share_);
+      direct_reader_.emplace(DirectReader::Setup{schedule_, sink_, monitor_, setup_.errors, setup_.budget}, share_);
     const Submitted submitted = direct_reader_->submit(of_group(batch, chunk), selector_.direct_file());
     count({IoMethod::direct, reason}, submitted.bytes);
     return submitted.chunks;
@@ -313,7 +309,6 @@ class BatchWorker final : public Worker {
   ChunkSink& sink_;
   LoadMonitor& monitor_;
   LoadStats share_;
-  WorkerMemory memory_;
   BufferedReader buffered_;
   std::optional<DirectReader> direct_reader_;
   std::optional<AsyncReader> async_reader_;

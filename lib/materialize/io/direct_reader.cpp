@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "heft/error.hpp"
-#include "materialize/budget.hpp"
 
 namespace heft::engine {
 namespace {
@@ -23,6 +22,12 @@ void add_request(std::vector<Range>& requests, Range request, std::uint64_t gap)
     requests.push_back(request);
 }
 
+std::uint64_t slice_of(const Budget& budget, bool has_staging) noexcept {
+  if (has_staging) return budget.device_slice;
+  // A single read is not cut.
+  return budget.reads_singly ? max_single_read : direct_slice;
+}
+
 Range aligned_to(Range range, std::uint64_t alignment) noexcept {
   return {range.begin / alignment * alignment, (range.end + alignment - 1) / alignment * alignment};
 }
@@ -35,11 +40,12 @@ DirectReader::DirectReader(Setup setup, LoadStats& share)
       monitor_(setup.monitor),
       errors_(setup.errors),
       share_(share),
-      slice_bytes_(setup.sink.staging() == nullptr ? direct_slice : setup.device_slice),
-      max_staging_buffers_(setup.max_staging_buffers),
-      ring_(std::move(setup.ring)) {
+      slice_bytes_(slice_of(setup.budget, setup.sink.staging() != nullptr)),
+      max_staging_buffers_(setup.budget.buffers_a_worker),
+      ring_(WorkerMemories::allocate_ring(setup.budget.ring_bytes)) {
+  mmap::DirectSetup queue{.buffers = {}, .depth = queue_depth, .allow_ring = !setup.budget.reads_singly};
   // Registered memory is pinned once, and not for each read.
-  mmap::DirectSetup queue{.buffers = {ring_.memory()}, .depth = queue_depth};
+  if (queue.allow_ring) queue.buffers.push_back(ring_.memory());
   if (const StagingPool* staging = sink_.staging()) queue.buffers.push_back(staging->memory());
   queue_ = mmap::DirectQueue::open(std::move(queue));
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "heft/error.hpp"
+#include "materialize/budget.hpp"
 #include "materialize/chunk_errors.hpp"
 #include "materialize/io/submitted.hpp"
 #include "materialize/load_monitor.hpp"
@@ -31,10 +32,7 @@ class DirectReader {
     ChunkSink& sink;
     LoadMonitor& monitor;
     const ChunkErrors& errors;
-    /// What is read into, unless it is read to where it belongs, or to a staging buffer.
-    std::shared_ptr<Arena> ring;
-    std::size_t max_staging_buffers = 0;  ///< That reads under way may hold.
-    std::uint64_t device_slice = 0;       ///< See Budget.
+    const Budget& budget;
   };
   /// `share` is the worker's, and outlives the reader.
   DirectReader(Setup setup, LoadStats& share);
@@ -88,7 +86,7 @@ class DirectReader {
   LoadStats& share_;
   const std::uint64_t slice_bytes_;
   const std::size_t max_staging_buffers_;
-  ReadRing ring_;
+  ReadRing ring_;  // what is read into, unless it is read to where it belongs, or to a staging buffer
   std::shared_ptr<const mmap::DirectFile> file_;  // of what is being submitted
   std::unique_ptr<mmap::DirectQueue> queue_;
   std::deque<InFlightRead> reads_;  // oldest first

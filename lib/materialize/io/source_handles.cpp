@@ -1,6 +1,7 @@
 #include "materialize/io/source_handles.hpp"
 
 #include "materialize/budget.hpp"
+#include "mmap/pages.hpp"
 
 namespace heft::engine {
 
@@ -9,8 +10,12 @@ std::shared_ptr<const mmap::DirectFile> SourceHandles::direct_file(SourceIndex i
     const auto& source = schedule_.transfers->sources[position(index)];
     mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
     if (!opening.file) monitor_.note("no direct reads: " + opening.reason);
-    // A coarser alignment would read much around each chunk, and not fit the margins of the ring.
-    return opening.file && opening.file->offset_alignment() <= max_direct_alignment ? opening.file : nullptr;
+    if (!opening.file) return nullptr;
+    // A coarser alignment would read much around each chunk, and not fit the margins of the ring, which begins on a
+    // page.
+    const bool fits = opening.file->offset_alignment() <= max_direct_alignment &&
+                      opening.file->memory_alignment() <= mmap::page_size();
+    return fits ? opening.file : nullptr;
   });
 }
 

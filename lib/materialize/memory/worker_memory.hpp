@@ -1,5 +1,4 @@
-// materialize/memory/worker_memory.hpp: the memory through which each worker of a load fetches bytes, allocated before
-// the first of them.
+// materialize/memory/worker_memory.hpp: the memory through which each worker of a load fetches bytes.
 #pragma once
 
 #include <atomic>
@@ -14,31 +13,31 @@
 
 namespace heft::engine {
 
-/// One worker's memory. Untouched pages of it take nothing.
-struct WorkerMemory {
-  std::shared_ptr<Arena> buffer;  ///< For chunks that are read before they are converted or gathered; can be null.
-  std::shared_ptr<Arena> ring;    ///< For direct reads; can be null.
-};
-
 /// The memory of all workers of a load.
 class WorkerMemories {
  public:
   /// Sizes in bytes, of each worker's; 0: none.
   struct Sizes {
     unsigned workers = 1;
-    std::uint64_t buffer = 0;
-    std::uint64_t ring = 0;
+    std::uint64_t buffer = 0;  ///< For chunks that are read before they are converted or gathered.
+    std::uint64_t ring = 0;    ///< For direct reads.
   };
-  /// Throws Error{out_of_memory}.
+  /// Allocates the buffers. Counts the rings too, which workers allocate when they first read directly. Throws
+  /// Error{out_of_memory}.
   WorkerMemories(const Sizes& sizes, MemoryCount& count);
   /// Returns the bytes that the constructor adds to the count.
   [[nodiscard]] static std::uint64_t footprint(const Sizes& sizes) noexcept;
+  /// Returns a worker's ring, of Sizes::ring. Throws Error{out_of_memory}.
+  static std::shared_ptr<Arena> allocate_ring(std::uint64_t size_bytes);
 
-  /// The memory of a worker that starts. To be called at most once for each worker, from any thread.
-  [[nodiscard]] WorkerMemory take() noexcept { return std::move(memories_[next_.fetch_add(1)]); }
+  /// Returns the buffer of a worker that starts; null if the size is 0. To be called at most once for each worker, from
+  /// any thread. Untouched pages of it take no memory.
+  [[nodiscard]] std::shared_ptr<Arena> take_buffer() noexcept { return std::move(buffers_[next_.fetch_add(1)]); }
 
  private:
-  std::vector<WorkerMemory> memories_;
+  static std::uint64_t ring_alignment(std::uint64_t size_bytes) noexcept;
+
+  std::vector<std::shared_ptr<Arena>> buffers_;
   std::atomic<std::size_t> next_ = 0;
 };
 
