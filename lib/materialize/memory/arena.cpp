@@ -15,15 +15,18 @@
 namespace heft::engine {
 namespace {
 
-// Below this the heap is faster than a mapping of one's own: it gives memory again whose pages have been touched.
-constexpr std::uint64_t min_mapping = 1u << 20;
-constexpr std::size_t min_alignment = 64;
+constexpr std::size_t heap_alignment = 64;
 
+// Below a huge page the heap is faster than a mapping of one's own: it gives memory again whose pages were touched.
 bool is_on_heap(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
-  return size_bytes < min_mapping && alignment <= mmap::page_size();
+  return size_bytes < Arena::huge_page && alignment <= mmap::page_size();
 }
 
-std::size_t heap_alignment(std::uint64_t alignment) noexcept { return std::max<std::size_t>(alignment, min_alignment); }
+// Returns the first multiple of `alignment` in the memory.
+std::byte* aligned(void* memory, std::size_t alignment) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  return static_cast<std::byte*>(memory) + (round_up(address, alignment) - address);
+}
 
 Error no_memory(std::uint64_t size_bytes, int os_error) {
   return Error(ErrorCode::out_of_memory,
@@ -46,10 +49,9 @@ std::shared_ptr<Arena> Arena::allocate(std::uint64_t size_bytes, std::uint64_t a
 void Arena::take(std::size_t size, std::size_t alignment) {
   footprint_ = footprint(size, alignment);
   if (is_on_heap(size, alignment)) {
-    heap_alignment_ = heap_alignment(alignment);
-    mapping_ = ::operator new(size, std::align_val_t{heap_alignment_}, std::nothrow);
+    mapping_ = ::operator new(footprint_, std::align_val_t{heap_alignment}, std::nothrow);
     if (mapping_ == nullptr) throw no_memory(size, ENOMEM);
-    span_ = {static_cast<std::byte*>(mapping_), size};
+    span_ = {aligned(mapping_, alignment), size};
     return;
   }
   // mmap() aligns to a page only, so that as much more is mapped as alignment can need. Its untouched pages take no
@@ -63,8 +65,7 @@ void Arena::take(std::size_t size, std::size_t alignment) {
   if (mapping == MAP_FAILED) throw no_memory(size, errno);
   mapping_ = mapping;
   mapped_ = mapped;
-  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
-  auto* begin = static_cast<std::byte*>(mapping) + ((address + boundary - 1) / boundary * boundary - address);
+  std::byte* const begin = aligned(mapping, boundary);
   span_ = {begin, size};
   // Refused where huge pages are switched off; small ones do then.
   if (size >= huge_page) (void)::madvise(begin, size, MADV_HUGEPAGE);
@@ -72,7 +73,9 @@ void Arena::take(std::size_t size, std::size_t alignment) {
 
 std::uint64_t Arena::footprint(std::uint64_t size_bytes, std::uint64_t alignment) noexcept {
   // As take() allocates: the two are to agree, for estimates to be exact.
-  if (is_on_heap(size_bytes, alignment)) return round_up(size_bytes, heap_alignment(alignment));
+  // A larger alignment is room to align in: glibc maps a large block of such an alignment anew each time.
+  if (is_on_heap(size_bytes, alignment))
+    return round_up(size_bytes, heap_alignment) + (alignment > heap_alignment ? alignment : 0);
   return round_up(size_bytes, size_bytes < huge_page ? mmap::page_size() : huge_page);
 }
 
@@ -80,7 +83,7 @@ Arena::~Arena() {
   if (mapped_ != 0)
     ::munmap(mapping_, mapped_);
   else
-    ::operator delete(mapping_, std::align_val_t{heap_alignment_});
+    ::operator delete(mapping_, std::align_val_t{heap_alignment});
 }
 
 void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {

@@ -16,8 +16,9 @@ namespace heft::engine {
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
-/// Anonymous memory, huge pages where it is large and the system grants them, given back at destruction. Pages are not
-/// touched: the kernel allocates each at the first write, on the node of the writing thread.
+/// Memory of the heap where it is smaller than a huge page; else anonymous memory, on huge pages where the system grants
+/// them, given back to it at destruction. Pages are not touched: the kernel allocates each at the first write, on the
+/// node of the writing thread.
 class Arena {
  public:
   /// Bytes of a huge page; arenas of at least that many begin on one.
@@ -40,8 +41,7 @@ class Arena {
   Arena() noexcept = default;
   void take(std::size_t size, std::size_t alignment);
   void* mapping_ = nullptr;
-  std::size_t mapped_ = 0;          // 0: the memory is the heap's ...
-  std::size_t heap_alignment_ = 0;  // ... aligned to this
+  std::size_t mapped_ = 0;  // 0: the memory is the heap's
   std::uint64_t footprint_ = 0;
   std::span<std::byte> span_;
 };
