@@ -15,6 +15,7 @@
 #include "materialize/tensor_specs.hpp"
 #include "materialize/thread_pool.hpp"
 #include "mmap/descriptor_pool.hpp"
+#include "mmap/memory_available.hpp"
 
 namespace heft::engine {
 namespace {
@@ -88,6 +89,15 @@ bool reads_singly(const Schedule& schedule, const Budget& budget) noexcept {
   return std::none_of(schedule.chunks.begin(), schedule.chunks.end(), [](const Chunk& chunk) { return chunk.sparse; });
 }
 
+// The part of the bound that the rings of all threads take: bytes are copied out of a ring that stays in the last-level
+// cache faster than out of memory.
+std::uint64_t ring_share(const MaterializeOptions& options) noexcept {
+  constexpr std::uint64_t part = 4;
+  if (options.staging_bytes != MaterializeOptions{}.staging_bytes) return options.staging_bytes / part;
+  // A caller who has chosen a bound has measured. The default must also suit processors with a small cache.
+  return std::min(options.staging_bytes, mmap::last_level_cache_bytes()) / part;
+}
+
 void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budget& budget) {
   if (!may_read_directly(schedule, options)) return;
   budget.reads_singly = reads_singly(schedule, budget);
@@ -101,7 +111,7 @@ void size_ring(const Schedule& schedule, const MaterializeOptions& options, Budg
   }
   // In whole huge pages: on small ones, a read in flight is split into more pieces for the device.
   const std::uint64_t least = round_up(converted, Arena::huge_page);
-  const std::uint64_t share = options.staging_bytes / budget.threads / Arena::huge_page * Arena::huge_page;
+  const std::uint64_t share = ring_share(options) / budget.threads / Arena::huge_page * Arena::huge_page;
   // The caller's bound gives way to the largest chunk: a ring that cannot hold it could never read it.
   const std::uint64_t wanted = std::clamp(share, least, std::max(least, max_ring));
   budget.ring_bytes = std::min(wanted, spanned_bytes(schedule));

@@ -7,6 +7,7 @@
 #include <span>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "mmap/descriptor.hpp"
 #include "mmap/syscalls.hpp"
@@ -194,6 +195,13 @@ MemoryAvailable memory_available(const std::string& root) {
     }
   }
   return least;
+}
+
+std::uint64_t last_level_cache_bytes() noexcept {
+  // 0 or -1 where the C library does not know: on ARM, and in some virtual machines.
+  for (const int level : {_SC_LEVEL3_CACHE_SIZE, _SC_LEVEL2_CACHE_SIZE})
+    if (const long bytes = ::sysconf(level); bytes > 0) return static_cast<std::uint64_t>(bytes);
+  return ~std::uint64_t{0};
 }
 
 }  // namespace heft::mmap

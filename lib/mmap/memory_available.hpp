@@ -49,4 +49,8 @@ struct CgroupPlace {
 /// Returns the bytes of file cache, from memory.stat. For v1 those of the whole subtree: "total_...".
 [[nodiscard]] std::uint64_t parse_file_cache(std::string_view stat, bool v2);
 
+/// Returns the bytes of the last-level cache as the system reports them: not less than what one processor may use.
+/// All ones where it reports none.
+[[nodiscard]] std::uint64_t last_level_cache_bytes() noexcept;
+
 }  // namespace heft::mmap
