@@ -69,7 +69,7 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
               .schedule = *schedule,
               .groups = groups,
               .monitor = monitor,
-              .queue = queue,
+              .receiver = queue,
               .arenas = *arenas,
               .alignment = options.alignment,
               .checked_bytes = options.check_memory ? std::max(bound, engine::worth_asking) : UINT64_MAX}),

@@ -29,35 +29,58 @@ void sort_by_file(const Transfers& transfers, std::vector<std::uint32_t>& order)
 
 }  // namespace
 
+StreamGroups::StreamGroups(const LoadPlan& plan, std::vector<std::uint32_t> entries)
+    : order(std::move(entries)), group_of(plan.size()), offsets(plan.size()) {}
+
 StreamGroups StreamGroups::of(const LoadPlan& plan, StreamOrder order, std::uint64_t max_bytes,
                               std::uint64_t alignment) {
   require_alignment(alignment);
   const PlanEntries& entries = PlanAccess::entries(plan);
-  const Transfers& transfers = PlanAccess::transfers(plan);
-  StreamGroups result;
-  result.order.resize(entries.size());
-  std::iota(result.order.begin(), result.order.end(), 0u);
-  if (order != StreamOrder::plan) sort_by_file(transfers, result.order);
-  result.group_of.resize(entries.size());
-  result.offsets.resize(entries.size());
+  std::vector<std::uint32_t> numbers(entries.size());
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  if (order != StreamOrder::plan) sort_by_file(PlanAccess::transfers(plan), numbers);
+  StreamGroups result(plan, std::move(numbers));
   for (std::uint32_t i = 0; i < entries.size(); ++i) {
-    const std::uint32_t number = result.order[i];
-    const PlanEntry& entry = entries[number];
+    const std::uint64_t size_bytes = entries[result.order[i]].size_bytes;
     // Empty tensors join the group before them, so that only the first group can be without bytes.
-    if (i == 0 || (entry.size_bytes != 0 && result.groups.back().size_bytes + entry.size_bytes > max_bytes))
-      result.groups.push_back({.first = i, .last = i});
-    StreamGroup& group = result.groups.back();
-    group.last = i + 1;
-    group.size_bytes += entry.size_bytes;
-    result.group_of[number] = static_cast<std::uint32_t>(result.groups.size() - 1);
-    // Counted above for the bound, since its bytes are in flight too, but in memory that is the caller's.
-    if (entry.has_buffer) continue;
-    // With the offset in a page that the file has, so that direct reads need no copy: as in an arena of a whole load.
-    result.offsets[number] =
-        place_after(group.arena_bytes, tensor_spec(entry, transfers.of(EntryIndex{number}), transfers, alignment));
-    group.arena_bytes = result.offsets[number] + entry.size_bytes;
+    if (i == 0 || (size_bytes != 0 && result.groups.back().size_bytes + size_bytes > max_bytes)) result.begin_group();
+    result.add(plan, i, alignment);
   }
   return result;
+}
+
+StreamGroups StreamGroups::of(const LoadPlan& plan, std::vector<std::uint32_t> order,
+                              std::span<const std::uint32_t> ends, std::uint64_t alignment) {
+  require_alignment(alignment);
+  StreamGroups result(plan, std::move(order));
+  std::uint32_t position = 0;
+  for (const std::uint32_t end : ends) {
+    result.begin_group();
+    for (; position < end; ++position) result.add(plan, position, alignment);
+  }
+  return result;
+}
+
+void StreamGroups::begin_group() {
+  const auto position = groups.empty() ? 0 : groups.back().last;
+  groups.push_back({.first = position, .last = position});
+}
+
+// Adds the entry at that position to the last group.
+void StreamGroups::add(const LoadPlan& plan, std::uint32_t position, std::uint64_t alignment) {
+  const std::uint32_t number = order[position];
+  const PlanEntry& entry = PlanAccess::entries(plan)[number];
+  StreamGroup& group = groups.back();
+  group.last = position + 1;
+  group.size_bytes += entry.size_bytes;
+  group_of[number] = static_cast<std::uint32_t>(groups.size() - 1);
+  // Counted above for the bound, since its bytes are in flight too, but in memory that is the caller's.
+  if (entry.has_buffer) return;
+  // With the offset in a page that the file has, so that direct reads need no copy: as in an arena of a whole load.
+  const Transfers& transfers = PlanAccess::transfers(plan);
+  offsets[number] =
+      place_after(group.arena_bytes, tensor_spec(entry, transfers.of(EntryIndex{number}), transfers, alignment));
+  group.arena_bytes = offsets[number] + entry.size_bytes;
 }
 
 std::vector<std::uint64_t> StreamGroups::sizes() const {

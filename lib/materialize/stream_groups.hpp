@@ -30,6 +30,9 @@ struct StreamGroups {
 
   /// Throws Error{out_of_range} unless `alignment` is a power of two.
   static StreamGroups of(const LoadPlan& plan, StreamOrder order, std::uint64_t max_bytes, std::uint64_t alignment);
+  /// In an order of the caller's, which has each entry once: `ends` has the position past each group's last entry.
+  static StreamGroups of(const LoadPlan& plan, std::vector<std::uint32_t> order, std::span<const std::uint32_t> ends,
+                         std::uint64_t alignment);
 
   /// Bytes of each group's tensors.
   [[nodiscard]] std::vector<std::uint64_t> sizes() const;
@@ -37,6 +40,11 @@ struct StreamGroups {
   [[nodiscard]] std::span<const std::uint32_t> entries_of(const StreamGroup& group) const noexcept {
     return std::span(order).subspan(group.first, group.last - group.first);
   }
+
+ private:
+  StreamGroups(const LoadPlan& plan, std::vector<std::uint32_t> order);
+  void begin_group();
+  void add(const LoadPlan& plan, std::uint32_t position, std::uint64_t alignment);
 };
 
 }  // namespace heft::engine

@@ -4,12 +4,14 @@
 
 namespace heft::engine {
 
-bool StreamQueue::try_enter() {
+bool StreamQueue::enter(std::size_t group) {
   const std::lock_guard lock(mutex_);
-  if (!next_fits()) return false;
-  // Another worker may wait for this group: it has room now, though its own call did not give it.
-  used_ += sizes_[entered_++];
-  changed_.notify_all();
+  while (entered_ <= group) {
+    if (!next_fits()) return false;
+    // Another worker may wait for this group: it has room now, though its own call did not give it.
+    used_ += sizes_[entered_++];
+    changed_.notify_all();
+  }
   return true;
 }
 

@@ -13,32 +13,34 @@
 #include <vector>
 
 #include "heft/tensor.hpp"
+#include "materialize/sink/group_receiver.hpp"
 
 namespace heft::engine {
 
 /// The finished tensors of a stream, and the room for more: bytes of groups that are being filled, are finished, or
 /// that the consumer has not released.
 ///
+/// Groups get room in their order, which is that of the chunks. All groups before one that waits for room are therefore
+/// being filled or are finished; when the consumer has released them, the waiting group has all the room.
+///
 /// Threads: take() is called by one thread at a time, all other members by any.
-class StreamQueue {
+class StreamQueue final : public GroupReceiver {
  public:
   /// `sizes` are the bytes of the groups, in order. `bound` is for the groups that have room, together; a group of any
   /// size fits when no other one has room. `in_order`: take() returns group after group, else as put() brings them.
   StreamQueue(std::vector<std::uint64_t> sizes, std::uint64_t bound, bool in_order)
       : sizes_(std::move(sizes)), bound_(bound), in_order_(in_order) {}
 
-  /// Gives room to the first group that has none. False: it does not fit. Requires that there is one.
-  [[nodiscard]] bool try_enter();
-  /// Waits until that group fits, or until group number `group` has room: another thread may have given it. False: the
-  /// stream has been stopped.
-  [[nodiscard]] bool await_room(std::size_t group);
-  /// Puts the tensors of group number `group` into the queue, once each. Their room is free again when the consumer
-  /// asks for the tensor after the last of them.
-  void put(std::size_t group, std::vector<Tensor> tensors);
+  /// Gives room to all groups up to number `group` that have none, as far as they fit.
+  [[nodiscard]] bool enter(std::size_t group) override;
+  /// Waits until the first group without room fits, which may be an earlier one.
+  [[nodiscard]] bool await_room(std::size_t group) override;
+  /// Puts the tensors of a group into the queue. Their room is free again when the consumer asks for the tensor after
+  /// the last of them.
+  void put(std::size_t group, std::vector<Tensor> tensors) override;
   /// Ends the stream after the tensors that can still be taken; with `failure`, unless it is null.
   void end(std::exception_ptr failure);
-  /// Ends all waiting for room.
-  void stop() noexcept;
+  void stop() noexcept override;
 
   /// The next tensor, nothing after the last; waits for it. Throws the failure once, when no tensor is left before it.
   /// Releases the room of the tensor before.

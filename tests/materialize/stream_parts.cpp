@@ -126,27 +126,27 @@ TEST_CASE("stream schedule: chunks come in the order of the groups, and none is 
 
 TEST_CASE("stream queue: groups get room in order, up to the bound, and one of any size where no other has any") {
   StreamQueue queue({60, 40, 1, 500, 1}, 100, true);
-  CHECK(queue.try_enter());
-  CHECK(queue.try_enter());
-  CHECK_FALSE(queue.try_enter());
+  CHECK(queue.enter(0));
+  CHECK(queue.enter(1));
+  CHECK_FALSE(queue.enter(2));
   queue.put(0, {tensor("a")});
   queue.put(1, {tensor("b")});
   CHECK(taken(queue) == "a");
-  CHECK_FALSE(queue.try_enter());  // the consumer still has it
+  CHECK_FALSE(queue.enter(2));  // the consumer still has it
   CHECK(taken(queue) == "b");
-  CHECK(queue.try_enter());
-  CHECK_FALSE(queue.try_enter());
+  CHECK(queue.enter(2));
+  CHECK_FALSE(queue.enter(3));
   queue.put(2, {tensor("c")});
   CHECK(taken(queue) == "c");
-  CHECK_FALSE(queue.try_enter());
+  CHECK_FALSE(queue.enter(3));
   CHECK_FALSE(queue.can_take());  // which releases what was taken
-  CHECK(queue.try_enter());
-  CHECK_FALSE(queue.try_enter());
+  CHECK(queue.enter(3));
+  CHECK_FALSE(queue.enter(4));
 }
 
 TEST_CASE("stream queue: a wait for a group's room ends when another thread has given it room") {
   StreamQueue queue({60, 60, 60}, 100, true);
-  CHECK(queue.try_enter());
+  CHECK(queue.enter(0));
   CHECK(queue.await_room(0));
   std::atomic<bool> came = false;
   {
@@ -157,11 +157,11 @@ TEST_CASE("stream queue: a wait for a group's room ends when another thread has 
     queue.put(0, {tensor("a")});
     CHECK(taken(queue) == "a");
     CHECK_FALSE(queue.can_take());
-    CHECK(queue.try_enter());
+    CHECK(queue.enter(1));
   }
   CHECK(came);
   // No more fits, but this one has room.
-  CHECK_FALSE(queue.try_enter());
+  CHECK_FALSE(queue.enter(2));
   CHECK(queue.await_room(1));
 }
 
@@ -188,7 +188,7 @@ TEST_CASE("stream queue: groups come in order or as they are finished, then the 
 
 TEST_CASE("stream queue: stopping it ends the waiting for room, and leaves what is ready") {
   StreamQueue queue({60, 60}, 100, true);
-  CHECK(queue.try_enter());
+  CHECK(queue.enter(0));
   queue.put(0, {tensor("a")});
   {
     std::jthread waiting([&] { CHECK_FALSE(queue.await_room(1)); });
@@ -208,13 +208,17 @@ TEST_CASE(
   engine::LoadMonitor monitor(options, schedule->sizes.written);
   StreamQueue queue(groups.sizes(), 5200, true);
   const auto arenas = std::make_shared<engine::ArenaPool>(8, 1u << 20);
-  engine::StreamSink sink(
-      {.plan = plan, .schedule = *schedule, .groups = groups, .monitor = monitor, .queue = queue, .arenas = *arenas});
+  engine::StreamSink sink({.plan = plan,
+                           .schedule = *schedule,
+                           .groups = groups,
+                           .monitor = monitor,
+                           .receiver = queue,
+                           .arenas = *arenas});
   const auto bytes = [&](std::size_t chunk) {
     const engine::Range range = schedule->chunks[chunk].range;
     return schedule->source(schedule->chunks[chunk].source).mapped().data() + range.begin;
   };
-  // The second one's turn gives the first one its memory too; the third does not fit.
+  // The second one's turn gives the first one room too; the third does not fit.
   CHECK(sink.enter(schedule->chunks[1]));
   CHECK(sink.enter(schedule->chunks[0]));
   CHECK_FALSE(sink.enter(schedule->chunks[2]));
@@ -249,8 +253,12 @@ TEST_CASE("stream sink: tensors are compared with their file after their last by
   engine::LoadMonitor monitor(options, schedule->sizes.written);
   StreamQueue queue(groups.sizes(), 1u << 20, true);
   const auto arenas = std::make_shared<engine::ArenaPool>(8, 1u << 20);
-  engine::StreamSink sink(
-      {.plan = plan, .schedule = *schedule, .groups = groups, .monitor = monitor, .queue = queue, .arenas = *arenas});
+  engine::StreamSink sink({.plan = plan,
+                           .schedule = *schedule,
+                           .groups = groups,
+                           .monitor = monitor,
+                           .receiver = queue,
+                           .arenas = *arenas});
   const std::vector<std::byte> bytes(4000);
   const engine::Chunk& first = schedule->chunks[0];
   CHECK(sink.enter(first));

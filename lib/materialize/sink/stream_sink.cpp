@@ -50,15 +50,14 @@ StreamSink::StreamSink(const Setup& setup)
 }
 
 bool StreamSink::enter(const Chunk& chunk) {
+  std::atomic<bool>& has_memory = filling_[chunk.group].has_memory;
   // The usual case, without the lock: acquire makes the places of the group's entries visible to this worker.
-  if (chunk.group < entered_.load(std::memory_order_acquire)) return true;
+  if (has_memory.load(std::memory_order_acquire)) return true;
   const std::lock_guard lock(mutex_);
-  for (std::size_t next = entered_.load(std::memory_order_relaxed); next <= chunk.group; ++next) {
-    // In the order of the groups, so that a group that waits is the next one for the consumer.
-    if (!setup_.queue.try_enter()) return false;
-    allocate(next);
-    entered_.store(next + 1, std::memory_order_release);
-  }
+  if (has_memory.load(std::memory_order_relaxed)) return true;
+  if (!setup_.receiver.enter(chunk.group)) return false;
+  allocate(chunk.group);
+  has_memory.store(true, std::memory_order_release);
   return true;
 }
 
@@ -81,7 +80,7 @@ void StreamSink::allocate(std::size_t number) {
     memory = filling_[number].arena->span().data();
   }
   for (const std::uint32_t entry : entries) {
-    // Placed before entered_ is raised: other workers use the place without a lock from then on.
+    // Placed before has_memory is set: other workers use the place without a lock from then on.
     const bool has_buffer = PlanAccess::entries(setup_.plan)[entry].has_buffer;
     std::byte* const base =
         has_buffer ? PlanAccess::entries(setup_.plan)[entry].into.data() : memory + setup_.groups.offsets[entry];
@@ -125,7 +124,7 @@ void StreamSink::hand_out(std::size_t number) {
       tensors.push_back(
           tensor_of(entry, Bytes(arena->span().subspan(setup_.groups.offsets[number_of_entry], size), arena)));
   }
-  setup_.queue.put(number, std::move(tensors));
+  setup_.receiver.put(number, std::move(tensors));
 }
 
 }  // namespace heft::engine

@@ -1,4 +1,4 @@
-// materialize/sink/stream_sink.hpp: chunks on their way to the tensors of a stream.
+// materialize/sink/stream_sink.hpp: chunks on their way to groups of tensors, which are handed out one by one.
 #pragma once
 
 #include <atomic>
@@ -10,17 +10,14 @@
 
 #include "heft/plan.hpp"
 #include "materialize/memory/arena_pool.hpp"
+#include "materialize/sink/group_receiver.hpp"
 #include "materialize/sink/host_sink.hpp"
 #include "materialize/stream_groups.hpp"
-#include "materialize/stream_queue.hpp"
 
 namespace heft::engine {
 
 /// Gives each group of tensors its memory before its first chunk is fetched, counts its bytes, and hands its tensors to
-/// the queue when all have been written and their files are as they were when they were opened.
-///
-/// Groups get room in their order, which is that of the chunks. All groups before one that waits for room are therefore
-/// being filled or are finished; when the consumer has released them, the waiting group has all the room.
+/// the receiver when all have been written and their files are as they were when they were opened.
 class StreamSink final : public ChunkSink {
  public:
   /// The objects that the sink uses. All outlive it.
@@ -29,20 +26,20 @@ class StreamSink final : public ChunkSink {
     const Schedule& schedule;  ///< Compiled in the order of `groups`.
     const StreamGroups& groups;
     LoadMonitor& monitor;
-    StreamQueue& queue;
+    GroupReceiver& receiver;
     ArenaPool& arenas;
     std::uint64_t alignment = 64;       ///< Of tensors.
     std::uint64_t checked_bytes = ~0u;  ///< Groups that are larger are compared with the memory that is left.
   };
-  /// Puts the groups that nothing is read for into the queue.
+  /// Hands out the groups that nothing is read for.
   explicit StreamSink(const Setup& setup);
 
   bool enter(const Chunk& chunk) override;
-  bool await_room(const Chunk& chunk) override { return setup_.queue.await_room(chunk.group); }
+  bool await_room(const Chunk& chunk) override { return setup_.receiver.await_room(chunk.group); }
   void write(const Chunk& chunk, Range range, const std::byte* bytes) override;
   void filled(const Chunk& chunk, std::uint64_t bytes) override;
   void proved(const Chunk& chunk) override;
-  void close() noexcept override { setup_.queue.stop(); }
+  void close() noexcept override { setup_.receiver.stop(); }
   [[nodiscard]] InPlaceRun in_place_run(const Chunk& chunk, std::uint64_t at) const override {
     return memory_.in_place_run(chunk, at);
   }
@@ -57,11 +54,12 @@ class StreamSink final : public ChunkSink {
   }
 
  private:
-  // A group on its way to the queue.
+  // A group on its way to the receiver.
   struct Filling {
     std::atomic<std::uint64_t> outstanding = 0;  // bytes that are not written, and sources that are not proved
     ChunkIndex first = {};                       // chunk
     ChunkIndex last = {};                        // past the last one
+    std::atomic<bool> has_memory = false;
     std::shared_ptr<Arena> arena;
   };
 
@@ -72,8 +70,7 @@ class StreamSink final : public ChunkSink {
   const Setup setup_;
   HostMemory memory_;
   std::vector<Filling> filling_;
-  std::mutex mutex_;
-  std::atomic<std::size_t> entered_ = 0;  // groups that have memory: the first ones
+  std::mutex mutex_;  // while a group gets its memory
 };
 
 }  // namespace heft::engine
