@@ -1,6 +1,7 @@
 #include "materialize/memory/arena_pool.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace heft::engine {
@@ -23,11 +24,12 @@ std::shared_ptr<Arena> ArenaPool::take(std::uint64_t size_bytes, std::uint64_t a
   std::shared_ptr<Arena> arena;
   {
     const std::lock_guard lock(mutex_);
-    const auto found =
-        std::find_if(free_.begin(), free_.end(), [&](const auto& each) { return fits(*each, size_bytes, alignment); });
-    if (found != free_.end()) {
+    // The newest first: its bytes may still be in a cache.
+    const auto found = std::find_if(free_.rbegin(), free_.rend(),
+                                    [&](const auto& each) { return fits(*each, size_bytes, alignment); });
+    if (found != free_.rend()) {
       arena = std::move(*found);
-      free_.erase(found);
+      free_.erase(std::next(found).base());
     } else {
       // No free arena fits: the oldest make room, for the sum to stay within the bound.
       while (!free_.empty() && (free_.size() == max_free_ || held_ + size_bytes > max_bytes_)) free_oldest();
