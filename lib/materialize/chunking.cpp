@@ -292,6 +292,10 @@ class Batcher {
                                   std::uint64_t page_weight) const noexcept {
     const bool steps_back = last.group != next.group && next.range.begin < last.range.end;
     if (last.source != next.source || steps_back) return true;
+    // Far apart, they have nothing in common: neither a window of a mapping nor a request, nor what the page cache
+    // holds.
+    if (last.group != next.group && next.range.begin > last.range.end + wanted_.batch && !is_ascending(next))
+      return true;
     return !is_ascending(next) && (bytes >= full || ends_batch(last, next, full - bytes, page_weight));
   }
 
