@@ -133,8 +133,10 @@ void DirectReader::submit_in_place(const Chunk& chunk, Range range, std::byte* t
 
 void DirectReader::submit_aligned(const Chunk& chunk, Range range) {
   for (std::uint64_t begin = range.begin; begin < range.end;) {
-    // Slices end on multiples of their size, so that only the first and the last one are read with a margin.
-    const Range slice{begin, std::min(range.end, (begin / slice_bytes_ + 1) * slice_bytes_)};
+    // Slices end on multiples of their size, so that only the first and the last one are read with a margin. What fits
+    // one is not cut.
+    const std::uint64_t end = range.size() <= slice_bytes_ ? range.end : (begin / slice_bytes_ + 1) * slice_bytes_;
+    const Range slice{begin, std::min(range.end, end)};
     const Range aligned = aligned_to(slice, file_->offset_alignment());
     send({.chunks = {&chunk, 1}, .range = slice, .aligned = aligned, .needed = slice.size()}, {aligned});
     begin = slice.end;
