@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "heft/materialize.hpp"
 #include "heft/save.hpp"
 #include "heft/stream.hpp"
+#include "materialize/visit.hpp"
 #include "support/bystander.hpp"
 #include "support/faulty_syscalls.hpp"
 #include "support/safetensors_builder.hpp"
@@ -187,6 +189,23 @@ bool streams_old(const Checkpoint& checkpoint, const Digests& old, const Materia
   return true;
 }
 
+// True when every tensor that was visited is the old one.
+bool visits_old(const Checkpoint& checkpoint, const Digests& old, const MaterializeOptions& options) {
+  const LoadPlan plan = plan_of(checkpoint);
+  engine::Windows windows;
+  for (std::uint32_t i = 0; i < plan.size(); ++i) {
+    windows.add(i);
+    if (i % 3 == 1) windows.close();
+  }
+  windows.close();
+  std::atomic<bool> all_old = true;
+  (void)engine::visit(plan, options, windows, [&](const engine::Window& window) {
+    for (const Tensor& tensor : window.tensors())
+      if (!std::ranges::binary_search(old, std::pair(std::string(tensor.name()), digest(tensor)))) all_old = false;
+  });
+  return all_old;
+}
+
 // True when what was saved is what saving the old model gives. A save that fails leaves no file.
 bool saves_old(const Checkpoint& checkpoint, const std::string& expected) {
   const test::TempFolder folder;
@@ -224,6 +243,15 @@ TEST_CASE("changes: every tensor that a stream hands out is whole") {
   for (const IoMethod path : {IoMethod::automatic, IoMethod::direct})
     sweep(scene,
           [&](const Checkpoint& checkpoint) { return streams_old(checkpoint, scene.old(), {.io_method = path}); });
+}
+
+TEST_CASE("changes: every tensor that is visited is whole") {
+  const Scene scene(plain());
+  for (const IoMethod path : every_path)
+    sweep(scene,
+          [&](const Checkpoint& checkpoint) { return visits_old(checkpoint, scene.old(), {.io_method = path}); });
+  const Scene inflated(packed());
+  sweep(inflated, [&](const Checkpoint& checkpoint) { return visits_old(checkpoint, inflated.old(), {}); });
 }
 
 TEST_CASE("changes: a save writes one model, or nothing") {

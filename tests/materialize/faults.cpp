@@ -19,6 +19,7 @@
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
 #include "heft/stream.hpp"
+#include "materialize/visit.hpp"
 #include "support/destinations.hpp"
 #include "support/faulty_syscalls.hpp"
 #include "support/safetensors_builder.hpp"
@@ -269,6 +270,25 @@ TEST_CASE("faults: where the page cache may not be examined, a load evicts nothi
   const Weights weights = materialize(plan, {.io_method = IoMethod::read, .drop_page_cache = true});
   CHECK(weights.stats().dropped_bytes == 0);
   CHECK(faults.calls(Call::posix_fadvise) == 0);
+}
+
+TEST_CASE("faults: a visit ends with the failure, at whatever call") {
+  const test::TempFolder folder;
+  const Checkpoint checkpoint = open(folder.write("model.safetensors", model()));
+  const LoadPlan plan = plan_of(checkpoint);
+  engine::Windows windows;
+  for (std::uint32_t i = 0; i < plan.size(); ++i) {
+    windows.add(i);
+    windows.close();
+  }
+  for (const std::uint64_t skip : {0, 1, 5, 20}) {
+    const FaultPlan faults({{.call = Call::pread, .skip = skip, .os_error = EIO}});
+    const Error error = test::thrown_by(
+        [&] { (void)engine::visit(plan, {.threads = 2, .io_method = IoMethod::read}, windows, [](const auto&) {}); });
+    CHECK(error.code() == ErrorCode::io);
+    CHECK(error.path() == (folder.path() / "model.safetensors").string());
+    CHECK_FALSE(error.tensor().empty());
+  }
 }
 
 TEST_CASE("faults: a stream passes the failure on, once") {
