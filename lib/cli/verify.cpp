@@ -1,7 +1,9 @@
+#include <atomic>
+#include <deque>
 #include <optional>
 #include <ostream>
+#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -9,19 +11,17 @@
 #include "cli/commands.hpp"
 #include "cli/freshness.hpp"
 #include "cli/notes.hpp"
-#include "cli/select.hpp"
+#include "cli/reading.hpp"
 #include "cli/text.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "heft/materialize.hpp"
-#include "heft/stream.hpp"
+#include "kernels/non_finite.hpp"
 #include "save/pieces.hpp"
 
 namespace heft::cli {
 namespace {
-
-constexpr std::uint64_t piece_bytes = 16u << 20;
 
 struct Findings {
   std::uint64_t tensors = 0;
@@ -32,47 +32,38 @@ struct Findings {
   std::uint64_t inf = 0;
 };
 
-// Returns true for dtypes whose elements can be NaN or infinite. Those of blocks can be by their scales.
-bool can_be_non_finite(DType dtype) noexcept {
-  const DTypeCategory category = info(dtype).category;
-  return category == DTypeCategory::real || category == DTypeCategory::complex || category == DTypeCategory::block;
-}
-
 // Returns true for errors of the file, which another download can fix; other errors are those of this run.
 bool is_damage(ErrorCode code) noexcept {
   return code == ErrorCode::corrupt || code == ErrorCode::ambiguous || code == ErrorCode::changed_on_disk ||
          code == ErrorCode::unrecognized;
 }
 
-// Writes a line about a tensor with values that are not finite.
-void report(std::string_view tensor, const Statistics& statistics, const VerifyCommand& command, Terminal& terminal) {
-  if (command.json)
-    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(tensor), statistics.nan,
-                                statistics.inf);
-  else
-    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(tensor), statistics.nan,
-                                statistics.inf, statistics.count);
-}
-
-// The tensors to read, and their names. Every payload byte is read once, also without values to check, because an
-// unreadable sector is damage.
+// A tensor to read, and the values that were found in it.
 struct Reading {
-  writer::Pieces pieces;
-  std::vector<std::string> names;
+  TensorView view;
+  std::atomic<std::uint64_t> nan = 0;
+  std::atomic<std::uint64_t> inf = 0;
 };
 
-// Returns all tensors with bytes, in a dtype that shows their values where there is one.
-Reading reading_of(const Checkpoint& checkpoint, const Limits& limits, Findings& findings) {
-  Reading reading{.pieces = writer::Pieces(limits, piece_bytes), .names = {}};
-  for (const TensorView& view : checkpoint.tensors()) {
-    ++findings.tensors;
-    if (!view.has_data()) continue;
-    const std::optional<DType> dtype = readable_as(view.dtype());
-    if (!dtype) ++findings.unread;
-    reading.pieces.add(view, dtype.value_or(view.wanted_dtype()));
-    reading.names.emplace_back(view.name());
-  }
-  return reading;
+// Counts the values of a piece that are not finite. Called by several threads.
+void count_non_finite(const Tensor& values, Reading& reading) {
+  if (!kernels::has_non_finite_kernel(values.dtype())) return;
+  const std::uint64_t count = values.size_bytes() / info(values.dtype()).block_bytes;
+  const kernels::NonFinite found = kernels::count_non_finite(values.dtype(), values.bytes().data(), count);
+  // Relaxed: the end of the load orders the sums before they are read.
+  if (found.nan != 0) reading.nan.fetch_add(found.nan, std::memory_order_relaxed);
+  if (found.inf != 0) reading.inf.fetch_add(found.inf, std::memory_order_relaxed);
+}
+
+// Writes a line about a tensor with values that are not finite.
+void report(const Reading& reading, const VerifyCommand& command, Terminal& terminal) {
+  const std::string_view name = reading.view.name();
+  if (command.json)
+    terminal.out << fmt::format("{{\"name\":{},\"nan\":{},\"inf\":{}}}\n", json_text(name), reading.nan.load(),
+                                reading.inf.load());
+  else
+    terminal.out << fmt::format("{}: {} NaN, {} infinite of {}\n", core::escaped(name), reading.nan.load(),
+                                reading.inf.load(), reading.view.element_count());
 }
 
 // Writes a line for each record of a zip whose checksum is wrong, and returns their number.
@@ -89,35 +80,45 @@ std::uint64_t check_checksums(const Checkpoint& checkpoint, const VerifyCommand&
   return damages.size();
 }
 
+// Adds all tensors with bytes, in a dtype that shows their values where there is one. Every payload byte is read once,
+// also without values to check, because an unreadable sector is damage.
+void add_tensors(const Checkpoint& checkpoint, writer::Pieces& pieces, std::deque<Reading>& readings,
+                 Findings& findings) {
+  for (const TensorView& view : checkpoint.tensors()) {
+    ++findings.tensors;
+    if (!view.has_data()) continue;
+    const std::optional<DType> dtype = readable_as(view.dtype());
+    if (!dtype) ++findings.unread;
+    pieces.add(view, dtype.value_or(view.wanted_dtype()), writer::window_bytes_of(view));
+    readings.emplace_back(view);
+  }
+}
+
 // Reads all payload, writes a line for each finding and returns their sums.
 Findings check_payload(const Checkpoint& checkpoint, const VerifyCommand& command, Terminal& terminal) {
   Findings findings;
   findings.checksums = check_checksums(checkpoint, command, terminal);
-  Reading reading = reading_of(checkpoint, command.open.limits, findings);
-  ProgressBar bar(terminal, "verifying");
-  std::uint64_t done = 0;
-  const std::uint64_t total = reading.pieces.size_bytes();
-  Statistics sum;  // of a tensor with some pieces read
-  const auto check = [&](const writer::Pieces::Piece& piece) {
-    // Throws after an interrupt, which ends the stream.
-    bar.show(done += piece.values.size_bytes(), total);
-    if (!can_be_non_finite(piece.values.dtype())) return;
-    const Statistics found = statistics_of(piece.values);
-    // Pieces of one tensor follow each other, so one sum is enough.
-    sum.count += found.count;
-    sum.nan += found.nan;
-    sum.inf += found.inf;
-    if (!piece.is_last) return;
-    const Statistics statistics = std::exchange(sum, {});
-    findings.nan += statistics.nan;
-    findings.inf += statistics.inf;
-    if (statistics.nan + statistics.inf == 0) return;
-    ++findings.non_finite;
-    report(reading.names[piece.tensor], statistics, command, terminal);
-  };
-  const std::vector<std::string> notes = reading.pieces.for_each(
-      {.io_method = io_method_from(command.io, command.open.access)}, StreamOptions{}.in_flight_bytes, check);
+  writer::Pieces pieces(command.open.limits);
+  std::deque<Reading> readings;
+  add_tensors(checkpoint, pieces, readings, findings);
+  const engine::Windows windows = pieces.windows();
+  std::vector<std::string> notes;
+  {
+    ProgressBar bar(terminal, "verifying");
+    notes = pieces.visit(reading_options(command.io, command.open.access, bar), windows, [&](engine::Window window) {
+      const std::span<const std::uint32_t> numbers = windows[window.number()];
+      for (std::size_t i = 0; i < numbers.size(); ++i)
+        count_non_finite(window.tensors()[i], readings[pieces[numbers[i]].tensor]);
+    });
+  }
   print_notes(notes, terminal);
+  for (const Reading& reading : readings) {
+    if (reading.nan + reading.inf == 0) continue;
+    findings.nan += reading.nan;
+    findings.inf += reading.inf;
+    ++findings.non_finite;
+    report(reading, command, terminal);
+  }
   return findings;
 }
 

@@ -76,13 +76,13 @@ void write_payloads(mmap::ScratchFile& into, const format::FilePlan& file, std::
   Limits limits = options.limits;
   limits.repeated_bytes = UINT64_MAX;  // counted before, over all files
   // Bounds the memory of the save: tensors of any size are loaded, converted and written in pieces.
-  Pieces pieces(limits, piece_bytes);
+  Pieces pieces(limits);
   std::vector<std::size_t> payloads;  // of each tensor of `pieces`
   for (std::size_t i = 0; i < file.payloads.size(); ++i) {
     // Nothing to read or to write: the layout of the file has its place already.
     if (file.payloads[i].size == 0) continue;
     const SaveItem& item = items[file.payloads[i].tensor];
-    pieces.add(item.view, item.dtype);
+    pieces.add(item.view, item.dtype, piece_bytes);
     payloads.push_back(i);
   }
   const MaterializeOptions load{.threads = options.threads,

@@ -7,8 +7,26 @@
 
 #include "heft/error.hpp"
 #include "heft/stream.hpp"
+#include "record/source.hpp"
+#include "record/view_access.hpp"
 
 namespace heft::writer {
+namespace {
+
+// Of bytes that are inflated while they are read.
+constexpr std::uint64_t inflated_window_bytes = 256u << 20;
+
+bool is_inflated(const TensorView& view) {
+  const std::shared_ptr<const record::Source>& source = ViewAccess::source(view);
+  if (source) return source->order() == record::Source::Order::ascending;
+  return std::ranges::any_of(ViewAccess::pieces(view), [](const Piece& piece) { return is_inflated(piece.part); });
+}
+
+}  // namespace
+
+std::uint64_t window_bytes_of(const TensorView& view) {
+  return is_inflated(view) ? inflated_window_bytes : window_bytes;
+}
 
 // Finds the outermost dim of which a single index fits in a piece.
 ViewCutter::ViewCutter(TensorView view, DType dtype, std::uint64_t max_bytes) : view_(std::move(view)) {
@@ -65,27 +83,47 @@ void Pieces::with_names(const Call& call) const {
   try {
     call();
   } catch (const Error& error) {
-    std::size_t number = tensors_.size();
+    std::size_t number = places_.size();
     const std::string& piece = error.tensor();
     std::from_chars(piece.data(), piece.data() + piece.size(), number);
-    if (piece.empty() || number >= tensors_.size()) throw;
+    if (piece.empty() || number >= places_.size()) throw;
     ErrorPlace place = error.place();
-    place.tensor = names_[tensors_[number]];
+    place.tensor = names_[places_[number].tensor];
     throw Error(error.code(), error.message(), std::move(place));
   }
 }
 
-void Pieces::add(const TensorView& view, DType dtype) {
+void Pieces::add(const TensorView& view, DType dtype, std::uint64_t max_bytes) {
   names_.emplace_back(view.name());
-  ViewCutter cutter(view, dtype, max_bytes_);
+  ViewCutter cutter(view, dtype, max_bytes);
   while (const std::optional<TensorView> piece = cutter.next()) {
     // A plan takes each name once, and pieces of one tensor share theirs: they are numbered, and with_names()
     // translates errors.
-    const std::string number = std::to_string(tensors_.size());
-    tensors_.push_back(static_cast<std::uint32_t>(names_.size() - 1));
+    const std::string number = std::to_string(places_.size());
+    const std::uint64_t size_bytes = dtype == DType::unknown ? piece->size_bytes() : bytes_for(dtype, piece->shape());
+    places_.push_back({.tensor = names_.size() - 1, .size_bytes = size_bytes});
     with_names([&] { plan_.add(piece->renamed(number), dtype); });
-    size_bytes_ += dtype == DType::unknown ? piece->size_bytes() : bytes_for(dtype, piece->shape());
   }
+}
+
+engine::Windows Pieces::windows() const {
+  engine::Windows windows;
+  std::uint64_t bytes = 0;
+  for (std::uint32_t piece = 0; piece < places_.size(); ++piece) {
+    windows.add(piece);
+    bytes += places_[piece].size_bytes;
+    if (bytes < window_bytes && piece + 1 < places_.size()) continue;
+    windows.close();
+    bytes = 0;
+  }
+  return windows;
+}
+
+std::vector<std::string> Pieces::visit(const MaterializeOptions& options, const engine::Windows& windows,
+                                       const engine::Visitor& visitor) const {
+  std::vector<std::string> notes;
+  with_names([&] { notes = engine::visit(plan_, options, windows, visitor).notes; });
+  return notes;
 }
 
 std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, std::uint64_t in_flight_bytes,
@@ -97,11 +135,11 @@ std::vector<std::string> Pieces::for_each(const MaterializeOptions& options, std
     std::size_t number = 0;
     std::uint64_t offset = 0;
     for (const Tensor& values : loaded) {
-      const std::size_t tensor = tensors_[number++];
       // The stream has the order of the plan, so the pieces of a tensor follow each other.
-      const bool is_last = number == tensors_.size() || tensors_[number] != tensor;
-      visit({.tensor = tensor, .offset = offset, .values = values, .is_last = is_last});
-      offset = is_last ? 0 : offset + values.bytes().size();
+      const bool is_end = is_last(number);
+      visit({.tensor = places_[number].tensor, .offset = offset, .values = values, .is_last = is_end});
+      offset = is_end ? 0 : offset + values.bytes().size();
+      ++number;
     }
     notes = loaded.stats().notes;
   });

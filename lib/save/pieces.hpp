@@ -12,8 +12,12 @@
 #include "heft/materialize.hpp"
 #include "heft/plan.hpp"
 #include "heft/tensor.hpp"
+#include "materialize/visit.hpp"
 
 namespace heft::writer {
+
+/// Tensors are visited by the workers in windows of about this many bytes: see engine::Windows.
+inline constexpr std::uint64_t window_bytes = 512u << 10;
 
 /// Cuts a view into pieces of at most `max_bytes` as `dtype`: ranges of one dim whose bytes, row-major, follow each
 /// other. A tensor whose rows do not end on whole bytes or blocks (an odd number of 4-bit elements), and one of unknown
@@ -34,17 +38,40 @@ class ViewCutter {
   bool is_done_ = false;
 };
 
-/// A load of tensors that are visited piece by piece, in the order in which they were added, while workers load the
-/// next ones. For one thread.
+/// Returns the most bytes of a piece of the view that is visited by the workers: a window. Bytes that are inflated
+/// while they are read are proved by the end of their record only, so that each piece reads to that end: their pieces
+/// are large, and few.
+[[nodiscard]] std::uint64_t window_bytes_of(const TensorView& view);
+
+/// A load of tensors that are visited piece by piece: in the order in which they were added, while workers load the
+/// next ones, or by the workers themselves. For one thread.
 class Pieces {
  public:
-  /// Of `limits`, repeated_bytes applies to all tensors together. `max_bytes` > 0 are those of a piece: see ViewCutter.
-  Pieces(const Limits& limits, std::uint64_t max_bytes) : plan_(limits), max_bytes_(max_bytes) {}
+  /// Of `limits`, repeated_bytes applies to all tensors together.
+  explicit Pieces(const Limits& limits) : plan_(limits) {}
 
-  /// Adds a tensor. Throws as LoadPlan::add(), with the tensor's name.
-  void add(const TensorView& view, DType dtype);
-  /// Bytes of all pieces.
-  [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_bytes_; }
+  /// Adds a tensor, in pieces of at most `max_bytes` > 0: see ViewCutter. Throws as LoadPlan::add(), with the tensor's
+  /// name.
+  void add(const TensorView& view, DType dtype, std::uint64_t max_bytes);
+  /// Number of pieces.
+  [[nodiscard]] std::size_t size() const noexcept { return places_.size(); }
+
+  /// What a piece is, by its number in the order of add().
+  struct Place {
+    std::size_t tensor = 0;  ///< Number of its tensor, in the order of add().
+    std::uint64_t size_bytes = 0;
+  };
+  [[nodiscard]] const Place& operator[](std::size_t piece) const noexcept { return places_[piece]; }
+  /// Returns true for the last piece of a tensor.
+  [[nodiscard]] bool is_last(std::size_t piece) const noexcept {
+    return piece + 1 == places_.size() || places_[piece + 1].tensor != places_[piece].tensor;
+  }
+  /// All pieces, in order, in windows of a size that suits a visit.
+  [[nodiscard]] engine::Windows windows() const;
+  /// Loads all tensors, and calls `visitor` with windows of pieces on the threads of the load: see engine::visit().
+  /// Returns LoadStats::notes. Throws the errors of the load, with the tensor's name, and what `visitor` throws.
+  [[nodiscard]] std::vector<std::string> visit(const MaterializeOptions& options, const engine::Windows& windows,
+                                               const engine::Visitor& visitor) const;
 
   /// A loaded piece. Valid during the visit.
   struct Piece {
@@ -63,11 +90,9 @@ class Pieces {
   template <class Call>
   void with_names(const Call& call) const;
 
-  LoadPlan plan_;  // the name of an entry is its number among the pieces
-  std::uint64_t max_bytes_;
-  std::uint64_t size_bytes_ = 0;
-  std::vector<std::uint32_t> tensors_;  // of each piece
-  std::vector<std::string> names_;      // of each tensor
+  LoadPlan plan_;                   // the name of an entry is its number among the pieces
+  std::vector<Place> places_;       // of each piece
+  std::vector<std::string> names_;  // of each tensor
 };
 
 }  // namespace heft::writer
