@@ -1,62 +1,135 @@
 #include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <optional>
 #include <ostream>
+#include <span>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "cli/commands.hpp"
 #include "cli/freshness.hpp"
 #include "cli/notes.hpp"
+#include "cli/reading.hpp"
 #include "cli/values.hpp"
 #include "core/text.hpp"
+#include "save/pieces.hpp"
 
 namespace heft::cli {
 namespace {
-
-struct Tally {
-  std::size_t equal = 0;
-  std::size_t different = 0;
-};
 
 // Returns the dtype and the shape, for a line about their difference.
 std::string shape_of(const TensorView& view) {
   return fmt::format("{} {}", core::escaped(view.dtype_name()), to_string(view.shape()));
 }
 
-// Returns a description of the difference, or an empty text if the tensors are equal. Compares bytes first, because
-// equal bytes are equal values.
-std::string values_apart(const TensorView& a, const TensorView& b) {
-  if (!a.has_data() || !b.has_data()) return a.has_data() == b.has_data() ? "" : "only one of them has data";
-  {
-    // In a block of its own: both are freed before readable() loads the tensors once more, as numbers.
-    const Tensor left = materialize(a);
-    const Tensor right = materialize(b);
-    if (std::ranges::equal(left.bytes(), right.bytes())) return {};
-  }
-  // Raw and quantized types have no values to subtract.
-  if (!readable_as(a.dtype())) return "bytes differ";
-  const Difference difference = difference_of(readable(a), readable(b));
-  if (difference.count == 0) return {};  // only NaN with other payloads, or zeros with the other sign
-  return fmt::format("{} of {} values differ, by at most {} (relative {})", difference.count, a.element_count(),
-                     difference.absolute, difference.relative);
+// Two tensors of one name.
+struct Pair {
+  TensorView a;
+  TensorView b;
+  bool is_comparable = false;             ///< Both have bytes, and the same dtype and shape.
+  std::atomic<bool> differs = false;      ///< By their bytes, once these are compared.
+  std::optional<Difference> values = {};  ///< Of tensors whose bytes differ and can be read as numbers.
+  [[nodiscard]] bool is_readable() const noexcept { return differs && readable_as(a.dtype()).has_value(); }
+};
+
+// std::ranges::equal() compares bytes one by one.
+bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
-// Compares two tensors of one name, counts the result and writes a line if they differ.
-void compare(const TensorView& a, const TensorView& b, Tally& tally, Terminal& terminal) {
-  std::string apart;
+// Calls `compare` with the tensors of both sides, piece by piece, on the threads of the load: `dtype_of` returns the
+// dtype of a pair to read, or nothing. Writes the notes of the load.
+template <class DTypeOf, class Compare>
+void visit_pairs(std::deque<Pair>& pairs, const DTypeOf& dtype_of, const Compare& compare, const DiffCommand& command,
+                 Terminal& terminal) {
+  writer::Pieces pieces(command.open.limits);
+  engine::Windows windows;
+  std::vector<Pair*> read;  // of each two tensors of `pieces`
+  std::uint64_t bytes = 0;  // of the open window
+  for (Pair& pair : pairs) {
+    const std::optional<DType> dtype = dtype_of(pair);
+    if (!dtype) continue;
+    read.push_back(&pair);
+    // The same pieces of both.
+    const std::uint64_t max_bytes = std::max(writer::window_bytes_of(pair.a), writer::window_bytes_of(pair.b));
+    const auto first = static_cast<std::uint32_t>(pieces.size());
+    pieces.add(pair.a, *dtype, max_bytes);
+    const auto other = static_cast<std::uint32_t>(pieces.size());
+    pieces.add(pair.b, *dtype, max_bytes);
+    for (std::uint32_t i = 0; first + i < other; ++i) {
+      windows.add(first + i);
+      windows.add(other + i);
+      bytes += pieces[first + i].size_bytes;
+      if (bytes < writer::window_bytes) continue;
+      windows.close();
+      bytes = 0;
+    }
+  }
+  windows.close();
+  ProgressBar bar(terminal, "comparing");
+  print_notes(pieces.visit(reading_options("automatic", command.open.access, bar), windows,
+                           [&](const engine::Window& window) {
+                             const std::span<const std::uint32_t> numbers = windows[window.number()];
+                             for (std::size_t i = 0; i < numbers.size(); i += 2)
+                               compare(*read[pieces[numbers[i]].tensor / 2], window.tensors()[i],
+                                       window.tensors()[i + 1]);
+                           }),
+              terminal);
+}
+
+// Compares bytes first, because equal bytes are equal values; then the values of tensors whose bytes differ.
+void compare(std::deque<Pair>& pairs, const DiffCommand& command, Terminal& terminal) {
+  visit_pairs(
+      pairs, [](const Pair& pair) { return pair.is_comparable ? std::optional(pair.a.wanted_dtype()) : std::nullopt; },
+      [](Pair& pair, const Tensor& a, const Tensor& b) {
+        // Relaxed: the end of the load orders it before it is read.
+        if (pair.differs.load(std::memory_order_relaxed) || same_bytes(a.bytes(), b.bytes())) return;
+        pair.differs.store(true, std::memory_order_relaxed);
+      },
+      command, terminal);
+  if (std::ranges::none_of(pairs, &Pair::is_readable)) return;
+  std::mutex mutex;
+  visit_pairs(
+      pairs, [](const Pair& pair) { return pair.is_readable() ? readable_as(pair.a.dtype()) : std::nullopt; },
+      [&](Pair& pair, const Tensor& a, const Tensor& b) {
+        const Difference found = difference_of(a, b);
+        const std::lock_guard lock(mutex);
+        pair.values = merged(pair.values.value_or(Difference{}), found);
+      },
+      command, terminal);
+}
+
+// Returns a description of the difference, or an empty text if the tensors are equal.
+std::string apart(const Pair& pair) {
+  const auto& [a, b, is_comparable, differs, values] = pair;
   // Names, because all dtypes that heft does not have are DType::unknown.
   if (a.dtype_name() != b.dtype_name() || !(a.shape() == b.shape()))
-    apart = fmt::format("{} against {}", shape_of(a), shape_of(b));
-  else
-    apart = values_apart(a, b);
-  ++(apart.empty() ? tally.equal : tally.different);
-  if (!apart.empty()) terminal.out << core::escaped(a.name()) << ": " << apart << '\n';
+    return fmt::format("{} against {}", shape_of(a), shape_of(b));
+  if (a.has_data() != b.has_data()) return "only one of them has data";
+  if (!differs) return {};
+  // Raw and quantized types have no values to subtract.
+  if (!values) return "bytes differ";
+  if (values->count == 0) return {};  // only NaN with other payloads, or zeros with the other sign
+  return fmt::format("{} of {} values differ, by at most {} (relative {})", values->count, a.element_count(),
+                     values->absolute, values->relative);
 }
 
-// Returns the bytes of all tensors, for the progress bar.
-std::uint64_t tensor_bytes(const Checkpoint& checkpoint) {
-  std::uint64_t sum = 0;
-  for (const TensorView& view : checkpoint.tensors()) sum += view.size_bytes();
-  return sum;
+// Returns the tensors of A that B has too.
+std::deque<Pair> pairs_of(const Checkpoint& a, const Checkpoint& b) {
+  std::deque<Pair> pairs;
+  for (const TensorView& view : a.tensors()) {
+    const std::optional<TensorView> other = b.find(view.name());
+    if (!other) continue;
+    const bool is_comparable = view.has_data() && other->has_data() && view.dtype_name() == other->dtype_name() &&
+                               view.shape() == other->shape();
+    pairs.emplace_back(view, *other, is_comparable);
+  }
+  return pairs;
 }
 
 // Writes a line for each tensor that `there` lacks, and returns their number.
@@ -78,21 +151,18 @@ int run(const DiffCommand& command, Terminal& terminal) {
   watch_interrupts();
   // First, because it needs no payload and is often the whole answer.
   const std::size_t alone = only_in(a, b, terminal) + only_in(b, a, terminal);
-  Tally tally;
-  {
-    ProgressBar bar(terminal, "comparing");
-    const std::uint64_t total = tensor_bytes(a);
-    std::uint64_t done = 0;
-    for (const TensorView& view : a.tensors()) {
-      if (const auto other = b.find(view.name())) compare(view, *other, tally, terminal);
-      // Throws after an interrupt. Tensors of A that B lacks count as done too.
-      bar.show(done += view.size_bytes(), std::max(done, total));
-    }
+  std::deque<Pair> pairs = pairs_of(a, b);
+  compare(pairs, command, terminal);
+  std::size_t different = 0;
+  for (const Pair& pair : pairs) {
+    const std::string text = apart(pair);
+    different += !text.empty();
+    if (!text.empty()) terminal.out << core::escaped(pair.a.name()) << ": " << text << '\n';
   }
   // After the last read: a file that was written to meanwhile makes the comparison doubtful.
   for (const Checkpoint* read : {&a, &b}) note_freshness(*read, terminal);
-  terminal.out << fmt::format("{} equal, {} different, {} in one only\n", tally.equal, tally.different, alone);
-  return tally.different + alone == 0 ? ok : differences;
+  terminal.out << fmt::format("{} equal, {} different, {} in one only\n", pairs.size() - different, different, alone);
+  return different + alone == 0 ? ok : differences;
 }
 
 }  // namespace heft::cli

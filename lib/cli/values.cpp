@@ -168,6 +168,10 @@ Difference difference_of(const Tensor& a, const Tensor& b) {
   return difference;
 }
 
+Difference merged(const Difference& a, const Difference& b) {
+  return {std::max(a.absolute, b.absolute), std::max(a.relative, b.relative), a.count + b.count};
+}
+
 std::string json_value(boolean value) { return value ? "true" : "false"; }
 std::string json_value(f16 value) { return json_number(static_cast<float>(value)); }
 std::string json_value(bf16 value) { return json_number(static_cast<float>(value)); }

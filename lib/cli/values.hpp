@@ -40,6 +40,8 @@ struct Difference {
   std::uint64_t count = 0;  ///< Elements that differ.
 };
 Difference difference_of(const Tensor& a, const Tensor& b);
+/// Returns the differences of two parts of tensors together.
+Difference merged(const Difference& a, const Difference& b);
 
 /// Calls `visit` with the elements of a tensor from readable() as a typed span. Returns false for other dtypes.
 template <class Visit>
