@@ -211,6 +211,9 @@ void add_scenarios(CLI::App& app, Options& o) {
                [&o] { run_scenario(o, slice_tables); });
   add_scenario(app, o, "stream", "All tensors one after another, compared with one load",
                [&o] { run_scenario(o, stream_tables); });
+  add_scenario(app, o, "consume", "verify, diff and hash compared with the least that each costs", [&o] {
+    run_scenario(o, consume_tables);
+  })->add_option("--before", o.settings.before, "heft-bench of another build, which is measured too");
   add_scenario(app, o, "memory", "Memory over the time of a load, for plot.py", [&o] { run_memory(o); });
   CLI::App* lists = add_scenario(
       app, o, "lists", "Lists of numbers (Burn's) compared with the same tensors as bytes; for several --stored",

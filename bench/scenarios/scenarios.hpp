@@ -25,7 +25,7 @@ struct Settings {
   std::vector<std::string> dtypes = {""};          ///< Convert to; "" is the stored dtype.
   std::vector<bool> destinations = {false, true};  ///< True: reused memory.
   bool forced_paths = true;                        ///< Also run with MaterializeOptions::io_method.
-  std::string before;  ///< Path of another build's heft-bench, whose rows `lists` and `small` add.
+  std::string before;  ///< Path of another build's heft-bench: `lists`, `small` and `consume` add its rows.
   std::vector<std::string> cuts = {"whole"};  ///< Of matrices: names of set_cut().
 };
 
@@ -41,6 +41,7 @@ std::vector<Table> view_tables(const Target& target, const Settings& settings);
 std::vector<Table> materialize_tables(const Target& target, const Settings& settings);
 std::vector<Table> slice_tables(const Target& target, const Settings& settings);
 std::vector<Table> stream_tables(const Target& target, const Settings& settings);
+std::vector<Table> consume_tables(const Target& target, const Settings& settings);
 std::vector<Table> memory_tables(const Target& target, const Settings& settings);
 
 /// Adds notes that need the results: the spread of the reference, the automatic path compared with the best forced one,

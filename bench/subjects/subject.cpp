@@ -12,8 +12,8 @@ namespace bench {
 namespace {
 
 const Subject& find_subject(std::string_view name) {
-  for (const std::span<const Subject> table :
-       {copy_yardsticks(), file_yardsticks(), direct_yardsticks(), heft_subjects(), small_subjects()})
+  for (const std::span<const Subject> table : {copy_yardsticks(), file_yardsticks(), direct_yardsticks(),
+                                               heft_subjects(), small_subjects(), consume_subjects()})
     for (const Subject& subject : table)
       if (subject.name == name) return subject;
   throw std::runtime_error(fmt::format("no subject '{}'", name));

@@ -60,6 +60,7 @@ std::span<const Subject> file_yardsticks() noexcept;
 std::span<const Subject> direct_yardsticks() noexcept;
 std::span<const Subject> heft_subjects() noexcept;
 std::span<const Subject> small_subjects() noexcept;
+std::span<const Subject> consume_subjects() noexcept;
 
 /// Runs the child's side of the protocol of harness/child.hpp. Returns the exit status.
 int run_subject(std::string_view name, const Job& job);
