@@ -32,7 +32,6 @@ inline constexpr bool is_complex = std::is_same_v<T, std::complex<float>> || std
 class Accumulator {
  public:
   void add(double value) {
-    ++result_.count;
     // Infinities are counted apart: they would be the minimum, the maximum and the mean.
     if (std::isnan(value))
       ++result_.nan;
@@ -42,35 +41,25 @@ class Accumulator {
       add_finite(value);
   }
   void add_complex(std::complex<double> value) {
-    ++result_.count;
     if (std::isnan(value.real()) || std::isnan(value.imag()))
       ++result_.nan;
     else if (std::isinf(value.real()) || std::isinf(value.imag()))
       ++result_.inf;
   }
   Statistics finish() {
-    total_ += block_;
-    // A mean of nothing would be NaN.
-    if (finite_ == 0) return result_;
-    result_.min = min_;
-    result_.max = max_;
-    result_.mean = total_ / static_cast<double>(finite_);
+    result_.total += block_;
     return result_;
   }
 
  private:
   void add_finite(double value) {
-    min_ = std::min(min_, value);
-    max_ = std::max(max_, value);
+    result_.min = std::min(result_.min, value);
+    result_.max = std::max(result_.max, value);
     block_ += value;
-    if ((++finite_ & 4095) == 0) total_ += std::exchange(block_, 0);
+    if ((++result_.finite & 4095) == 0) result_.total += std::exchange(block_, 0);
   }
   Statistics result_;
-  double min_ = std::numeric_limits<double>::infinity();
-  double max_ = -std::numeric_limits<double>::infinity();
   double block_ = 0;
-  double total_ = 0;
-  std::uint64_t finite_ = 0;
 };
 
 // Counts a and b, whose bytes differ, as a difference, unless their values are equal.
@@ -132,15 +121,22 @@ std::optional<DType> readable_as(DType dtype) noexcept {
   }
 }
 
-Tensor readable(const TensorView& view, const MaterializeOptions& options) {
-  // Loaded with their own dtype, whose bytes are the integers: no conversion exists that would apply the scale.
-  if (const DType integers = integers_of(view.dtype()); integers != DType::unknown) {
-    const Tensor raw = materialize(view, view.dtype(), options);
-    return {std::string(view.name()), integers, raw.shape(), raw.strides(), raw.owned_bytes()};
-  }
-  if (const auto dtype = readable_as(view.dtype())) return materialize(view, *dtype, options);
+DType loaded_as(const TensorView& view) {
+  // In their own dtype, whose bytes are the integers: no conversion exists that would apply the scale.
+  if (integers_of(view.dtype()) != DType::unknown) return view.dtype();
+  if (const auto dtype = readable_as(view.dtype())) return *dtype;
   throw Error(ErrorCode::unsupported, fmt::format("{} has bytes but no values that heft can read", view.dtype_name()),
               {.tensor = std::string(view.name())});
+}
+
+Tensor as_numbers(Tensor tensor) {
+  const DType integers = integers_of(tensor.dtype());
+  if (integers == DType::unknown) return tensor;
+  return {std::string(tensor.name()), integers, tensor.shape(), tensor.strides(), tensor.owned_bytes()};
+}
+
+Tensor readable(const TensorView& view, const MaterializeOptions& options) {
+  return as_numbers(materialize(view, loaded_as(view), options));
 }
 
 Statistics statistics_of(const Tensor& tensor) {
@@ -154,6 +150,15 @@ Statistics statistics_of(const Tensor& tensor) {
     }
   });
   return accumulator.finish();
+}
+
+Statistics merged(const Statistics& a, const Statistics& b) {
+  return {.nan = a.nan + b.nan,
+          .inf = a.inf + b.inf,
+          .finite = a.finite + b.finite,
+          .min = std::min(a.min, b.min),
+          .max = std::max(a.max, b.max),
+          .total = a.total + b.total};
 }
 
 Difference difference_of(const Tensor& a, const Tensor& b) {

@@ -3,6 +3,7 @@
 
 #include <complex>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -20,17 +21,24 @@ std::optional<DType> readable_as(DType dtype) noexcept;
 /// is no such dtype.
 Tensor readable(const TensorView& view, const MaterializeOptions& options = {});
 
-/// Counts and extremes. `min`, `max` and `mean` are those of finite values; nothing if there are none, and for complex
-/// numbers.
+/// Returns the dtype in which readable() loads the view. Throws Error{unsupported} if there is none.
+DType loaded_as(const TensorView& view);
+/// Returns a tensor that was loaded in loaded_as(), as numbers: quantized types as their integers.
+Tensor as_numbers(Tensor tensor);
+
+/// Counts and extremes. `min`, `max` and `total` are those of finite values, which complex numbers have none of.
 struct Statistics {
-  std::uint64_t count = 0;
   std::uint64_t nan = 0;
   std::uint64_t inf = 0;
-  std::optional<double> min = {};
-  std::optional<double> max = {};
-  std::optional<double> mean = {};
+  std::uint64_t finite = 0;
+  double min = std::numeric_limits<double>::infinity();
+  double max = -std::numeric_limits<double>::infinity();
+  double total = 0;
 };
+/// Of a tensor from readable().
 Statistics statistics_of(const Tensor& tensor);
+/// Returns the statistics of two parts of a tensor together.
+Statistics merged(const Statistics& a, const Statistics& b);
 
 /// The largest differences of two tensors of one shape: |a - b|, and |a - b| / max(|a|, |b|). Two NaN are equal; the
 /// difference of NaN and a number is infinity.

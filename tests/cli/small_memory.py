@@ -132,7 +132,7 @@ ROWS = [
     ("one.safetensors", "load", 64, 2, "bytes of memory"),
     ("some.safetensors", "load", 64, 0, ""),
     ("one.safetensors", "diff", 64, 0, ""),
-    ("one.safetensors", "show", 64, 2, "bytes of memory"),
+    ("one.safetensors", "show", 64, 0, ""),
     ("doubled.pt", "ls", 64, 2, LIMIT),
     ("doubled.pt", "tree", 64, 2, LIMIT),
     ("doubled-15.pt", "ls", 64, 0, ""),

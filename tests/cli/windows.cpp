@@ -1,11 +1,14 @@
 // Commands that read all tensors, of tensors that are larger than a window, and of many that share one.
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "cli/sha256.hpp"
 #include "cli_run.hpp"
@@ -101,4 +104,33 @@ TEST_CASE("diff: differences in any windows of a tensor are counted together") {
       run.out.starts_with("large.0: 3 of 900000 values differ, by at most 3 (relative 0.75)\n"
                           "small.1.7: 1 of 21 values differ, by at most inf (relative inf)\n"));
   CHECK(run.out.ends_with("1503 equal, 2 different, 0 in one only\n"));
+}
+
+TEST_CASE("show: statistics are of all windows of a tensor, and the values are the first ones, in any window") {
+  const TempFolder folder;
+  std::vector<float> values(400'000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 1000);
+  values[131'072] = -5;
+  values[399'999] = 5000;
+  values[399'998] = std::numeric_limits<float>::infinity();
+  values[140'000] = std::numeric_limits<float>::quiet_NaN();
+  SafetensorsBuilder builder;
+  builder.add("w", "F32", {1000, 400}, heft::test::packed<float>(values));
+  const std::string path = folder.write("model.safetensors", builder.build()).string();
+  double total = 0;
+  for (const float value : values)
+    if (std::isfinite(value)) total += static_cast<double>(value);
+  const CliRun text = heft_command({"show", path, "w"});
+  CHECK(text.status == 0);
+  CHECK(text.out.find("  0.0  1.0  2.0  3.0  4.0  5.0  6.0  7.0\n") != std::string::npos);
+  CHECK(text.out.find("  ... 399936 more\n") != std::string::npos);
+  CHECK(text.out.ends_with(
+      fmt::format("min -5, max 5000, mean {} (of finite values), 1 NaN, 1 infinite\n", total / 399'998)));
+  // The same of a whole tensor in memory as of windows, and values up to the last but one, which are in the last window.
+  const CliRun all = heft_command({"show", path, "w", "--json"});
+  const CliRun most = heft_command({"show", path, "w", "--json", "--head", "399999"});
+  const auto statistics = [](const CliRun& run) { return run.out.substr(run.out.find("],\"min\"")); };
+  CHECK(statistics(all) == statistics(most));
+  CHECK((all.out.substr(0, most.out.find("],\"min\"")) == most.out.substr(0, most.out.find("],\"min\""))));
+  CHECK(most.out.find("997.0,\"inf\"],") != std::string::npos);
 }
