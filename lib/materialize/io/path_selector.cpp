@@ -117,7 +117,10 @@ bool PathSelector::looks_resident(const record::Source& source, Range range) con
   const bool is_small = range.size() <= sampling.step;
   if (is_small) found = mmap::cached_residency(file, range.begin, range.size());
   if (!found.known && !source.mapped().empty()) {
-    found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, sampling);
+    // Several samples of a small range too: its first pages may be those that were read ahead of the range before.
+    mmap::Sampling several = sampling;
+    several.step = std::clamp(range.size() / 4, std::uint64_t{128} << 10, std::uint64_t{sampling.step});
+    found = mmap::sampled_residency(source.mapped().subspan(range.begin, range.size()), file, several);
     if (found.os_error != 0) setup_.monitor.note("mincore", found.os_error);
   }
   // Nothing is mapped for this: with Access::read no byte of a file ever is.
