@@ -27,11 +27,7 @@ Table table_for(const Command& command, const Target& target, const Settings& se
               state,
               files_of(target.path),
               {}};
-  table.rows.push_back(heft_row(fmt::format("heft {}", command.name), command.subject, job));
-  if (!settings.before.empty()) {
-    table.rows.push_back(heft_row("heft, the build before", command.subject, job));
-    table.rows.back().command[0] = settings.before;
-  }
+  add_heft(table, settings, fmt::format("heft {}", command.name), command.subject, job);
   table.rows.push_back(yardstick_row(std::string(command.label), command.yardstick, job, true));
   return table;
 }
