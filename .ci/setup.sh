@@ -12,7 +12,7 @@ packages() {
       ;;
     tests) echo doctest-dev libsimdjson-dev binutils ;;
     bench) echo libbenchmark-dev ;;
-    fuzz) echo clang libclang-rt-dev ;;
+    fuzz) echo clang-16 libclang-rt-16-dev ;;
     lint) echo clang-tidy-16 ;;
     *) echo "setup.sh: no set is called '$1' (build, tests, bench, fuzz, lint)" >&2; return 2 ;;
   esac

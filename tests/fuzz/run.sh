@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets the machine up, builds the fuzzers with clang, address and undefined-behaviour sanitizers, and runs them one
+# Sets the machine up, builds the fuzzers with clang 16, address and undefined-behaviour sanitizers, and runs them one
 # after the other, each on every core. Inputs are read from the committed corpus and build-fuzz/found/TARGET, where new
 # ones are kept. Inputs that crash are copied to build-fuzz/crashes and make the exit status 1.
 #
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 
 .ci/setup.sh build tests fuzz
 [ -f build-fuzz/build.ninja ] ||
-  CXX=clang++ meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=2
+  CXX=clang++-16 meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=2
 [ $# -gt 0 ] || set -- $(sed -nE "s/^  \['([a-z_0-9]+)'.*/\1/p" tests/fuzz/meson.build)
 for target in "$@"; do
   ninja -C build-fuzz "tests/fuzz/fuzz_$target"
