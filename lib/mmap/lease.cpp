@@ -2,9 +2,8 @@
 
 #include <fcntl.h>
 
-#include <cstdio>
-
 #include "mmap/descriptor.hpp"
+#include "mmap/descriptor_path.hpp"
 #include "mmap/syscalls.hpp"
 
 namespace heft::mmap {
@@ -13,10 +12,9 @@ std::unique_ptr<const Lease> Lease::take(const File& file, int& os_error) {
   // A lease belongs to an open file description, so each Lease opens the file again: two loads of one File then hold
   // independent leases.
   const auto open = file.descriptor();
-  char link[32];
-  std::snprintf(link, sizeof link, "/proc/self/fd/%d", open->get());
+  const DescriptorPath link(open->get());
   // O_NONBLOCK: open() would wait while another process holds a write lease on the file.
-  Descriptor opened(sys::openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor opened(sys::openat(AT_FDCWD, link.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   os_error = opened.os_error();
   if (os_error != 0) return nullptr;
   std::unique_ptr<const Lease> lease(new Lease(opened.get()));

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <system_error>
@@ -15,6 +14,7 @@
 #include "core/text.hpp"
 #include "heft/error.hpp"
 #include "mmap/descriptor.hpp"
+#include "mmap/descriptor_path.hpp"
 #include "mmap/syscalls.hpp"
 #include "mmap/unique_number.hpp"
 #include "mmap/write_syscalls.hpp"
@@ -81,9 +81,7 @@ bool is_named(const Folder& folder, const std::string& name, int handle) noexcep
 bool can_be_linked(const Folder& folder, int handle) noexcept {
   struct ::stat by_name {};
   struct ::stat by_handle {};
-  char link[32];
-  std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
-  return sys::fstatat(AT_FDCWD, link, by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
+  return sys::fstatat(AT_FDCWD, DescriptorPath(handle).c_str(), by_name) == 0 && sys::fstat(handle, by_handle) == 0 &&
          by_name.st_dev == by_handle.st_dev && by_name.st_ino == by_handle.st_ino &&
          // EEXIST is the expected answer. ENOENT or EPERM would mean that publish() fails after all bytes are written.
          finished([&] { return sys::link(handle, folder.handle(), "."); }) == -EEXIST;

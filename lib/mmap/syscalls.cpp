@@ -12,9 +12,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
-#include <cstdio>
 #include <ctime>
+#include <string_view>
+
+#include "mmap/descriptor_path.hpp"
 
 namespace heft::mmap::sys {
 namespace {
@@ -59,7 +62,11 @@ bool stamps_finely(int handle) noexcept {
   struct ::utsname kernel {};
   unsigned major = 0;
   unsigned minor = 0;
-  if (::uname(&kernel) < 0 || std::sscanf(kernel.release, "%u.%u", &major, &minor) != 2) return false;
+  if (::uname(&kernel) < 0) return false;
+  const std::string_view release(kernel.release);
+  const auto dot = std::from_chars(release.begin(), release.end(), major).ptr;
+  if (dot == release.end() || *dot != '.') return false;
+  std::from_chars(dot + 1, release.end(), minor);
   // Multigrain timestamps came with 6.13 and are opted into by each file system.
   if (major < 6 || (major == 6 && minor < 13)) return false;
   switch (fstatfs_type(handle)) {
@@ -72,11 +79,8 @@ bool stamps_finely(int handle) noexcept {
 }
 
 int faccess_write(int handle) noexcept {
-  char link[32];
-  // The link leads to the open file, even when its path does not any more. AT_EACCESS: with the effective user, as the
-  // kernel's check for mincore().
-  std::snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
-  return or_errno(::faccessat(AT_FDCWD, link, W_OK, AT_EACCESS));
+  // AT_EACCESS: with the effective user, as the kernel's check for mincore().
+  return or_errno(::faccessat(AT_FDCWD, DescriptorPath(handle).c_str(), W_OK, AT_EACCESS));
 }
 
 std::uint32_t geteuid() noexcept { return ::geteuid(); }

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "mmap/descriptor_path.hpp"
+
 namespace heft::mmap::sys {
 namespace {
 
@@ -30,10 +32,8 @@ int create_unnamed(int folder, ::mode_t mode) noexcept {
 }
 
 int link(int handle, int folder, const char* name) noexcept {
-  char unnamed[32];
   // AT_EMPTY_PATH would name the file by its descriptor, but requires CAP_DAC_READ_SEARCH.
-  std::snprintf(unnamed, sizeof unnamed, "/proc/self/fd/%d", handle);
-  return or_errno(::linkat(AT_FDCWD, unnamed, folder, name, AT_SYMLINK_FOLLOW));
+  return or_errno(::linkat(AT_FDCWD, DescriptorPath(handle).c_str(), folder, name, AT_SYMLINK_FOLLOW));
 }
 
 int try_lock(int handle) noexcept { return or_errno(::flock(handle, LOCK_EX | LOCK_NB)); }
