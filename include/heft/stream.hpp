@@ -58,10 +58,8 @@ class HEFT_API TensorStream {
     /// Past the end.
     iterator() noexcept = default;
     /// The current tensor, which the consumer may move from. Valid until the next ++.
-    // NOLINTBEGIN(bugprone-unchecked-optional-access): requires a tensor, as every iterator does.
     Tensor& operator*() const noexcept { return *stream_->current_; }
     const Tensor* operator->() const noexcept { return &*stream_->current_; }
-    // NOLINTEND(bugprone-unchecked-optional-access)
     /// Takes the next tensor: waits and throws as next().
     iterator& operator++() {
       stream_->advance();

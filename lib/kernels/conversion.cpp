@@ -74,7 +74,7 @@ void extend(const std::byte* from, std::byte* to, std::size_t count) noexcept {
     // Elements lie at any address; memcpy compiles to an unaligned load, and the loop to vectors.
     From value;
     std::memcpy(&value, from + i * sizeof value, sizeof value);
-    const To extended = static_cast<To>(value);
+    const auto extended = static_cast<To>(value);
     std::memcpy(to + i * sizeof extended, &extended, sizeof extended);
   }
 }
@@ -121,9 +121,9 @@ float rounded(double value) noexcept { return static_cast<float>(value); }
 float rounded_to_odd(double value) noexcept {
   // Rounding twice to nearest can move a value just above a tie onto the tie and then to the wrong side. An odd last
   // bit marks it as inexact.
-  const float nearest = static_cast<float>(value);
+  const auto nearest = static_cast<float>(value);
   if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
-  std::uint32_t bits = std::bit_cast<std::uint32_t>(nearest);
+  auto bits = std::bit_cast<std::uint32_t>(nearest);
   // Rounded away from zero: the bits of the next number towards zero are one less, for either sign. Infinity becomes
   // the largest number, whose last bit is set.
   if (std::fabs(static_cast<double>(nearest)) > std::fabs(value)) --bits;

@@ -95,7 +95,7 @@ void q6_k(Block block, float* y) noexcept {
 }
 
 void q8_k(Block block, float* y) noexcept {
-  const float d = std::bit_cast<float>(u32_at(block));
+  const auto d = std::bit_cast<float>(u32_at(block));
   for (int j = 0; j < 256; ++j) y[j] = d * static_cast<float>(i8_at(block + 4 + j));
 }
 

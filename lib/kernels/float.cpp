@@ -167,7 +167,7 @@ struct Recoded {
     // The highest set bit becomes the implicit one of a normal number, and the others are its mantissa.
     int top = 0;
     while (magnitude >> (top + 1) != 0) ++top;
-    const std::uint32_t exponent = static_cast<std::uint32_t>(ToBias + 1 - From::bias - From::mantissa + top);
+    const auto exponent = static_cast<std::uint32_t>(ToBias + 1 - From::bias - From::mantissa + top);
     return static_cast<std::uint16_t>((exponent << ToMantissa) |
                                       ((magnitude << (ToMantissa - top)) & ((1u << ToMantissa) - 1)));
   }

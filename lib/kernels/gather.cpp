@@ -30,10 +30,10 @@ template <std::size_t width>
 struct Layout {
   static constexpr std::size_t numbers = vector / width;
   static constexpr std::size_t stride = width + 1;
-  alignas(vector) std::array<std::uint8_t, vector> values[2];
-  alignas(vector) std::array<std::uint8_t, vector> heads[2];
+  alignas(vector) std::array<std::uint8_t, vector> values[2] = {};
+  alignas(vector) std::array<std::uint8_t, vector> heads[2] = {};
 
-  constexpr Layout() : values{}, heads{} {
+  constexpr Layout() {
     // TableLookupBytesOr0() returns 0 for positions with the top bit, so that the two loads can be combined by Or.
     for (auto& places : values) places.fill(0x80);
     for (std::size_t i = 0; i < numbers; ++i) {

@@ -52,7 +52,7 @@ std::pair<std::size_t, std::uint64_t> inner_run(const Schedule& schedule, const 
 
 std::uint64_t Schedule::written_by(const Part& part) const noexcept {
   // Fits 64 bits: a part has at most the units of its entry, whose size in bytes was computed with checks.
-  std::uint64_t units = static_cast<std::uint64_t>(part.count);
+  auto units = static_cast<std::uint64_t>(part.count);
   for (const Axis& axis : axes_of(part).subspan(1)) units *= static_cast<std::uint64_t>(axis.count);
   return units * conversion(part).to_bytes();
 }

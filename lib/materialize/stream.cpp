@@ -115,7 +115,6 @@ struct [[gnu::visibility("hidden")]] TensorStream::State {
     return has_stats ? total : monitor.stats();
   }
 
- private:
   // Loads everything, or ends a load in steps. Returns the failure, or null. This thread has released the exception
   // before the consumer can get it, so that one thread at a time holds it.
   std::exception_ptr loaded(bool on_workers) noexcept {

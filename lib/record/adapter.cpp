@@ -111,7 +111,7 @@ Adapter half_precision(HalfPrecision options) {
   for (const std::string& pattern : options.patterns) chosen.matching(pattern);
   const DType from = options.to == DType::f16 ? DType::f32 : DType::f16;
   return [from, to = options.to, all = options.patterns.empty(), chosen = std::move(chosen),
-          modules = std::move(options.modules)](TensorView view) {
+          modules = std::move(options.modules)](const TensorView& view) {
     // Batch norm divides by running variances, which can be beyond the range of f16 in both directions.
     const bool spared =
         is_running_statistic(view.name()) || modules.of_parameter(view.name()) == ModuleKind::batch_norm;
@@ -125,7 +125,7 @@ Adapter cast_floats(DType dtype) {
   const auto is_real = [](DType type) { return info(type).category == DTypeCategory::real && is_plain(type); };
   if (!is_real(dtype))
     throw Error(ErrorCode::out_of_range, fmt::format("cast_floats expects a plain real dtype, found {}", name(dtype)));
-  return [dtype, is_real](TensorView view) { return is_real(view.dtype()) ? view.cast_on_load(dtype) : view; };
+  return [dtype, is_real](const TensorView& view) { return is_real(view.dtype()) ? view.cast_on_load(dtype) : view; };
 }
 
 Filter::Filter() noexcept = default;

@@ -62,10 +62,10 @@ SourceIdentity FolderStorage::identity_now(std::string_view plain_name) const {
 }
 
 Directory::Directory(std::shared_ptr<const mmap::Folder> folder, std::shared_ptr<const Storage> storage,
-                     const FileOpening& opening)
+                     FileOpening opening)
     : folder_(std::move(folder)),
       storage_(std::move(storage)),
-      opening_(opening),
+      opening_(std::move(opening)),
       path_(folder_ ? folder_->path() : storage_->path()) {
   // Listed once: open() asks for many names, and each list of an object store takes requests.
   if (storage_) listed_ = list_of(*storage_);

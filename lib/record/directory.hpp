@@ -73,8 +73,7 @@ class Directory : public std::enable_shared_from_this<Directory> {
   [[nodiscard]] std::shared_ptr<const Source> open_file_in(const std::string& folder, const std::string& name) const;
 
  private:
-  Directory(std::shared_ptr<const mmap::Folder> folder, std::shared_ptr<const Storage> storage,
-            const FileOpening& opening);
+  Directory(std::shared_ptr<const mmap::Folder> folder, std::shared_ptr<const Storage> storage, FileOpening opening);
 
   std::shared_ptr<const mmap::Folder> folder_;  // null: in a storage
   std::shared_ptr<const Storage> storage_;      // null: on disk

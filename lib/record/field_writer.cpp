@@ -11,7 +11,7 @@ void FieldList::add(const std::string& path, const FieldSpec& field, const Tenso
   // A default TensorView: neither bound nor assigned. Saving it would write an empty tensor under the field's name.
   if (view.dtype() == DType::unknown && view.storage_bytes() == 0)
     throw Error(ErrorCode::out_of_range, "the field was never set", {.tensor = path});
-  TensorView saved = field.writing ? field.writing(view) : view;
+  const TensorView saved = field.writing ? field.writing(view) : view;
   // The field's path, not the name in the file that the tensor was read from.
   tensors.push_back(saved.renamed(path));
 }

@@ -250,7 +250,7 @@ bool Glob::accepts(const State& state, char32_t character) const noexcept {
 bool Glob::matches(std::string_view name) const {
   if (!name.starts_with(prefix_)) return false;
   // Patterns of up to 128 states, nearly all, are matched without an allocation.
-  std::array<std::uint32_t, 3 * 128> inside{};
+  std::array<std::uint32_t, std::size_t{3} * 128> inside{};
   std::vector<std::uint32_t> outside;
   std::span<std::uint32_t> room(inside);
   if (states_.size() * 3 > inside.size()) {

@@ -42,7 +42,7 @@ std::string main_commit(const mmap::Folder& folder, State& state) {
   const auto file = mmap::File::open_in(*refs, "main");
   // A new download moves refs/main to another snapshot, which freshness() then reports.
   state.origins.push_back({file->path(), file->identity()});
-  const std::string commit = short_text(*file);
+  std::string commit = short_text(*file);
   // The text becomes a name in `snapshots`, and must not lead out of it.
   require_plain_name(commit, file->path());
   return commit;

@@ -25,9 +25,9 @@ class MapIndexes {
   /// Tables are charged to `state`, whose hash they use.
   explicit MapIndexes(const State& state) noexcept : state_(state) {}
 
-  /// Position of the first pair with that key in the map `catalog.node(map)`. Out of memory for a table, or of the
-  /// budget of the metadata, all pairs are compared.
-  [[nodiscard]] std::optional<std::size_t> find(const format::Catalog& catalog, std::uint32_t map,
+  /// Returns the position of the first pair with that key in the map that is node `number` of `catalog`. Out of memory
+  /// for a table, or of the budget of the metadata, all pairs are compared.
+  [[nodiscard]] std::optional<std::size_t> find(const format::Catalog& catalog, std::uint32_t number,
                                                 std::string_view key) const noexcept;
 
  private:
@@ -37,7 +37,7 @@ class MapIndexes {
     std::vector<bool> sizes;
     core::MetadataCharge bytes;
   };
-  const Table& table_of(const format::Catalog& catalog, std::uint32_t map) const;
+  const Table& table_of(const format::Catalog& catalog, std::uint32_t number) const;
   [[nodiscard]] Table make_table(const format::Catalog& catalog, const format::Node& map) const;
 
   const State& state_;

@@ -1,6 +1,7 @@
 #include "record/node_paths.hpp"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "record/node_children.hpp"
@@ -65,8 +66,8 @@ std::string NodePaths::between(const LeafValue& value, std::uint32_t node) const
   }
   std::string path;
   // `way` goes up from the node.
-  for (auto step = way.rbegin(); step != way.rend(); ++step)
-    path += "." + child_key(catalog, catalog.nodes[step->node], step->position);
+  for (const auto& step : way | std::views::reverse)
+    path += "." + child_key(catalog, catalog.nodes[step.node], step.position);
   return path;
 }
 

@@ -52,7 +52,7 @@ std::string nearest_keys(const Record& record, std::string_view key) {
 
 // Throws Error{not_found} for a container without the key, Error{type_mismatch} for a record that is no container.
 [[noreturn]] void fail_missing(const Record& record, std::string_view key) {
-  if (record.size() == 0 && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
+  if (record.empty() && record.kind() != RecordKind::list && record.kind() != RecordKind::map &&
       record.kind() != RecordKind::opaque)
     fail_kind(record, fmt::format("a list or map to look up '{}' in", core::escaped(key)));
   const std::string path = record.path();

@@ -133,7 +133,7 @@ std::string Remapping::Rule::apply(std::string name) const {
     const bool empty = matched[0].empty();
     // As in Rust, an empty match directly behind another match does not count: "a*" on "aab" replaces "aa", then the
     // end.
-    if (!(empty && touches && begin == at)) {
+    if (!empty || !touches || begin != at) {
       out.append(name, copied, begin - copied);
       append_to(out, matched);
       copied = begin + matched[0].size();
@@ -228,12 +228,14 @@ Checkpoint remap(const Checkpoint& checkpoint, const Remapping& remapping, Indic
                  const std::vector<std::string>& exempt) {
   record::Derivation derived(checkpoint);
   std::vector<std::string> names;
+  names.reserve(derived.key_count());
   for (std::size_t key = 0; key < derived.key_count(); ++key) names.push_back(remapping(derived.key(key)));
   // PyTorch's Sequential numbers layers without parameters too, which leaves gaps.
   const bool renumber = indices == Indices::contiguous || (indices == Indices::by_format && derived.is_pytorch());
   if (renumber) {
     const Renumbering renumbering(names, exempt);
     std::vector<std::string> renumbered;
+    renumbered.reserve(names.size());
     for (const std::string& name : names) renumbered.push_back(renumbering(name));
     names = std::move(renumbered);
   }

@@ -39,7 +39,7 @@ std::optional<Scalar> big_integer(const char* bytes, std::size_t size) noexcept 
 }
 
 // Returns a view of one element without its dims.
-TensorView without_dims(TensorView view) {
+TensorView without_dims(const TensorView& view) {
   // A view of pieces cannot be reshaped; its only part can.
   if (view.pieces().size() == 1) return view.pieces().front().part.reshape(Shape{});
   return view.reshape(Shape{});

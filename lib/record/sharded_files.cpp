@@ -97,7 +97,7 @@ class Assembler {
         {.path = std::string(state_.shards[places.front().entry.shard]->file->path()), .tensor = name, .offset = 0});
   }
 
-  void add(std::string name, std::span<const Place> places) {
+  void add(const std::string& name, std::span<const Place> places) {
     const Shape whole = whole_of(name, places);
     // A piece that is the whole tensor stays an entry of its file. A tensor without elements can have several pieces,
     // all of them empty.

@@ -62,11 +62,11 @@ TensorView State::view(std::uint32_t position) const {
   return view;
 }
 
-std::uint32_t State::find(std::string_view wanted) const noexcept {
-  return index.find(hash(wanted), [&](std::uint32_t position) {
+std::uint32_t State::find(std::string_view name) const noexcept {
+  return index.find(hash(name), [&](std::uint32_t position) {
     // The first comparison is nearly always the right one.
     prefetch_entry(position);
-    return names[position] == wanted;
+    return names[position] == name;
   });
 }
 

@@ -12,7 +12,6 @@
 namespace heft::record {
 namespace {
 
-using format::Catalog;
 using format::NodeKind;
 
 // Returns the kind that callers see; the two kinds of integers are one to them.

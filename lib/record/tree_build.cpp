@@ -63,7 +63,7 @@ class Tree::Builder {
     const format::Node& map = catalog.nodes[catalog.metadata];
     for (std::uint32_t pair = 0; map.kind == format::NodeKind::map && pair < map.count; ++pair) {
       const std::uint32_t* const children = catalog.children.data() + map.first;
-      const format::Node& key = catalog.nodes[children[2 * pair]];
+      const format::Node& key = catalog.nodes[children[std::size_t{2} * pair]];
       // Keys of metadata are names to callers.
       if (key.kind != format::NodeKind::text) continue;
       tree_.values_.push_back({.name = {key.text, key.count}, .shard = shard, .node = children[2 * pair + 1]});

@@ -84,28 +84,28 @@ bool strides_for(const Shape& from, const Strides& steps, const Shape& to, Strid
 
 }  // namespace
 
-TensorView TensorView::slice(std::size_t dim, std::int64_t begin, std::int64_t end) const {
+TensorView TensorView::slice(std::size_t dim, std::int64_t start, std::int64_t end) const {
   require_dim(*this, dim);
-  if (begin < 0 || begin > end || end > shape_[dim])
+  if (start < 0 || start > end || end > shape_[dim])
     fail(*this, ErrorCode::out_of_range,
-         fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), begin, end));
+         fmt::format("expected a range inside dim {} of shape {}, found {} to {}", dim, to_string(shape_), start, end));
   // Also right for dtypes that cannot be sliced.
-  if (begin == 0 && end == shape_[dim]) return *this;
+  if (start == 0 && end == shape_[dim]) return *this;
   if (dtype_ == DType::unknown)
     fail(*this, ErrorCode::type_mismatch,
          fmt::format("cannot slice: the size of an element of {} is not known", core::escaped(dtype_name())));
   // For views of pieces too, which have no strides to check below.
-  require_whole_blocks_of_dim(*this, dim, begin, end);
+  require_whole_blocks_of_dim(*this, dim, start, end);
   Shape shape = shape_;
-  shape[dim] = end - begin;
-  if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::slice_pieces(*pieces_, dim, begin, end));
+  shape[dim] = end - start;
+  if (pieces_) return ViewAccess::make_pieces(*this, std::move(shape), record::slice_pieces(*pieces_, dim, start, end));
   TensorView view = *this;
   view.shape_ = std::move(shape);
   // An empty view has no element 0: its offset stays inside the storage.
-  if (begin < end) view.first_ += static_cast<std::uint64_t>(begin * strides_[dim]);
+  if (start < end) view.first_ += static_cast<std::uint64_t>(start * strides_[dim]);
   if (!has_whole_blocks(view))
     fail(*this, ErrorCode::misaligned,
-         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", begin, end, dim,
+         fmt::format("elements {} to {} of dim {} do not lie in whole blocks of {} ({})", start, end, dim,
                      block_of(*this), core::escaped(dtype_name())));
   return view;
 }

@@ -53,8 +53,8 @@ std::strong_ordering compare_places(const TensorView& a, const TensorView& b) no
   const auto place = [](const TensorView& view) {
     return std::tuple(ViewAccess::source(view).get(), ViewAccess::first_byte(view), view.dtype());
   };
-  if (const auto order = place(a) <=> place(b); order != 0) return order;
-  if (const auto order = compare(a.shape(), b.shape()); order != 0) return order;
+  if (const auto order = place(a) <=> place(b); std::is_neq(order)) return order;
+  if (const auto order = compare(a.shape(), b.shape()); std::is_neq(order)) return order;
   return compare(a.strides(), b.strides());
 }
 
@@ -125,12 +125,12 @@ std::vector<std::pair<std::string, std::string>> tied_items(std::span<const Save
   for (const SaveItem& item : items)
     if (ViewAccess::source(item.view) && item.view.element_count() != 0) stored.push_back(&item);
   // Stable, so that the first of the caller's items is the one that the others are tied to.
-  std::ranges::stable_sort(stored,
-                           [](const SaveItem* a, const SaveItem* b) { return compare_places(a->view, b->view) < 0; });
+  std::ranges::stable_sort(
+      stored, [](const SaveItem* a, const SaveItem* b) { return std::is_lt(compare_places(a->view, b->view)); });
   std::vector<std::pair<std::string, std::string>> tied;
   const SaveItem* first = nullptr;
   for (const SaveItem* item : stored) {
-    if (first != nullptr && compare_places(first->view, item->view) == 0)
+    if (first != nullptr && std::is_eq(compare_places(first->view, item->view)))
       tied.emplace_back(item->view.name(), first->view.name());
     else
       first = item;

@@ -120,7 +120,7 @@ void Reader::add_unreadable(std::string_view name, const Error& why) {
 }
 
 void Reader::require_readable() const {
-  if (first_refusal_ && catalog_.tensors.empty()) throw *first_refusal_;
+  if (first_refusal_ && catalog_.tensors.empty()) throw Error(*first_refusal_);
 }
 
 /// Adds a member that is not an array as bytes, as numpy.load does.

@@ -62,7 +62,7 @@ std::optional<std::string> magnitude(std::string_view digits) {
   for (const char digit : digits) {
     if (digit < '0' || digit > '9') return std::nullopt;
     // bytes = bytes * 10 + digit, as in writing: each digit passes over all bytes.
-    unsigned carry = static_cast<unsigned>(digit - '0');
+    auto carry = static_cast<unsigned>(digit - '0');
     for (char& byte : bytes) {
       carry += static_cast<unsigned char>(byte) * 10u;
       byte = static_cast<char>(carry);

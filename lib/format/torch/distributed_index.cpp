@@ -272,10 +272,10 @@ void DcpIndex::add_tile(const Tiled& tiled, std::uint32_t owner, std::uint32_t c
   if (std::find(sizes.begin(), sizes.end(), 0) != sizes.end()) return;
   if (stored == nullptr)
     fail(ErrorCode::corrupt, fmt::format("no place is declared for the bytes of the chunk at {}", to_string(Dims(at))));
-  Tile tile{.shard = stored->shard,
-            .dims = static_cast<std::uint32_t>(catalog_.dims.size()),
-            .begin = stored->begin,
-            .size = stored->size};
+  const Tile tile{.shard = stored->shard,
+                  .dims = static_cast<std::uint32_t>(catalog_.dims.size()),
+                  .begin = stored->begin,
+                  .size = stored->size};
   catalog_.dims.insert(catalog_.dims.end(), at.begin(), at.end());
   catalog_.dims.insert(catalog_.dims.end(), sizes.begin(), sizes.end());
   core::require_format_bound(catalog_.dims.size(), none - 1, "the number of dims of all chunks");

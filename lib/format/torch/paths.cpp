@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ranges>
 #include <vector>
 
 #include "core/text.hpp"
@@ -57,7 +58,7 @@ std::string join(const std::vector<Step>& steps, std::uint32_t last) {
   for (std::uint32_t at = last; at != 0; at = steps[at].parent)
     if (!steps[at].part.empty()) parts.push_back(&steps[at].part);
   std::string path;
-  for (auto part = parts.rbegin(); part != parts.rend(); ++part) path += (path.empty() ? "" : ".") + **part;
+  for (const std::string* part : parts | std::views::reverse) path += (path.empty() ? "" : ".") + *part;
   return path;
 }
 

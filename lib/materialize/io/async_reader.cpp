@@ -170,7 +170,7 @@ void AsyncReader::place_in_ring(Read& read) {
 
 void AsyncReader::write_oldest() {
   const auto begin = std::chrono::steady_clock::now();
-  Read& oldest = reads_.front();
+  const Read& oldest = reads_.front();
   // Chunks leave in order, whatever the order of their reports: groups of a stream are completed one after the other.
   if (!setup_.gate.await(requests_, oldest.left)) fail();
   share_.worker_fetch_seconds += seconds_since(begin);

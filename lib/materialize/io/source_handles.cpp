@@ -8,7 +8,7 @@ namespace heft::engine {
 std::shared_ptr<const mmap::DirectFile> SourceHandles::direct_file(SourceIndex index) {
   return direct_.get(index, [&]() -> std::shared_ptr<const mmap::DirectFile> {
     const auto& source = schedule_.transfers->sources[position(index)];
-    mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
+    const mmap::DirectFile::Opening opening = mmap::DirectFile::open({source, source->file()});
     if (!opening.file) monitor_.note("no direct reads: " + opening.reason);
     if (!opening.file) return nullptr;
     // A coarser alignment would read much around each chunk, and not fit the margins of the ring, which begins on a

@@ -26,11 +26,11 @@ class SourceHandles {
         requests_(std::make_shared<RequestGate>(schedule)) {}
 
   /// Direct access to a source's file, opened on first use; null where the system or the file system refuses it.
-  [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(SourceIndex source);
+  [[nodiscard]] std::shared_ptr<const mmap::DirectFile> direct_file(SourceIndex index);
   /// A lease on a source's file, taken on first use, and found to hold just now: while the caller keeps it, and for
   /// no longer than it takes to copy a batch, the mapping may be touched. Null where the system refuses it, and once
   /// another process wants to write to the file.
-  [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(SourceIndex source);
+  [[nodiscard]] std::shared_ptr<const mmap::Lease> lease(SourceIndex index);
   /// The gate of requests to sources of Kind::requested.
   [[nodiscard]] RequestGate& requests() noexcept { return *requests_; }
   /// Throws Error{changed_on_disk} where a source is not as it was when it was opened.

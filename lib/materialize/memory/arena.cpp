@@ -91,7 +91,8 @@ void ask_huge_pages(const void* memory, std::size_t size_bytes) noexcept {
   // Rounded inwards: the pages at the ends may hold memory of others.
   const std::uintptr_t first = (begin + Arena::huge_page - 1) / Arena::huge_page * Arena::huge_page;
   const std::uintptr_t last = (begin + size_bytes) / Arena::huge_page * Arena::huge_page;
-  if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (first < last)
+    (void)::madvise(static_cast<std::byte*>(const_cast<void*>(memory)) + (first - begin), last - first, MADV_HUGEPAGE);
 }
 
 }  // namespace heft::engine

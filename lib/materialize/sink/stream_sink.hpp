@@ -63,9 +63,9 @@ class StreamSink final : public ChunkSink {
     std::shared_ptr<Arena> arena;
   };
 
-  void allocate(std::size_t group);
+  void allocate(std::size_t number);
   void count_down(std::size_t group, std::uint64_t written);
-  void hand_out(std::size_t group);
+  void hand_out(std::size_t number);
 
   const Setup setup_;
   HostMemory memory_;
