@@ -29,8 +29,8 @@ struct Placement {
   std::uint64_t byte_offset = 0;
 };
 
-/// A tensor as a load will make it: of LoadPlan::operator[], and what a Destination gives memory. It refers to the plan:
-/// valid until the plan is changed or destroyed; in a call of a Destination, until the call returns.
+/// A tensor as a load will make it: of LoadPlan::operator[], and what a Destination gives memory. It refers to the
+/// plan: valid until the plan is changed or destroyed; in a call of a Destination, until the call returns.
 struct TensorSpec {
   std::string_view name = {};                ///< Its name in the plan.
   std::span<const std::int64_t> shape = {};  ///< Dims in elements, outermost first.

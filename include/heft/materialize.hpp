@@ -44,10 +44,10 @@ struct MaterializeOptions {
   std::stop_token stop = {};
   /// Forces one method for every range that can use it. LoadStats::io_uses lists the bytes of others, with the reason.
   IoMethod io_method = IoMethod::automatic;
-  /// Bound on staging memory: buffers of requests to sources of the caller's, for all threads together; twice as much on
-  /// the way to device memory (Destination). Direct reads into host memory use a quarter of it, and of the default not
-  /// more than a quarter of the last-level cache, as far as the system reports its size: bytes are copied faster out of
-  /// buffers that stay in the cache. A thread has 2 MiB at least, and more if its largest piece needs it:
+  /// Bound on staging memory: buffers of requests to sources of the caller's, for all threads together; twice as much
+  /// on the way to device memory (Destination). Direct reads into host memory use a quarter of it, and of the default
+  /// not more than a quarter of the last-level cache, as far as the system reports its size: bytes are copied faster
+  /// out of buffers that stay in the cache. A thread has 2 MiB at least, and more if its largest piece needs it:
   /// LoadPlan::estimate() counts the sum. It also bounds the bytes of reads in flight when they cannot be read in
   /// place: a distant device can need more.
   std::uint64_t staging_bytes = 16u << 20;

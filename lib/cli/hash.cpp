@@ -36,8 +36,8 @@ std::vector<TensorView> wanted(const Checkpoint& checkpoint, const std::vector<s
   return views;
 }
 
-// Hashes tensors, one after the other: there are as many lanes as threads. The windows of a lane are hashed in order, by
-// the thread that brings the next one.
+// Hashes tensors, one after the other: there are as many lanes as threads. The windows of a lane are hashed in order,
+// by the thread that brings the next one.
 class Lane {
  public:
   /// `digests` has a place for each tensor of `pieces`. All outlive this.

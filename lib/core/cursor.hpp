@@ -65,8 +65,8 @@ class Cursor {
   /// where the region ends. They are valid until the next call. Bytes beyond the current chunk are read into one buffer
   /// and not kept, so that skip() can pass over what was only looked at in bounded memory.
   std::span<const std::byte> look(std::uint64_t ahead, std::uint64_t least);
-  /// Returns the next bytes, `size` or more, fewer only where the region ends, without passing over them. They are valid
-  /// as those of take().
+  /// Returns the next bytes, `size` or more, fewer only where the region ends, without passing over them. They are
+  /// valid as those of take().
   std::span<const std::byte> peek(std::uint64_t size, std::string_view what);
   /// Passes over `size` bytes without reading them.
   void skip(std::uint64_t size, std::string_view what);

@@ -22,13 +22,13 @@ constexpr std::uint64_t staging_a_worker = 2u << 20;
 constexpr std::uint64_t bytes_a_worker = 8u << 20;
 // Smaller arenas are as large as the largest window or this, so that windows of any size use the same ones again.
 constexpr std::uint64_t usual_arena = 1u << 20;
-// What a worker takes at once: small enough that the windows of all workers are near each other.
+// Bytes that a worker takes at once: few enough that the windows of all workers are near each other.
 constexpr std::uint64_t batch_bytes = 4u << 20;
 
-std::uint64_t largest_arena(const StreamGroups& groups) noexcept {
-  std::uint64_t largest = 0;
-  for (const StreamGroup& group : groups.groups) largest = std::max(largest, group.arena_bytes);
-  return largest;
+std::uint64_t max_arena_bytes(const StreamGroups& groups) noexcept {
+  std::uint64_t max_bytes = 0;
+  for (const StreamGroup& group : groups.groups) max_bytes = std::max(max_bytes, group.arena_bytes);
+  return max_bytes;
 }
 
 std::vector<std::uint64_t> arena_sizes(const StreamGroups& groups) {
@@ -40,9 +40,9 @@ std::vector<std::uint64_t> arena_sizes(const StreamGroups& groups) {
 
 StreamGroups groups_of(const LoadPlan& plan, const Windows& windows, std::uint64_t alignment) {
   StreamGroups groups = StreamGroups::of(plan, windows.entries(), windows.ends(), alignment);
-  const std::uint64_t least = std::min(largest_arena(groups), usual_arena);
+  const std::uint64_t min_bytes = std::min(max_arena_bytes(groups), usual_arena);
   for (StreamGroup& group : groups.groups)
-    if (group.arena_bytes != 0) group.arena_bytes = std::max(group.arena_bytes, least);
+    if (group.arena_bytes != 0) group.arena_bytes = std::max(group.arena_bytes, min_bytes);
   return groups;
 }
 
@@ -54,7 +54,7 @@ LoadStats run(const LoadPlan& plan, MaterializeOptions options, const Windows& w
   chunk_sizes.batch = batch_bytes;
   const std::shared_ptr<const Schedule> schedule =
       compile(PlanAccess::shared_transfers(plan), chunk_sizes, groups.group_of);
-  const std::uint64_t bound = std::max(bytes_a_worker * asked_threads(options), largest_arena(groups));
+  const std::uint64_t bound = std::max(bytes_a_worker * asked_threads(options), max_arena_bytes(groups));
   const Budget budget = affordable_budget(plan, *schedule, std::min(bound, schedule->sizes.written), options);
   // More than the room, which the first window may exceed: an arena that is freed then is soon allocated again.
   const auto arenas = std::make_shared<ArenaPool>(2 * bound / usual_arena, 2 * bound);

@@ -8,7 +8,7 @@ namespace heft::mmap {
 DescriptorPath::DescriptorPath(int handle) noexcept : text_{} {
   constexpr std::string_view folder = "/proc/self/fd/";
   char* const number = text_.data() + folder.copy(text_.data(), folder.size());
-  // Has room for each int. The zero behind it is there already.
+  // text_ has room for every int; its last byte stays 0 and ends the text.
   std::to_chars(number, text_.data() + text_.size() - 1, handle);
 }
 

@@ -29,7 +29,8 @@ class DescriptorPool {
   /// Adds a second descriptor of a file, for direct reads. Few are kept, besides the others: it can always be opened
   /// again through the first.
   void keep_direct(std::shared_ptr<const Descriptor> opened);
-  /// Drops all second descriptors, or if there are none the older half of the others, for a process that has too many descriptors open. Returns false when the pool was empty.
+  /// Drops all second descriptors, or if there are none the older half of the others, for a process that has too many
+  /// descriptors open. Returns false when the pool was empty.
   bool give_up_half() noexcept;
 
  private:

@@ -56,7 +56,7 @@ class Pieces {
   /// Number of pieces.
   [[nodiscard]] std::size_t size() const noexcept { return places_.size(); }
 
-  /// What a piece is, by its number in the order of add().
+  /// The tensor and the size of a piece, by the piece's number in the order of add().
   struct Place {
     std::size_t tensor = 0;  ///< Number of its tensor, in the order of add().
     std::uint64_t size_bytes = 0;

@@ -22,8 +22,8 @@
 
 namespace heft::engine {
 
-/// One worker's requests. Chunks are submitted, their ranges are fetched while earlier ones are written, and leave in the
-/// order in which they came; the requests may end in any order.
+/// One worker's requests. Chunks are submitted, their ranges are fetched while earlier ones are written, and leave in
+/// the order in which they came; the requests may end in any order.
 class AsyncReader {
  public:
   /// The objects that a reader uses. All must outlive it.
@@ -43,8 +43,8 @@ class AsyncReader {
   AsyncReader(const AsyncReader&) = delete;
   AsyncReader& operator=(const AsyncReader&) = delete;
 
-  /// Requests the first of `chunks`, neighbours in a source of Kind::requested, and as many of the others as go into the
-  /// same requests. Writes earlier chunks when memory is short. Throws the first failure, with path and tensor;
+  /// Requests the first of `chunks`, neighbours in a source of Kind::requested, and as many of the others as go into
+  /// the same requests. Writes earlier chunks when memory is short. Throws the first failure, with path and tensor;
   /// Error{cancelled} after a stop request.
   Submitted submit(std::span<const Chunk> chunks);
   /// Writes everything that was submitted. Throws as submit().

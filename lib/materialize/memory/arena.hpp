@@ -16,9 +16,9 @@ namespace heft::engine {
   return (value + alignment - 1) & ~(alignment - 1);
 }
 
-/// Memory of the heap where it is smaller than a huge page; else anonymous memory, on huge pages where the system grants
-/// them, given back to it at destruction. Pages are not touched: the kernel allocates each at the first write, on the
-/// node of the writing thread.
+/// Memory of the heap where it is smaller than a huge page; else anonymous memory, on huge pages where the system
+/// grants them, given back to it at destruction. Pages are not touched: the kernel allocates each at the first write,
+/// on the node of the writing thread.
 class Arena {
  public:
   /// Bytes of a huge page; arenas of at least that many begin on one.
