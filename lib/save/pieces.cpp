@@ -13,8 +13,8 @@
 namespace heft::writer {
 namespace {
 
-// Of bytes that are inflated while they are read.
-constexpr std::uint64_t inflated_window_bytes = 256u << 20;
+// Of bytes that are inflated while they are read: the windows of all workers, also of pairs, take little of 64 MiB.
+constexpr std::uint64_t inflated_window_bytes = 4u << 20;
 
 bool is_inflated(const TensorView& view) {
   const std::shared_ptr<const record::Source>& source = ViewAccess::source(view);

@@ -39,8 +39,8 @@ class ViewCutter {
 };
 
 /// Returns the most bytes of a piece of the view that is visited by the workers: a window. Bytes that are inflated
-/// while they are read are proved by the end of their record only, so that each piece reads to that end: their pieces
-/// are large, and few.
+/// while they are read are proved by the end of their record only, and a piece waits for its proof: their pieces are
+/// larger, and fewer.
 [[nodiscard]] std::uint64_t window_bytes_of(const TensorView& view);
 
 /// A load of tensors that are visited piece by piece: in the order in which they were added, while workers load the

@@ -87,6 +87,18 @@ def write_safetensors(path, shapes, dtype="F32", width=4):
             at -= file.write(block[:at])
 
 
+def write_npz(path, rows, columns):
+    """Writes one deflated array of f32."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
+    header = (header + " " * (-(len(header) + 11) % 64) + "\n").encode()
+    block = random.Random(1).randbytes(4 * columns).replace(b"\xff", b"\x3f").replace(b"\x7f", b"\x3f")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("w.npy", "w") as member:
+            member.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+            for _ in range(rows):
+                member.write(block)
+
+
 def text(value):
     return b"X" + struct.pack("<I", len(value)) + value.encode()
 
@@ -132,6 +144,10 @@ ROWS = [
     ("one.safetensors", "load", 64, 2, "bytes of memory"),
     ("some.safetensors", "load", 64, 0, ""),
     ("one.safetensors", "diff", 64, 0, ""),
+    ("deflated.npz", "hash", 64, 0, ""),
+    ("deflated.npz", "verify", 64, 0, ""),
+    ("deflated.npz", "diff", 64, 0, ""),
+    ("deflated.npz", "convert", 64, 0, ""),
     ("one.safetensors", "show", 64, 0, ""),
     ("doubled.pt", "ls", 64, 2, LIMIT),
     ("doubled.pt", "tree", 64, 2, LIMIT),
@@ -184,6 +200,7 @@ def main():
             write_safetensors(folder / "many.safetensors", {f"layers.{i}.w": [1024, 256] for i in range(64)})
             write_safetensors(folder / "some.safetensors", {f"w{i}": [1024, 1024] for i in range(11)})
             write_safetensors(folder / "wide.safetensors", {f"w{i}": [8, 1 << 20] for i in range(2)})
+            write_npz(folder / "deflated.npz", 4096, 4096)
             hostile(folder)
             rows = [(folder / row[0], *row[1:]) for row in ROWS]
             if cases is not None and cases.exists():
