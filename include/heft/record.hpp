@@ -110,8 +110,9 @@ class HEFT_API Record {
   /// Returns the elements of a list of numbers as a view of shape [size()]. Its dtype is the one that the format
   /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled
   /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. A list of 32 or more
-  /// numbers of a pickle or of CBOR metadata stays in the file when it is opened: only its places are kept, 24 bytes for
-  /// a thousand numbers, and elements are read by materialize(), or as they are looked at. Throws Error{type_mismatch}
+  /// numbers of a pickle, of MessagePack or of CBOR metadata stays in the file when it is opened: only its places are
+  /// kept, 24 bytes for a thousand numbers, and elements are read by materialize(), or as they are looked at. Of a
+  /// MessagePack file in gzip, the bytes of such lists are kept in memory. Throws Error{type_mismatch}
   /// when this is not a list, when an item is not a number or of another kind than the first, and for numbers of JSON,
   /// which have no type; Error{out_of_range} for integers that fit no type of 64 bits.
   [[nodiscard]] TensorView numbers() const;

@@ -23,6 +23,8 @@ constexpr unsigned char pickled_long = 0x8A;
 constexpr unsigned char cbor_f16 = 0xF9;
 constexpr unsigned char cbor_f32 = 0xFA;
 constexpr unsigned char cbor_f64 = 0xFB;
+constexpr unsigned char packed_f32 = 0xCA;
+constexpr unsigned char packed_f64 = 0xCB;
 
 SpelledNumber integer(std::uint32_t size, std::int64_t value) noexcept {
   return {NumberKind::integer, size, static_cast<std::uint64_t>(value)};
@@ -78,6 +80,15 @@ SpelledNumber pickled_number(std::span<const std::byte> from) noexcept {
   }
 }
 
+SpelledNumber packed_number(std::span<const std::byte> from) noexcept {
+  const NumberHead head = number_head(from[0]);
+  if (head.kind == NumberKind::other) return {};
+  const std::uint32_t size = 1u + head.width;
+  if (from.size() < size) return {head.kind, size, 0};
+  const std::uint64_t bits = number_bits(head, from.data());
+  return head.kind == NumberKind::unsigned_integer ? natural(size, bits) : SpelledNumber{head.kind, size, bits};
+}
+
 SpelledNumber cbor_number(std::span<const std::byte> from) noexcept {
   const auto head = std::to_integer<unsigned>(from[0]);
   const std::byte* const value = from.data() + 1;
@@ -105,22 +116,38 @@ SpelledNumber cbor_number(std::span<const std::byte> from) noexcept {
   return integer(size, -1 - static_cast<std::int64_t>(number));
 }
 
-// Returns true for a head of 64-bit reals, whose bytes are big-endian in both encodings.
-bool is_wide_real(Spelling spelling, std::byte head) noexcept {
-  return head == std::byte{spelling == Spelling::pickle ? pickled_real : cbor_f64};
+// Returns the bytes of the value of a real whose big-endian bytes are those of an element of `dtype`; 0 for others.
+std::size_t direct_width(Spelling spelling, DType dtype, std::byte head) noexcept {
+  const auto first = std::to_integer<unsigned char>(head);
+  if (dtype == DType::f64)
+    return first == (spelling == Spelling::pickle ? pickled_real
+                     : spelling == Spelling::cbor ? cbor_f64
+                                                  : packed_f64)
+               ? 8
+               : 0;
+  return dtype == DType::f32 && spelling == Spelling::msgpack && first == packed_f32 ? 4 : 0;
 }
 
-// Returns true if the kind and the sign of a number with that head do not depend on its value.
-bool has_known_sign(Spelling spelling, std::byte head) noexcept {
+// Returns the bits in which heads of numbers of the same kind and sign agree, 0 if those depend on the value.
+std::uint8_t same_bits(Spelling spelling, std::byte head) noexcept {
   const auto first = std::to_integer<unsigned char>(head);
-  if (spelling == Spelling::pickle) return first == pickled_real || first == pickled_int8 || first == pickled_int16;
-  // Not 1b and 3b: a value of 8 bytes can be over INT64_MAX.
-  return first >= cbor_f16 || ((first & 0x1F) >= 24 && (first & 0x1F) < 27);
+  switch (spelling) {
+    case Spelling::pickle: return first == pickled_real || first == pickled_int8 || first == pickled_int16 ? 0xFF : 0;
+    // Not 1b and 3b: a value of 8 bytes can be over INT64_MAX.
+    case Spelling::cbor: return first >= cbor_f16 || ((first & 0x1F) >= 24 && (first & 0x1F) < 27) ? 0xFF : 0;
+    default: {
+      const NumberHead decoded = number_head(head);
+      const bool by_value = decoded.kind == NumberKind::integer || decoded.kind == NumberKind::unsigned_integer;
+      return by_value && (decoded.width == 8 || (decoded.width > 0 && decoded.kind == NumberKind::integer))
+                 ? 0
+                 : decoded.same_bits;
+    }
+  }
 }
 
 // Returns how many of the `most` numbers at `from`, of the first one's size, are known to be of its kind and sign.
 std::size_t run_at(Spelling spelling, const std::byte* from, std::size_t size, std::size_t most) noexcept {
-  if (has_known_sign(spelling, *from)) return run_of_heads(from, most, size - 1, 0xFF);
+  if (const std::uint8_t bits = same_bits(spelling, *from); bits != 0) return run_of_heads(from, most, size - 1, bits);
   if (spelling != Spelling::pickle || *from != std::byte{pickled_int32}) return 1;
   // The last byte has the sign.
   std::size_t same = 1;
@@ -142,6 +169,7 @@ std::size_t run_at(Spelling spelling, const std::byte* from, std::size_t size, s
 bool fits(const SpelledNumber& number, DType dtype) noexcept {
   switch (dtype) {
     case DType::boolean: return number.kind == NumberKind::boolean;
+    case DType::f32: return number.kind == NumberKind::real32;
     case DType::f64: return number.kind == NumberKind::real64;
     case DType::i64: return number.kind == NumberKind::integer;
     // Of a list with a number over INT64_MAX; one with a sign as well was refused when the view was made.
@@ -163,10 +191,21 @@ std::size_t gather_integers(const std::byte* from, std::byte* to, std::size_t co
   return done;
 }
 
+// Stores the low `width` bytes of `bits` in the host's byte order.
+void store(std::uint64_t bits, std::size_t width, std::byte* to) noexcept {
+  const auto low = static_cast<std::uint32_t>(bits);
+  if (width == 1)
+    *to = static_cast<std::byte>(bits);
+  else if (width == 4)
+    std::memcpy(to, &low, sizeof low);
+  else
+    std::memcpy(to, &bits, sizeof bits);
+}
+
 // Gathers the numbers at `from` that have the first one's head, if there is a loop for it; returns how many.
 std::size_t gather_run_at(Spelling spelling, DType dtype, const std::byte* from, std::byte* to, std::size_t count,
                           GatherRun run) {
-  if (dtype == DType::f64) return is_wide_real(spelling, *from) ? run(8, from, to, count) : 0;
+  if (const std::size_t width = direct_width(spelling, dtype, *from); width != 0) return run(width, from, to, count);
   // u64 is left out: only a number at a time is tested for its sign.
   if (spelling != Spelling::pickle || dtype != DType::i64) return 0;
   switch (std::to_integer<unsigned char>(*from)) {
@@ -180,7 +219,11 @@ std::size_t gather_run_at(Spelling spelling, DType dtype, const std::byte* from,
 }  // namespace
 
 SpelledNumber spelled_number(Spelling spelling, std::span<const std::byte> from) noexcept {
-  return spelling == Spelling::pickle ? pickled_number(from) : cbor_number(from);
+  switch (spelling) {
+    case Spelling::pickle: return pickled_number(from);
+    case Spelling::cbor: return cbor_number(from);
+    default: return packed_number(from);
+  }
 }
 
 std::size_t SegmentedNumbers::step(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t count) {
@@ -241,6 +284,7 @@ std::uint64_t SegmentedNumbers::count_of(std::size_t segment) const noexcept {
 DType SegmentedNumbers::dtype() const noexcept {
   switch (kind_) {
     case NumberKind::boolean: return DType::boolean;
+    case NumberKind::real32: return DType::f32;
     case NumberKind::real64: return DType::f64;
     default: return over_i64_ ? DType::u64 : DType::i64;
   }
@@ -265,10 +309,7 @@ Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byt
       done.used += run_size * number.size;
       continue;
     }
-    if (width == 1)
-      *element = static_cast<std::byte>(number.bits);
-    else
-      std::memcpy(element, &number.bits, sizeof number.bits);
+    store(number.bits, width, element);
     ++done.numbers;
     done.used += number.size;
   }

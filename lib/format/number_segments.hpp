@@ -1,13 +1,14 @@
-// format/number_segments.hpp: lists of numbers that CBOR and pickles spell one by one. They are stepped over when a
-// file is opened: only the places of their numbers are kept, 24 bytes for each thousand.
+// format/number_segments.hpp: lists of numbers, as values, that MessagePack, CBOR and pickles spell one by one. They
+// are stepped over when a file is opened: only the places of their numbers are kept, 24 bytes for each thousand.
 //
+//   MessagePack: see msgpack/numbers.hpp
 //   CBOR     00..1b, 20..3b  integers, of 0 to 8 bytes, big-endian; the second group is -1 - n
 //            f9 fa fb        a real of 16, 32 or 64 bits         f4, f5   a boolean
 //   pickle   K u8 | M u16 | J i32 | 8a n (n bytes)               integers, little-endian
 //            G f64                                               a real, big-endian
 //
-// Both choose the width of a number by its value, so that the widths of a list say nothing of its type: its elements
-// are i64 (u64 where one needs it), f64 or booleans.
+// All choose the width of an integer by its value, so that the widths of a list say nothing of its type: its elements
+// are i64 (u64 where one needs it), f64, booleans, or f32 in MessagePack, whose reals have a width by their type.
 #pragma once
 
 #include <cstddef>
@@ -24,15 +25,16 @@ namespace heft::format {
 
 enum class Spelling : std::uint8_t { msgpack, cbor, pickle };
 
-/// One number of CBOR or a pickle.
+/// One number.
 struct SpelledNumber {
-  /// boolean, integer, unsigned_integer (over INT64_MAX only) or real64; `other` for anything else.
+  /// boolean, integer, unsigned_integer (over INT64_MAX only), real64, or real32 in MessagePack; `other` for anything
+  /// else.
   NumberKind kind = NumberKind::other;
   std::uint32_t size = 0;  ///< Bytes with its head. Over those given: the number is incomplete, its bits are not set.
-  std::uint64_t bits = 0;  ///< 0 or 1, two's complement, or the bits of the f64.
+  std::uint64_t bits = 0;  ///< 0 or 1, two's complement, or the bits of the real.
 };
 
-/// Decodes the number at the front of `from`, which must not be empty. Requires that the spelling is not msgpack.
+/// Decodes the number at the front of `from`, which must not be empty.
 [[nodiscard]] SpelledNumber spelled_number(Spelling spelling, std::span<const std::byte> from) noexcept;
 
 /// The maximum of SpelledNumber::size.
@@ -70,7 +72,7 @@ class SegmentedNumbers {
   /// Returns how many numbers a segment has.
   [[nodiscard]] std::uint64_t count_of(std::size_t segment) const noexcept;
 
-  /// Returns the dtype of the elements: boolean, i64, u64 or f64. Requires numbers of one kind.
+  /// Returns the dtype of the elements: boolean, i64, u64, f32 or f64. Requires numbers of one kind.
   [[nodiscard]] DType dtype() const noexcept;
   /// Returns the position of the first number of another kind than those before it: the list has no dtype.
   [[nodiscard]] std::optional<std::uint64_t> odd() const noexcept { return odd_; }
@@ -89,7 +91,7 @@ class SegmentedNumbers {
   core::Table<NumberSegment> segments_;
 };
 
-/// gather_numbers() for numbers of CBOR and pickles, to elements of boolean, i64, u64 or f64.
+/// gather_numbers() for such a list, to elements of its dtype.
 Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byte> from, std::uint64_t offset,
                         std::byte* to, std::uint64_t count, GatherRun run);
 

@@ -11,6 +11,11 @@ Node node_of(const SpelledNumber& number) noexcept {
   Node node;
   switch (number.kind) {
     case NumberKind::boolean: node.kind = NodeKind::boolean; break;
+    // Widened, which is exact.
+    case NumberKind::real32:
+      node.kind = NodeKind::real;
+      node.real = std::bit_cast<float>(static_cast<std::uint32_t>(number.bits));
+      return node;
     case NumberKind::real64:
       node.kind = NodeKind::real;
       node.real = std::bit_cast<double>(number.bits);

@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include "core/text.hpp"
-#include "format/msgpack/packed_numbers.hpp"
 #include "format/stored_numbers.hpp"
 #include "heft/error.hpp"
 #include "heft/record.hpp"
@@ -154,11 +153,6 @@ TensorView Record::numbers() const {
   const Items items{*this, *place->catalog, *record::RecordAccess::node(*this)};
   const std::shared_ptr<const format::PackedElements> elements = packed_elements(items);
   // Elements in encoded form stay as they are, and are gathered when they are read.
-  if (const auto* packed = dynamic_cast<const format::PackedNumbers*>(elements.get())) {
-    const format::NumberList& list = packed->lists()->lists()[0];
-    auto spelled = record::memory_source(Bytes(packed->spelled(), elements), place->source);
-    return view_of(*this, record::number_source(std::move(spelled), packed->lists()), list.size, list.dtype);
-  }
   if (const auto* stored = dynamic_cast<const format::StoredNumbers*>(elements.get())) {
     require_one_type(*this, *stored->numbers());
     auto lists = std::make_shared<format::NumberLists>();

@@ -264,7 +264,7 @@ TEST_CASE("made: a load of value lists takes little beside its destination") {
   }
 }
 
-// ---- lists of numbers in pickles ----
+// ---- lists of numbers in pickles and MessagePack ----
 
 namespace {
 
@@ -287,41 +287,60 @@ std::string number_pickle(std::size_t count) {
   return pickle::proto(4) + pickle::dict({pickle::text("reals"), reals, pickle::text("integers"), integers}) + ".";
 }
 
+// The same lists in a MessagePack file of Burn.
+std::string number_pack(std::size_t count) {
+  namespace pack = test::pack;
+  std::string reals = pack::sized("\xDD", count, 4);
+  std::string integers = reals;
+  for (std::size_t i = 0; i < count; ++i) {
+    reals += pack::real64(static_cast<double>(i) / 4);
+    integers += i < 128     ? std::string(1, static_cast<char>(i))
+                : i < 65536 ? pack::sized("\xCD", i, 2)
+                            : pack::sized("\xCE", i, 4);
+  }
+  return pack::map({pack::text("metadata"), pack::map({pack::text("float"), pack::text("f32")}), pack::text("item"),
+                    pack::map({pack::text("reals"), reals, pack::text("integers"), integers})});
+}
+
 }  // namespace
 
-TEST_CASE("made: lists of numbers in pickles are converted to any type, on every path") {
+TEST_CASE("made: lists of numbers are converted to any type, on every path") {
   const TempFolder folder;
   constexpr std::size_t count = 300'123;
-  const auto path = folder.write("m.pkl", number_pickle(count));
   for (const unsigned threads : {1u, 4u})
-    for (const Access access : {Access::map, Access::read}) {
-      CAPTURE(threads);
-      const Record root = open(path, {.access = access}).root();
-      MaterializeOptions options;
-      options.threads = threads;
-      const auto loaded = [&](const TensorView& view, DType dtype) {
-        LoadPlan plan;
-        plan.add(view, dtype);
-        return materialize(plan, options)[0];
-      };
-      const TensorView reals = root["reals"].numbers();
-      const TensorView whole = root["integers"].numbers();
-      const Tensor made[] = {loaded(reals, DType::f64), loaded(reals, DType::f32), loaded(whole, DType::i64),
-                             loaded(reals.slice(0, 1999, 70'001), DType::bf16),
-                             loaded(whole.slice(0, 1999, 70'001), DType::i64)};
-      const auto doubles = made[0].span<double>();
-      const auto floats = made[1].span<float>();
-      const auto integers = made[2].span<std::int64_t>();
-      const auto narrow = made[3].span<bf16>();
-      const auto slice = made[4].span<std::int64_t>();
-      std::size_t wrong = slice.size() != 68'002;
-      for (std::size_t i = 0; i < count; ++i)
-        wrong += doubles[i] != static_cast<double>(i) / 4 || floats[i] != static_cast<float>(i) / 4 ||
-                 integers[i] != static_cast<std::int64_t>(i);
-      for (std::size_t i = 0; i < slice.size(); ++i)
-        wrong += slice[i] != static_cast<std::int64_t>(i + 1999) || narrow[i] != bf16(static_cast<float>(i + 1999) / 4);
-      CHECK(wrong == 0);
-    }
+    for (const Access access : {Access::map, Access::read})
+      for (const bool is_pickle : {true, false}) {
+        CAPTURE(threads);
+        CAPTURE(is_pickle);
+        const auto path =
+            is_pickle ? folder.write("m.pkl", number_pickle(count)) : folder.write("m.mpk", number_pack(count));
+        const Record root = open(path, {.access = access}).root();
+        MaterializeOptions options;
+        options.threads = threads;
+        const auto loaded = [&](const TensorView& view, DType dtype) {
+          LoadPlan plan;
+          plan.add(view, dtype);
+          return materialize(plan, options)[0];
+        };
+        const TensorView reals = root["reals"].numbers();
+        const TensorView whole = root["integers"].numbers();
+        const Tensor made[] = {loaded(reals, DType::f64), loaded(reals, DType::f32), loaded(whole, DType::i64),
+                               loaded(reals.slice(0, 1999, 70'001), DType::bf16),
+                               loaded(whole.slice(0, 1999, 70'001), DType::i64)};
+        const auto doubles = made[0].span<double>();
+        const auto floats = made[1].span<float>();
+        const auto integers = made[2].span<std::int64_t>();
+        const auto narrow = made[3].span<bf16>();
+        const auto slice = made[4].span<std::int64_t>();
+        std::size_t wrong = slice.size() != 68'002;
+        for (std::size_t i = 0; i < count; ++i)
+          wrong += doubles[i] != static_cast<double>(i) / 4 || floats[i] != static_cast<float>(i) / 4 ||
+                   integers[i] != static_cast<std::int64_t>(i);
+        for (std::size_t i = 0; i < slice.size(); ++i)
+          wrong +=
+              slice[i] != static_cast<std::int64_t>(i + 1999) || narrow[i] != bf16(static_cast<float>(i + 1999) / 4);
+        CHECK(wrong == 0);
+      }
 }
 
 TEST_CASE("made: numbers of a pickle that changed after it was opened are an error") {

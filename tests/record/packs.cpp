@@ -362,7 +362,129 @@ TEST_CASE("packs: a list of millions in CBOR opens in the memory of its places")
   if (measured) CHECK(test::peak_resident_bytes() < before + (16u << 20));
 }
 
-TEST_CASE("packs: numbers in encoded form are charged to the metadata budget") {
+namespace {
+
+// A number and its value: the bits of a real, or two's complement.
+struct Spelled {
+  std::string bytes;
+  std::uint64_t bits = 0;
+};
+
+// Every width of MessagePack's integers in turn, with its largest and smallest values among them.
+Spelled packed_integer(std::size_t i) {
+  const std::uint64_t mixed = std::uint64_t{0x9E3779B97F4A7C15} * (i + 1);
+  const auto low = [&](unsigned bytes) { return mixed & ~std::uint64_t{0} >> (64 - 8 * bytes); };
+  const auto natural = [&](const char* head, unsigned bytes) {
+    return Spelled{sized(head, low(bytes), bytes), low(bytes)};
+  };
+  const auto negative = [&](const char* head, unsigned bytes) {
+    const unsigned unused = 64 - 8 * bytes;
+    return Spelled{sized(head, low(bytes), bytes),
+                   static_cast<std::uint64_t>(static_cast<std::int64_t>(low(bytes) << unused) >> unused)};
+  };
+  switch (i % 10) {
+    case 0: return {std::string(1, static_cast<char>(mixed & 0x7F)), mixed & 0x7F};
+    case 1: return {std::string(1, static_cast<char>(0xE0 | (mixed & 0x1F))), ~std::uint64_t{0x1F} | (mixed & 0x1F)};
+    case 2: return natural("\xCC", 1);
+    case 3: return natural("\xCD", 2);
+    case 4: return natural("\xCE", 4);
+    case 5: return negative("\xD0", 1);
+    case 6: return negative("\xD1", 2);
+    case 7: return negative("\xD2", 4);
+    case 8: return negative("\xD3", 8);
+    default: return {sized("\xCF", mixed >> 1, 8), mixed >> 1};
+  }
+}
+
+}  // namespace
+
+TEST_CASE("packs: long lists of numbers in MessagePack are read from the file, as element by element") {
+  const TempFolder folder;
+  for (const std::size_t count : {31, 32, 1000, 1025, 200'000}) {
+    CAPTURE(count);
+    std::vector<Spelled> integers;
+    std::string items;
+    for (std::size_t i = 0; i < count; ++i) items += integers.emplace_back(packed_integer(i)).bytes;
+    const auto real = [](std::size_t i) { return static_cast<double>(i) / 4 - 7; };
+    const std::string record =
+        plain_record(map({text("integers"), sized("\xDD", count, 4) + items, text("naturals"),
+                          many(count, [&](std::size_t i) { return natural(i == count / 2 ? UINT64_MAX : i); }),
+                          text("reals"), many(count, [&](std::size_t i) { return real64(real(i)); }), text("halves"),
+                          many(count, [&](std::size_t i) { return real32(static_cast<float>(real(i))); }),
+                          text("flags"), many(count, [](std::size_t i) { return test::pack::boolean(i % 3 == 0); })}));
+    for (const bool packed : {false, true})
+      for (const Access access : {Access::map, Access::read}) {
+        const auto path = folder.write(packed ? "m.mpk.gz" : "m.mpk", packed ? gzip(record) : record);
+        const Record fc = open(path, {.access = access}).root()["fc"];
+        const TensorView views[] = {fc["integers"].numbers(), fc["naturals"].numbers(), fc["reals"].numbers(),
+                                    fc["halves"].numbers(), fc["flags"].numbers()};
+        CHECK(views[0].dtype() == DType::i64);
+        CHECK(views[1].dtype() == DType::u64);
+        CHECK(views[2].dtype() == DType::f64);
+        CHECK(views[3].dtype() == DType::f32);
+        CHECK(views[4].dtype() == DType::boolean);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < count; i += i % 100 < 40 ? 1 : 97) {
+          wrong += fc["integers"][i].integer() != static_cast<std::int64_t>(integers[i].bits);
+          wrong += fc["naturals"][i].unsigned_integer() != (i == count / 2 ? UINT64_MAX : i);
+          wrong += fc["reals"][i].real() != real(i) || fc["halves"][i].real() != real(i);
+          wrong += fc["flags"][i].boolean() != (i % 3 == 0);
+        }
+        const auto same = [&](const TensorView& view, auto element) {
+          for (std::size_t i = 0; i < count; i += count / 31) wrong += !element(view, i);
+        };
+        same(views[0], [&](const TensorView& view, std::size_t i) {
+          return view.read<std::int64_t>(i) == static_cast<std::int64_t>(integers[i].bits);
+        });
+        same(views[1], [&](const TensorView& view, std::size_t i) {
+          return view.read<std::uint64_t>(i) == (i == count / 2 ? UINT64_MAX : i);
+        });
+        same(views[2], [&](const TensorView& view, std::size_t i) { return view.read<double>(i) == real(i); });
+        same(views[3], [&](const TensorView& view, std::size_t i) { return view.read<float>(i) == real(i); });
+        same(views[4], [&](const TensorView& view, std::size_t i) {
+          return (view.read<heft::boolean>(i).bits != 0) == (i % 3 == 0);
+        });
+        CHECK(wrong == 0);
+      }
+  }
+}
+
+TEST_CASE("packs: numbers of a MessagePack file that changed are an error, not other numbers") {
+  const TempFolder folder;
+  const std::string record =
+      plain_record(map({text("list"), many(5000, [](std::size_t i) { return real64(static_cast<double>(i)); })}));
+  const auto path = folder.write("m.mpk", record);
+  const Record list = open(path, {.access = Access::read}).root()["fc"]["list"];
+  const TensorView view = list.numbers();
+  CHECK(list[0].real() == 0);
+  std::string changed = record;
+  changed[changed.size() - 9] = '\1';
+  static_cast<void>(folder.write("m.mpk", changed));
+  CHECK(test::thrown_by([&] { return list[4999]; }).code() == ErrorCode::changed_on_disk);
+  CHECK(test::thrown_by([&] { return view.read<double>(4999); }).code() == ErrorCode::changed_on_disk);
+}
+
+TEST_CASE("packs: a list of millions in MessagePack opens in the memory of its places") {
+  const TempFolder folder;
+  constexpr std::size_t count = 5'000'000;
+  std::filesystem::path path;
+  {
+    std::string items = sized("\xDD", count, 4);
+    for (std::size_t i = 0; i < count; ++i) items += real64(static_cast<double>(i));
+    path = folder.write("m.mpk", plain_record(map({text("list"), items})));
+  }
+  const bool measured = test::reset_peak() && !test::memory_is_shadowed();
+  const std::uint64_t before = test::resident_bytes();
+  const Checkpoint checkpoint = open(path);
+  const Record list = checkpoint.root()["fc"]["list"];
+  CHECK(list.size() == count);
+  CHECK(list[count - 1].real() == static_cast<double>(count - 1));
+  CHECK(list.numbers().read<double>(count - 2) == static_cast<double>(count - 2));
+  CHECK(checkpoint.table_bytes() < 1u << 20);
+  if (measured) CHECK(test::peak_resident_bytes() < before + (16u << 20));
+}
+
+TEST_CASE("packs: the metadata budget has the places of numbers, and those that were inflated") {
   const TempFolder folder;
   const std::string zeros(2'000'000, '\0');
   const std::string record = plain_record(map({text("zeros"), sized("\xDD", zeros.size(), 4) + zeros}));
@@ -372,9 +494,11 @@ TEST_CASE("packs: numbers in encoded form are charged to the metadata budget") {
     const TensorView zeros_view = open(path).root()["fc"]["zeros"].numbers();
     CHECK(zeros_view.shape() == Shape{2'000'000});
     OpenOptions options;
-    options.limits.metadata_memory_bytes = 1'000'000;
+    options.limits.metadata_memory_bytes = packed ? 1'000'000 : 20'000;
     const Error error = test::thrown_by([&] { return open(path, options); });
     CHECK(error.code() == ErrorCode::limit_exceeded);
     CHECK(error.message().find("metadata_memory_bytes") != std::string::npos);
+    options.limits.metadata_memory_bytes = packed ? 4'000'000 : 200'000;
+    CHECK(open(path, options).root()["fc"]["zeros"].size() == zeros.size());
   }
 }

@@ -68,7 +68,7 @@ class RecordTree final : public PackTree {
  public:
   RecordTree(Catalog& catalog, PackReader& reader, const Limits& limits, const ListTypes& types,
              std::uint32_t member) noexcept
-      : PackTree(catalog, reader, limits), types_(types), member_(member) {}
+      : PackTree(catalog, reader, limits, member != none), types_(types), member_(member) {}
 
   /// Names of tensors and their parameters' ids.
   std::vector<std::pair<std::string_view, std::string_view>> ids;

@@ -100,7 +100,6 @@ void require_place(const NumberRun& run, NumberPlace place) {
 }
 
 std::uint64_t number_size(Spelling spelling, std::span<const std::byte> bytes) noexcept {
-  if (spelling == Spelling::msgpack) return std::uint64_t{1} + number_head(bytes[0]).width;
   // Of what is no number, one byte: gathering it fails.
   return std::max<std::uint64_t>(spelled_number(spelling, bytes).size, 1);
 }

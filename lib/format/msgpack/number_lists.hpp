@@ -21,7 +21,7 @@ struct NumberList {
   std::uint64_t size = 0;     ///< Bytes of its elements.
   DType dtype = DType::unknown;
   NumberSteps steps;
-  /// Set for CBOR and pickles, in place of `steps`. Offsets are relative to `base`.
+  /// Set for a list that is a value, in place of `steps`. Offsets are relative to `base`.
   std::shared_ptr<const SegmentedNumbers> segmented = {};
   std::uint64_t base = 0;
 
@@ -38,7 +38,7 @@ class NumberLists {
   /// Adds a list of elements of `dtype` and returns it. Throws Error{corrupt} if addresses would exceed 64 bits,
   /// Error{limit_exceeded} if the budget is used up.
   const NumberList& add(NumberSteps steps, DType dtype);
-  /// The same for numbers of CBOR or a pickle, whose tables are charged already.
+  /// The same for a list that is a value, whose tables are charged already.
   const NumberList& add(std::shared_ptr<const SegmentedNumbers> numbers, std::uint64_t base);
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }

@@ -303,13 +303,6 @@ std::uint64_t number_bits(NumberHead head, const std::byte* at) noexcept {
   return head.kind == NumberKind::integer ? static_cast<std::uint64_t>(signed_value(bits, head.width)) : bits;
 }
 
-void NumberSteps::move_to(std::uint64_t offset) noexcept {
-  // Offsets before `begin` do not occur, so subtracting first cannot wrap.
-  for (std::uint64_t& mark : marks) mark = mark - begin + offset;
-  end = end - begin + offset;
-  begin = offset;
-}
-
 std::size_t run_of_heads(const std::byte* from, std::size_t count) noexcept {
   if (count == 0) return 0;
   const NumberHead head = number_head(*from);
@@ -359,9 +352,8 @@ std::size_t NumberStepper::feed(std::span<const std::byte> bytes) {
     }
     runs.meet(*at);
     // Numbers whose values are looked at go one by one.
-    const bool is_wide = head.kind == NumberKind::unsigned_integer && head.width == 8 && !steps_.over_i64;
     const bool looked_at =
-        is_wide || (steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2));
+        steps_.fits_u16 && is_integer(head.kind) && (head.kind == NumberKind::integer || head.width > 2);
     // Runs pay off where the head is likely to repeat. Numbers in their head are compared by kind only, so their runs
     // are long.
     const bool by_run = head.width == 0 || (runs.goes_on(*at) && !looked_at);
@@ -399,8 +391,6 @@ void NumberStepper::note_kind(NumberHead head, const std::byte* at) {
     steps_.odd_kind = head.kind;
   }
   if (is_first || (agrees && head.kind == NumberKind::integer)) steps_.kind = head.kind;
-  if (head.kind == NumberKind::unsigned_integer && head.width == 8 && value_bits(at + 1, 8) > INT64_MAX)
-    steps_.over_i64 = true;
   if (!is_integer(head.kind) || !steps_.fits_u16) return;
   if (head.kind == NumberKind::unsigned_integer && head.width <= 2) return;
   // A negative fixint is never in range, so its value is not decoded. A signed form of a small positive value is.

@@ -56,12 +56,9 @@ struct NumberSteps {
   std::vector<std::uint64_t> marks;         ///< If they differ: offsets of numbers 0, mark_step, 2 * mark_step...
   NumberKind kind = NumberKind::other;      ///< Kind of the first; `integer` if some of a list of integers have a sign.
   bool fits_u16 = true;                     ///< All are unsigned integers up to 65535.
-  bool over_i64 = false;                    ///< Some unsigned integer is over INT64_MAX.
   std::optional<std::uint64_t> odd;         ///< Offset of the first number of another kind than those before it.
   NumberKind odd_kind = NumberKind::other;  ///< Kind of that number.
 
-  /// Shifts all offsets so that the first number lies at `offset`.
-  void move_to(std::uint64_t offset) noexcept;
   [[nodiscard]] std::uint64_t table_bytes() const noexcept { return marks.capacity() * sizeof(std::uint64_t); }
 };
 

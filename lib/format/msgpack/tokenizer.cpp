@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -150,23 +151,55 @@ void PackReader::skip(const PackItem& item, std::string_view what) {
   }
 }
 
-std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what,
-                                                    SpelledNumbers* spelled) {
-  // The stepper reads the bytes of whole chunks and not item by item: a list can have a billion numbers.
-  NumberStepper stepper(at_, list.number);
+namespace {
+
+// Feeds a SegmentedNumbers as NumberStepper is fed.
+class Segmenter {
+ public:
+  Segmenter(std::uint64_t begin, std::uint64_t count, const Limits& limits, SpelledNumbers* copy,
+            std::shared_ptr<core::MetadataBudget> budget)
+      : numbers_(Spelling::msgpack, std::move(budget)), at_(begin), count_(count), limits_(limits), copy_(copy) {}
+
+  std::size_t feed(std::span<const std::byte> bytes) {
+    const std::uint64_t from = copy_ == nullptr ? at_ : copy_->bytes.size();
+    const std::size_t used = numbers_.step(bytes, from, count_ - numbers_.size());
+    met_other_ = used == 0 && number_head(bytes[0]).kind == NumberKind::other;
+    if (copy_ != nullptr) {
+      core::require_limit(copy_->bytes.size() + used, limits_.metadata_bytes, "a list of numbers", "metadata_bytes",
+                          at_);
+      copy_->append(bytes.first(used));
+    }
+    at_ += used;
+    return used;
+  }
+  [[nodiscard]] bool is_done() const noexcept { return numbers_.size() == count_; }
+  [[nodiscard]] bool met_other() const noexcept { return met_other_; }
+  [[nodiscard]] SegmentedNumbers release() noexcept { return std::move(numbers_); }
+
+ private:
+  SegmentedNumbers numbers_;
+  std::uint64_t at_;
+  std::uint64_t count_;
+  const Limits& limits_;
+  SpelledNumbers* copy_;
+  bool met_other_ = false;
+};
+
+}  // namespace
+
+// Feeds the stepper with the bytes of whole chunks and not item by item: a list can have a billion numbers. Returns
+// false at an item that is not a number.
+template <class Stepper>
+bool PackReader::step_over(Stepper& stepper, std::uint64_t count, std::string_view what) {
   while (!stepper.is_done()) {
     if (remaining() == 0)
-      throw Error(ErrorCode::corrupt, fmt::format("{}: {} items are declared, the bytes end before", what, list.number),
+      throw Error(ErrorCode::corrupt, fmt::format("{}: {} items are declared, the bytes end before", what, count),
                   {.offset = at_});
     load(1);
     const auto rest = chunk_.subspan(static_cast<std::size_t>(at_ - chunk_begin_));
     const std::size_t used = stepper.feed(rest);
-    if (spelled != nullptr) {
-      core::require_limit(spelled->bytes.size() + used, limits_.metadata_bytes, what, "metadata_bytes", list.offset);
-      spelled->append(rest.first(used));
-    }
     at_ += used;
-    if (stepper.met_other()) return std::nullopt;
+    if (stepper.met_other()) return false;
     // Progress was made, or a number needs more bytes than the chunk has left.
     if (used > 0 || stepper.is_done()) continue;
     // The number crosses the end of the chunk, or that of the region.
@@ -174,6 +207,19 @@ std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::s
     core::require_inside(at_, size, end_, what);
     load(size);
   }
+  return true;
+}
+
+std::optional<NumberSteps> PackReader::step_numbers(const PackItem& list, std::string_view what) {
+  NumberStepper stepper(at_, list.number);
+  if (!step_over(stepper, list.number, what)) return std::nullopt;
+  return stepper.release();
+}
+
+std::optional<SegmentedNumbers> PackReader::segment_numbers(const PackItem& list, std::string_view what,
+                                                            SpelledNumbers* copy) {
+  Segmenter stepper(at_, list.number, limits_, copy, input_.budget());
+  if (!step_over(stepper, list.number, what)) return std::nullopt;
   return stepper.release();
 }
 

@@ -14,6 +14,7 @@
 
 #include "core/input.hpp"
 #include "format/msgpack/numbers.hpp"
+#include "format/number_segments.hpp"
 #include "heft/bytes.hpp"
 #include "heft/limits.hpp"
 
@@ -75,17 +76,21 @@ class PackReader {
   /// Skips the payload of `item`, or all items inside it. Throws Error{limit_exceeded} over metadata_depth.
   void skip(const PackItem& item, std::string_view what);
   /// Steps over the numbers of `list`, whose head next() returned last. Returns nothing if an item is not a number; the
-  /// reader is then at that item. Appends the bytes stepped over to `spelled`, if it is not null. Throws Error{corrupt}
-  /// if the bytes end before the list, Error{limit_exceeded} for more than metadata_bytes in `spelled`.
-  std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what,
-                                          SpelledNumbers* spelled = nullptr);
+  /// reader is then at that item. Throws Error{corrupt} if the bytes end before the list.
+  std::optional<NumberSteps> step_numbers(const PackItem& list, std::string_view what);
+  /// The same for a list that is a value. With `copy`, which must be empty, the bytes stepped over are appended to it,
+  /// and the segments lie in it; throws Error{limit_exceeded} for more than metadata_bytes.
+  std::optional<SegmentedNumbers> segment_numbers(const PackItem& list, std::string_view what, SpelledNumbers* copy);
   /// Moves to the offset of an item.
   void seek(std::uint64_t offset) noexcept { at_ = offset; }
 
+  [[nodiscard]] const core::Input& input() const noexcept { return input_; }
   [[nodiscard]] std::uint64_t offset() const noexcept { return at_; }
   [[nodiscard]] std::uint64_t remaining() const noexcept { return end_ - at_; }
 
  private:
+  template <class Stepper>
+  bool step_over(Stepper& stepper, std::uint64_t count, std::string_view what);
   std::string_view take(std::uint64_t size, std::string_view what);
   void load(std::uint64_t size);
   void pass(std::uint64_t size, std::string_view what);

@@ -10,8 +10,8 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/msgpack/packed_numbers.hpp"
 #include "format/range_checks.hpp"
+#include "format/stored_numbers.hpp"
 #include "format/view_checks.hpp"
 #include "heft/error.hpp"
 #include "heft/shape.hpp"
@@ -71,25 +71,35 @@ void PackTree::step() {
   }
 }
 
-// Keeps a list of numbers in its encoded form. A short one becomes nodes, in which reals of 32 bits are widened.
+// Keeps the places of a list of numbers; of an inflated document, whose bytes are not kept, also a copy of the list. A
+// short list becomes nodes, unless it has reals of 32 bits, which nodes would widen.
 bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   constexpr std::uint64_t min_numbers = 32;
   if (list.kind != PackKind::list) return false;
-  // Numbers are counted before they are stepped over, although they become no nodes: their bytes are copied.
+  // Numbers are counted before they are stepped over, although they become no nodes.
   core::require_limit(core::add_or_throw(items_, list.number, "MessagePack items"), limits_.metadata_items,
                       "the number of MessagePack items", "metadata_items", list.offset);
   const std::uint64_t inside = reader_.offset();
-  SpelledNumbers spelled(catalog_.budget);
-  std::optional<NumberSteps> steps = reader_.step_numbers(list, "a list of numbers", &spelled);
-  // Items that are not numbers, or numbers of two kinds: the reader goes back, and the list is read item by item.
-  if (!steps || steps->odd || (list.number < min_numbers && steps->kind != NumberKind::real32)) {
+  const auto copy = is_inflated_ ? std::make_shared<SpelledNumbers>(catalog_.budget) : nullptr;
+  std::optional<SegmentedNumbers> numbers = reader_.segment_numbers(list, "a list of numbers", copy.get());
+  // Items that are not numbers: the reader goes back, and the list is read item by item.
+  if (!numbers || (list.number < min_numbers && (numbers->odd() || numbers->dtype() != DType::f32))) {
     reader_.seek(inside);
     return false;
   }
   items_ += list.number;
-  auto numbers = std::make_shared<const PackedNumbers>(*std::move(steps), std::move(spelled));
-  children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(numbers), list.number))});
+  auto elements =
+      std::make_shared<const StoredNumbers>(std::make_shared<const SegmentedNumbers>(*std::move(numbers)), 0,
+                                            copy ? copied(copy) : number_bytes(catalog_, reader_.input()));
+  children_.push_back({key, catalog_.add_node(catalog_.add_packed(std::move(elements), list.number))});
   return true;
+}
+
+std::shared_ptr<const NumberBytes> PackTree::copied(const std::shared_ptr<SpelledNumbers>& copy) {
+  // The copy grew by doubling, and it lives as long as the checkpoint.
+  copy->bytes.shrink_to_fit();
+  catalog_.kept.emplace_back(std::span<const std::byte>(copy->bytes), copy);
+  return std::make_shared<const NumberBytes>(catalog_.kept.back());
 }
 
 void PackTree::close() {

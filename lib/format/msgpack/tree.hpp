@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,8 +36,9 @@ class PackTree {
     std::uint32_t node = none;  ///< none: a tensor, or a container that holds one.
   };
 
-  PackTree(Catalog& catalog, PackReader& reader, const Limits& limits) noexcept
-      : catalog_(catalog), reader_(reader), limits_(limits) {}
+  /// `is_inflated` tells that the document is not in the file as it is.
+  PackTree(Catalog& catalog, PackReader& reader, const Limits& limits, bool is_inflated = false) noexcept
+      : catalog_(catalog), reader_(reader), limits_(limits), is_inflated_(is_inflated) {}
 
   /// Called with the head of every value. A format that recognizes it as a tensor reads all of it, adds it under path()
   /// and returns true; otherwise it leaves the reader after the head and returns false.
@@ -77,6 +79,7 @@ class PackTree {
   void open(const PackItem& head, std::string_view key);
   void step();
   bool take_numbers(const PackItem& list, std::string_view key);
+  std::shared_ptr<const NumberBytes> copied(const std::shared_ptr<SpelledNumbers>& copy);
   void close();
   void require_distinct_keys(const Frame& frame) const;
   void emit_values(const Frame& frame);
@@ -85,6 +88,7 @@ class PackTree {
   std::uint32_t make_leaf(const PackItem& head);
   void set_path(std::size_t bytes, std::string_view part);
 
+  bool is_inflated_;
   std::string path_;
   std::vector<Frame> frames_;
   core::Table<Child> children_{catalog_.budget};
