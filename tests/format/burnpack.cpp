@@ -21,17 +21,24 @@ using test::read_bytes;
 
 namespace {
 
-std::string sample() {
+std::string sample_metadata() {
   const std::string described =
       map({text("dtype"), text("F32"), text("shape"), list({natural(2), natural(1)}), text("data_offsets"),
            list({natural(0), natural(8)}), text("param_id"), natural(0xFEDCBA9876543210)});
-  const std::string all =
-      metadata({text("a.weight"), described, text("b"), tensor(map({text("Bool"), text("Native")}), {3}, 256, 259)},
-               text("metadata") + map({text("producer"), text("test")}) + text("scalars") +
-                   map({text("epoch"), map({text("UInt"), natural(7)}), text("lr"),
-                        map({text("Float"), real_bits(0x3FE0000000000000)})}),
-               2);
-  return file(all, std::string(259, '\1'));
+  return metadata({text("a.weight"), described, text("b"), tensor(map({text("Bool"), text("Native")}), {3}, 256, 259)},
+                  text("metadata") + map({text("producer"), text("test")}) + text("scalars") +
+                      map({text("epoch"), map({text("UInt"), natural(7)}), text("lr"),
+                           map({text("Float"), real_bits(0x3FE0000000000000)})}),
+                  2);
+}
+
+std::string sample() { return file(sample_metadata(), std::string(259, '\1')); }
+
+// The same file, with every length in its metadata indefinite.
+std::string indefinite_sample() {
+  const std::string all = sample_metadata();
+  std::string_view from = all;
+  return file(with_indefinite_lengths(from), std::string(259, '\1'));
 }
 
 const TensorEntry& named(const Catalog& catalog, std::string_view name) {
@@ -47,8 +54,10 @@ DType dtype_of(const std::string& dtype, std::uint64_t bytes) {
 
 }  // namespace
 
-TEST_CASE("burnpack: tensors, ids, scalars and metadata are read") {
-  const std::string bytes = sample();
+TEST_CASE("burnpack: tensors, ids, scalars and metadata are read, with lengths of both kinds") {
+  std::string bytes;
+  SUBCASE("definite") { bytes = sample(); }
+  SUBCASE("indefinite") { bytes = indefinite_sample(); }
   const Catalog catalog = read_bytes(burnpack_format, bytes);
   test::SoundCatalog(catalog, bytes.size()).check();
   REQUIRE(catalog.tensors.size() == 2);
@@ -129,6 +138,11 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
     return file(metadata({text("t"), description}), std::string(256, 0));
   };
   const std::string good = tensor(text("U8"), {3}, 0, 3);
+  const auto many_keys = [](int count) {
+    std::string keys;
+    for (int i = 0; i < count; ++i) keys += text("k" + std::to_string(i)) + natural(1);
+    return keys;
+  };
   std::string deep = natural(1);
   for (int i = 0; i < 100; ++i) deep = list({deep});
   std::string nested;
@@ -147,7 +161,47 @@ TEST_CASE("burnpack: hostile files are refused, each with its reason") {
       {"a map of 2^63 pairs", file(head(5, 1) + text("tensors") + head(5, std::uint64_t{1} << 63), ""), corrupt,
        "pairs of a map"},
       {"a text of 2^60 bytes", file(head(5, 1) + head(3, std::uint64_t{1} << 60), ""), corrupt, "end"},
-      {"a map of indefinite length", file(std::string("\xBF\xFF"), ""), unsupported, "indefinite"},
+      {"an empty map of indefinite length", file("\xBF\xFF", ""), corrupt, "'tensors'"},
+      {"a map without its break", file("\xBF" + text("tensors") + map({}), ""), corrupt, "end 0 bytes later"},
+      {"a list without its break", file(metadata({}, text("later") + "\x9F" + natural(1), 1), ""), corrupt,
+       "end 0 bytes later"},
+      {"a text without its break", file(metadata({}, text("later") + "\x7F" + text("a"), 1), ""), corrupt,
+       "end 0 bytes later"},
+      {"numbers without a break", file(metadata({}, text("later") + "\x9F" + std::string(1000, '\1'), 1), ""), corrupt,
+       "end 0 bytes later"},
+      {"a break in a list of definite length",
+       file(metadata({}, text("later") + head(4, 2) + natural(1) + "\xFF", 1), ""), corrupt, "a break"},
+      {"a break between key and value",
+       file(metadata({}, text("later") + indefinite(5, {text("a"), natural(1), text("b")}), 1), ""), corrupt,
+       "a break"},
+      {"a break alone", file(metadata({}, text("later") + "\xFF", 1), ""), corrupt, "a break"},
+      {"a break too many", file(indefinite(5, {text("tensors"), map({})}) + "\xFF", ""), corrupt, "nothing after"},
+      {"a text with a chunk of bytes",
+       file(metadata({}, text("later") + indefinite(3, {text("a"), head(2, 1) + "b"}), 1), ""), corrupt,
+       "a chunk of a text"},
+      {"a chunk of indefinite length",
+       file(metadata({}, text("later") + indefinite(3, {text("a"), indefinite(3, {text("b")})}), 1), ""), corrupt,
+       "a chunk of a text"},
+      {"a character in two chunks",
+       file(metadata({}, text("later") + indefinite(3, {text("\xC3"), text("\xA4")}), 1), ""), corrupt, "UTF-8"},
+      {"100,000 lists of indefinite length opened",
+       file(metadata({}, text("later") + std::string(100'000, '\x9F'), 1), ""), limit_exceeded, "metadata_depth"},
+      {"100,000 maps of indefinite length opened in what is skipped",
+       with(map({text("later"), indefinite(5, {text("a"), std::string(100'000, '\xBF')})})), limit_exceeded,
+       "metadata_depth"},
+      {"100,000 lists of indefinite length opened in what is skipped",
+       with(map({text("later"), std::string(100'000, '\x9F')})), limit_exceeded, "metadata_depth"},
+      {"65 keys of indefinite length", file("\xBF" + many_keys(65) + "\xFF", ""), corrupt, "64 keys"},
+      {"33 dims of indefinite length",
+       with(map({text("dtype"), text("U8"), text("shape"), indefinite(4, std::vector<std::string>(33, natural(1))),
+                 text("data_offsets"), list({natural(0), natural(1)})})),
+       limit_exceeded, "rank"},
+      {"three offsets of indefinite length",
+       with(map({text("dtype"), text("U8"), text("shape"), list({}), text("data_offsets"),
+                 indefinite(4, {natural(0), natural(1), natural(2)})})),
+       corrupt, "two numbers"},
+      {"a scalar of no variant", file(metadata({}, text("scalars") + map({text("s"), indefinite(5, {})}), 1), ""),
+       corrupt, "a break"},
       {"a tag", file("\xC1" + metadata({}), ""), unsupported, "a tag"},
       {"a reserved byte", file("\x1F", ""), corrupt, "not CBOR"},
       {"a text that is no UTF-8", file(map({text("\xFF\xFE"), natural(1)}), ""), corrupt, "UTF-8"},
@@ -213,12 +267,27 @@ TEST_CASE("burnpack: applies limits") {
   options = {};
   options.limits.metadata_items = 10;
   CHECK(test::refusal(burnpack_format, sample(), options)->code() == ErrorCode::limit_exceeded);
+  CHECK(test::refusal(burnpack_format, indefinite_sample(), options)->code() == ErrorCode::limit_exceeded);
+  options = {};
+  options.limits.tensors = 1;
+  CHECK(test::refusal(burnpack_format, indefinite_sample(), options)->code() == ErrorCode::limit_exceeded);
+  // Each chunk of a text is an item, and all together are one text.
+  const std::string chunks =
+      file(metadata({}, text("later") + indefinite(3, std::vector<std::string>(1000, text("ab"))), 1), "");
+  CHECK_FALSE(test::refusal(burnpack_format, chunks));
+  options = {};
+  options.limits.metadata_items = 900;
+  CHECK(test::refusal(burnpack_format, chunks, options)->code() == ErrorCode::limit_exceeded);
+  options = {};
+  options.limits.metadata_bytes = 1999;
+  CHECK(test::refusal(burnpack_format, chunks, options)->code() == ErrorCode::limit_exceeded);
 }
 
 TEST_CASE("burnpack: refuses every prefix, and no flipped bit reads outside the file") {
-  const std::string bytes = sample();
-  CHECK(test::readable_prefixes(burnpack_format, bytes) == 0);
-  test::flip_every_bit(burnpack_format, bytes, bytes.size() - 259);
+  for (const std::string& bytes : {sample(), indefinite_sample()}) {
+    CHECK(test::readable_prefixes(burnpack_format, bytes) == 0);
+    test::flip_every_bit(burnpack_format, bytes, bytes.size() - 259);
+  }
   const std::string plain =
       file(metadata({text("a"), tensor(text("U8"), {3}, 0, 3), text("b"), tensor(text("F32"), {2}, 3, 11)}),
            "abcdefghijk", false);

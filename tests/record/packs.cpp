@@ -330,12 +330,57 @@ TEST_CASE("packs: lists in CBOR of anything else, or cut, are as they were") {
     const std::string value = cbor::head(4, count) + list.substr(2);
     CHECK(test::thrown_by([&] { return open(folder.write("m.bpk", pack_with(value))); }).code() == ErrorCode::corrupt);
   }
-  const std::string endless = "\x9F" + list.substr(2) + "\xFF";
-  CHECK(test::thrown_by([&] { return open(folder.write("m.bpk", pack_with(endless))); }).code() ==
-        ErrorCode::unsupported);
+  const std::string cut = "\x9F" + list.substr(2);
+  CHECK(test::thrown_by([&] { return open(folder.write("m.bpk", pack_with(cut))); }).code() == ErrorCode::corrupt);
   OpenOptions options;
   options.limits.metadata_items = 50;
   const auto path = folder.write("m.bpk", pack_with(list));
+  CHECK(test::thrown_by([&] { return open(path, options); }).code() == ErrorCode::limit_exceeded);
+  options = {};
+  options.limits.metadata_memory_bytes = 20;
+  CHECK(test::thrown_by([&] { return open(path, options); }).code() == ErrorCode::limit_exceeded);
+}
+
+TEST_CASE("packs: lists of indefinite length in CBOR are those of definite length") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  for (const std::size_t count : {0, 1, 31, 32, 1024, 100'000}) {
+    CAPTURE(count);
+    std::vector<std::string> integers, reals;
+    for (std::size_t i = 0; i < count; ++i) {
+      integers.push_back(cbor::natural(i * 300));
+      reals.push_back(cbor_real(static_cast<double>(i) / 4));
+    }
+    std::vector<std::string> ending = integers;
+    ending.push_back(cbor::indefinite(3, {cbor::text("t"), cbor::text("ext")}));
+    const auto path = folder.write(
+        "m.bpk", pack_with(cbor::indefinite(5, {cbor::text("integers"), cbor::indefinite(4, integers),
+                                                cbor::text("reals"), cbor::indefinite(4, reals), cbor::text("ending"),
+                                                cbor::indefinite(4, ending), cbor::text("after"), cbor::natural(7)})));
+    const Record later = open(path).metadata()["later"];
+    CHECK(later["after"].integer() == 7);
+    CHECK(later["integers"].size() == count);
+    CHECK(later["reals"].size() == count);
+    REQUIRE(later["ending"].size() == count + 1);
+    CHECK(later["ending"][count].text() == "text");
+    if (count == 0) continue;
+    CHECK(later["integers"].numbers().dtype() == DType::i64);
+    CHECK(later["reals"].numbers().dtype() == DType::f64);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < count; i += 1 + count / 1000) {
+      wrong += later["integers"][i].unsigned_integer() != i * 300 || later["ending"][i].unsigned_integer() != i * 300;
+      wrong += later["reals"][i].real() != static_cast<double>(i) / 4;
+      wrong += later["integers"].numbers().read<std::int64_t>(i) != static_cast<std::int64_t>(i) * 300;
+    }
+    CHECK(wrong == 0);
+  }
+  // Numbers that are stepped over count as items, and as places.
+  const std::string list = cbor::indefinite(4, std::vector<std::string>(100, cbor::natural(1000)));
+  const auto path = folder.write("m.bpk", pack_with(list));
+  OpenOptions options;
+  options.limits.metadata_items = 110;
+  CHECK(open(path, options).metadata()["later"].size() == 100);
+  options.limits.metadata_items = 50;
   CHECK(test::thrown_by([&] { return open(path, options); }).code() == ErrorCode::limit_exceeded);
   options = {};
   options.limits.metadata_memory_bytes = 20;

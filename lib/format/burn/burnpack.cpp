@@ -126,11 +126,11 @@ void require_new(std::vector<std::string_view>& keys, const CborItem& key) {
 void Reader::read_map(CborReader& cbor) {
   constexpr std::uint64_t max_keys = 64;  // each is compared with all others
   const CborItem map = cbor.next(CborKind::map, "the metadata");
-  if (map.number > max_keys)
-    fail(ErrorCode::corrupt, {}, map.offset,
-         fmt::format("expected tensors, metadata and scalars, found {} keys", map.number));
   std::vector<std::string_view> keys;
-  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+  for (std::uint64_t pair = 0; !cbor.ends(map, pair); ++pair) {
+    if (std::max(pair + 1, map.number) > max_keys)
+      fail(ErrorCode::corrupt, {}, map.offset,
+           fmt::format("expected tensors, metadata and scalars, found over {} keys", max_keys));
     const CborItem key = cbor.next(CborKind::text, "a key of the metadata");
     require_new(keys, key);
     if (key.text == "tensors")
@@ -155,7 +155,8 @@ void Reader::read_tensors(CborReader& cbor) {
   // The reader has compared the count with the remaining bytes, so reserving is safe.
   core::require_limit(map.number, limits_.tensors, "the number of tensors", "tensors", map.offset);
   catalog_.tensors.reserve(map.number);
-  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+  for (std::uint64_t pair = 0; !cbor.ends(map, pair); ++pair) {
+    core::require_limit(pair + 1, limits_.tensors, "the number of tensors", "tensors", map.offset);
     const CborItem key = cbor.next(CborKind::text, "a tensor's name");
     core::require_limit(key.text.size(), limits_.name_bytes, "bytes of a tensor's name", "name_bytes", key.offset);
     try {
@@ -169,11 +170,11 @@ void Reader::read_tensors(CborReader& cbor) {
 TensorEntry Reader::read_tensor(CborReader& cbor, std::string_view name) {
   constexpr std::uint64_t max_keys = 64;
   const CborItem map = cbor.next(CborKind::map, "a tensor's description");
-  if (map.number > max_keys)
-    fail(ErrorCode::corrupt, {}, map.offset, fmt::format("a tensor's description of {} keys", map.number));
   TensorEntry tensor{.name = name};
   std::vector<std::string_view> keys;
-  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+  for (std::uint64_t pair = 0; !cbor.ends(map, pair); ++pair) {
+    if (std::max(pair + 1, map.number) > max_keys)
+      fail(ErrorCode::corrupt, {}, map.offset, fmt::format("a tensor's description of over {} keys", max_keys));
     const CborItem key = cbor.next(CborKind::text, "a key of a tensor's description");
     require_new(keys, key);
     if (key.text == "dtype")
@@ -206,32 +207,36 @@ void Reader::read_dtype(CborReader& cbor, TensorEntry& tensor) {
   const CborItem item = cbor.next("a tensor's dtype");
   // serde writes a Rust enum as its name, or as a map of one name and its parameters.
   if (item.kind == CborKind::text) return set_burn_dtype(catalog_, tensor, item.text, {});
-  if (item.kind != CborKind::map || item.number != 1)
+  if (item.kind != CborKind::map || cbor.ends(item, 0))
     fail(ErrorCode::corrupt, {}, item.offset,
          fmt::format("dtype: expected a text or a map of one variant, found {}", name(item.kind)));
   const CborItem variant = cbor.next(CborKind::text, "the variant of a dtype");
   const CborItem parameter = cbor.next("the parameter of a dtype");
   cbor.skip_inside(parameter, "the parameter of a dtype");
+  if (!cbor.ends(item, 1)) fail(ErrorCode::corrupt, {}, item.offset, "dtype: expected one variant, found more");
   // Parameters that are no text (the scheme of a quantized dtype) are shortened: the dtype stays unknown in any case.
   set_burn_dtype(catalog_, tensor, variant.text, parameter.kind == CborKind::text ? parameter.text : "..");
 }
 
 void Reader::read_shape(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's shape");
-  catalog_.set_dims(tensor, read_dims(list.number, list.offset, tensor.name, limits_,
-                                      [&] { return cbor.next(CborKind::unsigned_integer, "a tensor's dim"); }));
+  // The number of dims of a list of indefinite length is known at its end; read_dims() refuses the one over the limit.
+  std::vector<CborItem> dims;
+  while (dims.size() <= limits_.rank && !cbor.ends(list, dims.size()))
+    dims.push_back(cbor.next(CborKind::unsigned_integer, "a tensor's dim"));
+  auto dim = dims.begin();
+  catalog_.set_dims(tensor, read_dims(dims.size(), list.offset, tensor.name, limits_, [&] { return *dim++; }));
 }
 
 void Reader::read_offsets(CborReader& cbor, TensorEntry& tensor) {
   const CborItem list = cbor.next(CborKind::list, "a tensor's data_offsets");
-  if (list.number != 2)
-    fail(ErrorCode::corrupt, {}, list.offset, fmt::format("data_offsets: expected two numbers, found {}", list.number));
   // Relative to the data, whose start find_data() computes when all tensors are known.
   tensor.begin = cbor.next(CborKind::unsigned_integer, "the start of a tensor").number;
   const CborItem end = cbor.next(CborKind::unsigned_integer, "the end of a tensor");
   if (end.number < tensor.begin)
     fail(ErrorCode::corrupt, {}, end.offset,
          fmt::format("data_offsets: expected an end of {} or more, found {}", tensor.begin, end.number));
+  if (!cbor.ends(list, 2)) fail(ErrorCode::corrupt, {}, list.offset, "data_offsets: expected two numbers, found more");
   tensor.size = end.number - tensor.begin;
 }
 
@@ -259,7 +264,7 @@ void Reader::add_others() {
 void Reader::read_pairs(CborReader& cbor) {
   const CborItem map = cbor.next(CborKind::map, "the pairs of the metadata");
   std::vector<std::string_view> keys;
-  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+  for (std::uint64_t pair = 0; !cbor.ends(map, pair); ++pair) {
     keys.push_back(cbor.next(CborKind::text, "a key of the metadata's pairs").text);
     pairs_.push_back(catalog_.add_text(keys.back()));
     pairs_.push_back(catalog_.add_text(cbor.next(CborKind::text, "a value of the metadata's pairs").text));
@@ -272,7 +277,7 @@ void Reader::read_pairs(CborReader& cbor) {
 
 void Reader::read_scalars(CborReader& cbor) {
   const CborItem map = cbor.next(CborKind::map, "the scalars");
-  for (std::uint64_t pair = 0; pair < map.number; ++pair) {
+  for (std::uint64_t pair = 0; !cbor.ends(map, pair); ++pair) {
     const CborItem key = cbor.next(CborKind::text, "a scalar's name");
     core::require_limit(key.text.size(), limits_.name_bytes, "bytes of a scalar's name", "name_bytes", key.offset);
     // A scalar is a value of its own beside the tensors, under its name.
@@ -283,11 +288,11 @@ void Reader::read_scalars(CborReader& cbor) {
 /// {"Int": -1}, {"UInt": 1}, {"Float": 0.5}, {"Bool": true}.
 std::uint32_t Reader::read_scalar(CborReader& cbor, std::string_view name) {
   const CborItem map = cbor.next(CborKind::map, "a scalar");
-  if (map.number != 1)
-    fail(ErrorCode::corrupt, {}, map.offset,
-         fmt::format("scalar '{}': expected one variant, found {}", core::escaped(name), map.number));
   const std::string_view variant = cbor.next(CborKind::text, "the variant of a scalar").text;
   const CborItem value = cbor.next("the value of a scalar");
+  if (!cbor.ends(map, 1))
+    fail(ErrorCode::corrupt, {}, map.offset,
+         fmt::format("scalar '{}': expected one variant, found more", core::escaped(name)));
   Node node;
   // CBOR has one encoding for positive integers, whatever the sign of their Rust type.
   if ((variant == "Int" || variant == "UInt") && value.kind == CborKind::unsigned_integer) {

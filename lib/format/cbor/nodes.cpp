@@ -59,11 +59,12 @@ class NodeMaker {
   std::uint32_t container(const CborItem& item, std::uint64_t depth) {
     // Before the recursion: the file determines the nesting.
     core::require_limit(depth, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", item.offset);
-    if (item.kind == CborKind::list && item.number >= min_numbers)
-      if (std::optional<SegmentedNumbers> numbers = reader_.step_numbers(item)) return list_of(*std::move(numbers));
+    if (item.kind == CborKind::list)
+      if (std::optional<SegmentedNumbers> numbers = reader_.step_numbers(item, min_numbers))
+        return list_of(*std::move(numbers));
     // Not reserved by the declared count: each byte of the file could then claim four of memory.
     std::vector<std::uint32_t> items;
-    for (std::uint64_t i = 0; i < item.number; ++i) {
+    for (std::uint64_t i = 0; !reader_.ends(item, i); ++i) {
       if (item.kind == CborKind::map) items.push_back(key());
       items.push_back(make(reader_.next("an item"), depth + 1));
     }

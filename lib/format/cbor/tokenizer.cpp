@@ -1,6 +1,8 @@
 #include "format/cbor/tokenizer.hpp"
 
 #include <array>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,18 +12,19 @@
 
 #include "core/checked.hpp"
 #include "core/text.hpp"
-#include "format/nesting.hpp"
 #include "heft/error.hpp"
 
 namespace heft::format {
 namespace {
 
 constexpr std::uint64_t max_head_bytes = 9;
+constexpr std::byte break_byte{0xFF};
 
 /// The result of one call of the decoder.
 struct Found {
   CborItem item;
   std::string_view unsupported = {};
+  bool is_break = false;
 };
 
 template <CborKind kind, class Number>
@@ -42,9 +45,17 @@ void set_text(void* found, cbor_data text, std::size_t size) {
   item.text = {reinterpret_cast<const char*>(text), size};
 }
 
+// The head of an item of indefinite length.
+template <CborKind kind>
+void set_indefinite(void* found) {
+  auto& item = static_cast<Found*>(found)->item;
+  item.kind = kind;
+  item.is_indefinite = true;
+}
+
 void set_null(void* found) { static_cast<Found*>(found)->item.kind = CborKind::null; }
 void set_undefined(void* found) { static_cast<Found*>(found)->unsupported = "undefined"; }
-void set_indefinite(void* found) { static_cast<Found*>(found)->unsupported = "an item of indefinite length"; }
+void set_break(void* found) { static_cast<Found*>(found)->is_break = true; }
 void set_tag(void* found, std::uint64_t) { static_cast<Found*>(found)->unsupported = "a tag"; }
 
 // libcbor calls a function for each kind of item; each stores it in the Found that next() passes.
@@ -71,8 +82,11 @@ constexpr cbor_callbacks callbacks = [] {
   calls.undefined = set_undefined;
   calls.tag = set_tag;
   // libcbor calls through every pointer without a test for null, so each must be set.
-  calls.byte_string_start = calls.string_start = calls.indef_array_start = calls.indef_map_start = calls.indef_break =
-      set_indefinite;
+  calls.byte_string_start = set_indefinite<bytes>;
+  calls.string_start = set_indefinite<text>;
+  calls.indef_array_start = set_indefinite<list>;
+  calls.indef_map_start = set_indefinite<map>;
+  calls.indef_break = set_break;
   return calls;
 }();
 
@@ -93,6 +107,16 @@ std::string_view name(CborKind kind) noexcept {
 }
 
 CborItem CborReader::next(std::string_view what) {
+  CborItem item = read(what);
+  if (item.is_indefinite && (item.kind == CborKind::text || item.kind == CborKind::bytes)) {
+    item.text = join(item, what);
+    item.is_indefinite = false;
+  }
+  return item;
+}
+
+/// Reads one head, and the bytes of a text or bytes of definite length.
+CborItem CborReader::read(std::string_view what) {
   // Counted before decoding, over the whole document: each item can become a node.
   core::require_limit(++items_, limits_.metadata_items, "the number of CBOR items", "metadata_items", offset());
   Found found;
@@ -123,6 +147,9 @@ CborItem CborReader::next(std::string_view what) {
     throw Error(ErrorCode::unsupported,
                 fmt::format("expected {}, found CBOR's {}, which heft does not read", what, found.unsupported),
                 {.offset = offset()});
+  if (found.is_break)
+    throw Error(ErrorCode::corrupt, fmt::format("expected {}, found a break, which ends no container here", what),
+                {.offset = offset()});
   cursor_.skip(result.read, what);
   // Every item has at least one byte.
   if (const std::uint64_t inside = items_inside(found.item); inside > remaining())
@@ -145,31 +172,73 @@ CborItem CborReader::next(CborKind kind, std::string_view what) {
   return item;
 }
 
-std::optional<SegmentedNumbers> CborReader::step_numbers(const CborItem& list) {
+/// Returns the chunks of a text or bytes of indefinite length, whose start was read, as one.
+std::string_view CborReader::join(const CborItem& start, std::string_view what) {
+  std::string joined;
+  while (!take_break()) {
+    const CborItem chunk = read(what);
+    if (chunk.kind != start.kind || chunk.is_indefinite)
+      throw Error(ErrorCode::corrupt,
+                  fmt::format("{}: expected a chunk of {}, or a break, found {}", what, name(start.kind),
+                              chunk.is_indefinite ? "an item of indefinite length" : name(chunk.kind)),
+                  {.offset = chunk.offset});
+    core::require_limit(joined.size() + chunk.text.size(), limits_.metadata_bytes, what, "metadata_bytes",
+                        start.offset);
+    joined += chunk.text;
+  }
+  return arena_.store(joined);
+}
+
+/// Passes over a break, if it is next.
+bool CborReader::take_break() {
+  const std::span<const std::byte> next = cursor_.peek(1, "a break");
+  if (next.empty() || next[0] != break_byte) return false;
+  cursor_.skip(1, "a break");
+  return true;
+}
+
+bool CborReader::ends(const CborItem& container, std::uint64_t done) {
+  return container.is_indefinite ? take_break() : done == container.number;
+}
+
+std::vector<Bytes> CborReader::release() {
+  std::vector<Bytes> kept = cursor_.release();
+  // Keeps joined texts by an owner without bytes.
+  if (arena_.size_bytes() > 0)
+    kept.emplace_back(std::span<const std::byte>(), std::make_shared<core::Arena>(std::move(arena_)));
+  return kept;
+}
+
+std::optional<SegmentedNumbers> CborReader::step_numbers(const CborItem& list, std::uint64_t least) {
+  if (!list.is_indefinite && list.number < least) return std::nullopt;
   // Numbers count as items, although they become no nodes; next() refuses the one over the limit.
   if (!core::inside(items_, list.number, limits_.metadata_items)) return std::nullopt;
+  const std::uint64_t most = list.is_indefinite ? limits_.metadata_items - items_ : list.number;
   SegmentedNumbers numbers(Spelling::cbor, cursor_.budget());
   std::uint64_t ahead = 0;
-  std::uint64_t least = 1;
-  while (numbers.size() < list.number) {
-    const std::span<const std::byte> bytes = cursor_.look(ahead, least);
-    const std::size_t used = numbers.step(bytes, offset() + ahead, list.number - numbers.size());
+  std::uint64_t wanted = 1;
+  while (list.is_indefinite || numbers.size() < most) {
+    const std::span<const std::byte> bytes = cursor_.look(ahead, wanted);
+    if (list.is_indefinite && !bytes.empty() && bytes[0] == break_byte) break;
+    const std::size_t used = numbers.step(bytes, offset() + ahead, most - numbers.size());
     // No number, or one that the bytes looked at do not have whole.
-    if (used == 0 && (bytes.empty() || least > 1)) return std::nullopt;
+    if (used == 0 && (bytes.empty() || wanted > 1)) return std::nullopt;
     ahead += used;
-    least = used == 0 ? max_spelled_bytes : 1;
+    wanted = used == 0 ? max_spelled_bytes : 1;
   }
-  cursor_.skip(ahead, "a list of numbers");
-  items_ += list.number;
+  if (numbers.size() < least) return std::nullopt;
+  cursor_.skip(ahead + (list.is_indefinite ? 1 : 0), "a list of numbers");
+  items_ += numbers.size();
   return numbers;
 }
 
-void CborReader::skip_inside(const CborItem& item, std::string_view what) {
-  Nesting nesting(limits_, "the nesting of CBOR");
-  nesting.open(items_inside(item), item.offset);
-  while (nesting.next()) {
-    const CborItem inner = next(what);
-    nesting.open(items_inside(inner), inner.offset);
+void CborReader::skip_inside(const CborItem& item, std::string_view what, std::uint64_t depth) {
+  if (item.kind != CborKind::list && item.kind != CborKind::map) return;
+  // Before the recursion: the file determines the nesting.
+  core::require_limit(depth, limits_.metadata_depth, "the nesting of CBOR", "metadata_depth", item.offset);
+  for (std::uint64_t done = 0; !ends(item, done); ++done) {
+    if (item.kind == CborKind::map) skip_inside(next(what), what, depth + 1);
+    skip_inside(next(what), what, depth + 1);
   }
 }
 
