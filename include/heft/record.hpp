@@ -108,13 +108,15 @@ class HEFT_API Record {
   /// Bytes; also an integer that fits neither integer() nor unsigned_integer(), in little-endian two's complement.
   [[nodiscard]] Bytes bytes() const;
   /// Returns the elements of a list of numbers as a view of shape [size()]. Its dtype is the one that the format
-  /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. The view is spelled
-  /// (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. A list of 32 or more
-  /// numbers of a pickle, of MessagePack or of CBOR metadata stays in the file when it is opened: only its places are
-  /// kept, 24 bytes for a thousand numbers, and elements are read by materialize(), or as they are looked at. Of a
-  /// MessagePack file in gzip, the bytes of such lists are kept in memory. Throws Error{type_mismatch}
-  /// when this is not a list, when an item is not a number or of another kind than the first, and for numbers of JSON,
-  /// which have no type; Error{out_of_range} for integers that fit no type of 64 bits.
+  /// states for the numbers, else boolean, i64 (u64 where an item needs it) or f64. Integers and reals in one list are
+  /// f64 if each integer is within 2^53, where f64 has all of them: an element always has the value of its item. The
+  /// view is spelled (TensorView::is_spelled()): materialize() gathers and converts, bytes() and as() refuse. A list of
+  /// 32 or more numbers of a pickle, of MessagePack or of CBOR metadata stays in the file when it is opened: only its
+  /// places are kept, 24 bytes for a thousand numbers, and elements are read by materialize(), or as they are looked at.
+  /// (Those of a MessagePack file in gzip are kept in memory, as the file spells them.) Throws Error{type_mismatch} when
+  /// this is not a list, when an item is not a number, for booleans beside other numbers, for integers beyond 2^53
+  /// beside reals, and for numbers of JSON, which have no type; Error{out_of_range} for integers that fit no type of 64
+  /// bits.
   [[nodiscard]] TensorView numbers() const;
   /// For an opaque record: "module.name" of the class that the pickle names. heft does not construct it: its children
   /// are "arguments" and "state". Borrowed as text().

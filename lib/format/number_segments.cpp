@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -165,17 +166,25 @@ std::size_t run_at(Spelling spelling, const std::byte* from, std::size_t size, s
               {.offset = offset});
 }
 
-// Returns true if an element of `dtype` has the number's value.
-bool fits(const SpelledNumber& number, DType dtype) noexcept {
+// Returns the bits of the number's value as an element of `dtype`; nothing if it is another value. `is_mixed` allows
+// integers among reals.
+std::optional<std::uint64_t> element_bits(const SpelledNumber& number, DType dtype, bool is_mixed) noexcept {
+  const bool is_integer = number.kind == NumberKind::integer;
+  const auto value = static_cast<std::int64_t>(number.bits);
+  const auto if_so = [&](bool fits) { return fits ? std::optional(number.bits) : std::nullopt; };
   switch (dtype) {
-    case DType::boolean: return number.kind == NumberKind::boolean;
-    case DType::f32: return number.kind == NumberKind::real32;
-    case DType::f64: return number.kind == NumberKind::real64;
-    case DType::i64: return number.kind == NumberKind::integer;
+    case DType::boolean: return if_so(number.kind == NumberKind::boolean);
+    case DType::f32: return if_so(number.kind == NumberKind::real32);
+    case DType::f64:
+      // Widened, which is exact.
+      if (number.kind == NumberKind::real32)
+        return std::bit_cast<std::uint64_t>(double{std::bit_cast<float>(static_cast<std::uint32_t>(number.bits))});
+      if (is_integer && is_mixed && is_exact_in_f64(number.kind, number.bits))
+        return std::bit_cast<std::uint64_t>(static_cast<double>(value));
+      return if_so(number.kind == NumberKind::real64);
+    case DType::i64: return if_so(is_integer);
     // Of a list with a number over INT64_MAX; one with a sign as well was refused when the view was made.
-    default:
-      return number.kind == NumberKind::unsigned_integer ||
-             (number.kind == NumberKind::integer && static_cast<std::int64_t>(number.bits) >= 0);
+    default: return if_so(number.kind == NumberKind::unsigned_integer || (is_integer && value >= 0));
   }
 }
 
@@ -244,32 +253,21 @@ std::size_t SegmentedNumbers::step(std::span<const std::byte> bytes, std::uint64
 }
 
 void SegmentedNumbers::add(const SpelledNumber& number, std::uint64_t count, std::uint64_t offset) {
-  const NumberKind kind = number.kind == NumberKind::unsigned_integer ? NumberKind::integer : number.kind;
-  if (count_ == 0) kind_ = kind;
-  if (kind != kind_ && !odd_) odd_ = count_;
-  over_i64_ |= number.kind == NumberKind::unsigned_integer;
-  negative_ |= number.kind == NumberKind::integer && static_cast<std::int64_t>(number.bits) < 0;
   if (segments_.empty() || segments_.back().begin + segments_.back().size != offset ||
       count_of(segments_.size() - 1) >= max_segment)
-    segments_.push_back({count_, offset, 0, number.size});
+    segments_.push_back({size(), offset, 0, number.size});
   NumberSegment& last = segments_.back();
   if (last.stride != number.size) last.stride = 0;
   last.size += static_cast<std::uint32_t>(count * number.size);
-  count_ += count;
+  dtype_.add(number.kind, number.bits, count);
 }
 
 void SegmentedNumbers::append(const SegmentedNumbers& more) {
-  if (more.count_ == 0) return;
-  if (count_ == 0) kind_ = more.kind_;
-  if (!odd_ && more.kind_ != kind_) odd_ = count_;
-  if (!odd_ && more.odd_) odd_ = count_ + *more.odd_;
-  over_i64_ |= more.over_i64_;
-  negative_ |= more.negative_;
   for (NumberSegment segment : more.segments_) {
-    segment.first += count_;
+    segment.first += size();
     segments_.push_back(segment);
   }
-  count_ += more.count_;
+  dtype_.append(more.dtype_);
 }
 
 std::size_t SegmentedNumbers::segment_of(std::uint64_t number) const noexcept {
@@ -278,20 +276,12 @@ std::size_t SegmentedNumbers::segment_of(std::uint64_t number) const noexcept {
 }
 
 std::uint64_t SegmentedNumbers::count_of(std::size_t segment) const noexcept {
-  return (segment + 1 < segments_.size() ? segments_[segment + 1].first : count_) - segments_[segment].first;
+  return (segment + 1 < segments_.size() ? segments_[segment + 1].first : size()) - segments_[segment].first;
 }
 
-DType SegmentedNumbers::dtype() const noexcept {
-  switch (kind_) {
-    case NumberKind::boolean: return DType::boolean;
-    case NumberKind::real32: return DType::f32;
-    case NumberKind::real64: return DType::f64;
-    default: return over_i64_ ? DType::u64 : DType::i64;
-  }
-}
-
-Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byte> from, std::uint64_t offset,
-                        std::byte* to, std::uint64_t count, GatherRun run) {
+Gathered gather_spelled(const SegmentedNumbers& numbers, DType dtype, std::span<const std::byte> from,
+                        std::uint64_t offset, std::byte* to, std::uint64_t count, GatherRun run) {
+  const Spelling spelling = numbers.spelling();
   const std::size_t width = info(dtype).block_bytes;
   Gathered done;
   while (done.numbers < count && done.used < from.size()) {
@@ -300,7 +290,8 @@ Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byt
     // Every number was checked when the list was stepped over: another kind now means that the file has changed.
     if (number.kind == NumberKind::other) fail_kind(rest[0], dtype, offset + done.used);
     if (number.size > rest.size()) break;
-    if (!fits(number, dtype)) fail_kind(rest[0], dtype, offset + done.used);
+    const std::optional<std::uint64_t> bits = element_bits(number, dtype, numbers.dtype().is_mixed());
+    if (!bits) fail_kind(rest[0], dtype, offset + done.used);
     std::byte* const element = to + done.numbers * width;
     const auto most =
         static_cast<std::size_t>(std::min<std::uint64_t>(count - done.numbers, rest.size() / number.size));
@@ -309,7 +300,7 @@ Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byt
       done.used += run_size * number.size;
       continue;
     }
-    store(number.bits, width, element);
+    store(*bits, width, element);
     ++done.numbers;
     done.used += number.size;
   }

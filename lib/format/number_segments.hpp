@@ -7,18 +7,19 @@
 //   pickle   K u8 | M u16 | J i32 | 8a n (n bytes)               integers, little-endian
 //            G f64                                               a real, big-endian
 //
-// All choose the width of an integer by its value, so that the widths of a list say nothing of its type: its elements
-// are i64 (u64 where one needs it), f64, booleans, or f32 in MessagePack, whose reals have a width by their type.
+// All choose the width of an integer by its value, and CBOR that of a real as well, so that the widths of a list say
+// nothing of its dtype (common_dtype.hpp). A real of MessagePack has the width of its type: only there, kinds include
+// real32.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "core/table.hpp"
+#include "format/common_dtype.hpp"
 #include "format/msgpack/numbers.hpp"
 
 namespace heft::format {
@@ -48,7 +49,7 @@ struct NumberSegment {
   std::uint32_t stride = 0;  ///< Bytes of each number; 0: they differ.
 };
 
-/// The places of the numbers of one list, and their common type.
+/// The places of the numbers of one list, and their common dtype.
 class SegmentedNumbers {
  public:
   /// Numbers of a segment, few enough to step over for an access to one.
@@ -65,34 +66,26 @@ class SegmentedNumbers {
   void append(const SegmentedNumbers& more);
 
   [[nodiscard]] Spelling spelling() const noexcept { return spelling_; }
-  [[nodiscard]] std::uint64_t size() const noexcept { return count_; }
+  [[nodiscard]] std::uint64_t size() const noexcept { return dtype_.count(); }
   [[nodiscard]] const core::Table<NumberSegment>& segments() const noexcept { return segments_; }
   /// Returns the index of the segment that contains number `number` < size().
   [[nodiscard]] std::size_t segment_of(std::uint64_t number) const noexcept;
   /// Returns how many numbers a segment has.
   [[nodiscard]] std::uint64_t count_of(std::size_t segment) const noexcept;
 
-  /// Returns the dtype of the elements: boolean, i64, u64, f32 or f64. Requires numbers of one kind.
-  [[nodiscard]] DType dtype() const noexcept;
-  /// Returns the position of the first number of another kind than those before it: the list has no dtype.
-  [[nodiscard]] std::optional<std::uint64_t> odd() const noexcept { return odd_; }
-  /// Returns true if no integer type of 64 bits has both the largest and the smallest of the numbers.
-  [[nodiscard]] bool exceeds_types() const noexcept { return over_i64_ && negative_; }
+  /// Returns the dtype of the elements, if there is one.
+  [[nodiscard]] const CommonDType& dtype() const noexcept { return dtype_; }
 
  private:
   void add(const SpelledNumber& number, std::uint64_t count, std::uint64_t offset);
 
   Spelling spelling_;
-  NumberKind kind_ = NumberKind::other;  // of the first; `integer` for both kinds of integers
-  bool over_i64_ = false;
-  bool negative_ = false;
-  std::uint64_t count_ = 0;
-  std::optional<std::uint64_t> odd_;
+  CommonDType dtype_;
   core::Table<NumberSegment> segments_;
 };
 
-/// gather_numbers() for such a list, to elements of its dtype.
-Gathered gather_spelled(Spelling spelling, DType dtype, std::span<const std::byte> from, std::uint64_t offset,
-                        std::byte* to, std::uint64_t count, GatherRun run);
+/// gather_numbers() for the numbers of such a list, to elements of its dtype, which is `dtype`.
+Gathered gather_spelled(const SegmentedNumbers& numbers, DType dtype, std::span<const std::byte> from,
+                        std::uint64_t offset, std::byte* to, std::uint64_t count, GatherRun run);
 
 }  // namespace heft::format

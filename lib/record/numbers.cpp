@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "core/text.hpp"
+#include "format/common_dtype.hpp"
 #include "format/stored_numbers.hpp"
 #include "heft/error.hpp"
 #include "heft/record.hpp"
@@ -24,6 +25,7 @@ namespace {
 
 using format::Node;
 using format::NodeKind;
+using format::NumberKind;
 
 // Throws an Error with the path of the checkpoint and of the record.
 [[noreturn]] void fail(const Record& record, ErrorCode code, std::string message) {
@@ -32,22 +34,24 @@ using format::NodeKind;
               {.path = state == nullptr ? std::string() : state->path, .tensor = record.path()});
 }
 
-// Returns the dtype that the format declares for a number, else the widest of its kind.
-DType dtype_of(const Node& node) noexcept {
-  if (node.dtype != DType::unknown) return node.dtype;
+// Returns the kind of a number; `other` for anything else.
+NumberKind kind_of(const Node& node) noexcept {
   switch (node.kind) {
-    case NodeKind::boolean: return DType::boolean;
-    case NodeKind::integer: return node.count == 0 ? DType::i64 : DType::unknown;  // unknown: over 64 bits
-    case NodeKind::unsigned_integer: return DType::u64;
-    case NodeKind::real: return DType::f64;
-    default: return DType::unknown;
+    case NodeKind::boolean: return NumberKind::boolean;
+    case NodeKind::integer: return NumberKind::integer;
+    case NodeKind::unsigned_integer: return NumberKind::unsigned_integer;
+    case NodeKind::real: return NumberKind::real64;
+    default: return NumberKind::other;
   }
 }
 
-// Returns true for the kinds that have a dtype.
-bool is_number(const Node& node) noexcept {
-  return node.kind == NodeKind::boolean || node.kind == NodeKind::integer || node.kind == NodeKind::unsigned_integer ||
-         node.kind == NodeKind::real;
+// Returns the dtype. Throws the errors of CommonDType::require() with the record's path.
+DType required(const Record& record, const format::CommonDType& common) {
+  try {
+    return common.require();
+  } catch (const Error& error) {
+    fail(record, error.code(), error.message());
+  }
 }
 
 // The nodes of a list and their catalog.
@@ -59,28 +63,22 @@ struct Items {
   [[nodiscard]] Node operator[](std::uint64_t position) const { return catalog.node(catalog.child(list, position)); }
 };
 
-// Returns the dtype of all items: i64 for plain integers, or u64 if one of them exceeds it.
+// Returns the dtype of all items: the one that the format declares for them, else their common one.
 DType common_dtype(const Items& items) {
-  // An empty list has no type; f64 can hold any number that a caller expects.
-  DType common = items.list.count == 0 ? DType::f64 : dtype_of(items[0]);
-  bool negative = false;
+  format::CommonDType common;
+  const DType declared = items.list.count == 0 ? DType::unknown : items[0].dtype;
   for (std::uint64_t i = 0; i < items.list.count; ++i) {
     const Node node = items[i];
-    const DType dtype = dtype_of(node);
-    negative = negative || (node.kind == NodeKind::integer && node.integer < 0);
-    if (is_number(node) && dtype == DType::unknown)
+    const NumberKind kind = kind_of(node);
+    // A number over 64 bits has bytes.
+    if (kind == NumberKind::integer && node.count != 0)
       fail(items.record, ErrorCode::out_of_range, fmt::format("expected integers of 64 bits, item {} is longer", i));
-    // An integer over INT64_MAX has the dtype u64 in a list whose others are i64, so the list becomes u64.
-    const bool wide = (dtype == DType::u64 && common == DType::i64) || (dtype == DType::i64 && common == DType::u64);
-    if (wide) common = DType::u64;
-    if (!is_number(node) || (dtype != common && !wide))
+    if (kind == NumberKind::other || node.dtype != declared)
       fail(items.record, ErrorCode::type_mismatch,
            fmt::format("expected a list of numbers of one kind, item {} is another", i));
+    common.add(kind, node.unsigned_integer);
   }
-  // No dtype has both.
-  if (common == DType::u64 && negative)
-    fail(items.record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
-  return common;
+  return declared != DType::unknown ? declared : required(items.record, common);
 }
 
 // Writes the number of `node` at `to` as `dtype`, in the host's byte order.
@@ -90,7 +88,8 @@ void put(const Node& node, DType dtype, std::byte* to) noexcept {
     const auto value = static_cast<float>(node.real);
     std::memcpy(to, &value, width);
   } else if (dtype == DType::f64) {
-    std::memcpy(to, &node.real, width);
+    const double value = node.kind == NodeKind::real ? node.real : static_cast<double>(node.integer);
+    std::memcpy(to, &value, width);
   } else {
     for (std::size_t byte = 0; byte < width; ++byte)
       // Two's complement: the low bytes of the wide number are those of the narrow one.
@@ -114,15 +113,6 @@ std::shared_ptr<const format::PackedElements> packed_elements(const Items& items
   const std::uint32_t first = static_cast<std::uint32_t>(items.list.first);
   // The list is registered, and lists are sorted by their first element.
   return std::ranges::lower_bound(items.catalog.packed, first, {}, &format::PackedList::first)->elements;
-}
-
-// Throws the errors of common_dtype() for a list that was stepped over.
-void require_one_type(const Record& record, const format::SegmentedNumbers& numbers) {
-  if (numbers.odd())
-    fail(record, ErrorCode::type_mismatch,
-         fmt::format("expected a list of numbers of one kind, item {} is another", *numbers.odd()));
-  if (numbers.dtype() == DType::u64 && numbers.exceeds_types())
-    fail(record, ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
 }
 
 // Returns a view of one dim over the whole of `source`, under the record's path.
@@ -154,7 +144,7 @@ TensorView Record::numbers() const {
   const std::shared_ptr<const format::PackedElements> elements = packed_elements(items);
   // Elements in encoded form stay as they are, and are gathered when they are read.
   if (const auto* stored = dynamic_cast<const format::StoredNumbers*>(elements.get())) {
-    require_one_type(*this, *stored->numbers());
+    static_cast<void>(required(*this, stored->numbers()->dtype()));
     auto lists = std::make_shared<format::NumberLists>();
     const format::NumberList& list = lists->add(stored->numbers(), stored->base());
     auto bytes = stored->memory().empty() ? place->source : record::memory_source(stored->memory(), place->source);

@@ -343,6 +343,37 @@ TEST_CASE("made: lists of numbers are converted to any type, on every path") {
       }
 }
 
+TEST_CASE("made: integers and reals in one list are loaded as f64, by any number of threads") {
+  const TempFolder folder;
+  constexpr std::size_t count = 200'003;
+  namespace pickle = test::pickle;
+  const auto value = [](std::size_t i) { return i % 7 == 0 ? static_cast<double>(i) : static_cast<double>(i) + 0.5; };
+  std::string list = "]";
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i % 1000 == 0) list += "(";
+    std::string bits = test::little(std::bit_cast<std::uint64_t>(value(i)), 8);
+    std::ranges::reverse(bits);
+    list += i % 7 == 0 ? "J" + test::little(i, 4) : "G" + bits;
+    if (i % 1000 == 999 || i + 1 == count) list += "e";
+  }
+  const auto path = folder.write("m.pkl", pickle::proto(4) + pickle::dict({pickle::text("list"), list}) + ".");
+  for (const unsigned threads : {1u, 4u}) {
+    MaterializeOptions options;
+    options.threads = threads;
+    LoadPlan plan;
+    const TensorView view = open(path).root()["list"].numbers();
+    plan.add(view, DType::f64);
+    plan.add(view.slice(0, 1999, 70'001).renamed("part"), DType::f32);
+    const auto loaded = materialize(plan, options);
+    const auto whole = loaded[0].span<double>();
+    const auto part = loaded[1].span<float>();
+    std::size_t wrong = part.size() != 68'002;
+    for (std::size_t i = 0; i < count; ++i) wrong += whole[i] != value(i);
+    for (std::size_t i = 0; i < part.size(); ++i) wrong += part[i] != static_cast<float>(value(i + 1999));
+    CHECK(wrong == 0);
+  }
+}
+
 TEST_CASE("made: numbers of a pickle that changed after it was opened are an error") {
   const TempFolder folder;
   const std::string file = number_pickle(100'000);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <libdeflate.h>
 
 #include "heft/checkpoint.hpp"
@@ -191,12 +192,13 @@ TEST_CASE("packs: a list of numbers stays a list record, and is a view of its nu
   }
 }
 
-TEST_CASE("packs: only a list of numbers of one kind is a view") {
+TEST_CASE("packs: a list of numbers is a view if one dtype has each of them") {
   const TempFolder folder;
   const Checkpoint burn = open(folder.write(
-      "m.mpk", plain_record(map({text("mixed"), list({natural(1), real64(2)}), text("texts"), list({text("a")}),
-                                 text("one"), natural(3), text("wide"), list({natural(UINT64_MAX), natural(1)}),
-                                 text("impossible"), list({natural(UINT64_MAX), integer(-1)})}))));
+      "m.mpk",
+      plain_record(map({text("mixed"), list({natural(1), test::pack::boolean(true)}), text("texts"), list({text("a")}),
+                        text("one"), natural(3), text("wide"), list({natural(UINT64_MAX), natural(1)}),
+                        text("impossible"), list({natural(UINT64_MAX), integer(-1)})}))));
   const Record fc = burn.root()["fc"];
   for (const char* name : {"mixed", "texts", "one"})
     CHECK(test::thrown_by([&] { return fc[name].numbers(); }).code() == ErrorCode::type_mismatch);
@@ -205,6 +207,56 @@ TEST_CASE("packs: only a list of numbers of one kind is a view") {
   const Error error = test::thrown_by([&] { return fc["impossible"].numbers(); });
   CHECK(error.code() == ErrorCode::out_of_range);
   CHECK(error.tensor() == "fc.impossible");
+}
+
+TEST_CASE("packs: integers and reals in one list are f64 where each integer is exact, in MessagePack and CBOR") {
+  namespace cbor = test::cbor;
+  const TempFolder folder;
+  constexpr std::int64_t bound = std::int64_t{1} << 53;
+  // Integers by their value; -1: a real of 64 bits, -2: of 32 bits.
+  const auto lists_of = [&](const std::vector<std::int64_t>& values) {
+    std::vector<std::string> packed, items;
+    for (const std::int64_t value : values) {
+      packed.push_back(value == -1 ? real64(0.1) : value == -2 ? real32(0.1F) : integer(value));
+      items.push_back(value == -1   ? cbor::real_bits(std::bit_cast<std::uint64_t>(0.1))
+                      : value == -2 ? "\xFA" + cbor::big(std::bit_cast<std::uint32_t>(0.1F), 4)
+                      : value < 0   ? cbor::negative(static_cast<std::uint64_t>(-1 - value))
+                                    : cbor::natural(static_cast<std::uint64_t>(value)));
+    }
+    std::string metadata = cbor::map({cbor::text("tensors"), cbor::map({}), cbor::text("later"), cbor::list(items)});
+    std::string file = std::string("NRUB\1\0", 6) + test::little(metadata.size(), 4) + metadata;
+    file.resize((file.size() + 255) / 256 * 256);
+    const std::string record = plain_record(map({text("list"), list(packed)}));
+    return std::vector<Record>{open(folder.write("m.mpk", record)).root()["fc"]["list"],
+                               open(folder.write("m.mpk.gz", gzip(record))).root()["fc"]["list"],
+                               open(folder.write("m.bpk", file)).metadata()["later"]};
+  };
+  for (const std::size_t count : {3, 31, 32, 3000}) {
+    CAPTURE(count);
+    std::vector<std::int64_t> values(count, 5);
+    for (std::size_t i = 0; i < count; ++i)
+      values[i] = i % 5 == 0 ? -1 : i % 5 == 1 ? -2 : static_cast<std::int64_t>(i) * (i % 2 == 0 ? 300 : -300);
+    values[2] = -bound;
+    values.push_back(bound);
+    for (const Record& list : lists_of(values)) {
+      const TensorView view = list.numbers();
+      CHECK(view.dtype() == DType::f64);
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < values.size(); i += i < 40 ? 1 : 37) {
+        const double expected = values[i] == -1 ? 0.1 : values[i] == -2 ? double{0.1F} : static_cast<double>(values[i]);
+        wrong += view.read<double>(i) != expected || list[i].real() != expected;
+      }
+      CHECK(wrong == 0);
+    }
+    values.back() = bound + 1;
+    for (const Record& list : lists_of(values)) {
+      CHECK(list[count].integer() == bound + 1);
+      const Error error = test::thrown_by([&] { return list.numbers(); });
+      CHECK(error.code() == ErrorCode::type_mismatch);
+      CHECK(error.message().find("2^53") != std::string::npos);
+      CHECK(error.message().find(fmt::format("item {} ", count)) != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("packs: unknown keys of a burnpack file are metadata, also lists of numbers") {
@@ -318,7 +370,9 @@ TEST_CASE("packs: lists in CBOR of anything else, or cut, are as they were") {
   CHECK(with(cbor::text("t"))[99].integer() == 1000);
   CHECK(with(cbor::list({cbor::natural(5)}))[70][0].integer() == 5);
   CHECK(with(cbor::real_bits(0))[70].real() == 0);
-  const Error odd = test::thrown_by([&] { return with(cbor::real_bits(0)).numbers(); });
+  CHECK(with(cbor::real_bits(0)).numbers().dtype() == DType::f64);
+  CHECK(with(cbor::boolean(true))[70].boolean());
+  const Error odd = test::thrown_by([&] { return with(cbor::boolean(true)).numbers(); });
   CHECK(odd.code() == ErrorCode::type_mismatch);
   CHECK(odd.message() == "expected a list of numbers of one kind, item 70 is another");
   CHECK(test::thrown_by([&] { return with(cbor::negative(UINT64_MAX)); }).code() == ErrorCode::unsupported);

@@ -214,22 +214,52 @@ TEST_CASE("pickled numbers: extreme values keep their bits") {
   }
 }
 
-TEST_CASE("pickled numbers: a list of integers and reals has elements, and no view") {
+TEST_CASE("pickled numbers: integers and reals in one list are f64 where each integer is exact") {
   const TempFolder folder;
-  const auto mixed = [](std::size_t i) {
-    return i < 70 || i % 3 == 0 ? whole(static_cast<std::int64_t>(i)) : real(0.5);
+  constexpr std::int64_t bound = std::int64_t{1} << 53;
+  const auto list_in_file = [&](const Numbers& numbers) {
+    return open(folder.write("m.pkl", proto(4) + of_one_list(list_of(numbers)) + ".")).root()["list"];
   };
-  const Numbers numbers = made(1500, mixed);
-  const Record list = open(folder.write("m.pkl", proto(4) + of_one_list(list_of(numbers)) + ".")).root()["list"];
-  check_numbers(list, numbers);
-  const Error odd = thrown_by([&] { return list.numbers(); });
-  CHECK(odd.code() == ErrorCode::type_mismatch);
-  CHECK(odd.message() == "expected a list of numbers of one kind, item 70 is another");
-  CHECK(odd.tensor() == "list");
+  // Short lists are values, long ones stay in the file: one rule for both.
+  for (const std::size_t count : {3, 31, 32, 1500, 5001}) {
+    CAPTURE(count);
+    for (const bool starts_with_real : {false, true}) {
+      Numbers numbers = made(count, [&](std::size_t i) {
+        return i % 3 == 0 ? real(0.5) : whole(static_cast<std::int64_t>(i) * 70'000 * (i % 2 == 0 ? 1 : -1));
+      });
+      if (!starts_with_real) numbers[0] = whole(-7);
+      numbers[1] = whole(bound);
+      numbers[2] = whole(-bound);
+      numbers.push_back(real(-0.0));
+      const Record list = list_in_file(numbers);
+      check_numbers(list, numbers);
+      const TensorView view = list.numbers();
+      CHECK(view.dtype() == DType::f64);
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < numbers.size(); i += i < 40 ? 1 : 37) {
+        const double expected =
+            numbers[i].is_real ? numbers[i].real() : static_cast<double>(static_cast<std::int64_t>(numbers[i].bits));
+        wrong += std::bit_cast<std::uint64_t>(view.read<double>(i)) != std::bit_cast<std::uint64_t>(expected);
+      }
+      CHECK(wrong == 0);
+      for (const Number& beyond : {whole(bound + 1), whole(-bound - 1), whole(INT64_MIN), whole(INT64_MAX),
+                                   wide(std::uint64_t{1} << 63), wide(UINT64_MAX)}) {
+        Numbers large = numbers;
+        large[count - 1] = beyond;
+        const Record refused = list_in_file(large);
+        check_numbers(refused, large);
+        const Error inexact = thrown_by([&] { return refused.numbers(); });
+        CHECK(inexact.code() == ErrorCode::type_mismatch);
+        CHECK(inexact.message() == "expected integers up to 2^53 beside reals, so that each is exact as f64, item " +
+                                       std::to_string(count - 1) + " is beyond");
+        CHECK(inexact.tensor() == "list");
+      }
+    }
+  }
   Numbers both = made(1500, [](std::size_t i) { return whole(static_cast<std::int64_t>(i)); });
   both[1200] = wide(UINT64_MAX);
   both[3] = whole(-1);
-  const Record impossible = open(folder.write("m.pkl", proto(4) + of_one_list(list_of(both)) + ".")).root()["list"];
+  const Record impossible = list_in_file(both);
   check_numbers(impossible, both);
   CHECK(thrown_by([&] { return impossible.numbers(); }).code() == ErrorCode::out_of_range);
 }

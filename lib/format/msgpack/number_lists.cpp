@@ -28,7 +28,7 @@ const NumberList& NumberLists::add(NumberSteps steps, DType dtype) {
 const NumberList& NumberLists::add(std::shared_ptr<const SegmentedNumbers> numbers, std::uint64_t base) {
   charge_.add(sizeof(NumberList));
   NumberList list;
-  list.dtype = numbers->dtype();
+  list.dtype = numbers->dtype().require();
   list.segmented = std::move(numbers);
   list.base = base;
   return add(std::move(list));
@@ -107,7 +107,7 @@ std::uint64_t number_size(Spelling spelling, std::span<const std::byte> bytes) n
 Gathered gather(const NumberList& list, std::span<const std::byte> from, std::uint64_t offset, std::byte* to,
                 std::uint64_t count, GatherRun run) {
   if (!list.segmented) return gather_numbers(list.dtype, from, offset, to, count, run);
-  return gather_spelled(list.spelling(), list.dtype, from, offset, to, count, run);
+  return gather_spelled(*list.segmented, list.dtype, from, offset, to, count, run);
 }
 
 }  // namespace heft::format

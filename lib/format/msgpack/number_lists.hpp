@@ -38,7 +38,8 @@ class NumberLists {
   /// Adds a list of elements of `dtype` and returns it. Throws Error{corrupt} if addresses would exceed 64 bits,
   /// Error{limit_exceeded} if the budget is used up.
   const NumberList& add(NumberSteps steps, DType dtype);
-  /// The same for a list that is a value, whose tables are charged already.
+  /// The same for a list that is a value, whose tables are charged already. Also throws what CommonDType::require()
+  /// throws.
   const NumberList& add(std::shared_ptr<const SegmentedNumbers> numbers, std::uint64_t base);
 
   [[nodiscard]] std::uint64_t size_bytes() const noexcept { return size_; }

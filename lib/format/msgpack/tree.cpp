@@ -83,7 +83,7 @@ bool PackTree::take_numbers(const PackItem& list, std::string_view key) {
   const auto copy = is_inflated_ ? std::make_shared<SpelledNumbers>(catalog_.budget) : nullptr;
   std::optional<SegmentedNumbers> numbers = reader_.segment_numbers(list, "a list of numbers", copy.get());
   // Items that are not numbers: the reader goes back, and the list is read item by item.
-  if (!numbers || (list.number < min_numbers && (numbers->odd() || numbers->dtype() != DType::f32))) {
+  if (!numbers || (list.number < min_numbers && numbers->dtype().find() != DType::f32)) {
     reader_.seek(inside);
     return false;
   }

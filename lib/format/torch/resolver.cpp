@@ -218,10 +218,9 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, TorchW
                                : call.arguments.empty() ? Pickle::empty_tuple
                                                         : call.arguments[0];
   // torch.Size takes only integers. Another value stays an opaque call, so that no shape is wrong.
-  if (word == TorchWord::size && pickle_.kind(source) == PickleKind::numbers) {
-    const auto numbers = pickle_.numbers(pickle_[source]);
-    if (numbers->odd() || numbers->dtype() != DType::i64) return false;
-  }
+  if (word == TorchWord::size && pickle_.kind(source) == PickleKind::numbers &&
+      pickle_.numbers(pickle_[source])->dtype().find() != DType::i64)
+    return false;
   // A list or a set of numbers stays what was stepped over; a tuple can be a key or a shape, whose items are needed.
   // From here on the call's arguments, a span of Pickle::items, are not used.
   if (kind == PickleKind::tuple || kind == PickleKind::frozen_set) pickle_.unpack(source, options_.limits);

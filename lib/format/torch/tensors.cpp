@@ -131,7 +131,7 @@ std::uint64_t TorchResolver::unsigned_integer(std::uint32_t value, std::string_v
 /// The same for a list of numbers that were stepped over. They are not unpacked: callers hold spans of Pickle::items.
 std::size_t TorchResolver::read_dims(const SegmentedNumbers& numbers, std::string_view what) {
   core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
-  if (numbers.odd() || numbers.dtype() != DType::i64) corrupt(fmt::format("expected {} as integers of 64 bits", what));
+  if (numbers.dtype().find() != DType::i64) corrupt(fmt::format("expected {} as integers of 64 bits", what));
   for (std::size_t i = 0; i < numbers.segments().size(); ++i) {
     const NumberSegment& segment = numbers.segments()[i];
     const Bytes bytes = pickle_.input->read(segment.begin, segment.size);
