@@ -58,9 +58,10 @@ DType CommonDType::require() const {
     throw Error(ErrorCode::type_mismatch,
                 fmt::format("expected a list of numbers of one kind, item {} is another", *odd_));
   if (is_mixed())
-    throw Error(ErrorCode::type_mismatch,
-                fmt::format("expected integers up to 2^53 beside reals, so that each is exact as f64, item {} is beyond",
-                            *large_));
+    throw Error(
+        ErrorCode::type_mismatch,
+        fmt::format("expected integers up to 2^53 beside reals, so that each is exact as f64, item {} is beyond",
+                    *large_));
   throw Error(ErrorCode::out_of_range, "expected integers of 64 bits, with a sign or without");
 }
 

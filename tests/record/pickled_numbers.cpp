@@ -13,6 +13,7 @@
 #include "heft/error.hpp"
 #include "support/memory_use.hpp"
 #include "support/pickle_builder.hpp"
+#include "support/tar_builder.hpp"
 #include "support/temp_folder.hpp"
 #include "support/thrown.hpp"
 #include "support/zip_builder.hpp"
@@ -351,11 +352,151 @@ TEST_CASE("pickled numbers: a list is the same wherever it occurs, and however i
           ErrorCode::corrupt);
     CHECK(thrown_by([&] { return root_of(dict({once, text("a")})); }).code() == ErrorCode::corrupt);
   }
-  SUBCASE("a whole of numbers has a name for each") {
-    const Record root = root_of(once);
-    CHECK(root.size() == 1500);
+  SUBCASE("a list with something else at its end, as the whole, has a name for each item") {
+    const Record root = root_of(once + text("end") + "a");
+    CHECK(root.size() == 1501);
     CHECK(root["7"].real() == 7);
-    CHECK(root["1499"].real() == 1499);
+    CHECK(root["1500"].text() == "end");
+  }
+}
+
+namespace {
+
+// The containers of numbers that a pickle can spell without a call, by their names in Python; "" is a list. Sets grow by
+// batches, as lists; a tuple and a frozen set have all their items behind one MARK.
+const std::vector<std::string> containers{"", "tuple", "set", "frozenset"};
+
+std::string container_of(const std::string& type, const Numbers& numbers, bool frames = false) {
+  if (type.empty()) return list_of(numbers, false, frames);
+  if (type == "set") {
+    std::string batch = batches(numbers, false, frames);
+    std::string out = "\x8f\x94";
+    // No 'e' is a byte of a number here but the APPENDS of its batch.
+    std::ranges::replace(batch, 'e', '\x90');
+    return out + batch;
+  }
+  std::string out = "(";
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    if (frames && i % 500 == 250) out += "\x95" + little(1, 8);
+    out += numbers[i].spelled;
+  }
+  return out + (type == "tuple" ? "t" : "\x91");
+}
+
+// Numbers without a byte 'e', of two kinds.
+std::vector<Numbers> some_of(std::size_t count) {
+  return {made(count, [](std::size_t i) { return real(static_cast<double>(i % 100)); }),
+          made(count, [](std::size_t i) { return whole(static_cast<std::int64_t>(i % 90) - 30); })};
+}
+
+}  // namespace
+
+TEST_CASE("pickled numbers: tuples and sets of numbers are read from the file, as lists are") {
+  const TempFolder folder;
+  for (const std::string& type : containers)
+    for (const std::size_t count : {4, 31, 32, 1000, 1001, 5001})
+      for (const Numbers& numbers : some_of(count)) {
+        CAPTURE(type);
+        CAPTURE(count);
+        REQUIRE(std::ranges::none_of(numbers,
+                                     [](const Number& one) { return one.spelled.find('e') != std::string::npos; }));
+        const std::string object =
+            dict({text("list"), container_of(type, numbers, count % 2 == 0), text("after"), "K\7"});
+        for (const auto& [name, bytes] : files_of(object)) {
+          CAPTURE(name);
+          const Record root = open(folder.write(name, bytes)).root();
+          check_numbers(root["list"], numbers);
+          check_view(root["list"], numbers);
+          CHECK(root["list"].detail() == type);
+          CHECK(root["after"].integer() == 7);
+        }
+      }
+}
+
+TEST_CASE("pickled numbers: a whole of numbers is one value, of any length") {
+  const TempFolder folder;
+  for (const std::string& type : containers)
+    for (const std::size_t count : {1, 31, 32, 5001})
+      for (const Numbers& numbers : some_of(count)) {
+        CAPTURE(type);
+        CAPTURE(count);
+        const auto path = folder.write("m.pkl", proto(4) + container_of(type, numbers) + ".");
+        const Record root = open(path).root();
+        CHECK(root.size() == 1);
+        check_numbers(root["value"], numbers);
+        check_view(root["value"], numbers);
+        CHECK(root["value"].detail() == type);
+      }
+  const Record flags = open(folder.write("m.pkl", proto(4) + "](\x88\x89\x88" + "e.")).root()["value"];
+  CHECK(flags.numbers().read<heft::boolean>(2).bits == 1);
+  CHECK(open(folder.write("m.pkl", proto(4) + "].")).root().empty());
+}
+
+TEST_CASE("pickled numbers: items of tuples and sets that are needed one by one") {
+  const TempFolder folder;
+  const auto root_of = [&](const std::string& object) {
+    return open(folder.write("m.pkl", proto(4) + object + ".")).root();
+  };
+  const auto counted = [](std::size_t first) {
+    return made(40, [first](std::size_t i) { return whole(static_cast<std::int64_t>(first + i)); });
+  };
+  SUBCASE("keys of a dict") {
+    const Record root = root_of(dict({container_of("tuple", counted(0)), text("a"), container_of("tuple", counted(7)),
+                                      text("b"), "(" + container_of("tuple", counted(9)) + "K\1t", text("c")}));
+    CHECK(root["(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, ...)"].text() == "a");
+    CHECK(root["(7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, ...)"].text() == "b");
+    CHECK(root["((9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, ...), 1)"].text() == "c");
+    CHECK(root_of(dict({container_of("frozenset", counted(0)), text("a")}))["<frozenset>"].text() == "a");
+    for (const std::string type : {"", "set"})
+      CHECK(thrown_by([&] { return root_of(dict({container_of(type, counted(0)), text("a")})); }).code() ==
+            ErrorCode::corrupt);
+  }
+  SUBCASE("arguments of calls") {
+    for (const std::string call : {"R", "\x81", "}\x92"}) {
+      const Record made =
+          root_of(dict({text("a"), global("mine", "Thing") + container_of("tuple", counted(5)) + call}))["a"];
+      CHECK(made.class_name() == "mine.Thing");
+      CHECK(made["arguments"].size() == 40);
+      CHECK(made["arguments"][39].integer() == 44);
+    }
+    for (const std::string type : {"", "set", "frozenset"})
+      CHECK(thrown_by([&] { return root_of(global("mine", "f") + container_of(type, counted(5)) + "R"); }).code() ==
+            ErrorCode::corrupt);
+    CHECK(thrown_by([&] { return root_of(container_of("tuple", counted(5)) + "Q"); }).code() == ErrorCode::corrupt);
+  }
+  SUBCASE("a set that grows by something else, and by a list's opcode") {
+    const std::string set = container_of("set", counted(0));
+    const Record grown = root_of(dict({text("a"), set + "(" + text("end") + "\x90"}))["a"];
+    CHECK(grown.size() == 41);
+    CHECK(grown.detail() == "set");
+    CHECK(grown[39].integer() == 39);
+    CHECK(grown[40].text() == "end");
+    for (const std::string wrong : {"(K\1K\2e", "K\1a"})
+      CHECK(thrown_by([&] { return root_of(dict({text("a"), set + wrong})); }).code() == ErrorCode::corrupt);
+    CHECK(thrown_by([&] { return root_of(dict({text("a"), container_of("", counted(0)) + "(K\1\x90"})); }).code() ==
+          ErrorCode::corrupt);
+  }
+  SUBCASE("numbers that a dict, or a call, ends") {
+    std::string pairs = "}(";
+    for (int i = 0; i < 40; ++i) pairs += "K" + little(static_cast<std::uint64_t>(i), 1) + "K\1";
+    const Record dict_of_numbers = root_of(pairs + "u");
+    CHECK(dict_of_numbers.size() == 40);
+    CHECK(dict_of_numbers["39"].integer() == 1);
+  }
+  SUBCASE("tuples in tuples") {
+    const Record pair = root_of(
+        dict({text("a"), "(" + container_of("tuple", counted(0)) + container_of("tuple", counted(1)) + "t"}))["a"];
+    CHECK(pair.size() == 2);
+    check_numbers(pair[0], counted(0));
+    check_numbers(pair[1], counted(1));
+  }
+  SUBCASE("sets made of a tuple, and back") {
+    const Record root = root_of(dict({text("a"), call("builtins", "frozenset", {container_of("tuple", counted(3))}),
+                                      text("b"), call("builtins", "list", {container_of("set", counted(4))})}));
+    check_numbers(root["a"], counted(3));
+    CHECK(root["a"].detail() == "frozenset");
+    check_numbers(root["b"], counted(4));
+    CHECK(root["b"].detail().empty());
   }
 }
 
@@ -384,6 +525,11 @@ TEST_CASE("pickled numbers: a shape can be a list of them") {
   };
   CHECK(rebuilt(ones, ones).tensor("w").shape().rank() == 40);
   CHECK(rebuilt(call("torch", "Size", {ones}), ones).tensor("w").shape().rank() == 40);
+  const std::string tuple_of_ones = container_of("tuple", made(40, [](std::size_t) { return whole(1); }));
+  CHECK(rebuilt(tuple_of_ones, call("builtins", "tuple", {ones})).tensor("w").shape().rank() == 40);
+  CHECK(thrown_by([&] {
+          return rebuilt(container_of("set", made(40, [](std::size_t) { return whole(1); })), ones);
+        }).code() == ErrorCode::corrupt);
   const std::string halves = "]" + batches(made(40, [](std::size_t) { return real(0.5); }));
   CHECK(thrown_by([&] { return rebuilt(halves, ones); }).code() == ErrorCode::corrupt);
   CHECK(thrown_by([&] { return rebuilt(call("torch", "Size", {halves}), ones); }).code() == ErrorCode::corrupt);
@@ -420,9 +566,14 @@ TEST_CASE("pickled numbers: the limits of pickles count no number that is steppe
   options.limits.pickle_stack = 100;
   const auto path = folder.write("m.pkl", proto(4) + of_one_list(list_of(numbers)) + ".");
   check_view(open(path, options).root()["list"], numbers);
-  // A whole of numbers is a name for each, so that each counts.
-  const Error needed =
-      thrown_by([&] { return open(folder.write("w.pkl", proto(4) + list_of(numbers) + "."), options); });
+  for (const std::string type : {"", "tuple", "set", "frozenset"}) {
+    const Numbers some = some_of(20'000)[0];
+    check_view(open(folder.write("w.pkl", proto(4) + container_of(type, some) + "."), options).root()["value"], some);
+  }
+  // The arguments of a call are values, so that each counts.
+  const Error needed = thrown_by([&] {
+    return open(folder.write("w.pkl", proto(4) + global("mine", "f") + container_of("tuple", numbers) + "R."), options);
+  });
   CHECK(needed.code() == ErrorCode::limit_exceeded);
   CHECK(needed.message().find("pickle_operations") != std::string::npos);
   // The places of the numbers are metadata.
@@ -453,22 +604,45 @@ TEST_CASE("pickled numbers: elements of a file that changed are an error, not ot
   }
 }
 
-TEST_CASE("pickled numbers: a list of millions opens in the memory of its places") {
+TEST_CASE("pickled numbers: a list of millions opens in the memory of its places, in any container and file") {
   const TempFolder folder;
   constexpr std::size_t count = 5'000'000;
   std::filesystem::path path;
-  {
-    std::string batch = "(";
-    for (std::size_t i = 0; i < 1000; ++i) batch += real(static_cast<double>(i) / 4).spelled;
-    batch += "e";
-    std::string list = "]\x94";
-    for (std::size_t i = 0; i < count / 1000; ++i) list += batch;
-    path = folder.write("m.pkl", proto(4) + of_one_list(list) + ".");
+  std::string batch;
+  for (std::size_t i = 0; i < 1000; ++i) batch += real(static_cast<double>(i) / 4).spelled;
+  const auto repeated = [&](const std::string& begin, const std::string& each, const std::string& end) {
+    std::string out = begin;
+    for (std::size_t i = 0; i < count / 1000; ++i) out += each;
+    return out + end;
+  };
+  std::string key = "list";
+  SUBCASE("a list") {
+    path = folder.write("m.pkl", proto(4) + of_one_list(repeated("]\x94", "(" + batch + "e", "")) + ".");
+  }
+  SUBCASE("a list as the whole") {
+    path = folder.write("m.pkl", repeated(proto(4) + "]\x94", "(" + batch + "e", "."));
+    key = "value";
+  }
+  SUBCASE("a list that becomes a set") {
+    path = folder.write("m.pkl", repeated(proto(2) + global("__builtin__", "set") + "]", "(" + batch + "e", "\x85R."));
+    key = "value";
+  }
+  SUBCASE("a tuple") { path = folder.write("m.pkl", proto(4) + of_one_list(repeated("(", batch, "t")) + "."); }
+  SUBCASE("a set") {
+    path = folder.write("m.pkl", proto(4) + of_one_list(repeated("\x8f", "(" + batch + "\x90", "")) + ".");
+  }
+  SUBCASE("a frozen set") { path = folder.write("m.pkl", proto(4) + of_one_list(repeated("(", batch, "\x91")) + "."); }
+  SUBCASE("a list in PyTorch's tar") {
+    path =
+        folder.write("m.tar", test::tar_file({{"sys_info", pickled(dict({text("protocol_version"), integer(1000)}))},
+                                              {"storages", pickled(integer(0)) + pickled("]")},
+                                              {"tensors", pickled(integer(0))},
+                                              {"pickle", pickled(of_one_list(repeated("]", "(" + batch + "e", "")))}}));
   }
   const bool measured = test::reset_peak() && !test::memory_is_shadowed();
   const std::uint64_t before = test::resident_bytes();
   const Checkpoint checkpoint = open(path);
-  const Record list = checkpoint.root()["list"];
+  const Record list = checkpoint.root()[key];
   CHECK(list.size() == count);
   CHECK(list[count - 1].real() == 999.0 / 4);
   CHECK(list.numbers().read<double>(count - 2) == 998.0 / 4);

@@ -194,10 +194,7 @@ void PickleMachine::append(std::uint32_t container, std::span<const std::uint32_
 /// (a subclass of list or dict).
 std::uint32_t PickleMachine::target_for(std::uint32_t target, PickleKind kind) {
   const PickleValue& value = pickle_[target];
-  const auto is_kind = [&](std::uint32_t container) {
-    return pickle_.kind(container) == kind ||
-           (kind == PickleKind::list && pickle_.kind(container) == PickleKind::numbers);
-  };
+  const auto is_kind = [&](std::uint32_t container) { return pickle_.container(container) == kind; };
   if (is_kind(target)) return target;
   if (value.kind != PickleKind::call || kind == PickleKind::set)
     wrong_kind("adding items", fmt::format("a {}", name(kind)), target);
@@ -215,6 +212,11 @@ void PickleMachine::extend(std::uint32_t target, PickleKind kind, std::span<cons
   if (kind == PickleKind::dict && items.size() % 2 != 0) corrupt("SETITEMS: expected keys and values in pairs");
   if (kind != PickleKind::list) require_keys(items, kind == PickleKind::dict ? 2 : 1);
   append(target_for(target, kind), items);
+}
+
+/// Makes values of a tuple of numbers whose items are looked at: the arguments of a call, or an id.
+void PickleMachine::unpack_tuple(std::uint32_t value) {
+  if (pickle_.container(value) == PickleKind::tuple) pickle_.unpack(value, limits_);
 }
 
 void PickleMachine::require_keys(std::span<const std::uint32_t> items, std::size_t step) const {

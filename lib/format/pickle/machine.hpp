@@ -71,12 +71,15 @@ class PickleMachine {
   void extend(std::uint32_t target, PickleKind kind, std::span<const std::uint32_t> added);
   std::uint32_t items_of(std::uint32_t target) const;
   bool has_numbers(std::uint32_t target) const;
-  bool takes_numbers(std::uint32_t target) const;
-  void add_numbers(std::uint32_t target, const SegmentedNumbers& more, bool is_open);
+  bool takes_numbers(std::uint32_t target, PickleKind kind) const;
+  bool below_mark_takes(PickleKind kind) const;
+  bool numbers_follow();
+  void add_numbers(std::uint32_t target, PickleKind kind, const SegmentedNumbers& more, bool is_open);
   bool append_number(std::uint32_t target, std::uint32_t item);
   bool step_batch();
   void step_numbers();
   std::uint32_t target_for(std::uint32_t target, PickleKind kind);
+  void unpack_tuple(std::uint32_t value);
   void require_keys(std::span<const std::uint32_t> items, std::size_t step) const;
 
   // The stack.

@@ -211,6 +211,7 @@ void PickleMachine::op_reduce() {
   const std::uint32_t callable = pop();
   // No opcode calls anything: the callable and its arguments become a value, and formats decide by the name what it
   // is.
+  unpack_tuple(arguments);
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("calling", "a tuple of arguments", arguments);
   const PickleKind kind = pickle_.kind(callable);
   // The result of a call can be callable too; other values are not.
@@ -223,6 +224,7 @@ void PickleMachine::op_new_object_ex() {
   const std::uint32_t keywords = pop();
   if (pickle_.kind(keywords) != PickleKind::dict) wrong_kind("NEWOBJ_EX", "a dict of keyword arguments", keywords);
   const std::uint32_t arguments = top();
+  unpack_tuple(arguments);
   if (pickle_.kind(arguments) != PickleKind::tuple) wrong_kind("NEWOBJ_EX", "a tuple of arguments", arguments);
   const std::array<std::uint32_t, 2> both{pop(), keywords};
   const std::uint32_t callable = pop();
@@ -277,6 +279,7 @@ void PickleMachine::op_persistent() {
   value.count = offset();
   // The id, a tuple in PyTorch's files, stays a value; the format resolves it.
   value.first = pop();
+  unpack_tuple(static_cast<std::uint32_t>(value.first));
   push(add(value));
   ++pickle_.persistent_count;
 }

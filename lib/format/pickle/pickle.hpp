@@ -44,7 +44,7 @@ enum class PickleKind : std::uint8_t {
   call,        ///< REDUCE, NEWOBJ, INST...: an object made by a call.
   persistent,  ///< BINPERSID: an object outside the pickle, by its id.
   far_text,    ///< Text that spells bytes, left in the file: `first` is an index in blobs. For _codecs.encode().
-  numbers,     ///< A list of numbers that were stepped over: `first` is an index in number_lists.
+  numbers,     ///< A list, tuple or set of numbers that were stepped over: `first` is an index in number_lists.
   tensor,      ///< Made from calls by torch/resolver.cpp; never by read_pickle().
 };
 
@@ -54,8 +54,9 @@ struct PickleValue {
   static constexpr std::uint8_t byte_array = 1;  ///< The variant of `bytes` that are a bytearray.
   std::uint8_t variant = 0;  ///< The finer kind. read_pickle() sets 0 or `byte_array`; others are a family's own.
   bool unhashable = false;   ///< list, dict, set, bytearray, and tuples that hold one: they cannot be keys.
-  std::uint32_t count = 0;   ///< text, big_integer: bytes. Containers, numbers: items; dict: pairs. global: index in
-                             ///< globals. call, persistent: opcode's offset.
+  PickleKind container = PickleKind::list;  ///< numbers: list, tuple, set or frozen_set.
+  std::uint32_t count = 0;  ///< text, big_integer: bytes. Containers, numbers: items; dict: pairs. global: index in
+                            ///< globals. call, persistent: opcode's offset.
   union {
     std::int64_t integer = 0;
     std::uint64_t unsigned_integer;
@@ -89,7 +90,7 @@ struct PickleBlob {
   Place place = Place::kept;
 };
 
-/// The places of the numbers of one list.
+/// The places of the numbers of one container.
 struct PickleNumbers {
   SegmentedNumbers numbers;
   bool is_open = true;  ///< Numbers are still added to it.
@@ -124,6 +125,10 @@ struct Pickle {
 
   [[nodiscard]] const PickleValue& operator[](std::uint32_t value) const noexcept { return values[value]; }
   [[nodiscard]] PickleKind kind(std::uint32_t value) const noexcept { return values[value].kind; }
+  /// Returns the kind, which of numbers is that of their container.
+  [[nodiscard]] PickleKind container(std::uint32_t value) const noexcept {
+    return kind(value) == PickleKind::numbers ? values[value].container : kind(value);
+  }
   /// Returns the items of a list, tuple, set or frozen set; alternating keys and values of a dict; the parts of a call.
   [[nodiscard]] std::span<const std::uint32_t> children(const PickleValue& value) const noexcept;
   [[nodiscard]] std::span<const std::uint32_t> children(std::uint32_t value) const noexcept {
@@ -145,7 +150,7 @@ struct Pickle {
   [[nodiscard]] std::shared_ptr<const SegmentedNumbers> numbers(const PickleValue& value) const noexcept {
     return {number_lists, &(*number_lists)[static_cast<std::size_t>(value.first)].numbers};
   }
-  /// Makes a `numbers` value a list of values; does nothing to others. For readers that need the numbers while the file
+  /// Makes a `numbers` value a container of values; does nothing to others. For readers that need the numbers while the file
   /// is opened. Requires that the Input lives. Throws Error{limit_exceeded} for Limits::pickle_operations, which counts
   /// each number.
   void unpack(std::uint32_t value, const Limits& limits);
@@ -156,8 +161,8 @@ struct Pickle {
 /// Interprets the pickle at the cursor up to its STOP and moves the cursor behind it.
 ///
 /// With `left_in`, the cursor's Input, long byte strings are skipped: they are not read, and Limits::pickle_bytes does
-/// not count them. Long lists of numbers are stepped over: they are read and not kept, and neither pickle_bytes nor
-/// pickle_operations counts them.
+/// not count them. Long lists, tuples and sets of numbers are stepped over: they are read and not kept, and neither
+/// pickle_bytes nor pickle_operations counts them.
 ///
 /// `what` names the pickle in errors. Throws Error{corrupt} with the offset of the opcode for an operand of a wrong
 /// kind and for a truncated pickle; Error{unsupported} for opcodes that heft refuses; Error{limit_exceeded} for

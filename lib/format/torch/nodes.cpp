@@ -19,7 +19,7 @@ constexpr int max_callables = 8;  // of nested calls that return a callable
 // Returns the finer kind of a value: the one that the resolver set, else that of Python's containers.
 TorchWord word_of(const PickleValue& value) noexcept {
   if (value.variant != 0) return static_cast<TorchWord>(value.variant);
-  switch (value.kind) {
+  switch (value.kind == PickleKind::numbers ? value.container : value.kind) {
     case PickleKind::tuple: return TorchWord::tuple;
     case PickleKind::set: return TorchWord::set;
     case PickleKind::frozen_set: return TorchWord::frozen_set;

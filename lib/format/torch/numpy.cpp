@@ -143,7 +143,7 @@ bool TorchResolver::make_array(std::uint32_t value, std::uint32_t shape, std::ui
                                std::uint32_t data) {
   const std::string_view code = pickle_.text(dtype);
   // Arrays of Python objects have a list here; structured dtypes have no text.
-  if (pickle_.kind(data) != PickleKind::bytes || pickle_.kind(shape) != PickleKind::tuple || code.size() < 2 ||
+  if (pickle_.kind(data) != PickleKind::bytes || pickle_.container(shape) != PickleKind::tuple || code.size() < 2 ||
       !is_order(code[0]))
     return leave_array(value, dtype);
   TorchTensor tensor;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/text.hpp"
+#include "format/stored_numbers.hpp"
 #include "format/torch/objects.hpp"
 
 namespace heft::format {
@@ -14,6 +15,25 @@ namespace {
 
 constexpr int max_key_depth = 4;  // of tuples in keys
 constexpr std::size_t max_key_items = 16;
+
+// Returns a tuple of numbers that were stepped over, of which there are more than max_key_items, as text.
+std::string numbers_text(const Pickle& pickle, const PickleValue& tuple) {
+  const auto numbers = pickle.numbers(tuple);
+  const NumberSegment& segment = numbers->segments()[0];
+  const Bytes bytes = pickle.input->read(segment.begin, segment.size);
+  const std::vector<Node> nodes = nodes_of(numbers->spelling(), bytes.span(), segment.begin, numbers->count_of(0));
+  std::string text = "(";
+  for (std::size_t i = 0; i < nodes.size() && i < max_key_items; ++i) {
+    text += i ? ", " : "";
+    if (nodes[i].kind == NodeKind::real)
+      text += fmt::format("{}", nodes[i].real);
+    else if (nodes[i].kind == NodeKind::unsigned_integer)
+      text += fmt::format("{}", nodes[i].unsigned_integer);
+    else
+      text += fmt::format("{}", nodes[i].integer);
+  }
+  return text + ", ...)";
+}
 
 // Returns a key as text; `depth` counts the tuples around it.
 std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
@@ -32,6 +52,9 @@ std::string key_text(const Pickle& pickle, std::uint32_t key, int depth) {
       return fmt::format("b'{}'", core::escaped(pickle.blob(value).bytes));
     case PickleKind::global: return fmt::format("{}.{}", pickle.global(value).module, pickle.global(value).name);
     case PickleKind::tuple: break;
+    case PickleKind::numbers:
+      if (value.container == PickleKind::tuple) return numbers_text(pickle, value);
+      return fmt::format("<{}>", name(value.container));
     default: return fmt::format("<{}>", name(value.kind));
   }
   // Bounded, because a tuple can contain the same tuple twice at each level: its text would grow exponentially.

@@ -221,14 +221,11 @@ bool TorchResolver::make_sequence(const TorchCall& call, PickleKind kind, TorchW
   if (word == TorchWord::size && pickle_.kind(source) == PickleKind::numbers &&
       pickle_.numbers(pickle_[source])->dtype().find() != DType::i64)
     return false;
-  // A list or a set of numbers stays what was stepped over; a tuple can be a key or a shape, whose items are needed.
-  // From here on the call's arguments, a span of Pickle::items, are not used.
-  if (kind == PickleKind::tuple || kind == PickleKind::frozen_set) pickle_.unpack(source, options_.limits);
   const PickleValue& from = pickle_[source];
-  if (from.kind == PickleKind::numbers)
-    made.kind = from.kind;
-  else if (from.kind != PickleKind::list && from.kind != PickleKind::tuple && from.kind != PickleKind::set)
-    return false;
+  const PickleKind given = pickle_.container(source);
+  if (given != PickleKind::list && given != PickleKind::tuple && given != PickleKind::set) return false;
+  // Numbers stay what was stepped over.
+  if (from.kind == PickleKind::numbers) made.kind = from.kind, made.container = kind;
   if (word == TorchWord::size)
     for (const std::uint32_t item : pickle_.children(source))
       if (pickle_.kind(item) != PickleKind::integer) return false;
@@ -351,12 +348,11 @@ bool TorchResolver::rewrite_reconstructor(const TorchCall& call) {
   const std::uint32_t type = call.arguments[0];
   const std::uint32_t content = call.arguments[2];
   const std::size_t parts = static_cast<std::size_t>(pickle_[call.value].first);
-  const PickleKind kind = pickle_.kind(content);
+  const PickleKind kind = pickle_.container(content);
   // The parts of the call are replaced in place: it is then a call like NEWOBJ of that class.
   pickle_.items[parts + call_callable] = type;
   pickle_.items[parts + call_arguments] = Pickle::empty_tuple;
-  if (call.items == Pickle::absent &&
-      (kind == PickleKind::dict || kind == PickleKind::list || kind == PickleKind::numbers))
+  if (call.items == Pickle::absent && (kind == PickleKind::dict || kind == PickleKind::list))
     pickle_.items[parts + call_items] = content;
   const std::optional<TorchCall> object = take_apart(call.value);
   // A subclass of a container that is known (OrderedDict in protocol 0) is complete with its items.

@@ -221,7 +221,7 @@ Catalog TorchTar::read() {
   if (const TarMember* tensors = find("tensors")) read_tensors(*tensors);
   core::Cursor at = cursor(*pickle);
   TorchObjects objects =
-      interpret(read_pickle(at, options_.limits, "the tar's pickle"), options_, "the tar's pickle", &tensors_);
+      interpret(read_pickle(at, options_.limits, "the tar's pickle", &input_), options_, "the tar's pickle", &tensors_);
   for (TorchStorage& storage : objects.storages) {
     const auto found = storages_.find(storage.key);
     if (found == storages_.end()) continue;  // check_tensors() reports the tensor

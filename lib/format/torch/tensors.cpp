@@ -128,7 +128,7 @@ std::uint64_t TorchResolver::unsigned_integer(std::uint32_t value, std::string_v
   return number.unsigned_integer;
 }
 
-/// The same for a list of numbers that were stepped over. They are not unpacked: callers hold spans of Pickle::items.
+/// The same for numbers that were stepped over. They are not unpacked: callers hold spans of Pickle::items.
 std::size_t TorchResolver::read_dims(const SegmentedNumbers& numbers, std::string_view what) {
   core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");
   if (numbers.dtype().find() != DType::i64) corrupt(fmt::format("expected {} as integers of 64 bits", what));
@@ -143,9 +143,10 @@ std::size_t TorchResolver::read_dims(const SegmentedNumbers& numbers, std::strin
 
 /// Appends the integers of a tuple to dims and returns their number.
 std::size_t TorchResolver::read_dims(std::uint32_t value, std::string_view what) {
+  const PickleKind kind = pickle_.container(value);
+  if (kind != PickleKind::tuple && kind != PickleKind::list)
+    corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(kind)));
   if (pickle_.kind(value) == PickleKind::numbers) return read_dims(*pickle_.numbers(pickle_[value]), what);
-  if (pickle_.kind(value) != PickleKind::tuple && pickle_.kind(value) != PickleKind::list)
-    corrupt(fmt::format("expected {} as a tuple, found a value of kind {}", what, name(pickle_.kind(value))));
   const Arguments numbers = pickle_.children(value);
   if (numbers.size() > options_.limits.rank)
     core::require_limit(numbers.size(), options_.limits.rank, "rank of a tensor", "rank");

@@ -81,6 +81,7 @@ class Walk {
   void note_arrays() const;
   void append_part(const Edge& edge, bool first);
   std::string_view stored_name(const Edge& edge);
+  bool is_numbers(std::uint32_t value) const;
   bool is_leaf_tensor(std::uint32_t value) const { return pickle_.kind(value) == PickleKind::tensor; }
   bool is_located(std::uint32_t value) const { return value != Pickle::absent && location_of_[value] != none; }
   Location& location(std::uint32_t value) { return locations_[location_of_[value]]; }
@@ -256,7 +257,7 @@ void Walk::count_leaves(std::uint32_t root) {
       counted.leaves = core::checked_add(counted.leaves, more).value_or(std::numeric_limits<std::uint64_t>::max());
     }
   }
-  if (!is_located(root)) return;
+  if (!is_located(root) || is_numbers(root)) return;
   const std::uint64_t leaves = location(root).leaves;
   core::require_limit(leaves, options_.limits.tensors, "names of tensors and values", "tensors");
   // Usually each tensor has one name.
@@ -264,6 +265,18 @@ void Walk::count_leaves(std::uint32_t root) {
                            std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
   catalog_.dims.reserve(catalog_.dims.size() + objects_.dims.size() / 2);
   catalog_.order.reserve(catalog_.order.size() + std::min(static_cast<std::size_t>(leaves), objects_.tensors.size()));
+}
+
+/// Returns true for a list, tuple or set of numbers or booleans alone.
+bool Walk::is_numbers(std::uint32_t value) const {
+  const PickleKind kind = pickle_.kind(value);
+  if (kind == PickleKind::numbers) return true;
+  const auto items = pickle_.children(value);
+  // The kinds from boolean to real, and from list to frozen_set, are adjacent in the enumeration.
+  return kind >= PickleKind::list && kind <= PickleKind::frozen_set && kind != PickleKind::dict && !items.empty() &&
+         std::ranges::all_of(items, [&](std::uint32_t item) {
+           return pickle_.kind(item) >= PickleKind::boolean && pickle_.kind(item) <= PickleKind::real;
+         });
 }
 
 void Walk::append_part(const Edge& edge, bool first) {
@@ -326,8 +339,9 @@ void Walk::list(std::uint32_t root) {
   name_ = place_.prefix;
   // A single value in a distributed checkpoint has the name of its entry, with nothing appended.
   if (place_.is_named && !holds_tensors(root)) return emit(root, catalog_.arena.store(name_));
-  // The kinds from list to frozen_set are adjacent in the enumeration.
-  const bool container = pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set;
+  // A whole of numbers alone is one value, as a list of them anywhere else, however many there are.
+  const bool container =
+      pickle_.kind(root) >= PickleKind::list && pickle_.kind(root) <= PickleKind::frozen_set && !is_numbers(root);
   if (!container && !holds_tensors(root)) {
     const Edge whole{root, Pickle::absent, 0, is_leaf_tensor(root) ? "tensor" : "value"};
     append_part(whole, name_.empty());
@@ -352,8 +366,6 @@ void Walk::list(std::uint32_t root) {
 
 void Walk::run() {
   const std::uint32_t root = choose_root();
-  // Each item of the whole has a name, unless the whole is one value.
-  if (!place_.is_named) pickle_.unpack(root, options_.limits);
   survey(root);
   mark_tensor_paths();
   unpack_items();

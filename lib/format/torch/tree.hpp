@@ -17,7 +17,7 @@ namespace heft::format {
 ///
 /// The parts of a name are keys (3 is "3") and indices of lists. A container without tensors is one value. A tensor
 /// with two paths is listed under both; an object that contains itself is not entered a second time. A pickle that is
-/// only a tensor gets the name "tensor", another single value the name "value". The parts of an object of unknown class
+/// only a tensor gets the name "tensor", another single value, or numbers alone, the name "value". The parts of an object of unknown class
 /// that holds tensors are `class`, `arguments` and `state`.
 ///
 /// Throws Error{not_found} and Error{type_mismatch} for ReadOptions::top_level_key, Error{limit_exceeded} for tensors,
