@@ -110,7 +110,7 @@ Bytes gathered(const Items& items, DType dtype) {
 // Returns the elements of a list in encoded form.
 std::shared_ptr<const format::PackedElements> packed_elements(const Items& items) {
   if ((items.list.first & format::packed_list) == 0 || items.list.count == 0) return nullptr;
-  const std::uint32_t first = static_cast<std::uint32_t>(items.list.first);
+  const auto first = static_cast<std::uint32_t>(items.list.first);
   // The list is registered, and lists are sorted by their first element.
   return std::ranges::lower_bound(items.catalog.packed, first, {}, &format::PackedList::first)->elements;
 }
